@@ -1,0 +1,1 @@
+"""From a trained nested model to a .tflite."""

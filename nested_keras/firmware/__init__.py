@@ -1,0 +1,1 @@
+"""Standalone C, firmware and emulators."""

@@ -1,0 +1,1 @@
+"""The packed weight stream: encode, decode, validate, strip levels (NumPy only)."""

@@ -1,0 +1,1 @@
+"""Run a nested .tflite on this PC."""

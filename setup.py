@@ -1,0 +1,5 @@
+"""Thin build script: everything is declared in pyproject.toml."""
+
+from setuptools import setup
+
+setup()
