@@ -1,0 +1,58 @@
+#!/usr/bin/env bash
+# Installs the command-line tools named as arguments where they are missing, through apt.
+#
+# Usage: scripts/install_tools.sh TOOL...
+# On a system without apt it lists what is missing and stops.
+set -euo pipefail
+
+# Debian package(s) that provide a tool.
+packages_of() {
+  case "$1" in
+    arm-none-eabi-gcc) echo "gcc-arm-none-eabi libnewlib-arm-none-eabi libstdc++-arm-none-eabi-newlib" ;;
+    qemu-system-arm) echo "qemu-system-arm" ;;
+    python3-venv) echo "python3-venv" ;;
+    ninja) echo "ninja-build" ;;
+    *) echo "$1" ;;
+  esac
+}
+
+is_present() {
+  case "$1" in
+    python3-venv) python3 -c 'import ensurepip, venv' 2>/dev/null ;;
+    # The compiler alone is not enough: Debian ships newlib in a package of its own.
+    arm-none-eabi-gcc) command -v "$1" >/dev/null &&
+      [ "$(arm-none-eabi-gcc -print-file-name=libc_nano.a)" != libc_nano.a ] ;;
+    *) command -v "$1" >/dev/null ;;
+  esac
+}
+
+missing=()
+for tool in "$@"; do
+  is_present "$tool" || missing+=("$tool")
+done
+[ ${#missing[@]} -eq 0 ] && exit 0
+
+packages=()
+for tool in "${missing[@]}"; do
+  read -ra names <<<"$(packages_of "$tool")"
+  packages+=("${names[@]}")
+done
+
+if ! command -v apt-get >/dev/null; then
+  echo "Missing tools: ${missing[*]}." >&2
+  echo "This system has no apt. Install what Debian calls: ${packages[*]}, then run make again." >&2
+  exit 1
+fi
+
+sudo=()
+if [ "$(id -u)" -ne 0 ]; then
+  if ! command -v sudo >/dev/null; then
+    echo "Missing tools: ${missing[*]}. As root, run: apt-get install ${packages[*]}" >&2
+    exit 1
+  fi
+  sudo=(sudo)
+fi
+echo "Installing ${packages[*]} (for: ${missing[*]})"
+"${sudo[@]}" apt-get update -q
+"${sudo[@]}" env DEBIAN_FRONTEND=noninteractive \
+  apt-get install -y -q --no-install-recommends "${packages[@]}"
