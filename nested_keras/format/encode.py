@@ -1,0 +1,140 @@
+"""NestedWeights -> packed stream."""
+
+from __future__ import annotations
+
+import dataclasses
+import zlib
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nested_keras.format import constants
+from nested_keras.format.layout import DELTA_DTYPES, block_bytes, block_sections
+from nested_keras.format.types import Encoding, FormatError, LayerParams, NestedWeights
+
+
+def encode(nested: NestedWeights) -> bytes:
+    """Packs a layer, choosing for each level the encoding that makes its block smallest.
+
+    Of encodings of one size the one with the smallest code is taken. A zero weight is not stored,
+    whatever its level.
+
+    Args:
+      nested: The layer; it was checked when it was made.
+
+    Returns:
+      The stream, a multiple of 16 bytes long.
+
+    Raises:
+      FormatError: A level block would not fit into 2^32-1 bytes.
+    """
+    blocks = [_encode_level(nested, level) for level in range(nested.levels)]
+    return b"".join([_encode_header(nested.params, nested.levels), *blocks])
+
+
+def _encode_header(params: LayerParams, levels: int) -> bytes:
+    header = np.zeros((), dtype=constants.STREAM_HEADER)
+    header["magic"] = constants.STREAM_MAGIC
+    header["version"] = constants.STREAM_VERSION
+    header["levels"] = levels
+    for field in dataclasses.fields(params):
+        header[field.name] = getattr(params, field.name)
+    header["crc32"] = zlib.crc32(header.tobytes()[:-4])
+    return header.tobytes()
+
+
+def _encode_level(nested: NestedWeights, level: int) -> bytes:
+    params = nested.params
+    added = np.where(nested.level_map == level, nested.weights, np.int8(0))
+    blocks = added.reshape(params.out_channels, params.blocks_per_channel, params.block_size)
+    encoding, arrays = min(
+        _candidates(params, blocks, level),
+        key=lambda item: (_size(params, item[0], item[1]), item[0]),
+    )
+    arrays |= {
+        "bias": nested.bias[level],
+        "multiplier": nested.multiplier[level],
+        "shift": nested.shift[level],
+    }
+    entries = _entries(params, arrays)
+    sections = block_sections(params, encoding, entries)
+    size = block_bytes(sections)
+    if size > np.iinfo(np.uint32).max:
+        raise FormatError(f"level {level} must fit into 2^32-1 bytes: got {size}")
+    header = np.zeros((), dtype=constants.LEVEL_HEADER)
+    header["block_bytes"] = size
+    header["entries"] = entries
+    header["level"] = level
+    header["encoding"] = encoding
+    header["nnz"] = np.count_nonzero(added)
+    packed = bytearray(size)
+    for section in sections:
+        packed[section.start : section.end] = (
+            arrays[section.name].astype(section.dtype, copy=False).tobytes()
+        )
+    header["crc32"] = zlib.crc32(
+        packed[constants.LEVEL_HEADER_BYTES :], zlib.crc32(header.tobytes()[:-4])
+    )
+    packed[: constants.LEVEL_HEADER_BYTES] = header.tobytes()
+    return bytes(packed)
+
+
+def _candidates(
+    params: LayerParams, blocks: npt.NDArray[np.int8], level: int
+) -> list[tuple[Encoding, dict[str, npt.NDArray[Any]]]]:
+    """Every legal encoding of one level with the arrays that it stores.
+
+    Args:
+      params: The layer.
+      blocks: int8 [O, positions, block_size], zero where the level adds nothing.
+      level: The level.
+
+    Returns:
+      Pairs of the encoding and its "counts", "deltas" and "values".
+    """
+    channel, position = np.nonzero(blocks.any(axis=-1))
+    if not channel.size:
+        return [(Encoding.EMPTY, {})]
+    stored = blocks[channel, position]
+    candidates: list[tuple[Encoding, dict[str, npt.NDArray[Any]]]] = [
+        (encoding, _delta_arrays(channel, position, stored, params.out_channels, dtype))
+        for encoding, dtype in DELTA_DTYPES.items()
+    ]
+    if level == 0:
+        candidates.append((Encoding.DENSE, {"values": blocks}))
+    return candidates
+
+
+def _delta_arrays(
+    channel: npt.NDArray[np.intp],
+    position: npt.NDArray[np.intp],
+    stored: npt.NDArray[np.int8],
+    out_channels: int,
+    dtype: np.dtype[Any],
+) -> dict[str, npt.NDArray[Any]]:
+    """Turns block positions, sorted by channel and position, into deltas with fillers.
+
+    A gap g is stored as (g - 1) // max fillers of delta max, then a delta in 1..max (0 for g = 0),
+    where max is the largest value of the delta's type.
+    """
+    largest = np.iinfo(dtype).max
+    first_of_channel = np.diff(channel, prepend=-1) != 0
+    gap = np.where(first_of_channel, position, np.diff(position, prepend=0))
+    fillers = np.maximum(gap - 1, 0) // largest
+    slot = np.cumsum(fillers + 1) - 1
+    entries = int(slot[-1]) + 1
+    deltas = np.full(entries, largest, dtype=dtype)
+    deltas[slot] = gap - fillers * largest
+    values = np.zeros((entries, stored.shape[-1]), dtype=np.int8)
+    values[slot] = stored
+    counts = np.bincount(channel, weights=fillers + 1, minlength=out_channels)
+    return {"counts": counts.astype(np.uint16), "deltas": deltas, "values": values}
+
+
+def _entries(params: LayerParams, arrays: dict[str, npt.NDArray[Any]]) -> int:
+    return arrays["values"].size // params.block_size if "values" in arrays else 0
+
+
+def _size(params: LayerParams, encoding: Encoding, arrays: dict[str, npt.NDArray[Any]]) -> int:
+    return block_bytes(block_sections(params, encoding, _entries(params, arrays)))

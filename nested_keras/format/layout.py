@@ -1,0 +1,70 @@
+"""Where the parts of a level block lie."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from nested_keras.format import constants
+from nested_keras.format.types import Encoding, LayerParams
+
+DELTA_DTYPES: dict[Encoding, np.dtype[Any]] = {
+    Encoding.DELTA8: np.dtype("u1"),
+    Encoding.DELTA16: np.dtype("<u2"),
+}
+
+
+@dataclass(frozen=True)
+class Section:
+    """One array of a level block.
+
+    Attributes:
+      name: "bias", "multiplier", "shift", "counts", "deltas" or "values".
+      dtype: Element type, little-endian.
+      start: Offset from the start of the block, bytes.
+      count: Number of elements.
+    """
+
+    name: str
+    dtype: np.dtype[Any]
+    start: int
+    count: int
+
+    @property
+    def end(self) -> int:
+        """Offset of the first byte after the section."""
+        return self.start + self.count * self.dtype.itemsize
+
+
+def align(size: int, alignment: int) -> int:
+    """Rounds size up to a multiple of alignment."""
+    return -(-size // alignment) * alignment
+
+
+def block_sections(params: LayerParams, encoding: Encoding, entries: int) -> tuple[Section, ...]:
+    """Lays out a level block that stores `entries` entries; sections are 4-byte aligned."""
+    channels = params.out_channels
+    parts: list[tuple[str, np.dtype[Any], int]] = [
+        ("bias", np.dtype("<i4"), channels),
+        ("multiplier", np.dtype("<i4"), channels),
+        ("shift", np.dtype("i1"), channels),
+    ]
+    if encoding in DELTA_DTYPES:
+        parts.append(("counts", np.dtype("<u2"), channels))
+        parts.append(("deltas", DELTA_DTYPES[encoding], entries))
+    if encoding != Encoding.EMPTY:
+        parts.append(("values", np.dtype("i1"), entries * params.block_size))
+    sections: list[Section] = []
+    start = constants.LEVEL_HEADER_BYTES
+    for name, dtype, count in parts:
+        section = Section(name=name, dtype=dtype, start=start, count=count)
+        sections.append(section)
+        start = align(section.end, constants.TABLE_ALIGNMENT)
+    return tuple(sections)
+
+
+def block_bytes(sections: tuple[Section, ...]) -> int:
+    """Length of the block that holds these sections, its padding included."""
+    return align(sections[-1].end, constants.STREAM_ALIGNMENT)

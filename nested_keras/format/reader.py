@@ -1,0 +1,172 @@
+"""The structure of a packed stream: its header and the blocks it is made of.
+
+Only what the structure needs is checked here; `decode.validate` checks the rest.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from nested_keras.format import constants
+from nested_keras.format.layout import DELTA_DTYPES, block_bytes, block_sections
+from nested_keras.format.types import (
+    Encoding,
+    FormatError,
+    LayerKind,
+    LayerParams,
+    require_equal,
+    require_range,
+)
+
+Buffer: TypeAlias = bytes | bytearray | memoryview
+
+
+@dataclass(frozen=True, eq=False)
+class LevelBlock:
+    """One level block.
+
+    Attributes:
+      level: The level.
+      encoding: How its weights are stored.
+      entries: Stored entries, fillers included.
+      nnz: Nonzero weights that the level adds, as the block's header says.
+      end: Offset of the first byte after the block, from the start of the stream.
+      arrays: Read-only "bias", "multiplier", "shift" and, as the encoding has them, "counts",
+        "deltas", "values".
+    """
+
+    level: int
+    encoding: Encoding
+    entries: int
+    nnz: int
+    end: int
+    arrays: Mapping[str, npt.NDArray[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class Stream:
+    """A stream taken apart, its weights still packed."""
+
+    params: LayerParams
+    blocks: tuple[LevelBlock, ...]
+
+
+def read_params(data: Buffer) -> LayerParams:
+    """Reads the header of a stream.
+
+    Raises:
+      FormatError: The header is truncated, foreign, of another version, damaged, or holds an unknown or
+        contradictory value.
+    """
+    return _read_header(data)[0]
+
+
+def read_stream(data: Buffer) -> Stream:
+    """Takes a stream apart and checks checksums, structure and that unused bytes are zero.
+
+    Raises:
+      FormatError: What was expected and what came.
+    """
+    params, levels_at_writing = _read_header(data)
+    blocks: list[LevelBlock] = []
+    start = constants.STREAM_HEADER_BYTES
+    while start < len(data):
+        if len(blocks) == levels_at_writing:
+            raise FormatError(
+                f"stream of {levels_at_writing} levels must end at byte {start}: got {len(data)}"
+            )
+        blocks.append(_read_block(data, start, level=len(blocks), params=params))
+        start = blocks[-1].end
+    if not blocks:
+        raise FormatError(f"stream must hold 1..{levels_at_writing} level blocks: got 0")
+    return Stream(params=params, blocks=tuple(blocks))
+
+
+def _read_header(data: Buffer) -> tuple[LayerParams, int]:
+    """Reads the layer and the number of levels that the stream was written with."""
+    if len(data) < constants.STREAM_HEADER_BYTES:
+        raise FormatError(
+            f"stream must have at least {constants.STREAM_HEADER_BYTES} bytes: got {len(data)}"
+        )
+    header = np.frombuffer(data, dtype=constants.STREAM_HEADER, count=1)[0]
+    raw = bytes(data[: constants.STREAM_HEADER_BYTES])
+    require_equal("magic", raw[:4], expected=constants.STREAM_MAGIC)
+    require_equal("version", int(header["version"]), expected=constants.STREAM_VERSION)
+    _check_crc("header", zlib.crc32(raw[:-4]), int(header["crc32"]))
+    _check_reserved("header", header)
+    levels = int(header["levels"])
+    require_range("levels", levels, low=1, high=constants.STREAM_MAX_LEVELS)
+    require_range("kind", int(header["kind"]), low=0, high=max(LayerKind))
+    names = [field.name for field in dataclasses.fields(LayerParams)]
+    values = {name: int(header[name]) for name in names}
+    return LayerParams(kind=LayerKind(values.pop("kind")), **values), levels
+
+
+def _read_block(data: Buffer, start: int, *, level: int, params: LayerParams) -> LevelBlock:
+    what = f"level {level}"
+    left = len(data) - start
+    if left < constants.LEVEL_HEADER_BYTES:
+        raise FormatError(
+            f"{what} must have at least {constants.LEVEL_HEADER_BYTES} bytes: got {left}"
+        )
+    header = np.frombuffer(data, dtype=constants.LEVEL_HEADER, count=1, offset=start)[0]
+    require_equal(f"{what}: level", int(header["level"]), expected=level)
+    require_range(f"{what}: encoding", int(header["encoding"]), low=0, high=max(Encoding))
+    encoding = Encoding(int(header["encoding"]))
+    entries = int(header["entries"])
+    if encoding == Encoding.DENSE:
+        require_equal(f"{what}: level of a DENSE block", level, expected=0)
+        dense_entries = params.out_channels * params.blocks_per_channel
+        require_equal(f"{what}: entries of a DENSE block", entries, expected=dense_entries)
+    if encoding == Encoding.EMPTY:
+        require_equal(f"{what}: entries of an EMPTY block", entries, expected=0)
+    sections = block_sections(params, encoding, entries)
+    size = block_bytes(sections)
+    require_equal(f"{what}: block_bytes", int(header["block_bytes"]), expected=size)
+    if size > left:
+        raise FormatError(f"{what} must have {size} bytes: got {left}")
+    raw = bytes(data[start : start + size])
+    crc = zlib.crc32(raw[constants.LEVEL_HEADER_BYTES :], zlib.crc32(raw[:28]))
+    _check_crc(what, crc, int(header["crc32"]))
+    _check_reserved(what, header)
+    ends = [section.end for section in sections]
+    for end, following in zip(ends, [*(s.start for s in sections[1:]), size], strict=True):
+        if any(raw[end:following]):
+            padding = raw[end:following].hex()
+            raise FormatError(f"{what}: padding at byte {start + end} must be zero: got {padding}")
+    arrays = {
+        section.name: np.frombuffer(raw, section.dtype, section.count, section.start)
+        for section in sections
+    }
+    if encoding in DELTA_DTYPES:
+        total = int(arrays["counts"].sum(dtype=np.int64))
+        require_equal(f"{what}: sum of the channels' counts", total, expected=entries)
+    return LevelBlock(
+        level=level,
+        encoding=encoding,
+        entries=entries,
+        nnz=int(header["nnz"]),
+        end=start + size,
+        arrays=arrays,
+    )
+
+
+def _check_crc(what: str, computed: int, stored: int) -> None:
+    if computed != stored:
+        raise FormatError(f"{what}: checksum must be {computed:#010x}: got {stored:#010x}")
+
+
+def _check_reserved(what: str, header: np.void) -> None:
+    for name in header.dtype.names or ():
+        if name.startswith("reserved_") and any(header[name].tobytes()):
+            raise FormatError(
+                f"{what}: reserved bytes at {name.removeprefix('reserved_')} must be zero: "
+                f"got {header[name].tobytes().hex()}"
+            )

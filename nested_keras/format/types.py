@@ -1,0 +1,251 @@
+"""What a packed stream holds, as plain frozen dataclasses."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from nested_keras.format import constants
+
+Int8Array: TypeAlias = npt.NDArray[np.int8]
+Int32Array: TypeAlias = npt.NDArray[np.int32]
+UInt8Array: TypeAlias = npt.NDArray[np.uint8]
+
+
+class FormatError(ValueError):
+    """Bytes that are no valid stream, or values that the stream cannot hold."""
+
+
+class LayerKind(enum.IntEnum):
+    """What the layer computes."""
+
+    CONV = 0
+    DEPTHWISE = 1
+    FULLY_CONNECTED = 2
+
+
+class Encoding(enum.IntEnum):
+    """How a level block stores the weights that its level adds."""
+
+    EMPTY = 0
+    DENSE = 1
+    DELTA8 = 2
+    DELTA16 = 3
+
+
+def require_range(name: str, value: int, *, low: int, high: int) -> None:
+    """Raises FormatError unless low <= value <= high."""
+    if not low <= value <= high:
+        raise FormatError(f"{name} must be in {low}..{high}: got {value}")
+
+
+def require_equal(name: str, value: object, *, expected: object) -> None:
+    """Raises FormatError unless value == expected."""
+    if value != expected:
+        raise FormatError(f"{name} must be {expected}: got {value}")
+
+
+_U8 = (0, 255)
+_POSITIVE_U8 = (1, 255)
+_POSITIVE_U16 = (1, 65535)
+_FIELD_RANGES = {
+    "kernel_h": _POSITIVE_U16,
+    "kernel_w": _POSITIVE_U16,
+    "in_channels": _POSITIVE_U16,
+    "out_channels": _POSITIVE_U16,
+    "depth_multiplier": _POSITIVE_U16,
+    "stride_h": _POSITIVE_U8,
+    "stride_w": _POSITIVE_U8,
+    "dilation_h": _POSITIVE_U8,
+    "dilation_w": _POSITIVE_U8,
+    "pad_top": _U8,
+    "pad_left": _U8,
+    "input_offset": (-127, 128),
+    "output_offset": (-128, 127),
+    "activation_min": (-128, 127),
+    "activation_max": (-128, 127),
+}
+
+
+@dataclass(frozen=True)
+class LayerParams:
+    """Everything a kernel must know about a layer except its weights and tables.
+
+    Attributes:
+      kind: Convolution, depthwise convolution or fully connected.
+      kernel_h: Filter rows; 1 for fully connected.
+      kernel_w: Filter columns; 1 for fully connected.
+      in_channels: Channels of the input.
+      out_channels: Channels of the output; in_channels * depth_multiplier for depthwise.
+      depth_multiplier: Output channels per input channel of a depthwise layer, else 1.
+      stride_h: Vertical stride, 1..255.
+      stride_w: Horizontal stride, 1..255.
+      dilation_h: Vertical dilation, 1..255.
+      dilation_w: Horizontal dilation, 1..255.
+      pad_top: Rows of padding above the input, 0..255.
+      pad_left: Columns of padding left of the input, 0..255.
+      input_offset: Minus the input's zero point, -127..128.
+      output_offset: The output's zero point, -128..127.
+      activation_min: Lower clamp of the output, -128..127.
+      activation_max: Upper clamp of the output, activation_min..127.
+      block_size: Neighbouring input channels that one entry holds: 1, 2 or 4.
+
+    Raises:
+      FormatError: A value is out of its range or contradicts another one.
+    """
+
+    kind: LayerKind
+    kernel_h: int
+    kernel_w: int
+    in_channels: int
+    out_channels: int
+    depth_multiplier: int = 1
+    stride_h: int = 1
+    stride_w: int = 1
+    dilation_h: int = 1
+    dilation_w: int = 1
+    pad_top: int = 0
+    pad_left: int = 0
+    input_offset: int = 0
+    output_offset: int = 0
+    activation_min: int = -128
+    activation_max: int = 127
+    block_size: int = 1
+
+    def __post_init__(self) -> None:
+        """Checks every range, then what the fields must be to each other."""
+        for name, (low, high) in _FIELD_RANGES.items():
+            require_range(name, getattr(self, name), low=low, high=high)
+        if self.activation_min > self.activation_max:
+            raise FormatError(
+                "activation_min must not exceed activation_max: "
+                f"got {self.activation_min} > {self.activation_max}"
+            )
+        if self.kind == LayerKind.DEPTHWISE:
+            require_equal(
+                "out_channels of a depthwise layer",
+                self.out_channels,
+                expected=self.in_channels * self.depth_multiplier,
+            )
+        else:
+            require_equal("depth_multiplier", self.depth_multiplier, expected=1)
+        if self.kind == LayerKind.FULLY_CONNECTED:
+            for name in ("kernel_h", "kernel_w", "stride_h", "stride_w"):
+                require_equal(f"{name} of a fully connected layer", getattr(self, name), expected=1)
+            for name in ("dilation_h", "dilation_w"):
+                require_equal(f"{name} of a fully connected layer", getattr(self, name), expected=1)
+            for name in ("pad_top", "pad_left"):
+                require_equal(f"{name} of a fully connected layer", getattr(self, name), expected=0)
+        require_range(
+            "weights per output channel",
+            self.weights_per_channel,
+            low=1,
+            high=constants.MAX_WEIGHTS_PER_CHANNEL,
+        )
+        if self.block_size not in constants.BLOCK_SIZES:
+            raise FormatError(f"block_size must be one of (1, 2, 4): got {self.block_size}")
+        if self.filter_shape[-1] % self.block_size:
+            raise FormatError(
+                f"block_size must divide the filter's {self.filter_shape[-1]} input channels: "
+                f"got {self.block_size}"
+            )
+
+    @property
+    def filter_shape(self) -> tuple[int, int, int, int]:
+        """Shape [out_channels, kernel_h, kernel_w, in_channels]; the last is 1 for depthwise."""
+        filter_in = 1 if self.kind == LayerKind.DEPTHWISE else self.in_channels
+        return (self.out_channels, self.kernel_h, self.kernel_w, filter_in)
+
+    @property
+    def weights_per_channel(self) -> int:
+        """Weights of one output channel, K in docs/nested_format.md."""
+        return int(np.prod(self.filter_shape[1:], dtype=np.int64))
+
+    @property
+    def blocks_per_channel(self) -> int:
+        """Block positions of one output channel."""
+        return self.weights_per_channel // self.block_size
+
+
+@dataclass(frozen=True, eq=False)
+class NestedWeights:
+    """One layer's int8 weights with the levels that use them, O output channels and N levels.
+
+    Attributes:
+      params: The layer.
+      weights: int8 [O, kernel_h, kernel_w, I], I = 1 for depthwise.
+      level_map: uint8, same shape: the first level that uses the weight; N means none does.
+      bias: int32 [N, O], in units of the accumulator.
+      multiplier: int32 [N, O], Q31: 0 or an absolute value in 2^30..2^31-1; may be negative.
+      shift: int8 [N, O], -31..30, positive to the left.
+
+    Raises:
+      FormatError: A shape, type or value is not as above, or N is not in 1..16.
+    """
+
+    params: LayerParams
+    weights: Int8Array
+    level_map: UInt8Array
+    bias: Int32Array
+    multiplier: Int32Array
+    shift: Int8Array
+
+    def __post_init__(self) -> None:
+        """Checks types, shapes and value ranges."""
+        tables = (self.levels, self.params.out_channels)
+        for name, dtype, shape in (
+            ("weights", np.int8, self.params.filter_shape),
+            ("level_map", np.uint8, self.params.filter_shape),
+            ("bias", np.int32, tables),
+            ("multiplier", np.int32, tables),
+            ("shift", np.int8, tables),
+        ):
+            array = getattr(self, name)
+            require_equal(f"dtype of {name}", array.dtype, expected=np.dtype(dtype))
+            require_equal(f"shape of {name}", array.shape, expected=shape)
+        require_range("levels", self.levels, low=1, high=constants.STREAM_MAX_LEVELS)
+        require_range("level_map", int(self.level_map.max()), low=0, high=self.levels)
+        check_tables(self.multiplier, self.shift)
+
+    @property
+    def levels(self) -> int:
+        """Number of levels, N."""
+        return len(self.bias)
+
+
+def check_tables(multiplier: Int32Array, shift: Int8Array) -> None:
+    """Raises FormatError unless all multipliers and shifts are in the ranges of NestedWeights."""
+    magnitude = np.abs(multiplier.astype(np.int64))
+    wrong = (magnitude != 0) & (
+        (magnitude < constants.MIN_MULTIPLIER) | (magnitude > constants.MAX_MULTIPLIER)
+    )
+    if wrong.any():
+        raise FormatError(
+            f"multiplier must be 0 or +-({constants.MIN_MULTIPLIER}..{constants.MAX_MULTIPLIER}): "
+            f"got {multiplier[wrong][0]}"
+        )
+    for value in (int(shift.min()), int(shift.max())):
+        require_range("shift", value, low=constants.MIN_SHIFT, high=constants.MAX_SHIFT)
+
+
+@dataclass(frozen=True)
+class LevelSummary:
+    """What a stream holds up to and including one level.
+
+    Attributes:
+      level: The level, 0 = sparsest.
+      encoding: How the level's own block is stored.
+      entries: Entries of the level's own block, fillers included.
+      nnz: Nonzero weights that the level uses (cumulative).
+      bytes: Length of the stream cut after this level: header and blocks 0..level (cumulative).
+    """
+
+    level: int
+    encoding: Encoding
+    entries: int
+    nnz: int
+    bytes: int
