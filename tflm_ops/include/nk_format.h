@@ -1,0 +1,73 @@
+/**
+ * Constants of the packed weight stream, version 1. docs/nested_format.md is normative; a test
+ * compares these values with those of nested_keras.format. All fields are little-endian; reserved
+ * bytes are zero.
+ *
+ *     header (64 bytes)
+ *     level block 0: header (32 bytes), payload, zero padding to 16 bytes
+ *     level block 1: ...
+ *
+ * Payload of a level block, each array padded with zeros to a multiple of 4 bytes, with O output
+ * channels and K weights per channel:
+ *
+ *     int32 bias[O], int32 multiplier[O], int8 shift[O]                              in every block
+ *     int8 values[O * K] NK_ENCODING_DENSE uint16 counts[O], uint8 or uint16 deltas[entries], int8
+ * values[entries * block_size]   NK_ENCODING_DELTA8/16
+ */
+#ifndef NK_FORMAT_H_
+#define NK_FORMAT_H_
+
+// The first four bytes.
+#define NK_STREAM_MAGIC "NSC1"
+#define NK_STREAM_VERSION 1
+#define NK_STREAM_HEADER_BYTES 64
+#define NK_LEVEL_HEADER_BYTES 32
+#define NK_STREAM_MAX_LEVELS 16
+// Level blocks start and end at multiples of this.
+#define NK_STREAM_ALIGNMENT 16
+// Largest number of weights of one output channel.
+#define NK_STREAM_MAX_CHANNEL_WEIGHTS 65535
+
+// Byte offsets in the stream header.
+#define NK_OFFSET_MAGIC 0
+#define NK_OFFSET_VERSION 4
+#define NK_OFFSET_KIND 6
+#define NK_OFFSET_LEVELS 7
+#define NK_OFFSET_BLOCK_SIZE 8
+#define NK_OFFSET_STRIDE_H 9
+#define NK_OFFSET_STRIDE_W 10
+#define NK_OFFSET_DILATION_H 11
+#define NK_OFFSET_DILATION_W 12
+#define NK_OFFSET_PAD_TOP 13
+#define NK_OFFSET_PAD_LEFT 14
+#define NK_OFFSET_KERNEL_H 16
+#define NK_OFFSET_KERNEL_W 18
+#define NK_OFFSET_OUT_CHANNELS 20
+#define NK_OFFSET_IN_CHANNELS 22
+#define NK_OFFSET_DEPTH_MULTIPLIER 24
+#define NK_OFFSET_INPUT_OFFSET 28
+#define NK_OFFSET_OUTPUT_OFFSET 32
+#define NK_OFFSET_ACTIVATION_MIN 36
+#define NK_OFFSET_ACTIVATION_MAX 40
+#define NK_OFFSET_CRC32 60
+
+// Byte offsets in a level block's header.
+#define NK_LEVEL_OFFSET_BLOCK_BYTES 0
+#define NK_LEVEL_OFFSET_ENTRIES 4
+#define NK_LEVEL_OFFSET_LEVEL 8
+#define NK_LEVEL_OFFSET_ENCODING 9
+#define NK_LEVEL_OFFSET_NNZ 12
+#define NK_LEVEL_OFFSET_CRC32 28
+
+// Kind of layer.
+#define NK_KIND_CONV 0
+#define NK_KIND_DEPTHWISE 1
+#define NK_KIND_FULLY_CONNECTED 2
+
+// How a level block stores its weights.
+#define NK_ENCODING_EMPTY 0
+#define NK_ENCODING_DENSE 1
+#define NK_ENCODING_DELTA8 2
+#define NK_ENCODING_DELTA16 3
+
+#endif  // NK_FORMAT_H_

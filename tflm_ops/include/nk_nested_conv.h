@@ -1,0 +1,76 @@
+/**
+ * NESTED_SPARSE_CONV: an int8 convolution, depthwise convolution or fully connected layer whose
+ * weights are a packed stream of nested sparsity levels.
+ *
+ * With w the weights of levels 0 .. level, and a padding pixel adding nothing:
+ *
+ *     acc = sum of w * (input + input_offset)
+ *     output = clamp(nk_multiply_by_quantized_multiplier(acc + bias[level], multiplier[level],
+ * shift[level])
+ *                    + output_offset, activation_min, activation_max)
+ *
+ * The bias, multiplier and shift are those of `level` alone, one per output channel. The result
+ * equals TFLite's reference kernel run on the dense filter of the level, bit for bit.
+ */
+#ifndef NK_NESTED_CONV_H_
+#define NK_NESTED_CONV_H_
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "nk_status.h"
+#include "nk_stream.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/**
+ * Dimensions of the tensors; the channel counts are in the stream. Input
+ * [batches][input_h][input_w][in_channels], output [batches][output_h][output_w][out_channels]. A
+ * fully connected layer has `batches` rows and 1 for the rest.
+ */
+typedef struct nk_conv_dims {
+  int32_t batches;
+  int32_t input_h;
+  int32_t input_w;
+  int32_t output_h;
+  int32_t output_w;
+} nk_conv_dims;
+
+/**
+ * Returns the bytes of scratch that nk_nested_conv_s8() needs, the same for every level; 0 where it
+ * needs none, and -1 where a pointer is null or the dimensions are refused (see NK_ERROR_SHAPE
+ * below).
+ */
+int32_t nk_nested_conv_s8_get_buffer_size(const nk_stream *stream, const nk_conv_dims *dims);
+
+/**
+ * Runs the layer at one level, with the fastest kernel for this target.
+ *
+ * - stream: opened, and validated once.
+ * - level: 0 (sparsest) .. stream->levels - 1.
+ * - dims: all positive; at most INT32_MAX elements per tensor; the last window must start inside
+ * the input, that is (output_h - 1) * stride_h - pad_top < input_h, and so for the width. 1x1 for a
+ * fully connected layer.
+ * - input, output: must not overlap.
+ * - scratch: 4-byte aligned, of at least nk_nested_conv_s8_get_buffer_size() bytes; may be NULL
+ * where that is 0. Its contents need not be kept between calls.
+ *
+ * Returns NK_OK; NK_ERROR_ARGUMENT (null pointer), NK_ERROR_LEVEL, NK_ERROR_SHAPE or
+ * NK_ERROR_BUFFER, with the output untouched.
+ */
+nk_status nk_nested_conv_s8(const nk_stream *stream, int32_t level, const nk_conv_dims *dims,
+                            const int8_t *input, int8_t *output, void *scratch,
+                            size_t scratch_size);
+
+/** The portable reference kernel: same contract and same result as nk_nested_conv_s8(). */
+nk_status nk_nested_conv_s8_ref(const nk_stream *stream, int32_t level, const nk_conv_dims *dims,
+                                const int8_t *input, int8_t *output, void *scratch,
+                                size_t scratch_size);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif  // NK_NESTED_CONV_H_

@@ -1,0 +1,262 @@
+/**
+ * The other int8 operators that generated code needs, each bit-exact with TFLite's reference kernel
+ * (BUILTIN_REF).
+ *
+ * Conventions:
+ * - The parameter structs have the field names of the dataclasses in
+ * nested_keras/runtime/program.py.
+ * - Tensors are NHWC and dense. A tensor of lower rank is passed with leading dimensions of 1: [10]
+ * is {1, 1, 1, 10}.
+ * - Input and output buffers must not overlap. No function needs scratch memory.
+ * - Offsets: an input offset is minus the zero point (-127 .. 128), an output offset the zero point
+ * (-128 .. 127).
+ * - Multipliers are Q31 in 0 .. 2^31 - 1 unless said otherwise; shifts are in -31 .. 30, positive
+ * to the left.
+ * - -128 <= activation_min <= activation_max <= 127.
+ *
+ * Every function returns NK_OK, or with the output untouched NK_ERROR_ARGUMENT (null pointer,
+ * parameter out of range) or NK_ERROR_SHAPE (dimensions not positive, more than INT32_MAX elements,
+ * or not fitting each other).
+ */
+#ifndef NK_OPS_H_
+#define NK_OPS_H_
+
+#include <stdint.h>
+
+#include "nk_status.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** Dimensions of an NHWC tensor, or of an OHWI filter with n = output channels. */
+typedef struct nk_dims4 {
+  int32_t n;
+  int32_t h;
+  int32_t w;
+  int32_t c;
+} nk_dims4;
+
+/** Dense convolution. */
+typedef struct nk_conv2d_params {
+  /** [out_channels][kernel_h][kernel_w][in_channels], dimensions in filter_dims. */
+  const int8_t *filter;
+  nk_dims4 filter_dims;
+  /** One per output channel; a multiplier may be negative here, -(2^31 - 1) .. 2^31 - 1. */
+  const int32_t *bias;
+  const int32_t *multiplier;
+  const int32_t *shift;
+  /** Strides and dilations are at least 1, paddings at least 0. */
+  int32_t stride_h;
+  int32_t stride_w;
+  int32_t dilation_h;
+  int32_t dilation_w;
+  int32_t pad_top;
+  int32_t pad_left;
+  int32_t input_offset;
+  int32_t output_offset;
+  int32_t activation_min;
+  int32_t activation_max;
+} nk_conv2d_params;
+
+/** output[n, y, x, o] as TFLite's CONV_2D; the last window must start inside the input. */
+nk_status nk_conv2d_s8(const nk_conv2d_params *params, const nk_dims4 *input_dims,
+                       const int8_t *input, const nk_dims4 *output_dims, int8_t *output);
+
+/** Dense depthwise convolution: output channel c reads input channel c / depth_multiplier. */
+typedef struct nk_depthwise_conv2d_params {
+  /** [out_channels][kernel_h][kernel_w][1], dimensions in filter_dims. Not TFLite's order, which
+   * has channels last. */
+  const int8_t *filter;
+  nk_dims4 filter_dims;
+  /** One per output channel; a multiplier may be negative here, -(2^31 - 1) .. 2^31 - 1. */
+  const int32_t *bias;
+  const int32_t *multiplier;
+  const int32_t *shift;
+  int32_t stride_h;
+  int32_t stride_w;
+  int32_t dilation_h;
+  int32_t dilation_w;
+  int32_t pad_top;
+  int32_t pad_left;
+  int32_t input_offset;
+  int32_t output_offset;
+  int32_t activation_min;
+  int32_t activation_max;
+  /** Output channels per input channel, at least 1. */
+  int32_t depth_multiplier;
+} nk_depthwise_conv2d_params;
+
+/** As TFLite's DEPTHWISE_CONV_2D; the last window must start inside the input. */
+nk_status nk_depthwise_conv2d_s8(const nk_depthwise_conv2d_params *params,
+                                 const nk_dims4 *input_dims, const int8_t *input,
+                                 const nk_dims4 *output_dims, int8_t *output);
+
+/** Dense matrix product. */
+typedef struct nk_fully_connected_params {
+  /** [out_features][in_features], dimensions {out_features, 1, 1, in_features} in filter_dims. */
+  const int8_t *filter;
+  nk_dims4 filter_dims;
+  /** One per output feature; a multiplier may be negative here, -(2^31 - 1) .. 2^31 - 1. */
+  const int32_t *bias;
+  const int32_t *multiplier;
+  const int32_t *shift;
+  int32_t input_offset;
+  int32_t output_offset;
+  int32_t activation_min;
+  int32_t activation_max;
+} nk_fully_connected_params;
+
+/** Input [rows][in_features], output [rows][out_features]. */
+nk_status nk_fully_connected_s8(const nk_fully_connected_params *params, int32_t rows,
+                                const int8_t *input, int8_t *output);
+
+/** Sum of two tensors. The shifts of the three multipliers are in -31 .. 0, left_shift in 0 .. 22.
+ */
+typedef struct nk_add_params {
+  int32_t left_shift;
+  int32_t input1_offset;
+  int32_t input1_multiplier;
+  int32_t input1_shift;
+  int32_t input2_offset;
+  int32_t input2_multiplier;
+  int32_t input2_shift;
+  int32_t output_offset;
+  int32_t output_multiplier;
+  int32_t output_shift;
+  int32_t activation_min;
+  int32_t activation_max;
+} nk_add_params;
+
+/** Either operand's dimension may be 1 where the output's is larger: it is broadcast. */
+nk_status nk_add_s8(const nk_add_params *params, const nk_dims4 *input1_dims, const int8_t *input1,
+                    const nk_dims4 *input2_dims, const int8_t *input2, const nk_dims4 *output_dims,
+                    int8_t *output);
+
+/** Product of two tensors. */
+typedef struct nk_mul_params {
+  int32_t input1_offset;
+  int32_t input2_offset;
+  int32_t output_offset;
+  int32_t output_multiplier;
+  int32_t output_shift;
+  int32_t activation_min;
+  int32_t activation_max;
+} nk_mul_params;
+
+/** Broadcasts as nk_add_s8(). */
+nk_status nk_mul_s8(const nk_mul_params *params, const nk_dims4 *input1_dims, const int8_t *input1,
+                    const nk_dims4 *input2_dims, const int8_t *input2, const nk_dims4 *output_dims,
+                    int8_t *output);
+
+/** Pooling window; padding pixels take no part. Strides at least 1, paddings in 0 .. filter size
+ * - 1. */
+typedef struct nk_pool2d_params {
+  int32_t filter_h;
+  int32_t filter_w;
+  int32_t stride_h;
+  int32_t stride_w;
+  int32_t pad_top;
+  int32_t pad_left;
+  int32_t activation_min;
+  int32_t activation_max;
+} nk_pool2d_params;
+
+typedef nk_pool2d_params nk_average_pool2d_params;
+typedef nk_pool2d_params nk_max_pool2d_params;
+
+/** Average of the window's valid pixels, rounded half away from zero. Every window must touch the
+ * input. */
+nk_status nk_average_pool2d_s8(const nk_average_pool2d_params *params, const nk_dims4 *input_dims,
+                               const int8_t *input, const nk_dims4 *output_dims, int8_t *output);
+
+/** Maximum of the window's valid pixels. Every window must touch the input. */
+nk_status nk_max_pool2d_s8(const nk_max_pool2d_params *params, const nk_dims4 *input_dims,
+                           const int8_t *input, const nk_dims4 *output_dims, int8_t *output);
+
+typedef struct nk_mean_params {
+  int32_t input_offset;
+  int32_t output_offset;
+  int32_t multiplier;
+  int32_t shift;
+} nk_mean_params;
+
+/** Mean over height and width: output [n][c], n * c elements. */
+nk_status nk_mean_s8(const nk_mean_params *params, const nk_dims4 *input_dims, const int8_t *input,
+                     int8_t *output);
+
+typedef struct nk_pad_params {
+  /** {before, after} of n, h, w and c, each at least 0. */
+  int32_t paddings[4][2];
+  /** The int8 value of a padded element. */
+  int32_t value;
+} nk_pad_params;
+
+/** Output dimension = before + input dimension + after. */
+nk_status nk_pad_s8(const nk_pad_params *params, const nk_dims4 *input_dims, const int8_t *input,
+                    const nk_dims4 *output_dims, int8_t *output);
+
+typedef struct nk_concatenation_params {
+  /** 0 .. 3: n, h, w or c of nk_dims4. A tensor of rank r counts its own axis a as a + 4 - r. */
+  int32_t axis;
+} nk_concatenation_params;
+
+/**
+ * Joins `count` tensors (at least 1) along one axis; the other dimensions are those of the output.
+ * The operands share scale and zero point with the output.
+ */
+nk_status nk_concatenation_s8(const nk_concatenation_params *params, int32_t count,
+                              const nk_dims4 *input_dims, const int8_t *const *inputs,
+                              const nk_dims4 *output_dims, int8_t *output);
+
+typedef struct nk_softmax_params {
+  /** beta * input scale as Q31 multiplier with a left shift in 0 .. 30, scaled to Q5.26. */
+  int32_t input_multiplier;
+  int32_t input_left_shift;
+  /** Differences to the row's maximum below this (at most 0) give a probability of zero. */
+  int32_t diff_min;
+} nk_softmax_params;
+
+/** Softmax of each of `rows` rows of `depth` elements; output scale 1/256, zero point -128. */
+nk_status nk_softmax_s8(const nk_softmax_params *params, int32_t rows, int32_t depth,
+                        const int8_t *input, int8_t *output);
+
+typedef struct nk_lookup_params {
+  /** [256] */
+  const int8_t *table;
+} nk_lookup_params;
+
+/** output[i] = table[input[i] + 128] for `size` elements. */
+nk_status nk_lookup_s8(const nk_lookup_params *params, int32_t size, const int8_t *input,
+                       int8_t *output);
+
+typedef struct nk_quantize_params {
+  /** Positive and finite. */
+  float scale;
+  /** -128 .. 127 */
+  int32_t zero_point;
+} nk_quantize_params;
+
+/**
+ * output[i] = clamp(round(input[i] / scale) + zero_point), halves away from zero, for `size`
+ * elements. Infinities saturate; a NaN gives the zero point.
+ */
+nk_status nk_quantize_f32_s8(const nk_quantize_params *params, int32_t size, const float *input,
+                             int8_t *output);
+
+typedef struct nk_dequantize_params {
+  /** Positive and finite. */
+  float scale;
+  /** -128 .. 127 */
+  int32_t zero_point;
+} nk_dequantize_params;
+
+/** output[i] = scale * (input[i] - zero_point) for `size` elements. */
+nk_status nk_dequantize_s8_f32(const nk_dequantize_params *params, int32_t size,
+                               const int8_t *input, float *output);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif  // NK_OPS_H_

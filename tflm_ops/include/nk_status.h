@@ -1,0 +1,42 @@
+#ifndef NK_STATUS_H_
+#define NK_STATUS_H_
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/**
+ * What every function of the library returns. Anything but NK_OK means that the call wrote nothing,
+ * or nothing that may be used.
+ */
+typedef enum nk_status {
+  NK_OK = 0,
+  /** A null or misaligned pointer, or a parameter outside its documented range. */
+  NK_ERROR_ARGUMENT,
+  /** The data does not start with NK_STREAM_MAGIC: not a packed weight stream. */
+  NK_ERROR_FOREIGN,
+  /** A packed weight stream of a version this reader does not know. */
+  NK_ERROR_VERSION,
+  /** The stream ends inside its header or inside a level block. */
+  NK_ERROR_TRUNCATED,
+  /** A stored CRC-32 differs from the one of the data. */
+  NK_ERROR_CHECKSUM,
+  /** A field of the stream is outside its range, or fields contradict each other. */
+  NK_ERROR_MALFORMED,
+  /** The level is not in 0 .. levels - 1. */
+  NK_ERROR_LEVEL,
+  /** Tensor dimensions that are not positive, too large, or do not fit each other. */
+  NK_ERROR_SHAPE,
+  /** The scratch buffer is missing, misaligned or too small. */
+  NK_ERROR_BUFFER
+} nk_status;
+
+/** Returns the name of a status, such as "NK_ERROR_LEVEL"; "unknown status" for any other value.
+ * Never NULL. */
+const char *nk_status_name(nk_status status);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif  // NK_STATUS_H_

@@ -1,0 +1,116 @@
+/**
+ * Reading a packed weight stream in place (docs/nested_format.md). Nothing is copied: an nk_stream
+ * points into the caller's data, which must outlive it.
+ *
+ * Usage: nk_stream_open() before each use is cheap; call nk_stream_validate() once for data that
+ * may be damaged or hostile. The kernels check their arguments but trust the stream: run them on
+ * validated streams only.
+ */
+#ifndef NK_STREAM_H_
+#define NK_STREAM_H_
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "nk_format.h"
+#include "nk_status.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** One level block: the tables of the level and the weights that it adds to the levels below it. */
+typedef struct nk_stream_level {
+  /** The whole block, header first, and its length in bytes. */
+  const uint8_t *block;
+  uint32_t block_bytes;
+  /** One of NK_ENCODING_*. */
+  int32_t encoding;
+  /** Stored entries over all channels, fillers included; 0 unless the encoding is DELTA8 or
+   * DELTA16. */
+  uint32_t entries;
+  /** Nonzero weights that this level adds. */
+  uint32_t nnz;
+  /** Full tables of this level, [out_channels] each. */
+  const int32_t *bias;
+  const int32_t *multiplier;
+  const int8_t *shift;
+  /** Entries of each channel, [out_channels]; NULL unless DELTA8 or DELTA16. */
+  const uint16_t *counts;
+  /** Position increments in blocks, [entries]; NULL unless DELTA8. */
+  const uint8_t *deltas8;
+  /** Position increments in blocks, [entries]; NULL unless DELTA16. */
+  const uint16_t *deltas16;
+  /** Weights: [entries * block_size], or [out_channels * channel_weights] for DENSE; NULL for
+   * EMPTY. */
+  const int8_t *values;
+} nk_stream_level;
+
+/** An opened stream. Filters are [out_channels][kernel_h][kernel_w][filter_channels]. */
+typedef struct nk_stream {
+  const uint8_t *data;
+  size_t size;
+  /** Number of level blocks found, 1 .. NK_STREAM_MAX_LEVELS. */
+  int32_t levels;
+  /** One of NK_KIND_*. */
+  int32_t kind;
+  /** Weights per entry along the input channels: 1, 2 or 4; divides filter_channels. */
+  int32_t block_size;
+  int32_t stride_h;
+  int32_t stride_w;
+  int32_t dilation_h;
+  int32_t dilation_w;
+  int32_t pad_top;
+  int32_t pad_left;
+  int32_t kernel_h;
+  int32_t kernel_w;
+  int32_t out_channels;
+  int32_t in_channels;
+  int32_t depth_multiplier;
+  /** Minus the input's zero point, -127 .. 128. */
+  int32_t input_offset;
+  /** The output's zero point, -128 .. 127. */
+  int32_t output_offset;
+  int32_t activation_min;
+  int32_t activation_max;
+  /** Input channels that one filter spans: 1 for depthwise, else in_channels. */
+  int32_t filter_channels;
+  /** Weights of one output channel: kernel_h * kernel_w * filter_channels, at most
+   * NK_STREAM_MAX_CHANNEL_WEIGHTS. */
+  int32_t channel_weights;
+  /** The first `levels` are set. */
+  nk_stream_level level[NK_STREAM_MAX_LEVELS];
+} nk_stream;
+
+/**
+ * Parses the header and finds the level blocks, to the end of the data. Header fields are checked
+ * against their ranges and every array of every block is checked to lie inside its block and the
+ * data; checksums and table contents are not.
+ *
+ * A stream cut after any level block opens as a stream with fewer levels.
+ *
+ * - data: 4-byte aligned; size: its length in bytes, a multiple of 16.
+ * - stream: receives the result; unspecified on error.
+ *
+ * Returns NK_OK; NK_ERROR_ARGUMENT for a null or misaligned pointer; NK_ERROR_FOREIGN,
+ * NK_ERROR_VERSION, NK_ERROR_TRUNCATED or NK_ERROR_MALFORMED for data that is no such stream.
+ */
+nk_status nk_stream_open(const uint8_t *data, size_t size, nk_stream *stream);
+
+/**
+ * Checks all that nk_stream_open() leaves unchecked: checksums, padding, reserved bytes, the range
+ * of every multiplier and shift, that counts sum up to entries, that no position leaves its channel
+ * and that the nonzero weights are as many as announced. After NK_OK the kernels cannot leave the
+ * stream or the tensors, whatever the data holds. Reads the whole stream once.
+ *
+ * - stream: as filled by nk_stream_open().
+ *
+ * Returns NK_OK, NK_ERROR_ARGUMENT (null), NK_ERROR_CHECKSUM or NK_ERROR_MALFORMED.
+ */
+nk_status nk_stream_validate(const nk_stream *stream);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif  // NK_STREAM_H_
