@@ -1,11 +1,12 @@
 """A .tflite graph after preparation: every operator with its integer parameters resolved.
 
-`lowering.lower` makes a `Program` from the bytes of a .tflite file. The NumPy reference executes it and the code
-generator prints it as C, so both run the very same multipliers, shifts, offsets and paddings. Field names are those of the
-C parameter structs in `tflm_ops/include/nk_ops.h`.
+`lowering.lower` makes a `Program` from the bytes of a .tflite file. The NumPy reference executes it
+and the code generator prints it as C, so both run the very same multipliers, shifts, offsets and
+paddings. Field names are those of the C parameter structs in `tflm_ops/include/nk_ops.h`.
 
-Shapes are NHWC and fully static. Filters are OHWI: [out_channels, kernel_h, kernel_w, in_channels]; a depthwise filter has
-in_channels = 1. Multipliers are Q31, shifts are positive to the left, as in docs/quantization.md.
+Shapes are NHWC and fully static. Filters are OHWI: [out_channels, kernel_h, kernel_w, in_channels];
+a depthwise filter has in_channels = 1. Multipliers are Q31, shifts are positive to the left, as in
+docs/quantization.md.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class Op:
 
     Attributes:
       name: Name of the first output tensor: what a report shows.
-      inputs: Indices into `Program.tensors` of the activations read (constants are fields of the op).
+      inputs: Indices into `Program.tensors` of the tensors read (weights are fields of the op).
       outputs: Indices of the tensors written.
     """
 
@@ -89,14 +90,20 @@ class Conv2D(Op):
 
 @dataclass(frozen=True, eq=False)
 class DepthwiseConv2D(Conv2D):
-    """Dense int8 depthwise convolution: output channel c reads input channel c // depth_multiplier."""
+    """Dense int8 depthwise convolution.
+
+    Output channel c reads input channel c // depth_multiplier; the filter is [out, h, w, 1].
+    """
 
     depth_multiplier: int
 
 
 @dataclass(frozen=True, eq=False)
 class FullyConnected(Op):
-    """Dense int8 matrix product; filter [out_features, in_features], input flattened to [rows, in_features]."""
+    """Dense int8 matrix product.
+
+    The filter is [out_features, in_features], the input is flattened to [rows, in_features].
+    """
 
     filter: Int8Array
     bias: Int32Array
@@ -175,7 +182,10 @@ class MaxPool2D(Pool2D):
 
 @dataclass(frozen=True, eq=False)
 class Mean(Op):
-    """Mean over height and width of an NHWC tensor (any `keep_dims`; the output has batch * channels elements)."""
+    """Mean over height and width of an NHWC tensor; the output has batch * channels elements.
+
+    The division by height * width is part of `multiplier` and `shift`.
+    """
 
     input_offset: int
     output_offset: int
@@ -185,7 +195,7 @@ class Mean(Op):
 
 @dataclass(frozen=True, eq=False)
 class Pad(Op):
-    """Constant padding of up to four dimensions; `paddings` is ((before, after), ...) per dimension of the input."""
+    """Constant padding of up to four dimensions; `paddings` is ((before, after), ...) of each."""
 
     paddings: tuple[tuple[int, int], ...]
     value: int
@@ -216,8 +226,8 @@ class Softmax(Op):
 class Lookup(Op):
     """Element-wise int8 -> int8 function by table: output = table[input + 128].
 
-    LOGISTIC, TANH, RELU, RELU6, LEAKY_RELU, HARD_SWISH and QUANTIZE between two int8 scales all have 256 possible inputs,
-    so lowering evaluates TFLite's arithmetic once for each of them.
+    LOGISTIC, TANH, RELU, RELU6, LEAKY_RELU, HARD_SWISH and QUANTIZE between two int8 scales all
+    have 256 possible inputs, so lowering evaluates TFLite's arithmetic once for each of them.
     """
 
     table: Int8Array
@@ -249,7 +259,7 @@ class Program:
       inputs: Tensor indices of the graph inputs without the level.
       outputs: Tensor indices of the graph outputs.
       levels: Number of nested levels; 1 for a graph without NESTED_SPARSE_CONV.
-      level_input: Tensor index of the int32[1] graph input `level`, or None where the graph has none.
+      level_input: Tensor index of the int32[1] graph input `level`; None where there is none.
     """
 
     tensors: tuple[Tensor, ...]
