@@ -62,8 +62,8 @@ def read_params(data: Buffer) -> LayerParams:
     """Reads the header of a stream.
 
     Raises:
-      FormatError: The header is truncated, foreign, of another version, damaged, or holds an unknown or
-        contradictory value.
+      FormatError: The header is truncated, foreign, of another version, damaged, or holds an
+        unknown or contradictory value.
     """
     return _read_header(data)[0]
 

@@ -144,7 +144,7 @@ class LayerParams:
             "weights per output channel",
             self.weights_per_channel,
             low=1,
-            high=constants.MAX_WEIGHTS_PER_CHANNEL,
+            high=constants.STREAM_MAX_CHANNEL_WEIGHTS,
         )
         if self.block_size not in constants.BLOCK_SIZES:
             raise FormatError(f"block_size must be one of (1, 2, 4): got {self.block_size}")
