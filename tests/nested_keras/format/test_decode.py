@@ -1,0 +1,266 @@
+import struct
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nested_keras.format import (
+    Encoding,
+    FormatError,
+    LayerKind,
+    LayerParams,
+    count_levels,
+    decode,
+    encode,
+    read_params,
+    strip_levels,
+    summarize,
+    validate,
+)
+from tests.nested_keras.format.streams import block_ends, layers, patch, random_layer
+
+# Block 0 of a stream of two outputs: bias at 96, multiplier 104, shift 112, counts 116, deltas 120.
+LEVEL_0 = 64
+ROW = LayerParams(LayerKind.FULLY_CONNECTED, 1, 1, 600, 2)
+
+
+def row_stream(*, levels=2, positions=((0, 3, 7, 9), (5, 590))):
+    """A stream of ROW: channel c has weights c + 1 at positions[c], in alternating levels."""
+    nested = random_layer(ROW, levels=levels, profile="zero")
+    for channel, indices in enumerate(positions):
+        for number, index in enumerate(indices):
+            nested.weights[channel, 0, 0, index] = channel + 1
+            nested.level_map[channel, 0, 0, index] = number % levels
+    return encode(nested)
+
+
+@pytest.fixture(scope="module")
+def delta8():
+    """One level: channel 0 at 0, 3, 7, 9; channel 1 at 5 and, after two fillers, at 590."""
+    stream = row_stream(levels=1)
+    assert stream[LEVEL_0 + 9] == Encoding.DELTA8
+    assert list(stream[120:128]) == [0, 3, 4, 2, 5, 255, 255, 75]
+    return stream
+
+
+@settings(max_examples=20)
+@given(layers(max_levels=4).filter(lambda nested: nested.weights.size < 300))
+def test_prefix_property(nested):
+    stream = encode(nested)
+    ends = block_ends(stream)
+    assert ends[-1] == len(stream)
+    for length in range(len(stream)):
+        if length not in ends:
+            with pytest.raises(FormatError):
+                validate(stream[:length])
+    for levels, end in enumerate(ends, start=1):
+        assert strip_levels(stream, levels) == stream[:end]
+        assert count_levels(stream[:end]) == levels
+
+
+@given(layers())
+def test_a_stripped_stream_holds_the_sparser_levels(nested):
+    stream = encode(nested)
+    full = decode(stream)
+    for levels in range(1, nested.levels + 1):
+        cut = decode(strip_levels(stream, levels))
+        kept = full.level_map < levels
+        np.testing.assert_array_equal(cut.weights, np.where(kept, full.weights, 0))
+        np.testing.assert_array_equal(cut.level_map, np.where(kept, full.level_map, levels))
+        for name in ("bias", "multiplier", "shift"):
+            np.testing.assert_array_equal(getattr(cut, name), getattr(full, name)[:levels])
+        again = encode(cut)
+        differing = [i for i in range(len(again)) if again[i] != stream[i]]
+        assert set(differing) <= {7, 60, 61, 62, 63}
+        assert again[7] == levels
+
+
+@pytest.mark.parametrize("levels", [0, 3, -1])
+def test_strip_to_a_number_of_levels_that_is_not_there(levels):
+    with pytest.raises(FormatError, match=rf"levels must be in 1\.\.2: got {levels}"):
+        strip_levels(row_stream(), levels)
+
+
+def test_summary_is_cumulative():
+    stream = row_stream()
+    rows = summarize(stream)
+    assert [row.bytes for row in rows] == block_ends(stream)
+    assert [row.nnz for row in rows] == [3, 6]
+    assert [row.entries for row in rows] == [3, 5]  # level 1 bridges 590 with two fillers
+    assert [row.level for row in rows] == [0, 1]
+
+
+@pytest.mark.parametrize("buffer", [bytes, bytearray, memoryview])
+def test_any_bytes_are_read(buffer):
+    stream = row_stream()
+    data = buffer(stream)
+    assert encode(decode(data)) == stream
+    assert strip_levels(data, 1) == stream[: block_ends(stream)[0]]
+    assert read_params(data) == ROW
+
+
+def test_decoded_arrays_may_be_written():
+    decoded = decode(row_stream())
+    for name in ("weights", "level_map", "bias", "multiplier", "shift"):
+        assert getattr(decoded, name).flags.writeable
+
+
+MUTATED = {
+    "delta8": row_stream(),
+    "delta16": row_stream(positions=((598, 599), (598,))),
+    "dense": encode(
+        random_layer(LayerParams(LayerKind.CONV, 3, 3, 2, 3), levels=2, profile="full")
+    ),
+    "empty": encode(
+        random_layer(LayerParams(LayerKind.DEPTHWISE, 3, 3, 2, 2), levels=2, profile="zero")
+    ),
+}
+
+
+def test_mutated_streams_cover_every_encoding():
+    used = {row.encoding for stream in MUTATED.values() for row in summarize(stream)}
+    assert used == set(Encoding)
+
+
+@pytest.mark.parametrize("name", MUTATED)
+def test_every_single_byte_is_guarded(name):
+    stream = MUTATED[name]
+    for offset in range(len(stream)):
+        for flip in (0x01, 0x10, 0x80, 0xFF):
+            mutated = bytearray(stream)
+            mutated[offset] ^= flip
+            with pytest.raises(FormatError):
+                validate(mutated)
+
+
+@given(layers(max_levels=4), st.data())
+def test_any_single_byte_mutation_is_rejected(nested, data):
+    mutated = bytearray(encode(nested))
+    mutated[data.draw(st.integers(0, len(mutated) - 1))] ^= data.draw(st.integers(1, 255))
+    with pytest.raises(FormatError):
+        validate(mutated)
+
+
+@settings(max_examples=300)
+@given(st.sampled_from(sorted(MUTATED)), st.data())
+def test_a_mutation_with_right_checksums_decodes_or_is_refused(name, data):
+    stream = MUTATED[name]
+    for _ in range(data.draw(st.integers(1, 3))):
+        stream = patch(
+            stream, data.draw(st.integers(0, len(stream) - 1)), "B", data.draw(st.integers(0, 255))
+        )
+    try:
+        decoded = decode(stream)
+    except FormatError:
+        return
+    assert decode(encode(decoded)).params == decoded.params
+
+
+@pytest.mark.parametrize(
+    ("offset", "layout", "value", "message"),
+    [
+        (0, "4s", b"TFL3", r"magic must be b'NSC1': got b'TFL3'"),
+        (4, "<H", 2, "version must be 1: got 2"),
+        (6, "B", 3, r"kind must be in 0\.\.2: got 3"),
+        (7, "B", 0, r"levels must be in 1\.\.16: got 0"),
+        (7, "B", 17, r"levels must be in 1\.\.16: got 17"),
+        (8, "B", 8, r"block_size must be one of \(1, 2, 4\): got 8"),
+        (15, "B", 1, "header: reserved bytes at 15 must be zero: got 01"),
+        (26, "<H", 1, "header: reserved bytes at 26 must be zero: got 0100"),
+        (59, "B", 9, "header: reserved bytes at 44 must be zero: got 0{30}09"),
+        (9, "B", 0, r"stride_h must be in 1\.\.255: got 0"),
+        (28, "<i", 129, r"input_offset must be in -127\.\.128: got 129"),
+        (36, "<i", -(2**31), r"activation_min must be in -128\.\.127: got -2147483648"),
+        (LEVEL_0, "<I", 96, "level 0: block_bytes must be 80: got 96"),
+        (LEVEL_0, "<I", 2**32 - 1, "level 0: block_bytes must be 80: got 4294967295"),
+        (LEVEL_0 + 4, "<I", 2**32 - 1, "level 0: block_bytes must be 8589934656: got 80"),
+        (LEVEL_0 + 8, "B", 1, "level 0: level must be 0: got 1"),
+        (LEVEL_0 + 9, "B", 4, r"level 0: encoding must be in 0\.\.3: got 4"),
+        (LEVEL_0 + 9, "B", 0, "level 0: entries of an EMPTY block must be 0: got 8"),
+        (LEVEL_0 + 9, "B", 1, "level 0: entries of a DENSE block must be 1200: got 8"),
+        (LEVEL_0 + 10, "<H", 1, "level 0: reserved bytes at 10 must be zero: got 0100"),
+        (LEVEL_0 + 12, "<I", 5, "level 0: nnz must be 6: got 5"),
+        (LEVEL_0 + 16, "B", 1, "level 0: reserved bytes at 16 must be zero: got 01"),
+        (104, "<i", 1, "multiplier must be 0 or .*: got 1"),
+        (112, "b", 31, r"shift must be in -31\.\.30: got 31"),
+        (114, "B", 7, "level 0: padding at byte 114 must be zero: got 0700"),
+        (143, "B", 1, "level 0: padding at byte 136 must be zero: got 0000000000000001"),
+        (116, "<H", 5, "level 0: sum of the channels' counts must be 8: got 9"),
+        (122, "B", 0, "level 0: delta of entry 2 must be at least 1: got 0"),
+        (124, "B", 15, r"level 0: largest block position must be in 0\.\.599: got 600"),
+    ],
+)
+def test_each_broken_rule_has_its_error(delta8, offset, layout, value, message):
+    broken = patch(delta8, offset, layout, value)
+    with pytest.raises(FormatError, match=message):
+        validate(broken)
+
+
+def test_counts_that_only_move_entries_between_channels(delta8):
+    # Channel 0 takes over an entry, for its position 14; channel 1 then starts with a filler.
+    moved = decode(patch(delta8, 116, "<HH", 5, 3))
+    assert moved.weights[0, 0, 0, 14] == 2
+    assert moved.weights[1, 0, 0, 585] == 2
+    # The first delta of a channel may be zero, and only that one.
+    first = decode(patch(delta8, 124, "B", 0))
+    assert first.weights[1, 0, 0, 0] == 2
+
+
+@pytest.mark.parametrize("offset", [60, LEVEL_0 + 28, 96])
+def test_checksums(delta8, offset):
+    broken = bytearray(delta8)
+    broken[offset] ^= 1
+    what = "header" if offset == 60 else "level 0"
+    with pytest.raises(FormatError, match=rf"{what}: checksum must be 0x\w{{8}}: got 0x\w{{8}}"):
+        validate(broken)
+
+
+@pytest.mark.parametrize(
+    ("length", "message"),
+    [
+        (0, "stream must have at least 64 bytes: got 0"),
+        (63, "stream must have at least 64 bytes: got 63"),
+        (64, r"stream must hold 1\.\.1 level blocks: got 0"),
+        (80, "level 0 must have at least 32 bytes: got 16"),
+        (128, "level 0 must have 80 bytes: got 64"),
+    ],
+)
+def test_truncated(delta8, length, message):
+    for read in (validate, decode, count_levels, summarize):
+        with pytest.raises(FormatError, match=message):
+            read(delta8[:length])
+
+
+def test_more_blocks_than_levels_at_writing():
+    stream = patch(row_stream(), 7, "B", 1)
+    end = block_ends(stream)[0]
+    with pytest.raises(
+        FormatError, match=f"stream of 1 levels must end at byte {end}: got {len(stream)}"
+    ):
+        validate(stream)
+
+
+def test_dense_above_level_0():
+    stream = MUTATED["dense"]
+    second = stream[64 : block_ends(stream)[0]]
+    twice = patch(stream[: 64 + len(second)] + second, 64 + len(second) + 8, "B", 1)
+    with pytest.raises(FormatError, match="level 1: level of a DENSE block must be 0: got 1"):
+        validate(twice)
+
+
+def test_a_weight_in_two_levels():
+    stream = MUTATED["delta8"]
+    first = stream[64 : block_ends(stream)[0]]
+    twice = patch(stream[: 64 + len(first)] + first, 64 + len(first) + 8, "B", 1)
+    with pytest.raises(
+        FormatError, match="weight 0 of channel 0 must be in one level: got levels 0 and 1"
+    ):
+        validate(twice)
+
+
+def test_foreign_bytes():
+    with pytest.raises(FormatError, match="magic must be"):
+        validate(struct.pack("<I4s", 28, b"TFL3") + bytes(120))
+    with pytest.raises(FormatError, match=r"magic must be b'NSC1': got b'\\x00\\x00\\x00\\x00'"):
+        read_params(bytes(64))

@@ -1,0 +1,94 @@
+"""docs/nested_format.md against the code: its example and its tables are read out of the page."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nested_keras import format as nested_format
+from nested_keras.format import constants, decode, encode, strip_levels, summarize
+from tests.nested_keras.format import plain_reader
+
+PAGE = (Path(__file__).parents[3] / "docs" / "nested_format.md").read_text()
+SIZES = {"u8": 1, "i8": 1, "u16": 2, "u32": 4, "i32": 4}
+
+
+def fenced(language):
+    (text,) = re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    return text
+
+
+@pytest.fixture(scope="module")
+def stream():
+    rows = [line.split(": ") for line in fenced("hex").splitlines()]
+    assert [int(offset, 16) for offset, _ in rows] == list(range(0, 16 * len(rows), 16))
+    return bytes.fromhex("".join(row for _, row in rows))
+
+
+@pytest.fixture(scope="module")
+def nested():
+    names = {name: getattr(nested_format, name) for name in nested_format.__all__}
+    scope = names | {"np": np}
+    exec(fenced("python"), scope)
+    return scope["nested"]
+
+
+def test_example_decodes_to_the_layer_that_the_page_builds(stream, nested):
+    decoded = decode(stream)
+    assert decoded.params == nested.params
+    for name in ("weights", "level_map", "bias", "multiplier", "shift"):
+        np.testing.assert_array_equal(getattr(decoded, name), getattr(nested, name))
+
+
+def test_example_encodes_to_the_same_bytes(stream, nested):
+    assert encode(nested) == stream
+    assert encode(decode(stream)) == stream
+
+
+def test_example_is_what_the_page_says_about_it(stream):
+    prose = " ".join(PAGE.split())
+    assert f"these {len(stream)} bytes" in prose
+    assert f"The first {summarize(stream)[0].bytes} bytes alone" in prose
+    assert len(strip_levels(stream, 1)) == summarize(stream)[0].bytes
+    assert f"{int.from_bytes(stream[60:64], 'little'):#010x}" in PAGE
+
+
+def test_example_reads_by_the_text_alone(stream):
+    read = plain_reader.read(stream)
+    assert read.encodings == [2, 3]
+    stored = {
+        (channel, index): pair
+        for channel, row in enumerate(read.weights)
+        for index, pair in enumerate(row)
+        if pair
+    }
+    assert stored == {
+        (0, 0): (5, 0),
+        (0, 1): (-3, 0),
+        (0, 598): (4, 1),
+        (0, 599): (7, 0),
+        (1, 2): (-1, 0),
+        (1, 3): (2, 0),
+        (1, 4): (127, 1),
+        (1, 5): (-127, 1),
+    }
+
+
+@pytest.mark.parametrize(
+    ("title", "layout"),
+    [
+        ("Header, 64 bytes", constants.STREAM_HEADER),
+        ("Level block", constants.LEVEL_HEADER),
+    ],
+)
+def test_field_tables_equal_the_layouts(title, layout):
+    section = PAGE.split(f"## {title}\n")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| (\d+) \| (\w+)(?: bytes)? \| (\w*) ?\|", section, re.MULTILINE)
+    documented = [
+        (int(offset), SIZES.get(size) or int(size), name or f"reserved_{offset}")
+        for offset, size, name in rows
+    ]
+    assert documented == [
+        (offset, dtype.itemsize, name) for name, (dtype, offset, *_) in layout.fields.items()
+    ]

@@ -1,0 +1,229 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+
+from nested_keras.format import (
+    Encoding,
+    LayerKind,
+    LayerParams,
+    NestedWeights,
+    decode,
+    encode,
+    read_params,
+    summarize,
+    validate,
+)
+from tests.nested_keras.format import plain_reader
+from tests.nested_keras.format.streams import PROFILES, layers, random_layer
+
+
+def normalised(nested):
+    """Weights and level map as a round trip leaves them."""
+    kept = (nested.weights != 0) & (nested.level_map < nested.levels)
+    return np.where(kept, nested.weights, 0), np.where(kept, nested.level_map, nested.levels)
+
+
+def assert_same(decoded, nested):
+    weights, level_map = normalised(nested)
+    assert decoded.params == nested.params
+    np.testing.assert_array_equal(decoded.weights, weights)
+    np.testing.assert_array_equal(decoded.level_map, level_map)
+    for name in ("bias", "multiplier", "shift"):
+        np.testing.assert_array_equal(getattr(decoded, name), getattr(nested, name))
+
+
+def one_level_row(values, *, block_size=1):
+    """One output, one level, 4096 inputs; zero but for the given (index, value) pairs."""
+    params = LayerParams(LayerKind.FULLY_CONNECTED, 1, 1, 4096, 1, block_size=block_size)
+    weights = np.zeros(params.filter_shape, np.int8)
+    for index, value in values:
+        weights[0, 0, 0, index] = value
+    return NestedWeights(
+        params=params,
+        weights=weights,
+        level_map=np.zeros(params.filter_shape, np.uint8),
+        bias=np.zeros((1, 1), np.int32),
+        multiplier=np.zeros((1, 1), np.int32),
+        shift=np.zeros((1, 1), np.int8),
+    )
+
+
+@given(layers())
+def test_round_trip_keeps_all_but_unused_weights(nested):
+    stream = encode(nested)
+    assert len(stream) % 16 == 0
+    decoded = decode(stream)
+    assert_same(decoded, nested)
+    assert encode(decoded) == stream
+    assert read_params(stream) == nested.params
+
+
+@pytest.mark.parametrize("levels", range(1, 17))
+@pytest.mark.parametrize("profile", PROFILES)
+def test_every_number_of_levels(levels, profile):
+    params = LayerParams(LayerKind.CONV, 3, 3, 4, 3, block_size=2)
+    nested = random_layer(params, levels=levels, profile=profile, seed=levels)
+    assert_same(decode(encode(nested)), nested)
+    nnz = [int(np.count_nonzero(normalised(nested)[1] <= level)) for level in range(levels)]
+    assert [row.nnz for row in summarize(encode(nested))] == nnz
+
+
+@settings(max_examples=60)
+@given(layers(max_levels=5))
+def test_a_reader_written_from_the_document_reads_the_same(nested):
+    params = nested.params
+    read = plain_reader.read(encode(nested))
+    assert (read.kind, read.levels_at_writing, read.block_size) == (
+        params.kind,
+        nested.levels,
+        params.block_size,
+    )
+    assert read.strides_dilations_pads == (
+        params.stride_h,
+        params.stride_w,
+        params.dilation_h,
+        params.dilation_w,
+        params.pad_top,
+        params.pad_left,
+    )
+    assert read.shape == (
+        params.kernel_h,
+        params.kernel_w,
+        params.out_channels,
+        params.in_channels,
+        params.depth_multiplier,
+    )
+    assert read.offsets_and_clamps == (
+        params.input_offset,
+        params.output_offset,
+        params.activation_min,
+        params.activation_max,
+    )
+    weights, level_map = (array.reshape(params.out_channels, -1) for array in normalised(nested))
+    expected = [
+        [(value, level) if value else None for value, level in zip(*row, strict=True)]
+        for row in zip(weights.tolist(), level_map.tolist(), strict=True)
+    ]
+    assert read.weights == expected
+    for level, (bias, multiplier, shift) in enumerate(read.tables):
+        assert bias == nested.bias[level].tolist()
+        assert multiplier == nested.multiplier[level].tolist()
+        assert shift == nested.shift[level].tolist()
+
+
+def legal_sizes(nested, level):
+    """Size of a level's block in every legal encoding, counted entry by entry."""
+    params = nested.params
+    outputs, lanes = params.out_channels, params.block_size
+    rows = np.where(nested.level_map == level, nested.weights, 0).reshape(outputs, -1, lanes)
+    tables = 32 + 8 * outputs + (outputs + 3) // 4 * 4
+    sizes = {}
+    if not rows.any():
+        sizes[Encoding.EMPTY] = tables
+    if level == 0:
+        sizes[Encoding.DENSE] = tables + rows.size
+    for encoding, largest, width in ((Encoding.DELTA8, 255, 1), (Encoding.DELTA16, 65535, 2)):
+        entries = 0
+        for row in rows:
+            position = 0
+            for target in np.flatnonzero(row.any(axis=1)):
+                while target - position > largest:
+                    position += largest
+                    entries += 1
+                position = target
+                entries += 1
+        sizes[encoding] = (
+            tables + (2 * outputs + 3) // 4 * 4 + (entries * width + 3) // 4 * 4 + entries * lanes
+        )
+    return {encoding: (size + 15) // 16 * 16 for encoding, size in sizes.items()}
+
+
+@settings(max_examples=60)
+@given(layers(max_levels=4))
+def test_each_level_takes_its_smallest_encoding(nested):
+    before = 64
+    for row in summarize(encode(nested)):
+        sizes = legal_sizes(nested, row.level)
+        smallest = min(sizes, key=lambda encoding: (sizes[encoding], encoding))
+        assert (row.encoding, row.bytes - before) == (smallest, sizes[smallest])
+        before = row.bytes
+
+
+def test_all_four_encodings_are_chosen_where_they_pay():
+    full = random_layer(LayerParams(LayerKind.CONV, 3, 3, 8, 8), levels=2, profile="full")
+    assert [row.encoding for row in summarize(encode(full))] == [Encoding.DENSE, Encoding.EMPTY]
+    near = one_level_row([(0, 1), (255, 2), (510, 3)])
+    assert summarize(encode(near))[0].encoding == Encoding.DELTA8
+    far = one_level_row([(index, 1) for index in range(300, 4096, 300)])
+    assert summarize(encode(far))[0].encoding == Encoding.DELTA16
+
+
+def test_dense_is_for_level_0_only():
+    late = random_layer(LayerParams(LayerKind.CONV, 3, 3, 8, 8), levels=2, profile="late")
+    assert [row.encoding for row in summarize(encode(late))] == [Encoding.EMPTY, Encoding.DELTA8]
+
+
+@pytest.mark.parametrize(
+    ("gap", "deltas"),
+    [
+        (0, [0]),
+        (1, [1]),
+        (254, [254]),
+        (255, [255]),
+        (256, [255, 1]),
+        (510, [255, 255]),
+        (511, [255, 255, 1]),
+        (1000, [255, 255, 255, 235]),
+    ],
+)
+@pytest.mark.parametrize("block_size", [1, 2, 4])
+def test_gaps_over_255_are_bridged_by_fillers(gap, deltas, block_size):
+    # Neighbours after the gap make one-byte deltas pay; the last lane of a block holds the weight.
+    positions = [gap + step for step in range(20)]
+    values = [(p * block_size + block_size - 1, 9) for p in positions]
+    stream = encode(one_level_row(values, block_size=block_size))
+    (row,) = summarize(stream)
+    assert (row.encoding, row.entries, row.nnz) == (Encoding.DELTA8, len(deltas) + 19, 20)
+    first_delta = 64 + 32 + 4 + 4 + 4 + 4
+    assert list(stream[first_delta : first_delta + row.entries]) == deltas + [1] * 19
+    first_value = first_delta + (row.entries + 3) // 4 * 4
+    fillers = stream[first_value : first_value + (len(deltas) - 1) * block_size]
+    assert fillers == bytes(len(fillers))
+    validate(stream)
+
+
+def test_a_gap_at_the_start_of_a_later_channel_counts_from_position_0():
+    params = LayerParams(LayerKind.FULLY_CONNECTED, 1, 1, 600, 3)
+    weights = np.zeros(params.filter_shape, np.int8)
+    weights[0, 0, 0, 599] = 1
+    weights[2, 0, 0, 300] = 2
+    nested = NestedWeights(
+        params=params,
+        weights=weights,
+        level_map=np.zeros(params.filter_shape, np.uint8),
+        bias=np.zeros((1, 3), np.int32),
+        multiplier=np.zeros((1, 3), np.int32),
+        shift=np.zeros((1, 3), np.int8),
+    )
+    assert_same(decode(encode(nested)), nested)
+
+
+def test_a_block_may_be_spread_over_levels():
+    params = LayerParams(LayerKind.CONV, 1, 1, 4, 1, block_size=4)
+    nested = NestedWeights(
+        params=params,
+        weights=np.array([[[[1, 2, 3, 4]]]], np.int8),
+        level_map=np.array([[[[0, 1, 2, 1]]]], np.uint8),
+        bias=np.zeros((2, 1), np.int32),
+        multiplier=np.zeros((2, 1), np.int32),
+        shift=np.zeros((2, 1), np.int8),
+    )
+    assert_same(decode(encode(nested)), nested)
+    assert [row.nnz for row in summarize(encode(nested))] == [1, 3]
+
+
+def test_largest_channel():
+    params = LayerParams(LayerKind.FULLY_CONNECTED, 1, 1, 65535, 1)
+    for profile in ("sparse", "full", "late"):
+        nested = random_layer(params, levels=2, profile=profile)
+        assert_same(decode(encode(nested)), nested)
