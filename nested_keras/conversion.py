@@ -1,0 +1,301 @@
+"""One Keras layer at a time: which layers nest, what takes their place, whose weights go where."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from nested_keras import layers, masks
+
+_KERNELS = {
+    keras.layers.Conv2D: layers.NestedConv2D,
+    keras.layers.DepthwiseConv2D: layers.NestedDepthwiseConv2D,
+    keras.layers.Dense: layers.NestedDense,
+}
+_CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.SeparableConv2D)
+_OVERRIDES = {"sparsities", "block_shape"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Nesting:
+    """How a kernel nests.
+
+    Attributes:
+        sparsities: Final fraction of zeros per level.
+        block_shape: Weights pruned together.
+    """
+
+    sparsities: tuple[float, ...]
+    block_shape: tuple[int, int]
+
+
+def operations(model: Any, seen: set[int] | None = None) -> Iterator[tuple[Any, str]]:
+    """Walks the operations of a model in graph order, sub-models flattened.
+
+    Args:
+        model: A functional or Sequential model.
+        seen: The ids of operations to pass over.
+
+    Yields:
+        Each operation once, with the name of the sub-model it stands in ("" at the top).
+    """
+    seen = set() if seen is None else seen
+    for operation in functional(model).operations:
+        if id(operation) in seen or isinstance(operation, keras.layers.InputLayer):
+            continue
+        seen.add(id(operation))
+        if is_graph(operation):
+            for inner, scope in operations(operation, seen):
+                yield inner, scope or operation.name
+        else:
+            yield operation, ""
+
+
+def is_graph(operation: Any) -> bool:
+    """Says whether an operation is a model whose graph can be walked."""
+    return isinstance(operation, keras.Sequential) or hasattr(operation, "operations")
+
+
+def functional(model: Any) -> Any:
+    """Returns the functional form of a functional or Sequential model.
+
+    Raises:
+        TypeError: if it is neither.
+        ValueError: if it is not built.
+    """
+    if not isinstance(model, keras.Model) or not is_graph(model):
+        raise TypeError(
+            "model must be a functional or Sequential Keras model (a subclassed model has no graph "
+            f"to follow): got {type(model).__name__}"
+        )
+    if not model.built:
+        raise ValueError(f"model {model.name!r} must be built: give it a keras.Input")
+    return model if not isinstance(model, keras.Sequential) else model._functional
+
+
+def plan(
+    model: Any,
+    nesting: Nesting,
+    *,
+    exclude: Iterable[str] | None,
+    overrides: Mapping[str, Mapping[str, Any]] | None,
+) -> dict[int, list[Any]]:
+    """Makes the operations that take the place of each operation of a model.
+
+    Args:
+        model: A built functional or Sequential model.
+        nesting: The default of the nested kernels.
+        exclude: Names of layers to keep dense; None for the depthwise kernels, the first
+            convolution and the last Dense.
+        overrides: Per layer name, "sparsities" and "block_shape" in place of the default.
+
+    Returns:
+        By the id of the operation, the new ones, to be called one after the other.
+
+    Raises:
+        ValueError: for a layer that cannot be nested, an unknown name, or nothing to nest.
+    """
+    walked = list(operations(model))
+    names = _unique_names(walked)
+    overrides = dict(overrides or {})
+    chosen = _choose(walked, names, exclude=exclude, overrides=overrides)
+    new: dict[int, list[Any]] = {}
+    for operation, _ in walked:
+        name = names[id(operation)]
+        nestings = {
+            part: _override(nesting, overrides.get(part, {}), part)
+            for part in _kernel_names(operation, name)
+            if part in chosen
+        }
+        new[id(operation)] = _replace(operation, name, nestings, levels=len(nesting.sparsities))
+    if not chosen:
+        kept = ", ".join(names[id(operation)] for operation, _ in walked) or "none"
+        raise ValueError(
+            "model has no layer to nest (exclude=() would nest the first convolution and the last "
+            f"Dense too): got the layers {kept}"
+        )
+    return new
+
+
+def copy_weights(old: Any, new: list[Any]) -> None:
+    """Carries the weights of one operation over to those in its place, exactly.
+
+    Args:
+        old: An operation of the base model.
+        new: The built operations in its place.
+    """
+    if isinstance(old, keras.layers.SeparableConv2D):
+        depthwise, pointwise = new
+        depthwise.kernel.assign(old.depthwise_kernel)
+        pointwise.kernel.assign(old.pointwise_kernel)
+        if old.use_bias:
+            pointwise.bias.assign(old.bias)
+    elif isinstance(old, keras.layers.BatchNormalization):
+        for name in ("gamma", "beta", "moving_mean", "moving_variance"):
+            values = getattr(old, name)
+            if values is not None:
+                rows = np.broadcast_to(values.numpy(), getattr(new[0], name).shape)
+                getattr(new[0], name).assign(rows)
+    elif type(old) in _KERNELS:
+        new[0].kernel.assign(keras.ops.convert_to_numpy(old.kernel))
+        if old.use_bias:
+            new[0].bias.assign(old.bias)
+
+
+def _unique_names(walked: list[tuple[Any, str]]) -> dict[int, str]:
+    """Names the operations as they were; of two that agree, the second after its sub-model."""
+    names: dict[int, str] = {}
+    taken: set[str] = set()
+    for operation, scope in walked:
+        name = operation.name
+        if name in taken and scope:
+            name = f"{scope}_{name}"
+        stem, number = name, 1
+        while name in taken:
+            name, number = f"{stem}_{number}", number + 1
+        taken.add(name)
+        names[id(operation)] = name
+    return names
+
+
+def _kernel_names(operation: Any, name: str) -> list[str]:
+    """Returns the names by which a layer's kernels are excluded or overridden."""
+    if type(operation) is keras.layers.SeparableConv2D:
+        return [f"{name}_depthwise", name]
+    return [name] if type(operation) in _KERNELS else []
+
+
+def _choose(
+    walked: list[tuple[Any, str]],
+    names: dict[int, str],
+    *,
+    exclude: Iterable[str] | None,
+    overrides: Mapping[str, Any],
+) -> set[str]:
+    """Returns the names of the kernels to nest."""
+    kernels: list[str] = []
+    dense: set[str] = set()
+    for operation, _ in walked:
+        parts = _kernel_names(operation, names[id(operation)])
+        kernels += parts
+        if type(operation) is keras.layers.DepthwiseConv2D or len(parts) == 2:
+            dense.add(parts[0])
+    convolutions = [names[id(o)] for o, _ in walked if type(o) in _CONVOLUTIONS]
+    denses = [names[id(o)] for o, _ in walked if type(o) is keras.layers.Dense]
+    dense.update(convolutions[:1], denses[-1:])
+    if exclude is not None:
+        if isinstance(exclude, str):
+            raise TypeError(f"exclude must be an iterable of layer names: got the str {exclude!r}")
+        dense = set(exclude)
+    for argument, given in (
+        ("exclude", () if exclude is None else dense),
+        ("overrides", overrides),
+    ):
+        unknown = sorted(set(given) - set(kernels))
+        if unknown:
+            raise ValueError(
+                f"{argument} must name layers with a kernel, of {sorted(kernels)}: got {unknown}"
+            )
+    return set(kernels) - dense | set(overrides)
+
+
+def _override(nesting: Nesting, override: Mapping[str, Any], name: str) -> Nesting:
+    """Returns the nesting of one kernel."""
+    if not set(override) <= _OVERRIDES:
+        raise ValueError(
+            f"overrides of {name!r} must have the keys {sorted(_OVERRIDES)}: got {sorted(override)}"
+        )
+    sparsities = masks.check_sparsities(override.get("sparsities", nesting.sparsities))
+    if len(sparsities) != len(nesting.sparsities):
+        raise ValueError(
+            f"overrides of {name!r} must have {len(nesting.sparsities)} sparsities, one per level "
+            f"of the model: got {sparsities}"
+        )
+    block_shape = masks.check_block_shape(override.get("block_shape", nesting.block_shape))
+    return Nesting(sparsities, block_shape)
+
+
+def _replace(
+    operation: Any, name: str, nestings: Mapping[str, Nesting], *, levels: int
+) -> list[Any]:
+    """Makes the operations in the place of one."""
+    kind = type(operation)
+    config = {**operation.get_config(), "name": name}
+    if kind is keras.layers.SeparableConv2D:
+        depthwise, pointwise = _split_separable(config)
+        return [
+            _kernel_layer(keras.layers.DepthwiseConv2D, depthwise, nestings),
+            _kernel_layer(keras.layers.Conv2D, pointwise, nestings),
+        ]
+    if kind in _KERNELS:
+        return [_kernel_layer(kind, config, nestings)]
+    if kind is keras.layers.BatchNormalization:
+        last = operation.input_spec.ndim - 1
+        if operation.axis not in (-1, last):
+            raise ValueError(
+                f"layer {name!r} (BatchNormalization) must have axis -1: got {operation.axis}"
+            )
+        return [
+            layers.NestedBatchNormalization.from_config({**config, "axis": -1, "levels": levels})
+        ]
+    if getattr(operation, "weights", None):
+        known = ", ".join(
+            cls.__name__
+            for cls in (*_KERNELS, keras.layers.SeparableConv2D, keras.layers.BatchNormalization)
+        )
+        raise ValueError(
+            f"layer {name!r} ({kind.__name__}) is not supported: of the layers with weights only "
+            f"{known} can stand in a nested model"
+        )
+    return [kind.from_config(config)]
+
+
+def _kernel_layer(kind: Any, config: dict[str, Any], nestings: Mapping[str, Nesting]) -> Any:
+    """Makes a layer with a kernel, nested or as it was."""
+    name = config["name"]
+    for key, wanted in (("data_format", "channels_last"), ("groups", 1)):
+        if config.get(key, wanted) != wanted:
+            raise ValueError(
+                f"layer {name!r} ({kind.__name__}) must have {key}={wanted!r}: got {config[key]!r}"
+            )
+    # A SeparableConv2D goes by its own name in `nestings`, its pointwise half by a longer one.
+    nesting = nestings.get(name, nestings.get(name.removesuffix("_pointwise")))
+    if nesting is None:
+        return kind.from_config(config)
+    block_shape = (1, 1) if kind is keras.layers.DepthwiseConv2D else nesting.block_shape
+    return _KERNELS[kind].from_config(
+        {**config, "sparsities": nesting.sparsities, "block_shape": block_shape}
+    )
+
+
+def _split_separable(config: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Returns the configs of the depthwise and of the pointwise half of a SeparableConv2D."""
+    common = {key: config[key] for key in ("trainable", "dtype", "data_format")}
+    spatial = ("kernel_size", "strides", "padding", "dilation_rate", "depth_multiplier")
+    depthwise = {
+        **common,
+        **{key: config[key] for key in (*spatial, *_prefixed("depthwise"))},
+        "name": f"{config['name']}_depthwise",
+        "use_bias": False,
+    }
+    tail = ("filters", "use_bias", "activation", "activity_regularizer")
+    bias = ("bias_initializer", "bias_regularizer", "bias_constraint")
+    pointwise = {
+        **common,
+        **{key: config[key] for key in (*tail, *bias)},
+        **{
+            f"kernel_{key.removeprefix('pointwise_')}": config[key]
+            for key in _prefixed("pointwise")
+        },
+        "name": f"{config['name']}_pointwise",
+        "kernel_size": 1,
+    }
+    return depthwise, pointwise
+
+
+def _prefixed(prefix: str) -> tuple[str, ...]:
+    return tuple(f"{prefix}_{suffix}" for suffix in ("initializer", "regularizer", "constraint"))

@@ -1,0 +1,138 @@
+"""Weight magnitudes to level maps, in NumPy alone.
+
+A level map has the shape of its kernel and holds, for each weight, the first level that uses it:
+0 for the sparsest level, N for a weight that no level uses. Level ``l`` keeps the weights where
+``level_map <= l``, so the levels nest by construction.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+MAX_LEVELS = 16
+BLOCK_SHAPES = ((1, 1), (1, 2), (1, 4))
+
+
+def check_sparsities(sparsities: Iterable[float]) -> tuple[float, ...]:
+    """Returns the sparsities as a tuple of floats, or refuses them.
+
+    Args:
+        sparsities: One fraction of zeros per level, level 0 first; each in [0, 1], strictly
+            decreasing, 1 to 16 of them.
+
+    Returns:
+        The sparsities as floats.
+
+    Raises:
+        ValueError: for a wrong count, range or order.
+    """
+    values = tuple(float(sparsity) for sparsity in sparsities)
+    if not 1 <= len(values) <= MAX_LEVELS:
+        raise ValueError(f"sparsities must have 1 to {MAX_LEVELS} entries: got {len(values)}")
+    if not all(0.0 <= sparsity <= 1.0 for sparsity in values):
+        raise ValueError(f"sparsities must lie in [0, 1]: got {values}")
+    if any(sparser <= denser for sparser, denser in zip(values, values[1:], strict=False)):
+        raise ValueError(
+            f"sparsities must decrease strictly (level 0 is the sparsest): got {values}"
+        )
+    return values
+
+
+def check_block_shape(block_shape: Iterable[int]) -> tuple[int, int]:
+    """Returns the block shape as a pair of ints, or refuses it.
+
+    Args:
+        block_shape: (1, 1), (1, 2) or (1, 4): one output channel times so many neighbouring input
+            channels that are kept or pruned together.
+
+    Returns:
+        The block shape.
+
+    Raises:
+        ValueError: for any other shape.
+    """
+    shape = tuple(block_shape)
+    if shape not in BLOCK_SHAPES:
+        raise ValueError(f"block_shape must be one of {BLOCK_SHAPES}: got {shape}")
+    return BLOCK_SHAPES[BLOCK_SHAPES.index(shape)]
+
+
+def check_level(level: Any, *, levels: int) -> int:
+    """Returns the level as an int, or refuses it.
+
+    Args:
+        level: A Python integer in 0..levels-1, or None for the densest level.
+        levels: The number of levels.
+
+    Returns:
+        The level.
+
+    Raises:
+        TypeError: if the level is not an integer.
+        ValueError: if it is out of range.
+    """
+    if level is None:
+        return levels - 1
+    value = operator.index(level)
+    if not 0 <= value < levels:
+        raise ValueError(f"level must be in 0..{levels - 1}: got {value}")
+    return value
+
+
+def level_map(
+    kernel: npt.NDArray[Any], sparsities: Sequence[float], *, block_shape: tuple[int, int] = (1, 1)
+) -> npt.NDArray[np.uint8]:
+    """Ranks the blocks of a kernel by their L2 norm and shares them out to the levels.
+
+    Level ``l`` keeps exactly ``round((1 - sparsities[l]) * blocks)`` blocks, those of the largest
+    norm; of equal blocks the first in memory order is kept. A block spans `block_shape[1]`
+    neighbours along the input channels (axis -2); the last block of a row is smaller where the
+    channels are off the block, and counts as one block all the same.
+
+    Args:
+        kernel: float, (..., in, out): Conv2D (kernel_h, kernel_w, in, out), Dense (in, out), or
+            DepthwiseConv2D (kernel_h, kernel_w, in, depth_multiplier).
+        sparsities: One fraction of zeros per level in [0, 1], not increasing (equal neighbours are
+            allowed: a ramp starts with all of them at 0).
+        block_shape: (1, 1), (1, 2) or (1, 4).
+
+    Returns:
+        uint8 of the kernel's shape, values 0..len(sparsities).
+    """
+    size = block_shape[1]
+    magnitude = np.square(np.asarray(kernel, dtype=np.float64))
+    if size > 1:
+        channels = magnitude.shape[-2]
+        starts = np.arange(0, channels, size)
+        magnitude = np.add.reduceat(magnitude, starts, axis=-2)
+    rank = np.empty(magnitude.size, dtype=np.int64)
+    rank[np.argsort(-magnitude.ravel(), kind="stable")] = np.arange(magnitude.size)
+    first_level = np.full(magnitude.size, len(sparsities), dtype=np.uint8)
+    for level in reversed(range(len(sparsities))):
+        kept = round((1.0 - sparsities[level]) * magnitude.size)
+        first_level[rank < kept] = level
+    blocks = first_level.reshape(magnitude.shape)
+    if size == 1:
+        return blocks
+    return np.repeat(blocks, size, axis=-2)[..., :channels, :]
+
+
+def sparsity(level_maps: Iterable[npt.NDArray[np.uint8]], level: int) -> float:
+    """Returns the fraction of weights that a level leaves out, over several kernels together.
+
+    Args:
+        level_maps: uint8 arrays of any shape, not empty.
+        level: The level, >= 0.
+
+    Returns:
+        The fraction, 0..1.
+    """
+    maps = list(level_maps)
+    pruned = sum(int(np.count_nonzero(each > level)) for each in maps)
+    return pruned / math.fsum(each.size for each in maps)

@@ -1,0 +1,235 @@
+"""From a Keras model to a nested one: the same graph, its kernels shared by N levels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import keras
+
+from nested_keras import conversion, layers, masks, training
+
+
+def nest(
+    model: Any,
+    sparsities: Iterable[float] = (0.9, 0.8, 0.7),
+    *,
+    block_shape: Iterable[int] = (1, 1),
+    exclude: Iterable[str] | None = None,
+    overrides: Mapping[str, Mapping[str, Any]] | None = None,
+    name: str | None = None,
+) -> NestedModel:
+    """Makes a nested model of a Keras model.
+
+    Weights and BatchNorm statistics are carried over exactly and nothing is pruned yet: each level
+    computes what the model did. The ramp of `callbacks.NestedPruning`, or `NestedModel.prune` in
+    one shot, makes the levels differ. The model itself is left as it was. Sub-models are
+    flattened, a SeparableConv2D becomes a DepthwiseConv2D and a Conv2D ("<name>_depthwise",
+    "<name>_pointwise"), and every BatchNormalization gets statistics per level.
+
+    Args:
+        model: A built functional or Sequential model. Of the layers with weights it may have
+            Conv2D, DepthwiseConv2D, SeparableConv2D, Dense and BatchNormalization.
+        sparsities: Fraction of zeros per level, each in [0, 1], strictly decreasing: level 0 is the
+            sparsest.
+        block_shape: (1, 1), (1, 2) or (1, 4): weights pruned together, along the input channels.
+            Depthwise kernels always have (1, 1).
+        exclude: Names of the layers whose kernel stays dense. None stands for the depthwise
+            kernels, the first convolution and the last Dense.
+        overrides: Per layer name, a mapping with "sparsities" (as many) or "block_shape" or both.
+            It nests a layer that would be excluded.
+        name: The name of the nested model; as the model's when None.
+
+    Returns:
+        The nested model, not compiled.
+
+    Raises:
+        TypeError: if the model is neither functional nor Sequential.
+        ValueError: if sparsities, block shape or names are wrong, a layer is not supported, or no
+            layer is left to nest.
+    """
+    nesting = conversion.Nesting(
+        masks.check_sparsities(sparsities), masks.check_block_shape(block_shape)
+    )
+    base = conversion.functional(model)
+    new = conversion.plan(base, nesting, exclude=exclude, overrides=overrides)
+
+    def call(operation: Any) -> Callable[..., Any]:
+        if conversion.is_graph(operation):
+            inner = conversion.functional(operation)
+            return lambda *args, **_: _run(inner, args, call)
+
+        def chain(*args: Any, **kwargs: Any) -> Any:
+            first, *rest = new[id(operation)]
+            outputs = first(*args, **kwargs)
+            for each in rest:
+                outputs = each(outputs)
+            return outputs
+
+        return chain
+
+    inputs = keras.tree.map_structure(_new_input, base.input)
+    nested = NestedModel(inputs, _run(base, inputs, call), name=name or model.name)
+    for operation, _ in conversion.operations(base):
+        conversion.copy_weights(operation, new[id(operation)])
+    return nested
+
+
+@keras.saving.register_keras_serializable(package="nested_keras")
+class NestedModel(training.LevelTrainer):
+    """A functional Keras model with N levels; make one with `nest`.
+
+    Called as a model it runs its densest level, so `predict`, `summary` and `get_layer` do what
+    Keras users expect. `fit` trains all levels together and `evaluate` measures all of them; see
+    `nested_keras.training.LevelTrainer`.
+
+    Args:
+        inputs: A structure of symbolic inputs.
+        outputs: A structure of symbolic outputs, made by calling nested layers without `level`.
+        name: The name of the model.
+        **kwargs: What Keras hands on when it loads a model.
+
+    Raises:
+        ValueError: if there is no nested layer, or they differ in their number of levels.
+    """
+
+    def __init__(self, inputs: Any, outputs: Any, name: str | None = None, **kwargs: Any) -> None:
+        super().__init__(inputs, outputs, name=name, **kwargs)
+        counts = {
+            layer.name: layer.levels
+            for layer in self.layers
+            if isinstance(layer, layers.NestedKernel | layers.NestedBatchNormalization)
+        }
+        if not self.nested_layers:
+            raise ValueError(
+                f"model {self.name!r} must have a layer with a nested kernel: got none"
+            )
+        if len(set(counts.values())) != 1:
+            raise ValueError(f"layers must have the same number of levels: got {counts}")
+        self._levels = self.nested_layers[0].levels
+        # Keras would track a list or dict of models and save their weights again: hide it.
+        self._level_models = _Cache(self._build_level)
+
+    @property
+    def nested_layers(self) -> list[Any]:
+        """The layers with a nested kernel, in graph order."""
+        return [layer for layer in self.layers if isinstance(layer, layers.NestedKernel)]
+
+    @property
+    def levels(self) -> int:
+        """The number of levels."""
+        return int(self._levels)
+
+    @property
+    def sparsities(self) -> tuple[float, ...]:
+        """The final sparsity of each level over all nested kernels together."""
+        per_layer = [layer.sparsities for layer in self.nested_layers]
+        if len(set(per_layer)) == 1:
+            return tuple(per_layer[0])
+        sizes = [layer.level_map.numpy().size for layer in self.nested_layers]
+        return tuple(
+            sum(s * size for s, size in zip(level, sizes, strict=True)) / sum(sizes)
+            for level in zip(*per_layer, strict=True)
+        )
+
+    def level_sparsity(self, level: int) -> float:
+        """Returns the fraction of zeros over all nested kernels as they are masked now."""
+        level = masks.check_level(level, levels=self.levels)
+        return masks.sparsity((layer.level_map.numpy() for layer in self.nested_layers), level)
+
+    def at_level(self, level: int) -> Any:
+        """Returns one level as a functional Keras model that shares the weights.
+
+        Args:
+            level: 0 (the sparsest) to levels-1.
+
+        Returns:
+            A functional model, the same object at each call. It follows later training and
+            pruning of this model.
+
+        Raises:
+            ValueError: if the level is out of range.
+        """
+        return self._level_models[masks.check_level(level, levels=self.levels)]
+
+    def prune(self, ratio: float = 1.0) -> None:
+        """Recomputes all level maps from the weights' magnitudes, layer by layer.
+
+        Args:
+            ratio: How far along the ramp, 0..1: each level's sparsity is scaled by it.
+        """
+        for layer in self.nested_layers:
+            layer.prune(ratio)
+
+    def evaluate_levels(self, x: Any, y: Any = None, **kwargs: Any) -> list[dict[str, Any]]:
+        """Evaluates all levels in one pass over the data.
+
+        Args:
+            x: Data as `keras.Model.evaluate` takes it.
+            y: Targets, unless `x` brings them.
+            **kwargs: Other arguments of `evaluate`, such as `batch_size`.
+
+        Returns:
+            One row per level, sparsest first: "level", "sparsity" (over the nested kernels, as
+            masked now), "loss" (without weight regularisation) and each metric.
+        """
+        logs = self.evaluate(x, y, return_dict=True, **{"verbose": 0, **kwargs})
+        rows = []
+        for level in range(self.levels):
+            prefix = f"level_{level}_"
+            values = {k.removeprefix(prefix): v for k, v in logs.items() if k.startswith(prefix)}
+            rows.append({"level": level, "sparsity": self.level_sparsity(level), **values})
+        return rows
+
+    def _build_level(self, level: int) -> Any:
+        """Calls the layers of this graph again, at one level."""
+
+        def call(operation: Any) -> Callable[..., Any]:
+            if isinstance(operation, layers.NestedKernel | layers.NestedBatchNormalization):
+                return lambda *args, **kwargs: operation(*args, **{**kwargs, "level": level})
+            return operation  # type: ignore[no-any-return]
+
+        return keras.Model(
+            self.input, _run(self, self.input, call), name=f"{self.name}_level_{level}"
+        )
+
+
+class _Cache:
+    """Values made on first use, by index."""
+
+    def __init__(self, make: Callable[[int], Any]) -> None:
+        self._make = make
+        self._made: dict[int, Any] = {}
+
+    def __getitem__(self, index: int) -> Any:
+        if index not in self._made:
+            self._made[index] = self._make(index)
+        return self._made[index]
+
+
+def _run(model: Any, inputs: Any, call: Callable[[Any], Callable[..., Any]]) -> Any:
+    """Runs a functional model's graph with `call(operation)` in the place of each operation."""
+    # Keras's own functional call and clone_model stand on this method; nothing public walks nodes.
+    return model._run_through_graph(inputs, operation_fn=call)
+
+
+def _new_input(tensor: Any) -> Any:
+    return keras.Input(
+        batch_shape=tensor.shape, dtype=tensor.dtype, name=tensor._keras_history.operation.name
+    )
+
+
+def load_model(path: Any, **kwargs: Any) -> Any:
+    """Loads a saved `.keras` file whose layers are nested.
+
+    The same as `keras.models.load_model` after `import nested_keras.model`, which registers the
+    classes.
+
+    Args:
+        path: The file.
+        **kwargs: Other arguments of `keras.models.load_model`.
+
+    Returns:
+        The model, compiled as it was saved.
+    """
+    return keras.models.load_model(path, **kwargs)
