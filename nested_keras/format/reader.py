@@ -1,6 +1,6 @@
 """The structure of a packed stream: its header and the blocks it is made of.
 
-Only what the structure needs is checked here; `decode.validate` checks the rest.
+Only what the structure needs is checked here; `decoder.validate` checks the rest.
 """
 
 from __future__ import annotations

@@ -4,11 +4,13 @@ from hypothesis import given, settings
 
 from nested_keras.format import (
     Encoding,
+    FormatError,
     LayerKind,
     LayerParams,
     NestedWeights,
     decode,
     encode,
+    encoder,
     read_params,
     summarize,
     validate,
@@ -227,3 +229,10 @@ def test_largest_channel():
     for profile in ("sparse", "full", "late"):
         nested = random_layer(params, levels=2, profile=profile)
         assert_same(decode(encode(nested)), nested)
+
+
+def test_a_block_too_long_for_its_length_field(monkeypatch):
+    # Such a layer has four billion weights: say that this one is as long.
+    monkeypatch.setattr(encoder, "block_bytes", lambda sections: 1 << 32)
+    with pytest.raises(FormatError, match=r"level 0 must fit into 2\^32-1 bytes: got 4294967296"):
+        encode(one_level_row([(0, 1)]))
