@@ -10,9 +10,11 @@
  * Payload of a level block, each array padded with zeros to a multiple of 4 bytes, with O output
  * channels and K weights per channel:
  *
- *     int32 bias[O], int32 multiplier[O], int8 shift[O]                              in every block
- *     int8 values[O * K] NK_ENCODING_DENSE uint16 counts[O], uint8 or uint16 deltas[entries], int8
- * values[entries * block_size]   NK_ENCODING_DELTA8/16
+ *     int32 bias[O], int32 multiplier[O], int8 shift[O]
+ *     uint16 counts[O], then uint8 or uint16 deltas[entries]      DELTA8 or DELTA16
+ *     int8 values[entries * block_size]                           DENSE, DELTA8 or DELTA16
+ *
+ * A dense block has O * K / block_size entries, every position of every channel.
  */
 #ifndef NK_FORMAT_H_
 #define NK_FORMAT_H_

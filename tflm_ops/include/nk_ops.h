@@ -3,16 +3,17 @@
  * (BUILTIN_REF).
  *
  * Conventions:
- * - The parameter structs have the field names of the dataclasses in
- * nested_keras/runtime/program.py.
- * - Tensors are NHWC and dense. A tensor of lower rank is passed with leading dimensions of 1: [10]
- * is {1, 1, 1, 10}.
+ * - The parameter structs have the field names of nested_keras/runtime/program.py's dataclasses.
+ * - Tensors are NHWC and dense. A tensor of lower rank is passed with leading dimensions of 1:
+ *   [10] is {1, 1, 1, 10}.
  * - Input and output buffers must not overlap. No function needs scratch memory.
- * - Offsets: an input offset is minus the zero point (-127 .. 128), an output offset the zero point
- * (-128 .. 127).
+ * - An input offset is minus the zero point (-127 .. 128), an output offset the zero point
+ *   (-128 .. 127).
  * - Multipliers are Q31 in 0 .. 2^31 - 1 unless said otherwise; shifts are in -31 .. 30, positive
- * to the left.
+ *   to the left.
  * - -128 <= activation_min <= activation_max <= 127.
+ * - Windows: strides and dilations are in 1 .. 65535, paddings in 0 .. 65535, and
+ *   (kernel - 1) * dilation is at most 65535 * 255; heights and widths are at most 65535.
  *
  * Every function returns NK_OK, or with the output untouched NK_ERROR_ARGUMENT (null pointer,
  * parameter out of range) or NK_ERROR_SHAPE (dimensions not positive, more than INT32_MAX elements,
@@ -46,7 +47,6 @@ typedef struct nk_conv2d_params {
   const int32_t *bias;
   const int32_t *multiplier;
   const int32_t *shift;
-  /** Strides and dilations are at least 1, paddings at least 0. */
   int32_t stride_h;
   int32_t stride_w;
   int32_t dilation_h;
@@ -65,8 +65,10 @@ nk_status nk_conv2d_s8(const nk_conv2d_params *params, const nk_dims4 *input_dim
 
 /** Dense depthwise convolution: output channel c reads input channel c / depth_multiplier. */
 typedef struct nk_depthwise_conv2d_params {
-  /** [out_channels][kernel_h][kernel_w][1], dimensions in filter_dims. Not TFLite's order, which
-   * has channels last. */
+  /**
+   * [out_channels][kernel_h][kernel_w][1], dimensions in filter_dims. Not TFLite's order, which has
+   * the channels last.
+   */
   const int8_t *filter;
   nk_dims4 filter_dims;
   /** One per output channel; a multiplier may be negative here, -(2^31 - 1) .. 2^31 - 1. */
@@ -111,8 +113,7 @@ typedef struct nk_fully_connected_params {
 nk_status nk_fully_connected_s8(const nk_fully_connected_params *params, int32_t rows,
                                 const int8_t *input, int8_t *output);
 
-/** Sum of two tensors. The shifts of the three multipliers are in -31 .. 0, left_shift in 0 .. 22.
- */
+/** Sum of two tensors; left_shift is in 0 .. 22. */
 typedef struct nk_add_params {
   int32_t left_shift;
   int32_t input1_offset;
@@ -149,8 +150,10 @@ nk_status nk_mul_s8(const nk_mul_params *params, const nk_dims4 *input1_dims, co
                     const nk_dims4 *input2_dims, const int8_t *input2, const nk_dims4 *output_dims,
                     int8_t *output);
 
-/** Pooling window; padding pixels take no part. Strides at least 1, paddings in 0 .. filter size
- * - 1. */
+/**
+ * Pooling window; padding pixels take no part. Paddings are below the filter's size, and the filter
+ * has fewer than 2^23 pixels.
+ */
 typedef struct nk_pool2d_params {
   int32_t filter_h;
   int32_t filter_w;
@@ -177,11 +180,12 @@ nk_status nk_max_pool2d_s8(const nk_max_pool2d_params *params, const nk_dims4 *i
 typedef struct nk_mean_params {
   int32_t input_offset;
   int32_t output_offset;
+  /** input scale / (output scale * number of pixels) */
   int32_t multiplier;
   int32_t shift;
 } nk_mean_params;
 
-/** Mean over height and width: output [n][c], n * c elements. */
+/** Mean over height and width, fewer than 2^23 pixels: output [n][c], n * c elements. */
 nk_status nk_mean_s8(const nk_mean_params *params, const nk_dims4 *input_dims, const int8_t *input,
                      int8_t *output);
 
@@ -210,14 +214,18 @@ nk_status nk_concatenation_s8(const nk_concatenation_params *params, int32_t cou
                               const nk_dims4 *output_dims, int8_t *output);
 
 typedef struct nk_softmax_params {
-  /** beta * input scale as Q31 multiplier with a left shift in 0 .. 30, scaled to Q5.26. */
+  /** beta * input scale as Q31 multiplier with a left shift in 0 .. 31, scaled to Q5.26. */
   int32_t input_multiplier;
   int32_t input_left_shift;
-  /** Differences to the row's maximum below this (at most 0) give a probability of zero. */
+  /**
+   * Differences to the row's maximum below this, which is at most 0, give a probability of zero.
+   * diff_min * 2^input_left_shift must not be below -2^31.
+   */
   int32_t diff_min;
 } nk_softmax_params;
 
-/** Softmax of each of `rows` rows of `depth` elements; output scale 1/256, zero point -128. */
+/** Softmax of each of `rows` rows of `depth` elements, at most 8191; output scale 1/256, zero point
+ * -128. */
 nk_status nk_softmax_s8(const nk_softmax_params *params, int32_t rows, int32_t depth,
                         const int8_t *input, int8_t *output);
 

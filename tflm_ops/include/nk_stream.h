@@ -26,8 +26,7 @@ typedef struct nk_stream_level {
   uint32_t block_bytes;
   /** One of NK_ENCODING_*. */
   int32_t encoding;
-  /** Stored entries over all channels, fillers included; 0 unless the encoding is DELTA8 or
-   * DELTA16. */
+  /** Stored blocks of weights over all channels, fillers included; 0 for EMPTY. */
   uint32_t entries;
   /** Nonzero weights that this level adds. */
   uint32_t nnz;
@@ -41,8 +40,7 @@ typedef struct nk_stream_level {
   const uint8_t *deltas8;
   /** Position increments in blocks, [entries]; NULL unless DELTA16. */
   const uint16_t *deltas16;
-  /** Weights: [entries * block_size], or [out_channels * channel_weights] for DENSE; NULL for
-   * EMPTY. */
+  /** Weights, [entries * block_size]; NULL for EMPTY. */
   const int8_t *values;
 } nk_stream_level;
 

@@ -1,0 +1,311 @@
+/**
+ * The reference kernel of NESTED_SPARSE_CONV.
+ *
+ * Work is ordered so that decoding costs little: for one output channel, the accumulators of all
+ * output pixels (the "plane", in scratch) are kept, and each stored entry is decoded once and added
+ * to the whole plane. The rows and columns for which a kernel tap lies inside the input are found
+ * once per tap, so that the pixel loops have no border checks.
+ *
+ * A fully connected layer has one output pixel per row: there each output is one pass over the
+ * entries of its channel.
+ */
+#include <string.h>
+
+#include "nk_arithmetic.h"
+#include "nk_geometry.h"
+#include "nk_nested_conv.h"
+
+/** The layer, with the sizes of its tensors. */
+typedef struct layer {
+  const nk_stream *stream;
+  nk_axis y;
+  nk_axis x;
+  nk_output_stage stage;
+} layer;
+
+static layer make_layer(const nk_stream *stream, const nk_conv_dims *dims) {
+  const layer made = {
+      .stream = stream,
+      .y = {dims->input_h, dims->output_h, stream->kernel_h, stream->stride_h, stream->dilation_h,
+            stream->pad_top},
+      .x = {dims->input_w, dims->output_w, stream->kernel_w, stream->stride_w, stream->dilation_w,
+            stream->pad_left},
+      .stage = {stream->output_offset, stream->activation_min, stream->activation_max},
+  };
+  return made;
+}
+
+/** Whether the dimensions are those that nk_nested_conv.h asks for. */
+static bool dims_are_valid(const nk_stream *stream, const nk_conv_dims *dims) {
+  const layer l = make_layer(stream, dims);
+  const nk_dims4 input = {dims->batches, dims->input_h, dims->input_w, stream->in_channels};
+  const nk_dims4 output = {dims->batches, dims->output_h, dims->output_w, stream->out_channels};
+  if (nk_dims4_size(&input) == 0 || nk_dims4_size(&output) == 0 || !nk_axis_has_valid_sizes(&l.y) ||
+      !nk_axis_has_valid_sizes(&l.x) ||
+      (int64_t)dims->output_h * dims->output_w > INT32_MAX / (int32_t)sizeof(int32_t)) {
+    return false;
+  }
+  return stream->kind != NK_KIND_FULLY_CONNECTED ||
+         (dims->input_h == 1 && dims->input_w == 1 && dims->output_h == 1 && dims->output_w == 1);
+}
+
+int32_t nk_nested_conv_s8_get_buffer_size(const nk_stream *stream, const nk_conv_dims *dims) {
+  if (stream == NULL || dims == NULL || !dims_are_valid(stream, dims)) {
+    return -1;
+  }
+  if (stream->kind == NK_KIND_FULLY_CONNECTED) {
+    return 0;
+  }
+  return dims->output_h * dims->output_w * (int32_t)sizeof(int32_t);
+}
+
+/**
+ * Makes one row of the whole image where a pixel meets only the pixel at its own place: a 1x1
+ * kernel that neither strides nor pads. The plane is then covered by one long loop.
+ */
+static void flatten(layer *l) {
+  if (l->y.kernel == 1 && l->x.kernel == 1 && l->y.stride == 1 && l->x.stride == 1 &&
+      l->y.pad == 0 && l->x.pad == 0 && l->x.input == l->x.output) {
+    l->x.input *= l->y.input;
+    l->x.output *= l->y.output;
+    l->y.input = 1;
+    l->y.output = 1;
+  }
+}
+
+/** Index of the first entry of the current output channel, per level. */
+typedef struct cursors {
+  uint32_t entry[NK_STREAM_MAX_LEVELS];
+} cursors;
+
+/** Number of entries of one channel; every block position has one in a dense level. */
+static uint32_t entries_of_channel(const nk_stream *stream, const nk_stream_level *level,
+                                   int32_t channel) {
+  switch (level->encoding) {
+    case NK_ENCODING_EMPTY:
+      return 0;
+    case NK_ENCODING_DENSE:
+      return (uint32_t)(stream->channel_weights / stream->block_size);
+    default:
+      return level->counts[channel];
+  }
+}
+
+/** Steps from the entry before, in blocks; in a dense level one step each, none to the first. */
+static int32_t delta_of_entry(const nk_stream_level *level, uint32_t entry, bool first) {
+  switch (level->encoding) {
+    case NK_ENCODING_DELTA8:
+      return level->deltas8[entry];
+    case NK_ENCODING_DELTA16:
+      return level->deltas16[entry];
+    default:
+      return first ? 0 : 1;
+  }
+}
+
+/** One kernel tap: the weights it spans and the part of the plane whose input pixel exists. */
+typedef struct tap {
+  /** Positions in the channel's filter of the tap's first weight and past its last. */
+  int32_t begin;
+  int32_t end;
+  nk_range rows;
+  nk_range columns;
+  /** Offset from the input's start to the pixel that meets the first row and column. */
+  int32_t first_pixel;
+} tap;
+
+static tap find_tap(const layer *l, int32_t position) {
+  const nk_stream *s = l->stream;
+  const int32_t index = position / s->filter_channels;
+  const int32_t ky = index / s->kernel_w;
+  const int32_t kx = index % s->kernel_w;
+  tap t = {
+      .begin = index * s->filter_channels,
+      .end = (index + 1) * s->filter_channels,
+      .rows = nk_axis_outputs(&l->y, ky),
+      .columns = nk_axis_outputs(&l->x, kx),
+  };
+  const int32_t iy = t.rows.begin * l->y.stride - l->y.pad + ky * l->y.dilation;
+  const int32_t ix = t.columns.begin * l->x.stride - l->x.pad + kx * l->x.dilation;
+  if (t.rows.begin < t.rows.end && t.columns.begin < t.columns.end) {
+    t.first_pixel = (iy * l->x.input + ix) * s->in_channels;
+  } else {
+    t.rows.end = t.rows.begin;
+  }
+  return t;
+}
+
+/** acc[i] += sum over the block of values[k] * (x[i * step + k] + input_offset). */
+static void add_row(int32_t *acc, const int8_t *x, int32_t step, int32_t count,
+                    const int8_t *values, int32_t block_size, int32_t input_offset) {
+  if (block_size == 1) {
+    const int32_t w = values[0];
+    for (int32_t i = 0; i < count; ++i, x += step) {
+      acc[i] += w * (x[0] + input_offset);
+    }
+  } else if (block_size == 2) {
+    const int32_t w0 = values[0];
+    const int32_t w1 = values[1];
+    for (int32_t i = 0; i < count; ++i, x += step) {
+      acc[i] += w0 * (x[0] + input_offset) + w1 * (x[1] + input_offset);
+    }
+  } else {
+    const int32_t w0 = values[0];
+    const int32_t w1 = values[1];
+    const int32_t w2 = values[2];
+    const int32_t w3 = values[3];
+    for (int32_t i = 0; i < count; ++i, x += step) {
+      acc[i] += w0 * (x[0] + input_offset) + w1 * (x[1] + input_offset) +
+                w2 * (x[2] + input_offset) + w3 * (x[3] + input_offset);
+    }
+  }
+}
+
+/** Adds one entry to the plane; `input` is the image at the entry's input channel. */
+static void add_entry(const layer *l, const tap *t, const int8_t *values, const int8_t *input,
+                      int32_t *plane) {
+  const nk_stream *s = l->stream;
+  const int32_t column_step = l->x.stride * s->in_channels;
+  const int32_t row_step = l->y.stride * l->x.input * s->in_channels;
+  const int32_t count = t->columns.end - t->columns.begin;
+  int32_t pixel = t->first_pixel;
+  for (int32_t oy = t->rows.begin; oy < t->rows.end; ++oy, pixel += row_step) {
+    int32_t *acc = plane + oy * l->x.output + t->columns.begin;
+    add_row(acc, input + pixel, column_step, count, values, s->block_size, s->input_offset);
+  }
+}
+
+static bool is_zero(const int8_t *values, int32_t count) {
+  for (int32_t i = 0; i < count; ++i) {
+    if (values[i] != 0) {
+      return false;
+    }
+  }
+  return true;
+}
+
+/** Adds what one level holds of one output channel to the plane. */
+static void add_level(const layer *l, const nk_stream_level *level, int32_t channel,
+                      uint32_t first_entry, const int8_t *input, int32_t *plane) {
+  const nk_stream *s = l->stream;
+  const uint32_t count = entries_of_channel(s, level, channel);
+  const bool depthwise = s->kind == NK_KIND_DEPTHWISE;
+  const int32_t group = depthwise ? channel / s->depth_multiplier : 0;
+  const int8_t *values = level->values + (size_t)first_entry * (size_t)s->block_size;
+  int32_t position = 0;
+  tap t = {.begin = 0, .end = 0};
+  for (uint32_t i = 0; i < count; ++i, values += s->block_size) {
+    position += delta_of_entry(level, first_entry + i, i == 0) * s->block_size;
+    // Bridges of long gaps are zero, and so is most of what a dense level stores of a sparse one.
+    if (is_zero(values, s->block_size)) {
+      continue;
+    }
+    if (position >= t.end) {
+      t = find_tap(l, position);
+    }
+    add_entry(l, &t, values, input + group + (position - t.begin), plane);
+  }
+}
+
+static void run_convolution(const layer *l, int32_t level, int32_t batches, const int8_t *input,
+                            int8_t *output, int32_t *plane) {
+  const nk_stream *s = l->stream;
+  const nk_stream_level *top = &s->level[level];
+  const int32_t pixels = l->y.output * l->x.output;
+  for (int32_t b = 0; b < batches; ++b) {
+    cursors at = {{0}};
+    for (int32_t o = 0; o < s->out_channels; ++o) {
+      memset(plane, 0, (size_t)pixels * sizeof(*plane));
+      for (int32_t n = 0; n <= level; ++n) {
+        add_level(l, &s->level[n], o, at.entry[n], input, plane);
+        at.entry[n] += entries_of_channel(s, &s->level[n], o);
+      }
+      for (int32_t p = 0; p < pixels; ++p) {
+        output[p * s->out_channels + o] = nk_requantize(
+            nk_wrapping_add(plane[p], top->bias[o]), top->multiplier[o], top->shift[o], &l->stage);
+      }
+    }
+    input += l->y.input * l->x.input * s->in_channels;
+    output += pixels * s->out_channels;
+  }
+}
+
+/** Sum over one channel's entries of weight * (x + input_offset); deltas8 or deltas16 is NULL. */
+static inline int32_t sum_of_entries(const uint8_t *deltas8, const uint16_t *deltas16,
+                                     const int8_t *values, uint32_t count, const nk_stream *s,
+                                     const int8_t *x) {
+  const int32_t block_size = s->block_size;
+  const int32_t input_offset = s->input_offset;
+  int32_t acc = 0;
+  for (uint32_t i = 0; i < count; ++i) {
+    x += (deltas8 != NULL ? deltas8[i] : deltas16[i]) * block_size;
+    for (int32_t k = 0; k < block_size; ++k) {
+      acc += *values++ * (x[k] + input_offset);
+    }
+  }
+  return acc;
+}
+
+/** What one level adds to one output feature of one row. */
+static int32_t sum_of_level(const nk_stream *s, const nk_stream_level *level, uint32_t first_entry,
+                            uint32_t count, const int8_t *x) {
+  const int8_t *values = level->values + (size_t)first_entry * (size_t)s->block_size;
+  switch (level->encoding) {
+    case NK_ENCODING_DENSE:
+      return nk_dot(x, values, s->channel_weights, s->input_offset);
+    case NK_ENCODING_DELTA8:
+      return sum_of_entries(level->deltas8 + first_entry, NULL, values, count, s, x);
+    case NK_ENCODING_DELTA16:
+      return sum_of_entries(NULL, level->deltas16 + first_entry, values, count, s, x);
+    default:
+      return 0;
+  }
+}
+
+static void run_fully_connected(const layer *l, int32_t level, int32_t rows, const int8_t *input,
+                                int8_t *output) {
+  const nk_stream *s = l->stream;
+  const nk_stream_level *top = &s->level[level];
+  for (int32_t row = 0; row < rows; ++row) {
+    cursors at = {{0}};
+    for (int32_t o = 0; o < s->out_channels; ++o) {
+      int32_t acc = 0;
+      for (int32_t n = 0; n <= level; ++n) {
+        const uint32_t count = entries_of_channel(s, &s->level[n], o);
+        acc += sum_of_level(s, &s->level[n], at.entry[n], count, input);
+        at.entry[n] += count;
+      }
+      output[o] = nk_requantize(nk_wrapping_add(acc, top->bias[o]), top->multiplier[o],
+                                top->shift[o], &l->stage);
+    }
+    input += s->in_channels;
+    output += s->out_channels;
+  }
+}
+
+nk_status nk_nested_conv_s8_ref(const nk_stream *stream, int32_t level, const nk_conv_dims *dims,
+                                const int8_t *input, int8_t *output, void *scratch,
+                                size_t scratch_size) {
+  if (stream == NULL || dims == NULL || input == NULL || output == NULL) {
+    return NK_ERROR_ARGUMENT;
+  }
+  if (!nk_in_range(level, 0, stream->levels - 1)) {
+    return NK_ERROR_LEVEL;
+  }
+  const int32_t needed = nk_nested_conv_s8_get_buffer_size(stream, dims);
+  if (needed < 0) {
+    return NK_ERROR_SHAPE;
+  }
+  if (needed > 0 && (scratch == NULL || (uintptr_t)scratch % sizeof(int32_t) != 0 ||
+                     scratch_size < (size_t)needed)) {
+    return NK_ERROR_BUFFER;
+  }
+  layer l = make_layer(stream, dims);
+  if (stream->kind == NK_KIND_FULLY_CONNECTED) {
+    run_fully_connected(&l, level, dims->batches, input, output);
+  } else {
+    flatten(&l);
+    run_convolution(&l, level, dims->batches, input, output, scratch);
+  }
+  return NK_OK;
+}
