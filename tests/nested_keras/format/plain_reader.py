@@ -55,6 +55,11 @@ class _Cursor:
         self._offset += (struct.calcsize(f"<{count}{code}") + 3) // 4 * 4
         return list(values)
 
+    def take_packed(self, layout):
+        values = struct.unpack_from(layout, self._stream, self._offset)
+        self._offset += struct.calcsize(layout)
+        return values
+
 
 def _weights(cursor, encoding, *, outputs, size, entries, block_size):
     """Yields (channel, index, value) of every stored value."""
@@ -66,13 +71,12 @@ def _weights(cursor, encoding, *, outputs, size, entries, block_size):
             yield number // size, number % size, value
         return
     counts = cursor.take("H", outputs)
-    deltas = cursor.take({2: "B", 3: "H"}[encoding], entries)
-    values = cursor.take("b", entries * block_size)
-    entry = 0
+    assert sum(counts) == entries
+    record = {2: "<B", 3: "<H"}[encoding] + f"{block_size}b"
     for channel in range(outputs):
         position = 0
         for _ in range(counts[channel]):
-            position += deltas[entry]
-            for lane in range(block_size):
-                yield channel, position * block_size + lane, values[entry * block_size + lane]
-            entry += 1
+            delta, *values = cursor.take_packed(record)
+            position += delta
+            for lane, value in enumerate(values):
+                yield channel, position * block_size + lane, value
