@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from nested_keras.format.folding import unfold_bias
 from nested_keras.format.reader import Buffer, LevelBlock, read_stream
 from nested_keras.format.types import (
     Encoding,
@@ -54,7 +55,7 @@ def decode(data: Buffer) -> NestedWeights:
         params=params,
         weights=weights.reshape(params.filter_shape),
         level_map=level_map.reshape(params.filter_shape),
-        bias=tables["bias"].astype(np.int32),
+        bias=unfold_bias(tables["bias"], params=params, weights=weights, level_map=level_map),
         multiplier=tables["multiplier"].astype(np.int32),
         shift=tables["shift"],
     )

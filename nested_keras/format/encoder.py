@@ -10,8 +10,15 @@ import numpy as np
 import numpy.typing as npt
 
 from nested_keras.format import constants
+from nested_keras.format.folding import fold_bias
 from nested_keras.format.layout import DELTA_DTYPES, block_bytes, block_sections, record_dtype
-from nested_keras.format.types import Encoding, FormatError, LayerParams, NestedWeights
+from nested_keras.format.types import (
+    Encoding,
+    FormatError,
+    Int32Array,
+    LayerParams,
+    NestedWeights,
+)
 
 
 def encode(nested: NestedWeights) -> bytes:
@@ -27,9 +34,10 @@ def encode(nested: NestedWeights) -> bytes:
       The stream, a multiple of 16 bytes long.
 
     Raises:
-      FormatError: A level block would not fit into 2^32-1 bytes.
+      FormatError: A level block would not fit into 2^32-1 bytes, or a folded bias into 32 bits.
     """
-    blocks = [_encode_level(nested, level) for level in range(nested.levels)]
+    folded_bias = fold_bias(nested)
+    blocks = [_encode_level(nested, level, folded_bias[level]) for level in range(nested.levels)]
     return b"".join([_encode_header(nested.params, nested.levels), *blocks])
 
 
@@ -44,7 +52,7 @@ def _encode_header(params: LayerParams, levels: int) -> bytes:
     return header.tobytes()
 
 
-def _encode_level(nested: NestedWeights, level: int) -> bytes:
+def _encode_level(nested: NestedWeights, level: int, folded_bias: Int32Array) -> bytes:
     params = nested.params
     added = np.where(nested.level_map == level, nested.weights, np.int8(0))
     blocks = added.reshape(params.out_channels, params.blocks_per_channel, params.block_size)
@@ -53,7 +61,7 @@ def _encode_level(nested: NestedWeights, level: int) -> bytes:
         key=lambda item: (_size(params, item[0], item[1]), item[0]),
     )
     arrays |= {
-        "bias": nested.bias[level],
+        "bias": folded_bias,
         "multiplier": nested.multiplier[level],
         "shift": nested.shift[level],
     }

@@ -7,7 +7,8 @@ from types import SimpleNamespace
 def read(stream):
     """Reads a valid stream into plain lists.
 
-    Header fields as tuples, weights[O][K] of (value, level) or None, tables[level] of lists.
+    Header fields as tuples, weights[O][K] of (value, level) or None, tables[level] of lists as they
+    are stored, bias[level] with the input's offset taken out.
     """
     kind, written, block_size = struct.unpack_from("<BBB", stream, 6)
     strides_dilations_pads = struct.unpack_from("<6B", stream, 9)
@@ -41,8 +42,21 @@ def read(stream):
         offsets_and_clamps=offsets_and_clamps,
         weights=weights,
         tables=tables,
+        bias=[
+            _unfolded(folded, level, weights, input_offset=offsets_and_clamps[0])
+            for level, (folded, _, _) in enumerate(tables)
+        ],
         encodings=encodings,
     )
+
+
+def _unfolded(folded, level, weights, *, input_offset):
+    bias = list(folded)
+    for channel, row in enumerate(weights):
+        for pair in row:
+            if pair and pair[1] <= level:
+                bias[channel] -= input_offset * pair[0]
+    return bias
 
 
 class _Cursor:

@@ -22,7 +22,7 @@ from tests.nested_keras.format.streams import block_ends, layers, patch, random_
 
 # Block 0, two outputs: bias at 96, multiplier 104, shift 112, counts 116, records from 120 on.
 LEVEL_0 = 64
-ROW = LayerParams(LayerKind.FULLY_CONNECTED, 1, 1, 600, 2)
+ROW = LayerParams(LayerKind.FULLY_CONNECTED, 1, 1, 600, 2, input_offset=128)
 
 
 def row_stream(*, levels=2, positions=((0, 3, 7, 9), (5, 590))):
@@ -183,6 +183,13 @@ def test_a_mutation_with_right_checksums_decodes_or_is_refused(name, data):
         (LEVEL_0 + 10, "<H", 1, "level 0: reserved bytes at 10 must be zero: got 0100"),
         (LEVEL_0 + 12, "<I", 5, "level 0: nnz must be 6: got 5"),
         (LEVEL_0 + 16, "B", 1, "level 0: reserved bytes at 16 must be zero: got 01"),
+        (
+            96,
+            "<i",
+            -(2**31) + 511,
+            r"level 0: bias of channel 0 must be in -2147483648\.\.2147483647: got -2147483649 "
+            r"= folded bias -2147483137 - input_offset 128 \* sum of weights 4",
+        ),
         (104, "<i", 1, "multiplier must be 0 or .*: got 1"),
         (112, "b", 31, r"shift must be in -31\.\.30: got 31"),
         (114, "B", 7, "level 0: padding at byte 114 must be zero: got 0700"),

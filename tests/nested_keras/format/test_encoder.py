@@ -107,8 +107,8 @@ def test_a_reader_written_from_the_document_reads_the_same(nested):
         for row in zip(weights.tolist(), level_map.tolist(), strict=True)
     ]
     assert read.weights == expected
-    for level, (bias, multiplier, shift) in enumerate(read.tables):
-        assert bias == nested.bias[level].tolist()
+    assert read.bias == nested.bias.tolist()
+    for level, (_, multiplier, shift) in enumerate(read.tables):
         assert multiplier == nested.multiplier[level].tolist()
         assert shift == nested.shift[level].tolist()
 
