@@ -15,7 +15,11 @@ import numpy.typing as npt
 
 from nested_keras import format as nested_format
 from nested_keras.runtime import program
-from nested_keras.runtime.arithmetic import Int64Array, multiply_by_quantized_multiplier
+from nested_keras.runtime.arithmetic import (
+    Int64Array,
+    multiply_by_quantized_multiplier,
+    wrap_int32,
+)
 from nested_keras.runtime.softmax import softmax
 
 Int8Array: TypeAlias = npt.NDArray[np.int8]
@@ -158,7 +162,8 @@ def _requantize(acc: Int64Array, op: program.Conv2D | program.FullyConnected) ->
 
 
 def _clamp(y: Int64Array, low: int, high: int) -> Int8Array:
-    return np.clip(y, low, high).astype(np.int8)
+    # The C kernels add the output offset in 32 bits.
+    return np.clip(wrap_int32(y), low, high).astype(np.int8)
 
 
 def _add(op: program.Add, inputs: Sequence[Array], output_shape: Shape) -> Int8Array:
