@@ -11,7 +11,7 @@ import numpy as np
 
 from nested_keras import layers, masks
 
-_KERNELS = {
+_KERNELS: dict[Any, Any] = {
     keras.layers.Conv2D: layers.NestedConv2D,
     keras.layers.DepthwiseConv2D: layers.NestedDepthwiseConv2D,
     keras.layers.Dense: layers.NestedDense,
@@ -223,7 +223,7 @@ def _replace(
     operation: Any, name: str, nestings: Mapping[str, Nesting], *, levels: int
 ) -> list[Any]:
     """Makes the operations in the place of one."""
-    kind = type(operation)
+    kind: Any = type(operation)
     config = {**operation.get_config(), "name": name}
     if kind is keras.layers.SeparableConv2D:
         depthwise, pointwise = _split_separable(config)

@@ -178,7 +178,8 @@ class NestedModel(training.LevelTrainer):
         for level in range(self.levels):
             prefix = f"level_{level}_"
             values = {k.removeprefix(prefix): v for k, v in logs.items() if k.startswith(prefix)}
-            rows.append({"level": level, "sparsity": self.level_sparsity(level), **values})
+            row = {"level": level, "sparsity": self.level_sparsity(level)}
+            rows.append({**row, "loss": values.pop("loss"), **values})
         return rows
 
     def _build_level(self, level: int) -> Any:
@@ -187,7 +188,7 @@ class NestedModel(training.LevelTrainer):
         def call(operation: Any) -> Callable[..., Any]:
             if isinstance(operation, layers.NestedKernel | layers.NestedBatchNormalization):
                 return lambda *args, **kwargs: operation(*args, **{**kwargs, "level": level})
-            return operation  # type: ignore[no-any-return]
+            return operation
 
         return keras.Model(
             self.input, _run(self, self.input, call), name=f"{self.name}_level_{level}"
