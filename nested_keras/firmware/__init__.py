@@ -1,1 +1,28 @@
 """Standalone C, firmware and emulators."""
+
+from nested_keras.firmware.build import Firmware, build_firmware
+from nested_keras.firmware.codegen import GeneratedLibrary, generate
+from nested_keras.firmware.device import DeviceResult, QemuModel
+from nested_keras.firmware.errors import (
+    BuildError,
+    CodegenError,
+    DeviceError,
+    FirmwareError,
+    ToolchainError,
+)
+from nested_keras.firmware.host import HostModel
+
+__all__ = [
+    "BuildError",
+    "CodegenError",
+    "DeviceError",
+    "DeviceResult",
+    "Firmware",
+    "FirmwareError",
+    "GeneratedLibrary",
+    "HostModel",
+    "QemuModel",
+    "ToolchainError",
+    "build_firmware",
+    "generate",
+]
