@@ -117,13 +117,8 @@ def fully_connected(node: Node) -> program.FullyConnected:
         raise node.error(
             f"the output must hold {x.size // features} rows of {channels}: got {list(y.shape)}"
         )
-    scales = node.filter_quantization(channels).scales
-    if scales.size == 1:
-        # TFLite multiplies these two scales in float32, then divides in double.
-        product = float(np.float32(x.scale) * scales[0])
-        factors = [product / y.scale] * channels
-    else:
-        factors = [x.scale * float(s) / y.scale for s in scales]
+    scales = np.broadcast_to(node.filter_quantization(channels).scales, (channels,))
+    factors = [x.scale * float(s) / y.scale for s in scales]
     return program.FullyConnected(filter=weights, **_weighted(node, options, x, y, factors))
 
 

@@ -18,6 +18,7 @@ from nested_keras.runtime import program
 from nested_keras.runtime.arithmetic import (
     Int64Array,
     multiply_by_quantized_multiplier,
+    multiply_with_single_rounding,
     wrap_int32,
 )
 from nested_keras.runtime.softmax import softmax
@@ -120,7 +121,10 @@ def _fully_connected(
 ) -> Int8Array:
     dtype = _exact_float(op.filter)
     x = inputs[0].astype(dtype).reshape(-1, op.filter.shape[1]) + op.input_offset
-    return _requantize((x @ op.filter.T.astype(dtype)).astype(np.int64), op)
+    acc = (x @ op.filter.T.astype(dtype)).astype(np.int64) + op.bias
+    # One rounding, not two: see docs/quantization.md.
+    y = multiply_with_single_rounding(acc, op.multiplier, op.shift) + op.output_offset
+    return np.clip(y, op.activation_min, op.activation_max).astype(np.int8)
 
 
 def _exact_float(weights: Int8Array) -> type[np.floating[Any]]:
@@ -155,7 +159,7 @@ def _taps(x: Array, op: program.Conv2D, output_shape: Shape) -> list[Array]:
     ]
 
 
-def _requantize(acc: Int64Array, op: program.Conv2D | program.FullyConnected) -> Int8Array:
+def _requantize(acc: Int64Array, op: program.Conv2D) -> Int8Array:
     """Bias, per-channel multiplier, output offset and activation; channels are the last axis."""
     y = multiply_by_quantized_multiplier(acc + op.bias, op.multiplier, op.shift)
     return _clamp(y + op.output_offset, op.activation_min, op.activation_max)

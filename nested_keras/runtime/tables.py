@@ -40,7 +40,7 @@ def logistic(scales: Scales) -> Table:
     """1 / (1 + exp(-x)); TFLite wants output scale 1/256 and zero point -128."""
 
     def sigmoid(x: float) -> np.float32:
-        exp = np.float32(math.exp(min(-x, 88.8)))  # float32 exp overflows to inf above 88.72
+        exp = np.float32(math.exp(min(-x, 88.0)))  # float32 ends at exp(88.7)
         return np.float32(1) / (np.float32(1) + exp)
 
     return _transform(sigmoid, scales)
