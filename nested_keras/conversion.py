@@ -141,7 +141,7 @@ def copy_weights(old: Any, new: list[Any]) -> None:
                 rows = np.broadcast_to(values.numpy(), getattr(new[0], name).shape)
                 getattr(new[0], name).assign(rows)
     elif type(old) in _KERNELS:
-        new[0].kernel.assign(keras.ops.convert_to_numpy(old.kernel))
+        new[0].kernel.assign(old.kernel.numpy())
         if old.use_bias:
             new[0].bias.assign(old.bias)
 

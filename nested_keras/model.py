@@ -57,7 +57,7 @@ def nest(
     def call(operation: Any) -> Callable[..., Any]:
         if conversion.is_graph(operation):
             inner = conversion.functional(operation)
-            return lambda *args, **_: _run(inner, args, call)
+            return lambda inputs, **_: _run(inner, inputs, call)
 
         def chain(*args: Any, **kwargs: Any) -> Any:
             first, *rest = new[id(operation)]
