@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 from nested_keras.firmware.errors import DeviceError
@@ -12,12 +13,13 @@ from nested_keras.firmware.toolchain import find_tool
 _LAST_LINES = 8
 
 
-def run(elf: Path, *, timeout_s: float = 300.0) -> str:
+def run(elf: Path, *, timeout_s: float = 300.0, options: Sequence[str] = ()) -> str:
     """Runs the firmware to its end and returns what it printed.
 
     Args:
       elf: The firmware.
       timeout_s: Seconds after which the emulator is killed.
+      options: More arguments for QEMU.
 
     Returns:
       The console's text.
@@ -37,6 +39,7 @@ def run(elf: Path, *, timeout_s: float = 300.0) -> str:
         # One instruction is one nanosecond of virtual time: what makes SysTick count instructions.
         *("-icount", "shift=0"),
         *("-kernel", os.fspath(elf)),
+        *options,
     ]
     try:
         done = subprocess.run(
