@@ -5,12 +5,13 @@
  * With w the weights of levels 0 .. level, and a padding pixel adding nothing:
  *
  *     acc = sum of w * (input + input_offset)
- *     output = clamp(nk_multiply_by_quantized_multiplier(acc + bias[level], multiplier[level],
- * shift[level])
- *                    + output_offset, activation_min, activation_max)
+ *     output = clamp(scale(acc + bias[level], multiplier[level], shift[level]) + output_offset,
+ *                    activation_min, activation_max)
  *
- * The bias, multiplier and shift are those of `level` alone, one per output channel. The result
- * equals TFLite's reference kernel run on the dense filter of the level, bit for bit.
+ * where scale is nk_multiply_by_quantized_multiplier(), for a fully connected layer
+ * nk_multiply_with_single_rounding(). Bias, multiplier and shift are those of `level` alone, one
+ * per output channel. The result equals TFLite's reference kernel run on the dense filter of the
+ * level, bit for bit.
  */
 #ifndef NK_NESTED_CONV_H_
 #define NK_NESTED_CONV_H_
