@@ -71,7 +71,8 @@ def shared():
 
 def submodels():
     inner = keras.Sequential(
-        [keras.Input((6, 6, 4)), layers.Conv2D(4, 3, padding="same", name="conv"), layers.ReLU()]
+        [keras.Input((6, 6, 4)), layers.Conv2D(4, 3, padding="same", name="conv"), layers.ReLU()],
+        name="inner",
     )
     deep = keras.Input((6, 6, 4))
     outer = keras.Model(deep, layers.BatchNormalization(name="norm")(inner(deep)), name="outer")
