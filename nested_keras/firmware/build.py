@@ -148,7 +148,7 @@ static _Alignas(16) uint8_t outputs[{outputs.size}];
 static uint64_t op_instructions[{max(len(program.ops), 1)}];
 
 static nk_status invoke(const uint8_t *in, uint8_t *out, int32_t level) {{
-{invoke};
+{invoke}
 }}
 
 const firmware_run the_run = {{

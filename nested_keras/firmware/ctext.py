@@ -11,8 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 COLUMNS = 100
-INDENT = "    "
-"""Continuation indent of the Google style."""
 
 _C_TYPES = {"int8": "int8_t", "uint8": "uint8_t", "int32": "int32_t", "float32": "float"}
 
@@ -105,34 +103,49 @@ def initializer(values: Sequence[int]) -> str:
 def comment(text: str) -> str:
     """A block comment of lines that fit, safe for any text."""
     # Names come from a file: they must neither end the comment nor carry odd characters.
-    safe = re.sub(r"[^\x20-\x7e]", "?", text).replace("*/", "* /").replace("/*", "/ *")
+    safe = re.sub(r"[^\x20-\x7e]", "_", text).replace("*/", "* /").replace("/*", "/ *")
     lines = textwrap.wrap(safe, COLUMNS - 6, break_long_words=True)
     return "/* " + "\n * ".join(lines) + " */"
 
 
-def call(function: str, arguments: Sequence[str], *, prefix: str = "", indent: str = "  ") -> str:
+def call(
+    function: str,
+    arguments: Sequence[str],
+    *,
+    prefix: str = "",
+    indent: str = "  ",
+    tail: str = ";",
+) -> str:
     """A call, or a function's head, broken after commas where it is too long, as clang-format does.
 
     Args:
       function: Name of the function.
-      arguments: Its arguments.
+      arguments: Its arguments, at least one.
       prefix: What stands before the name, such as `return `.
       indent: Indent of the line.
+      tail: What follows the closing parenthesis.
 
     Returns:
-      The text without a final semicolon; continuation lines are aligned with the parenthesis.
+      The text; continuation lines are aligned with the parenthesis.
     """
-    head = f"{indent}{prefix}{function}("
-    lines, line = [], head
-    for i, argument in enumerate(arguments):
-        # The last argument is followed by ");", or by ") {" of a function's head.
-        end = "," if i + 1 < len(arguments) else ")"
-        room = COLUMNS - (1 if end == "," else 3)
-        blank = "" if line == head or line.isspace() else " "
-        if line.strip() and line != head and len(line) + len(blank) + len(argument) > room:
+    parts = [f"{argument}," for argument in arguments[:-1]] + [f"{arguments[-1]}){tail}"]
+    return _wrap(f"{indent}{prefix}{function}(", parts)
+
+
+def condition(keyword: str, operator: str, terms: Sequence[str], *, indent: str = "  ") -> str:
+    """`if (a || b) {`, broken after operators where it is too long."""
+    parts = [f"{term} {operator}" for term in terms[:-1]] + [f"{terms[-1]}) {{"]
+    return _wrap(f"{indent}{keyword} (", parts)
+
+
+def _wrap(head: str, parts: Sequence[str]) -> str:
+    """Fills lines with the parts, each further line indented by the length of `head`."""
+    lines: list[str] = []
+    line = head + parts[0]
+    for part in parts[1:]:
+        if len(line) + 1 + len(part) > COLUMNS:
             lines.append(line)
-            line, blank = " " * len(head), ""
-        line += f"{blank}{argument}{end}"
-    if not arguments:
-        line += ")"
+            line = " " * len(head) + part
+        else:
+            line += f" {part}"
     return "\n".join([*lines, line])

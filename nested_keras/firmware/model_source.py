@@ -183,7 +183,7 @@ extern "C" {{
  *
  * Returns NK_OK, NK_ERROR_LEVEL for a level out of range, NK_ERROR_ARGUMENT for a null pointer, or
  * what a kernel returned. */
-{self._invoke_head()};
+{self._invoke_head(";")}
 
 /* Verifies the checksums and every table of the packed weights. Needed once at start-up where the
  * memory that holds them may be damaged. Returns NK_OK or the first error. */
@@ -210,7 +210,7 @@ nk_status {self.name}_check(void);
             ]
         return lines
 
-    def _invoke_head(self) -> str:
+    def _invoke_head(self, tail: str) -> str:
         tensors = self.program.tensors
         parameters = [
             f"const {ctext.c_type(tensors[i].dtype)} *{label}"
@@ -221,7 +221,9 @@ nk_status {self.name}_check(void);
             for label, i in zip(self.output_names, self.program.outputs, strict=True)
         ]
         parameters.append("int32_t level")
-        return ctext.call(f"{self.name}_invoke", parameters, prefix="nk_status ", indent="")
+        return ctext.call(
+            f"{self.name}_invoke", parameters, prefix="nk_status ", indent="", tail=tail
+        )
 
     # --- <name>.c ---------------------------------------------------------------------------------
 
@@ -251,10 +253,9 @@ nk_status {self.name}_check(void);
 
     def _invoke(self) -> str:
         pointers = [*self.input_names, *self.output_names]
-        condition = " || ".join(f"{pointer} == NULL" for pointer in pointers)
         lines = [
-            self._invoke_head() + " {",
-            f"  if ({condition}) {{",
+            self._invoke_head(" {"),
+            ctext.condition("if", "||", [f"{pointer} == NULL" for pointer in pointers]),
             "    return NK_ERROR_ARGUMENT;",
             "  }",
             f"  if (level < 0 || level >= {self.upper}_LEVELS) {{",
@@ -280,11 +281,11 @@ nk_status {self.name}_check(void);
             arguments.append("level")
         if code.scratch_bytes:
             arguments.append(f"arena + {self.storage.scratch_offsets[index]}")
-        return [f"  RUN({index}, op{index}({', '.join(arguments)}));"]
+        return [ctext.call(f"op{index}", arguments, prefix=f"RUN({index}, ", tail=");")]
 
     def _copy(self, target: str, tensor: int) -> str:
         size = self.program.tensors[tensor].nbytes
-        return ctext.call("memcpy", [target, self._place(tensor), str(size)]) + ";"
+        return ctext.call("memcpy", [target, self._place(tensor), str(size)])
 
     def _place(self, tensor: int) -> str:
         """The C expression of a tensor's address."""

@@ -7,7 +7,7 @@ The parameter structs of tflm_ops/include/nk_ops.h have the field names of the d
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -118,7 +118,7 @@ def _dims(name: str, shape: Sequence[int]) -> str:
 
 
 def _return(function: str, arguments: Sequence[str]) -> str:
-    return ctext.call(function, arguments, prefix="return ") + ";"
+    return ctext.call(function, arguments, prefix="return ")
 
 
 # --- Parameter structs ----------------------------------------------------------------------------
@@ -193,18 +193,21 @@ def _element_wise(op: ir.Op, operands: _Operands) -> tuple[list[str], list[str]]
 
 def _concatenation(op: ir.Op, operands: _Operands) -> tuple[list[str], list[str]]:
     count = len(operands.inputs)
-    rows = "".join(
-        f"      {ctext.initializer(_shape4(tensor.shape))},\n" for tensor in operands.inputs
-    )
-    names = _input_names(operands)
+    shapes = (ctext.initializer(_shape4(tensor.shape)) for tensor in operands.inputs)
     declarations = [
-        f"  static const nk_dims4 input_dims[{count}] = {{\n{rows}  }};",
+        "  // clang-format off",
+        f"  static const nk_dims4 input_dims[{count}] = {_indexed(shapes)};",
+        "  // clang-format on",
         _dims("output_dims", operands.output.shape),
-        f"  const int8_t *const inputs[{count}] = {{\n"
-        + "".join(f"      {name},\n" for name in names)
-        + "  };",
+        f"  const int8_t *const inputs[{count}] = {_indexed(_input_names(operands))};",
     ]
     return declarations, [str(count), "input_dims", "inputs", "&output_dims", "output"]
+
+
+def _indexed(values: Iterable[str]) -> str:
+    """An array initialiser with one `[i] = value,` in a line."""
+    rows = "".join(f"      [{i}] = {value},\n" for i, value in enumerate(values))
+    return f"{{\n{rows}  }}"
 
 
 _PRINTERS: dict[type[ir.Op], _Printer] = {
@@ -274,8 +277,10 @@ def _function(
     parameters += [f"{ctext.c_type(operands.output.dtype)} *output", *extra]
     shapes = ", ".join(_shape_text(tensor) for tensor in operands.inputs)
     title = f"{type(op).__name__} {op.name}: {shapes} -> {_shape_text(operands.output)}"
-    head = ctext.call(f"op{operands.index}", parameters, prefix="static nk_status ", indent="")
-    return "\n".join([ctext.comment(title), head + " {", *body, "}", ""])
+    head = ctext.call(
+        f"op{operands.index}", parameters, prefix="static nk_status ", indent="", tail=" {"
+    )
+    return "\n".join([ctext.comment(title), head, *body, "}", ""])
 
 
 def _shape_text(tensor: ir.Tensor) -> str:
