@@ -308,11 +308,13 @@ nk_status {self.name}_check(void);
         return f"""\
 {check_stream}
 {head}
+  // clang-format off
   static const struct {{
     const uint8_t *data;
     size_t size;
   }} streams[] = {{
 {rows}  }};
+  // clang-format on
   for (size_t i = 0; i < sizeof streams / sizeof streams[0]; i++) {{
     const nk_status status = check_stream(streams[i].data, streams[i].size);
     if (status != NK_OK) {{

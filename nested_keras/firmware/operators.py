@@ -197,9 +197,9 @@ def _concatenation(op: ir.Op, operands: _Operands) -> tuple[list[str], list[str]
     declarations = [
         "  // clang-format off",
         f"  static const nk_dims4 input_dims[{count}] = {_indexed(shapes)};",
+        f"  const int8_t *const inputs[{count}] = {_indexed(_input_names(operands))};",
         "  // clang-format on",
         _dims("output_dims", operands.output.shape),
-        f"  const int8_t *const inputs[{count}] = {_indexed(_input_names(operands))};",
     ]
     return declarations, [str(count), "input_dims", "inputs", "&output_dims", "output"]
 
