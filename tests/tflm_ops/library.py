@@ -12,10 +12,9 @@ GUARD_BYTE = 0x55
 # More than sizeof(nk_stream) on any host: its fields are not looked at from here.
 STREAM_STRUCT_BYTES = 8192
 
-DEPTHWISE = program.DepthwiseConv2D
 FUNCTIONS = {
     program.Conv2D: "nk_conv2d_s8",
-    DEPTHWISE: "nk_depthwise_conv2d_s8",
+    program.DepthwiseConv2D: "nk_depthwise_conv2d_s8",
     program.FullyConnected: "nk_fully_connected_s8",
     program.Add: "nk_add_s8",
     program.Mul: "nk_mul_s8",
@@ -77,7 +76,7 @@ class Guarded:
 
 
 def params_struct(op):
-    """The nk_*_params of an operator: the dataclass's fields, in its order; and what it points to."""
+    """The nk_*_params of an operator: the dataclass's fields, in its order."""
     names = [field.name for field in dataclasses.fields(op)]
     names = names[len(dataclasses.fields(program.Op)) :]
     fields, values, alive = [], [], []

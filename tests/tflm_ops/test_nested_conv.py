@@ -196,8 +196,8 @@ def test_cut_stream_gives_the_levels_it_holds(nk):
                 for d in (data, cut)
             )
             np.testing.assert_array_equal(part, whole)
+        op = program.NestedSparseConv("", (0,), (1,), stream=cut)
         with pytest.raises(StatusError, match="NK_ERROR_LEVEL"):
-            op = program.NestedSparseConv("", (0,), (1,), stream=cut)
             nk.run_op(op, [x], y_shape, levels)
 
 
