@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-class FirmwareError(Exception):
+class FirmwareError(RuntimeError):
     """Base of the errors below."""
 
 
