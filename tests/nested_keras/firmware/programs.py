@@ -234,6 +234,13 @@ def every_op() -> program.Program:
     return b.build([x, z], [probabilities, soft, b.reshape(y, 1, 256)])
 
 
+def pass_through() -> program.Program:
+    """No operator needs code and no activation needs memory."""
+    b = Builder()
+    x = b.tensor((1, 4, 4, 4))
+    return b.build([x], [b.reshape(x, 1, 64)])
+
+
 def random_inputs(prog: program.Program, count: int, seed: int = 0) -> list[Any]:
     """`count` samples of each input, of the input's dtype."""
     rng = np.random.default_rng(seed)

@@ -19,6 +19,7 @@ from tests.nested_keras.firmware.programs import (
     every_op,
     expected,
     nested_net,
+    pass_through,
     random_inputs,
 )
 
@@ -75,7 +76,7 @@ def run_body(tmp_path, cache, body, *, board_flags=(), timeout_s=60.0):
     return qemu.run(elf, timeout_s=timeout_s)
 
 
-@pytest.mark.parametrize("make", [nested_net, every_op])
+@pytest.mark.parametrize("make", [nested_net, every_op, pass_through])
 def test_device_and_host_and_numpy_agree_at_every_level(make, object_cache):
     prog = make()
     x = random_inputs(prog, 4)

@@ -10,14 +10,9 @@ from tests.nested_keras.firmware.programs import (
     every_op,
     expected,
     nested_net,
+    pass_through,
     random_inputs,
 )
-
-
-def pass_through():
-    b = Builder()
-    x = b.tensor((1, 4, 4, 4))
-    return b.build([x], [b.reshape(x, 1, 64)])
 
 
 def two_outputs_of_one_tensor():
