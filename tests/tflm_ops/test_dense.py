@@ -9,8 +9,8 @@ import pytest
 from nested_keras.format import LayerKind
 from nested_keras.runtime import kernels, program
 from tests.nested_keras.format.streams import random_layer
+from tests.tflm_ops.cases import CASES, realistic
 from tests.tflm_ops.library import Dims4, StatusError, params_struct, pointer
-from tests.tflm_ops.test_nested_conv import CASES, realistic
 
 OP_OF_KIND = {
     LayerKind.CONV: program.Conv2D,

@@ -38,7 +38,7 @@ static window find_window(const layer *l, nk_range rows, int32_t oy, int32_t ox,
 /** Sum over the window of weight * (x + input_offset) for one output channel. */
 static int32_t sum_of_window(const layer *l, const window *w, const int8_t *filter) {
   const int32_t channels = l->params->filter_dims.c;
-  const int32_t row_step = l->y.dilation * l->x.input * channels;
+  const int32_t row_step = w->rows > 1 ? l->y.dilation * l->x.input * channels : 0;
   // Without dilation the pixels of a row are neighbours, as their weights are: one long run.
   const bool neighbours = l->x.dilation == 1;
   const int32_t runs = neighbours ? 1 : w->columns;

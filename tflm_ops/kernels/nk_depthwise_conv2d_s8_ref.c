@@ -18,7 +18,7 @@ typedef struct window {
   int32_t filter;
   int32_t rows;
   int32_t columns;
-  /** Steps in the input from one tap to the next. */
+  /** Steps in the input from one tap to the next; 0 where there is no next one. */
   int32_t row_step;
   int32_t column_step;
 } window;
@@ -34,8 +34,8 @@ static window find_window(const layer *l, nk_range rows, int32_t oy, int32_t ox,
     w.filter = rows.begin * l->x.kernel + columns.begin;
     w.rows = rows.end - rows.begin;
     w.columns = columns.end - columns.begin;
-    w.row_step = l->y.dilation * l->x.input * l->in_channels;
-    w.column_step = l->x.dilation * l->in_channels;
+    w.row_step = w.rows > 1 ? l->y.dilation * l->x.input * l->in_channels : 0;
+    w.column_step = w.columns > 1 ? l->x.dilation * l->in_channels : 0;
   }
   return w;
 }

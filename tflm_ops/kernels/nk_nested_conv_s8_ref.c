@@ -47,6 +47,7 @@ static bool dims_are_valid(const nk_stream *stream, const nk_conv_dims *dims) {
   const nk_dims4 output = {dims->batches, dims->output_h, dims->output_w, stream->out_channels};
   if (nk_dims4_size(&input) == 0 || nk_dims4_size(&output) == 0 || !nk_axis_has_valid_sizes(&l.y) ||
       !nk_axis_has_valid_sizes(&l.x) ||
+      (int64_t)stream->stride_h * dims->input_w * stream->in_channels > INT32_MAX ||
       (int64_t)dims->output_h * dims->output_w > INT32_MAX / (int32_t)sizeof(int32_t)) {
     return false;
   }
