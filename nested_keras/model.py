@@ -69,6 +69,8 @@ def nest(
         return chain
 
     inputs = keras.tree.map_structure(_new_input, base.input)
+    if isinstance(inputs, list) and len(inputs) == 1:
+        inputs = inputs[0]  # as old files have it; Keras would warn at each call with a bare array
     nested = NestedModel(inputs, _run(base, inputs, call), name=name or model.name)
     for operation, _ in conversion.operations(base):
         conversion.copy_weights(operation, new[id(operation)])

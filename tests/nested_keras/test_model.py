@@ -94,6 +94,7 @@ def test_names_of_a_separable_convolution():
         "sep_pointwise": "Conv2D",
         "conv": "NestedConv2D",
     }
+    assert kinds(model.nest(base, exclude=["sep"])) == kinds(model.nest(base))
     nested = model.nest(base, exclude=["sep_depthwise"], block_shape=(1, 2))
     assert kinds(nested)["sep_depthwise"] == "DepthwiseConv2D"
     assert nested.get_layer("sep_pointwise").block_shape == (1, 2)
@@ -102,6 +103,16 @@ def test_names_of_a_separable_convolution():
     nested = model.nest(base, overrides=overrides)
     assert nested.get_layer("sep_depthwise").sparsities == (0.5, 0.2, 0.1)
     assert nested.get_layer("sep_pointwise").block_shape == (1, 4)
+
+
+def test_block_shape_of_a_depthwise_kernel_cannot_be_overridden():
+    base = nets.mobile()
+    assert model.nest(base, exclude=(), block_shape=(1, 2)).nested_layers[1].block_shape == (1, 1)
+    name = next(layer.name for layer in base.layers if "depthwise" in layer.name)
+    with pytest.raises(
+        ValueError, match=rf"'{name}' must have block_shape \(1, 1\).*: got \(1, 2\)"
+    ):
+        model.nest(base, overrides={name: {"block_shape": (1, 2)}})
 
 
 def test_overrides_and_sparsities_of_the_whole():
@@ -167,6 +178,30 @@ def test_old_h5_models_nest(tmp_path):
     x = nets.images(4)
     np.testing.assert_array_equal(nested(x), base(x))
     np.testing.assert_array_equal(nested.at_level(0)(x), base(x))
+
+
+class OldDepthwiseConv2D(L.DepthwiseConv2D):
+    """Reads the configs of TensorFlow 2.3, which Keras 3 refuses."""
+
+    def __init__(self, *args, groups=1, **kwargs):
+        super().__init__(*args, **kwargs)
+
+
+def test_subclasses_that_compute_the_same_nest():
+    inputs = keras.Input((6, 6, 3))
+    x = OldDepthwiseConv2D(3, groups=1, name="depthwise")(inputs)
+    base = nets.randomise(keras.Model([inputs], L.Conv2D(3, 3, name="conv")(x)), seed=0)
+    nested = model.nest(base, exclude=["depthwise"])
+    assert kinds(nested) == {"depthwise": "DepthwiseConv2D", "conv": "NestedConv2D"}
+    x = nets.images(2)
+    np.testing.assert_array_equal(nested(x), base([x]))
+
+    class Other(L.Conv2D):
+        def call(self, inputs):
+            return super().call(inputs) * 2
+
+    with pytest.raises(ValueError, match=r"layer 'x' \(Other\) is not supported"):
+        model.nest(keras.Model(inputs, Other(3, 3, name="x")(inputs)))
 
 
 def test_at_level_follows_later_changes():
@@ -314,6 +349,7 @@ def test_batch_norm_with_the_last_axis_by_its_index_is_taken():
             {"overrides": {"head": {"sparsities": (0.5,)}}},
             r"overrides of 'head' must have 3 sparsities, .*: got \(0.5,\)",
         ),
+        ({"overrides": {"hidden": {"block_shape": (2, 2)}}}, r"one of .*: got \(2, 2\)"),
         ({"exclude": ["hidden", "head"]}, "model has no layer to nest .*: got the layers hidden,"),
     ],
 )
