@@ -68,11 +68,8 @@ def calibrate(graph: Graph, data: tuple[Float32Array, ...]) -> Ranges:
         for start in range(0, len(data[0]), _BATCH):
             batch = [array[start : start + _BATCH] for array in data]
             forward.run(graph, batch, parameters, observe)
-    fixed = {
-        name: _FIXED_SCALES[graph.nodes[group].function]
-        for name, group in groups.items()
-        if _is_fixed(graph.nodes[group])
-    }
+    scales = {name: _fixed_scale(graph.nodes[group]) for name, group in groups.items()}
+    fixed = {name: scale for name, scale in scales.items() if scale is not None}
     return Ranges(
         limits={
             name: _widen(*limits[group]) for name, group in groups.items() if name not in fixed
@@ -86,8 +83,8 @@ def keeps_scale(node: Node) -> bool:
     return isinstance(node, Pool | Pad | Reshape | Concatenate)
 
 
-def _is_fixed(node: Node) -> bool:
-    return isinstance(node, Unary) and node.function in _FIXED_SCALES
+def _fixed_scale(node: Node) -> float | None:
+    return _FIXED_SCALES.get(node.function) if isinstance(node, Unary) else None
 
 
 def _groups(graph: Graph) -> dict[str, str]:
@@ -103,7 +100,7 @@ def _groups(graph: Graph) -> dict[str, str]:
             continue
         tied = [leader[name] for name in node.inputs]
         if isinstance(node, Concatenate):
-            tied = [name for name in tied if not _is_fixed(graph.nodes[name])]
+            tied = [name for name in tied if _fixed_scale(graph.nodes[name]) is None]
         merged = [*tied, node.name]
         for name, old in leader.items():
             if old in merged:

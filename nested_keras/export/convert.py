@@ -50,13 +50,16 @@ def convert(graph: Graph, *, ranges: Ranges, twin_gain: Mapping[str, FloatArray]
 
     shapes = [graph.nodes[name].shape for name in graph.inputs]
     specs = [tf.TensorSpec(s, tf.float32, name=input_name(i)) for i, s in enumerate(shapes)]
-    concrete = tf.function(twin, autograph=False).get_concrete_function(*specs)
+    function = tf.function(twin, autograph=False)
 
     def zeros() -> Iterator[list[Any]]:
         # The converter asks for one example although every range is given.
         yield [np.zeros(shape, np.float32) for shape in shapes]
 
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete])
+    # All weights are constants of the function: nothing else has to be kept track of.
+    converter = tf.lite.TFLiteConverter.from_concrete_functions(
+        [function.get_concrete_function(*specs)], trackable_obj=function
+    )
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = zeros
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]

@@ -79,6 +79,11 @@ class _Tracer:
                 )
             inputs.append(self.visit(tensor))
         outputs = [self.visit(tensor) for tensor in functional.outputs]
+        if len({*inputs, *outputs}) != len(inputs) + len(outputs):
+            raise ExportError(
+                f"every output must be computed and listed once: got inputs {inputs}, "
+                f"outputs {outputs}"
+            )
         return Graph(self.nodes, tuple(inputs), tuple(outputs), self.levels)
 
     def visit(self, tensor: Any) -> str:
@@ -110,7 +115,8 @@ class _Tracer:
         handler = _HANDLERS.get(type(operation))
         if handler is None:
             raise UnsupportedLayerError(
-                f"layer {operation.name!r} of type {type(operation).__name__} cannot be exported"
+                f"layer {operation.name!r} of type {type(operation).__module__}."
+                f"{type(operation).__name__} cannot be exported"
             )
         return handler(self, operation, inputs, shape)
 

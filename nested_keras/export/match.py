@@ -62,7 +62,7 @@ def node_of_tensor(name: str, graph: Graph) -> Node | None:
         return graph.nodes[graph.outputs[int(output[1] or 0)]]
     nodes = tuple(graph.nodes.values())
     indices = {int(index) for index in _SCOPE.findall(name)}
-    # The last one: what the others were fused into comes first in the graph.
+    # The last one computes the tensor; the others were fused into it.
     return nodes[max(indices)] if indices else None
 
 

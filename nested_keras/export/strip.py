@@ -49,16 +49,16 @@ def strip_model(tflite: bytes, levels: int) -> bytes:
       ExportError: The model has no nested layer, or `levels` is out of range.
     """
     program = lower(tflite)
-    positions = [i for i, op in enumerate(program.ops) if isinstance(op, NestedSparseConv)]
-    if not positions:
+    nested = {i: op for i, op in enumerate(program.ops) if isinstance(op, NestedSparseConv)}
+    if not nested:
         raise ExportError("expected a nested model: got one without NESTED_SPARSE_CONV")
     if not 1 <= levels <= program.levels:
         raise ExportError(f"levels must be in 1..{program.levels}: got {levels}")
     tree = flatbuffer.load(tflite)
     subgraph = tree.subgraphs[0]
-    for position in positions:
+    for position, op in nested.items():
         tensor = subgraph.tensors[subgraph.operators[position].inputs[2]]
-        stream = nested_format.strip_levels(program.ops[position].stream, levels)
+        stream = nested_format.strip_levels(op.stream, levels)
         tensor.shape = np.array([len(stream)], np.int32)
         tensor.buffer = flatbuffer.add_buffer(tree, stream)
     return flatbuffer.save(tree)
