@@ -252,7 +252,7 @@ def _multiple(name: str, rest: str, operands: list[str]) -> Instruction:
     reads = _at(Port.EARLY, base) + (() if loads else _late(members))
     written = members if loads else ()
     if uses_stack or "!" in rest:
-        written += base
+        written += base  # when it is ready again has not been measured: no sooner than a load
     return Instruction(
         Unit.MULTIPLE, reads, _results(_WORD_LOAD, written), cycles=max(1, (words + 1) // 2)
     )
