@@ -10,7 +10,7 @@ from nested_keras.runtime import kernels, program
 from nested_keras.runtime.lowering import lower
 from nested_keras.runtime.runner import Array, ModelRunner, read_model
 
-_VECTORIZED_SAMPLES = 64  # bounds the memory of the im2col matrices
+_VECTORIZED_SAMPLES = 16  # small enough for the int64 intermediates to stay in the cache
 
 
 class ReferenceModel(ModelRunner):

@@ -150,11 +150,12 @@ def _tensor(entry: Any, dtype: str, data: bytes, index: int) -> tuple[Tensor, Qu
     name = _text(entry.name)
     label = f"tensor {index} {name!r}"
     shape = tuple(int(size) for size in _items(entry.shape))
+    # A free batch axis is common and harmless: the file's own batch size is taken.
     signature = tuple(int(size) for size in _items(entry.shapeSignature))
-    if min(shape + signature, default=1) < 0:
+    if min(shape + signature[1:], default=1) < 0:
         raise ModelError(
             f"{label} has a dynamic shape {list(signature or shape)}: convert the model with a "
-            f"fixed batch size and input shape"
+            f"fixed input shape"
         )
     if dtype not in _DTYPES:
         raise ModelError(f"{label} must have one of the types {', '.join(_DTYPES)}: got {dtype}")

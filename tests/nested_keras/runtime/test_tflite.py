@@ -76,9 +76,17 @@ def test_mutations_never_raise_anything_else(model: bytes) -> None:
 
 def test_dynamic_shape() -> None:
     builder, x, y = one_tensor_graph()
-    builder.tree.subgraphs[0].tensors[x].shapeSignature = np.array([-1, 5, 3, 4], np.int32)
-    with pytest.raises(ModelError, match=r"'x' has a dynamic shape \[-1, 5, 3, 4\]: convert"):
+    builder.tree.subgraphs[0].tensors[x].shapeSignature = np.array([1, -1, 3, 4], np.int32)
+    with pytest.raises(ModelError, match=r"'x' has a dynamic shape \[1, -1, 3, 4\]: convert"):
         lower(builder.build([x], [y]))
+
+
+def test_a_free_batch_size_is_that_of_the_file() -> None:
+    builder, x, y = one_tensor_graph()
+    for tensor in (x, y):
+        signature = np.array([-1, 5, 3, 4], np.int32)
+        builder.tree.subgraphs[0].tensors[tensor].shapeSignature = signature
+    assert lower(builder.build([x], [y])).tensors[x].shape == SHAPE
 
 
 def test_unknown_tensor_type() -> None:
