@@ -11,6 +11,7 @@ from nested_keras.firmware.errors import (
     ToolchainError,
 )
 from nested_keras.firmware.host import HostModel
+from nested_keras.firmware.toolchain import find_tool
 
 __all__ = [
     "BuildError",
@@ -24,5 +25,6 @@ __all__ = [
     "QemuModel",
     "ToolchainError",
     "build_firmware",
+    "find_tool",
     "generate",
 ]
