@@ -1,3 +1,4 @@
+import dataclasses
 import re
 from typing import Any
 
@@ -7,13 +8,14 @@ from ai_edge_litert.interpreter import Interpreter
 
 from nested_keras.format import LayerKind
 from nested_keras.runtime import LiteRTModel, ModelError, NestedDelegate, ReferenceModel
+from nested_keras.runtime.arithmetic import quantize_multiplier
 from tests.nested_keras.runtime.nested_models import (
     conv_params,
     dense_params,
     nested_model,
     random_layer,
 )
-from tests.nested_keras.runtime.oracle import Draw
+from tests.nested_keras.runtime.oracle import Draw, run_litert
 from tests.nested_keras.runtime.tflite_builder import ModelBuilder
 
 SHAPE = (1, 5, 3, 4)
@@ -53,6 +55,64 @@ def test_every_level_equals_the_reference(levels: int, images: np.ndarray) -> No
     assert litert.levels == levels
     for level in [*range(levels), None]:
         np.testing.assert_array_equal(litert.run(images, level), reference.run(images, level))
+
+
+GOLDEN = {
+    LayerKind.CONV: ("CONV_2D", "Conv2DOptions", {"strideH": 1, "strideW": 1}),
+    LayerKind.DEPTHWISE: (
+        "DEPTHWISE_CONV_2D",
+        "DepthwiseConv2DOptions",
+        {"strideH": 1, "strideW": 1, "depthMultiplier": 1},
+    ),
+    LayerKind.FULLY_CONNECTED: ("FULLY_CONNECTED", "FullyConnectedOptions", {}),
+}
+
+
+@pytest.mark.parametrize("kind", GOLDEN)
+def test_levels_equal_dense_builtin_layers(kind: LayerKind) -> None:
+    """Each level against TFLite's own operator, which has |gain| in the scales and its sign in the
+    weights and the bias."""
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        dense = kind == LayerKind.FULLY_CONNECTED
+        layer = random_layer(dense_params() if dense else conv_params(kind), levels=3, seed=seed)
+        shape = (1, 5) if dense else SHAPE
+        x_scale = float(np.float32(0.05))
+        y_scale = float(np.float32(0.08 * layer.weights[0].size ** 0.5))
+        gains = rng.uniform(0.3, 1.5, layer.bias.shape) * rng.choice([-1, 1], layer.bias.shape)
+        scales = np.abs(gains * 0.02).astype(np.float32)
+        factors = np.sign(gains) * x_scale * scales.astype(np.float64) / y_scale
+        pairs = np.array([[quantize_multiplier(f) for f in row] for row in factors.tolist()])
+        layer = dataclasses.replace(
+            layer,
+            multiplier=pairs[..., 0].astype(np.int32),
+            shift=pairs[..., 1].astype(np.int8),
+        )
+        nested = LiteRTModel(nested_model(layer, shapes=(SHAPE, shape)))
+        x = Draw(seed).int8(*SHAPE)
+        for level in range(3):
+            sign = np.sign(gains[level]).astype(np.int64)
+            kept = np.where(layer.level_map <= level, layer.weights, 0)
+            weights = (kept * sign[:, None, None, None]).astype(np.int8)
+            if kind == LayerKind.DEPTHWISE:
+                weights = np.ascontiguousarray(weights.transpose(3, 1, 2, 0))
+            elif dense:
+                weights = weights.reshape(5, 60)
+            builder = ModelBuilder()
+            name, options, fields = GOLDEN[kind]
+            source = builder.tensor(SHAPE, scale=x_scale, zero_point=3)
+            target = builder.tensor(shape, scale=y_scale, zero_point=-7)
+            bias = (layer.bias[level] * sign).astype(np.int32)
+            operands = [
+                source,
+                builder.constant(
+                    weights, scale=scales[level], axis=3 if weights.shape[0] == 1 else 0
+                ),
+                builder.constant(bias, scale=np.float32(x_scale) * scales[level]),
+            ]
+            builder.op(name, operands, [target], options, **fields)
+            golden = run_litert(builder.build([source], [target]), x)
+            np.testing.assert_array_equal(nested.run(x, level), golden, err_msg=f"seed {seed}")
 
 
 def test_buffers_behind_the_flatbuffer(model: bytes, images: np.ndarray) -> None:
