@@ -52,7 +52,7 @@ def test_cycles_follow_the_model(regions):
     (countdown, predicated, empty), _ = regions
     # movs; a pass is ldr, adds beside subs, bne beside the ldr of the next pass; the exit; nop.
     assert countdown.cycles == 1 + 2 * 100 + MISPREDICTED_BRANCH_CYCLES + 1
-    # push 2, a wait for sp, pop 2, cmp beside ite, and two moves one after the other: both write r1.
+    # push 2, a wait for sp, pop 2, cmp beside ite, two moves in turn: both write r1.
     assert predicated.cycles == 2 + 1 + 2 + 1 + 2
     assert (empty.cycles, empty.blocks) == (0, ())
 
