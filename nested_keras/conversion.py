@@ -268,6 +268,10 @@ def _replace(
             raise ValueError(
                 f"layer {name!r} (BatchNormalization) must have axis -1: got {operation.axis}"
             )
+        if getattr(operation, "renorm", False):
+            raise ValueError(
+                f"layer {name!r} (BatchNormalization) must have renorm=False: got True"
+            )
         return [
             layers.NestedBatchNormalization.from_config({**config, "axis": -1, "levels": levels})
         ]

@@ -226,8 +226,8 @@ class NestedBatchNormalization(keras.layers.BatchNormalization):
             raise ValueError(f"levels must be in 1..{masks.MAX_LEVELS}: got {levels}")
         if self.axis != -1:
             raise ValueError(f"{self.name}: axis must be -1: got {self.axis}")
-        if self.renorm:
-            raise ValueError(f"{self.name}: renorm must be False: got {self.renorm}")
+        if getattr(self, "renorm", False):  # older Keras 3 has no such argument
+            raise ValueError(f"{self.name}: renorm must be False: got True")
         self.levels = levels
         self.statistics_sink: Callable[[Any, int, Any, Any], None] | None = None
 

@@ -57,7 +57,7 @@ class LevelTrainer(keras.Model):
 
     `fit` and `evaluate` report "loss" (what is minimised: the weighted sum over the levels and the
     weight regularisation) and for each level "level_<l>_loss" (without weight regularisation) and
-    "level_<l>_<metric>".
+    "level_<l>_<metric>". `tf.distribute` strategies are not supported yet.
     """
 
     def compile(

@@ -319,6 +319,10 @@ class Custom(L.Layer):
             L.BatchNormalization(axis=1, name="x"),
             r"layer 'x' \(BatchNormalization\) must have axis -1: got 1",
         ),
+        (
+            L.BatchNormalization(renorm=True, name="x"),
+            r"layer 'x' \(BatchNormalization\) must have renorm=False: got True",
+        ),
     ],
 )
 def test_unsupported_layers_are_refused(layer, message):
