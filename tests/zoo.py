@@ -230,6 +230,18 @@ def preactivation() -> Any:
     return _model((5, 5, 3), network)
 
 
+def bn_without_scale() -> Any:
+    """BatchNorm without gamma after a convolution with bias; one without beta after that."""
+
+    def network(x: Any) -> Any:
+        layers = _layers()
+        x = layers.BatchNormalization(scale=False)(layers.Conv2D(4, 3)(x))
+        x = layers.BatchNormalization(center=False)(layers.Conv2D(4, 1)(x))
+        return _classify(layers.ReLU()(x))
+
+    return _model((5, 5, 2), network)
+
+
 def bn_after_relu() -> Any:
     """The activation stands between convolution and BatchNorm."""
 
@@ -463,6 +475,7 @@ _ROWS: dict[str, Row] = {
     "residual_projection": Row(residual(relu=True, projection=True), gammas="flipped"),
     "preactivation": Row(preactivation, gammas="flipped"),
     "bn_after_relu": Row(bn_after_relu),
+    "bn_without_scale": Row(bn_without_scale),
     "concat": Row(concat()),
     "concat_fixed_scale": Row(concat(fixed=True)),
     "max_pool": Row(pooled("MaxPooling2D", pool_size=2)),

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from nested_keras.export import forward
+from nested_keras.export.errors import ExportError
 from nested_keras.export.nodes import Concatenate, Graph, Node, Pad, Pool, Reshape, Unary
 from nested_keras.export.representative import Float32Array
 
@@ -53,14 +54,23 @@ def calibrate(graph: Graph, data: tuple[Float32Array, ...]) -> Ranges:
 
     Returns:
       Ranges that contain zero, as affine int8 needs it.
+
+    Raises:
+      ExportError: An output is NaN or infinite.
     """
     groups = _groups(graph)
     limits = dict.fromkeys(groups.values(), (0.0, 0.0))
 
     def observe(node: Node, value: Any) -> Any:
-        low, high = limits[groups[node.name]]
         array = np.asarray(value)
-        limits[groups[node.name]] = (min(low, float(array.min())), max(high, float(array.max())))
+        smallest, largest = float(array.min()), float(array.max())
+        if not (np.isfinite(smallest) and np.isfinite(largest)):
+            raise ExportError(
+                f"layer {node.name!r} must have finite outputs: got {smallest} to {largest} "
+                f"at level {level}"
+            )
+        low, high = limits[groups[node.name]]
+        limits[groups[node.name]] = (min(low, smallest), max(high, largest))
         return value
 
     for level in range(graph.levels):

@@ -17,6 +17,7 @@ import tensorflow as tf
 from nested_keras.export import forward
 from nested_keras.export.calibrate import Ranges, keeps_scale
 from nested_keras.export.errors import ExportError
+from nested_keras.export.names import input_name
 from nested_keras.export.nodes import FloatArray, Graph, Linear, Node
 
 
@@ -71,8 +72,3 @@ def convert(graph: Graph, *, ranges: Ranges, twin_gain: Mapping[str, FloatArray]
             return bytes(converter.convert())
         except Exception as error:  # The converter raises whatever its passes raise.
             raise ExportError(f"TensorFlow's converter refused the model: {error}") from error
-
-
-def input_name(index: int) -> str:
-    """Name of a graph input in the converted file."""
-    return f"input_{index}"

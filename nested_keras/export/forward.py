@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from nested_keras.export.names import scope_name
 from nested_keras.export.nodes import (
     Binary,
     Concatenate,
@@ -81,11 +82,6 @@ def run(
                 value = _compute(node, [values[name] for name in node.inputs])
             values[node.name] = observe(node, value)
     return tuple(values[name] for name in graph.outputs)
-
-
-def scope_name(index: int) -> str:
-    """Name scope of the node at a position of `graph.nodes`; the converter keeps it in names."""
-    return f"node_{index}"
 
 
 def _linear(node: Linear, x: Any, filter_ohwi: FloatArray, bias: FloatArray) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -11,14 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from nested_keras.export.errors import ExportError
-from nested_keras.export.nodes import FloatArray, Graph, Linear, Node, Reshape
+from nested_keras.export.names import node_of_tensor
+from nested_keras.export.nodes import FloatArray, Graph, Linear, Reshape
 from nested_keras.format import LayerKind
 from nested_keras.runtime.program import Conv2D, DepthwiseConv2D, FullyConnected, Program
 
 WeightedOp: TypeAlias = Conv2D | FullyConnected
 
-_SCOPE = re.compile(r"(?:^|[/;])node_(\d+)(?=[/;]|$)")
-_OUTPUT = re.compile(r"Identity(?:_(\d+))?")
 _KINDS = {
     Conv2D: LayerKind.CONV,
     DepthwiseConv2D: LayerKind.DEPTHWISE,
@@ -49,21 +47,6 @@ class ConvertedLayer:
     filter_scale: npt.NDArray[np.float32]
     input_scale: float
     output_scale: float
-
-
-def node_of_tensor(name: str, graph: Graph) -> Node | None:
-    """The node that computes the tensor of that name in the converted file.
-
-    The converter calls graph outputs Identity, Identity_1, ... and joins the names of the
-    operations that it fused, each with the name scope of its node.
-    """
-    output = _OUTPUT.fullmatch(name)
-    if output:
-        return graph.nodes[graph.outputs[int(output[1] or 0)]]
-    nodes = tuple(graph.nodes.values())
-    indices = {int(index) for index in _SCOPE.findall(name)}
-    # The last one computes the tensor; the others were fused into it.
-    return nodes[max(indices)] if indices else None
 
 
 def match(

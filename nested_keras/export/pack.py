@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nested_keras.export.errors import ExportError
 from nested_keras.export.match import ConvertedLayer
 from nested_keras.export.nodes import FloatArray
 from nested_keras.export.quantize import LevelTables, quantize_levels
-from nested_keras.format import LayerKind, LayerParams, NestedWeights, encode
+from nested_keras.format import FormatError, LayerKind, LayerParams, NestedWeights, encode
 from nested_keras.runtime.program import Conv2D, DepthwiseConv2D
 
 
@@ -33,7 +34,11 @@ class PackedLayer:
 def pack(
     layers: Mapping[str, ConvertedLayer], twin_gain: Mapping[str, FloatArray]
 ) -> tuple[PackedLayer, ...]:
-    """Packs the layers that differ between levels; the others stay what the converter made."""
+    """Packs the layers that differ between levels; the others stay what the converter made.
+
+    Raises:
+      ExportError: A layer does not fit the stream, or a table its range; the text names the layer.
+    """
     return tuple(
         _pack(layer, twin_gain[name]) for name, layer in layers.items() if layer.node.per_level
     )
@@ -48,15 +53,19 @@ def _pack(layer: ConvertedLayer, twin_gain: FloatArray) -> PackedLayer:
         output_scale=layer.output_scale,
         dense_bias=layer.op.bias,
     )
-    weights = NestedWeights(
-        params=_params(layer),
-        weights=np.ascontiguousarray(layer.filter),
-        level_map=np.ascontiguousarray(layer.node.level_map),
-        bias=tables.bias,
-        multiplier=tables.multiplier,
-        shift=tables.shift,
-    )
-    return PackedLayer(converted=layer, tables=tables, stream=encode(weights))
+    try:
+        weights = NestedWeights(
+            params=_params(layer),
+            weights=np.ascontiguousarray(layer.filter),
+            level_map=np.ascontiguousarray(layer.node.level_map),
+            bias=tables.bias,
+            multiplier=tables.multiplier,
+            shift=tables.shift,
+        )
+        stream = encode(weights)
+    except FormatError as error:
+        raise ExportError(f"layer {layer.node.name!r} does not fit the stream: {error}") from error
+    return PackedLayer(converted=layer, tables=tables, stream=stream)
 
 
 def _params(layer: ConvertedLayer) -> LayerParams:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from nested_keras.export import flatbuffer
 from nested_keras.export.errors import ExportError
-from nested_keras.export.match import node_of_tensor
+from nested_keras.export.names import input_name, node_of_tensor, output_name
 from nested_keras.export.nodes import Graph, Linear
 from nested_keras.export.pack import PackedLayer
 from nested_keras.format import LayerKind
@@ -41,6 +41,9 @@ def name_after_layers(converted: bytes, graph: Graph) -> bytes:
 
     Returns:
       The same model with outputs in the model's order, 16-byte aligned.
+
+    Raises:
+      ExportError: An input is named `level`, or the converter names its tensors in another way.
     """
     from ai_edge_litert import schema_py_generated as schema
 
@@ -49,11 +52,13 @@ def name_after_layers(converted: bytes, graph: Graph) -> bytes:
     tree = flatbuffer.load(converted)
     subgraph = tree.subgraphs[0]
     by_name = {flatbuffer.text(t.name): i for i, t in enumerate(subgraph.tensors)}
-    inputs = [by_name[f"input_{position}"] for position in range(len(graph.inputs))]
-    outputs = [
-        by_name[f"Identity_{position}" if position else "Identity"]
-        for position in range(len(graph.outputs))
-    ]
+    input_names = [input_name(position) for position in range(len(graph.inputs))]
+    output_names = [output_name(position) for position in range(len(graph.outputs))]
+    missing = [name for name in input_names + output_names if name not in by_name]
+    if missing:
+        raise ExportError(f"the converted model must have the tensors {missing}: got {[*by_name]}")
+    inputs = [by_name[name] for name in input_names]
+    outputs = [by_name[name] for name in output_names]
     for index, name in zip(inputs, graph.inputs, strict=True):
         subgraph.tensors[index].name = name.encode()
     for operator in subgraph.operators:

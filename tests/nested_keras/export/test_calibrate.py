@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from nested_keras.export.calibrate import calibrate
+from nested_keras.export.errors import ExportError
 from nested_keras.export.nodes import Concatenate, Graph, Input, Pool, Reshape, Unary
 from tests.nested_keras.export.linear_nodes import linear
 
@@ -58,3 +59,9 @@ def test_fixed_scales_pass_through_but_not_into_a_concatenation():
 def test_ranges_too_narrow_for_the_converter_are_widened(value, limits):
     data = np.full((1, 1, 1, 1), value, np.float32)
     assert calibrate(graph_of(X), (data,)).limits["x"] == limits
+
+
+def test_refuses_outputs_that_are_not_finite():
+    node = linear(gain=[[1.0], [np.nan]], bias=[[0.0], [0.0]], inputs=1)
+    with pytest.raises(ExportError, match="layer 'layer' must have finite outputs: got nan to nan"):
+        calibrate(graph_of(X, node, levels=2), (np.ones((1, 1, 1, 1), np.float32),))

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from nested_keras.export.errors import ExportError
-from nested_keras.export.match import match, node_of_tensor
+from nested_keras.export.match import match
 from nested_keras.export.nodes import Graph, Input, Reshape
 from nested_keras.runtime.program import Conv2D, DepthwiseConv2D, Program, Tensor
 from tests.nested_keras.export.linear_nodes import linear
@@ -47,22 +47,6 @@ def run(*ops, scale=SCALE):
     program = Program(tensors, ops, (0,), (1,), 1, None)
     scales = dict.fromkeys(range(len(ops)), scale)
     return match(GRAPH, program, twin_gain=GAIN, filter_scales=scales)
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("node_1/Relu;node_1/add;node_1/Conv2D", "layer"),
-        ("node_1/MatMul2;node_2/Reshape", "flat"),
-        ("node_0", "x"),
-        ("Identity", "flat"),
-        ("tfl.pseudo_qconst", None),
-        ("anode_1/x", None),
-    ],
-)
-def test_names_of_the_converter(name, expected):
-    node = node_of_tensor(name, GRAPH)
-    assert (node.name if node else None) == expected
 
 
 @pytest.mark.parametrize("name", ["node_1/Conv2D", "Identity", "node_1/MatMul;node_2/Reshape"])

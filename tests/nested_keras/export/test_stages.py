@@ -1,9 +1,15 @@
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 
 from nested_keras import export
+from nested_keras.export.fold import fold
+from nested_keras.export.graph import trace
+from nested_keras.export.rewrite import name_after_layers
 from nested_keras.model import nest
 from nested_keras.runtime import LiteRTModel, NestedDelegate, lower
 from nested_keras.runtime.program import (
@@ -128,3 +134,29 @@ def test_refuses_an_input_named_level():
     model = nest(keras.Model(inputs, keras.layers.Dense(3)(inputs)), (0.5,), exclude=())
     with pytest.raises(export.ExportError, match="an input must not be named 'level'"):
         export.build(model, representative_dataset=np.ones((1, 4)))
+
+
+def test_a_layer_too_large_for_the_stream_is_named():
+    inputs = keras.Input((65536,))
+    dense = keras.layers.Dense(1, name="wide")
+    model = nest(keras.Model(inputs, dense(inputs)), (0.5,), exclude=())
+    with pytest.raises(export.ExportError, match=r"'wide' does not fit the stream: .*got 65536"):
+        export.build(model, representative_dataset=np.ones((1, 65536)))
+
+
+def test_a_file_with_other_names_is_refused():
+    made = zoo.make("conv1x1")
+    graph = fold(trace(made.model))
+    with pytest.raises(
+        export.ExportError, match=r"must have the tensors \['input_0', 'Identity'\]"
+    ):
+        name_after_layers(zoo.exported("conv1x1").dense_tflite, graph)
+
+
+def test_import_is_light():
+    """Stripping and inspecting a file need neither Keras nor TensorFlow."""
+    code = "import sys, nested_keras.export; print({'keras', 'tensorflow'} & set(sys.modules))"
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == "set()"
