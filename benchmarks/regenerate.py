@@ -13,17 +13,19 @@ import tempfile
 from pathlib import Path
 
 from nested_keras.bench import cmsis, kernels
-from nested_keras.bench.layers import LAYERS, make_case
+from nested_keras.bench.layers import LAYERS, cases_of
+from nested_keras.bench.operators import operator_cases
 from nested_keras.report.table import format_table
 
 HERE = Path(__file__).resolve().parent
 _HEAD = "<!-- Written by benchmarks/regenerate.py. Do not edit. -->\n"
 
 
-def _measure_baseline(root: Path) -> cmsis.Baseline:
-    shapes = {layer.name: layer for layer in LAYERS}.values()
+def _measure_baseline(root: Path, *, operators: bool) -> cmsis.Baseline:
+    cases = [case for layer in LAYERS for case in cases_of(layer)]
+    cases += operator_cases() if operators else ()
     with tempfile.TemporaryDirectory() as folder:
-        return cmsis.measured(root, [make_case(shape, 0.0, 1) for shape in shapes], Path(folder))
+        return cmsis.measured(root, kernels.baseline_cases(cases), Path(folder))
 
 
 def _bakenn_table() -> str:
@@ -31,7 +33,8 @@ def _bakenn_table() -> str:
     root = cmsis.bakenn_root()
     if root is None:
         return "Not measured: the Python package bakenn was not installed."
-    old, current = _measure_baseline(root), cmsis.recorded()
+    # It lacks some of the operators without weights.
+    old, current = _measure_baseline(root, operators=False), cmsis.recorded()
     header = ["layer", "instructions", "cycles", "instr. / baseline", "cycles / baseline"]
     rows = []
     for name, cost in old.costs.items():
@@ -47,7 +50,7 @@ def main() -> None:
     """Writes the files."""
     root = cmsis.root_from_environment()
     if root is not None:
-        cmsis.record(root, _measure_baseline(root).costs)
+        cmsis.record(root, _measure_baseline(root, operators=True).costs)
     benchmark = kernels.run()
     rows = [row.to_dict() for row in benchmark.rows]
     (HERE / "kernels.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")

@@ -16,13 +16,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nested_keras.bench.bench_firmware import Library, measure
+from nested_keras.bench.bench_source import AnyCase
 from nested_keras.bench.layers import Case
 from nested_keras.firmware.toolchain import Toolchain, cortex_m7_toolchain, run_tool
 
 ROOT_VARIABLE = "CMSIS_NN_ROOT"
 RECORD = Path(__file__).with_name("cmsis_nn.json")
 
-_FOLDERS = ("ConvolutionFunctions", "FullyConnectedFunctions", "NNSupportFunctions")
+_FOLDERS = (
+    "BasicMathFunctions",
+    "ConvolutionFunctions",
+    "FullyConnectedFunctions",
+    "NNSupportFunctions",
+    "PoolingFunctions",
+    "SoftmaxFunctions",
+)
 # Sources of other number formats; leaving them out only saves time.
 _OTHER_FORMATS = ("_f16", "_f32", "_flt", "_s4", "_s64")
 _PROJECT_ONLY_FLAGS = ("-Wall", "-Wextra", "-Wconversion", "-Werror", "-std=c11")
@@ -43,11 +51,11 @@ class Cost:
 
 @dataclass(frozen=True)
 class Baseline:
-    """Costs of dense layers.
+    """Costs of dense layers and of operators.
 
     Attributes:
       source: What was measured: version and date, for the reader.
-      costs: By layer name.
+      costs: By the name of the layer or operator.
     """
 
     source: str
@@ -93,12 +101,12 @@ def record(root: Path, costs: Mapping[str, Cost], path: Path = RECORD) -> None:
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
-def measured(root: Path, dense_cases: Sequence[Case], work_dir: Path) -> Baseline:
+def measured(root: Path, cases: Sequence[AnyCase], work_dir: Path) -> Baseline:
     """Builds the layers against a checkout of CMSIS-NN and counts them.
 
     Args:
       root: The checkout: holds Include/ and Source/.
-      dense_cases: One dense case for each layer.
+      cases: One dense case for each layer, and operators.
       work_dir: Receives objects and firmware.
 
     Returns:
@@ -110,12 +118,17 @@ def measured(root: Path, dense_cases: Sequence[Case], work_dir: Path) -> Baselin
       BuildError: The compiler refused a source.
       DeviceError: An output differs from the reference.
     """
-    measurements = measure(_library(root, work_dir), dense_cases, work_dir)
+    measurements = measure(_library(root, work_dir), cases, work_dir)
     costs = {
-        case.layer.name: Cost(result.profile.instructions, result.profile.cycles)
-        for case, result in zip(dense_cases, measurements, strict=True)
+        baseline_name(case): Cost(result.profile.instructions, result.profile.cycles)
+        for case, result in zip(cases, measurements, strict=True)
     }
     return Baseline(f"CMSIS-NN in {root}, measured now", costs)
+
+
+def baseline_name(case: AnyCase) -> str:
+    """What the baseline of a case is called: all variants of a layer share one."""
+    return case.layer.name if isinstance(case, Case) else case.label
 
 
 def root_from_environment() -> Path | None:
@@ -154,5 +167,10 @@ def _library(root: Path, work_dir: Path) -> Library:
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         objects = tuple(pool.map(compile_one, needed))
     return Library(
-        "cmsis_nn", objects, "cmsis_bench_run.c", include_dirs, channels_last_depthwise=True
+        "cmsis_nn",
+        objects,
+        run_source="cmsis_bench_run.c",
+        operator_source="cmsis_bench_run_operator.c",
+        include_dirs=include_dirs,
+        channels_last_depthwise=True,
     )

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from nested_keras.bench import bench_firmware, cmsis
+from nested_keras.bench.bench_source import AnyCase
 from nested_keras.bench.layers import LAYERS, Case, Layer, cases_of, make_case
+from nested_keras.bench.operators import OperatorCase, operator_cases
 from nested_keras.report.table import format_table
 
 
@@ -19,7 +21,8 @@ class Row:
 
     Attributes:
       layer: Name of the layer; "..., 3 levels" where the sparsities are levels of one stream,
-        "..., dense operator" where the layer is not a stream.
+        "..., dense operator" where the layer is not a stream. Operators without weights have a
+        sparsity of 0 and a block_shape of "1x1".
       sparsity: Share of zero blocks, 0..1.
       block_shape: "1x1", "1x2" or "1x4".
       instructions: Instructions of the whole operator; exact.
@@ -63,13 +66,15 @@ class KernelBenchmark:
 def run(
     *,
     layers: Sequence[Layer] = LAYERS,
+    operators: Sequence[OperatorCase] | None = None,
     cmsis_nn_root: Path | None = None,
     work_dir: Path | None = None,
 ) -> KernelBenchmark:
     """Builds one firmware with all layers, runs it under QEMU and checks every output.
 
     Args:
-      layers: What to measure.
+      layers: The layers to measure.
+      operators: The operators without weights to measure; `operator_cases()` by default.
       cmsis_nn_root: A CMSIS-NN checkout to measure as the baseline; by default the recorded counts
         are taken.
       work_dir: Keeps the firmware and its objects; a temporary folder by default.
@@ -85,14 +90,20 @@ def run(
     """
     if work_dir is None:
         with tempfile.TemporaryDirectory(prefix="nested_keras_") as folder:
-            return run(layers=layers, cmsis_nn_root=cmsis_nn_root, work_dir=Path(folder))
+            return run(
+                layers=layers,
+                operators=operators,
+                cmsis_nn_root=cmsis_nn_root,
+                work_dir=Path(folder),
+            )
     work_dir.mkdir(parents=True, exist_ok=True)
-    cases = [case for layer in layers for case in cases_of(layer)]
+    cases: list[AnyCase] = [case for layer in layers for case in cases_of(layer)]
+    cases += operator_cases() if operators is None else operators
     baseline = _baseline(cases, cmsis_nn_root, work_dir)
     library = bench_firmware.own_library(work_dir)
     measurements = bench_firmware.measure(library, cases, work_dir)
     rows = tuple(
-        _row(case, measurement, baseline.costs[case.layer.name])
+        _row(case, measurement, baseline.costs[cmsis.baseline_name(case)])
         for case, measurement in zip(cases, measurements, strict=True)
     )
     return KernelBenchmark(rows, baseline.source)
@@ -135,13 +146,18 @@ def table(benchmark: KernelBenchmark) -> str:
     return f"{format_table(header, cells)}\n\n{notes}"
 
 
-def _baseline(cases: Sequence[Case], root: Path | None, work_dir: Path) -> cmsis.Baseline:
+def baseline_cases(cases: Sequence[AnyCase]) -> list[AnyCase]:
+    """What the baseline runs: each layer once, dense, and the operators."""
+    layers = {case.layer.name: case.layer for case in cases if isinstance(case, Case)}
+    dense = [make_case(layer, 0.0, 1) for layer in layers.values()]
+    return [*dense, *(case for case in cases if isinstance(case, OperatorCase))]
+
+
+def _baseline(cases: Sequence[AnyCase], root: Path | None, work_dir: Path) -> cmsis.Baseline:
     if root is not None:
-        shapes = {case.layer.name: case.layer for case in cases}
-        dense = [make_case(layer, 0.0, 1) for layer in shapes.values()]
-        return cmsis.measured(root, dense, work_dir)
+        return cmsis.measured(root, baseline_cases(cases), work_dir)
     baseline = cmsis.recorded()
-    missing = {case.layer.name for case in cases} - set(baseline.costs)
+    missing = {cmsis.baseline_name(case) for case in cases} - set(baseline.costs)
     if missing:
         raise ValueError(
             f"no baseline is recorded for {', '.join(sorted(missing))}; "
@@ -150,12 +166,16 @@ def _baseline(cases: Sequence[Case], root: Path | None, work_dir: Path) -> cmsis
     return baseline
 
 
-def _row(case: Case, measurement: bench_firmware.Measurement, dense: cmsis.Cost) -> Row:
+def _row(case: AnyCase, measurement: bench_firmware.Measurement, dense: cmsis.Cost) -> Row:
     profile = measurement.profile
+    if isinstance(case, Case):
+        label, sparsity, block_size = case.layer.label, case.sparsity, case.block_size
+    else:
+        label, sparsity, block_size = case.label, 0.0, 1
     return Row(
-        layer=case.layer.label,
-        sparsity=case.sparsity,
-        block_shape=f"1x{case.block_size}",
+        layer=label,
+        sparsity=sparsity,
+        block_shape=f"1x{block_size}",
         instructions=profile.instructions,
         cycles=profile.cycles,
         cmsis_instructions=dense.instructions,

@@ -142,6 +142,11 @@ class Case:
     x: Int8Array
     y: Int8Array
 
+    @property
+    def title(self) -> str:
+        """What error messages call it."""
+        return f"{self.layer.label} at sparsity {self.sparsity:g}"
+
 
 def cases_of(layer: Layer) -> tuple[Case, ...]:
     """All cases of a layer, by block shape and then in the order of its sparsities."""

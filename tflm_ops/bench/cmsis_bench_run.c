@@ -105,6 +105,9 @@ static int32_t run_fully_connected(const nk_bench_case *bench_case, int8_t *outp
 }
 
 int32_t nk_bench_run(const nk_bench_case *bench_case, int8_t *output, nk_bench_scratch *scratch) {
+  if (bench_case->kind >= NK_BENCH_ADD) {
+    return nk_bench_run_operator(bench_case, output, scratch);
+  }
   switch (bench_case->kind) {
     case NK_KIND_DEPTHWISE:
       return run_depthwise(bench_case, output, scratch);

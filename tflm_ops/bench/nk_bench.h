@@ -14,10 +14,21 @@
 
 #include "nk_ops.h"
 
-/** One call of one layer. */
+/** Operators without weights; the kinds below these are NK_KIND_*. */
+enum {
+  NK_BENCH_ADD = 16,
+  NK_BENCH_AVERAGE_POOL,
+  NK_BENCH_MAX_POOL,
+  NK_BENCH_SOFTMAX,
+};
+
+/** One call of one layer or operator. */
 typedef struct nk_bench_case {
-  /** One of NK_KIND_*. */
+  /** One of NK_KIND_* or NK_BENCH_*. */
   int32_t kind;
+  /** Parameters and second input of an operator: nk_add_params, nk_average_pool2d_params, ... */
+  const void *params;
+  const int8_t *input2;
   /** The layer as a dense operator, of any kind; the filter is in the measured library's order. */
   nk_conv2d_params dense;
   int32_t depth_multiplier;
@@ -46,5 +57,12 @@ typedef struct nk_bench_scratch {
  * library returned instead of success.
  */
 int32_t nk_bench_run(const nk_bench_case *bench_case, int8_t *output, nk_bench_scratch *scratch);
+
+/**
+ * The part of nk_bench_run() for the kinds NK_BENCH_*. Weak, for it is linked only where such a
+ * case is run: some copies of CMSIS-NN lack these operators.
+ */
+__attribute__((weak)) int32_t nk_bench_run_operator(const nk_bench_case *bench_case, int8_t *output,
+                                                    nk_bench_scratch *scratch);
 
 #endif  // NK_BENCH_H_

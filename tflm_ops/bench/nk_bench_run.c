@@ -83,6 +83,9 @@ static nk_status run_fully_connected(const nk_bench_case *bench_case, int8_t *ou
 }
 
 int32_t nk_bench_run(const nk_bench_case *bench_case, int8_t *output, nk_bench_scratch *scratch) {
+  if (bench_case->kind >= NK_BENCH_ADD) {
+    return nk_bench_run_operator(bench_case, output, scratch);
+  }
   if (bench_case->stream != NULL) {
     return run_stream(bench_case, output, scratch);
   }

@@ -8,12 +8,15 @@ from pathlib import Path
 import pytest
 
 from nested_keras.bench import cmsis
-from nested_keras.bench.layers import LAYERS, make_case
+from nested_keras.bench.kernels import baseline_cases
+from nested_keras.bench.layers import LAYERS, cases_of
+from nested_keras.bench.operators import operator_cases
 from nested_keras.firmware import BuildError
 
 
-def test_every_layer_has_recorded_counts():
-    assert set(cmsis.recorded().costs) == {layer.name for layer in LAYERS}
+def test_every_layer_and_operator_has_recorded_counts():
+    names = {layer.name for layer in LAYERS} | {case.label for case in operator_cases()}
+    assert set(cmsis.recorded().costs) == names
 
 
 def test_the_record_names_version_date_and_compiler():
@@ -70,8 +73,8 @@ def test_a_checkout_gives_the_recorded_counts(tmp_path):
     root = cmsis.root_from_environment()
     if root is None:
         pytest.skip("needs a CMSIS-NN checkout in CMSIS_NN_ROOT")
-    layers = {layer.name: layer for layer in LAYERS}.values()
-    measured = cmsis.measured(root, [make_case(layer, 0.0, 1) for layer in layers], tmp_path)
+    cases = [case for layer in LAYERS for case in cases_of(layer)]
+    measured = cmsis.measured(root, baseline_cases([*cases, *operator_cases()]), tmp_path)
     for name, recorded in cmsis.recorded().costs.items():
         # Other versions and compilers may differ, but not wildly.
         assert measured.costs[name].instructions == pytest.approx(recorded.instructions, rel=0.1)

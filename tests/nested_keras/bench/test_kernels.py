@@ -8,6 +8,7 @@ import pytest
 
 from nested_keras.bench import bench_firmware, cmsis, kernels
 from nested_keras.bench.layers import LAYERS, cases_of
+from nested_keras.bench.operators import operator_cases
 from nested_keras.firmware import DeviceError, ToolchainError
 
 BY_LABEL = {layer.label: layer for layer in LAYERS}
@@ -20,6 +21,11 @@ QUICK = (
     BY_LABEL["depthwise 3x3 64ch @8x8, dense operator"],
     dataclasses.replace(BY_LABEL["1x1 64->64 @8x8"], sparsities=(0.95,)),
     BY_LABEL["1x1 64->64 @8x8, dense operator"],
+)
+OPERATORS = tuple(
+    case
+    for case in operator_cases()
+    if case.label in ("add 64ch @8x8", "average pool 8x8 64ch", "softmax 10")
 )
 KEYS = [
     "layer",
@@ -42,7 +48,7 @@ def work_dir(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def benchmark(work_dir):
-    return kernels.run(layers=QUICK, work_dir=work_dir)
+    return kernels.run(layers=QUICK, operators=OPERATORS, work_dir=work_dir)
 
 
 def test_rows_are_in_order(benchmark):
@@ -55,7 +61,8 @@ def test_rows_are_in_order(benchmark):
         ("FC 256->64, 3 levels", 0.8, "1x1"),
         ("FC 256->64, 3 levels", 0.7, "1x1"),
     ]
-    assert len(got) == 11
+    assert len(got) == 14
+    assert got[-3:] == [(case.label, 0.0, "1x1") for case in OPERATORS]
 
 
 def test_json_rows_have_the_announced_keys(benchmark):
@@ -73,12 +80,12 @@ def test_json_rows_have_the_announced_keys(benchmark):
 def test_the_baseline_is_that_of_the_shape(benchmark):
     costs = cmsis.recorded().costs
     for row in benchmark.rows:
-        cost = costs[row.layer.split(",")[0]]
+        cost = costs[row.layer.removesuffix(", 3 levels").removesuffix(", dense operator")]
         assert (row.cmsis_instructions, row.cmsis_cycles) == (cost.instructions, cost.cycles)
 
 
 def test_counts_repeat_exactly(benchmark, work_dir):
-    assert kernels.run(layers=QUICK, work_dir=work_dir).rows == benchmark.rows
+    assert kernels.run(layers=QUICK, operators=OPERATORS, work_dir=work_dir).rows == benchmark.rows
 
 
 def test_the_table_shows_every_row_and_what_the_figures_are(benchmark):
@@ -134,7 +141,7 @@ def test_a_layer_without_a_recorded_baseline_is_refused(work_dir):
     with pytest.raises(
         ValueError, match="no baseline is recorded for FC 256->63; set CMSIS_NN_ROOT"
     ):
-        kernels.run(layers=[layer], work_dir=work_dir)
+        kernels.run(layers=[layer], operators=(), work_dir=work_dir)
 
 
 def test_a_missing_compiler_is_named(monkeypatch, tmp_path):
@@ -144,6 +151,6 @@ def test_a_missing_compiler_is_named(monkeypatch, tmp_path):
 
 
 def test_the_outputs_that_were_compared_are_not_trivial(benchmark):
-    outputs = [case.y for layer in QUICK for case in cases_of(layer)]
-    assert len(outputs) == len(benchmark.rows)
-    assert all(np.unique(y).size > 20 for y in outputs)
+    cases = [case for layer in QUICK for case in cases_of(layer)] + list(OPERATORS)
+    assert len(cases) == len(benchmark.rows)
+    assert all(np.unique(case.y).size >= min(20, case.y.size // 2) for case in cases)
