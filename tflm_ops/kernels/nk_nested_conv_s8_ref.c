@@ -2,9 +2,10 @@
  * The reference kernel of NESTED_SPARSE_CONV.
  *
  * Work is ordered so that decoding costs little: for one output channel, the accumulators of all
- * output pixels (the "plane", in scratch) are kept, and each stored entry is decoded once and added
- * to the whole plane. The rows and columns for which a kernel tap lies inside the input are found
- * once per tap, so that the pixel loops have no border checks.
+ * output pixels (the "plane", in scratch) are kept, and each stored entry is decoded once. Its
+ * weights are added to the whole plane, up to four of the same kernel tap in one pass. The rows and
+ * columns for which a tap lies inside the input are found once per tap, so that the pixel loops
+ * have no border checks.
  *
  * A fully connected layer has one output pixel per row: there each output is one pass over the
  * entries of its channel.
@@ -204,6 +205,9 @@ static void add_level(const layer *l, const nk_stream_level *level, int32_t chan
                       uint32_t first_entry, const int8_t *input, int32_t *plane) {
   const nk_stream *s = l->stream;
   const uint32_t count = entries_of_channel(s, level, channel);
+  if (count == 0) {
+    return;
+  }
   const int32_t block_size = s->block_size;
   const int8_t *values = level->values + (size_t)first_entry * (size_t)block_size;
   if (s->kind == NK_KIND_DEPTHWISE) {
@@ -295,6 +299,9 @@ static int32_t sum_of_blocks(const nk_stream *s, const nk_stream_level *level, u
 /** What one level adds to one output feature of one row. */
 static int32_t sum_of_level(const nk_stream *s, const nk_stream_level *level, uint32_t first_entry,
                             uint32_t count, const int8_t *x) {
+  if (count == 0) {
+    return 0;
+  }
   if (level->encoding == NK_ENCODING_DENSE) {
     const int8_t *values = level->values + (size_t)first_entry * (size_t)s->block_size;
     return nk_dot(x, values, s->channel_weights, s->input_offset);
