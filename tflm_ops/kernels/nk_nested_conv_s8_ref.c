@@ -281,8 +281,8 @@ static NK_NOINLINE int32_t sum_of_weights(const uint8_t *deltas, const int8_t *v
 }
 
 /** Sum over `count` entries of weight * (x + input_offset). */
-static int32_t sum_of_blocks(const nk_stream *s, const nk_stream_level *level, uint32_t first_entry,
-                             uint32_t count, const int8_t *x) {
+static NK_NOINLINE int32_t sum_of_blocks(const nk_stream *s, const nk_stream_level *level,
+                                         uint32_t first_entry, uint32_t count, const int8_t *x) {
   const int32_t block_size = s->block_size;
   const int32_t input_offset = s->input_offset;
   const int8_t *values = level->values + (size_t)first_entry * (size_t)block_size;
