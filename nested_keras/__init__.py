@@ -24,7 +24,7 @@ _MODULES = (
 )
 _MEMBERS = {"NestedModel": "model", "load_model": "model", "nest": "model"}
 
-__all__ = [*_MODULES, *_MEMBERS]  # noqa: PLE0604
+__all__ = [*_MODULES, *_MEMBERS]
 
 
 def __getattr__(name: str) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,10 +12,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from absl import app
+from absl import app, flags, logging
 from absl.flags import argparse_flags
 
 from nested_keras.report.table import format_table
+
+# As report.TARGETS, which is not imported just to print --help.
+_TARGETS = ("reference", "litert", "host", "qemu")
 
 _DESCRIPTION = """Nested sparse convnets: one set of weights, N sparsity levels, a knob at run time.
 
@@ -138,48 +142,43 @@ def _export(args: argparse.Namespace) -> None:
 
 
 def _print_levels(content: bytes) -> None:
-    from nested_keras import export
+    from nested_keras import report
 
     rows = [
         [str(size.level), f"{size.sparsity:.3f}", f"{size.nnz:,}", f"{size.weight_bytes:,}"]
-        for size in export.level_sizes(content)
+        for size in report.level_sizes(content)
     ]
-    _say(format_table(["level", "sparsity", "nonzeros", "weight bytes"], rows))
+    _say(format_table(["level", "zeros, all layers", "nonzeros", "weight bytes"], rows))
 
 
 def _inspect(args: argparse.Namespace) -> None:
     from nested_keras import export
 
     content = args.model.read_bytes()
-    rows = []
-    for layer in export.summarize_model(content):
-        rows.append(
-            [
-                layer.name,
-                layer.kind,
-                layer.shape,
-                " / ".join(f"{nnz:,}" for nnz in layer.nnz),
-                " / ".join(f"{size:,}" for size in layer.weight_bytes),
-            ]
-        )
-    _say(
-        format_table(
-            ["layer", "op", "filter (OHWI)", "nonzeros per level", "bytes per level"], rows
-        )
-    )
+    header = ["layer", "kind", "nested", "weights", "nonzeros per level", "bytes per level"]
+    rows = [
+        [
+            layer.name,
+            layer.kind,
+            "yes" if layer.nested else "no",
+            f"{layer.weights:,}",
+            " / ".join(f"{nnz:,}" for nnz in layer.nnz),
+            " / ".join(f"{size:,}" for size in layer.bytes),
+        ]
+        for layer in export.summarize_model(content)
+    ]
+    _say(format_table(header, rows))
     _say("")
     _print_levels(content)
 
 
 def _run(args: argparse.Namespace) -> None:
-    from nested_keras import evaluation
+    from nested_keras import report
 
     (x,) = _load_arrays(args.data, "x_test")
     with np.load(args.data, allow_pickle=False) as archive:
         labels = archive["y_test"][: args.limit] if "y_test" in archive.files else None
-    result = evaluation.run_levels(
-        args.model.read_bytes(), x[: args.limit], labels, target=args.target
-    )
+    result = report.run_levels(args.model.read_bytes(), x[: args.limit], labels, target=args.target)
     _say(f"{args.model} on {args.target}: {len(x[: args.limit])} inputs")
     header = ["level", "accuracy", "instructions", "mismatches"]
     rows = [
@@ -212,6 +211,41 @@ def _strip(args: argparse.Namespace) -> None:
     after = export.strip_model(before, args.levels)
     args.out.write_bytes(after)
     _say(f"Wrote {args.out}: levels 0..{args.levels - 1}, {len(before):,} -> {len(after):,} bytes")
+
+
+def _bench_kernels(args: argparse.Namespace) -> None:
+    from nested_keras.bench import cmsis, kernels
+
+    benchmark = kernels.run(cmsis_nn_root=cmsis.root_from_environment())
+    _say(kernels.table(benchmark))
+    if args.json:
+        rows = [row.to_dict() for row in benchmark.rows]
+        args.json.write_text(json.dumps(rows, indent=2) + "\n")
+        _say(f"Wrote {args.json}")
+
+
+def _bench_model(args: argparse.Namespace) -> None:
+    from nested_keras.bench import model
+
+    benchmark = model.run(args.model.read_bytes())
+    _say(model.table(benchmark))
+    if args.json:
+        args.json.write_text(json.dumps(benchmark.to_dict(), indent=2) + "\n")
+        _say(f"Wrote {args.json}")
+
+
+def _add_bench(sub: argparse.ArgumentParser) -> None:
+    """Adds the two benchmarks below the command `bench`."""
+    benchmarks = sub.add_subparsers(dest="benchmark", required=True, metavar="BENCHMARK")
+    kernels = benchmarks.add_parser("kernels", help="the layers of benchmarks/README.md")
+    kernels.set_defaults(action=_bench_kernels)
+    model = benchmarks.add_parser("model", help="every operator of a .tflite, at every level")
+    model.set_defaults(action=_bench_model)
+    model.add_argument("model", metavar="MODEL", type=Path, help="a .tflite written by `export`")
+    for benchmark in (kernels, model):
+        benchmark.add_argument(
+            "--json", type=Path, default=None, help="write the results to this file"
+        )
 
 
 def _parser() -> argparse_flags.ArgumentParser:
@@ -320,7 +354,7 @@ def _parser() -> argparse_flags.ArgumentParser:
         "NumPy reference; mismatches must be 0.",
     )
     model_argument(sub, "a .tflite written by `export`")
-    sub.add_argument("--target", choices=("reference", "litert", "host", "qemu"), required=True)
+    sub.add_argument("--target", choices=_TARGETS, required=True)
     sub.add_argument("--data", type=Path, required=True, help=".npz with x_test and maybe y_test")
     sub.add_argument("--limit", type=_positive, default=None, help="use only the first N inputs")
     sub.add_argument("--json", type=Path, default=None, help="write the results to this file")
@@ -345,10 +379,23 @@ def _parser() -> argparse_flags.ArgumentParser:
     model_argument(sub, "a .tflite written by `export`")
     sub.add_argument("--levels", type=_positive, required=True, metavar="K", help="levels to keep")
     sub.add_argument("--out", type=Path, required=True, help="the .tflite to write")
+
+    sub = command(
+        "bench",
+        None,
+        "Count instructions and model Cortex-M7 cycles of kernels or of a model.",
+        "Builds firmware, runs it under QEMU and checks every output against the NumPy reference.\n"
+        "Instructions are exact; cycles come from a static, uncalibrated model\n"
+        "(benchmarks/cycle_model.md). `kernels` compares with dense CMSIS-NN: measured from\n"
+        "CMSIS_NN_ROOT where that names a checkout, else recorded counts.",
+    )
+    _add_bench(sub)
     return parser
 
 
 def _execute(args: argparse.Namespace) -> int:
+    if not flags.FLAGS["verbosity"].present:
+        logging.set_verbosity(logging.WARNING)
     try:
         args.action(args)
     except (ValueError, ImportError, OSError, RuntimeError) as error:
@@ -364,6 +411,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     Args:
       argv: Program name and arguments; None takes sys.argv.
     """
+    # TensorFlow's start-up and conversion notes would bury what the commands say.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     app.run(
         _execute,
         argv=list(argv) if argv is not None else None,

@@ -11,12 +11,11 @@ import numpy as np
 
 from nested_keras import layers, masks
 
-_KERNELS = {
+_KERNELS: dict[Any, Any] = {
     keras.layers.Conv2D: layers.NestedConv2D,
     keras.layers.DepthwiseConv2D: layers.NestedDepthwiseConv2D,
     keras.layers.Dense: layers.NestedDense,
 }
-_CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.SeparableConv2D)
 _OVERRIDES = {"sparsities", "block_shape"}
 
 
@@ -31,6 +30,19 @@ class Nesting:
 
     sparsities: tuple[float, ...]
     block_shape: tuple[int, int]
+
+
+def kind_of(operation: Any) -> Any:
+    """Returns the class that says what an operation computes.
+
+    That is one of the layers we know for it or a subclass that changes neither `build` nor `call`
+    (such as those that read the configs of old files), else its own class.
+    """
+    for known in (*_KERNELS, keras.layers.SeparableConv2D, keras.layers.BatchNormalization):
+        cls = type(operation)
+        if isinstance(operation, known) and (cls.build, cls.call) == (known.build, known.call):
+            return known
+    return type(operation)
 
 
 def operations(model: Any, seen: set[int] | None = None) -> Iterator[tuple[Any, str]]:
@@ -107,8 +119,8 @@ def plan(
     for operation, _ in walked:
         name = names[id(operation)]
         nestings = {
-            part: _override(nesting, overrides.get(part, {}), part)
-            for part in _kernel_names(operation, name)
+            part: _override(nesting, overrides.get(part, {}), part, kind=kind)
+            for part, kind in _kernels(operation, name).items()
             if part in chosen
         }
         new[id(operation)] = _replace(operation, name, nestings, levels=len(nesting.sparsities))
@@ -128,20 +140,21 @@ def copy_weights(old: Any, new: list[Any]) -> None:
         old: An operation of the base model.
         new: The built operations in its place.
     """
-    if isinstance(old, keras.layers.SeparableConv2D):
+    kind = kind_of(old)
+    if kind is keras.layers.SeparableConv2D:
         depthwise, pointwise = new
         depthwise.kernel.assign(old.depthwise_kernel)
         pointwise.kernel.assign(old.pointwise_kernel)
         if old.use_bias:
             pointwise.bias.assign(old.bias)
-    elif isinstance(old, keras.layers.BatchNormalization):
+    elif kind is keras.layers.BatchNormalization:
         for name in ("gamma", "beta", "moving_mean", "moving_variance"):
             values = getattr(old, name)
             if values is not None:
                 rows = np.broadcast_to(values.numpy(), getattr(new[0], name).shape)
                 getattr(new[0], name).assign(rows)
-    elif type(old) in _KERNELS:
-        new[0].kernel.assign(keras.ops.convert_to_numpy(old.kernel))
+    elif kind in _KERNELS:
+        new[0].kernel.assign(old.kernel.numpy())
         if old.use_bias:
             new[0].bias.assign(old.bias)
 
@@ -162,11 +175,15 @@ def _unique_names(walked: list[tuple[Any, str]]) -> dict[int, str]:
     return names
 
 
-def _kernel_names(operation: Any, name: str) -> list[str]:
-    """Returns the names by which a layer's kernels are excluded or overridden."""
-    if type(operation) is keras.layers.SeparableConv2D:
-        return [f"{name}_depthwise", name]
-    return [name] if type(operation) in _KERNELS else []
+def _kernels(operation: Any, name: str) -> dict[str, Any]:
+    """Returns a layer's kernels: the class of the new layer by the name that users give it.
+
+    The halves of a SeparableConv2D go by "<name>_depthwise" and by its own name.
+    """
+    kind = kind_of(operation)
+    if kind is keras.layers.SeparableConv2D:
+        return {f"{name}_depthwise": keras.layers.DepthwiseConv2D, name: keras.layers.Conv2D}
+    return {name: kind} if kind in _KERNELS else {}
 
 
 def _choose(
@@ -177,22 +194,23 @@ def _choose(
     overrides: Mapping[str, Any],
 ) -> set[str]:
     """Returns the names of the kernels to nest."""
-    kernels: list[str] = []
-    dense: set[str] = set()
-    for operation, _ in walked:
-        parts = _kernel_names(operation, names[id(operation)])
-        kernels += parts
-        if type(operation) is keras.layers.DepthwiseConv2D or len(parts) == 2:
-            dense.add(parts[0])
-    convolutions = [names[id(o)] for o, _ in walked if type(o) in _CONVOLUTIONS]
-    denses = [names[id(o)] for o, _ in walked if type(o) is keras.layers.Dense]
-    dense.update(convolutions[:1], denses[-1:])
-    if exclude is not None:
-        if isinstance(exclude, str):
-            raise TypeError(f"exclude must be an iterable of layer names: got the str {exclude!r}")
+    if isinstance(exclude, str):
+        raise TypeError(f"exclude must be an iterable of layer names: got the str {exclude!r}")
+    per_layer = [_kernels(operation, names[id(operation)]) for operation, _ in walked]
+    kernels = {part: kind for parts in per_layer for part, kind in parts.items()}
+    if exclude is None:
+        by_kind: dict[Any, list[str]] = {kind: [] for kind in _KERNELS}
+        for part, kind in kernels.items():
+            by_kind[kind].append(part)
+        dense = {
+            *by_kind[keras.layers.DepthwiseConv2D],
+            *by_kind[keras.layers.Conv2D][:1],
+            *by_kind[keras.layers.Dense][-1:],
+        }
+    else:
         dense = set(exclude)
     for argument, given in (
-        ("exclude", () if exclude is None else dense),
+        ("exclude", dense),
         ("overrides", overrides),
     ):
         unknown = sorted(set(given) - set(kernels))
@@ -200,11 +218,14 @@ def _choose(
             raise ValueError(
                 f"{argument} must name layers with a kernel, of {sorted(kernels)}: got {unknown}"
             )
+    # The name of a SeparableConv2D stands for both of its halves here.
+    dense.update(f"{part}_depthwise" for part in set(dense))
     return set(kernels) - dense | set(overrides)
 
 
-def _override(nesting: Nesting, override: Mapping[str, Any], name: str) -> Nesting:
+def _override(nesting: Nesting, override: Mapping[str, Any], name: str, *, kind: Any) -> Nesting:
     """Returns the nesting of one kernel."""
+    depthwise = kind is keras.layers.DepthwiseConv2D
     if not set(override) <= _OVERRIDES:
         raise ValueError(
             f"overrides of {name!r} must have the keys {sorted(_OVERRIDES)}: got {sorted(override)}"
@@ -215,7 +236,13 @@ def _override(nesting: Nesting, override: Mapping[str, Any], name: str) -> Nesti
             f"overrides of {name!r} must have {len(nesting.sparsities)} sparsities, one per level "
             f"of the model: got {sparsities}"
         )
-    block_shape = masks.check_block_shape(override.get("block_shape", nesting.block_shape))
+    default = (1, 1) if depthwise else nesting.block_shape
+    block_shape = masks.check_block_shape(override.get("block_shape", default))
+    if depthwise and block_shape != (1, 1):
+        raise ValueError(
+            f"overrides of {name!r} must have block_shape (1, 1), as the kernel is depthwise: "
+            f"got {block_shape}"
+        )
     return Nesting(sparsities, block_shape)
 
 
@@ -223,21 +250,27 @@ def _replace(
     operation: Any, name: str, nestings: Mapping[str, Nesting], *, levels: int
 ) -> list[Any]:
     """Makes the operations in the place of one."""
-    kind = type(operation)
+    kind = kind_of(operation)
     config = {**operation.get_config(), "name": name}
     if kind is keras.layers.SeparableConv2D:
         depthwise, pointwise = _split_separable(config)
         return [
-            _kernel_layer(keras.layers.DepthwiseConv2D, depthwise, nestings),
-            _kernel_layer(keras.layers.Conv2D, pointwise, nestings),
+            _kernel_layer(
+                keras.layers.DepthwiseConv2D, depthwise, nestings.get(f"{name}_depthwise")
+            ),
+            _kernel_layer(keras.layers.Conv2D, pointwise, nestings.get(name)),
         ]
     if kind in _KERNELS:
-        return [_kernel_layer(kind, config, nestings)]
+        return [_kernel_layer(kind, config, nestings.get(name))]
     if kind is keras.layers.BatchNormalization:
         last = operation.input_spec.ndim - 1
         if operation.axis not in (-1, last):
             raise ValueError(
                 f"layer {name!r} (BatchNormalization) must have axis -1: got {operation.axis}"
+            )
+        if getattr(operation, "renorm", False):
+            raise ValueError(
+                f"layer {name!r} (BatchNormalization) must have renorm=False: got True"
             )
         return [
             layers.NestedBatchNormalization.from_config({**config, "axis": -1, "levels": levels})
@@ -254,22 +287,17 @@ def _replace(
     return [kind.from_config(config)]
 
 
-def _kernel_layer(kind: Any, config: dict[str, Any], nestings: Mapping[str, Nesting]) -> Any:
-    """Makes a layer with a kernel, nested or as it was."""
-    name = config["name"]
+def _kernel_layer(kind: Any, config: dict[str, Any], nesting: Nesting | None) -> Any:
+    """Makes a layer with a kernel, nested or (without a nesting) as it was."""
     for key, wanted in (("data_format", "channels_last"), ("groups", 1)):
         if config.get(key, wanted) != wanted:
             raise ValueError(
-                f"layer {name!r} ({kind.__name__}) must have {key}={wanted!r}: got {config[key]!r}"
+                f"layer {config['name']!r} ({kind.__name__}) must have {key}={wanted!r}: "
+                f"got {config[key]!r}"
             )
-    # A SeparableConv2D goes by its own name in `nestings`, its pointwise half by a longer one.
-    nesting = nestings.get(name, nestings.get(name.removesuffix("_pointwise")))
     if nesting is None:
         return kind.from_config(config)
-    block_shape = (1, 1) if kind is keras.layers.DepthwiseConv2D else nesting.block_shape
-    return _KERNELS[kind].from_config(
-        {**config, "sparsities": nesting.sparsities, "block_shape": block_shape}
-    )
+    return _KERNELS[kind].from_config({**config, **dataclasses.asdict(nesting)})
 
 
 def _split_separable(config: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -66,7 +66,7 @@ class NestedKernel(keras.layers.Layer):
     def mask(self, level: int) -> npt.NDArray[np.bool_]:
         """Returns which weights a level keeps, as bools of the kernel's shape."""
         level = masks.check_level(level, levels=self.levels)
-        return np.asarray(keras.ops.convert_to_numpy(self.level_map) <= level)
+        return np.asarray(self.level_map.numpy() <= level)
 
     def symbolic_mask(self, level: int, dtype: str) -> Any:
         """Returns the same as a tensor of zeros and ones that follows the level map.
@@ -97,7 +97,7 @@ class NestedKernel(keras.layers.Layer):
         """
         if not 0.0 <= ratio <= 1.0:
             raise ValueError(f"ratio must lie in [0, 1]: got {ratio}")
-        kernel = ops.convert_to_numpy(self.kernel)
+        kernel = self.kernel.numpy()
         scaled = [sparsity * ratio for sparsity in self.sparsities]
         level_map = masks.level_map(kernel, scaled, block_shape=self.block_shape)
         self.level_map.assign(level_map)
@@ -226,8 +226,8 @@ class NestedBatchNormalization(keras.layers.BatchNormalization):
             raise ValueError(f"levels must be in 1..{masks.MAX_LEVELS}: got {levels}")
         if self.axis != -1:
             raise ValueError(f"{self.name}: axis must be -1: got {self.axis}")
-        if self.renorm:
-            raise ValueError(f"{self.name}: renorm must be False: got {self.renorm}")
+        if getattr(self, "renorm", False):  # older Keras 3 has no such argument
+            raise ValueError(f"{self.name}: renorm must be False: got True")
         self.levels = levels
         self.statistics_sink: Callable[[Any, int, Any, Any], None] | None = None
 

@@ -7,6 +7,7 @@ A level map has the shape of its kernel and holds, for each weight, the first le
 
 from __future__ import annotations
 
+import itertools
 import math
 import operator
 from collections.abc import Iterable, Sequence
@@ -37,7 +38,7 @@ def check_sparsities(sparsities: Iterable[float]) -> tuple[float, ...]:
         raise ValueError(f"sparsities must have 1 to {MAX_LEVELS} entries: got {len(values)}")
     if not all(0.0 <= sparsity <= 1.0 for sparsity in values):
         raise ValueError(f"sparsities must lie in [0, 1]: got {values}")
-    if any(sparser <= denser for sparser, denser in zip(values, values[1:], strict=False)):
+    if any(sparser <= denser for sparser, denser in itertools.pairwise(values)):
         raise ValueError(
             f"sparsities must decrease strictly (level 0 is the sparsest): got {values}"
         )

@@ -57,7 +57,7 @@ def nest(
     def call(operation: Any) -> Callable[..., Any]:
         if conversion.is_graph(operation):
             inner = conversion.functional(operation)
-            return lambda *args, **_: _run(inner, args, call)
+            return lambda inputs, **_: _run(inner, inputs, call)
 
         def chain(*args: Any, **kwargs: Any) -> Any:
             first, *rest = new[id(operation)]
@@ -69,6 +69,8 @@ def nest(
         return chain
 
     inputs = keras.tree.map_structure(_new_input, base.input)
+    if isinstance(inputs, list) and len(inputs) == 1:
+        inputs = inputs[0]  # as old files have it; Keras would warn at each call with a bare array
     nested = NestedModel(inputs, _run(base, inputs, call), name=name or model.name)
     for operation, _ in conversion.operations(base):
         conversion.copy_weights(operation, new[id(operation)])
@@ -178,7 +180,8 @@ class NestedModel(training.LevelTrainer):
         for level in range(self.levels):
             prefix = f"level_{level}_"
             values = {k.removeprefix(prefix): v for k, v in logs.items() if k.startswith(prefix)}
-            rows.append({"level": level, "sparsity": self.level_sparsity(level), **values})
+            row = {"level": level, "sparsity": self.level_sparsity(level)}
+            rows.append({**row, "loss": values.pop("loss"), **values})
         return rows
 
     def _build_level(self, level: int) -> Any:
@@ -187,7 +190,7 @@ class NestedModel(training.LevelTrainer):
         def call(operation: Any) -> Callable[..., Any]:
             if isinstance(operation, layers.NestedKernel | layers.NestedBatchNormalization):
                 return lambda *args, **kwargs: operation(*args, **{**kwargs, "level": level})
-            return operation  # type: ignore[no-any-return]
+            return operation
 
         return keras.Model(
             self.input, _run(self, self.input, call), name=f"{self.name}_level_{level}"

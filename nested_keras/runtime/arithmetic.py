@@ -110,3 +110,24 @@ def multiply_by_quantized_multiplier(
     shifted = wrap_int32(np.asarray(x, np.int64) << np.maximum(power, 0))
     high = saturating_rounding_doubling_high_mul(shifted, multiplier)
     return rounding_divide_by_pot(high, np.maximum(-power, 0))
+
+
+def multiply_with_single_rounding(x: Integers, multiplier: Integers, shift: Integers) -> Int64Array:
+    """Computes x * multiplier * 2**(shift - 31), rounded once, half away from zero.
+
+    The rule of FULLY_CONNECTED: TFLite's reference kernel rounds the product with the real factor
+    once, in double, where the convolutions round twice.
+
+    Args:
+      x: int32 values (taken modulo 2**32), shape [..., channels].
+      multiplier: Q31, any sign, a scalar or one per channel.
+      shift: -31..30, positive = left, a scalar or one per channel.
+
+    Returns:
+      int64 values, broadcast shape; not limited to the int32 range.
+    """
+    product = wrap_int32(x) * np.asarray(multiplier, np.int64)
+    total = 31 - np.asarray(shift, np.int64)
+    half = np.int64(1) << (total - 1)
+    magnitude: Int64Array = (np.abs(product) + half) >> total
+    return np.sign(product) * magnitude

@@ -15,7 +15,12 @@ import numpy.typing as npt
 
 from nested_keras import format as nested_format
 from nested_keras.runtime import program
-from nested_keras.runtime.arithmetic import Int64Array, multiply_by_quantized_multiplier
+from nested_keras.runtime.arithmetic import (
+    Int64Array,
+    multiply_by_quantized_multiplier,
+    multiply_with_single_rounding,
+    wrap_int32,
+)
 from nested_keras.runtime.softmax import softmax
 
 Int8Array: TypeAlias = npt.NDArray[np.int8]
@@ -116,7 +121,10 @@ def _fully_connected(
 ) -> Int8Array:
     dtype = _exact_float(op.filter)
     x = inputs[0].astype(dtype).reshape(-1, op.filter.shape[1]) + op.input_offset
-    return _requantize((x @ op.filter.T.astype(dtype)).astype(np.int64), op)
+    acc = (x @ op.filter.T.astype(dtype)).astype(np.int64) + op.bias
+    # One rounding, not two: see docs/quantization.md.
+    y = multiply_with_single_rounding(acc, op.multiplier, op.shift) + op.output_offset
+    return np.clip(y, op.activation_min, op.activation_max).astype(np.int8)
 
 
 def _exact_float(weights: Int8Array) -> type[np.floating[Any]]:
@@ -151,14 +159,15 @@ def _taps(x: Array, op: program.Conv2D, output_shape: Shape) -> list[Array]:
     ]
 
 
-def _requantize(acc: Int64Array, op: program.Conv2D | program.FullyConnected) -> Int8Array:
+def _requantize(acc: Int64Array, op: program.Conv2D) -> Int8Array:
     """Bias, per-channel multiplier, output offset and activation; channels are the last axis."""
     y = multiply_by_quantized_multiplier(acc + op.bias, op.multiplier, op.shift)
     return _clamp(y + op.output_offset, op.activation_min, op.activation_max)
 
 
 def _clamp(y: Int64Array, low: int, high: int) -> Int8Array:
-    return np.clip(y, low, high).astype(np.int8)
+    # The C kernels add the output offset in 32 bits.
+    return np.clip(wrap_int32(y), low, high).astype(np.int8)
 
 
 def _add(op: program.Add, inputs: Sequence[Array], output_shape: Shape) -> Int8Array:

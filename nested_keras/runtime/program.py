@@ -102,7 +102,8 @@ class DepthwiseConv2D(Conv2D):
 class FullyConnected(Op):
     """Dense int8 matrix product.
 
-    The filter is [out_features, in_features], the input is flattened to [rows, in_features].
+    The filter is [out_features, in_features], the input is flattened to [rows, in_features]. The
+    multiplier is applied with one rounding (half away from zero), unlike in a convolution.
     """
 
     filter: Int8Array

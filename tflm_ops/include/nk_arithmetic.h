@@ -10,6 +10,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/** Keeps a hot loop in a function of its own, where it has the registers for itself. */
+#if defined(__GNUC__)
+#define NK_NOINLINE __attribute__((noinline))
+#else
+#define NK_NOINLINE
+#endif
+
 _Static_assert((-1 >> 1) == -1, "right shifts of negative numbers must be arithmetic");
 
 /** a + b modulo 2^32. */
@@ -82,15 +89,29 @@ static inline int8_t nk_requantize(int32_t acc, int32_t multiplier, int32_t shif
   return (int8_t)nk_clamp(nk_wrapping_add(scaled, stage->offset), stage->min, stage->max);
 }
 
-/** Sum of w[i] * (x[i] + input_offset) over `count` elements. */
-static inline int32_t nk_dot(const int8_t *x, const int8_t *w, int32_t count,
-                             int32_t input_offset) {
-  int32_t acc = 0;
-  for (int32_t i = 0; i < count; ++i) {
-    acc = nk_wrapping_add(acc, w[i] * (x[i] + input_offset));
-  }
-  return acc;
+/**
+ * x * multiplier / 2^31 * 2^shift rounded once, to nearest with halves away from zero. TFLite's
+ * reference kernel of FULLY_CONNECTED multiplies in double and rounds the result, where the
+ * convolutions round twice.
+ *
+ * multiplier in -(2^31 - 1) .. 2^31 - 1, shift in -31 .. 30; the result may exceed 32 bits.
+ */
+static inline int64_t nk_multiply_with_single_rounding(int32_t x, int32_t multiplier,
+                                                       int32_t shift) {
+  const int64_t product = (int64_t)x * multiplier;
+  const int64_t half = (int64_t)1 << (30 - shift);
+  return product < 0 ? -((half - product) >> (31 - shift)) : (half + product) >> (31 - shift);
 }
+
+/** nk_requantize() with a single rounding. */
+static inline int8_t nk_requantize_once(int32_t acc, int32_t multiplier, int32_t shift,
+                                        const nk_output_stage *stage) {
+  const int64_t y = nk_multiply_with_single_rounding(acc, multiplier, shift) + stage->offset;
+  return (int8_t)(y < stage->min ? stage->min : y > stage->max ? stage->max : y);
+}
+
+/** Sum of w[i] * (x[i] + input_offset) over `count` elements. */
+int32_t nk_dot(const int8_t *x, const int8_t *w, int32_t count, int32_t input_offset);
 
 // Ranges that nk_ops.h promises to check.
 

@@ -5,12 +5,13 @@
  * With w the weights of levels 0 .. level, and a padding pixel adding nothing:
  *
  *     acc = sum of w * (input + input_offset)
- *     output = clamp(nk_multiply_by_quantized_multiplier(acc + bias[level], multiplier[level],
- * shift[level])
- *                    + output_offset, activation_min, activation_max)
+ *     output = clamp(scale(acc + bias[level], multiplier[level], shift[level]) + output_offset,
+ *                    activation_min, activation_max)
  *
- * The bias, multiplier and shift are those of `level` alone, one per output channel. The result
- * equals TFLite's reference kernel run on the dense filter of the level, bit for bit.
+ * where scale is nk_multiply_by_quantized_multiplier(), for a fully connected layer
+ * nk_multiply_with_single_rounding(). Bias, multiplier and shift are those of `level` alone, one
+ * per output channel. The result equals TFLite's reference kernel run on the dense filter of the
+ * level, bit for bit.
  */
 #ifndef NK_NESTED_CONV_H_
 #define NK_NESTED_CONV_H_
@@ -50,12 +51,13 @@ int32_t nk_nested_conv_s8_get_buffer_size(const nk_stream *stream, const nk_conv
  *
  * - stream: opened, and validated once.
  * - level: 0 (sparsest) .. stream->levels - 1.
- * - dims: all positive; at most INT32_MAX elements per tensor; the last window must start inside
- * the input, that is (output_h - 1) * stride_h - pad_top < input_h, and so for the width. 1x1 for a
- * fully connected layer.
+ * - dims: all positive; heights and widths at most 65535; at most INT32_MAX elements per tensor and
+ *   in stride_h rows of the input; the last window must start inside the input, that is
+ *   (output_h - 1) * stride_h - pad_top < input_h, and so for the width. 1x1 for a fully connected
+ *   layer.
  * - input, output: must not overlap.
  * - scratch: 4-byte aligned, of at least nk_nested_conv_s8_get_buffer_size() bytes; may be NULL
- * where that is 0. Its contents need not be kept between calls.
+ *   where that is 0. Its contents need not be kept between calls.
  *
  * Returns NK_OK; NK_ERROR_ARGUMENT (null pointer), NK_ERROR_LEVEL, NK_ERROR_SHAPE or
  * NK_ERROR_BUFFER, with the output untouched.

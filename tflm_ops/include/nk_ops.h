@@ -94,7 +94,7 @@ nk_status nk_depthwise_conv2d_s8(const nk_depthwise_conv2d_params *params,
                                  const nk_dims4 *input_dims, const int8_t *input,
                                  const nk_dims4 *output_dims, int8_t *output);
 
-/** Dense matrix product. */
+/** Dense matrix product; the multiplier is applied with one rounding, unlike in a convolution. */
 typedef struct nk_fully_connected_params {
   /** [out_features][in_features], dimensions {out_features, 1, 1, in_features} in filter_dims. */
   const int8_t *filter;

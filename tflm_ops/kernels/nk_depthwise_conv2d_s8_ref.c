@@ -2,7 +2,7 @@
 #include "nk_geometry.h"
 #include "nk_ops.h"
 
-/** One image and the layer that runs over it. */
+/** The layer, with the sizes of its tensors. */
 typedef struct layer {
   const nk_depthwise_conv2d_params *params;
   nk_axis y;
@@ -11,22 +11,47 @@ typedef struct layer {
   int32_t in_channels;
 } layer;
 
-/** Sum over the filter of weight * (x + input_offset); `input` is the image at its channel. */
-static int32_t sum_of_window(const layer *l, int32_t oy, int32_t ox, nk_range rows,
-                             nk_range columns, const int8_t *input, const int8_t *filter) {
-  const int32_t input_offset = l->params->input_offset;
-  const int32_t step = l->x.dilation * l->in_channels;
-  int32_t acc = 0;
-  if (columns.begin >= columns.end) {
-    return acc;
+/** The part of one output pixel's window that lies inside the input. */
+typedef struct window {
+  /** The first pixel, and the offset of the tap that meets it in a channel's filter. */
+  const int8_t *input;
+  int32_t filter;
+  int32_t rows;
+  int32_t columns;
+  /** Steps in the input from one tap to the next; 0 where there is no next one. */
+  int32_t row_step;
+  int32_t column_step;
+} window;
+
+static window find_window(const layer *l, nk_range rows, int32_t oy, int32_t ox,
+                          const int8_t *image) {
+  const nk_range columns = nk_axis_taps(&l->x, ox);
+  const int32_t iy = oy * l->y.stride - l->y.pad + rows.begin * l->y.dilation;
+  const int32_t ix = ox * l->x.stride - l->x.pad + columns.begin * l->x.dilation;
+  window w = {.rows = 0};
+  if (rows.begin < rows.end && columns.begin < columns.end) {
+    w.input = image + (iy * l->x.input + ix) * l->in_channels;
+    w.filter = rows.begin * l->x.kernel + columns.begin;
+    w.rows = rows.end - rows.begin;
+    w.columns = columns.end - columns.begin;
+    w.row_step = w.rows > 1 ? l->y.dilation * l->x.input * l->in_channels : 0;
+    w.column_step = w.columns > 1 ? l->x.dilation * l->in_channels : 0;
   }
-  for (int32_t ky = rows.begin; ky < rows.end; ++ky) {
-    const int32_t iy = oy * l->y.stride - l->y.pad + ky * l->y.dilation;
-    const int32_t ix = ox * l->x.stride - l->x.pad + columns.begin * l->x.dilation;
-    const int8_t *x = input + (iy * l->x.input + ix) * l->in_channels;
-    const int8_t *w = filter + ky * l->x.kernel;
-    for (int32_t kx = columns.begin; kx < columns.end; ++kx, x += step) {
-      acc = nk_wrapping_add(acc, w[kx] * (*x + input_offset));
+  return w;
+}
+
+/** Sum over the window of weight * (x + input_offset) for one channel of the input. */
+static NK_NOINLINE int32_t sum_of_window(const window *w, int32_t channel, const int8_t *filter,
+                                         int32_t kernel_w, int32_t input_offset) {
+  const int8_t *row = w->input + channel;
+  const int8_t *weights = filter + w->filter;
+  const int32_t columns = w->columns;
+  const int32_t step = w->column_step;
+  int32_t acc = 0;
+  for (int32_t ky = 0; ky < w->rows; ++ky, row += w->row_step, weights += kernel_w) {
+    const int8_t *x = row;
+    for (int32_t kx = 0; kx < columns; ++kx, x += step) {
+      acc = nk_wrapping_add(acc, weights[kx] * (*x + input_offset));
     }
   }
   return acc;
@@ -38,10 +63,10 @@ static void run_image(const layer *l, const int8_t *input, int8_t *output) {
   for (int32_t oy = 0; oy < l->y.output; ++oy) {
     const nk_range rows = nk_axis_taps(&l->y, oy);
     for (int32_t ox = 0; ox < l->x.output; ++ox) {
-      const nk_range columns = nk_axis_taps(&l->x, ox);
+      const window w = find_window(l, rows, oy, ox, input);
       for (int32_t o = 0; o < p->filter_dims.n; ++o) {
-        const int32_t acc = sum_of_window(l, oy, ox, rows, columns, input + o / p->depth_multiplier,
-                                          p->filter + o * filter_size);
+        const int32_t acc = sum_of_window(&w, o / p->depth_multiplier, p->filter + o * filter_size,
+                                          l->x.kernel, p->input_offset);
         *output++ = nk_requantize(nk_wrapping_add(acc, p->bias[o]), p->multiplier[o], p->shift[o],
                                   &l->stage);
       }
@@ -66,6 +91,11 @@ nk_status nk_depthwise_conv2d_s8(const nk_depthwise_conv2d_params *params,
       .stage = {params->output_offset, params->activation_min, params->activation_max},
       .in_channels = input_dims->c,
   };
+  if (!nk_axis_has_valid_window(&l.y) || !nk_axis_has_valid_window(&l.x) ||
+      !nk_is_input_offset(params->input_offset) || !nk_is_output_offset(params->output_offset) ||
+      !nk_is_activation_range(params->activation_min, params->activation_max)) {
+    return NK_ERROR_ARGUMENT;
+  }
   if (nk_dims4_size(input_dims) == 0 || nk_dims4_size(output_dims) == 0 ||
       nk_dims4_size(&params->filter_dims) == 0 || input_dims->n != output_dims->n ||
       params->filter_dims.c != 1 || output_dims->c != params->filter_dims.n ||
@@ -73,10 +103,7 @@ nk_status nk_depthwise_conv2d_s8(const nk_depthwise_conv2d_params *params,
       !nk_axis_has_valid_sizes(&l.y) || !nk_axis_has_valid_sizes(&l.x)) {
     return NK_ERROR_SHAPE;
   }
-  if (!nk_axis_has_valid_window(&l.y) || !nk_axis_has_valid_window(&l.x) ||
-      !nk_is_input_offset(params->input_offset) || !nk_is_output_offset(params->output_offset) ||
-      !nk_is_activation_range(params->activation_min, params->activation_max) ||
-      !nk_are_channel_multipliers(params->multiplier, params->shift, params->filter_dims.n)) {
+  if (!nk_are_channel_multipliers(params->multiplier, params->shift, params->filter_dims.n)) {
     return NK_ERROR_ARGUMENT;
   }
   for (int32_t n = 0; n < input_dims->n; ++n) {

@@ -28,8 +28,8 @@ nk_status nk_fully_connected_s8(const nk_fully_connected_params *params, int32_t
     for (int32_t o = 0; o < out_features; ++o) {
       const int32_t acc = nk_dot(input + row * in_features, params->filter + o * in_features,
                                  in_features, params->input_offset);
-      *output++ = nk_requantize(nk_wrapping_add(acc, params->bias[o]), params->multiplier[o],
-                                params->shift[o], &stage);
+      *output++ = nk_requantize_once(nk_wrapping_add(acc, params->bias[o]), params->multiplier[o],
+                                     params->shift[o], &stage);
     }
   }
   return NK_OK;

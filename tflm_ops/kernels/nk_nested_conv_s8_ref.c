@@ -2,9 +2,10 @@
  * The reference kernel of NESTED_SPARSE_CONV.
  *
  * Work is ordered so that decoding costs little: for one output channel, the accumulators of all
- * output pixels (the "plane", in scratch) are kept, and each stored entry is decoded once and added
- * to the whole plane. The rows and columns for which a kernel tap lies inside the input are found
- * once per tap, so that the pixel loops have no border checks.
+ * output pixels (the "plane", in scratch) are kept, and each stored entry is decoded once. Its
+ * weights are added to the whole plane, up to four of the same kernel tap in one pass. The rows and
+ * columns for which a tap lies inside the input are found once per tap, so that the pixel loops
+ * have no border checks.
  *
  * A fully connected layer has one output pixel per row: there each output is one pass over the
  * entries of its channel.
@@ -15,12 +16,17 @@
 #include "nk_geometry.h"
 #include "nk_nested_conv.h"
 
+#define BATCH_SIZE 4
+
 /** The layer, with the sizes of its tensors. */
 typedef struct layer {
   const nk_stream *stream;
   nk_axis y;
   nk_axis x;
   nk_output_stage stage;
+  /** Steps in the input from one output column, or row, to the next. */
+  int32_t column_step;
+  int32_t row_step;
 } layer;
 
 static layer make_layer(const nk_stream *stream, const nk_conv_dims *dims) {
@@ -42,6 +48,7 @@ static bool dims_are_valid(const nk_stream *stream, const nk_conv_dims *dims) {
   const nk_dims4 output = {dims->batches, dims->output_h, dims->output_w, stream->out_channels};
   if (nk_dims4_size(&input) == 0 || nk_dims4_size(&output) == 0 || !nk_axis_has_valid_sizes(&l.y) ||
       !nk_axis_has_valid_sizes(&l.x) ||
+      (int64_t)stream->stride_h * dims->input_w * stream->in_channels > INT32_MAX ||
       (int64_t)dims->output_h * dims->output_w > INT32_MAX / (int32_t)sizeof(int32_t)) {
     return false;
   }
@@ -60,8 +67,8 @@ int32_t nk_nested_conv_s8_get_buffer_size(const nk_stream *stream, const nk_conv
 }
 
 /**
- * Makes one row of the whole image where a pixel meets only the pixel at its own place: a 1x1
- * kernel that neither strides nor pads. The plane is then covered by one long loop.
+ * Makes one row of the whole image where a pixel meets only the pixel at its own place, with a 1x1
+ * kernel that neither strides nor pads: one long loop then covers the plane.
  */
 static void flatten(layer *l) {
   if (l->y.kernel == 1 && l->x.kernel == 1 && l->y.stride == 1 && l->x.stride == 1 &&
@@ -135,53 +142,62 @@ static tap find_tap(const layer *l, int32_t position) {
   return t;
 }
 
-/** acc[i] += sum over the block of values[k] * (x[i * step + k] + input_offset). */
-static void add_row(int32_t *acc, const int8_t *x, int32_t step, int32_t count,
-                    const int8_t *values, int32_t block_size, int32_t input_offset) {
-  if (block_size == 1) {
-    const int32_t w = values[0];
-    for (int32_t i = 0; i < count; ++i, x += step) {
-      acc[i] += w * (x[0] + input_offset);
-    }
-  } else if (block_size == 2) {
-    const int32_t w0 = values[0];
-    const int32_t w1 = values[1];
-    for (int32_t i = 0; i < count; ++i, x += step) {
-      acc[i] += w0 * (x[0] + input_offset) + w1 * (x[1] + input_offset);
-    }
-  } else {
-    const int32_t w0 = values[0];
-    const int32_t w1 = values[1];
-    const int32_t w2 = values[2];
-    const int32_t w3 = values[3];
-    for (int32_t i = 0; i < count; ++i, x += step) {
-      acc[i] += w0 * (x[0] + input_offset) + w1 * (x[1] + input_offset) +
-                w2 * (x[2] + input_offset) + w3 * (x[3] + input_offset);
-    }
-  }
-}
+/** Up to four weights of one tap, to be added to the plane in one pass. */
+typedef struct batch {
+  int32_t count;
+  int32_t weight[BATCH_SIZE];
+  /** Input channel of each weight. */
+  int32_t channel[BATCH_SIZE];
+} batch;
 
-/** Adds one entry to the plane; `input` is the image at the entry's input channel. */
-static void add_entry(const layer *l, const tap *t, const int8_t *values, const int8_t *input,
-                      int32_t *plane) {
-  const nk_stream *s = l->stream;
-  const int32_t column_step = l->x.stride * s->in_channels;
-  const int32_t row_step = l->y.stride * l->x.input * s->in_channels;
+/** acc += weight * (x + input_offset) for all pixels; `input` is the image. */
+static NK_NOINLINE void add_one(const layer *l, const tap *t, int32_t weight, const int8_t *input,
+                                int32_t *plane) {
   const int32_t count = t->columns.end - t->columns.begin;
-  int32_t pixel = t->first_pixel;
-  for (int32_t oy = t->rows.begin; oy < t->rows.end; ++oy, pixel += row_step) {
+  const int32_t input_offset = l->stream->input_offset;
+  for (int32_t oy = t->rows.begin; oy < t->rows.end; ++oy, input += l->row_step) {
     int32_t *acc = plane + oy * l->x.output + t->columns.begin;
-    add_row(acc, input + pixel, column_step, count, values, s->block_size, s->input_offset);
+    const int8_t *x = input;
+    for (int32_t i = 0; i < count; ++i, x += l->column_step) {
+      acc[i] += weight * (*x + input_offset);
+    }
   }
 }
 
-static bool is_zero(const int8_t *values, int32_t count) {
-  for (int32_t i = 0; i < count; ++i) {
-    if (values[i] != 0) {
-      return false;
+/** The same for four weights at once; the sum of weight * input_offset is the same everywhere. */
+static NK_NOINLINE void add_four(const layer *l, const tap *t, const batch *b, const int8_t *input,
+                                 int32_t *plane) {
+  const int32_t count = t->columns.end - t->columns.begin;
+  const int32_t w0 = b->weight[0];
+  const int32_t w1 = b->weight[1];
+  const int32_t w2 = b->weight[2];
+  const int32_t w3 = b->weight[3];
+  const int32_t c1 = b->channel[1] - b->channel[0];
+  const int32_t c2 = b->channel[2] - b->channel[0];
+  const int32_t c3 = b->channel[3] - b->channel[0];
+  const int32_t constant = (w0 + w1 + w2 + w3) * l->stream->input_offset;
+  input += b->channel[0];
+  for (int32_t oy = t->rows.begin; oy < t->rows.end; ++oy, input += l->row_step) {
+    int32_t *acc = plane + oy * l->x.output + t->columns.begin;
+    const int8_t *x = input;
+    for (int32_t i = 0; i < count; ++i, x += l->column_step) {
+      acc[i] += constant + w0 * x[0] + w1 * x[c1] + w2 * x[c2] + w3 * x[c3];
     }
   }
-  return true;
+}
+
+/** Adds the weights collected so far to the plane and empties the batch. */
+static void flush(const layer *l, const tap *t, batch *b, const int8_t *input, int32_t *plane) {
+  if (b->count == 1) {
+    add_one(l, t, b->weight[0], input + t->first_pixel + b->channel[0], plane);
+  } else if (b->count > 1) {
+    for (int32_t i = b->count; i < BATCH_SIZE; ++i) {
+      b->weight[i] = 0;
+      b->channel[i] = b->channel[0];
+    }
+    add_four(l, t, b, input + t->first_pixel, plane);
+  }
+  b->count = 0;
 }
 
 /** Adds what one level holds of one output channel to the plane. */
@@ -189,21 +205,46 @@ static void add_level(const layer *l, const nk_stream_level *level, int32_t chan
                       uint32_t first_entry, const int8_t *input, int32_t *plane) {
   const nk_stream *s = l->stream;
   const uint32_t count = entries_of_channel(s, level, channel);
-  const bool depthwise = s->kind == NK_KIND_DEPTHWISE;
-  const int32_t group = depthwise ? channel / s->depth_multiplier : 0;
-  const int8_t *values = level->values + (size_t)first_entry * (size_t)s->block_size;
+  if (count == 0) {
+    return;
+  }
+  const int32_t block_size = s->block_size;
+  const int8_t *values = level->values + (size_t)first_entry * (size_t)block_size;
+  if (s->kind == NK_KIND_DEPTHWISE) {
+    input += channel / s->depth_multiplier;
+  }
   int32_t position = 0;
   tap t = {.begin = 0, .end = 0};
-  for (uint32_t i = 0; i < count; ++i, values += s->block_size) {
-    position += delta_of_entry(level, first_entry + i, i == 0) * s->block_size;
-    // Bridges of long gaps are zero, and so is most of what a dense level stores of a sparse one.
-    if (is_zero(values, s->block_size)) {
-      continue;
+  batch b = {.count = 0};
+  for (uint32_t i = 0; i < count; ++i) {
+    position += delta_of_entry(level, first_entry + i, i == 0) * block_size;
+    for (int32_t k = 0; k < block_size; ++k) {
+      const int32_t weight = *values++;
+      // Fillers are zero, and so is most of what a dense block stores of a sparse level.
+      if (weight == 0) {
+        continue;
+      }
+      if (position + k >= t.end) {
+        flush(l, &t, &b, input, plane);
+        t = find_tap(l, position + k);
+      }
+      b.weight[b.count] = weight;
+      b.channel[b.count] = position + k - t.begin;
+      ++b.count;
+      if (b.count == BATCH_SIZE) {
+        flush(l, &t, &b, input, plane);
+      }
     }
-    if (position >= t.end) {
-      t = find_tap(l, position);
-    }
-    add_entry(l, &t, values, input + group + (position - t.begin), plane);
+  }
+  flush(l, &t, &b, input, plane);
+}
+
+/** Turns a plane into one output channel, whose pixels are `step` apart. */
+static NK_NOINLINE void requantize_plane(const int32_t *plane, int32_t pixels, int32_t bias,
+                                         int32_t multiplier, int32_t shift, nk_output_stage stage,
+                                         int8_t *output, int32_t step) {
+  for (int32_t p = 0; p < pixels; ++p, output += step) {
+    *output = nk_requantize(nk_wrapping_add(plane[p], bias), multiplier, shift, &stage);
   }
 }
 
@@ -220,25 +261,34 @@ static void run_convolution(const layer *l, int32_t level, int32_t batches, cons
         add_level(l, &s->level[n], o, at.entry[n], input, plane);
         at.entry[n] += entries_of_channel(s, &s->level[n], o);
       }
-      for (int32_t p = 0; p < pixels; ++p) {
-        output[p * s->out_channels + o] = nk_requantize(
-            nk_wrapping_add(plane[p], top->bias[o]), top->multiplier[o], top->shift[o], &l->stage);
-      }
+      requantize_plane(plane, pixels, top->bias[o], top->multiplier[o], top->shift[o], l->stage,
+                       output + o, s->out_channels);
     }
     input += l->y.input * l->x.input * s->in_channels;
     output += pixels * s->out_channels;
   }
 }
 
-/** Sum over one channel's entries of weight * (x + input_offset); deltas8 or deltas16 is NULL. */
-static inline int32_t sum_of_entries(const uint8_t *deltas8, const uint16_t *deltas16,
-                                     const int8_t *values, uint32_t count, const nk_stream *s,
-                                     const int8_t *x) {
-  const int32_t block_size = s->block_size;
-  const int32_t input_offset = s->input_offset;
+/** The most common case of sum_of_blocks(): 8-bit deltas and blocks of one weight. */
+static NK_NOINLINE int32_t sum_of_weights(const uint8_t *deltas, const int8_t *values,
+                                          uint32_t count, int32_t input_offset, const int8_t *x) {
   int32_t acc = 0;
   for (uint32_t i = 0; i < count; ++i) {
-    x += (deltas8 != NULL ? deltas8[i] : deltas16[i]) * block_size;
+    x += deltas[i];
+    acc += values[i] * (*x + input_offset);
+  }
+  return acc;
+}
+
+/** Sum over `count` entries of weight * (x + input_offset). */
+static NK_NOINLINE int32_t sum_of_blocks(const nk_stream *s, const nk_stream_level *level,
+                                         uint32_t first_entry, uint32_t count, const int8_t *x) {
+  const int32_t block_size = s->block_size;
+  const int32_t input_offset = s->input_offset;
+  const int8_t *values = level->values + (size_t)first_entry * (size_t)block_size;
+  int32_t acc = 0;
+  for (uint32_t i = 0; i < count; ++i) {
+    x += delta_of_entry(level, first_entry + i, i == 0) * block_size;
     for (int32_t k = 0; k < block_size; ++k) {
       acc += *values++ * (x[k] + input_offset);
     }
@@ -249,17 +299,18 @@ static inline int32_t sum_of_entries(const uint8_t *deltas8, const uint16_t *del
 /** What one level adds to one output feature of one row. */
 static int32_t sum_of_level(const nk_stream *s, const nk_stream_level *level, uint32_t first_entry,
                             uint32_t count, const int8_t *x) {
-  const int8_t *values = level->values + (size_t)first_entry * (size_t)s->block_size;
-  switch (level->encoding) {
-    case NK_ENCODING_DENSE:
-      return nk_dot(x, values, s->channel_weights, s->input_offset);
-    case NK_ENCODING_DELTA8:
-      return sum_of_entries(level->deltas8 + first_entry, NULL, values, count, s, x);
-    case NK_ENCODING_DELTA16:
-      return sum_of_entries(NULL, level->deltas16 + first_entry, values, count, s, x);
-    default:
-      return 0;
+  if (count == 0) {
+    return 0;
   }
+  if (level->encoding == NK_ENCODING_DENSE) {
+    const int8_t *values = level->values + (size_t)first_entry * (size_t)s->block_size;
+    return nk_dot(x, values, s->channel_weights, s->input_offset);
+  }
+  if (level->encoding == NK_ENCODING_DELTA8 && s->block_size == 1) {
+    return sum_of_weights(level->deltas8 + first_entry, level->values + first_entry, count,
+                          s->input_offset, x);
+  }
+  return sum_of_blocks(s, level, first_entry, count, x);
 }
 
 static void run_fully_connected(const layer *l, int32_t level, int32_t rows, const int8_t *input,
@@ -275,8 +326,8 @@ static void run_fully_connected(const layer *l, int32_t level, int32_t rows, con
         acc += sum_of_level(s, &s->level[n], at.entry[n], count, input);
         at.entry[n] += count;
       }
-      output[o] = nk_requantize(nk_wrapping_add(acc, top->bias[o]), top->multiplier[o],
-                                top->shift[o], &l->stage);
+      output[o] = nk_requantize_once(nk_wrapping_add(acc, top->bias[o]), top->multiplier[o],
+                                     top->shift[o], &l->stage);
     }
     input += s->in_channels;
     output += s->out_channels;
@@ -305,6 +356,8 @@ nk_status nk_nested_conv_s8_ref(const nk_stream *stream, int32_t level, const nk
     run_fully_connected(&l, level, dims->batches, input, output);
   } else {
     flatten(&l);
+    l.column_step = l.x.stride * stream->in_channels;
+    l.row_step = l.y.stride * l.x.input * stream->in_channels;
     run_convolution(&l, level, dims->batches, input, output, scratch);
   }
   return NK_OK;

@@ -1,0 +1,148 @@
+"""Nest a trained MLPerf Tiny model, fine-tune it a few steps, export it, and run every level.
+
+    python benchmarks/mlperf_tiny/run.py --model pretrainedResnet.h5 --data cifar10.npz \
+        --sparsities 0.9,0.8,0.7 --steps 200 --out benchmarks/mlperf_tiny/resnet8_90_80_70.json
+
+The model is a Keras file of the MLPerf Tiny benchmark; the data an .npz with x_train, y_train,
+x_test, y_test. Images are multiplied by --scale and resized to the model's input. Labels beyond the
+model's classes are folded into them: with another data set than the one the model was trained on
+the accuracy means nothing, and the run is a test of the whole way alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import keras
+import numpy as np
+from tensorflow_model_optimization.sparsity.keras import PolynomialDecay
+
+import nested_keras
+from nested_keras import callbacks, export, report
+
+
+class _DepthwiseConv2D(keras.layers.DepthwiseConv2D):
+    """Reads files of Keras 2, which stored the argument `groups`."""
+
+    def __init__(self, *args: Any, groups: int = 1, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+
+
+def load(path: Path) -> Any:
+    """The Keras model of a benchmark's file."""
+    return keras.models.load_model(
+        path, compile=False, custom_objects={"DepthwiseConv2D": _DepthwiseConv2D}
+    )
+
+
+def fit_to(model: Any, x: Any, y: Any, *, scale: float) -> tuple[Any, Any]:
+    """Images in the model's size and range, labels within its classes."""
+    height, width = model.input_shape[1:3]
+    x = x.astype(np.float32) * scale
+    if x.shape[1:3] != (height, width):
+        x = np.asarray(keras.ops.image.resize(x, (height, width)))
+    return x, (y.reshape(-1) % model.output_shape[-1]).astype(np.int32)
+
+
+def fine_tune(model: Any, x: Any, y: Any, *, steps: int, batch_size: int) -> None:
+    """A short ramp to the final sparsities and BatchNorm statistics of the levels' own."""
+    model.compile(
+        keras.optimizers.Adam(5e-4),
+        "sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+        routing=0.5,
+    )
+    if model.sparsities == (0.0,):
+        return  # nothing is pruned: the pretrained weights are measured as they are
+    ramp = PolynomialDecay(0.0, max(model.sparsities), 0, max(1, steps * 2 // 3), frequency=10)
+    model.fit(
+        x,
+        y,
+        batch_size=batch_size,
+        steps_per_epoch=steps,
+        epochs=1,
+        callbacks=[
+            callbacks.NestedPruning(ramp),
+            callbacks.BatchNormReestimation(x[:2000]),
+        ],
+        verbose=2,
+    )
+
+
+def main() -> None:
+    """Runs the benchmark and writes its results."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--scale", type=float, default=1.0, help="factor on the images' values")
+    parser.add_argument("--sparsities", default="0.9,0.8,0.7")
+    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--batch_size", type=int, default=64)
+    parser.add_argument("--test_images", type=int, default=10000, help="for the PC's accuracy")
+    parser.add_argument("--device_images", type=int, default=50)
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args()
+
+    keras.utils.set_random_seed(0)
+    base = load(args.model)
+    with np.load(args.data) as data:
+        used = args.steps * args.batch_size
+        train = fit_to(base, data["x_train"][:used], data["y_train"][:used], scale=args.scale)
+        test = fit_to(
+            base,
+            data["x_test"][: args.test_images],
+            data["y_test"][: args.test_images],
+            scale=args.scale,
+        )
+    sparsities = tuple(float(part) for part in args.sparsities.split(","))
+    model = nested_keras.nest(base, sparsities)
+    fine_tune(model, *train, steps=args.steps, batch_size=args.batch_size)
+    in_float = model.evaluate_levels(*test, verbose=0)
+    exported = export.build(model, representative_dataset=train[0][:200])
+
+    on_pc = report.run_levels(exported.tflite, *test, target="reference")
+    few = [array[: args.device_images] for array in test]
+    with tempfile.TemporaryDirectory() as folder:
+        device = report.run_levels(exported.tflite, *few, target="qemu", build_dir=Path(folder))
+    rows = [
+        {
+            "level": size.level,
+            "sparsity": row["sparsity"],
+            "nnz": size.nnz,
+            "weight_bytes": size.weight_bytes,
+            "accuracy_float": row["accuracy"],
+            "accuracy_int8": pc.accuracy,
+            "accuracy_device": run.accuracy,
+            "instructions": run.instructions,
+            "arena_bytes": run.arena_bytes,
+            "flash_bytes": run.flash_bytes,
+            "mismatches_against_reference": run.mismatches_against_reference,
+        }
+        for size, row, pc, run in zip(
+            report.level_sizes(exported.tflite), in_float, on_pc.levels, device.levels, strict=True
+        )
+    ]
+    result = {
+        "model": args.model.name,
+        "test_images": len(test[0]),
+        "device_images": len(few[0]),
+        "fine_tuning_steps": 0 if sparsities == (0.0,) else args.steps,
+        "tflite_bytes": len(exported.tflite),
+        "levels": rows,
+    }
+    args.out.write_text(json.dumps(result, indent=2) + "\n")
+    for row in rows:
+        print(json.dumps(row))
+
+
+if __name__ == "__main__":
+    main()

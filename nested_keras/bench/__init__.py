@@ -1,0 +1,1 @@
+"""Measure kernels and models: exact instructions and modelled Cortex-M7 cycles."""

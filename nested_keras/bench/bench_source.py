@@ -1,0 +1,161 @@
+"""Print benchmark cases as C (tflm_ops/bench/nk_bench.h) with their arrays in one binary file."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from nested_keras.bench.layers import Case
+from nested_keras.bench.operators import OperatorCase
+from nested_keras.format import LayerKind
+from nested_keras.runtime import program
+
+AnyCase: TypeAlias = Case | OperatorCase
+
+_ALIGNMENT = 16
+# The kind in C, and the type of its parameters, whose fields are those of the dataclass.
+_OPERATORS = {
+    program.Add: ("NK_BENCH_ADD", "nk_add_params"),
+    program.AveragePool2D: ("NK_BENCH_AVERAGE_POOL", "nk_average_pool2d_params"),
+    program.MaxPool2D: ("NK_BENCH_MAX_POOL", "nk_max_pool2d_params"),
+    program.Softmax: ("NK_BENCH_SOFTMAX", "nk_softmax_params"),
+}
+_NO_PARAMETERS = {field.name for field in dataclasses.fields(program.Op)}
+
+
+class Data:
+    """The arrays of all cases in one file, which the assembler takes in as it is."""
+
+    def __init__(self) -> None:
+        """Starts empty."""
+        self._bytes = bytearray()
+        self._places: dict[bytes, int] = {}
+
+    def add(self, values: npt.NDArray[np.generic] | bytes, c_type: str) -> str:
+        """Stores an array, once if it comes again; returns a C expression that points to it."""
+        content = values if isinstance(values, bytes) else np.ascontiguousarray(values).tobytes()
+        if content not in self._places:
+            self._bytes += bytes(-len(self._bytes) % _ALIGNMENT)
+            self._places[content] = len(self._bytes)
+            self._bytes += content
+        return f"(const {c_type} *)(const void *)(nk_bench_data + {self._places[content]})"
+
+    def write(self, folder: Path) -> Path:
+        """Writes the data and the assembler file that includes it; returns the latter."""
+        name = hashlib.sha256(self._bytes).hexdigest()[:24]
+        content = folder / f"data-{name}.bin"
+        content.write_bytes(self._bytes)
+        source = content.with_suffix(".S")
+        source.write_text(
+            '    .section .images, "a"\n'
+            f"    .balign {_ALIGNMENT}\n"
+            "    .global nk_bench_data\n"
+            f'nk_bench_data:\n    .incbin "{content.resolve()}"\n',
+            encoding="utf-8",
+        )
+        return source
+
+
+def cases_source(cases: Sequence[AnyCase], data: Data, *, channels_last_depthwise: bool) -> str:
+    """The C file with the list of cases.
+
+    Args:
+      cases: In order.
+      data: Receives their arrays.
+      channels_last_depthwise: Whether depthwise filters are [height][width][out], as in TFLite, and
+        not [out][height][width].
+
+    Returns:
+      Its text.
+    """
+    parameters, entries = [], []
+    for index, case in enumerate(cases):
+        if isinstance(case, Case):
+            entries.append(_layer_entry(case, data, channels_last_depthwise))
+        else:
+            parameters.append(_parameters(case, f"params{index}"))
+            entries.append(_operator_entry(case, f"params{index}", data))
+    return (
+        '#include "nk_bench.h"\n\n'
+        "extern const uint8_t nk_bench_data[];\n\n"
+        f"{''.join(parameters)}"
+        f"const nk_bench_case nk_bench_cases[] = {{\n{''.join(entries)}}};\n"
+        f"const int32_t nk_bench_case_count = {len(cases)};\n"
+    )
+
+
+def _layer_entry(case: Case, data: Data, channels_last_depthwise: bool) -> str:
+    layer, dense = case.layer, case.dense
+    is_depthwise = layer.kind == LayerKind.DEPTHWISE
+    weights = dense.filter.reshape(
+        layer.out_channels, layer.kernel, layer.kernel, 1 if is_depthwise else layer.in_channels
+    )
+    filter_dims = _dims(weights.shape)
+    if is_depthwise and channels_last_depthwise:
+        weights = weights.transpose(3, 1, 2, 0)
+    stream = "NULL" if case.stream is None else data.add(case.stream, "uint8_t")
+    return f"""\
+    {{
+        .kind = {int(layer.kind)},
+        .dense =
+            {{
+                .filter = {data.add(weights, "int8_t")},
+                .filter_dims = {filter_dims},
+                .bias = {data.add(dense.bias.astype(np.int32), "int32_t")},
+                .multiplier = {data.add(dense.multiplier.astype(np.int32), "int32_t")},
+                .shift = {data.add(dense.shift.astype(np.int32), "int32_t")},
+                .stride_h = {layer.stride},
+                .stride_w = {layer.stride},
+                .dilation_h = 1,
+                .dilation_w = 1,
+                .pad_top = {layer.pad},
+                .pad_left = {layer.pad},
+                .input_offset = {dense.input_offset},
+                .output_offset = {dense.output_offset},
+                .activation_min = {dense.activation_min},
+                .activation_max = {dense.activation_max},
+            }},
+        .depth_multiplier = 1,
+        .input_dims = {_dims(layer.input_shape)},
+        .output_dims = {_dims(layer.output_shape)},
+        .input = {data.add(case.x, "int8_t")},
+        .stream = {stream},
+        .stream_bytes = {len(case.stream or b"")},
+        .level = {case.level},
+    }},
+"""
+
+
+def _parameters(case: OperatorCase, name: str) -> str:
+    _, c_type = _OPERATORS[type(case.op)]
+    fields = "".join(
+        f"    .{field.name} = {getattr(case.op, field.name)},\n"
+        for field in dataclasses.fields(case.op)
+        if field.name not in _NO_PARAMETERS
+    )
+    return f"static const {c_type} {name} = {{\n{fields}}};\n"
+
+
+def _operator_entry(case: OperatorCase, parameters: str, data: Data) -> str:
+    kind, _ = _OPERATORS[type(case.op)]
+    first, second = case.inputs[0], case.inputs[-1]
+    return f"""\
+    {{
+        .kind = {kind},
+        .params = &{parameters},
+        .input_dims = {_dims(first.shape)},
+        .output_dims = {_dims(case.y.shape)},
+        .input = {data.add(first, "int8_t")},
+        .input2 = {data.add(second, "int8_t")},
+    }},
+"""
+
+
+def _dims(shape: Sequence[int]) -> str:
+    return f"{{{', '.join(map(str, shape))}}}"

@@ -1,0 +1,176 @@
+"""The baseline: dense layers on CMSIS-NN, measured from a checkout or as recorded.
+
+The recorded counts (cmsis_nn.json) are exact and repeatable for the commit, compiler and flags that
+stand beside them. No part of CMSIS-NN comes with this package: CMSIS_NN_ROOT names a checkout.
+"""
+
+from __future__ import annotations
+
+import datetime
+import importlib.util
+import json
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from nested_keras.bench.bench_firmware import Library, measure
+from nested_keras.bench.bench_source import AnyCase
+from nested_keras.bench.layers import Case
+from nested_keras.firmware.toolchain import Toolchain, cortex_m7_toolchain, run_tool
+
+ROOT_VARIABLE = "CMSIS_NN_ROOT"
+RECORD = Path(__file__).with_name("cmsis_nn.json")
+
+_FOLDERS = (
+    "BasicMathFunctions",
+    "ConvolutionFunctions",
+    "FullyConnectedFunctions",
+    "NNSupportFunctions",
+    "PoolingFunctions",
+    "SoftmaxFunctions",
+)
+# Sources of other number formats; leaving them out only saves time.
+_OTHER_FORMATS = ("_f16", "_f32", "_flt", "_s4", "_s64")
+_PROJECT_ONLY_FLAGS = ("-Wall", "-Wextra", "-Wconversion", "-Werror", "-std=c11")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one layer.
+
+    Attributes:
+      instructions: Exact.
+      cycles: Modelled.
+    """
+
+    instructions: int
+    cycles: int
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """Costs of dense layers and of operators.
+
+    Attributes:
+      source: What was measured: version and date, for the reader.
+      costs: By the name of the layer or operator.
+    """
+
+    source: str
+    costs: Mapping[str, Cost]
+
+
+def recorded() -> Baseline:
+    """The committed counts."""
+    content = json.loads(RECORD.read_text(encoding="utf-8"))
+    costs = {name: Cost(*counts) for name, counts in content["layers"].items()}
+    source = (
+        f"CMSIS-NN {content['version']} of {content['commit_date']}, "
+        f"recorded {content['date']} with {content['compiler']}"
+    )
+    return Baseline(source, costs)
+
+
+def record(root: Path, costs: Mapping[str, Cost], path: Path = RECORD) -> None:
+    """Writes measured costs as the ones to be used where there is no checkout.
+
+    Args:
+      root: The checkout, a git work tree: the record names its commit.
+      costs: By layer name.
+      path: The file to write.
+
+    Raises:
+      BuildError: git does not know the checkout.
+    """
+
+    def git(*arguments: str) -> str:
+        return run_tool(["git", "-C", os.fspath(root), *arguments]).strip()
+
+    compiler = run_tool([cortex_m7_toolchain().compiler, "--version"]).splitlines()[0]
+    content = {
+        "version": git("describe", "--tags", "--always"),
+        "commit": git("rev-parse", "HEAD"),
+        "commit_date": git("show", "-s", "--format=%cs", "HEAD"),
+        "date": datetime.date.today().isoformat(),
+        "compiler": f"{compiler}, -O2",
+        "columns": ["instructions", "modelled cycles"],
+        "layers": {name: [cost.instructions, cost.cycles] for name, cost in costs.items()},
+    }
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def measured(root: Path, cases: Sequence[AnyCase], work_dir: Path) -> Baseline:
+    """Builds the layers against a checkout of CMSIS-NN and counts them.
+
+    Args:
+      root: The checkout: holds Include/ and Source/.
+      cases: One dense case for each layer, and operators.
+      work_dir: Receives objects and firmware.
+
+    Returns:
+      The counts.
+
+    Raises:
+      ValueError: The folder is no CMSIS-NN checkout.
+      ToolchainError: A compiler or QEMU is missing.
+      BuildError: The compiler refused a source.
+      DeviceError: An output differs from the reference.
+    """
+    measurements = measure(_library(root, work_dir), cases, work_dir)
+    costs = {
+        baseline_name(case): Cost(result.profile.instructions, result.profile.cycles)
+        for case, result in zip(cases, measurements, strict=True)
+    }
+    return Baseline(f"CMSIS-NN in {root}, measured now", costs)
+
+
+def baseline_name(case: AnyCase) -> str:
+    """What the baseline of a case is called: all variants of a layer share one."""
+    return case.layer.name if isinstance(case, Case) else case.label
+
+
+def root_from_environment() -> Path | None:
+    """The checkout that CMSIS_NN_ROOT names, or None where it is not set."""
+    value = os.environ.get(ROOT_VARIABLE)
+    return Path(value) if value else None
+
+
+def bakenn_root() -> Path | None:
+    """The CMSIS-NN 4.0.0 of 2022 inside the Python package bakenn, or None where not installed."""
+    spec = importlib.util.find_spec("bakenn")
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    return Path(spec.submodule_search_locations[0], "backend", "cmsis_nn", "vendor", "cmsis_nn")
+
+
+def _library(root: Path, work_dir: Path) -> Library:
+    include = root / "Include"
+    if not (include / "arm_nnfunctions.h").is_file():
+        raise ValueError(
+            f"{ROOT_VARIABLE} must name a CMSIS-NN checkout: "
+            f"expected {include / 'arm_nnfunctions.h'}"
+        )
+    # Old versions need the CMSIS core headers, which bakenn keeps beside its copy.
+    core = root.parent / "cmsis_core" / "Include"
+    include_dirs = (include, core) if core.is_dir() else (include,)
+    own = cortex_m7_toolchain()
+    flags = tuple(flag for flag in own.flags if flag not in _PROJECT_ONLY_FLAGS)
+    toolchain = Toolchain(own.compiler, ("-std=gnu11", *flags), own.link_flags)
+    found = [path for name in _FOLDERS for path in sorted((root / "Source" / name).glob("*.c"))]
+    needed = [path for path in found if not path.stem.endswith(_OTHER_FORMATS)]
+
+    def compile_one(source: Path) -> Path:
+        return toolchain.compile(source, include_dirs=include_dirs, cache_dir=work_dir)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        objects = tuple(pool.map(compile_one, needed))
+    return Library(
+        "cmsis_nn",
+        objects,
+        run_source="cmsis_bench_run.c",
+        operator_source="cmsis_bench_run_operator.c",
+        include_dirs=include_dirs,
+        channels_last_depthwise=True,
+    )

@@ -1,0 +1,113 @@
+"""Exact instruction counts of marked regions of a firmware, from QEMU and a small plugin."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from nested_keras.firmware import qemu
+from nested_keras.firmware.errors import DeviceError, ToolchainError
+from nested_keras.firmware.sources import tflm_ops_dir
+from nested_keras.firmware.toolchain import Toolchain, run_tool
+
+_PLUGIN_API_1 = range(6, 9)
+_WARNINGS = ("-Wall", "-Wextra", "-Wconversion", "-Werror")
+
+
+@dataclass(frozen=True)
+class CountedRun:
+    """What one run of a firmware printed and executed.
+
+    Attributes:
+      console: Its text.
+      regions: For each region between NK_BENCH_BEGIN and NK_BENCH_END, in the order in which they
+        ended: executions of the instruction at each address.
+    """
+
+    console: str
+    regions: tuple[Mapping[int, int], ...]
+
+
+def count(elf: Path, work_dir: Path, *, timeout_s: float = 600.0) -> CountedRun:
+    """Runs a firmware and counts the instructions of its marked regions.
+
+    Args:
+      elf: Firmware for the board mps2_an500 that ends with exit status 0.
+      work_dir: Receives the compiled plugin and the counts.
+      timeout_s: Seconds after which the emulator is killed.
+
+    Returns:
+      Console text and counts.
+
+    Raises:
+      ToolchainError: QEMU or the PC's C compiler is missing, or QEMU has another plugin API.
+      DeviceError: The firmware did not end well, or its regions do not pair up.
+    """
+    _require_plugin_api()
+    plugin = build_plugin(work_dir)
+    counts = work_dir / f"{elf.stem}.counts"
+    counts.unlink(missing_ok=True)
+    console = qemu.run(
+        elf, timeout_s=timeout_s, options=("-plugin", f"{plugin.resolve()},counts={counts}")
+    )
+    return CountedRun(console, parse_counts(counts.read_text(encoding="ascii")))
+
+
+def build_plugin(work_dir: Path) -> Path:
+    """Compiles the plugin for this PC, or finds it compiled.
+
+    Args:
+      work_dir: Where it is kept.
+
+    Returns:
+      The shared library.
+
+    Raises:
+      ToolchainError: There is no C compiler.
+    """
+    toolchain = Toolchain("cc", ("-std=c11", "-O2", "-fPIC", *_WARNINGS), ("-shared",))
+    source = tflm_ops_dir() / "bench" / "count_plugin.c"
+    compiled = toolchain.compile(source, include_dirs=(), cache_dir=work_dir)
+    plugin = compiled.with_suffix(".so")
+    if not plugin.exists():
+        toolchain.link([compiled], plugin)
+    return plugin
+
+
+def parse_counts(text: str) -> tuple[Mapping[int, int], ...]:
+    """Reads the plugin's file (its form stands in tflm_ops/bench/count_plugin.c).
+
+    Args:
+      text: The contents.
+
+    Returns:
+      Executions per address, for each region.
+
+    Raises:
+      DeviceError: The plugin reported an error, or the file is incomplete.
+    """
+    *lines, last = text.splitlines() or [""]
+    if last.startswith("error "):
+        raise DeviceError(f"the counted regions are not sound: {last.removeprefix('error ')}")
+    if last != "end":
+        raise DeviceError(f"expected the counts to finish with `end`: got {last!r}")
+    regions: list[dict[int, int]] = []
+    for line in lines:
+        first, number = line.split()
+        if first == "region":
+            regions.append({})
+        else:
+            regions[-1][int(first, 16)] = int(number)
+    return tuple(regions)
+
+
+def _require_plugin_api() -> None:
+    banner = run_tool(["qemu-system-arm", "--version"])
+    version = re.search(r"version (\d+)\.", banner)
+    if version is None or int(version.group(1)) not in _PLUGIN_API_1:
+        raise ToolchainError(
+            "counting needs qemu-system-arm 6.0 to 8.2 (plugin API 1): "
+            f"got {banner.splitlines()[0] if banner else 'no version'}"
+        )

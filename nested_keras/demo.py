@@ -1,0 +1,264 @@
+"""The whole way on real data: train, nest, export, run on the PC and on an emulated Cortex-M7."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nested_keras import datasets, export, firmware, report
+from nested_keras.datasets import Dataset
+from nested_keras.report import (
+    DenseResult,
+    LevelResult,
+    Report,
+    TargetRun,
+    level_sizes,
+    run_levels,
+)
+
+
+@dataclass(frozen=True)
+class DemoConfig:
+    """What the demo trains and how much of it it runs.
+
+    Attributes:
+      sparsities: Share of zeros per level, sparsest first.
+      dense_epochs: Epochs of the dense model that the levels start from.
+      nested_epochs: Epochs of nested training.
+      device_images: Test images that run on the emulated device, at every level.
+      seed: Seed of everything random.
+    """
+
+    sparsities: tuple[float, ...] = (0.95, 0.9, 0.8)
+    dense_epochs: int = 25
+    nested_epochs: int = 30
+    device_images: int = 500
+    seed: int = 0
+
+
+def digits_convnet(width: int = 8) -> Any:
+    """A residual convnet for 8x8 grey images: two blocks, `width` and 2 * `width` channels.
+
+    Args:
+      width: Channels of the first block, 1 or more.
+
+    Returns:
+      An untrained functional Keras model, [n, 8, 8, 1] -> class probabilities [n, 10].
+    """
+    from keras import Input, Model, layers
+
+    def conv(x: Any, channels: int, kernel: int, strides: int = 1) -> Any:
+        x = layers.Conv2D(channels, kernel, strides=strides, padding="same", use_bias=False)(x)
+        return layers.BatchNormalization()(x)
+
+    def block(x: Any, channels: int, strides: int) -> Any:
+        y = layers.ReLU()(conv(x, channels, 3, strides))
+        y = conv(y, channels, 3)
+        shortcut = x if strides == 1 else conv(x, channels, 1, strides)
+        return layers.ReLU()(layers.Add()([y, shortcut]))
+
+    image = Input((8, 8, 1), name="image")
+    x = layers.ReLU()(conv(image, width, 3))
+    x = block(x, width, 1)
+    x = block(x, 2 * width, 2)
+    x = layers.GlobalAveragePooling2D()(x)
+    x = layers.Dense(10, activation="softmax")(x)
+    return Model(image, x, name="digits_convnet")
+
+
+def run(out_dir: Path, *, config: DemoConfig | None = None, say: Callable[[str], None]) -> Report:
+    """Runs the demo and leaves model.tflite, firmware.elf, report.json and report.html.
+
+    Args:
+      out_dir: Folder for the results; made where absent.
+      config: What to train and run.
+      say: Called with each line of progress.
+
+    Returns:
+      The report: also what report.json holds.
+
+    Raises:
+      ImportError: A package of the `demo` extra is missing.
+      nested_keras.firmware.ToolchainError: The cross compiler or the emulator is missing.
+    """
+    config = config or DemoConfig()
+    for tool in ("arm-none-eabi-gcc", "qemu-system-arm"):
+        firmware.find_tool(tool)  # a missing one is told before minutes of training
+    out_dir.mkdir(parents=True, exist_ok=True)
+    data = datasets.digits(seed=config.seed)
+    say(f"Data: {len(data.x_train)} training and {len(data.x_test)} test images of 8x8 pixels")
+    trained = _train(data, config, say)
+
+    say("\nExporting: fold, calibrate, convert, quantise, pack, verify every level")
+    calibration = data.x_train[:200]
+    nested = export.to_tflite(trained.nested, representative_dataset=calibration)
+    dense = _dense_tflite(trained.dense, calibration)
+    (out_dir / "model.tflite").write_bytes(nested)
+    say(f"  model.tflite: {len(nested):,} bytes; the dense model alone: {len(dense):,}")
+
+    say(f"Running {len(data.x_test)} images on the PC at every level (LiteRT)")
+    on_pc = [
+        run_levels(model, data.x_test, data.y_test, target="litert") for model in (nested, dense)
+    ]
+    images, labels = data.x_test[: config.device_images], data.y_test[: config.device_images]
+    say(f"Running {len(images)} images on the emulated Cortex-M7 at every level (QEMU)")
+    on_device = [
+        run_levels(model, images, labels, target="qemu", build_dir=out_dir / name)
+        for model, name in ((nested, "firmware"), (dense, "firmware_dense"))
+    ]
+    for target_run in (*on_pc, *on_device):
+        _require_no_mismatch(target_run)
+    shutil.copyfile(out_dir / "firmware" / "firmware.elf", out_dir / "firmware.elf")
+
+    result = Report(
+        title="nested_keras demo: handwritten digits on an emulated Cortex-M7",
+        levels=_level_rows(nested, trained, on_pc[0], on_device),
+        dense=_dense_row(dense, trained, on_pc[1], on_device[1]),
+        facts={
+            "data set": "UCI handwritten digits, as shipped by scikit-learn",
+            "training images": len(data.x_train),
+            "test images on the PC": len(data.x_test),
+            "test images on the device": len(images),
+            "board": "mps2-an500 (Cortex-M7) under QEMU, -icount shift=0",
+            "model.tflite bytes": len(nested),
+            "dense model bytes": len(dense),
+            "firmware code and constants, bytes": on_device[0].levels[0].flash_bytes or 0,
+            "arena bytes": on_device[0].levels[0].arena_bytes or 0,
+            "seed": config.seed,
+        },
+    )
+    (out_dir / "report.json").write_text(json.dumps(result.to_dict(), indent=2) + "\n")
+    (out_dir / "report.html").write_text(report.render_html(result))
+    return result
+
+
+@dataclass(frozen=True, eq=False)
+class _Trained:
+    """The dense model, the nested one, and their accuracy in float."""
+
+    dense: Any
+    nested: Any
+    dense_accuracy: float
+    level_rows: list[dict[str, Any]]
+
+
+def _train(data: Dataset, config: DemoConfig, say: Callable[[str], None]) -> _Trained:
+    import keras
+    from tensorflow_model_optimization.sparsity.keras import PolynomialDecay
+
+    from nested_keras import callbacks, model
+
+    keras.utils.set_random_seed(config.seed)
+    batch_size, loss = 32, "sparse_categorical_crossentropy"
+    steps_per_epoch = -(-len(data.x_train) // batch_size)
+    validation = (data.x_test, data.y_test)
+
+    say(f"\nTraining the dense model, {config.dense_epochs} epochs")
+    dense = digits_convnet()
+    dense.compile(keras.optimizers.Adam(2e-3), loss, metrics=["accuracy"], jit_compile=False)
+    dense.fit(
+        data.x_train,
+        data.y_train,
+        batch_size=batch_size,
+        epochs=config.dense_epochs,
+        validation_data=validation,
+        verbose=2,
+    )
+
+    say(f"\nTraining {len(config.sparsities)} nested levels, {config.nested_epochs} epochs")
+    nested = model.nest(dense, config.sparsities)
+    nested.compile(keras.optimizers.Adam(2e-3), loss, metrics=["accuracy"], routing=0.5)
+    schedule = PolynomialDecay(
+        initial_sparsity=0.0,
+        final_sparsity=max(config.sparsities),
+        begin_step=0,
+        end_step=max(1, int(0.6 * config.nested_epochs * steps_per_epoch)),
+        frequency=20,
+    )
+    nested.fit(
+        data.x_train,
+        data.y_train,
+        batch_size=batch_size,
+        epochs=config.nested_epochs,
+        callbacks=[
+            callbacks.NestedPruning(schedule),
+            callbacks.BatchNormReestimation(data.x_train),
+        ],
+        verbose=2,
+    )
+    return _Trained(
+        dense=dense,
+        nested=nested,
+        dense_accuracy=float(dense.evaluate(*validation, verbose=0)[1]),
+        level_rows=nested.evaluate_levels(*validation, verbose=0),
+    )
+
+
+def _dense_tflite(model: Any, calibration: npt.NDArray[np.float32]) -> bytes:
+    """The dense model as the converter makes it: builtin int8 operators only."""
+    from nested_keras.model import nest
+
+    exported = export.build(nest(model, sparsities=(0.0,)), representative_dataset=calibration)
+    return exported.dense_tflite
+
+
+def _require_no_mismatch(run: TargetRun) -> None:
+    for level in run.levels:
+        if level.mismatches_against_reference:
+            raise RuntimeError(
+                f"{run.target}, level {level.level}: expected the outputs of the NumPy reference, "
+                f"got {level.mismatches_against_reference} other values"
+            )
+
+
+def _level_rows(
+    model: bytes, trained: _Trained, on_pc: TargetRun, on_device: list[TargetRun]
+) -> list[LevelResult]:
+    nested_device, dense_device = on_device
+    dense_instructions = dense_device.levels[0].instructions
+    rows = []
+    for size, row, pc, device in zip(
+        level_sizes(model), trained.level_rows, on_pc.levels, nested_device.levels, strict=True
+    ):
+        assert pc.accuracy is not None
+        assert device.accuracy is not None
+        assert device.instructions is not None
+        assert dense_instructions is not None
+        rows.append(
+            LevelResult(
+                level=size.level,
+                sparsity=row["sparsity"],
+                nnz=size.nnz,
+                weight_bytes=size.weight_bytes,
+                accuracy_float=row["accuracy"],
+                accuracy_int8=pc.accuracy,
+                accuracy_device=device.accuracy,
+                instructions=device.instructions,
+                speedup_over_dense=dense_instructions / device.instructions,
+            )
+        )
+    return rows
+
+
+def _dense_row(
+    model: bytes, trained: _Trained, on_pc: TargetRun, on_device: TargetRun
+) -> DenseResult:
+    (size,), (pc,), (device,) = level_sizes(model), on_pc.levels, on_device.levels
+    assert pc.accuracy is not None
+    assert device.accuracy is not None
+    assert device.instructions is not None
+    return DenseResult(
+        nnz=size.nnz,
+        weight_bytes=size.weight_bytes,
+        accuracy_float=trained.dense_accuracy,
+        accuracy_int8=pc.accuracy,
+        accuracy_device=device.accuracy,
+        instructions=device.instructions,
+    )

@@ -1,0 +1,125 @@
+"""Activation ranges, united over all levels: one int8 quantisation of activations serves all.
+
+Operators that only move or select values (pooling, padding, reshaping, concatenation) leave scale
+and zero point alone in TFLite. Nodes tied by them form a group with one range, so that the
+converter has nothing to requantise between them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from nested_keras.export import forward
+from nested_keras.export.errors import ExportError
+from nested_keras.export.nodes import Concatenate, Graph, Node, Pad, Pool, Reshape, Unary
+from nested_keras.export.representative import Float32Array
+
+_BATCH = 64
+# Scale of functions whose int8 output TFLite fixes.
+_FIXED_SCALES = {"sigmoid": 1 / 256, "softmax": 1 / 256, "tanh": 1 / 128}
+# Narrower ranges are noise to the converter (its near-zero tolerance is 1e-6).
+_SMALLEST_WIDTH = 1e-5
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """Quantisation of every node's output.
+
+    Attributes:
+      limits: (low, high) in real units for each node whose group is calibrated, low <= 0 <= high.
+      fixed: Scale of each node whose int8 form TFLite fixes.
+    """
+
+    limits: Mapping[str, tuple[float, float]]
+    fixed: Mapping[str, float]
+
+    def scale(self, name: str) -> float:
+        """Real units per step of a node's int8 output; the converter's may differ by rounding."""
+        if name in self.fixed:
+            return self.fixed[name]
+        low, high = self.limits[name]
+        return (high - low) / 255
+
+
+def calibrate(graph: Graph, data: tuple[Float32Array, ...]) -> Ranges:
+    """Measures the range of every node's output over all examples and all levels.
+
+    Args:
+      graph: The folded graph.
+      data: Representative examples, one array [n, ...] per input.
+
+    Returns:
+      Ranges that contain zero, as affine int8 needs it.
+
+    Raises:
+      ExportError: An output is NaN or infinite.
+    """
+    groups = _groups(graph)
+    limits = dict.fromkeys(groups.values(), (0.0, 0.0))
+
+    def observe(node: Node, value: Any) -> Any:
+        array = np.asarray(value)
+        smallest, largest = float(array.min()), float(array.max())
+        if not (np.isfinite(smallest) and np.isfinite(largest)):
+            raise ExportError(
+                f"layer {node.name!r} must have finite outputs: got {smallest} to {largest} "
+                f"at level {level}"
+            )
+        low, high = limits[groups[node.name]]
+        limits[groups[node.name]] = (min(low, smallest), max(high, largest))
+        return value
+
+    for level in range(graph.levels):
+        parameters = forward.level_parameters(level)
+        for start in range(0, len(data[0]), _BATCH):
+            batch = [array[start : start + _BATCH] for array in data]
+            forward.run(graph, batch, parameters, observe)
+    scales = {name: _fixed_scale(graph.nodes[group]) for name, group in groups.items()}
+    fixed = {name: scale for name, scale in scales.items() if scale is not None}
+    return Ranges(
+        limits={
+            name: _widen(*limits[group]) for name, group in groups.items() if name not in fixed
+        },
+        fixed=fixed,
+    )
+
+
+def keeps_scale(node: Node) -> bool:
+    """Whether TFLite gives the output the scale of the input."""
+    return isinstance(node, Pool | Pad | Reshape | Concatenate)
+
+
+def _fixed_scale(node: Node) -> float | None:
+    return _FIXED_SCALES.get(node.function) if isinstance(node, Unary) else None
+
+
+def _groups(graph: Graph) -> dict[str, str]:
+    """Name of each node -> name of the node that stands for its group.
+
+    A fixed scale passes through single-input operators; a concatenation keeps its own scale and
+    the converter requantises its operands of fixed scale.
+    """
+    leader: dict[str, str] = {}
+    for node in graph.nodes.values():
+        leader[node.name] = node.name
+        if not keeps_scale(node):
+            continue
+        tied = [leader[name] for name in node.inputs]
+        if isinstance(node, Concatenate):
+            tied = [name for name in tied if _fixed_scale(graph.nodes[name]) is None]
+        merged = [*tied, node.name]
+        for name, old in leader.items():
+            if old in merged:
+                leader[name] = merged[0]
+    return leader
+
+
+def _widen(low: float, high: float) -> tuple[float, float]:
+    """A range wide enough to quantise; an output that is always zero may have any scale."""
+    if low == high == 0.0:
+        return 0.0, 1.0
+    return low, max(high, low + _SMALLEST_WIDTH)

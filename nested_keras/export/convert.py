@@ -1,0 +1,74 @@
+"""The plain twin of the densest level through TensorFlow's converter.
+
+The converter never sees a nested layer. It gets the folded graph with the weights of the densest
+level and a fake-quantisation node wherever an activation has a range of its own; it then uses
+exactly these ranges. What comes out is a meaningful dense int8 model.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from nested_keras.export import forward
+from nested_keras.export.calibrate import Ranges, keeps_scale
+from nested_keras.export.errors import ExportError
+from nested_keras.export.names import input_name
+from nested_keras.export.nodes import FloatArray, Graph, Linear, Node
+
+
+def convert(graph: Graph, *, ranges: Ranges, twin_gain: Mapping[str, FloatArray]) -> bytes:
+    """Converts the densest level to an int8 .tflite with static shapes.
+
+    Args:
+      graph: The folded graph.
+      ranges: Quantisation of the activations.
+      twin_gain: For each linear node the float64 [O] factors that its filter is multiplied by.
+
+    Returns:
+      The converter's bytes; inputs are named `input_0`, `input_1`, ...
+
+    Raises:
+      ExportError: The converter refuses the graph.
+    """
+
+    def parameters(node: Linear) -> tuple[FloatArray, FloatArray]:
+        gain = twin_gain[node.name].reshape(-1, 1, 1, 1)
+        return node.masked_filter(graph.levels - 1) * gain, node.bias[-1]
+
+    def fake_quantize(node: Node, value: Any) -> Any:
+        if keeps_scale(node) or node.name in ranges.fixed:
+            return value
+        low, high = ranges.limits[node.name]
+        return tf.quantization.fake_quant_with_min_max_args(value, low, high, num_bits=8)
+
+    def twin(*inputs: Any) -> tuple[Any, ...]:
+        return forward.run(graph, inputs, parameters, fake_quantize)
+
+    shapes = [graph.nodes[name].shape for name in graph.inputs]
+    specs = [tf.TensorSpec(s, tf.float32, name=input_name(i)) for i, s in enumerate(shapes)]
+    function = tf.function(twin, autograph=False)
+
+    def zeros() -> Iterator[list[Any]]:
+        # The converter asks for one example although every range is given.
+        yield [np.zeros(shape, np.float32) for shape in shapes]
+
+    # All weights are constants of the function: nothing else has to be kept track of.
+    converter = tf.lite.TFLiteConverter.from_concrete_functions(
+        [function.get_concrete_function(*specs)], trackable_obj=function
+    )
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = zeros
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    converter.inference_input_type = tf.int8
+    converter.inference_output_type = tf.int8
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Statistics for quantized inputs were expected")
+        try:
+            return bytes(converter.convert())
+        except Exception as error:  # The converter raises whatever its passes raise.
+            raise ExportError(f"TensorFlow's converter refused the model: {error}") from error

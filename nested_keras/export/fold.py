@@ -1,0 +1,86 @@
+"""Folds BatchNorm and activations into the nodes before them.
+
+A convolution y = W x + b followed by BatchNorm computes, at level l,
+
+    gamma_l (W x + b - mean_l) / sqrt(var_l + epsilon) + beta_l = g_l (W x) + (g_l b + bias_l)
+
+with g_l = gamma_l / sqrt(var_l + epsilon) and bias_l = beta_l - mean_l g_l, as in
+`nodes.BatchNorm`. That needs the convolution's output to be read by the BatchNorm alone and to have
+no activation of its own. Any other BatchNorm becomes a 1x1 depthwise convolution with weights of
+one. A relu or relu6 that alone reads a linear or a binary node moves into it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+
+from nested_keras.export.nodes import BatchNorm, Binary, Graph, Linear, Node, Reshape, Unary
+from nested_keras.format import LayerKind
+
+_FUSED_ACTIVATIONS = ("relu", "relu6")
+
+
+def fold(graph: Graph) -> Graph:
+    """Returns the same network without BatchNorm nodes and with fused activations.
+
+    A fused node keeps the name of the first of its parts.
+    """
+    reads = graph.consumers()
+    folded: dict[str, Node] = {}
+    # Name in the old graph -> name of the node that now computes it.
+    moved: dict[str, str] = {}
+    for old in graph.nodes.values():
+        node = dataclasses.replace(old, inputs=tuple(moved[name] for name in old.inputs))
+        fused = None
+        if old.inputs and reads[old.inputs[0]] == 1:
+            fused = _fuse(folded[node.inputs[0]], node)
+        if fused is not None:
+            parts: tuple[Node, ...] = (fused,)
+        elif isinstance(node, BatchNorm):
+            parts = _as_depthwise(node)
+        else:
+            parts = (node,)
+        folded.update({part.name: part for part in parts})
+        moved[node.name] = parts[-1].name
+    return Graph(folded, graph.inputs, tuple(moved[name] for name in graph.outputs), graph.levels)
+
+
+def _fuse(producer: Node, node: Node) -> Node | None:
+    """Returns the producer with `node` in it, or None where that cannot be."""
+    if not isinstance(producer, Linear | Binary) or producer.activation != "linear":
+        return None
+    if isinstance(node, Unary) and node.function in _FUSED_ACTIVATIONS:
+        return dataclasses.replace(producer, activation=node.function)
+    if isinstance(node, BatchNorm) and isinstance(producer, Linear):
+        return dataclasses.replace(
+            producer,
+            gain=node.gain * producer.gain,
+            bias=node.gain * producer.bias + node.bias,
+            per_level=producer.per_level or len(node.gain) > 1,
+        )
+    return None
+
+
+def _as_depthwise(node: BatchNorm) -> tuple[Node, ...]:
+    """A BatchNorm on its own: a 1x1 depthwise convolution, between reshapes unless 4-D."""
+    channels = node.shape[-1]
+    image = node.shape if len(node.shape) == 4 else (1, 1, math.prod(node.shape[:-1]), channels)
+    linear = Linear(
+        name=node.name,
+        inputs=node.inputs,
+        shape=image,
+        kind=LayerKind.DEPTHWISE,
+        filter=np.ones((channels, 1, 1, 1)),
+        level_map=np.zeros((channels, 1, 1, 1), np.uint8),
+        gain=node.gain,
+        bias=node.bias,
+        per_level=len(node.gain) > 1,
+    )
+    if image == node.shape:
+        return (linear,)
+    before = Reshape(f"{node.name}/image", node.inputs, image)
+    after = Reshape(f"{node.name}/shape", (node.name,), node.shape)
+    return before, dataclasses.replace(linear, inputs=(before.name,)), after

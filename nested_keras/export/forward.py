@@ -1,0 +1,129 @@
+"""Runs a folded graph in float with TensorFlow: what calibration measures and conversion traces."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from nested_keras.export.names import scope_name
+from nested_keras.export.nodes import (
+    Binary,
+    Concatenate,
+    FloatArray,
+    Graph,
+    Input,
+    Linear,
+    Mean,
+    Node,
+    Pad,
+    Pool,
+    Reshape,
+    Unary,
+)
+from nested_keras.format import LayerKind
+
+Parameters: TypeAlias = Callable[[Linear], tuple[FloatArray, FloatArray]]
+Observer: TypeAlias = Callable[[Node, Any], Any]
+
+_ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
+    "linear": lambda x: x,
+    "relu": tf.nn.relu,
+    "relu6": tf.nn.relu6,
+}
+_FUNCTIONS: dict[str, Callable[[Any], Any]] = {
+    "relu": tf.nn.relu,
+    "relu6": tf.nn.relu6,
+    "sigmoid": tf.nn.sigmoid,
+    "tanh": tf.nn.tanh,
+    "softmax": tf.nn.softmax,
+    # Written as the converter's pattern for HARD_SWISH.
+    "hard_swish": lambda x: x * tf.nn.relu6(x + np.float32(3)) * np.float32(1 / 6),
+}
+
+
+def level_parameters(level: int) -> Parameters:
+    """Returns what gives each linear node's filter (OHWI) and bias at a level, gain folded in."""
+
+    def parameters(node: Linear) -> tuple[FloatArray, FloatArray]:
+        gain = node.gain[level].reshape(-1, 1, 1, 1)
+        return node.masked_filter(level) * gain, node.bias[level]
+
+    return parameters
+
+
+def run(
+    graph: Graph, inputs: Sequence[Any], parameters: Parameters, observe: Observer
+) -> tuple[Any, ...]:
+    """Runs a graph without BatchNorm nodes.
+
+    Args:
+      graph: The folded graph.
+      inputs: One float32 tensor per graph input, [n, ...]; any n where no node mixes the batch
+        with other dimensions.
+      parameters: Gives the filter (OHWI) and bias of a linear node.
+      observe: Called with every node and its output; what it returns goes on in its place.
+
+    Returns:
+      The graph's outputs.
+    """
+    values: dict[str, Any] = {}
+    feeds = dict(zip(graph.inputs, inputs, strict=True))
+    for index, node in enumerate(graph.nodes.values()):
+        with tf.name_scope(scope_name(index)):
+            if isinstance(node, Input):
+                value = feeds[node.name]
+            elif isinstance(node, Linear):
+                value = _linear(node, values[node.inputs[0]], *parameters(node))
+            else:
+                value = _compute(node, [values[name] for name in node.inputs])
+            values[node.name] = observe(node, value)
+    return tuple(values[name] for name in graph.outputs)
+
+
+def _linear(node: Linear, x: Any, filter_ohwi: FloatArray, bias: FloatArray) -> Any:
+    kernel = _to_tensorflow(node, filter_ohwi.astype(np.float32))
+    strides = (1, *node.strides, 1)
+    if node.kind is LayerKind.CONV:
+        y = tf.nn.conv2d(x, kernel, strides, node.padding, dilations=node.dilation)
+    elif node.kind is LayerKind.DEPTHWISE:
+        y = tf.nn.depthwise_conv2d(x, kernel, strides, node.padding, dilations=node.dilation)
+    else:
+        y = tf.matmul(x, kernel)
+    return _ACTIVATIONS[node.activation](y + bias.astype(np.float32))
+
+
+def _to_tensorflow(node: Linear, filter_ohwi: npt.NDArray[np.float32]) -> Any:
+    """OHWI to TensorFlow's order: HWIO, [H, W, C, D] for depthwise, [I, O] for a matrix."""
+    if node.kind is LayerKind.FULLY_CONNECTED:
+        return filter_ohwi[:, 0, 0, :].T
+    if node.kind is LayerKind.CONV:
+        return np.transpose(filter_ohwi, (1, 2, 3, 0))
+    height, width = filter_ohwi.shape[1:3]
+    return np.transpose(filter_ohwi, (1, 2, 0, 3)).reshape(height, width, -1, node.depth_multiplier)
+
+
+def _compute(node: Node, operands: list[Any]) -> Any:
+    x = operands[0]
+    if isinstance(node, Unary):
+        if node.function == "leaky_relu":
+            return tf.nn.leaky_relu(x, node.alpha)
+        return _FUNCTIONS[node.function](x)
+    if isinstance(node, Binary):
+        y = x + operands[1] if node.function == "add" else x * operands[1]
+        return _ACTIVATIONS[node.activation](y)
+    if isinstance(node, Concatenate):
+        return tf.concat(operands, node.axis)
+    if isinstance(node, Pool):
+        pool = tf.nn.max_pool2d if node.function == "max" else tf.nn.avg_pool2d
+        return pool(x, node.size, node.strides, node.padding)
+    if isinstance(node, Mean):
+        return tf.reduce_mean(x, (1, 2), keepdims=len(node.shape) == 4)
+    if isinstance(node, Pad):
+        return tf.pad(x, ((0, 0), *node.paddings, (0, 0)))
+    if isinstance(node, Reshape):
+        return tf.reshape(x, (-1, *node.shape[1:]))
+    raise TypeError(f"no TensorFlow form of {type(node).__name__}")

@@ -1,0 +1,200 @@
+"""The exporter's own picture of a network: small frozen nodes in execution order (NumPy only).
+
+Every node has one output. Shapes are NHWC with a batch of one. Filters are OHWI,
+[out_channels, kernel_h, kernel_w, in_channels] with in_channels = 1 for depthwise: the order of
+TFLite's convolution filters and of the packed stream.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from nested_keras.format import LayerKind
+
+FloatArray: TypeAlias = npt.NDArray[np.float64]
+UInt8Array: TypeAlias = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """One operation.
+
+    Attributes:
+      name: Unique name, that of the Keras layer.
+      inputs: Names of the nodes whose outputs are read.
+      shape: Output shape; the batch is 1.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Input(Node):
+    """A graph input."""
+
+
+@dataclass(frozen=True, eq=False)
+class Linear(Node):
+    """Convolution, depthwise convolution or matrix product, then gain, bias and activation.
+
+    At level l: `activation(gain[l] * (filter * (level_map <= l)) @ x + bias[l])`.
+
+    Attributes:
+      kind: What is computed.
+      filter: float64 OHWI, all weights, also those that no level uses.
+      level_map: uint8 OHWI: the first level that uses the weight, N where none does.
+      gain: float64 [N, O], the folded BatchNorm's factor; ones where there is none.
+      bias: float64 [N, O].
+      strides: (vertical, horizontal).
+      dilation: (vertical, horizontal).
+      padding: "SAME" or "VALID".
+      depth_multiplier: Output channels per input channel of a depthwise node, else 1.
+      block_size: Neighbouring input channels pruned together: 1, 2 or 4.
+      activation: "linear", "relu" or "relu6".
+      per_level: Whether the node differs between levels, by its mask or by its BatchNorm.
+    """
+
+    kind: LayerKind
+    filter: FloatArray
+    level_map: UInt8Array
+    gain: FloatArray
+    bias: FloatArray
+    strides: tuple[int, int] = (1, 1)
+    dilation: tuple[int, int] = (1, 1)
+    padding: str = "VALID"
+    depth_multiplier: int = 1
+    block_size: int = 1
+    activation: str = "linear"
+    per_level: bool = False
+
+    @property
+    def levels(self) -> int:
+        """Number of levels, N."""
+        return len(self.gain)
+
+    def masked_filter(self, level: int) -> FloatArray:
+        """The weights that `level` uses; zero elsewhere."""
+        return np.where(self.level_map <= level, self.filter, 0.0)
+
+
+@dataclass(frozen=True, eq=False)
+class BatchNorm(Node):
+    """`gain[l] * x + bias[l]` along the last axis.
+
+    Attributes:
+      gain: float64 [N, C]: gamma / sqrt(variance + epsilon).
+      bias: float64 [N, C]: beta - mean * gain.
+    """
+
+    gain: FloatArray
+    bias: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class Unary(Node):
+    """An element-wise function or softmax along the last axis.
+
+    Attributes:
+      function: "relu", "relu6", "leaky_relu", "sigmoid", "tanh", "hard_swish" or "softmax".
+      alpha: Slope of leaky_relu below zero.
+    """
+
+    function: str
+    alpha: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Binary(Node):
+    """Sum or product of two tensors with broadcasting.
+
+    Attributes:
+      function: "add" or "multiply".
+      activation: "linear", "relu" or "relu6".
+    """
+
+    function: str
+    activation: str = "linear"
+
+
+@dataclass(frozen=True, eq=False)
+class Concatenate(Node):
+    """Concatenation.
+
+    Attributes:
+      axis: Non-negative axis.
+    """
+
+    axis: int
+
+
+@dataclass(frozen=True, eq=False)
+class Pool(Node):
+    """Maximum or average over windows; padding pixels do not count.
+
+    Attributes:
+      function: "max" or "average".
+      size: (height, width) of the window.
+      strides: (vertical, horizontal).
+      padding: "SAME" or "VALID".
+    """
+
+    function: str
+    size: tuple[int, int]
+    strides: tuple[int, int]
+    padding: str
+
+
+@dataclass(frozen=True, eq=False)
+class Mean(Node):
+    """Mean over height and width; whether they stay as ones is seen in `shape`."""
+
+
+@dataclass(frozen=True, eq=False)
+class Pad(Node):
+    """Zero padding of height and width.
+
+    Attributes:
+      paddings: ((top, bottom), (left, right)).
+    """
+
+    paddings: tuple[tuple[int, int], tuple[int, int]]
+
+
+@dataclass(frozen=True, eq=False)
+class Reshape(Node):
+    """The same elements in another shape."""
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """A network.
+
+    Attributes:
+      nodes: All nodes by name, in execution order, inputs among them.
+      inputs: Names of the input nodes in the model's order.
+      outputs: Names of the nodes whose values are the model's outputs.
+      levels: Number of levels, N.
+    """
+
+    nodes: Mapping[str, Node]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    levels: int
+
+    def consumers(self) -> Counter[str]:
+        """How often each node's output is read, by nodes and as a model output."""
+        reads = Counter(name for node in self.nodes.values() for name in node.inputs)
+        reads.update(self.outputs)
+        return reads
+
+    def linear_nodes(self) -> tuple[Linear, ...]:
+        """All nodes with weights, in execution order."""
+        return tuple(node for node in self.nodes.values() if isinstance(node, Linear))

@@ -1,0 +1,95 @@
+"""Quantised tables and packed streams of the layers that become NESTED_SPARSE_CONV."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from nested_keras.export.errors import ExportError
+from nested_keras.export.match import ConvertedLayer
+from nested_keras.export.nodes import FloatArray
+from nested_keras.export.quantize import LevelTables, quantize_levels
+from nested_keras.format import FormatError, LayerKind, LayerParams, NestedWeights, encode
+from nested_keras.runtime.program import Conv2D, DepthwiseConv2D
+
+
+@dataclass(frozen=True, eq=False)
+class PackedLayer:
+    """A layer that becomes NESTED_SPARSE_CONV.
+
+    Attributes:
+      converted: The layer as the converter made it.
+      tables: Requantisation of every level.
+      stream: The packed stream.
+    """
+
+    converted: ConvertedLayer
+    tables: LevelTables
+    stream: bytes
+
+
+def pack(
+    layers: Mapping[str, ConvertedLayer], twin_gain: Mapping[str, FloatArray]
+) -> tuple[PackedLayer, ...]:
+    """Packs the layers that differ between levels; the others stay what the converter made.
+
+    Raises:
+      ExportError: A layer does not fit the stream, or a table its range; the text names the layer.
+    """
+    return tuple(
+        _pack(layer, twin_gain[name]) for name, layer in layers.items() if layer.node.per_level
+    )
+
+
+def _pack(layer: ConvertedLayer, twin_gain: FloatArray) -> PackedLayer:
+    tables = quantize_levels(
+        layer.node,
+        twin_gain=twin_gain,
+        input_scale=layer.input_scale,
+        filter_scale=layer.filter_scale,
+        output_scale=layer.output_scale,
+        dense_bias=layer.op.bias,
+    )
+    try:
+        weights = NestedWeights(
+            params=_params(layer),
+            weights=np.ascontiguousarray(layer.filter),
+            level_map=np.ascontiguousarray(layer.node.level_map),
+            bias=tables.bias,
+            multiplier=tables.multiplier,
+            shift=tables.shift,
+        )
+        stream = encode(weights)
+    except FormatError as error:
+        raise ExportError(f"layer {layer.node.name!r} does not fit the stream: {error}") from error
+    return PackedLayer(converted=layer, tables=tables, stream=stream)
+
+
+def _params(layer: ConvertedLayer) -> LayerParams:
+    node, op = layer.node, layer.op
+    out_channels, kernel_h, kernel_w, filter_in = layer.filter.shape
+    depth_multiplier = op.depth_multiplier if isinstance(op, DepthwiseConv2D) else 1
+    depthwise = node.kind is LayerKind.DEPTHWISE
+    geometry = {}
+    if isinstance(op, Conv2D):
+        names = ("stride_h", "stride_w", "dilation_h", "dilation_w", "pad_top", "pad_left")
+        geometry = {name: getattr(op, name) for name in names}
+    return LayerParams(
+        kind=node.kind,
+        kernel_h=kernel_h,
+        kernel_w=kernel_w,
+        in_channels=out_channels // depth_multiplier if depthwise else filter_in,
+        out_channels=out_channels,
+        depth_multiplier=depth_multiplier,
+        input_offset=op.input_offset,
+        output_offset=op.output_offset,
+        activation_min=op.activation_min,
+        activation_max=op.activation_max,
+        # Where the channels are off the block, the tail block is smaller: the stream's blocks must
+        # divide both.
+        block_size=math.gcd(node.block_size, filter_in),
+        **geometry,
+    )

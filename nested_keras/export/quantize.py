@@ -1,0 +1,141 @@
+"""Per-level requantisation tables (NumPy only).
+
+A linear node at level l computes, in real numbers, y = g_l (W_l x) + b_l per output channel. The
+twin is converted with the filter c W, c near g of the densest level, so the file holds int8 weights
+w_q and a scale s_w per channel with c W ~ s_w w_q. With input scale s_x and output scale s_y,
+
+    y / s_y = M_l (acc_l + bias_l)    acc_l = sum of w_q (x_q - z_x) over the level's weights
+    M_l     = s_x s_w r_l / s_y       r_l   = g_l / c, of any sign
+    bias_l  = round(b_l / (s_x s_w r_l))
+
+so that the filter of every level is the same int8 set and only (bias, multiplier, shift) change.
+
+Guard. |bias_l| has to stay below 2^30: then |acc + bias| stays below 2^31 as long as |acc| does not
+exceed 2^30, which holds for up to 2^30 / (127 * 255) = 33155 weights per channel. A gain so small
+that the bias would not fit (|r_l| < |b_l| / (2^30 s_x s_w)) is raised to the smallest that does.
+The output then is off by at most |acc| s_x s_w |r_raised - r_l| <= |b_l| |acc| / 2^30: for a 3x3x64
+filter less than 1.8 % of the channel's bias at full scale of every input, in practice far less.
+A gain of exactly zero counts as positive.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from nested_keras.export.errors import ExportError
+from nested_keras.export.nodes import FloatArray, Linear
+from nested_keras.format import LayerKind
+from nested_keras.runtime.arithmetic import quantize_multiplier
+
+# A little below 2^30: scales are rounded to float32 after the guard.
+_MAX_BIAS = 2**30 - 2**10
+# The twin's own guard is stricter by more than any rounding, so that the converter, which limits
+# biases to 2^30 - 1 by coarsening the filter's scale, never has to.
+_MAX_TWIN_BIAS = 2**29
+# The converter coarsens the scale of channels whose largest weight is below 5e-7.
+_MIN_TWIN_WEIGHT = 2e-6
+
+
+@dataclass(frozen=True, eq=False)
+class LevelTables:
+    """How a layer requantises at each of N levels and O output channels.
+
+    Attributes:
+      bias: int32 [N, O].
+      multiplier: int32 [N, O], Q31, of any sign.
+      shift: int8 [N, O], -31..30, positive = left.
+      filter_scale: float32 [N, O], positive: scale of the filter at that level, s_w |r_l|.
+      sign: int8 [N, O], 1 or -1: sign of r_l.
+    """
+
+    bias: npt.NDArray[np.int32]
+    multiplier: npt.NDArray[np.int32]
+    shift: npt.NDArray[np.int8]
+    filter_scale: npt.NDArray[np.float32]
+    sign: npt.NDArray[np.int8]
+
+
+def twin_gain(node: Linear, *, input_scale: float) -> FloatArray:
+    """The factors c that the filter is converted with: the densest level's gains, guarded.
+
+    Args:
+      node: The node.
+      input_scale: Scale of its input, s_x.
+
+    Returns:
+      float64 [O], not zero where the channel has weights. It differs from the densest level's gain
+      only where that is too small: the largest weight is kept at 2e-6 at least, and large enough
+      that the bias stays within 2^29 steps.
+    """
+    gain = node.gain[-1]
+    largest = np.abs(node.masked_filter(node.levels - 1)).max(axis=(1, 2, 3))
+    has_weights = largest > 0
+    divisor = np.where(has_weights, largest, 1.0)
+    for_bias = np.abs(node.bias[-1]) * 127 / (_MAX_TWIN_BIAS * input_scale)
+    least = np.where(has_weights, np.maximum(_MIN_TWIN_WEIGHT, for_bias) / divisor, 0.0)
+    return np.where(gain < 0, -1.0, 1.0) * np.maximum(np.abs(gain), least)
+
+
+def quantize_levels(
+    node: Linear,
+    *,
+    twin_gain: FloatArray,
+    input_scale: float,
+    filter_scale: npt.NDArray[np.float32],
+    output_scale: float,
+    dense_bias: npt.NDArray[np.int32],
+) -> LevelTables:
+    """Computes the tables of all levels.
+
+    The densest level gets the converter's own bias and scales, so that it equals the dense model.
+
+    Args:
+      node: The node.
+      twin_gain: c, float64 [O].
+      input_scale: s_x, the file's float32 value.
+      filter_scale: s_w, the file's float32 values [O].
+      output_scale: s_y, the file's float32 value.
+      dense_bias: int32 [O], the converter's.
+
+    Raises:
+      ExportError: A bias of 2^30 or more in the converted file, or a multiplier that does not fit.
+    """
+    if np.abs(dense_bias.astype(np.int64)).max() >= 2**30:
+        raise ExportError(
+            f"layer {node.name!r}: biases must be below 2^30 in magnitude: "
+            f"got {int(np.abs(dense_bias.astype(np.int64)).max())}"
+        )
+    step = input_scale * filter_scale.astype(np.float64)
+    ratio = np.divide(node.gain, twin_gain, out=np.zeros_like(node.gain), where=twin_gain != 0)
+    sign = np.where(ratio < 0, -1, 1).astype(np.int8)
+    magnitude = np.maximum(np.abs(ratio), np.abs(node.bias) / (_MAX_BIAS * step))
+    # The scale as the file of one level's dense model would hold it: that model and this table
+    # then compute the multiplier from the same numbers. Zero is no scale; the smallest float gives
+    # a multiplier of zero all the same.
+    scale = np.maximum(magnitude * filter_scale, np.finfo(np.float32).tiny).astype(np.float32)
+    bias = np.rint(node.bias / (input_scale * scale.astype(np.float64))) * sign
+    scale[-1], sign[-1], bias[-1] = filter_scale, 1, dense_bias
+    product = input_scale * scale.astype(np.float64)
+    if node.kind is LayerKind.FULLY_CONNECTED and scale.shape[1] == 1:
+        # TFLite takes one scale for a scale per tensor and multiplies in float32.
+        product = (np.float32(input_scale) * scale).astype(np.float64)
+    real = product / output_scale
+    pairs = [_multiplier(node, float(value)) for value in real.ravel()]
+    multiplier, shift = np.array(pairs, np.int64).reshape(*real.shape, 2).transpose(2, 0, 1)
+    return LevelTables(
+        bias=bias.astype(np.int32),
+        multiplier=(multiplier * sign).astype(np.int32),
+        shift=shift.astype(np.int8),
+        filter_scale=scale,
+        sign=sign,
+    )
+
+
+def _multiplier(node: Linear, real: float) -> tuple[int, int]:
+    try:
+        return quantize_multiplier(real)
+    except ValueError as error:
+        raise ExportError(f"layer {node.name!r}: {error}") from error

@@ -1,0 +1,187 @@
+"""Edits the converted file: readable names, the nested operators, one level's dense model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nested_keras.export import flatbuffer
+from nested_keras.export.errors import ExportError
+from nested_keras.export.names import input_name, node_of_tensor, output_name
+from nested_keras.export.nodes import Graph, Linear
+from nested_keras.export.pack import PackedLayer
+from nested_keras.format import LayerKind
+from nested_keras.runtime.convolutions import NESTED_SPARSE_CONV
+from nested_keras.runtime.lowering import LEVEL_INPUT
+
+_SIGNATURE = "serving_default"
+
+
+def filter_scales(dense: bytes) -> dict[int, npt.NDArray[np.float32]]:
+    """Scales of the constant filters, by operator position, for operators that have one."""
+    subgraph = flatbuffer.load(dense).subgraphs[0]
+    scales = {}
+    for index, operator in enumerate(subgraph.operators):
+        if len(operator.inputs) > 1 and operator.inputs[1] >= 0:
+            quantization = subgraph.tensors[operator.inputs[1]].quantization
+            if quantization is not None and quantization.scale is not None:
+                scales[index] = np.asarray(quantization.scale, np.float32)
+    return scales
+
+
+def name_after_layers(converted: bytes, graph: Graph) -> bytes:
+    """Names inputs, activations and outputs after the layers and adds a signature.
+
+    Args:
+      converted: The converter's file.
+      graph: The graph that it was made of.
+
+    Returns:
+      The same model with outputs in the model's order, 16-byte aligned.
+
+    Raises:
+      ExportError: An input is named `level`, or the converter names its tensors in another way.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+
+    if LEVEL_INPUT in graph.inputs:
+        raise ExportError(f"an input must not be named {LEVEL_INPUT!r}: that is the level's name")
+    tree = flatbuffer.load(converted)
+    subgraph = tree.subgraphs[0]
+    by_name = {flatbuffer.text(t.name): i for i, t in enumerate(subgraph.tensors)}
+    input_names = [input_name(position) for position in range(len(graph.inputs))]
+    output_names = [output_name(position) for position in range(len(graph.outputs))]
+    missing = [name for name in input_names + output_names if name not in by_name]
+    if missing:
+        raise ExportError(f"the converted model must have the tensors {missing}: got {[*by_name]}")
+    inputs = [by_name[name] for name in input_names]
+    outputs = [by_name[name] for name in output_names]
+    for index, name in zip(inputs, graph.inputs, strict=True):
+        subgraph.tensors[index].name = name.encode()
+    for operator in subgraph.operators:
+        for index in operator.outputs:
+            tensor = subgraph.tensors[index]
+            node = node_of_tensor(flatbuffer.text(tensor.name), graph)
+            if node is not None:
+                tensor.name = node.name.encode()
+    subgraph.inputs, subgraph.outputs = np.array(inputs, np.int32), np.array(outputs, np.int32)
+    signature = schema.SignatureDefT()
+    signature.signatureKey = _SIGNATURE.encode()
+    signature.subgraphIndex = 0
+    signature.inputs = [_entry(n, i) for n, i in zip(graph.inputs, inputs, strict=True)]
+    signature.outputs = [_entry(n, i) for n, i in zip(graph.outputs, outputs, strict=True)]
+    tree.signatureDefs = [signature]
+    return flatbuffer.save(tree)
+
+
+def _entry(name: str, index: int) -> Any:
+    from ai_edge_litert import schema_py_generated as schema
+
+    entry = schema.TensorMapT()
+    entry.name = name.encode()
+    entry.tensorIndex = index
+    return entry
+
+
+def nest_operators(dense: bytes, layers: Sequence[PackedLayer]) -> bytes:
+    """Turns operators into NESTED_SPARSE_CONV(x, level, stream) and adds the input `level`."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    tree = flatbuffer.load(dense)
+    subgraph = tree.subgraphs[0]
+    level = _add_tensor(subgraph, LEVEL_INPUT, (1,), schema.TensorType.INT32)
+    subgraph.inputs = np.append(subgraph.inputs, np.int32(level))
+    tree.signatureDefs[0].inputs.append(_entry(LEVEL_INPUT, level))
+    code = schema.OperatorCodeT()
+    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.CUSTOM
+    code.customCode = NESTED_SPARSE_CONV.encode()
+    code.version = 1
+    tree.operatorCodes.append(code)
+    for layer in layers:
+        operator = subgraph.operators[layer.converted.index]
+        stream = _add_tensor(
+            subgraph,
+            f"{layer.converted.node.name}/stream",
+            (len(layer.stream),),
+            schema.TensorType.UINT8,
+            flatbuffer.add_buffer(tree, layer.stream),
+        )
+        operator.inputs = np.array([operator.inputs[0], level, stream], np.int32)
+        operator.opcodeIndex = len(tree.operatorCodes) - 1
+        operator.builtinOptions = None
+        operator.builtinOptionsType = schema.BuiltinOptions.NONE
+    return flatbuffer.save(tree)
+
+
+def dense_level(dense: bytes, layers: Sequence[PackedLayer], level: int) -> bytes:
+    """The dense int8 model that one level must equal, from builtin operators alone.
+
+    Each layer's filter is masked, its scales are those of the level, and where the level's
+    multiplier is negative, filter and bias change sign instead: -acc * M = acc * -M exactly.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+
+    tree = flatbuffer.load(dense)
+    subgraph = tree.subgraphs[0]
+    for layer in layers:
+        converted, tables = layer.converted, layer.tables
+        node = converted.node
+        sign = tables.sign[level]
+        kept = np.where(node.level_map <= level, converted.filter, np.int8(0))
+        scale = tables.filter_scale[level]
+        operator = subgraph.operators[converted.index]
+        old = subgraph.tensors[operator.inputs[1]]
+        # New tensors: layers that share weights share the converter's.
+        weights = _add_tensor(
+            subgraph,
+            f"{node.name}/filter",
+            tuple(old.shape),
+            schema.TensorType.INT8,
+            flatbuffer.add_buffer(tree, _file_order(node, kept * sign.reshape(-1, 1, 1, 1))),
+        )
+        _set_scales(subgraph.tensors[weights], scale, old.quantization.quantizedDimension)
+        bias = _add_tensor(
+            subgraph,
+            f"{node.name}/bias",
+            scale.shape,
+            schema.TensorType.INT32,
+            flatbuffer.add_buffer(tree, (tables.bias[level] * sign).astype("<i4").tobytes()),
+        )
+        _set_scales(subgraph.tensors[bias], scale * np.float32(converted.input_scale), 0)
+        operator.inputs = np.array([operator.inputs[0], weights, bias], np.int32)
+    return flatbuffer.save(tree)
+
+
+def _file_order(node: Linear, filter_ohwi: npt.NDArray[np.int8]) -> bytes:
+    """OHWI as TFLite stores it: 1HWO for depthwise."""
+    if node.kind is LayerKind.DEPTHWISE:
+        filter_ohwi = np.transpose(filter_ohwi, (3, 1, 2, 0))
+    return filter_ohwi.astype(np.int8).tobytes()
+
+
+def _set_scales(tensor: Any, scales: npt.NDArray[np.float32], dimension: int) -> None:
+    from ai_edge_litert import schema_py_generated as schema
+
+    quantization = schema.QuantizationParametersT()
+    quantization.scale = np.maximum(scales, np.finfo(np.float32).tiny)
+    quantization.zeroPoint = np.zeros(scales.shape, np.int64)
+    quantization.quantizedDimension = dimension
+    tensor.quantization = quantization
+
+
+def _add_tensor(
+    subgraph: Any, name: str, shape: tuple[int, ...], kind: int, buffer: int = 0
+) -> int:
+    from ai_edge_litert import schema_py_generated as schema
+
+    tensor = schema.TensorT()
+    tensor.name = name.encode()
+    tensor.shape = np.array(shape, np.int32)
+    tensor.type = kind
+    tensor.buffer = buffer
+    tensor.hasRank = True
+    subgraph.tensors.append(tensor)
+    return len(subgraph.tensors) - 1

@@ -1,0 +1,86 @@
+"""Compares every level of the nested file with the dense int8 model it stands for, bit for bit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from nested_keras.export.errors import ExportError
+from nested_keras.export.pack import PackedLayer
+from nested_keras.export.representative import Float32Array
+from nested_keras.export.rewrite import dense_level
+from nested_keras.runtime import LiteRTModel
+from nested_keras.runtime.kernels import quantize, run_op
+from nested_keras.runtime.lowering import lower
+from nested_keras.runtime.program import Program
+
+# The arithmetic does not depend on the data: a few examples that reach every branch are enough.
+MAX_EXAMPLES = 8
+
+
+def verify(
+    nested: bytes,
+    *,
+    dense: bytes,
+    layers: Sequence[PackedLayer],
+    data: tuple[Float32Array, ...],
+) -> None:
+    """Runs both under LiteRT's reference kernels and compares all outputs at all levels.
+
+    Args:
+      nested: The nested .tflite.
+      dense: The converter's dense .tflite that it was made of.
+      layers: The nested layers.
+      data: Representative examples, one array [n, ...] per input; the first eight are used.
+
+    Raises:
+      ExportError: An output differs; the text names the level and the first layer that differs.
+    """
+    examples = tuple(array[:MAX_EXAMPLES] for array in data)
+    model = LiteRTModel(nested)
+    for level in range(model.levels):
+        golden = dense_level(dense, layers, level)
+        expected = _as_tuple(LiteRTModel(golden).run(examples))
+        received = _as_tuple(model.run(examples, level))
+        for tensor, want, got in zip(model.output_details, expected, received, strict=True):
+            wrong = int(np.count_nonzero(want != got))
+            if wrong:
+                where = _first_difference(nested, golden, level=level, examples=examples)
+                raise ExportError(
+                    f"level {level}: {wrong} of {want.size} values of output {tensor.name!r} "
+                    f"differ from the dense model's, {where}"
+                )
+
+
+def _as_tuple(outputs: object) -> tuple[np.ndarray, ...]:
+    return outputs if isinstance(outputs, tuple) else (np.asarray(outputs),)
+
+
+def _first_difference(
+    nested: bytes, golden: bytes, *, level: int, examples: tuple[Float32Array, ...]
+) -> str:
+    """Names the first layer whose output differs in the NumPy reference, example by example."""
+    programs = lower(nested), lower(golden)
+    for sample in range(len(examples[0])):
+        inputs = [array[sample : sample + 1] for array in examples]
+        traces = [_trace(program, inputs, level) for program in programs]
+        for name, values in traces[0].items():
+            if not np.array_equal(values, traces[1][name]):
+                return f"first at layer {name!r}"
+    return "while the NumPy reference finds them equal"
+
+
+def _trace(program: Program, inputs: Sequence[np.ndarray], level: int) -> dict[str, np.ndarray]:
+    """Every operator's output by name."""
+    values = {i: t.data for i, t in enumerate(program.tensors) if t.data is not None}
+    for index, x in zip(program.inputs, inputs, strict=True):
+        tensor = program.tensors[index]
+        values[index] = quantize(x, scale=tensor.scale, zero_point=tensor.zero_point)
+    trace = {}
+    for op in program.ops:
+        (output,) = op.outputs
+        shape = program.tensors[output].shape
+        values[output] = run_op(op, [values[i] for i in op.inputs], shape, level)
+        trace[op.name] = np.asarray(values[output])
+    return trace

@@ -1,0 +1,141 @@
+"""A model on the emulated Cortex-M7, with the instructions that it takes."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nested_keras.firmware import qemu, results
+from nested_keras.firmware.build import Firmware, build_firmware
+from nested_keras.firmware.codegen import load_program
+from nested_keras.firmware.records import from_records, output_layout
+from nested_keras.runtime.program import Program
+from nested_keras.runtime.runner import Array, ModelRunner
+
+
+@dataclass(frozen=True, eq=False)
+class DeviceResult:
+    """Outputs and costs of a model on the device.
+
+    Attributes:
+      levels: The levels run, in order.
+      outputs: For each level the output [n, ...], or a tuple of them for several outputs.
+      instructions: Mean instructions of an inference at each level.
+      op_names: Names of the operators.
+      op_instructions: Instructions of each operator for the first image, int64 [len(levels), ops];
+        0 for a Reshape, which shares its input's memory.
+      arena_bytes: Size of the static arena.
+      stack_bytes: Deepest use of the stack, the firmware's own part included.
+      text_bytes: Code and constants.
+      model_bytes: The part of text_bytes that is the model's constants.
+    """
+
+    levels: tuple[int, ...]
+    outputs: tuple[Any, ...]
+    instructions: tuple[float, ...]
+    op_names: tuple[str, ...]
+    op_instructions: npt.NDArray[np.int64]
+    arena_bytes: int
+    stack_bytes: int
+    text_bytes: int
+    model_bytes: int
+
+
+class QemuModel(ModelRunner):
+    """A model run by firmware on QEMU's mps2-an500; the interface is that of `ReferenceModel`.
+
+    Each call builds a firmware that carries the images, runs it and parses what it prints.
+
+    Example:
+      >>> model = QemuModel("model.tflite")  # doctest: +SKIP
+      >>> result = model.run_all(x)  # doctest: +SKIP
+      >>> result.instructions  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        model: bytes | str | Path | Program,
+        *,
+        build_dir: str | Path | None = None,
+        cache_dir: str | Path | None = None,
+        timeout_s: float = 300.0,
+    ) -> None:
+        """Prepares the model; nothing is built yet.
+
+        Args:
+          model: Contents of a .tflite, its path, or a prepared graph.
+          build_dir: Receives the firmware of the latest run; a temporary folder by default.
+          cache_dir: Where compiled objects are kept, to be shared by many models.
+          timeout_s: Time limit of a run in seconds.
+
+        Raises:
+          nested_keras.runtime.ModelError: The bytes are no model that can be run.
+        """
+        self._program = load_program(model)
+        super().__init__(self._program)
+        self._build_dir = build_dir
+        self._cache_dir = cache_dir
+        self._timeout_s = timeout_s
+
+    def run_all(
+        self, x: Array | Sequence[Array], *, levels: Sequence[int] | None = None
+    ) -> DeviceResult:
+        """Runs a batch at several levels.
+
+        Args:
+          x: As for `run`.
+          levels: The levels; all by default.
+
+        Returns:
+          Outputs and instruction counts.
+
+        Raises:
+          ValueError: Number, shape or type of the inputs or a level are wrong.
+          ToolchainError: A tool is missing.
+          BuildError: The model or the images do not fit the board.
+          DeviceError: The firmware failed, printed something unexpected or took too long.
+        """
+        inputs = self._checked_inputs(x)
+        if self._build_dir is not None:
+            return self._run_in(Path(self._build_dir), inputs, levels)
+        with tempfile.TemporaryDirectory(prefix="nested_keras_") as folder:
+            return self._run_in(Path(folder), inputs, levels)
+
+    @property
+    def _chunk_size(self) -> int:
+        return 1 << 30  # all images go into one firmware
+
+    def _run_batch(self, inputs: tuple[Array, ...], level: int) -> tuple[Array, ...]:
+        (output,) = self.run_all(inputs, levels=(level,)).outputs
+        return output if isinstance(output, tuple) else (output,)
+
+    def _run_in(
+        self, folder: Path, inputs: tuple[Array, ...], levels: Sequence[int] | None
+    ) -> DeviceResult:
+        firmware = build_firmware(
+            self._program, inputs, folder, levels=levels, cache_dir=self._cache_dir
+        )
+        return self._result(
+            firmware, results.parse(qemu.run(firmware.elf, timeout_s=self._timeout_s))
+        )
+
+    def _result(self, firmware: Firmware, run: results.DeviceRun) -> DeviceResult:
+        layout = output_layout(self._program)
+        outputs = (from_records(layout, records) for records in run.outputs)
+        return DeviceResult(
+            levels=run.levels,
+            outputs=tuple(o[0] if len(o) == 1 else o for o in outputs),
+            instructions=tuple(run.instructions.tolist()),
+            op_names=tuple(op.name for op in self._program.ops),
+            op_instructions=run.op_instructions,
+            arena_bytes=run.arena_bytes,
+            stack_bytes=run.stack_bytes,
+            text_bytes=firmware.text_bytes,
+            model_bytes=firmware.library.data_bytes,
+        )

@@ -1,0 +1,172 @@
+"""Run every level of a .tflite on one target and say how well and how fast it did."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nested_keras import export, firmware, runtime
+
+TARGETS = ("reference", "litert", "host", "qemu")
+
+
+@dataclass(frozen=True)
+class LevelSize:
+    """What one level of a .tflite reads.
+
+    Attributes:
+      level: Level, 0 is the sparsest.
+      sparsity: Share of zeros among the weights of all layers, dense ones included, 0..1.
+      nnz: Weights that are not zero, over all layers.
+      weight_bytes: Bytes of weights, biases and requantisation tables.
+    """
+
+    level: int
+    sparsity: float
+    nnz: int
+    weight_bytes: int
+
+
+@dataclass(frozen=True)
+class LevelRun:
+    """One level on one target.
+
+    Attributes:
+      level: Level, 0 is the sparsest.
+      accuracy: Share of inputs whose largest output is the label, 0..1; None without labels.
+      instructions: Mean instructions per inference; None where the target does not count them.
+      arena_bytes: Working memory of the generated code; None on a PC.
+      flash_bytes: Code and constants of the firmware without the images; None on a PC.
+      mismatches_against_reference: Output elements that differ from the NumPy reference.
+    """
+
+    level: int
+    accuracy: float | None
+    instructions: int | None
+    arena_bytes: int | None
+    flash_bytes: int | None
+    mismatches_against_reference: int
+
+
+@dataclass(frozen=True)
+class TargetRun:
+    """All levels on one target.
+
+    Attributes:
+      target: One of `TARGETS`.
+      inputs: Number of inputs run at every level.
+      levels: One row a level, sparsest first.
+    """
+
+    target: str
+    inputs: int
+    levels: Sequence[LevelRun]
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `nested-keras run --json` writes."""
+        return dataclasses.asdict(self)
+
+
+def level_sizes(model: bytes) -> tuple[LevelSize, ...]:
+    """Sums up the layers of a .tflite.
+
+    Args:
+      model: Contents of a .tflite, nested or not.
+
+    Returns:
+      One row a level, sparsest first.
+
+    Raises:
+      nested_keras.runtime.ModelError: The file is foreign or damaged.
+    """
+    layers = export.summarize_model(model)
+    weights = sum(layer.weights for layer in layers)
+    nnz_of_levels = [sum(column) for column in zip(*(layer.nnz for layer in layers), strict=True)]
+    bytes_of_levels = [
+        sum(column) for column in zip(*(layer.bytes for layer in layers), strict=True)
+    ]
+    return tuple(
+        LevelSize(level=level, sparsity=1 - nnz / weights, nnz=nnz, weight_bytes=size)
+        for level, (nnz, size) in enumerate(zip(nnz_of_levels, bytes_of_levels, strict=True))
+    )
+
+
+def accuracy(outputs: npt.NDArray[Any], labels: npt.NDArray[Any]) -> float:
+    """Top-1 accuracy.
+
+    Args:
+      outputs: Scores [n, ...], flattened per input.
+      labels: Class indices [n] or [n, 1].
+
+    Returns:
+      Share of inputs whose largest score is at the label, 0..1. Of equal scores the first counts.
+
+    Raises:
+      ValueError: Another number of labels than of outputs.
+    """
+    if len(outputs) != labels.size:
+        raise ValueError(f"expected {len(outputs)} labels, one per input: got {labels.size}")
+    scores = outputs.reshape(len(outputs), -1)
+    return float(np.mean(np.argmax(scores, axis=1) == labels.reshape(-1)))
+
+
+def run_levels(
+    model: bytes,
+    x: npt.NDArray[Any],
+    labels: npt.NDArray[Any] | None = None,
+    *,
+    target: str,
+    build_dir: Path | None = None,
+) -> TargetRun:
+    """Runs a model at every level and compares all outputs with the NumPy reference.
+
+    Args:
+      model: Contents of a .tflite with one output.
+      x: Inputs [n, ...]: int8 as the model takes them, or real numbers, which are quantised.
+      labels: Class indices [n], for the accuracy.
+      target: One of `TARGETS`.
+      build_dir: Where the firmware is built for "qemu"; a temporary folder by default.
+
+    Returns:
+      One row a level.
+
+    Raises:
+      ValueError: An unknown target, no input, a wrong shape, or another number of labels.
+      nested_keras.firmware.ToolchainError: A compiler or the emulator is missing.
+    """
+    if target not in TARGETS:
+        raise ValueError(f"target must be one of {', '.join(TARGETS)}: got {target!r}")
+    if len(x) == 0:
+        raise ValueError("expected at least one input: got 0")
+    if x.dtype != np.int8:
+        x = x.astype(np.float32)
+    reference = runtime.ReferenceModel(model)
+    levels = range(reference.levels)
+    expected = [np.asarray(reference.run(x, level)) for level in levels]
+    device = None
+    if target == "reference":
+        outputs = expected
+    elif target == "qemu":
+        device = firmware.QemuModel(model, build_dir=build_dir).run_all(x)
+        outputs = [np.asarray(output) for output in device.outputs]
+    else:
+        runner = runtime.LiteRTModel(model) if target == "litert" else firmware.HostModel(model)
+        outputs = [np.asarray(runner.run(x, level)) for level in levels]
+    rows = [
+        LevelRun(
+            level=level,
+            accuracy=None if labels is None else accuracy(outputs[level], labels),
+            instructions=None if device is None else round(device.instructions[level]),
+            arena_bytes=None if device is None else device.arena_bytes,
+            flash_bytes=None if device is None else device.text_bytes,
+            mismatches_against_reference=int(np.sum(outputs[level] != expected[level])),
+        )
+        for level in levels
+    ]
+    return TargetRun(target=target, inputs=len(x), levels=rows)

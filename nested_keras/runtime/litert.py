@@ -1,0 +1,221 @@
+"""NESTED_SPARSE_CONV in LiteRT: a delegate in pure Python, and a model class on top of it.
+
+The delegate registers a kernel through TFLite's C delegate interface with ctypes, so nothing has to
+be compiled (docs/decisions/0001-litert-delegate.md). It runs the operator with the NumPy kernels.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nested_keras import format as nested_format
+from nested_keras.runtime import kernels
+from nested_keras.runtime import tflite_abi as abi
+from nested_keras.runtime.convolutions import NESTED_SPARSE_CONV, require_fit
+from nested_keras.runtime.lowering import read_interface
+from nested_keras.runtime.program import NestedSparseConv
+from nested_keras.runtime.runner import Array, ModelRunner, read_model
+
+
+@dataclass
+class _Kernel:
+    """State of one replaced operator.
+
+    Attributes:
+      inputs: Tensor indices of input, level (-1 where left out) and stream.
+      output: Tensor index of the output.
+      op: The prepared operator, set when the interpreter prepares the kernel.
+      levels: Number of levels in the stream.
+    """
+
+    inputs: tuple[int, ...]
+    output: int
+    op: NestedSparseConv | None = None
+    levels: int = 0
+
+
+class NestedDelegate:
+    """Runs NESTED_SPARSE_CONV in `ai_edge_litert` or `tf.lite` interpreters.
+
+    Example:
+      >>> interpreter = Interpreter(  # doctest: +SKIP
+      ...     "model.tflite", experimental_delegates=[nested_keras.runtime.NestedDelegate()]
+      ... )
+
+    An operator whose level input is left out runs at `level`. An interpreter keeps its delegate
+    alive; one delegate may serve several interpreters.
+
+    Attributes:
+      level: Level of operators without a level input; None is the densest.
+    """
+
+    def __init__(self, *, level: int | None = None) -> None:
+        """Makes a delegate; nothing is registered before an interpreter takes it.
+
+        Raises:
+          LayoutError: If this platform is not a 64-bit one.
+        """
+        abi.check_platform()
+        self.level = level
+        self._kernels: list[_Kernel] = []
+        # The interpreter keeps pointers to these: they live as long as the delegate.
+        self._prepare_callback = abi.DelegatePrepareFunction(self._on_delegate_prepare)
+        self._registration = abi.TfLiteRegistration(
+            init=abi.InitFunction(self._on_init),
+            prepare=abi.NodeFunction(self._on_prepare),
+            invoke=abi.NodeFunction(self._on_invoke),
+            builtin_code=abi.BUILTIN_DELEGATE,
+            custom_name=b"NestedDelegate",
+            version=1,
+        )
+        self._delegate = abi.TfLiteDelegate(
+            prepare=self._prepare_callback, flags=abi.FLAG_ALLOW_DYNAMIC_TENSORS
+        )
+
+    def _get_native_delegate_pointer(self) -> int:
+        """Address of the TfLiteDelegate: the method that interpreters ask a delegate for."""
+        return ctypes.addressof(self._delegate)
+
+    def _on_delegate_prepare(self, address: int, delegate: int) -> int:
+        return _guard(address, lambda context: self._replace_nodes(address, context, delegate))
+
+    def _replace_nodes(self, address: int, context: abi.TfLiteContext, delegate: int) -> None:
+        """Takes over each NESTED_SPARSE_CONV of the graph, one by one."""
+        plan = ctypes.POINTER(ctypes.c_int)()
+        _require_ok(context.get_execution_plan(address, ctypes.byref(plan)), "GetExecutionPlan")
+        for index in abi.int_array(plan):
+            _, registration = _node(address, context, index)
+            custom = registration.builtin_code == abi.BUILTIN_CUSTOM
+            if custom and registration.custom_name == NESTED_SPARSE_CONV.encode():
+                nodes = abi.new_int_array(index)
+                status = context.replace_node_subsets(
+                    address,
+                    self._registration,
+                    ctypes.cast(nodes, ctypes.POINTER(ctypes.c_int)),
+                    delegate,
+                )
+                _require_ok(status, "ReplaceNodeSubsetsWithDelegateKernels")
+
+    def _on_init(self, address: int, buffer: int, _length: int) -> int | None:
+        def init(context: abi.TfLiteContext) -> None:
+            params = abi.TfLiteDelegateParams.from_address(buffer)
+            (index,) = abi.int_array(params.nodes_to_replace)
+            node, _ = _node(address, context, index)
+            inputs, outputs = abi.int_array(node.inputs), abi.int_array(node.outputs)
+            if len(inputs) != 3 or len(outputs) != 1:
+                raise ValueError(f"expected 3 inputs and 1 output: got {inputs} and {outputs}")
+            self._kernels.append(_Kernel(inputs=inputs, output=outputs[0]))
+
+        # The kernel's handle is its number from 1: a null pointer says that this failed.
+        return len(self._kernels) if _guard(address, init) == abi.OK else None
+
+    def _on_prepare(self, address: int, node: Any) -> int:
+        return _guard(address, lambda context: self._prepare(context, node.contents))
+
+    def _prepare(self, context: abi.TfLiteContext, node: abi.TfLiteNode) -> None:
+        kernel = self._kernel(node)
+        x, y = (abi.describe(context.tensors[i]) for i in (kernel.inputs[0], kernel.output))
+        if (x.dtype, y.dtype) != ("int8", "int8"):
+            raise ValueError(f"expected int8 input and output: got {x.dtype} and {y.dtype}")
+        stream = abi.constant(context.tensors[kernel.inputs[2]])
+        nested_format.validate(stream)
+        require_fit(nested_format.read_params(stream), x, y)
+        kernel.op = NestedSparseConv(name=y.name, inputs=(), outputs=(), stream=stream)
+        kernel.levels = nested_format.count_levels(stream)
+
+    def _on_invoke(self, address: int, node: Any) -> int:
+        return _guard(address, lambda context: self._invoke(context, node.contents))
+
+    def _invoke(self, context: abi.TfLiteContext, node: abi.TfLiteNode) -> None:
+        kernel = self._kernel(node)
+        if kernel.op is None:
+            raise RuntimeError("the kernel has not been prepared")
+        level = kernel.levels - 1 if self.level is None else self.level
+        if kernel.inputs[1] >= 0:
+            level = int(abi.view(context.tensors[kernel.inputs[1]])[0])
+        if not 0 <= level < kernel.levels:
+            raise ValueError(f"level must be in 0..{kernel.levels - 1}: got {level}")
+        x = abi.view(context.tensors[kernel.inputs[0]])
+        y = abi.view(context.tensors[kernel.output])
+        y[...] = kernels.run_op(kernel.op, [x], y.shape, level)
+
+    def _kernel(self, node: abi.TfLiteNode) -> _Kernel:
+        if not node.user_data:
+            raise RuntimeError("the kernel could not be initialised")
+        return self._kernels[node.user_data - 1]
+
+
+def _guard(address: int, action: Callable[[abi.TfLiteContext], None]) -> int:
+    """Runs a callback; an exception becomes the interpreter's error message and status."""
+    context = abi.TfLiteContext.from_address(address)
+    try:
+        action(context)
+    except Exception as error:
+        # An exception cannot pass through C. The interpreter raises RuntimeError with this text.
+        text = f"{NESTED_SPARSE_CONV}: {type(error).__name__}: {error}\n"
+        context.report_error(address, text.replace("%", "%%").encode())
+        return abi.ERROR
+    return abi.OK
+
+
+def _node(address: int, context: abi.TfLiteContext, index: int) -> tuple[Any, Any]:
+    node = ctypes.POINTER(abi.TfLiteNode)()
+    registration = ctypes.POINTER(abi.TfLiteRegistration)()
+    status = context.get_node_and_registration(
+        address, index, ctypes.byref(node), ctypes.byref(registration)
+    )
+    _require_ok(status, "GetNodeAndRegistration")
+    return node.contents, registration.contents
+
+
+def _require_ok(status: int, function: str) -> None:
+    if status != abi.OK:
+        raise RuntimeError(f"{function} failed with status {status}")
+
+
+class LiteRTModel(ModelRunner):
+    """A nested or plain .tflite model in the LiteRT interpreter with its reference kernels.
+
+    Unlike `ReferenceModel` it runs any builtin operator that LiteRT knows.
+    """
+
+    def __init__(self, model: bytes | str | Path) -> None:
+        """Makes the interpreter.
+
+        Args:
+          model: The .tflite file: its bytes or its path.
+
+        Raises:
+          ModelError: If the file is damaged or a nested operator in it is not valid.
+          RuntimeError: If LiteRT refuses it.
+        """
+        from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+        content = read_model(model)
+        self._interface = read_interface(content)
+        super().__init__(self._interface)
+        self._delegate = NestedDelegate()
+        self._interpreter = Interpreter(
+            model_content=content,
+            # Optimised kernels differ from the reference ones by one step here and there.
+            experimental_op_resolver_type=OpResolverType.BUILTIN_REF,
+            experimental_delegates=[self._delegate],
+            num_threads=1,
+        )
+        self._interpreter.allocate_tensors()
+
+    def _run_batch(self, inputs: tuple[Array, ...], level: int) -> tuple[Array, ...]:
+        interpreter = self._interpreter
+        for index, value in zip(self._interface.inputs, inputs, strict=True):
+            interpreter.set_tensor(index, value)
+        if self._interface.level_input is not None:
+            interpreter.set_tensor(self._interface.level_input, np.array([level], np.int32))
+        self._delegate.level = level
+        interpreter.invoke()
+        return tuple(interpreter.get_tensor(index) for index in self._interface.outputs)

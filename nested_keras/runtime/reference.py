@@ -1,0 +1,93 @@
+"""Runs a .tflite model with the NumPy kernels: the definition of what every other runtime does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from nested_keras.runtime import kernels, program
+from nested_keras.runtime.lowering import lower
+from nested_keras.runtime.runner import Array, ModelRunner, read_model
+
+_VECTORIZED_SAMPLES = 16  # small enough for the int64 intermediates to stay in the cache
+
+
+class ReferenceModel(ModelRunner):
+    """A nested or plain int8 .tflite model in NumPy; needs neither TensorFlow nor a compiler.
+
+    Example:
+      >>> model = ReferenceModel("model.tflite")  # doctest: +SKIP
+      >>> y = model.run(x, level=0)  # doctest: +SKIP
+    """
+
+    def __init__(self, model: bytes | str | Path) -> None:
+        """Prepares the model.
+
+        Args:
+          model: The .tflite file: its bytes or its path.
+
+        Raises:
+          ModelError: If it cannot be run (see `lower`).
+        """
+        self._program = lower(read_model(model))
+        super().__init__(self._program)
+        self._samples = _VECTORIZED_SAMPLES if _is_vectorizable(self._program) else 0
+
+    @property
+    def _chunk_size(self) -> int:
+        return self._samples or super()._chunk_size
+
+    def _run_batch(self, inputs: tuple[Array, ...], level: int) -> tuple[Array, ...]:
+        graph = self._program
+        values = {
+            index: tensor.data
+            for index, tensor in enumerate(graph.tensors)
+            if tensor.data is not None
+        }
+        values.update(zip(graph.inputs, inputs, strict=True))
+        for op in graph.ops:
+            (output,) = op.outputs
+            shape = graph.tensors[output].shape
+            if self._samples:
+                shape = (len(inputs[0]), *shape[1:])
+            values[output] = kernels.run_op(op, [values[i] for i in op.inputs], shape, level)
+        return tuple(np.asarray(values[index]) for index in graph.outputs)
+
+
+def _is_vectorizable(graph: program.Program) -> bool:
+    """Whether the first axis of every activation is a batch of one that can be made larger."""
+    activations = {index for op in graph.ops for index in (*op.inputs, *op.outputs)}
+    shapes = [
+        graph.tensors[index].shape
+        for index in activations | {*graph.inputs, *graph.outputs}
+        if graph.tensors[index].data is None
+    ]
+    return all(len(shape) >= 2 and shape[0] == 1 for shape in shapes) and not any(
+        _mixes_samples(op, graph) for op in graph.ops
+    )
+
+
+def _mixes_samples(op: program.Op, graph: program.Program) -> bool:
+    """Whether an operator would act differently on a larger first axis."""
+    if isinstance(op, program.Concatenation):
+        constant = any(graph.tensors[index].data is not None for index in op.inputs)
+        return op.axis == 0 or constant
+    if isinstance(op, program.Pad):
+        return op.paddings[0] != (0, 0)
+    if isinstance(op, program.Add | program.Mul):
+        # With unequal ranks the first axes are not aligned by broadcasting.
+        ranks = [
+            len(graph.tensors[index].shape)
+            for index in (*op.inputs, *op.outputs)
+            if graph.tensors[index].data is None
+        ]
+        constants = [
+            graph.tensors[index].shape
+            for index in op.inputs
+            if graph.tensors[index].data is not None
+        ]
+        return len(set(ranks)) > 1 or any(
+            len(shape) == ranks[0] and shape[0] != 1 for shape in constants
+        )
+    return False

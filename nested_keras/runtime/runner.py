@@ -1,0 +1,113 @@
+"""What all runtimes share: the check of inputs and level, float inputs, batches of any size."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from nested_keras.runtime.kernels import quantize
+from nested_keras.runtime.lowering import Interface
+from nested_keras.runtime.program import Program, Tensor
+
+Array: TypeAlias = npt.NDArray[Any]
+
+
+def read_model(model: bytes | str | Path) -> bytes:
+    """Bytes of a model given as bytes or as the path of its file."""
+    if isinstance(model, bytes | bytearray | memoryview):
+        return bytes(model)
+    return Path(model).read_bytes()
+
+
+class ModelRunner(abc.ABC):
+    """A .tflite model that can be run at each of its levels.
+
+    Attributes:
+      levels: Number of levels; level 0 is the sparsest, levels - 1 the densest.
+      input_details: Name, shape, dtype, scale and zero point of each input without the level.
+      output_details: The same of each output.
+    """
+
+    def __init__(self, interface: Interface | Program) -> None:
+        """Takes the interface from a prepared model."""
+        self.levels = interface.levels
+        self.input_details = tuple(interface.tensors[index] for index in interface.inputs)
+        self.output_details = tuple(interface.tensors[index] for index in interface.outputs)
+
+    def run(self, x: Array | Sequence[Array], level: int | None = None) -> Any:
+        """Runs a batch.
+
+        Args:
+          x: Input of shape [n, ...], or a sequence of them for a model with several inputs. Int8
+            as the model takes it, or float32, which is quantised with the input's scale. n is a
+            multiple of the model's own batch size.
+          level: 0 .. levels - 1; None is the densest.
+
+        Returns:
+          The output of shape [n, ...], or a tuple of them for a model with several outputs.
+
+        Raises:
+          ValueError: If number, shape or type of the inputs or the level are wrong.
+        """
+        level = self._checked_level(level)
+        inputs = self._checked_inputs(x)
+        parts = [self._run_batch(chunk, level) for chunk in self._chunks(inputs)]
+        outputs = tuple(np.concatenate(pieces) for pieces in zip(*parts, strict=True))
+        return outputs[0] if len(outputs) == 1 else outputs
+
+    @abc.abstractmethod
+    def _run_batch(self, inputs: tuple[Array, ...], level: int) -> tuple[Array, ...]:
+        """Runs at most `_chunk_size` samples; inputs have the model's own types."""
+
+    @property
+    def _chunk_size(self) -> int:
+        """Samples per `_run_batch`."""
+        return self.input_details[0].shape[0]
+
+    def _chunks(self, inputs: tuple[Array, ...]) -> Iterator[tuple[Array, ...]]:
+        for start in range(0, len(inputs[0]), self._chunk_size):
+            yield tuple(value[start : start + self._chunk_size] for value in inputs)
+
+    def _checked_level(self, level: int | None) -> int:
+        if level is None:
+            return self.levels - 1
+        if not 0 <= level < self.levels:
+            raise ValueError(f"level must be in 0..{self.levels - 1}: got {level}")
+        return int(level)
+
+    def _checked_inputs(self, x: Array | Sequence[Array]) -> tuple[Array, ...]:
+        values = x if isinstance(x, list | tuple) else (x,)
+        if len(values) != len(self.input_details):
+            raise ValueError(f"expected {len(self.input_details)} inputs: got {len(values)}")
+        inputs = tuple(
+            _as_input(np.asarray(value), tensor)
+            for value, tensor in zip(values, self.input_details, strict=True)
+        )
+        sizes = [len(value) for value in inputs]
+        batch = self.input_details[0].shape[0]
+        if len(set(sizes)) != 1 or sizes[0] < 1 or sizes[0] % batch:
+            raise ValueError(
+                f"the number of samples must be a positive multiple of {batch}, the same for all "
+                f"inputs: got {sizes}"
+            )
+        return inputs
+
+
+def _as_input(value: Array, tensor: Tensor) -> Array:
+    """Checks one input and quantises it where it is float32 and the model wants int8."""
+    if value.shape[1:] != tensor.shape[1:] or value.ndim != len(tensor.shape):
+        raise ValueError(
+            f"input {tensor.name!r} must have the shape {['n', *tensor.shape[1:]]}: "
+            f"got {list(value.shape)}"
+        )
+    if value.dtype == tensor.dtype:
+        return value
+    if value.dtype == np.float32 and tensor.dtype == "int8":
+        return quantize(value, scale=tensor.scale, zero_point=tensor.zero_point)
+    expected = "int8 or float32" if tensor.dtype == "int8" else tensor.dtype
+    raise ValueError(f"input {tensor.name!r} must be {expected}: got {value.dtype}")

@@ -1,0 +1,142 @@
+"""Exact counts of firmware whose every instruction is known."""
+
+import pytest
+
+from nested_keras.bench import counter
+from nested_keras.bench.profile import MISPREDICTED_BRANCH_CYCLES, Listing
+from nested_keras.firmware import BuildError, DeviceError, ToolchainError
+from tests.nested_keras.bench.firmware import asm, build
+
+COUNTDOWN = asm("movs r0, #100", "1: ldr r1, [sp]", "adds r1, #1", "subs r0, #1", "bne 1b", "nop")
+STACK_AND_PREDICATED = asm(
+    "push {r0-r3}", "pop {r0-r3}", "cmp r0, r0", "ite eq", "moveq r1, r2", "movne r1, r3"
+)
+
+
+@pytest.fixture(scope="module")
+def regions(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("counted")
+    elf = build(
+        folder,
+        f"""
+        {asm("movs r0, #1")}
+        NK_BENCH_BEGIN();
+        {COUNTDOWN}
+        NK_BENCH_END();
+        {asm("movs r0, #1")}
+        NK_BENCH_BEGIN();
+        {STACK_AND_PREDICATED}
+        NK_BENCH_END();
+        NK_BENCH_BEGIN();
+        NK_BENCH_END();
+        board_puts("hello\\n");
+        return 0;
+        """,
+    )
+    run = counter.count(elf, folder)
+    assert run.console == "hello\n"
+    return [Listing(elf).profile(region) for region in run.regions], run.regions
+
+
+def test_instructions_are_exact_and_markers_free(regions):
+    profiles, _ = regions
+    # An instruction whose condition fails is counted: it takes an issue slot all the same.
+    assert [profile.instructions for profile in profiles] == [1 + 100 * 4 + 1, 6, 0]
+
+
+def test_executions_are_given_for_each_address(regions):
+    assert sorted(regions[1][0].values()) == [1, 1, 100, 100, 100, 100]
+
+
+def test_cycles_follow_the_model(regions):
+    (countdown, predicated, empty), _ = regions
+    # movs; a pass is ldr, adds beside subs, bne beside the ldr of the next pass; the exit; nop.
+    assert countdown.cycles == 1 + 2 * 100 + MISPREDICTED_BRANCH_CYCLES + 1
+    # push 2, a wait for sp, pop 2, cmp beside ite, two moves in turn: both write r1.
+    assert predicated.cycles == 2 + 1 + 2 + 1 + 2
+    assert (empty.cycles, empty.blocks) == (0, ())
+
+
+def test_blocks_carry_function_and_share(regions):
+    (countdown, _, _), _ = regions
+    assert [block.executions for block in countdown.blocks] == [1, 100, 1]
+    assert list(countdown.function_cycles()) == ["main"]
+    assert sum(countdown.function_cycles().values()) == countdown.cycles
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("NK_BENCH_END();", "ends that did not begin"),
+        ("NK_BENCH_BEGIN();", "never ends"),
+        ("NK_BENCH_BEGIN(); NK_BENCH_BEGIN(); NK_BENCH_END();", "begins inside another"),
+    ],
+)
+def test_markers_must_pair_up(tmp_path, body, message):
+    elf = build(tmp_path, f"{body}\nreturn 0;")
+    with pytest.raises(DeviceError, match=message):
+        counter.count(elf, tmp_path)
+
+
+def test_code_in_ram_is_not_counted_silently(tmp_path):
+    # `bx lr` in RAM; the address is made odd for Thumb.
+    elf = build(
+        tmp_path,
+        """
+        static volatile uint16_t code[] = {0x4770};
+        void (*function)(void) = (void (*)(void))((uintptr_t)code | 1u);
+        NK_BENCH_BEGIN();
+        function();
+        NK_BENCH_END();
+        return 0;
+        """,
+    )
+    with pytest.raises(DeviceError, match="outside the code memory"):
+        counter.count(elf, tmp_path)
+
+
+def test_an_exit_status_is_an_error(tmp_path):
+    with pytest.raises(DeviceError, match="exit status 3"):
+        counter.count(build(tmp_path, "return 3;"), tmp_path)
+
+
+def test_the_time_limit_holds(tmp_path):
+    elf = build(tmp_path, "for (;;) {\n}")
+    with pytest.raises(DeviceError, match=r"did not end within 0\.5 s"):
+        counter.count(elf, tmp_path, timeout_s=0.5)
+
+
+@pytest.mark.parametrize("text", ["", "region 3\n0 3\n"])
+def test_incomplete_counts_are_refused(text):
+    with pytest.raises(DeviceError, match="expected the counts to finish with `end`"):
+        counter.parse_counts(text)
+
+
+@pytest.mark.parametrize("banner", ["QEMU emulator version 9.1.0", "something else", ""])
+def test_another_plugin_api_is_refused(monkeypatch, tmp_path, banner):
+    monkeypatch.setattr(counter, "run_tool", lambda command: banner)
+    with pytest.raises(ToolchainError, match=r"needs qemu-system-arm 6\.0 to 8\.2 .*got"):
+        counter.count(tmp_path / "firmware.elf", tmp_path)
+
+
+def test_missing_tools_are_named(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ToolchainError, match="apt install qemu-system-arm"):
+        counter.count(tmp_path / "firmware.elf", tmp_path)
+    with pytest.raises(ToolchainError, match="apt install gcc"):
+        counter.build_plugin(tmp_path)
+    with pytest.raises(ToolchainError, match="apt install binutils-arm-none-eabi"):
+        Listing(tmp_path / "firmware.elf")
+
+
+def test_a_listing_refuses_what_is_no_image(tmp_path):
+    file = tmp_path / "firmware.elf"
+    file.write_text("no ELF")
+    with pytest.raises(BuildError, match="file format not recognized"):
+        Listing(file)
+
+
+def test_a_profile_refuses_counts_of_another_image(tmp_path):
+    listing = Listing(build(tmp_path, "return 0;"))
+    with pytest.raises(ValueError, match="no instruction of this image starts at 0xffff0"):
+        listing.profile({0xFFFF0: 1})

@@ -1,0 +1,67 @@
+import numpy as np
+import pytest
+
+from nested_keras.export.calibrate import calibrate
+from nested_keras.export.errors import ExportError
+from nested_keras.export.nodes import Concatenate, Graph, Input, Pool, Reshape, Unary
+from tests.nested_keras.export.linear_nodes import linear
+
+
+def graph_of(*nodes, outputs=None, levels=1):
+    by_name = {node.name: node for node in nodes}
+    inputs = tuple(node.name for node in nodes if isinstance(node, Input))
+    return Graph(by_name, inputs, outputs or (nodes[-1].name,), levels)
+
+
+X = Input("x", (), (1, 1, 1, 1))
+
+
+def test_ranges_are_united_over_levels_and_contain_zero():
+    node = linear(
+        gain=[[2.0], [1.0]],
+        bias=[[0.0], [-5.0]],
+        filter=np.ones((1, 1, 1, 1)),
+        level_map=np.zeros((1, 1, 1, 1), np.uint8),
+    )
+    data = np.array([3.0, 4.0], np.float32).reshape(2, 1, 1, 1)
+    ranges = calibrate(graph_of(X, node, levels=2), (data,))
+    assert ranges.limits["x"] == (0.0, 4.0)
+    assert ranges.limits["layer"] == (-2.0, 8.0)  # level 1: -2, -1; level 0: 6, 8
+    assert ranges.scale("layer") == 10 / 255
+
+
+def test_every_example_counts():
+    data = np.zeros((200, 1, 1, 1), np.float32)
+    data[199] = 7
+    assert calibrate(graph_of(X), (data,)).limits["x"] == (0.0, 7.0)
+
+
+def test_operators_that_keep_the_scale_share_a_range():
+    y = Unary("y", ("x",), (1, 1, 1, 1), "leaky_relu", 3.0)
+    pool = Pool("pool", ("y",), (1, 1, 1, 1), "max", (1, 1), (1, 1), "VALID")
+    both = Concatenate("both", ("x", "pool"), (1, 1, 1, 2), 3)
+    flat = Reshape("flat", ("both",), (1, 2))
+    data = np.array([-2.0, 5.0], np.float32).reshape(2, 1, 1, 1)
+    ranges = calibrate(graph_of(X, y, pool, both, flat), (data,))
+    assert {ranges.limits[name] for name in ("x", "y", "pool", "both", "flat")} == {(-6.0, 5.0)}
+
+
+def test_fixed_scales_pass_through_but_not_into_a_concatenation():
+    gate = Unary("gate", ("x",), (1, 1, 1, 1), "sigmoid")
+    flat = Reshape("flat", ("gate",), (1, 1, 1, 1))
+    both = Concatenate("both", ("x", "flat"), (1, 1, 1, 2), 3)
+    ranges = calibrate(graph_of(X, gate, flat, both), (np.full((1, 1, 1, 1), 3, np.float32),))
+    assert ranges.fixed == {"gate": 1 / 256, "flat": 1 / 256}
+    assert ranges.limits["both"] == (0.0, 3.0)
+
+
+@pytest.mark.parametrize(("value", "limits"), [(0.0, (0.0, 1.0)), (1e-9, (0.0, 1e-5))])
+def test_ranges_too_narrow_for_the_converter_are_widened(value, limits):
+    data = np.full((1, 1, 1, 1), value, np.float32)
+    assert calibrate(graph_of(X), (data,)).limits["x"] == limits
+
+
+def test_refuses_outputs_that_are_not_finite():
+    node = linear(gain=[[1.0], [np.nan]], bias=[[0.0], [0.0]], inputs=1)
+    with pytest.raises(ExportError, match="layer 'layer' must have finite outputs: got nan to nan"):
+        calibrate(graph_of(X, node, levels=2), (np.ones((1, 1, 1, 1), np.float32),))

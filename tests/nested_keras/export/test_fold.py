@@ -1,0 +1,66 @@
+import numpy as np
+import pytest
+
+from nested_keras.export import forward
+from nested_keras.export.fold import fold
+from nested_keras.export.graph import trace
+from nested_keras.export.nodes import BatchNorm, Binary, Linear, Unary
+from nested_keras.format import LayerKind
+from tests import zoo
+
+NAMES = ("gammas_flipped", "residual_projection", "preactivation", "bn_after_relu", "mlp_bn_alone",
+         "depthwise_multiplier", "dense_on_image", "shared", "squeeze_excite", "activations",
+         "two_inputs", "two_outputs", "sequential", "conv_dilated", "padded")  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_folded_graph_computes_what_the_model_does(name):
+    """To the accuracy of float32: the sums are the same but for their order."""
+    made = zoo.make(name)
+    model, data = made.model, made.data
+    graph = fold(trace(model))
+    assert not any(isinstance(node, BatchNorm) for node in graph.nodes.values())
+    inputs = data if isinstance(data, list) else [data]
+    for level in range(model.levels):
+        expected = model.at_level(level)(data)
+        expected = expected if isinstance(expected, list | tuple) else [expected]
+        parameters = forward.level_parameters(level)
+        received = forward.run(graph, inputs, parameters, lambda node, value: value)
+        for want, got in zip(expected, received, strict=True):
+            np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
+
+
+def test_convolution_batch_norm_and_relu_become_one_node():
+    graph = fold(trace(zoo.make("conv3x3_same").model))
+    kinds = [type(node).__name__ for node in graph.nodes.values()]
+    assert kinds == ["Input", "Linear", "Mean", "Linear", "Unary"]
+    conv = graph.linear_nodes()[0]
+    assert (conv.activation, conv.per_level) == ("relu", True)
+
+
+def test_sum_takes_its_relu():
+    (total,) = (n for n in fold(trace(zoo.make("residual_relu").model)).nodes.values()
+                if isinstance(n, Binary))  # fmt: skip
+    assert total.activation == "relu"
+
+
+def test_a_tensor_with_two_readers_keeps_its_batch_norm():
+    graph = fold(trace(zoo.make("preactivation").model))
+    depthwise = [n for n in graph.linear_nodes() if n.kind is LayerKind.DEPTHWISE]
+    assert [node.filter.shape for node in depthwise] == [(4, 1, 1, 1)] * 2
+    assert all(node.per_level and (node.filter == 1).all() for node in depthwise)
+    assert [node.activation for node in depthwise] == ["relu", "relu"]
+
+
+def test_a_relu_beside_another_reader_stays():
+    graph = fold(trace(zoo.make("activations").model))
+    functions = [n.function for n in graph.nodes.values() if isinstance(n, Unary)]
+    assert "relu" in functions
+
+
+def test_one_level_without_mask_is_no_nested_layer():
+    graph = fold(trace(zoo.make("one_level_full").model))
+    assert all(isinstance(n, Linear) and n.per_level for n in graph.linear_nodes())
+    dense = [n for n in fold(trace(zoo.make("depthwise_plain_bias").model)).linear_nodes()
+             if not n.per_level]  # fmt: skip
+    assert [node.name for node in dense] == ["dw"]

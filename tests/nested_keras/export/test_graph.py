@@ -1,0 +1,110 @@
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from nested_keras.export import nodes
+from nested_keras.export.errors import ExportError, UnsupportedLayerError
+from nested_keras.export.graph import trace
+from nested_keras.format import LayerKind
+from nested_keras.model import nest
+
+
+def nested(*stack, shape=(4, 4, 2), **options):
+    inputs = keras.Input(shape, name="image")
+    x = layers.Conv2D(3, 3, padding="same", name="conv")(inputs)
+    for layer in stack:
+        x = layer(x)
+    return nest(keras.Model(inputs, x), (0.5, 0.25), **{"exclude": (), **options})
+
+
+def test_linear_nodes_hold_the_layers_values():
+    model = nested(
+        layers.DepthwiseConv2D((2, 3), strides=2, depth_multiplier=2, name="dw"),
+        layers.Flatten(name="flat"),
+        layers.Dense(5, name="dense"),
+        exclude=("dw",),
+        block_shape=(1, 2),
+    )
+    model.prune()
+    graph = trace(model)
+    assert list(graph.nodes) == ["image", "conv", "dw", "flat", "dense"]
+    assert (graph.inputs, graph.outputs, graph.levels) == (("image",), ("dense",), 2)
+    conv, depthwise, dense = graph.linear_nodes()
+    kernel, level_map = (
+        np.asarray(v) for v in (model.get_layer("conv").kernel, model.get_layer("conv").level_map)
+    )
+    assert conv.kind is LayerKind.CONV
+    np.testing.assert_array_equal(conv.filter, np.transpose(kernel, (3, 0, 1, 2)))
+    np.testing.assert_array_equal(conv.level_map, np.transpose(level_map, (3, 0, 1, 2)))
+    assert (conv.padding, conv.block_size, conv.per_level) == ("SAME", 2, True)
+    assert depthwise.kind is LayerKind.DEPTHWISE
+    assert (depthwise.filter.shape, depthwise.depth_multiplier) == ((6, 2, 3, 1), 2)
+    assert depthwise.filter[3, 1, 2, 0] == np.asarray(model.get_layer("dw").kernel)[1, 2, 1, 1]
+    assert (depthwise.strides, depthwise.padding, depthwise.per_level) == ((2, 2), "VALID", False)
+    assert dense.kind is LayerKind.FULLY_CONNECTED
+    np.testing.assert_array_equal(
+        dense.filter[:, 0, 0], np.asarray(model.get_layer("dense").kernel).T
+    )
+
+
+def test_shared_layer_gets_a_node_for_each_call():
+    shared = layers.Dense(4, name="shared")
+    inputs = keras.Input((4,))
+    model = nest(keras.Model(inputs, shared(shared(inputs))), (0.5,), exclude=())
+    names = [node.name for node in trace(model).linear_nodes()]
+    assert names == ["shared", "shared_1"]
+
+
+def test_dropout_leaves_no_node_and_silu_becomes_two():
+    graph = trace(nested(layers.Dropout(0.5), layers.Activation("silu", name="act")))
+    assert list(graph.nodes)[2:] == ["act/sigmoid", "act/silu"]
+    assert graph.nodes["act/silu"].inputs == ("conv", "act/sigmoid")
+
+
+def test_sums_of_three_become_two_nodes():
+    inputs = keras.Input((4, 4, 2))
+    parts = [layers.Conv2D(3, 1)(inputs) for _ in range(3)]
+    outputs = layers.Add(name="sum")(parts)
+    graph = trace(nest(keras.Model(inputs, outputs), (0.5,), exclude=()))
+    assert graph.nodes["sum"].inputs[0] == "sum/partial"
+    assert isinstance(graph.nodes["sum/partial"], nodes.Binary)
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        (layers.Permute((2, 1, 3), name="swap"), "layer 'swap' of type .*Permute cannot be exp"),
+        (layers.Activation("elu", name="act"), "activation 'elu' of layer 'act' cannot be exp"),
+        (layers.ReLU(max_value=1.0, name="clip"), "layer 'clip': only max_value None or 6.*=1.0"),
+        (layers.ReLU(threshold=0.5, name="clip"), "layer 'clip': .*threshold=0.5"),
+        (layers.Softmax(axis=1, name="soft"), "layer 'soft': axis must be -1, got 1"),
+    ],
+)
+def test_unsupported_layers_are_named(layer, message):
+    with pytest.raises(UnsupportedLayerError, match=message):
+        trace(nested(layer))
+
+
+def test_operations_that_are_no_layers_are_named():
+    with pytest.raises(UnsupportedLayerError, match=r"'absolute' of type .*Absolute cannot be exp"):
+        trace(nested(keras.ops.absolute))
+
+
+def test_refuses_a_plain_model():
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(2)])
+    with pytest.raises(ExportError, match=r"expected a NestedModel .*: got keras.*Sequential"):
+        trace(model)
+
+
+def test_refuses_an_input_of_unknown_size():
+    with pytest.raises(ExportError, match=r"'image' needs a fixed shape: got .*None, None, 2"):
+        trace(nested(shape=(None, None, 2)))
+
+
+def test_refuses_an_output_listed_twice():
+    inputs = keras.Input((4,), name="x")
+    y = layers.Dense(3, name="y")(inputs)
+    model = nest(keras.Model(inputs, [y, layers.Dropout(0.1)(y)]), (0.5,), exclude=())
+    with pytest.raises(ExportError, match=r"listed once: got inputs \['x'\], outputs \['y', 'y'\]"):
+        trace(model)

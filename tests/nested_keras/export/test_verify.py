@@ -1,0 +1,50 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from nested_keras.export import ExportError, pack, stages
+from nested_keras.format import decode, encode
+from tests import zoo
+
+
+def test_a_wrong_table_is_found_and_named(monkeypatch):
+    """One bias of one level of the second layer is off: the level and the layer are named."""
+    original = stages.pack
+
+    def spoiled(layers, twin_gain):
+        packed = list(original(layers, twin_gain))
+        victim = packed[1]
+        weights = decode(victim.stream)
+        bias = weights.bias.copy()
+        bias[1] += 40 * np.abs(bias[1]).max()
+        stream = encode(dataclasses.replace(weights, bias=bias))
+        packed[1] = dataclasses.replace(victim, stream=stream)
+        return tuple(packed)
+
+    monkeypatch.setattr(stages, "pack", spoiled)
+    made = zoo.make("residual_relu")
+    with pytest.raises(
+        ExportError, match=r"^level 1: \d+ of \d+ values of output .* first at layer 'conv2d_1'$"
+    ):
+        stages.build(made.model, representative_dataset=made.data)
+
+
+def test_packed_streams_keep_every_weight_in_its_level():
+    made = zoo.make("gammas_flipped")
+    streams = []
+    original = pack.pack
+
+    def record(layers, twin_gain):
+        packed = original(layers, twin_gain)
+        streams.extend(packed)
+        return packed
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stages, "pack", record)
+        stages.build(made.model, representative_dataset=made.data)
+    for layer in streams:
+        weights = decode(layer.stream)
+        expected = np.where(layer.converted.filter != 0, layer.converted.node.level_map, 3)
+        np.testing.assert_array_equal(weights.level_map, expected)
+        np.testing.assert_array_equal(weights.multiplier, layer.tables.multiplier)

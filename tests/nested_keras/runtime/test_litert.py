@@ -1,0 +1,272 @@
+import dataclasses
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+from ai_edge_litert.interpreter import Interpreter
+
+from nested_keras.format import LayerKind
+from nested_keras.runtime import LiteRTModel, ModelError, NestedDelegate, ReferenceModel
+from nested_keras.runtime.arithmetic import quantize_multiplier
+from tests.nested_keras.runtime.nested_models import (
+    conv_params,
+    dense_params,
+    nested_model,
+    random_layer,
+)
+from tests.nested_keras.runtime.oracle import Draw, run_litert
+from tests.nested_keras.runtime.tflite_builder import ModelBuilder
+
+SHAPE = (1, 5, 3, 4)
+CHAIN = (SHAPE, SHAPE, SHAPE, (1, 5))
+
+
+def chain(*, levels: int = 3, **options: Any) -> bytes:
+    """Convolution, depthwise and fully connected, all nested."""
+    layers = [
+        random_layer(conv_params(), levels=levels, seed=0),
+        random_layer(conv_params(LayerKind.DEPTHWISE, input_offset=7), levels=levels, seed=1),
+        random_layer(dense_params(input_offset=7), levels=levels, seed=2),
+    ]
+    return nested_model(*layers, shapes=CHAIN, **options)
+
+
+@pytest.fixture(scope="module")
+def model() -> bytes:
+    return chain()
+
+
+@pytest.fixture(scope="module")
+def images() -> np.ndarray:
+    return Draw(0).int8(6, *SHAPE[1:])
+
+
+def new_interpreter(model: bytes, delegate: NestedDelegate | None = None) -> Interpreter:
+    return Interpreter(
+        model_content=model, experimental_delegates=[delegate or NestedDelegate()], num_threads=1
+    )
+
+
+@pytest.mark.parametrize("levels", [1, 2, 5])
+def test_every_level_equals_the_reference(levels: int, images: np.ndarray) -> None:
+    model = chain(levels=levels)
+    reference, litert = ReferenceModel(model), LiteRTModel(model)
+    assert litert.levels == levels
+    for level in [*range(levels), None]:
+        np.testing.assert_array_equal(litert.run(images, level), reference.run(images, level))
+
+
+GOLDEN = {
+    LayerKind.CONV: ("CONV_2D", "Conv2DOptions", {"strideH": 1, "strideW": 1}),
+    LayerKind.DEPTHWISE: (
+        "DEPTHWISE_CONV_2D",
+        "DepthwiseConv2DOptions",
+        {"strideH": 1, "strideW": 1, "depthMultiplier": 1},
+    ),
+    LayerKind.FULLY_CONNECTED: ("FULLY_CONNECTED", "FullyConnectedOptions", {}),
+}
+
+
+@pytest.mark.parametrize("kind", GOLDEN)
+def test_levels_equal_dense_builtin_layers(kind: LayerKind) -> None:
+    """Each level against TFLite's own operator, which has |gain| in the scales and its sign in the
+    weights and the bias."""
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        dense = kind == LayerKind.FULLY_CONNECTED
+        layer = random_layer(dense_params() if dense else conv_params(kind), levels=3, seed=seed)
+        shape = (1, 5) if dense else SHAPE
+        x_scale = float(np.float32(0.05))
+        y_scale = float(np.float32(0.08 * layer.weights[0].size ** 0.5))
+        gains = rng.uniform(0.3, 1.5, layer.bias.shape) * rng.choice([-1, 1], layer.bias.shape)
+        scales = np.abs(gains * 0.02).astype(np.float32)
+        factors = np.sign(gains) * x_scale * scales.astype(np.float64) / y_scale
+        pairs = np.array([[quantize_multiplier(f) for f in row] for row in factors.tolist()])
+        layer = dataclasses.replace(
+            layer,
+            multiplier=pairs[..., 0].astype(np.int32),
+            shift=pairs[..., 1].astype(np.int8),
+        )
+        nested = LiteRTModel(nested_model(layer, shapes=(SHAPE, shape)))
+        x = Draw(seed).int8(*SHAPE)
+        for level in range(3):
+            sign = np.sign(gains[level]).astype(np.int64)
+            kept = np.where(layer.level_map <= level, layer.weights, 0)
+            weights = (kept * sign[:, None, None, None]).astype(np.int8)
+            if kind == LayerKind.DEPTHWISE:
+                weights = np.ascontiguousarray(weights.transpose(3, 1, 2, 0))
+            elif dense:
+                weights = weights.reshape(5, 60)
+            builder = ModelBuilder()
+            name, options, fields = GOLDEN[kind]
+            source = builder.tensor(SHAPE, scale=x_scale, zero_point=3)
+            target = builder.tensor(shape, scale=y_scale, zero_point=-7)
+            bias = (layer.bias[level] * sign).astype(np.int32)
+            operands = [
+                source,
+                builder.constant(
+                    weights, scale=scales[level], axis=3 if weights.shape[0] == 1 else 0
+                ),
+                builder.constant(bias, scale=np.float32(x_scale) * scales[level]),
+            ]
+            builder.op(name, operands, [target], options, **fields)
+            golden = run_litert(builder.build([source], [target]), x)
+            np.testing.assert_array_equal(nested.run(x, level), golden, err_msg=f"seed {seed}")
+
+
+def test_buffers_behind_the_flatbuffer(model: bytes, images: np.ndarray) -> None:
+    outside = LiteRTModel(chain(external=True))
+    np.testing.assert_array_equal(outside.run(images, 1), ReferenceModel(model).run(images, 1))
+
+
+def test_a_users_interpreter_in_three_lines(model: bytes, images: np.ndarray) -> None:
+    interpreter = Interpreter(model_content=model, experimental_delegates=[NestedDelegate()])
+    interpreter.allocate_tensors()
+    image, level = interpreter.get_input_details()
+    interpreter.set_tensor(image["index"], images[:1])
+    output = interpreter.get_output_details()[0]["index"]
+    for knob in (2, 0, 1):  # the knob is read at each call
+        interpreter.set_tensor(level["index"], np.array([knob], np.int32))
+        interpreter.invoke()
+        np.testing.assert_array_equal(
+            interpreter.get_tensor(output), ReferenceModel(model).run(images[:1], knob)
+        )
+
+
+def test_tensorflows_interpreter(model: bytes, images: np.ndarray) -> None:
+    tf = pytest.importorskip("tensorflow")
+    with pytest.warns(UserWarning, match="tf.lite.Interpreter is deprecated"):
+        interpreter = tf.lite.Interpreter(
+            model_content=model, experimental_delegates=[NestedDelegate()]
+        )
+    interpreter.allocate_tensors()
+    image, level = interpreter.get_input_details()
+    interpreter.set_tensor(image["index"], images[:1])
+    interpreter.set_tensor(level["index"], np.array([1], np.int32))
+    interpreter.invoke()
+    np.testing.assert_array_equal(
+        interpreter.get_tensor(interpreter.get_output_details()[0]["index"]),
+        ReferenceModel(model).run(images[:1], 1),
+    )
+
+
+@pytest.mark.parametrize("level", [-1, 3, 2**31 - 1])
+def test_level_tensor_out_of_range(model: bytes, level: int) -> None:
+    interpreter = new_interpreter(model)
+    interpreter.allocate_tensors()
+    interpreter.set_tensor(interpreter.get_input_details()[1]["index"], np.array([level], np.int32))
+    with pytest.raises(RuntimeError, match=rf"ValueError: level must be in 0\.\.2: got {level}"):
+        interpreter.invoke()
+
+
+def test_an_interpreter_works_after_an_error(model: bytes, images: np.ndarray) -> None:
+    interpreter = new_interpreter(model)
+    interpreter.allocate_tensors()
+    image, level = (detail["index"] for detail in interpreter.get_input_details())
+    interpreter.set_tensor(image, images[:1])
+    interpreter.set_tensor(level, np.array([9], np.int32))
+    with pytest.raises(RuntimeError, match="got 9"):
+        interpreter.invoke()
+    interpreter.set_tensor(level, np.array([0], np.int32))
+    interpreter.invoke()
+    np.testing.assert_array_equal(
+        interpreter.get_tensor(interpreter.get_output_details()[0]["index"]),
+        ReferenceModel(model).run(images[:1], 0),
+    )
+
+
+@pytest.mark.parametrize("level", [-1, 3])
+def test_level_argument_out_of_range(model: bytes, images: np.ndarray, level: int) -> None:
+    with pytest.raises(ValueError, match=rf"level must be in 0\.\.2: got {level}"):
+        LiteRTModel(model).run(images, level)
+
+
+def test_a_model_without_level_input(images: np.ndarray) -> None:
+    model = chain(level_input=False)
+    reference, litert = ReferenceModel(model), LiteRTModel(model)
+    for level in range(3):
+        np.testing.assert_array_equal(litert.run(images, level), reference.run(images, level))
+    # Alone, the delegate runs such a model at its own level: the densest unless told otherwise.
+    for setting, level in ((None, 2), (0, 0)):
+        interpreter = new_interpreter(model, NestedDelegate(level=setting))
+        interpreter.allocate_tensors()
+        interpreter.set_tensor(interpreter.get_input_details()[0]["index"], images[:1])
+        interpreter.invoke()
+        y = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+        np.testing.assert_array_equal(y, reference.run(images[:1], level))
+
+
+def test_one_delegate_for_two_interpreters(model: bytes, images: np.ndarray) -> None:
+    delegate = NestedDelegate()
+    pair = [new_interpreter(model, delegate), new_interpreter(chain(levels=2), delegate)]
+    for interpreter in pair:
+        interpreter.allocate_tensors()
+    for interpreter, source in zip(pair, (model, chain(levels=2)), strict=True):
+        image, level = (detail["index"] for detail in interpreter.get_input_details())
+        interpreter.set_tensor(image, images[:1])
+        interpreter.set_tensor(level, np.array([1], np.int32))
+        interpreter.invoke()
+        y = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+        np.testing.assert_array_equal(y, ReferenceModel(source).run(images[:1], 1))
+
+
+def test_a_damaged_stream_is_named_by_the_interpreter(model: bytes) -> None:
+    damaged = bytearray(model)
+    damaged[damaged.index(b"NSC1") + 16] ^= 0xFF
+    with pytest.raises(RuntimeError, match="NESTED_SPARSE_CONV: FormatError"):
+        new_interpreter(bytes(damaged)).allocate_tensors()
+    with pytest.raises(ModelError, match="the packed stream is not valid"):
+        LiteRTModel(bytes(damaged))
+
+
+def test_a_percent_sign_in_an_error_is_harmless() -> None:
+    # The text goes through C's printf format; the tensor's name carries the sign.
+    builder = ModelBuilder()
+    x = builder.tensor(SHAPE, scale=0.1, zero_point=3)
+    stream = builder.constant(np.zeros(8, np.int8), name="100%s %n")
+    y = builder.tensor(SHAPE, scale=0.1)
+    builder.op("custom:NESTED_SPARSE_CONV", [x, -1, stream], [y])
+    with pytest.raises(RuntimeError, match=re.escape("'100%s %n' must be a uint8 constant")):
+        new_interpreter(builder.build([x], [y])).allocate_tensors()
+
+
+def test_wrong_number_of_operands() -> None:
+    builder = ModelBuilder()
+    x, y = builder.tensor(SHAPE, scale=0.1), builder.tensor(SHAPE, scale=0.1)
+    builder.op("custom:NESTED_SPARSE_CONV", [x], [y])
+    with pytest.raises(RuntimeError, match="expected 3 inputs and 1 output"):
+        new_interpreter(builder.build([x], [y])).allocate_tensors()
+
+
+def test_float_tensors_are_refused() -> None:
+    builder = ModelBuilder()
+    x, y = (builder.tensor(SHAPE, dtype="float32") for _ in range(2))
+    stream = builder.constant(np.zeros(8, np.uint8))
+    builder.op("custom:NESTED_SPARSE_CONV", [x, -1, stream], [y])
+    with pytest.raises(RuntimeError, match="expected int8 input and output: got float32"):
+        new_interpreter(builder.build([x], [y])).allocate_tensors()
+
+
+def test_resizing_is_refused(model: bytes) -> None:
+    interpreter = new_interpreter(model)
+    interpreter.resize_tensor_input(interpreter.get_input_details()[0]["index"], (2, 5, 3, 4))
+    with pytest.raises(RuntimeError, match=r"does not fit the shapes \[2, 5, 3, 4\]"):
+        interpreter.allocate_tensors()
+
+
+def test_a_plain_model_runs_too() -> None:
+    builder = ModelBuilder()
+    x, y = (builder.tensor((1, 4), scale=0.5) for _ in range(2))
+    builder.op("RELU", [x], [y])
+    model = LiteRTModel(builder.build([x], [y]))
+    assert model.levels == 1
+    assert model.run(np.array([[-5, 5, 0, 7]], np.int8)).tolist() == [[0, 5, 0, 7]]
+
+
+def test_other_operators_than_the_references() -> None:
+    builder = ModelBuilder()
+    x, y = (builder.tensor((1, 4), scale=0.5) for _ in range(2))
+    builder.op("ABS", [x], [y])
+    model = LiteRTModel(builder.build([x], [y]))
+    assert model.run(np.array([[-5, 5, 0, 7]], np.int8)).tolist() == [[5, 5, 0, 7]]

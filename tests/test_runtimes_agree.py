@@ -1,0 +1,43 @@
+"""One truth for the arithmetic: every runtime gives the same bytes, for every model of the zoo at every level."""
+
+import numpy as np
+import pytest
+
+from nested_keras import firmware, runtime
+from tests import zoo
+
+
+@pytest.fixture(scope="module")
+def object_cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("objects")
+
+
+def as_tuple(outputs):
+    return outputs if isinstance(outputs, tuple) else (outputs,)
+
+
+@pytest.mark.parametrize("name", zoo.names())
+def test_all_runtimes_give_the_same_bytes(name, object_cache, tmp_path):
+    tflite = zoo.exported(name).tflite
+    data = zoo.make(name).data
+    reference = runtime.ReferenceModel(tflite)
+    litert = runtime.LiteRTModel(tflite)
+    host = firmware.HostModel(tflite, cache_dir=object_cache)
+    device = firmware.QemuModel(tflite, build_dir=tmp_path, cache_dir=object_cache).run_all(data)
+    assert device.levels == tuple(range(reference.levels))
+    for level in device.levels:
+        expected = as_tuple(reference.run(data, level))
+        for other in (litert.run(data, level), host.run(data, level), device.outputs[level]):
+            for want, got in zip(expected, as_tuple(other), strict=True):
+                np.testing.assert_array_equal(got, want, err_msg=f"{name}, level {level}")
+
+
+def test_the_zoo_is_large_and_not_constant():
+    names = zoo.names()
+    assert len(names) >= 40
+    varied = 0
+    for name in names[::8]:
+        tflite = zoo.exported(name).tflite
+        outputs = as_tuple(runtime.ReferenceModel(tflite).run(zoo.make(name).data))
+        varied += any(len(np.unique(output)) > 1 for output in outputs)
+    assert varied >= len(names[::8]) - 1

@@ -1,0 +1,192 @@
+"""The C kernels through ctypes, called as nested_keras.runtime.kernels is."""
+
+import ctypes
+import dataclasses
+
+import numpy as np
+
+from nested_keras.runtime import program
+
+GUARD = 64
+GUARD_BYTE = 0x55
+# More than sizeof(nk_stream) on any host: its fields are not looked at from here.
+STREAM_STRUCT_BYTES = 8192
+
+FUNCTIONS = {
+    program.Conv2D: "nk_conv2d_s8",
+    program.DepthwiseConv2D: "nk_depthwise_conv2d_s8",
+    program.FullyConnected: "nk_fully_connected_s8",
+    program.Add: "nk_add_s8",
+    program.Mul: "nk_mul_s8",
+    program.AveragePool2D: "nk_average_pool2d_s8",
+    program.MaxPool2D: "nk_max_pool2d_s8",
+    program.Mean: "nk_mean_s8",
+    program.Pad: "nk_pad_s8",
+    program.Concatenation: "nk_concatenation_s8",
+    program.Softmax: "nk_softmax_s8",
+    program.Lookup: "nk_lookup_s8",
+    program.Quantize: "nk_quantize_f32_s8",
+    program.Dequantize: "nk_dequantize_s8_f32",
+}
+
+
+class Dims4(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_int32) for name in "nhwc"]
+
+
+class ConvDims(ctypes.Structure):
+    _fields_ = [
+        (name, ctypes.c_int32) for name in ("batches", "input_h", "input_w", "output_h", "output_w")
+    ]
+
+
+class StatusError(Exception):
+    """A kernel returned something else than NK_OK; `args[0]` is the status name."""
+
+
+def dims4(shape):
+    """The shape with leading dimensions of 1."""
+    return Dims4(*(1,) * (4 - len(shape)), *shape)
+
+
+def pointer(array):
+    return None if array is None else ctypes.c_void_p(array.ctypes.data)
+
+
+def aligned_copy(data, alignment=16):
+    """A uint8 array that starts at a multiple of `alignment`; `data` is bytes."""
+    room = np.zeros(len(data) + alignment, np.uint8)
+    start = -room.ctypes.data % alignment
+    copy = room[start : start + len(data)]
+    copy[:] = np.frombuffer(data, np.uint8)
+    return copy
+
+
+class Guarded:
+    """An array between two guard zones, to catch writes outside of it."""
+
+    def __init__(self, shape, dtype):
+        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        self.room = np.full(size + 2 * GUARD, GUARD_BYTE, np.uint8)
+        self.array = self.room[GUARD : GUARD + size].view(dtype).reshape(shape)
+
+    def is_intact(self):
+        zones = np.concatenate([self.room[:GUARD], self.room[-GUARD:]])
+        return bool((zones == GUARD_BYTE).all())
+
+
+def params_struct(op):
+    """The nk_*_params of an operator: the dataclass's fields, in its order."""
+    names = [field.name for field in dataclasses.fields(op)]
+    names = names[len(dataclasses.fields(program.Op)) :]
+    fields, values, alive = [], [], []
+    for name in names:
+        value = getattr(op, name)
+        if isinstance(value, np.ndarray):
+            array = np.ascontiguousarray(value)
+            alive.append(array)
+            fields.append((name, ctypes.c_void_p))
+            values.append(array.ctypes.data)
+        elif name == "paddings":
+            pairs = ((0, 0),) * (4 - len(value)) + tuple(value)
+            fields.append((name, ctypes.c_int32 * 8))
+            values.append((ctypes.c_int32 * 8)(*np.ravel(pairs)))
+        else:
+            fields.append((name, ctypes.c_float if name == "scale" else ctypes.c_int32))
+            values.append(value)
+        if name == "filter":
+            shape = value.shape if value.ndim == 4 else (value.shape[0], 1, 1, value.shape[1])
+            fields.append(("filter_dims", Dims4))
+            values.append(Dims4(*shape))
+    struct = type("Params", (ctypes.Structure,), {"_fields_": fields})(*values)
+    struct.alive = alive
+    return struct
+
+
+class Library:
+    """libnk.so."""
+
+    def __init__(self, path):
+        self.c = ctypes.CDLL(str(path))
+        self.c.nk_status_name.restype = ctypes.c_char_p
+
+    def check(self, status):
+        if status != 0:
+            raise StatusError(self.c.nk_status_name(status).decode())
+
+    def run_op(self, op, inputs, output_shape, level=0):
+        """Runs an operator as nested_keras.runtime.kernels.run_op does; raises StatusError."""
+        dtype = np.float32 if isinstance(op, program.Dequantize) else np.int8
+        output = Guarded(output_shape, dtype)
+        inputs = [np.ascontiguousarray(x) for x in inputs]
+        if isinstance(op, program.NestedSparseConv):
+            self.run_nested(op.stream, level, inputs[0], output.array)
+        else:
+            self.call(op, params_struct(op), inputs, output.array)
+        assert output.is_intact()
+        return output.array
+
+    def call(self, op, params, inputs, output):
+        """Calls the function of an operator with its parameters."""
+        function = getattr(self.c, FUNCTIONS[type(op)])
+        x, shape = inputs[0], inputs[0].shape
+        into = (ctypes.byref(dims4(output.shape)), pointer(output))
+        if isinstance(op, program.FullyConnected):
+            rest = (x.size // op.filter.shape[1], pointer(x), pointer(output))
+        elif isinstance(op, program.Softmax):
+            rest = (x.size // shape[-1], shape[-1], pointer(x), pointer(output))
+        elif isinstance(op, (program.Lookup, program.Quantize, program.Dequantize)):
+            rest = (x.size, pointer(x), pointer(output))
+        elif isinstance(op, program.Mean):
+            rest = (ctypes.byref(dims4(shape)), pointer(x), pointer(output))
+        elif isinstance(op, program.Concatenation):
+            params.axis += 4 - len(shape)
+            count = len(inputs)
+            shapes = (Dims4 * count)(*(dims4(i.shape) for i in inputs))
+            pointers = (ctypes.c_void_p * count)(*(i.ctypes.data for i in inputs))
+            rest = (count, shapes, pointers, *into)
+        else:
+            operands = [(ctypes.byref(dims4(i.shape)), pointer(i)) for i in inputs]
+            rest = (*(part for operand in operands for part in operand), *into)
+        self.check(function(ctypes.byref(params), *rest))
+
+    def open(self, data, *, offset=0, null=False):
+        """nk_stream_open on a copy of the bytes: the struct, which keeps the copy alive."""
+        stream = ctypes.create_string_buffer(STREAM_STRUCT_BYTES)
+        stream.data = aligned_copy(bytes(offset) + data)[offset:]
+        address = None if null else pointer(stream.data)
+        self.check(self.c.nk_stream_open(address, ctypes.c_size_t(len(data)), stream))
+        return stream
+
+    def validate(self, data):
+        """nk_stream_open, then nk_stream_validate."""
+        stream = self.open(data)
+        self.check(self.c.nk_stream_validate(stream))
+        return stream
+
+    def buffer_size(self, stream, dims):
+        return self.c.nk_nested_conv_s8_get_buffer_size(stream, ctypes.byref(dims))
+
+    def run_nested(self, data, level, x, output):
+        """Validates a stream and runs it with a scratch buffer of just the right size."""
+        stream = self.validate(data)
+        if x.ndim == 4:
+            dims = ConvDims(x.shape[0], *x.shape[1:3], *output.shape[1:3])
+        else:
+            dims = ConvDims(x.shape[0], 1, 1, 1, 1)
+        needed = self.buffer_size(stream, dims)
+        if needed < 0:
+            raise StatusError("NK_ERROR_SHAPE")
+        scratch = Guarded((needed,), np.uint8)
+        self.check(
+            self.c.nk_nested_conv_s8(
+                stream,
+                level,
+                ctypes.byref(dims),
+                pointer(x),
+                pointer(output),
+                pointer(scratch.array),
+                ctypes.c_size_t(needed),
+            )
+        )
+        assert scratch.is_intact()

@@ -1,0 +1,34 @@
+"""Writes the streams that the C tests read (layout: nested_case.h): make_cases.py FOLDER."""
+
+import struct
+import sys
+from pathlib import Path
+
+from nested_keras.runtime import kernels, program
+from tests.nested_keras.format.streams import PROFILES
+from tests.tflm_ops.cases import CASES, stream_and_input
+
+
+def case_bytes(name, *, levels, profile):
+    """One layer: dimensions, stream, input, and the expected output of every level."""
+    data, x, y_shape = stream_and_input(CASES[name], levels=levels, profile=profile, seed=levels)
+    op = program.NestedSparseConv("", (0,), (1,), stream=data)
+    outputs = [kernels.run_op(op, [x], y_shape, level) for level in range(levels)]
+    size = (*x.shape[1:3], *y_shape[1:3]) if x.ndim == 4 else (1, 1, 1, 1)
+    header = (x.shape[0], *size, levels, len(data), x.size, outputs[0].size)
+    parts = [struct.pack("<9i", *header), data, x.tobytes(), *(y.tobytes() for y in outputs)]
+    return b"".join(parts)
+
+
+def main(folder):
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("*.case"):
+        old.unlink()
+    for index, name in enumerate(CASES):
+        profile = PROFILES[index % len(PROFILES)]
+        case = case_bytes(name, levels=1 + index % 4, profile=profile)
+        (folder / f"{index:02}.case").write_bytes(case)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

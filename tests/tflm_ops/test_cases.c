@@ -1,0 +1,58 @@
+/** Runs every level of every case, in buffers of exactly the right size: test_cases CASE... */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "nested_case.h"
+
+/** Copies into a block of just this size, so that a sanitizer sees every step beyond it. */
+static void *copy(const void *data, int32_t size) {
+  void *memory = allocate((size_t)size);
+  memcpy(memory, data, (size_t)size);
+  return memory;
+}
+
+static int run(const char *path) {
+  nested_case c = load_case(path);
+  uint8_t *data = copy(c.stream, c.stream_size);
+  int8_t *input = copy(c.input, c.input_size);
+  int8_t *output = allocate((size_t)c.output_size);
+  nk_stream stream;
+  nk_status status = nk_stream_open(data, (size_t)c.stream_size, &stream);
+  if (status == NK_OK) {
+    status = nk_stream_validate(&stream);
+  }
+  int failures = 0;
+  if (status != NK_OK || stream.levels != c.levels) {
+    fprintf(stderr, "%s: %s, expected NK_OK and %d levels\n", path, nk_status_name(status),
+            (int)c.levels);
+    failures = 1;
+  } else {
+    const int32_t needed = nk_nested_conv_s8_get_buffer_size(&stream, &c.dims);
+    void *scratch = allocate((size_t)needed);
+    for (int32_t level = 0; level < c.levels; ++level) {
+      status = nk_nested_conv_s8(&stream, level, &c.dims, input, output, scratch, (size_t)needed);
+      const int8_t *expected = c.outputs + level * c.output_size;
+      if (status != NK_OK || memcmp(output, expected, (size_t)c.output_size) != 0) {
+        fprintf(stderr, "%s: level %d: %s, or another output than the NumPy reference\n", path,
+                (int)level, nk_status_name(status));
+        ++failures;
+      }
+    }
+    free(scratch);
+  }
+  free(output);
+  free(input);
+  free(data);
+  free_case(&c);
+  return failures;
+}
+
+int main(int argc, char **argv) {
+  int failures = argc > 1 ? 0 : 1;
+  for (int i = 1; i < argc; ++i) {
+    failures += run(argv[i]);
+  }
+  printf("%d cases, %d failures\n", argc - 1, failures);
+  return failures == 0 ? 0 : 1;
+}

@@ -1,0 +1,218 @@
+"""Opening and validating streams: each status, and agreement with nested_keras.format."""
+
+import struct
+
+import numpy as np
+import pytest
+
+from nested_keras.format import FormatError, LayerKind, LayerParams, encode, validate
+from tests.nested_keras.format.streams import block_ends, patch, random_layer, reseal
+from tests.tflm_ops.cases import CASES, stream_and_input
+from tests.tflm_ops.library import StatusError
+
+CONV = LayerParams(LayerKind.CONV, 3, 3, 4, 5, block_size=2)
+# Level 0 of a sparse row of two channels: header 64, bias 96, multiplier 104, shift 112, counts
+# 116, deltas 120.
+ROW = LayerParams(LayerKind.FULLY_CONNECTED, 1, 1, 300, 2)
+BLOCK, MULTIPLIER, SHIFT, COUNTS, DELTAS = 64, 104, 112, 116, 120
+
+
+def conv_stream(levels=3):
+    return encode(random_layer(CONV, levels=levels))
+
+
+def row_stream():
+    """Two levels; in level 0 channel 0 has weights at 1, 5, 280 and channel 1 at 2."""
+    layer = random_layer(ROW, levels=2, profile="zero")
+    for channel, position, level in ((0, 1, 0), (0, 5, 0), (0, 280, 0), (1, 2, 0), (1, 9, 1)):
+        layer.weights[channel, 0, 0, position] = 7
+        layer.level_map[channel, 0, 0, position] = level
+    layer.multiplier[:] = 1 << 30
+    layer.shift[:] = 0
+    return encode(layer)
+
+
+def open_status(nk, data):
+    try:
+        nk.open(data)
+    except StatusError as error:
+        return error.args[0]
+    return "NK_OK"
+
+
+def status(nk, data):
+    try:
+        nk.validate(data)
+    except StatusError as error:
+        return error.args[0]
+    return "NK_OK"
+
+
+def test_valid_streams_are_accepted(nk):
+    for name, case in CASES.items():
+        data, _, _ = stream_and_input(case, levels=3, profile="mixed", seed=0)
+        assert status(nk, data) == "NK_OK", name
+
+
+def test_sixteen_levels(nk):
+    assert status(nk, conv_stream(levels=16)) == "NK_OK"
+
+
+def test_every_cut(nk):
+    data = conv_stream()
+    ends = block_ends(data)
+    for size in range(len(data)):
+        expected = "NK_OK" if size in ends else "NK_ERROR_TRUNCATED"
+        assert status(nk, data[:size]) == expected, size
+
+
+def test_null_and_misaligned_data(nk):
+    with pytest.raises(StatusError, match="NK_ERROR_ARGUMENT"):
+        nk.open(conv_stream(), null=True)
+    for offset in (1, 2, 3):
+        with pytest.raises(StatusError, match="NK_ERROR_ARGUMENT"):
+            nk.open(conv_stream(), offset=offset)
+    assert nk.open(conv_stream(), offset=4) is not None
+    assert nk.c.nk_stream_validate(None) == 1
+    assert nk.c.nk_stream_open(None, 0, None) == 1
+
+
+def test_foreign_data(nk):
+    assert open_status(nk, b"TFL3" + bytes(124)) == "NK_ERROR_FOREIGN"
+    assert open_status(nk, b"NSC") == "NK_ERROR_TRUNCATED"
+
+
+@pytest.mark.parametrize("version", [0, 2, 256, 65535])
+def test_other_versions(nk, version):
+    assert open_status(nk, patch(conv_stream(), 4, "<H", version)) == "NK_ERROR_VERSION"
+
+
+def test_every_flipped_bit_is_found(nk):
+    data = conv_stream(levels=2)
+    rng = np.random.default_rng(0)
+    for _ in range(500):
+        spoilt = bytearray(data)
+        spoilt[rng.integers(len(data))] ^= 1 << rng.integers(8)
+        assert status(nk, bytes(spoilt)) != "NK_OK"
+
+
+HEADER_FIELDS = [
+    ("kind", 6, "B", [3, 255]),
+    ("levels", 7, "B", [0, 1, 2, 17]),  # there are three blocks
+    ("block_size", 8, "B", [0, 3, 8]),
+    ("stride_h", 9, "B", [0]),
+    ("stride_w", 10, "B", [0]),
+    ("dilation_h", 11, "B", [0]),
+    ("dilation_w", 12, "B", [0]),
+    ("reserved", 15, "B", [1]),
+    ("kernel_h", 16, "<H", [0, 65535]),
+    ("kernel_w", 18, "<H", [0, 65535]),
+    ("out_channels", 20, "<H", [0, 4, 6, 65535]),
+    ("in_channels", 22, "<H", [0, 3, 65535]),
+    ("depth_multiplier", 24, "<H", [0, 2]),
+    ("reserved", 26, "<H", [1]),
+    ("input_offset", 28, "<i", [-128, 129, 2**31 - 1]),
+    ("output_offset", 32, "<i", [-129, 128, -(2**31)]),
+    ("activation_min", 36, "<i", [-129, 128]),
+    ("activation_max", 40, "<i", [-129, 128]),
+    ("reserved", 59, "B", [1]),
+]
+
+
+@pytest.mark.parametrize(("field", "offset", "layout", "values"), HEADER_FIELDS)
+def test_header_fields_out_of_range(nk, field, offset, layout, values):
+    for value in values:
+        spoilt = patch(conv_stream(), offset, layout, value)
+        assert status(nk, spoilt) == "NK_ERROR_MALFORMED", (field, value)
+
+
+def test_fully_connected_layers_have_no_window(nk):
+    for offset in (9, 10, 11, 12):
+        assert status(nk, patch(row_stream(), offset, "B", 2)) == "NK_ERROR_MALFORMED"
+    for offset in (13, 14):
+        assert status(nk, patch(row_stream(), offset, "B", 1)) == "NK_ERROR_MALFORMED"
+
+
+BLOCK_FIELDS = [
+    ("block_bytes", 0, "<I", [0, 16, 2**32 - 16]),
+    ("entries", 4, "<I", [0, 4, 6, 2**32 - 1]),  # one more than nnz: a filler bridges 5 .. 280
+    ("level", 8, "B", [1, 255]),
+    ("encoding", 9, "B", [0, 1, 3, 4, 255]),
+    ("reserved", 10, "<H", [1]),
+    ("nnz", 12, "<I", [0, 3, 5, 2**32 - 1]),
+    ("reserved", 16, "B", [1]),
+    ("reserved", 27, "B", [1]),
+]
+
+
+@pytest.mark.parametrize(("field", "offset", "layout", "values"), BLOCK_FIELDS)
+def test_block_fields_out_of_range(nk, field, offset, layout, values):
+    for value in values:
+        spoilt = patch(row_stream(), BLOCK + offset, layout, value)
+        assert status(nk, spoilt) == "NK_ERROR_MALFORMED", (field, value)
+
+
+TABLE_FIELDS = [
+    ("multiplier below 2**30", MULTIPLIER, "<i", [1, -1, (1 << 30) - 1, -(2**31)]),
+    ("shift", SHIFT, "b", [31, -32]),
+    ("padding after shift", SHIFT + 2, "B", [1]),
+    ("counts", COUNTS, "<H", [3, 5, 65535]),
+    ("delta of zero", DELTAS + 1, "B", [0]),
+    ("delta past the channel", DELTAS + 1, "B", [255]),
+]
+
+
+@pytest.mark.parametrize(("what", "offset", "layout", "values"), TABLE_FIELDS)
+def test_tables_out_of_range(nk, what, offset, layout, values):
+    for value in values:
+        spoilt = patch(row_stream(), offset, layout, value)
+        assert status(nk, spoilt) == "NK_ERROR_MALFORMED", (what, value)
+
+
+def test_zero_and_extreme_multipliers_are_accepted(nk):
+    for value in (0, 1 << 30, -(1 << 30), 2**31 - 1, 1 - 2**31):
+        assert status(nk, patch(row_stream(), MULTIPLIER, "<i", value)) == "NK_OK"
+
+
+def test_wrong_checksums(nk):
+    data = row_stream()
+    for offset in (60, BLOCK + 28):
+        spoilt = bytearray(data)
+        struct.pack_into("<I", spoilt, offset, struct.unpack_from("<I", data, offset)[0] ^ 1)
+        assert open_status(nk, bytes(spoilt)) == "NK_OK"
+        assert status(nk, bytes(spoilt)) == "NK_ERROR_CHECKSUM"
+
+
+def test_weight_in_two_levels(nk):
+    data = row_stream()
+    second = block_ends(data)[0]
+    # Level 1 has one weight, at position 9 of channel 1; level 0 has that channel's at 2.
+    moved = patch(data, second + DELTAS - BLOCK, "B", 2)
+    assert status(nk, moved) == "NK_ERROR_MALFORMED"
+    assert status(nk, patch(data, second + DELTAS - BLOCK, "B", 3)) == "NK_OK"
+
+
+@pytest.mark.parametrize(
+    "name", ["3x3", "block 4 1x1", "depthwise", "row", "row long gaps block 4"]
+)
+def test_agrees_with_the_python_reader(nk, name):
+    accepted = 0
+    for seed in range(300):
+        rng = np.random.default_rng(seed)
+        profile = ("mixed", "sparse", "zero")[seed % 3]
+        data, _, _ = stream_and_input(CASES[name], levels=3, profile=profile, seed=0)
+        spoilt = bytearray(data)
+        for _ in range(rng.integers(1, 3)):
+            # Every second hit goes to a header: that is where the structure is.
+            start = rng.choice([0, *block_ends(data)[:-1]])
+            at = rng.integers(len(data)) if rng.integers(2) else start + rng.integers(64)
+            spoilt[min(at, len(data) - 1)] = rng.choice([0, 1, 2, 255, rng.integers(256)])
+        spoilt = reseal(bytes(spoilt))
+        try:
+            validate(spoilt)
+            expected = True
+        except FormatError:
+            expected = False
+        accepted += expected
+        assert (status(nk, spoilt) == "NK_OK") == expected, f"{seed=}"
+    assert 10 < accepted < 290

@@ -1,0 +1,39 @@
+/**
+ * The model benchmark: nk_bench_model_main.c runs a generated model once at each level and prints
+ *
+ *     level <level> <HEX of all outputs>
+ *
+ * for each, then `ops` and the index of every operator that reported its end, level by level, and
+ * `end`. Included ahead of the generated source, so that every operator is a counted region of its
+ * own: the regions of a level are its operators and one for what comes after the last of them.
+ */
+#ifndef NK_BENCH_MODEL_H_
+#define NK_BENCH_MODEL_H_
+
+#include <stdint.h>
+
+#include "nk_bench_markers.h"
+#include "nk_status.h"
+
+#define MODEL_ON_OP(index)      \
+  do {                          \
+    NK_BENCH_END();             \
+    nk_bench_op_ended((index)); \
+    NK_BENCH_BEGIN();           \
+  } while (0)
+
+/** Remembers the order of the operators; not counted. */
+void nk_bench_op_ended(int32_t index);
+
+/** What the benchmark adds for one model (generated). */
+typedef struct nk_bench_model {
+  int32_t levels;
+  uint8_t *outputs;
+  int32_t output_bytes;
+  nk_status (*check)(void);
+  nk_status (*invoke)(int32_t level);
+} nk_bench_model;
+
+extern const nk_bench_model the_nk_bench_model;
+
+#endif  // NK_BENCH_MODEL_H_

@@ -1,0 +1,10 @@
+/* Included ahead of the generated model (-include profile.h) so that it reports its operators. */
+#ifndef NK_PROFILE_H_
+#define NK_PROFILE_H_
+
+#include <stdint.h>
+
+void firmware_on_op(int32_t index);
+#define MODEL_ON_OP(index) firmware_on_op(index)
+
+#endif  // NK_PROFILE_H_
