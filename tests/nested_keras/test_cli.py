@@ -1,6 +1,7 @@
 """The command line, as a user calls it."""
 
 import json
+import sys
 
 import keras
 import numpy as np
@@ -135,6 +136,13 @@ def test_errors_are_one_line(arguments, message, model, folder, capsys):
     assert text.startswith("nested-keras: error: ")
     assert message in text
     assert len(text.splitlines()) == 1
+
+
+def test_a_missing_package_is_named_with_its_extra(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "keras", None)
+    assert nested_keras_command("train", "--model", "m", "--data", "d", "--out", "o") == 1
+    text = capsys.readouterr().err
+    assert "train needs the package keras: pip install 'nested_keras[demo]'" in text
 
 
 @pytest.mark.parametrize(
