@@ -398,6 +398,14 @@ def _execute(args: argparse.Namespace) -> int:
         logging.set_verbosity(logging.WARNING)
     try:
         args.action(args)
+    except ModuleNotFoundError as error:
+        # Training and export need packages that running a .tflite does not.
+        print(
+            f"nested-keras: error: {args.command} needs the package {error.name}: "
+            "pip install 'nested_keras[demo]'",
+            file=sys.stderr,
+        )
+        return 1
     except (ValueError, ImportError, OSError, RuntimeError) as error:
         # What a user can put right is told in one line; a traceback is for defects of ours.
         print(f"nested-keras: error: {error}", file=sys.stderr)

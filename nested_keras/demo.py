@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,8 @@ from nested_keras.report import (
     level_sizes,
     run_levels,
 )
+
+Number = TypeVar("Number", int, float)
 
 
 @dataclass(frozen=True)
@@ -222,43 +224,41 @@ def _level_rows(
     model: bytes, trained: _Trained, on_pc: TargetRun, on_device: list[TargetRun]
 ) -> list[LevelResult]:
     nested_device, dense_device = on_device
-    dense_instructions = dense_device.levels[0].instructions
-    rows = []
-    for size, row, pc, device in zip(
-        level_sizes(model), trained.level_rows, on_pc.levels, nested_device.levels, strict=True
-    ):
-        assert pc.accuracy is not None
-        assert device.accuracy is not None
-        assert device.instructions is not None
-        assert dense_instructions is not None
-        rows.append(
-            LevelResult(
-                level=size.level,
-                sparsity=row["sparsity"],
-                nnz=size.nnz,
-                weight_bytes=size.weight_bytes,
-                accuracy_float=row["accuracy"],
-                accuracy_int8=pc.accuracy,
-                accuracy_device=device.accuracy,
-                instructions=device.instructions,
-                speedup_over_dense=dense_instructions / device.instructions,
-            )
+    dense_instructions = _given(dense_device.levels[0].instructions)
+    return [
+        LevelResult(
+            level=size.level,
+            sparsity=row["sparsity"],
+            nnz=size.nnz,
+            weight_bytes=size.weight_bytes,
+            accuracy_float=row["accuracy"],
+            accuracy_int8=_given(pc.accuracy),
+            accuracy_device=_given(device.accuracy),
+            instructions=_given(device.instructions),
+            speedup_over_dense=dense_instructions / _given(device.instructions),
         )
-    return rows
+        for size, row, pc, device in zip(
+            level_sizes(model), trained.level_rows, on_pc.levels, nested_device.levels, strict=True
+        )
+    ]
 
 
 def _dense_row(
     model: bytes, trained: _Trained, on_pc: TargetRun, on_device: TargetRun
 ) -> DenseResult:
     (size,), (pc,), (device,) = level_sizes(model), on_pc.levels, on_device.levels
-    assert pc.accuracy is not None
-    assert device.accuracy is not None
-    assert device.instructions is not None
     return DenseResult(
         nnz=size.nnz,
         weight_bytes=size.weight_bytes,
         accuracy_float=trained.dense_accuracy,
-        accuracy_int8=pc.accuracy,
-        accuracy_device=device.accuracy,
-        instructions=device.instructions,
+        accuracy_int8=_given(pc.accuracy),
+        accuracy_device=_given(device.accuracy),
+        instructions=_given(device.instructions),
     )
+
+
+def _given(value: Number | None) -> Number:
+    """What a run with labels on a counting target always has."""
+    if value is None:
+        raise AssertionError("the demo runs with labels, and on a target that counts")
+    return value

