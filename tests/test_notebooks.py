@@ -1,0 +1,51 @@
+"""Runs the notebooks in order on tiny settings: each goes on with the files of the last."""
+
+import os
+from pathlib import Path
+
+import nbclient
+import nbformat
+import pytest
+
+NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
+TINY = {
+    "01_nest_and_train.ipynb": "WIDTH, DENSE_EPOCHS, NESTED_EPOCHS = 0.25, 1, 2\n"
+    "SPARSITIES = (0.9, 0.8, 0.7)",
+    "02_export_and_inspect.ipynb": "CALIBRATION_IMAGES, TEST_IMAGES = 50, 20",
+    "03_run_on_the_emulated_board.ipynb": "DEVICE_IMAGES = 2",
+    "04_choose_levels.ipynb": "EPOCHS, CANDIDATES = 1, (0.9, 0.5)",
+}
+# What the reader is meant to see, notebook by notebook.
+SHOWN = {
+    "01_nest_and_train.ipynb": ["0.90", "0.80", "0.70"],
+    "02_export_and_inspect.ipynb": ["nested, 3 levels", "level 2: digit", "3 levels:"],
+    "03_run_on_the_emulated_board.ipynb": ["#define MODEL_LEVELS 3", "whole inference"],
+    "04_choose_levels.ipynb": ["speed-up", "100% of the dense model's cycles"],
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("notebooks")
+
+
+def test_every_notebook_is_run():
+    assert sorted(path.name for path in NOTEBOOKS.glob("*.ipynb")) == sorted(TINY)
+
+
+@pytest.mark.parametrize("name", sorted(TINY))
+def test_notebook_runs(name, folder, monkeypatch):
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "2")
+    paths = [str(NOTEBOOKS.parent), os.environ.get("PYTHONPATH", "")]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
+    notebook = nbformat.read(NOTEBOOKS / name, as_version=4)
+    tagged = [c for c in notebook.cells if "parameters" in c.metadata.get("tags", ())]
+    assert len(tagged) == 1
+    tagged[0].source = TINY[name]
+    nbclient.NotebookClient(
+        notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
+    ).execute()
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
+    text = "".join(output.get("text", "") for output in outputs)
+    for expected in SHOWN[name]:
+        assert expected in text
