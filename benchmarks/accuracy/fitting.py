@@ -1,0 +1,118 @@
+"""Training of Keras models by the recipe, resumable, and weights carried from model to model."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from typing import Any
+
+import keras
+import numpy as np
+
+from benchmarks.accuracy.data import Data, Epochs
+from benchmarks.accuracy.recipe import Recipe, optimizer
+from benchmarks.accuracy.runs import Run
+from nested_keras import callbacks
+from nested_keras.layers import NestedBatchNormalization
+
+LOSS = "sparse_categorical_crossentropy"
+# Augmented images for BatchNorm statistics, and test images watched after each epoch.
+STATISTICS_IMAGES = 2000
+WATCHED_IMAGES = 1000
+
+
+def callbacks_of_run(run: Run, epochs: Epochs, *, library: Any) -> list[Any]:
+    """What every training has: resume, the epoch's batches, its time, its row in history.csv.
+
+    Args:
+        run: The run directory.
+        epochs: The batches.
+        library: keras or tf_keras.
+    """
+
+    class Clock(library.callbacks.Callback):  # type: ignore[misc]
+        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+            epochs.epoch = epoch
+            self.start = time.perf_counter()
+
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            logs["seconds"] = time.perf_counter() - self.start
+
+    return [
+        library.callbacks.BackupAndRestore(str(run.backup), delete_checkpoint=False),
+        Clock(),
+        library.callbacks.CSVLogger(str(run.history), append=True),
+    ]
+
+
+def train(
+    model: Any,
+    data: Data,
+    *,
+    recipe: Recipe,
+    run: Run,
+    epochs: int,
+    schedule: Any = None,
+    **compile_options: Any,
+) -> None:
+    """Trains a nested model, goes on with its training, or loads the trained weights.
+
+    Args:
+        model: The nested model.
+        data: Train and test images.
+        recipe: Of the run.
+        run: The run directory.
+        epochs: How many.
+        schedule: The ramp of the masks; None where they stay as they are.
+        **compile_options: Other arguments of `compile`.
+    """
+    if run.weights.exists():
+        model.load_weights(run.weights)
+        return
+    batches = Epochs(data, batch_size=recipe.batch_size, seed=recipe.seed)
+    model.compile(
+        optimizer(recipe, epochs * batches.steps, library=keras),
+        LOSS,
+        metrics=["accuracy"],
+        **compile_options,
+    )
+    statistics = batches.images(STATISTICS_IMAGES)
+    model.fit(
+        batches.dataset(),
+        epochs=epochs,
+        validation_data=(data.x_test[:WATCHED_IMAGES], data.y_test[:WATCHED_IMAGES]),
+        callbacks=[
+            *callbacks_of_run(run, batches, library=keras),
+            *([] if schedule is None else [callbacks.NestedPruning(schedule)]),
+            callbacks.BatchNormReestimation(statistics, batch_size=100),
+        ],
+        shuffle=False,
+        verbose=2,
+    )
+    model.save_weights(run.weights)
+    shutil.rmtree(run.backup, ignore_errors=True)
+
+
+def transfer(source: Any, target: Any, *, level: int = -1) -> None:
+    """Carries kernels, biases and BatchNorm values from one model to another, layer by name.
+
+    Args:
+        source: A plain or nested Keras model.
+        target: Likewise, as wide or narrower: then it gets the first channels. Each level of a
+            nested target gets the same BatchNorm values.
+        level: The level whose BatchNorm values are taken from a nested source.
+    """
+    for layer in target.layers:
+        if not layer.weights:
+            continue
+        old = source.get_layer(layer.name)
+        for name in ("kernel", "bias", "gamma", "beta", "moving_mean", "moving_variance"):
+            variable = getattr(layer, name, None)
+            if variable is None:
+                continue
+            value = np.asarray(getattr(old, name))
+            if isinstance(old, NestedBatchNormalization):
+                value = value[level]
+            # From the right: rows of levels come first in a nested BatchNorm.
+            crop = tuple(slice(size) for size in variable.shape[-value.ndim :])
+            variable.assign(np.broadcast_to(value[crop], variable.shape))

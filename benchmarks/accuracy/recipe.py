@@ -1,0 +1,105 @@
+"""What all methods of the benchmark share: the network, the optimizer, the schedule."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from nested_keras import applications
+
+NETWORKS: dict[str, Callable[..., Any]] = {
+    "resnet8": applications.resnet8,
+    "resnet9": applications.resnet9,
+    "mobilenet_v1": functools.partial(applications.mobilenet_v1, stem_strides=1),
+    "mobilenet_v2": functools.partial(applications.mobilenet_v2, stem_strides=1),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """Everything that decides a run's result, besides the data and the method.
+
+    Attributes:
+        network: One of `NETWORKS`.
+        width: Its width multiplier.
+        seed: Of the weights, the order of the images and their augmentation.
+        dense_epochs: Epochs of the dense model that every method starts from.
+        epochs: Epochs of each method; a method that trains one model per sparsity takes so many
+            for each.
+        batch_size: Images per step.
+        learning_rate: The highest; Adam, 5 % warm-up, then a cosine down to 0.
+        ramp: Share of the steps in which the masks grow, along tfmot's cubic schedule.
+        mask_frequency: Steps between two recomputations of the masks.
+        routing: The routing coefficient of nested training.
+        sparsities: Of the levels, and of the models that stand alone.
+        widths: Of slimmable training, on top of `width`.
+        policy: The dtype policy of training; measurements are in float32 and int8.
+        train_images: Use the first so many only; None for all.
+        test_images: Likewise.
+        calibration_images: Training images that set the ranges of the int8 model.
+    """
+
+    network: str = "resnet8"
+    width: float = 1.0
+    seed: int = 0
+    dense_epochs: int = 40
+    epochs: int = 20
+    batch_size: int = 64
+    learning_rate: float = 2e-3
+    ramp: float = 0.6
+    mask_frequency: int = 50
+    routing: float = 0.5
+    sparsities: tuple[float, ...] = (0.9, 0.8, 0.7)
+    widths: tuple[float, ...] = (0.25, 0.5, 0.75, 1.0)
+    policy: str = "mixed_bfloat16"
+    train_images: int | None = None
+    test_images: int | None = None
+    calibration_images: int = 500
+
+    def to_dict(self) -> dict[str, Any]:
+        """The recipe as it stands in a JSON file."""
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in dataclasses.asdict(self).items()
+        }
+
+
+def build(recipe: Recipe, data: Any, *, policy: str = "float32", width: float = 1.0) -> Any:
+    """Makes the network, untrained.
+
+    Args:
+        recipe: Names it.
+        data: Gives it the shape of its images and its classes.
+        policy: The dtype policy of its layers.
+        width: Multiplier on the recipe's width.
+    """
+    import keras
+
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        make = NETWORKS[recipe.network]
+        return make(data.x_train.shape[1:], data.classes, width=recipe.width * width)
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def pruning_schedule(sparsity: float, *, recipe: Recipe, steps: int) -> Any:
+    """The cubic ramp of tfmot to a sparsity, for nested training and for tfmot itself."""
+    from tensorflow_model_optimization.sparsity.keras import PolynomialDecay
+
+    end = max(1, int(recipe.ramp * steps))
+    return PolynomialDecay(
+        0.0, sparsity, begin_step=0, end_step=end, frequency=min(recipe.mask_frequency, end)
+    )
+
+
+def optimizer(recipe: Recipe, steps: int, *, library: Any) -> Any:
+    """Adam with warm-up and cosine decay, of keras or of tf_keras."""
+    warm_up = max(1, steps // 20)
+    rate = library.optimizers.schedules.CosineDecay(
+        0.0, max(1, steps - warm_up), warmup_target=recipe.learning_rate, warmup_steps=warm_up
+    )
+    return library.optimizers.Adam(rate)

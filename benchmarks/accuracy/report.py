@@ -1,0 +1,273 @@
+"""Tables and Pareto plots from the results of all runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+_TITLES = {
+    "nested": "nested (this project)",
+    "standalone": "stand-alone sparse models",
+    "tfmot": "tfmot prune_low_magnitude",
+    "dsnn": "pruned further at run time (DSNN)",
+    "slimmable": "slimmable widths",
+    "dense": "dense",
+}
+_STYLES = {
+    "nested": ("o-", "#0b6e4f"),
+    "standalone": ("s--", "#a23b2a"),
+    "tfmot": ("^--", "#c98a1b"),
+    "dsnn": ("v--", "#7a5195"),
+    "slimmable": ("D--", "#2f6fab"),
+    "dense": ("*", "#333333"),
+}
+_FIGURES = ("accuracy_float", "accuracy_int8", "instructions", "cycles", "weight_bytes")
+_HEAD = """<!-- Written by `python -m benchmarks.accuracy report`. Do not edit. -->
+# Accuracy, latency and storage, next to every rival
+
+All methods start from the same dense model, see the same batches for the same number of epochs,
+and share optimizer, warm-up, ramp and augmentation; a method with one model per sparsity trains
+each for that long. Accuracy is that of the whole test set; int8 is the arithmetic of the emulated
+device, bit for bit. Instructions are counted on the emulated Cortex-M7 and cycles modelled
+([../cycle_model.md](../cycle_model.md)), all by the same kernels; slimmable widths and the dense
+model run as dense models. "weight bytes" is what one point reads, "storage" what a device keeps to
+have all points.
+
+| method | what it is |
+|---|---|
+| nested | all levels trained together, one file |
+| standalone | one model per sparsity, the same recipe and as many steps for each |
+| tfmot | `prune_low_magnitude` on tf_keras, one model per sparsity |
+| dsnn | the densest stand-alone model, pruned further untrained, BatchNorm re-estimated |
+| slimmable | widths that share their weights, BatchNorm per width, dense kernels |
+
+## Run it again
+Each command can be killed and started again; `--help` lists the recipe.
+
+    python -m benchmarks.accuracy dense      --data cifar10.npz --runs runs --seed 0
+    python -m benchmarks.accuracy nested     --data cifar10.npz --runs runs --seed 0
+    python -m benchmarks.accuracy standalone --data cifar10.npz --runs runs --seed 0
+    python -m benchmarks.accuracy tfmot      --data cifar10.npz --runs runs --seed 0
+    python -m benchmarks.accuracy dsnn       --data cifar10.npz --runs runs --seed 0
+    python -m benchmarks.accuracy slimmable  --data cifar10.npz --runs runs --seed 0
+    python -m benchmarks.accuracy report     --runs runs
+
+`dense` comes first, `dsnn` after `standalone`; the others in any order. `report` writes this page.
+"""
+
+Results = list[dict[str, Any]]
+
+
+def gather(runs: Path) -> Results:
+    """Reads every result.json below a folder, in a fixed order."""
+    results = [json.loads(path.read_text()) for path in runs.glob("*/*/result.json")]
+    order = list(_TITLES)
+    return sorted(
+        results,
+        key=lambda r: (network_of(r), r["recipe"]["seed"], order.index(r["method"])),
+    )
+
+
+def write(out: Path, *, runs: Path | None = None) -> None:
+    """Writes README.md and the plots, and results.json where runs are given.
+
+    Args:
+        out: The folder.
+        runs: Folder of run directories; None to read results.json.
+
+    Raises:
+        FileNotFoundError: if there is no result.
+    """
+    stored = out / "results.json"
+    if runs is not None:
+        results = gather(runs)
+        if not results:
+            raise FileNotFoundError(f"expected <network>/<method>/result.json below {runs}: none")
+        stored.write_text(json.dumps(results, indent=1) + "\n")
+    results = json.loads(stored.read_text())
+    sections = [_HEAD]
+    for network in dict.fromkeys(map(network_of, results)):
+        own = [result for result in results if network_of(result) == network]
+        averaged = average(own)
+        plots = []
+        for figure, label in (("cycles", "modelled cycles"), ("weight_bytes", "weight bytes")):
+            path = out / f"{network}_{figure}.svg"
+            path.write_text(_plot(averaged, figure, label=label, title=network))
+            plots.append(f"![accuracy over {label}]({path.name})")
+        sections.append(_section(network, own, averaged, plots))
+    (out / "README.md").write_text("\n".join(sections), encoding="utf-8")
+
+
+def network_of(result: dict[str, Any]) -> str:
+    """Name and width of the network of a result."""
+    return f"{result['recipe']['network']}_{result['recipe']['width']:g}"
+
+
+def average(results: Results) -> dict[str, list[dict[str, Any]]]:
+    """Averages the points of each method over the seeds.
+
+    Returns:
+        By method, its points; each with its figures' means, "spread" (the range of the int8
+        accuracy over the seeds) and "seeds".
+    """
+    averaged: dict[str, list[dict[str, Any]]] = {}
+    for method in _TITLES:
+        runs = [result["points"] for result in results if result["method"] == method]
+        for same in zip(*runs, strict=True):
+            accuracies = [point["accuracy_int8"] for point in same]
+            averaged.setdefault(method, []).append(
+                {
+                    "name": same[0]["name"],
+                    **{figure: mean(point[figure] for point in same) for figure in _FIGURES},
+                    "spread": max(accuracies) - min(accuracies),
+                    "seeds": len(same),
+                }
+            )
+    return averaged
+
+
+def above_curve(points: Iterable[dict[str, Any]], curve: list[dict[str, Any]]) -> float | None:
+    """How far the highest of some points lies above a curve at equal cycles.
+
+    Args:
+        points: Of a rival.
+        curve: Points of the method compared with; straight lines lie between them. Right of its
+            last point it goes on level; left of its first point there is nothing to compare with.
+
+    Returns:
+        The largest difference in int8 accuracy, negative where all points lie below the curve;
+        None where no point can be compared.
+    """
+    import numpy as np
+
+    ordered = sorted(curve, key=lambda point: point["cycles"])
+    cycles = [point["cycles"] for point in ordered]
+    accuracies = [point["accuracy_int8"] for point in ordered]
+    gaps = [
+        point["accuracy_int8"] - float(np.interp(point["cycles"], cycles, accuracies))
+        for point in points
+        if point["cycles"] >= cycles[0]
+    ]
+    return max(gaps, default=None)
+
+
+def _section(
+    network: str, results: Results, averaged: dict[str, list[dict[str, Any]]], plots: list[str]
+) -> str:
+    recipe, seeds = results[0]["recipe"], sorted({r["recipe"]["seed"] for r in results})
+    lines = [
+        f"## {network}",
+        "",
+        f"{results[0]['train_images']:,} training and {results[0]['test_images']:,} test images, "
+        f"{recipe['dense_epochs']} epochs dense, then {recipe['epochs']} epochs for each training, "
+        f"batch {recipe['batch_size']}, {recipe['policy']}, seeds {', '.join(map(str, seeds))}. "
+        "± is the range over the seeds.",
+        "",
+        *_table(
+            ["method", "point", "float", "int8", "±", "cycles", "instructions", "weight bytes"],
+            [
+                [
+                    method if index == 0 else "",
+                    point["name"],
+                    f"{point['accuracy_float']:.2%}",
+                    f"{point['accuracy_int8']:.2%}",
+                    f"{point['spread']:.2%}" if point["seeds"] > 1 else "one seed",
+                    *(f"{point[figure]:,.0f}" for figure in ("cycles", "instructions")),
+                    f"{point['weight_bytes']:,.0f}",
+                ]
+                for method, points in averaged.items()
+                for index, point in enumerate(points)
+            ],
+        ),
+        "",
+        *_table(["method", "storage, bytes", "training, seconds"], _totals(results)),
+        "",
+        *_verdicts(results, averaged),
+        *plots,
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _totals(results: Results) -> list[list[str]]:
+    rows = []
+    for method in _TITLES:
+        own = [result for result in results if result["method"] == method]
+        if own:
+            means = [mean(r[key] for r in own) for key in ("file_bytes", "training_seconds")]
+            rows.append([method, *(f"{value:,.0f}" for value in means)])
+    return rows
+
+
+def _verdicts(results: Results, averaged: dict[str, list[dict[str, Any]]]) -> list[str]:
+    """One sentence for each comparison that the results allow."""
+    nested, alone = averaged.get("nested"), averaged.get("standalone")
+    if nested is None:
+        return []
+    lines = []
+    if alone is not None:
+        gaps = [
+            (n["name"], 100 * (n["accuracy_int8"] - a["accuracy_int8"]))
+            for n, a in zip(nested, alone, strict=True)
+        ]
+        each = ", ".join(f"{name} {gap:+.2f} pt" for name, gap in gaps)
+        bytes_of = _mean_of(results, lambda result: result["file_bytes"])
+        lines += [
+            f"- Nested against stand-alone, int8: {each}; {mean(g for _, g in gaps):+.2f} pt on "
+            "average.",
+            f"- Storage: {bytes_of['nested'] / bytes_of['standalone']:.2f} of the stand-alone "
+            "files.",
+        ]
+    for method in ("standalone", "tfmot", "dsnn", "slimmable"):
+        gap = above_curve(averaged.get(method, []), nested)
+        if gap is not None:
+            side = "above" if gap > 0 else "below"
+            lines.append(
+                f"- The best point of {method} lies {abs(100 * gap):.2f} pt {side} the nested "
+                "curve at equal cycles."
+            )
+    return [*lines, ""]
+
+
+def _mean_of(results: Results, key: Callable[[dict[str, Any]], float]) -> dict[str, float]:
+    return {
+        method: mean(key(result) for result in results if result["method"] == method)
+        for method in {result["method"] for result in results}
+    }
+
+
+def _table(header: list[str], rows: list[list[str]]) -> list[str]:
+    return [f"| {' | '.join(cells)} |" for cells in (header, ["---"] * len(header), *rows)]
+
+
+def _plot(averaged: dict[str, list[dict[str, Any]]], figure: str, *, label: str, title: str) -> str:
+    """Int8 accuracy over cycles or bytes, as SVG text that depends on its content alone."""
+    import io
+
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": title + figure}):
+        page = Figure(figsize=(7.5, 4.6), layout="constrained")
+        axes = page.add_subplot()
+        for method, points in averaged.items():
+            style, colour = _STYLES[method]
+            ordered = sorted(points, key=lambda point: point[figure])
+            axes.plot(
+                [point[figure] for point in ordered],
+                [100 * point["accuracy_int8"] for point in ordered],
+                style,
+                color=colour,
+                label=_TITLES[method],
+            )
+        axes.set_xlabel(f"{label} of a point, {title}")
+        axes.set_ylabel("int8 accuracy (%)")
+        axes.set_xlim(left=0)
+        axes.grid(alpha=0.3)
+        axes.legend(loc="lower right")
+        buffer = io.StringIO()
+        page.savefig(buffer, format="svg", metadata={"Date": None})
+    return buffer.getvalue()
