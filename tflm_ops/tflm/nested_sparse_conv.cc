@@ -31,6 +31,7 @@ constexpr int kStream = 2;
 constexpr int kInputs = 3;
 constexpr int kOutput = 0;
 constexpr int kNoScratch = -1;
+constexpr uintptr_t kStreamAlignment = 4;
 
 /** What Prepare finds out for Eval. The stream is opened anew each time: an nk_stream is large. */
 struct OpData {
@@ -208,6 +209,9 @@ TfLiteStatus Prepare(TfLiteContext *context, TfLiteNode *node) {
   const TfLiteEvalTensor *output = GetEvalOutput(context, node, kOutput);
   if (CheckTensors(input, level, packed, output) != kTfLiteOk) {
     return kTfLiteError;
+  }
+  if (reinterpret_cast<uintptr_t>(packed->data.uint8) % kStreamAlignment != 0) {
+    return Refuse("the stream must be 4-byte aligned: align the model to 16 bytes");
   }
   nk_stream stream;
   nk_status status = OpenStream(packed, &stream);
