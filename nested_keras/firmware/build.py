@@ -116,7 +116,7 @@ def _compile(
     ]
     for kernel in kernels:
         objects.append(toolchain.compile(kernel, include_dirs=(include,), cache_dir=cache))
-    for source in (common / "main.c", *sorted(board.glob("*.c"))):
+    for source in (common / "main.c", *sources.board_sources(board.name)):
         objects.append(toolchain.compile(source, include_dirs=board_includes, cache_dir=cache))
     return objects
 

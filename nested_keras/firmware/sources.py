@@ -50,6 +50,19 @@ def board_dir(board: str) -> Path:
     return boards / board
 
 
+def board_sources(board: str) -> tuple[Path, ...]:
+    """The C files that bring up one board: the start-up code of all boards and its own.
+
+    They need `#include` to look in tflm_ops/boards.
+
+    Args:
+      board: Its name, such as "mps2_an500".
+
+    Raises:
+      ValueError: There is no such board.
+    """
+    folder = board_dir(board)
+    return (folder.parent / "common" / "startup.c", *sorted(folder.glob("*.c")))
 def tflm_adapter() -> Path:
     """The source of the operator for TFLite Micro; its header lies beside it."""
     return tflm_ops_dir() / "tflm" / "nested_sparse_conv.cc"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from nested_keras.format.folding import unfold_bias
 from nested_keras.format.reader import Buffer, LevelBlock, read_stream
 from nested_keras.format.types import (
     Encoding,
@@ -54,7 +55,7 @@ def decode(data: Buffer) -> NestedWeights:
         params=params,
         weights=weights.reshape(params.filter_shape),
         level_map=level_map.reshape(params.filter_shape),
-        bias=tables["bias"].astype(np.int32),
+        bias=unfold_bias(tables["bias"], params=params, weights=weights, level_map=level_map),
         multiplier=tables["multiplier"].astype(np.int32),
         shift=tables["shift"],
     )
@@ -116,9 +117,8 @@ def _unpack(block: LevelBlock, params: LayerParams) -> Int8Array:
     if block.encoding == Encoding.DENSE:
         added = block.arrays["values"].reshape(shape)
     elif block.entries:
-        values = block.arrays["values"].reshape(-1, params.block_size)
         channel = np.repeat(np.arange(params.out_channels), block.arrays["counts"])
-        added[channel, _positions(block, params)] = values
+        added[channel, _positions(block, params)] = block.arrays["records"]["values"]
     require_equal(f"level {block.level}: nnz", block.nnz, expected=int(np.count_nonzero(added)))
     return added.reshape(params.out_channels, params.weights_per_channel)
 
@@ -126,7 +126,7 @@ def _unpack(block: LevelBlock, params: LayerParams) -> Int8Array:
 def _positions(block: LevelBlock, params: LayerParams) -> npt.NDArray[np.int64]:
     """Block position of every entry within its channel, [entries]."""
     counts = block.arrays["counts"].astype(np.int64)
-    deltas = block.arrays["deltas"].astype(np.int64)
+    deltas = block.arrays["records"]["delta"].astype(np.int64)
     starts = np.cumsum(counts) - counts
     running = np.cumsum(deltas)
     before = np.concatenate([[0], running])[starts]

@@ -10,8 +10,15 @@ import numpy as np
 import numpy.typing as npt
 
 from nested_keras.format import constants
-from nested_keras.format.layout import DELTA_DTYPES, block_bytes, block_sections
-from nested_keras.format.types import Encoding, FormatError, LayerParams, NestedWeights
+from nested_keras.format.folding import fold_bias
+from nested_keras.format.layout import DELTA_DTYPES, block_bytes, block_sections, record_dtype
+from nested_keras.format.types import (
+    Encoding,
+    FormatError,
+    Int32Array,
+    LayerParams,
+    NestedWeights,
+)
 
 
 def encode(nested: NestedWeights) -> bytes:
@@ -27,9 +34,10 @@ def encode(nested: NestedWeights) -> bytes:
       The stream, a multiple of 16 bytes long.
 
     Raises:
-      FormatError: A level block would not fit into 2^32-1 bytes.
+      FormatError: A level block would not fit into 2^32-1 bytes, or a folded bias into 32 bits.
     """
-    blocks = [_encode_level(nested, level) for level in range(nested.levels)]
+    folded_bias = fold_bias(nested)
+    blocks = [_encode_level(nested, level, folded_bias[level]) for level in range(nested.levels)]
     return b"".join([_encode_header(nested.params, nested.levels), *blocks])
 
 
@@ -44,7 +52,7 @@ def _encode_header(params: LayerParams, levels: int) -> bytes:
     return header.tobytes()
 
 
-def _encode_level(nested: NestedWeights, level: int) -> bytes:
+def _encode_level(nested: NestedWeights, level: int, folded_bias: Int32Array) -> bytes:
     params = nested.params
     added = np.where(nested.level_map == level, nested.weights, np.int8(0))
     blocks = added.reshape(params.out_channels, params.blocks_per_channel, params.block_size)
@@ -53,13 +61,13 @@ def _encode_level(nested: NestedWeights, level: int) -> bytes:
         key=lambda item: (_size(params, item[0], item[1]), item[0]),
     )
     arrays |= {
-        "bias": nested.bias[level],
+        "bias": folded_bias,
         "multiplier": nested.multiplier[level],
         "shift": nested.shift[level],
     }
     entries = _entries(params, arrays)
     sections = block_sections(params, encoding, entries)
-    size = block_bytes(sections)
+    size = block_bytes(encoding, sections)
     if size > np.iinfo(np.uint32).max:
         raise FormatError(f"level {level} must fit into 2^32-1 bytes: got {size}")
     header = np.zeros((), dtype=constants.LEVEL_HEADER)
@@ -91,15 +99,15 @@ def _candidates(
       level: The level.
 
     Returns:
-      Pairs of the encoding and its "counts", "deltas" and "values".
+      Pairs of the encoding and its "values", or its "counts" and "records".
     """
     channel, position = np.nonzero(blocks.any(axis=-1))
     if not channel.size:
         return [(Encoding.EMPTY, {})]
     stored = blocks[channel, position]
     candidates: list[tuple[Encoding, dict[str, npt.NDArray[Any]]]] = [
-        (encoding, _delta_arrays(channel, position, stored, params.out_channels, dtype))
-        for encoding, dtype in DELTA_DTYPES.items()
+        (encoding, _delta_arrays(channel, position, stored, params.out_channels, encoding))
+        for encoding in DELTA_DTYPES
     ]
     if level == 0:
         candidates.append((Encoding.DENSE, {"values": blocks}))
@@ -111,30 +119,31 @@ def _delta_arrays(
     position: npt.NDArray[np.intp],
     stored: npt.NDArray[np.int8],
     out_channels: int,
-    dtype: np.dtype[Any],
+    encoding: Encoding,
 ) -> dict[str, npt.NDArray[Any]]:
-    """Turns block positions, sorted by channel and position, into deltas with fillers.
+    """Turns entries, sorted by channel and position, into records with fillers between them.
 
     A gap g is stored as (g - 1) // max fillers of delta max, then a delta in 1..max (0 for g = 0),
     where max is the largest value of the delta's type.
     """
-    largest = np.iinfo(dtype).max
+    largest = np.iinfo(DELTA_DTYPES[encoding]).max
     first_of_channel = np.diff(channel, prepend=-1) != 0
     gap = np.where(first_of_channel, position, np.diff(position, prepend=0))
     fillers = np.maximum(gap - 1, 0) // largest
     slot = np.cumsum(fillers + 1) - 1
-    entries = int(slot[-1]) + 1
-    deltas = np.full(entries, largest, dtype=dtype)
-    deltas[slot] = gap - fillers * largest
-    values = np.zeros((entries, stored.shape[-1]), dtype=np.int8)
-    values[slot] = stored
+    records = np.zeros(int(slot[-1]) + 1, dtype=record_dtype(encoding, stored.shape[-1]))
+    records["delta"] = largest
+    records["delta"][slot] = gap - fillers * largest
+    records["values"][slot] = stored
     counts = np.bincount(channel, weights=fillers + 1, minlength=out_channels)
-    return {"counts": counts.astype(np.uint16), "deltas": deltas, "values": values}
+    return {"counts": counts.astype(np.uint16), "records": records}
 
 
 def _entries(params: LayerParams, arrays: dict[str, npt.NDArray[Any]]) -> int:
+    if "records" in arrays:
+        return arrays["records"].size
     return arrays["values"].size // params.block_size if "values" in arrays else 0
 
 
 def _size(params: LayerParams, encoding: Encoding, arrays: dict[str, npt.NDArray[Any]]) -> int:
-    return block_bytes(block_sections(params, encoding, _entries(params, arrays)))
+    return block_bytes(encoding, block_sections(params, encoding, _entries(params, arrays)))

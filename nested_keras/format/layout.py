@@ -21,8 +21,8 @@ class Section:
     """One array of a level block.
 
     Attributes:
-      name: "bias", "multiplier", "shift", "counts", "deltas" or "values".
-      dtype: Element type, little-endian.
+      name: "bias", "multiplier", "shift", "counts", "records" or "values".
+      dtype: Element type, little-endian and without gaps.
       start: Offset from the start of the block, bytes.
       count: Number of elements.
     """
@@ -43,8 +43,13 @@ def align(size: int, alignment: int) -> int:
     return -(-size // alignment) * alignment
 
 
+def record_dtype(encoding: Encoding, block_size: int) -> np.dtype[Any]:
+    """One entry of a DELTA8 or DELTA16 block: its delta, then its values."""
+    return np.dtype([("delta", DELTA_DTYPES[encoding]), ("values", "i1", (block_size,))])
+
+
 def block_sections(params: LayerParams, encoding: Encoding, entries: int) -> tuple[Section, ...]:
-    """Lays out a level block that stores `entries` entries; sections are 4-byte aligned."""
+    """Lays out a level block that stores `entries` entries; sections start 4-byte aligned."""
     channels = params.out_channels
     parts: list[tuple[str, np.dtype[Any], int]] = [
         ("bias", np.dtype("<i4"), channels),
@@ -53,8 +58,8 @@ def block_sections(params: LayerParams, encoding: Encoding, entries: int) -> tup
     ]
     if encoding in DELTA_DTYPES:
         parts.append(("counts", np.dtype("<u2"), channels))
-        parts.append(("deltas", DELTA_DTYPES[encoding], entries))
-    if encoding != Encoding.EMPTY:
+        parts.append(("records", record_dtype(encoding, params.block_size), entries))
+    elif encoding == Encoding.DENSE:
         parts.append(("values", np.dtype("i1"), entries * params.block_size))
     sections: list[Section] = []
     start = constants.LEVEL_HEADER_BYTES
@@ -65,6 +70,7 @@ def block_sections(params: LayerParams, encoding: Encoding, entries: int) -> tup
     return tuple(sections)
 
 
-def block_bytes(sections: tuple[Section, ...]) -> int:
-    """Length of the block that holds these sections, its padding included."""
-    return align(sections[-1].end, constants.STREAM_ALIGNMENT)
+def block_bytes(encoding: Encoding, sections: tuple[Section, ...]) -> int:
+    """Length of the block that holds these sections, read-ahead bytes and padding included."""
+    read_ahead = 0 if encoding == Encoding.EMPTY else constants.STREAM_READ_AHEAD_BYTES
+    return align(sections[-1].end + read_ahead, constants.STREAM_ALIGNMENT)

@@ -38,8 +38,8 @@ class LevelBlock:
       entries: Stored entries, fillers included.
       nnz: Nonzero weights that the level adds, as the block's header says.
       end: Offset of the first byte after the block, from the start of the stream.
-      arrays: Read-only "bias", "multiplier", "shift" and, as the encoding has them, "counts",
-        "deltas", "values".
+      arrays: Read-only "bias" (folded, as stored), "multiplier", "shift" and, as the encoding has
+        them, "values", or "counts" and "records" with the fields "delta" and "values".
     """
 
     level: int
@@ -128,7 +128,7 @@ def _read_block(data: Buffer, start: int, *, level: int, params: LayerParams) ->
     if encoding == Encoding.EMPTY:
         require_equal(f"{what}: entries of an EMPTY block", entries, expected=0)
     sections = block_sections(params, encoding, entries)
-    size = block_bytes(sections)
+    size = block_bytes(encoding, sections)
     require_equal(f"{what}: block_bytes", int(header["block_bytes"]), expected=size)
     if size > left:
         raise FormatError(f"{what} must have {size} bytes: got {left}")

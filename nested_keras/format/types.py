@@ -179,7 +179,8 @@ class NestedWeights:
       params: The layer.
       weights: int8 [O, kernel_h, kernel_w, I], I = 1 for depthwise.
       level_map: uint8, same shape: the first level that uses the weight; N means none does.
-      bias: int32 [N, O], in units of the accumulator.
+      bias: int32 [N, O], in units of the accumulator; `input_offset` is not folded in, the stream
+        alone does that.
       multiplier: int32 [N, O], Q31: 0 or an absolute value in 2^30..2^31-1; may be negative.
       shift: int8 [N, O], -31..30, positive to the left.
 

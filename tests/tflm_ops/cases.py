@@ -118,7 +118,11 @@ CASES = {
     "row block 2": row(38, 5, block_size=2),
     "row block 4": row(64, 9, block_size=4, rows=3),
     "row long gaps": row(2400, 3),
+    "row long gaps block 2": row(4800, 3, block_size=2),
     "row long gaps block 4": row(4800, 3, block_size=4),
+    "1x1 long gaps": make(channels=(2400, 3), kernel=(1, 1), size=(2, 1)),
+    "3x3 long gaps": make(channels=(600, 3), size=(2, 3)),
+    "3x3 long gaps block 2": make(channels=(1200, 3), size=(2, 3), block_size=2),
 }
 
 

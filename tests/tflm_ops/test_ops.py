@@ -10,7 +10,14 @@ import pytest
 from nested_keras.runtime import kernels, program
 from nested_keras.runtime.arithmetic import quantize_multiplier
 from nested_keras.runtime.softmax import softmax_parameters
-from tests.tflm_ops.library import FUNCTIONS, StatusError, params_struct, pointer
+from tests.tflm_ops.library import (
+    FUNCTIONS,
+    Dims4,
+    StatusError,
+    dims4,
+    params_struct,
+    pointer,
+)
 
 OP = {"name": "", "inputs": (0,), "outputs": (1,)}
 CLAMPS = [(-128, 127), (-3, 90), (0, 0)]
@@ -355,27 +362,63 @@ def test_binary_parameters_out_of_range_are_refused(nk, op):
 
 def test_null_pointers_are_refused(nk):
     clamp = (-128, 127)
-    ops = [
-        (BINARY[0], 7),
-        (BINARY[5], 7),
-        (pool_op(program.AveragePool2D, (1, 1), (1, 1), (0, 0), clamp), 5),
-        (pool_op(program.MaxPool2D, (1, 1), (1, 1), (0, 0), clamp), 5),
-        (program.Mean(**OP, input_offset=0, output_offset=0, multiplier=1 << 30, shift=0), 4),
-        (program.Pad(**OP, paddings=(), value=0), 5),
-    ]
-    x = np.zeros(64, np.int8)
-    ones = np.ones(4, np.int32)
-    for op, count in ops:
-        params = params_struct(op)
-        good = [params, *(ones if i % 2 else x for i in range(1, count))]
-        for spoilt in range(count):
-            arguments = [
-                None if i == spoilt else (a if i == 0 else pointer(a)) for i, a in enumerate(good)
-            ]
-            if arguments[0] is not None:
-                arguments[0] = ctypes.byref(params)
-            status = getattr(nk.c, FUNCTIONS[type(op)])(*arguments)
-            assert nk.c.nk_status_name(status) == b"NK_ERROR_ARGUMENT"
+    mean = program.Mean(**OP, input_offset=0, output_offset=0, multiplier=1 << 30, shift=0)
+    ones, tensors = np.ones(4, np.int32), np.zeros(2, np.int8)
+    dims, x, y = pointer(ones), pointer(tensors[:1]), pointer(tensors[1:])
+    for op, *arguments in (
+        (BINARY[0], dims, x, dims, x, dims, y),
+        (BINARY[5], dims, x, dims, x, dims, y),
+        (pool_op(program.AveragePool2D, (1, 1), (1, 1), (0, 0), clamp), dims, x, dims, y),
+        (pool_op(program.MaxPool2D, (1, 1), (1, 1), (0, 0), clamp), dims, x, dims, y),
+        (mean, dims, x, y),
+        (program.Pad(**OP, paddings=(), value=0), dims, x, dims, y),
+    ):
+        assert_null_pointers_are_refused(nk, op, arguments)
+
+
+def assert_null_pointers_are_refused(nk, op, arguments):
+    """Calls with everything in place, then with one pointer of the arguments or parameters null."""
+    function = getattr(nk.c, FUNCTIONS[type(op)])
+    params = params_struct(op)
+    good = [ctypes.byref(params), *arguments]
+    assert nk.c.nk_status_name(function(*good)) == b"NK_OK"
+    for spoilt, argument in enumerate(good):
+        if not isinstance(argument, int):
+            status = function(*good[:spoilt], None, *good[spoilt + 1 :])
+            assert nk.c.nk_status_name(status) == b"NK_ERROR_ARGUMENT", f"{op}: {spoilt=}"
+
+
+def test_null_pointers_are_refused_by_elementwise_operators(nk):
+    x, y, real = np.zeros(64, np.int8), np.zeros(64, np.int8), np.zeros(64, np.float32)
+    lookup = program.Lookup(**OP, table=random_int8(256))
+    softmax = softmax_op(1.0, 0.1)
+    quantize = program.Quantize(**OP, scale=0.1, zero_point=3)
+    dequantize = program.Dequantize(**OP, scale=0.1, zero_point=3)
+    for op, *arguments in (
+        (softmax, 4, 16, pointer(x), pointer(y)),
+        (lookup, 64, pointer(x), pointer(y)),
+        (quantize, 64, pointer(real), pointer(y)),
+        (dequantize, 64, pointer(x), pointer(real)),
+    ):
+        assert_null_pointers_are_refused(nk, op, arguments)
+    params = params_struct(lookup)
+    params.table = None
+    status = nk.c.nk_lookup_s8(ctypes.byref(params), 64, pointer(x), pointer(y))
+    assert nk.c.nk_status_name(status) == b"NK_ERROR_ARGUMENT"
+
+
+def test_null_pointers_are_refused_by_concatenation(nk):
+    op = program.Concatenation(**OP, axis=3)
+    x, y = np.zeros(4, np.int8), np.zeros(8, np.int8)
+    shapes = (Dims4 * 2)(dims4((4,)), dims4((4,)))
+    inputs = (ctypes.c_void_p * 2)(x.ctypes.data, x.ctypes.data)
+    arguments = [2, shapes, inputs, ctypes.byref(dims4((8,))), pointer(y)]
+    assert_null_pointers_are_refused(nk, op, arguments)
+    for spoilt in range(2):
+        addresses = [None if i == spoilt else x.ctypes.data for i in range(2)]
+        arguments[2] = (ctypes.c_void_p * 2)(*addresses)
+        status = nk.c.nk_concatenation_s8(ctypes.byref(params_struct(op)), *arguments)
+        assert nk.c.nk_status_name(status) == b"NK_ERROR_ARGUMENT"
 
 
 def test_status_names(nk):

@@ -1,5 +1,6 @@
 """Opening and validating streams: each status, and agreement with nested_keras.format."""
 
+import dataclasses
 import struct
 
 import numpy as np
@@ -11,19 +12,20 @@ from tests.tflm_ops.cases import CASES, stream_and_input
 from tests.tflm_ops.library import StatusError
 
 CONV = LayerParams(LayerKind.CONV, 3, 3, 4, 5, block_size=2)
-# Level 0 of a sparse row of two channels: header 64, bias 96, multiplier 104, shift 112, counts
-# 116, deltas 120.
+# Level 0 of a sparse row of two channels: header 64, folded bias 96, multiplier 104, shift 112,
+# counts 116, five records of two bytes 120, zeros 130.
 ROW = LayerParams(LayerKind.FULLY_CONNECTED, 1, 1, 300, 2)
-BLOCK, MULTIPLIER, SHIFT, COUNTS, DELTAS = 64, 104, 112, 116, 120
+BLOCK, BIAS, MULTIPLIER, SHIFT, COUNTS, RECORDS, RECORDS_END = 64, 96, 104, 112, 116, 120, 130
 
 
 def conv_stream(levels=3):
     return encode(random_layer(CONV, levels=levels))
 
 
-def row_stream():
-    """Two levels; in level 0 channel 0 has weights at 1, 5, 280 and channel 1 at 2."""
-    layer = random_layer(ROW, levels=2, profile="zero")
+def row_stream(*, input_offset=0):
+    """Two levels; in level 0 channel 0 has weights at 1, 5, 280 and channel 1 at 2, all 7."""
+    params = dataclasses.replace(ROW, input_offset=input_offset)
+    layer = random_layer(params, levels=2, profile="zero")
     for channel, position, level in ((0, 1, 0), (0, 5, 0), (0, 280, 0), (1, 2, 0), (1, 9, 1)):
         layer.weights[channel, 0, 0, position] = 7
         layer.level_map[channel, 0, 0, position] = level
@@ -157,8 +159,10 @@ TABLE_FIELDS = [
     ("shift", SHIFT, "b", [31, -32]),
     ("padding after shift", SHIFT + 2, "B", [1]),
     ("counts", COUNTS, "<H", [3, 5, 65535]),
-    ("delta of zero", DELTAS + 1, "B", [0]),
-    ("delta past the channel", DELTAS + 1, "B", [255]),
+    ("delta of zero", RECORDS + 2, "B", [0]),
+    ("delta past the channel", RECORDS + 2, "B", [255]),
+    ("zeros to read ahead", RECORDS_END, "B", [1]),
+    ("padding", RECORDS_END + 4, "B", [1]),
 ]
 
 
@@ -174,6 +178,37 @@ def test_zero_and_extreme_multipliers_are_accepted(nk):
         assert status(nk, patch(row_stream(), MULTIPLIER, "<i", value)) == "NK_OK"
 
 
+@pytest.mark.parametrize("input_offset", [-127, -1, 1, 128])
+@pytest.mark.parametrize(("level", "channel", "total"), [(0, 0, 21), (0, 1, 7), (1, 1, 14)])
+def test_bias_fits_into_32_bits_unfolded(nk, input_offset, level, channel, total):
+    data = row_stream(input_offset=input_offset)
+    block = [BLOCK, *block_ends(data)][level]
+    folding = input_offset * total
+    edge = -(2**31) + folding if folding > 0 else 2**31 - 1 + folding
+    outwards = -1 if folding > 0 else 1
+    for value, fits in ((edge - outwards, True), (edge, True), (edge + outwards, False)):
+        stream = patch(data, block + (BIAS - BLOCK) + 4 * channel, "<i", value)
+        assert status(nk, stream) == ("NK_OK" if fits else "NK_ERROR_MALFORMED"), value
+        if fits:
+            validate(stream)
+        else:
+            with pytest.raises(FormatError, match=f"level {level}: bias of channel {channel}"):
+                validate(stream)
+
+
+def test_a_block_too_short_to_read_ahead(nk):
+    layer = random_layer(ROW, levels=1, profile="zero")
+    layer.weights[0, 0, 0, :3] = 7
+    layer.level_map[0, 0, 0, :3] = 0
+    data = encode(layer)
+    # The three records end at byte 62 of the block: two zeros up to 64 are too few.
+    assert len(data) == BLOCK + 80
+    cut = reseal(data[:BLOCK] + struct.pack("<I", 64) + data[BLOCK + 4 : BLOCK + 64])
+    assert status(nk, cut) == "NK_ERROR_MALFORMED"
+    with pytest.raises(FormatError, match="block_bytes must be 80: got 64"):
+        validate(cut)
+
+
 def test_wrong_checksums(nk):
     data = row_stream()
     for offset in (60, BLOCK + 28):
@@ -187,9 +222,9 @@ def test_weight_in_two_levels(nk):
     data = row_stream()
     second = block_ends(data)[0]
     # Level 1 has one weight, at position 9 of channel 1; level 0 has that channel's at 2.
-    moved = patch(data, second + DELTAS - BLOCK, "B", 2)
+    moved = patch(data, second + RECORDS - BLOCK, "B", 2)
     assert status(nk, moved) == "NK_ERROR_MALFORMED"
-    assert status(nk, patch(data, second + DELTAS - BLOCK, "B", 3)) == "NK_OK"
+    assert status(nk, patch(data, second + RECORDS - BLOCK, "B", 3)) == "NK_OK"
 
 
 @pytest.mark.parametrize(

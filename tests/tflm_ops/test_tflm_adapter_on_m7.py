@@ -1,6 +1,7 @@
 """The TFLite Micro adapter's Init, Prepare and Eval on the emulated Cortex-M7."""
 
 import struct
+from pathlib import Path
 
 import pytest
 
@@ -8,11 +9,10 @@ from nested_keras.firmware import DeviceError, qemu, sources
 from nested_keras.firmware.build import DEFAULT_BOARD
 from nested_keras.firmware.toolchain import Toolchain, cortex_m7_toolchain
 from tests.nested_keras.format.streams import PROFILES
-from tests.tflm_ops.conftest import ROOT
 from tests.tflm_ops.make_cases import case_bytes
 
 CASES = ("3x3", "1x1 stride 2", "block 4 of 12", "depthwise multiplier 3", "row block 4", "batch 3")
-HARNESS = ROOT / "tests" / "tflm_ops"
+HARNESS = Path(__file__).parent
 
 
 def embedded(names):
@@ -48,9 +48,9 @@ def build(folder, content):
         )
     ]
     kernels = sources.sources_for(sources.functions_used(adapter))
-    for source in (*kernels, *sorted(board.glob("*.c"))):
+    for source in (*kernels, *sources.board_sources(DEFAULT_BOARD)):
         objects.append(
-            c.compile(source, include_dirs=(include, board.parent), cache_dir=folder)
+            c.compile(source, include_dirs=(include, board.parent, board.parent / "common"), cache_dir=folder)
         )
     elf = folder / "adapter.elf"
     # C's linker driver: the adapter needs nothing of the C++ library.

@@ -7,13 +7,15 @@
  *     level block 0: header (32 bytes), payload, zero padding to 16 bytes
  *     level block 1: ...
  *
- * Payload of a level block, each array padded with zeros to a multiple of 4 bytes, with O output
- * channels and K weights per channel:
+ * Payload of a level block, with O output channels and K weights per channel; each array starts at
+ * a multiple of 4 bytes:
  *
- *     int32 bias[O], int32 multiplier[O], int8 shift[O]
- *     uint16 counts[O], then uint8 or uint16 deltas[entries]      DELTA8 or DELTA16
- *     int8 values[entries * block_size]                           DENSE, DELTA8 or DELTA16
+ *     int32 folded_bias[O], int32 multiplier[O], int8 shift[O]
+ *     int8 values[O * K]                                          DENSE
+ *     uint16 counts[O], then records[entries]                     DELTA8 or DELTA16
+ *     at least NK_STREAM_READ_AHEAD_BYTES zero bytes              DENSE, DELTA8 or DELTA16
  *
+ * A record is a uint8 or uint16 delta followed by int8 values[block_size]; records are not aligned.
  * A dense block has O * K / block_size entries, every position of every channel.
  */
 #ifndef NK_FORMAT_H_
@@ -27,6 +29,8 @@
 #define NK_STREAM_MAX_LEVELS 16
 // Level blocks start and end at multiples of this.
 #define NK_STREAM_ALIGNMENT 16
+// At least as many zero bytes follow the last weight of a block, for kernels that load ahead.
+#define NK_STREAM_READ_AHEAD_BYTES 4
 // Largest number of weights of one output channel.
 #define NK_STREAM_MAX_CHANNEL_WEIGHTS 65535
 

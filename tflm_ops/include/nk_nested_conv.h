@@ -2,7 +2,8 @@
  * NESTED_SPARSE_CONV: an int8 convolution, depthwise convolution or fully connected layer whose
  * weights are a packed stream of nested sparsity levels.
  *
- * With w the weights of levels 0 .. level, and a padding pixel adding nothing:
+ * With w the weights of levels 0 .. level, bias the one that the stream's bias unfolds to, and a
+ * padding pixel adding nothing:
  *
  *     acc = sum of w * (input + input_offset)
  *     output = clamp(scale(acc + bias[level], multiplier[level], shift[level]) + output_offset,

@@ -30,17 +30,19 @@ typedef struct nk_stream_level {
   uint32_t entries;
   /** Nonzero weights that this level adds. */
   uint32_t nnz;
-  /** Full tables of this level, [out_channels] each. */
+  /** Full tables of this level, [out_channels] each. The bias is folded: it holds input_offset
+   * times the sum of the channel's weights at this level (docs/nested_format.md). */
   const int32_t *bias;
   const int32_t *multiplier;
   const int8_t *shift;
   /** Entries of each channel, [out_channels]; NULL unless DELTA8 or DELTA16. */
   const uint16_t *counts;
-  /** Position increments in blocks, [entries]; NULL unless DELTA8. */
-  const uint8_t *deltas8;
-  /** Position increments in blocks, [entries]; NULL unless DELTA16. */
-  const uint16_t *deltas16;
-  /** Weights, [entries * block_size]; NULL for EMPTY. */
+  /** Entries one after the other: a little-endian delta of 1 (DELTA8) or 2 (DELTA16) bytes, in
+   * blocks, then block_size int8 weights. NULL unless DELTA8 or DELTA16. */
+  const uint8_t *records;
+  /** Length of one record; 0 unless DELTA8 or DELTA16. */
+  int32_t record_bytes;
+  /** The whole filter, [out_channels * channel_weights]; NULL unless DENSE. */
   const int8_t *values;
 } nk_stream_level;
 
@@ -97,9 +99,10 @@ nk_status nk_stream_open(const uint8_t *data, size_t size, nk_stream *stream);
 
 /**
  * Checks all that nk_stream_open() leaves unchecked: checksums, padding, reserved bytes, the range
- * of every multiplier and shift, that counts sum up to entries, that no position leaves its channel
- * and that the nonzero weights are as many as announced. After NK_OK the kernels cannot leave the
- * stream or the tensors, whatever the data holds. Reads the whole stream once.
+ * of every multiplier and shift, that counts sum up to entries, that no position leaves its
+ * channel, that the nonzero weights are as many as announced and that the bias which was folded
+ * fits into 32 bits. After NK_OK the kernels cannot leave the stream or the tensors, whatever the
+ * data holds. Reads the whole stream once.
  *
  * - stream: as filled by nk_stream_open().
  *

@@ -7,8 +7,13 @@
  * columns for which a tap lies inside the input are found once per tap, so that the pixel loops
  * have no border checks.
  *
- * A fully connected layer has one output pixel per row: there each output is one pass over the
- * entries of its channel.
+ * The folded bias holds input_offset * weight for every weight, also where the tap meets padding,
+ * whose zero point it cancels. This kernel passes padding over. So it adds weight * (x +
+ * input_offset) where there is an input, and takes input_offset * (sum of the weights) off the
+ * bias.
+ *
+ * A fully connected layer has one output pixel per row and no padding: there each output is the
+ * folded bias and weight * x in one pass over the entries of its channel.
  */
 #include <string.h>
 
@@ -80,10 +85,28 @@ static void flatten(layer *l) {
   }
 }
 
-/** Index of the first entry of the current output channel, per level. */
-typedef struct cursors {
-  uint32_t entry[NK_STREAM_MAX_LEVELS];
-} cursors;
+/** Walks through the entries of one level, channel after channel; not used where it has none. */
+typedef struct cursor {
+  /** First entry of the channel at hand. */
+  const uint8_t *entry;
+  /** Bytes of the delta in front of an entry's weights; 0 in a dense level, which has none. */
+  int32_t delta_bytes;
+  /** Bytes of an entry: its delta and its weights. */
+  int32_t entry_bytes;
+} cursor;
+
+/** Sets one cursor per level, from 0 to `level`, to the first channel. */
+static void start(const nk_stream *stream, int32_t level, cursor *cursors) {
+  for (int32_t n = 0; n <= level; ++n) {
+    const nk_stream_level *from = &stream->level[n];
+    if (from->encoding == NK_ENCODING_DENSE) {
+      cursors[n] = (cursor){(const uint8_t *)from->values, 0, stream->block_size};
+    } else {
+      cursors[n] =
+          (cursor){from->records, from->record_bytes - stream->block_size, from->record_bytes};
+    }
+  }
+}
 
 /** Number of entries of one channel; every block position has one in a dense level. */
 static uint32_t entries_of_channel(const nk_stream *stream, const nk_stream_level *level,
@@ -98,15 +121,15 @@ static uint32_t entries_of_channel(const nk_stream *stream, const nk_stream_leve
   }
 }
 
-/** Steps from the entry before, in blocks; in a dense level one step each, none to the first. */
-static int32_t delta_of_entry(const nk_stream_level *level, uint32_t entry, bool first) {
-  switch (level->encoding) {
-    case NK_ENCODING_DELTA8:
-      return level->deltas8[entry];
-    case NK_ENCODING_DELTA16:
-      return level->deltas16[entry];
+/** Steps from the entry before, in blocks. */
+static int32_t delta_of_entry(const uint8_t *entry, int32_t delta_bytes) {
+  switch (delta_bytes) {
+    case 1:
+      return entry[0];
+    case 2:
+      return entry[0] | entry[1] << 8;
     default:
-      return first ? 0 : 1;
+      return 1;
   }
 }
 
@@ -121,7 +144,7 @@ typedef struct tap {
   int32_t first_pixel;
 } tap;
 
-static tap find_tap(const layer *l, int32_t position) {
+static NK_NOINLINE tap find_tap(const layer *l, int32_t position) {
   const nk_stream *s = l->stream;
   const int32_t index = position / s->filter_channels;
   const int32_t ky = index / s->kernel_w;
@@ -200,26 +223,25 @@ static void flush(const layer *l, const tap *t, batch *b, const int8_t *input, i
   b->count = 0;
 }
 
-/** Adds what one level holds of one output channel to the plane. */
-static void add_level(const layer *l, const nk_stream_level *level, int32_t channel,
-                      uint32_t first_entry, const int8_t *input, int32_t *plane) {
-  const nk_stream *s = l->stream;
-  const uint32_t count = entries_of_channel(s, level, channel);
-  if (count == 0) {
-    return;
-  }
-  const int32_t block_size = s->block_size;
-  const int8_t *values = level->values + (size_t)first_entry * (size_t)block_size;
-  if (s->kind == NK_KIND_DEPTHWISE) {
-    input += channel / s->depth_multiplier;
-  }
-  int32_t position = 0;
+/**
+ * Adds what one level holds of one output channel, `count` entries, to the plane; `input` is the
+ * first value of the image that the channel reads. Returns the sum of the weights.
+ */
+static NK_NOINLINE int32_t add_entries(const layer *l, const cursor *at, uint32_t count,
+                                       const int8_t *input, int32_t *plane) {
+  const int32_t block_size = l->stream->block_size;
+  const int32_t delta_bytes = at->delta_bytes;
+  const uint8_t *entry = at->entry;
+  // In a dense level the first entry, too, is one block after the one before.
+  int32_t position = delta_bytes == 0 ? -block_size : 0;
+  int32_t sum = 0;
   tap t = {.begin = 0, .end = 0};
   batch b = {.count = 0};
   for (uint32_t i = 0; i < count; ++i) {
-    position += delta_of_entry(level, first_entry + i, i == 0) * block_size;
+    position += delta_of_entry(entry, delta_bytes) * block_size;
+    entry += delta_bytes;
     for (int32_t k = 0; k < block_size; ++k) {
-      const int32_t weight = *values++;
+      const int32_t weight = (int8_t)*entry++;
       // Fillers are zero, and so is most of what a dense block stores of a sparse level.
       if (weight == 0) {
         continue;
@@ -228,6 +250,7 @@ static void add_level(const layer *l, const nk_stream_level *level, int32_t chan
         flush(l, &t, &b, input, plane);
         t = find_tap(l, position + k);
       }
+      sum += weight;
       b.weight[b.count] = weight;
       b.channel[b.count] = position + k - t.begin;
       ++b.count;
@@ -237,6 +260,7 @@ static void add_level(const layer *l, const nk_stream_level *level, int32_t chan
     }
   }
   flush(l, &t, &b, input, plane);
+  return sum;
 }
 
 /** Turns a plane into one output channel, whose pixels are `step` apart. */
@@ -254,15 +278,22 @@ static void run_convolution(const layer *l, int32_t level, int32_t batches, cons
   const nk_stream_level *top = &s->level[level];
   const int32_t pixels = l->y.output * l->x.output;
   for (int32_t b = 0; b < batches; ++b) {
-    cursors at = {{0}};
+    cursor cursors[NK_STREAM_MAX_LEVELS];
+    start(s, level, cursors);
     for (int32_t o = 0; o < s->out_channels; ++o) {
+      const int8_t *x = s->kind == NK_KIND_DEPTHWISE ? input + o / s->depth_multiplier : input;
+      int32_t sum = 0;
       memset(plane, 0, (size_t)pixels * sizeof(*plane));
       for (int32_t n = 0; n <= level; ++n) {
-        add_level(l, &s->level[n], o, at.entry[n], input, plane);
-        at.entry[n] += entries_of_channel(s, &s->level[n], o);
+        const uint32_t count = entries_of_channel(s, &s->level[n], o);
+        if (count > 0) {
+          sum += add_entries(l, &cursors[n], count, x, plane);
+          cursors[n].entry += count * (uint32_t)cursors[n].entry_bytes;
+        }
       }
-      requantize_plane(plane, pixels, top->bias[o], top->multiplier[o], top->shift[o], l->stage,
-                       output + o, s->out_channels);
+      const int32_t bias = nk_wrapping_add(top->bias[o], -s->input_offset * sum);
+      requantize_plane(plane, pixels, bias, top->multiplier[o], top->shift[o], l->stage, output + o,
+                       s->out_channels);
     }
     input += l->y.input * l->x.input * s->in_channels;
     output += pixels * s->out_channels;
@@ -270,47 +301,42 @@ static void run_convolution(const layer *l, int32_t level, int32_t batches, cons
 }
 
 /** The most common case of sum_of_blocks(): 8-bit deltas and blocks of one weight. */
-static NK_NOINLINE int32_t sum_of_weights(const uint8_t *deltas, const int8_t *values,
-                                          uint32_t count, int32_t input_offset, const int8_t *x) {
+static NK_NOINLINE int32_t sum_of_weights(const uint8_t *records, uint32_t count, const int8_t *x) {
   int32_t acc = 0;
-  for (uint32_t i = 0; i < count; ++i) {
-    x += deltas[i];
-    acc += values[i] * (*x + input_offset);
+  for (; count > 0; --count, records += 2) {
+    x += records[0];
+    acc += (int8_t)records[1] * *x;
   }
   return acc;
 }
 
-/** Sum over `count` entries of weight * (x + input_offset). */
-static NK_NOINLINE int32_t sum_of_blocks(const nk_stream *s, const nk_stream_level *level,
-                                         uint32_t first_entry, uint32_t count, const int8_t *x) {
-  const int32_t block_size = s->block_size;
-  const int32_t input_offset = s->input_offset;
-  const int8_t *values = level->values + (size_t)first_entry * (size_t)block_size;
+/** Sum over `count` entries with deltas of weight * x. */
+static NK_NOINLINE int32_t sum_of_blocks(const cursor *at, uint32_t count, const int8_t *x) {
+  const int32_t delta_bytes = at->delta_bytes;
+  const int32_t block_size = at->entry_bytes - delta_bytes;
+  const int32_t block_shift = block_size / 2;  // the logarithm of 1, 2 or 4
+  const uint8_t *entry = at->entry;
   int32_t acc = 0;
   for (uint32_t i = 0; i < count; ++i) {
-    x += delta_of_entry(level, first_entry + i, i == 0) * block_size;
+    x += delta_of_entry(entry, delta_bytes) << block_shift;
+    entry += delta_bytes;
     for (int32_t k = 0; k < block_size; ++k) {
-      acc += *values++ * (x[k] + input_offset);
+      acc += (int8_t)*entry++ * x[k];
     }
   }
   return acc;
 }
 
-/** What one level adds to one output feature of one row. */
-static int32_t sum_of_level(const nk_stream *s, const nk_stream_level *level, uint32_t first_entry,
-                            uint32_t count, const int8_t *x) {
-  if (count == 0) {
-    return 0;
+/** What `count` entries of one level add to one output feature of one row. */
+static int32_t sum_of_entries(const nk_stream *s, const cursor *at, uint32_t count,
+                              const int8_t *x) {
+  if (at->delta_bytes == 0) {
+    return nk_dot(x, (const int8_t *)at->entry, s->channel_weights, 0);
   }
-  if (level->encoding == NK_ENCODING_DENSE) {
-    const int8_t *values = level->values + (size_t)first_entry * (size_t)s->block_size;
-    return nk_dot(x, values, s->channel_weights, s->input_offset);
+  if (at->entry_bytes == 2) {
+    return sum_of_weights(at->entry, count, x);
   }
-  if (level->encoding == NK_ENCODING_DELTA8 && s->block_size == 1) {
-    return sum_of_weights(level->deltas8 + first_entry, level->values + first_entry, count,
-                          s->input_offset, x);
-  }
-  return sum_of_blocks(s, level, first_entry, count, x);
+  return sum_of_blocks(at, count, x);
 }
 
 static void run_fully_connected(const layer *l, int32_t level, int32_t rows, const int8_t *input,
@@ -318,13 +344,16 @@ static void run_fully_connected(const layer *l, int32_t level, int32_t rows, con
   const nk_stream *s = l->stream;
   const nk_stream_level *top = &s->level[level];
   for (int32_t row = 0; row < rows; ++row) {
-    cursors at = {{0}};
+    cursor cursors[NK_STREAM_MAX_LEVELS];
+    start(s, level, cursors);
     for (int32_t o = 0; o < s->out_channels; ++o) {
       int32_t acc = 0;
       for (int32_t n = 0; n <= level; ++n) {
         const uint32_t count = entries_of_channel(s, &s->level[n], o);
-        acc += sum_of_level(s, &s->level[n], at.entry[n], count, input);
-        at.entry[n] += count;
+        if (count > 0) {
+          acc += sum_of_entries(s, &cursors[n], count, input);
+          cursors[n].entry += count * (uint32_t)cursors[n].entry_bytes;
+        }
       }
       output[o] = nk_requantize_once(nk_wrapping_add(acc, top->bias[o]), top->multiplier[o],
                                      top->shift[o], &l->stage);

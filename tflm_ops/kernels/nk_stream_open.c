@@ -72,21 +72,39 @@ static bool check_fields(nk_stream *s) {
          nk_is_activation_range(s->activation_min, s->activation_max);
 }
 
+/** Length of the delta in a record; 0 where the encoding has no records. */
+static int32_t bytes_of_delta(int32_t encoding) {
+  switch (encoding) {
+    case NK_ENCODING_DELTA8:
+      return 1;
+    case NK_ENCODING_DELTA16:
+      return 2;
+    default:
+      return 0;
+  }
+}
+
 /** Lays the arrays of a level block out; returns the block's length. */
 static uint64_t place_arrays(const nk_stream *stream, nk_stream_level *level) {
   const uint64_t channels = (uint64_t)stream->out_channels;
-  const bool delta8 = level->encoding == NK_ENCODING_DELTA8;
-  const bool delta16 = level->encoding == NK_ENCODING_DELTA16;
-  const uint64_t delta_bytes = level->entries * (uint64_t)(delta16 ? 2 : 1);
-  const uint64_t value_bytes = level->entries * (uint64_t)stream->block_size;
+  const uint64_t entries = level->entries;
+  const bool dense = level->encoding == NK_ENCODING_DENSE;
+  const int32_t delta_bytes = bytes_of_delta(level->encoding);
+  const int32_t record_bytes = delta_bytes + stream->block_size;
 
   const uint64_t bias = NK_LEVEL_HEADER_BYTES;
   const uint64_t multiplier = bias + 4 * channels;
   const uint64_t shift = multiplier + 4 * channels;
-  const uint64_t counts = shift + align(channels, 4);
-  const uint64_t deltas = counts + (delta8 || delta16 ? align(2 * channels, 4) : 0);
-  const uint64_t values = deltas + (delta8 || delta16 ? align(delta_bytes, 4) : 0);
-  const uint64_t end = align(values + value_bytes, NK_STREAM_ALIGNMENT);
+  const uint64_t values = shift + align(channels, 4);
+  const uint64_t counts = values;
+  const uint64_t records = counts + align(2 * channels, 4);
+  uint64_t end = shift + channels;
+  if (dense) {
+    end = values + entries * (uint64_t)stream->block_size + NK_STREAM_READ_AHEAD_BYTES;
+  } else if (delta_bytes > 0) {
+    end = records + entries * (uint64_t)record_bytes + NK_STREAM_READ_AHEAD_BYTES;
+  }
+  end = align(end, NK_STREAM_ALIGNMENT);
   if (end != level->block_bytes) {
     return end;
   }
@@ -95,17 +113,12 @@ static uint64_t place_arrays(const nk_stream *stream, nk_stream_level *level) {
   level->bias = (const int32_t *)(const void *)(block + bias);
   level->multiplier = (const int32_t *)(const void *)(block + multiplier);
   level->shift = (const int8_t *)(block + shift);
-  if (delta8 || delta16) {
-    level->counts = (const uint16_t *)(const void *)(block + counts);
-  }
-  if (delta8) {
-    level->deltas8 = block + deltas;
-  }
-  if (delta16) {
-    level->deltas16 = (const uint16_t *)(const void *)(block + deltas);
-  }
-  if (level->encoding != NK_ENCODING_EMPTY) {
+  if (dense) {
     level->values = (const int8_t *)(block + values);
+  } else if (delta_bytes > 0) {
+    level->counts = (const uint16_t *)(const void *)(block + counts);
+    level->records = block + records;
+    level->record_bytes = record_bytes;
   }
   return end;
 }

@@ -55,17 +55,14 @@ static bool gaps_are_zero(const nk_stream *stream, const nk_stream_level *level)
   if (level->encoding == NK_ENCODING_EMPTY) {
     return is_zero(shift_end, block_end);
   }
-  const int8_t *values_end = level->values + (size_t)level->entries * (size_t)stream->block_size;
   if (level->encoding == NK_ENCODING_DENSE) {
-    return is_zero(shift_end, level->values) && is_zero(values_end, block_end);
+    const size_t weights = (size_t)stream->out_channels * (size_t)stream->channel_weights;
+    return is_zero(shift_end, level->values) && is_zero(level->values + weights, block_end);
   }
-  const bool wide = level->encoding == NK_ENCODING_DELTA16;
-  const void *deltas = wide ? (const void *)level->deltas16 : level->deltas8;
-  const void *deltas_end =
-      wide ? (const void *)(level->deltas16 + level->entries) : level->deltas8 + level->entries;
+  const size_t record_bytes = (size_t)level->entries * (size_t)level->record_bytes;
   return is_zero(shift_end, level->counts) &&
-         is_zero(level->counts + stream->out_channels, deltas) &&
-         is_zero(deltas_end, level->values) && is_zero(values_end, block_end);
+         is_zero(level->counts + stream->out_channels, level->records) &&
+         is_zero(level->records + record_bytes, block_end);
 }
 
 static bool tables_are_in_range(const nk_stream *stream, const nk_stream_level *level) {
@@ -101,12 +98,28 @@ typedef struct cursor {
   uint32_t remaining;
   /** The entry's position in its channel, in blocks. */
   uint32_t position;
-  /** Nonzero weights passed so far. */
+  /** Sum of the channel's weights passed so far. */
+  int32_t sum;
+  /** Nonzero weights passed so far, of all channels. */
   uint32_t nnz;
 } cursor;
 
+/** Delta of an entry of a DELTA8 or DELTA16 level. */
 static uint32_t delta_at(const nk_stream_level *level, uint32_t entry) {
-  return level->deltas8 != NULL ? level->deltas8[entry] : level->deltas16[entry];
+  const uint8_t *record = level->records + (size_t)entry * (size_t)level->record_bytes;
+  const bool wide = level->encoding == NK_ENCODING_DELTA16;
+  return record[0] | (wide ? (uint32_t)record[1] << 8 : 0);
+}
+
+/** The block_size weights of an entry of any level that has entries. */
+static const int8_t *values_at(const nk_stream *stream, const nk_stream_level *level,
+                               uint32_t entry) {
+  const size_t block_size = (size_t)stream->block_size;
+  if (level->encoding == NK_ENCODING_DENSE) {
+    return level->values + (size_t)entry * block_size;
+  }
+  const size_t record_bytes = (size_t)level->record_bytes;
+  return (const int8_t *)level->records + entry * record_bytes + (record_bytes - block_size);
 }
 
 /** Moves a cursor to the first entry of a channel; false where the level has too few entries. */
@@ -114,6 +127,7 @@ static bool enter_channel(const nk_stream *stream, const nk_stream_level *level,
                           cursor *at) {
   at->remaining = 0;
   at->position = 0;
+  at->sum = 0;
   if (level->encoding == NK_ENCODING_DENSE) {
     at->remaining = (uint32_t)(stream->channel_weights / stream->block_size);
   } else if (level->counts != NULL) {
@@ -140,11 +154,15 @@ static bool advance(const nk_stream_level *level, cursor *at) {
   return delta > 0;
 }
 
-/** Bit i is set where values[i] is not zero. */
-static uint32_t nonzero_mask(const int8_t *values, int32_t count) {
+/** Counts the weights of the entry at hand; bit i is set where weight i is not zero. */
+static uint32_t add_weights(const nk_stream *stream, const nk_stream_level *level, cursor *at) {
+  const int8_t *values = values_at(stream, level, at->entry);
   uint32_t mask = 0;
-  for (int32_t i = 0; i < count; ++i) {
-    mask |= (uint32_t)(values[i] != 0) << i;
+  for (int32_t i = 0; i < stream->block_size; ++i) {
+    const bool used = values[i] != 0;
+    mask |= (uint32_t)used << i;
+    at->nnz += used;
+    at->sum += values[i];
   }
   return mask;
 }
@@ -186,20 +204,32 @@ static bool check_channel(const nk_stream *stream, int32_t channel, cursor *curs
       if (at->remaining == 0 || at->position != position) {
         continue;
       }
-      const int8_t *values = level->values + (size_t)at->entry * (size_t)stream->block_size;
-      const uint32_t mask = nonzero_mask(values, stream->block_size);
+      const uint32_t mask = add_weights(stream, level, at);
       if ((mask & occupied) != 0) {
         return false;
       }
       occupied |= mask;
-      for (uint32_t bits = mask; bits != 0; bits &= bits - 1) {
-        ++at->nnz;
-      }
       if (!advance(level, at)) {
         return false;
       }
     }
   }
+}
+
+/**
+ * Whether each level's bias of a channel fits into 32 bits unfolded, too. The cursors have walked
+ * through the channel: each holds the sum of the weights that its level adds.
+ */
+static bool biases_fit(const nk_stream *stream, int32_t channel, const cursor *cursors) {
+  int64_t sum = 0;
+  for (int32_t l = 0; l < stream->levels; ++l) {
+    sum += cursors[l].sum;
+    const int64_t bias = stream->level[l].bias[channel] - stream->input_offset * sum;
+    if (bias < INT32_MIN || bias > INT32_MAX) {
+      return false;
+    }
+  }
+  return true;
 }
 
 nk_status nk_stream_validate(const nk_stream *stream) {
@@ -213,9 +243,9 @@ nk_status nk_stream_validate(const nk_stream *stream) {
   if (status != NK_OK) {
     return status;
   }
-  cursor cursors[NK_STREAM_MAX_LEVELS] = {{0, 0, 0, 0}};
+  cursor cursors[NK_STREAM_MAX_LEVELS] = {{0}};
   for (int32_t channel = 0; channel < stream->out_channels; ++channel) {
-    if (!check_channel(stream, channel, cursors)) {
+    if (!check_channel(stream, channel, cursors) || !biases_fit(stream, channel, cursors)) {
       return NK_ERROR_MALFORMED;
     }
   }

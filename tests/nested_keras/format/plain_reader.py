@@ -7,7 +7,8 @@ from types import SimpleNamespace
 def read(stream):
     """Reads a valid stream into plain lists.
 
-    Header fields as tuples, weights[O][K] of (value, level) or None, tables[level] of lists.
+    Header fields as tuples, weights[O][K] of (value, level) or None, tables[level] of lists as they
+    are stored, bias[level] with the input's offset taken out.
     """
     kind, written, block_size = struct.unpack_from("<BBB", stream, 6)
     strides_dilations_pads = struct.unpack_from("<6B", stream, 9)
@@ -41,8 +42,21 @@ def read(stream):
         offsets_and_clamps=offsets_and_clamps,
         weights=weights,
         tables=tables,
+        bias=[
+            _unfolded(folded, level, weights, input_offset=offsets_and_clamps[0])
+            for level, (folded, _, _) in enumerate(tables)
+        ],
         encodings=encodings,
     )
+
+
+def _unfolded(folded, level, weights, *, input_offset):
+    bias = list(folded)
+    for channel, row in enumerate(weights):
+        for pair in row:
+            if pair and pair[1] <= level:
+                bias[channel] -= input_offset * pair[0]
+    return bias
 
 
 class _Cursor:
@@ -55,6 +69,11 @@ class _Cursor:
         self._offset += (struct.calcsize(f"<{count}{code}") + 3) // 4 * 4
         return list(values)
 
+    def take_packed(self, layout):
+        values = struct.unpack_from(layout, self._stream, self._offset)
+        self._offset += struct.calcsize(layout)
+        return values
+
 
 def _weights(cursor, encoding, *, outputs, size, entries, block_size):
     """Yields (channel, index, value) of every stored value."""
@@ -66,13 +85,12 @@ def _weights(cursor, encoding, *, outputs, size, entries, block_size):
             yield number // size, number % size, value
         return
     counts = cursor.take("H", outputs)
-    deltas = cursor.take({2: "B", 3: "H"}[encoding], entries)
-    values = cursor.take("b", entries * block_size)
-    entry = 0
+    assert sum(counts) == entries
+    record = {2: "<B", 3: "<H"}[encoding] + f"{block_size}b"
     for channel in range(outputs):
         position = 0
         for _ in range(counts[channel]):
-            position += deltas[entry]
-            for lane in range(block_size):
-                yield channel, position * block_size + lane, values[entry * block_size + lane]
-            entry += 1
+            delta, *values = cursor.take_packed(record)
+            position += delta
+            for lane, value in enumerate(values):
+                yield channel, position * block_size + lane, value

@@ -12,7 +12,9 @@ PROFILES = ("mixed", "sparse", "zero", "pruned", "full", "late")
 
 
 def random_layer(params, *, levels, profile="mixed", seed=0):
-    """A layer with int8 weights and tables over their whole ranges.
+    """A layer with int8 weights, multipliers and shifts over their whole ranges.
+
+    Biases have up to 30 bits and a sign, so that every folded bias fits into 32 bits.
 
     Profiles: mixed (some of each level, some pruned, some zero), sparse (one weight in 400), zero
     (all weights zero), pruned (nonzero weights, no level uses them), full (level 0 uses all), late
@@ -36,7 +38,7 @@ def random_layer(params, *, levels, profile="mixed", seed=0):
         params=params,
         weights=weights,
         level_map=level_map,
-        bias=rng.integers(-(1 << 31), 1 << 31, tables).astype(np.int32),
+        bias=rng.integers(-(1 << 30), 1 << 30, tables).astype(np.int32),
         multiplier=(magnitude * rng.integers(-1, 2, tables)).astype(np.int32),
         shift=rng.integers(-31, 31, tables).astype(np.int8),
     )

@@ -54,7 +54,14 @@ def test_enumerations_equal_the_c_header(macros):
 def test_numbers_equal_the_c_header(macros):
     assert macros["STREAM_MAGIC"].encode() == constants.STREAM_MAGIC
     assert macros["LEVEL_HEADER_BYTES"] == constants.LEVEL_HEADER_BYTES
-    for name in ("VERSION", "HEADER_BYTES", "MAX_LEVELS", "ALIGNMENT", "MAX_CHANNEL_WEIGHTS"):
+    for name in (
+        "VERSION",
+        "HEADER_BYTES",
+        "MAX_LEVELS",
+        "ALIGNMENT",
+        "READ_AHEAD_BYTES",
+        "MAX_CHANNEL_WEIGHTS",
+    ):
         assert macros[f"STREAM_{name}"] == getattr(constants, f"STREAM_{name}"), name
 
 

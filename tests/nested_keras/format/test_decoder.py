@@ -20,9 +20,9 @@ from nested_keras.format import (
 )
 from tests.nested_keras.format.streams import block_ends, layers, patch, random_layer
 
-# Block 0 of a stream of two outputs: bias at 96, multiplier 104, shift 112, counts 116, deltas 120.
+# Block 0, two outputs: bias at 96, multiplier 104, shift 112, counts 116, records from 120 on.
 LEVEL_0 = 64
-ROW = LayerParams(LayerKind.FULLY_CONNECTED, 1, 1, 600, 2)
+ROW = LayerParams(LayerKind.FULLY_CONNECTED, 1, 1, 600, 2, input_offset=128)
 
 
 def row_stream(*, levels=2, positions=((0, 3, 7, 9), (5, 590))):
@@ -40,7 +40,8 @@ def delta8():
     """One level: channel 0 at 0, 3, 7, 9; channel 1 at 5 and, after two fillers, at 590."""
     stream = row_stream(levels=1)
     assert stream[LEVEL_0 + 9] == Encoding.DELTA8
-    assert list(stream[120:128]) == [0, 3, 4, 2, 5, 255, 255, 75]
+    assert list(stream[120:136:2]) == [0, 3, 4, 2, 5, 255, 255, 75]
+    assert list(stream[121:136:2]) == [1, 1, 1, 1, 2, 0, 0, 2]
     return stream
 
 
@@ -108,7 +109,7 @@ def test_decoded_arrays_may_be_written():
 
 MUTATED = {
     "delta8": row_stream(),
-    "delta16": row_stream(positions=((598, 599), (598,))),
+    "delta16": row_stream(positions=((598, 599), ())),
     "dense": encode(
         random_layer(LayerParams(LayerKind.CONV, 3, 3, 2, 3), levels=2, profile="full")
     ),
@@ -182,13 +183,21 @@ def test_a_mutation_with_right_checksums_decodes_or_is_refused(name, data):
         (LEVEL_0 + 10, "<H", 1, "level 0: reserved bytes at 10 must be zero: got 0100"),
         (LEVEL_0 + 12, "<I", 5, "level 0: nnz must be 6: got 5"),
         (LEVEL_0 + 16, "B", 1, "level 0: reserved bytes at 16 must be zero: got 01"),
+        (
+            96,
+            "<i",
+            -(2**31) + 511,
+            r"level 0: bias of channel 0 must be in -2147483648\.\.2147483647: got -2147483649 "
+            r"= folded bias -2147483137 - input_offset 128 \* sum of weights 4",
+        ),
         (104, "<i", 1, "multiplier must be 0 or .*: got 1"),
         (112, "b", 31, r"shift must be in -31\.\.30: got 31"),
         (114, "B", 7, "level 0: padding at byte 114 must be zero: got 0700"),
+        (136, "B", 1, "level 0: padding at byte 136 must be zero: got 0100000000000000"),
         (143, "B", 1, "level 0: padding at byte 136 must be zero: got 0000000000000001"),
         (116, "<H", 5, "level 0: sum of the channels' counts must be 8: got 9"),
-        (122, "B", 0, "level 0: delta of entry 2 must be at least 1: got 0"),
-        (124, "B", 15, r"level 0: largest block position must be in 0\.\.599: got 600"),
+        (124, "B", 0, "level 0: delta of entry 2 must be at least 1: got 0"),
+        (128, "B", 15, r"level 0: largest block position must be in 0\.\.599: got 600"),
     ],
 )
 def test_each_broken_rule_has_its_error(delta8, offset, layout, value, message):
@@ -203,7 +212,7 @@ def test_counts_that_only_move_entries_between_channels(delta8):
     assert moved.weights[0, 0, 0, 14] == 2
     assert moved.weights[1, 0, 0, 585] == 2
     # The first delta of a channel may be zero, and only that one.
-    first = decode(patch(delta8, 124, "B", 0))
+    first = decode(patch(delta8, 128, "B", 0))
     assert first.weights[1, 0, 0, 0] == 2
 
 

@@ -57,6 +57,8 @@ def test_example_is_what_the_page_says_about_it(stream):
 def test_example_reads_by_the_text_alone(stream):
     read = plain_reader.read(stream)
     assert read.encodings == [2, 3]
+    assert [folded for folded, _, _ in read.tables] == [[1252, 3484], [2664, 3584]]
+    assert read.bias == [[100, -100], [1000, 0]]
     stored = {
         (channel, index): pair
         for channel, row in enumerate(read.weights)
@@ -70,8 +72,8 @@ def test_example_reads_by_the_text_alone(stream):
         (0, 599): (7, 0),
         (1, 2): (-1, 0),
         (1, 3): (2, 0),
-        (1, 4): (127, 1),
-        (1, 5): (-127, 1),
+        (1, 4): (127, 0),
+        (1, 5): (-100, 0),
     }
 
 

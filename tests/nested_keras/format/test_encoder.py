@@ -107,8 +107,8 @@ def test_a_reader_written_from_the_document_reads_the_same(nested):
         for row in zip(weights.tolist(), level_map.tolist(), strict=True)
     ]
     assert read.weights == expected
-    for level, (bias, multiplier, shift) in enumerate(read.tables):
-        assert bias == nested.bias[level].tolist()
+    assert read.bias == nested.bias.tolist()
+    for level, (_, multiplier, shift) in enumerate(read.tables):
         assert multiplier == nested.multiplier[level].tolist()
         assert shift == nested.shift[level].tolist()
 
@@ -123,7 +123,7 @@ def legal_sizes(nested, level):
     if not rows.any():
         sizes[Encoding.EMPTY] = tables
     if level == 0:
-        sizes[Encoding.DENSE] = tables + rows.size
+        sizes[Encoding.DENSE] = tables + rows.size + 4
     for encoding, largest, width in ((Encoding.DELTA8, 255, 1), (Encoding.DELTA16, 65535, 2)):
         entries = 0
         for row in rows:
@@ -134,9 +134,7 @@ def legal_sizes(nested, level):
                     entries += 1
                 position = target
                 entries += 1
-        sizes[encoding] = (
-            tables + (2 * outputs + 3) // 4 * 4 + (entries * width + 3) // 4 * 4 + entries * lanes
-        )
+        sizes[encoding] = tables + (2 * outputs + 3) // 4 * 4 + entries * (width + lanes) + 4
     return {encoding: (size + 15) // 16 * 16 for encoding, size in sizes.items()}
 
 
@@ -186,12 +184,44 @@ def test_gaps_over_255_are_bridged_by_fillers(gap, deltas, block_size):
     stream = encode(one_level_row(values, block_size=block_size))
     (row,) = summarize(stream)
     assert (row.encoding, row.entries, row.nnz) == (Encoding.DELTA8, len(deltas) + 19, 20)
-    first_delta = 64 + 32 + 4 + 4 + 4 + 4
-    assert list(stream[first_delta : first_delta + row.entries]) == deltas + [1] * 19
-    first_value = first_delta + (row.entries + 3) // 4 * 4
-    fillers = stream[first_value : first_value + (len(deltas) - 1) * block_size]
-    assert fillers == bytes(len(fillers))
+    start, length = 64 + 32 + 4 + 4 + 4 + 4, 1 + block_size
+    records = [stream[start + e * length : start + (e + 1) * length] for e in range(row.entries)]
+    zeros = bytes(block_size)
+    assert records[: len(deltas) - 1] == [bytes([255]) + zeros] * (len(deltas) - 1)
+    weight = zeros[1:] + bytes([9])
+    assert records[len(deltas) - 1 :] == [bytes([d]) + weight for d in [deltas[-1]] + [1] * 19]
     validate(stream)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "weights", "end", "block"),
+    [
+        # One output: tables end at byte 44 of the block, counts at byte 48.
+        (Encoding.DELTA8, 6, 60, 64),
+        (Encoding.DELTA8, 7, 62, 80),
+        (Encoding.DELTA8, 8, 64, 80),
+        (Encoding.DENSE, 16, 60, 64),
+        (Encoding.DENSE, 17, 61, 80),
+        (Encoding.DENSE, 20, 64, 80),
+    ],
+)
+def test_four_zero_bytes_follow_the_last_weight(encoding, weights, end, block):
+    inputs = weights if encoding == Encoding.DENSE else 4096
+    params = LayerParams(LayerKind.FULLY_CONNECTED, 1, 1, inputs, 1)
+    nested = random_layer(params, levels=1, profile="zero")
+    nested.weights[..., :weights] = -1
+    nested.level_map[..., :weights] = 0
+    stream = encode(nested)
+    assert summarize(stream)[0].encoding == encoding
+    assert len(stream) == 64 + block
+    assert stream[64 + end - 1] == 0xFF
+    assert stream[64 + end :] == bytes(block - end)
+
+
+def test_records_of_two_byte_deltas_are_not_aligned():
+    stream = encode(one_level_row([(300, 5), (1067, -6), (1068, 7)]))
+    assert summarize(stream)[0].encoding == Encoding.DELTA16
+    assert stream[112:125].hex(" ") == "2c 01 05 ff 02 fa 01 00 07 00 00 00 00"
 
 
 def test_a_gap_at_the_start_of_a_later_channel_counts_from_position_0():
@@ -233,6 +263,6 @@ def test_largest_channel():
 
 def test_a_block_too_long_for_its_length_field(monkeypatch):
     # Such a layer has four billion weights: say that this one is as long.
-    monkeypatch.setattr(encoder, "block_bytes", lambda sections: 1 << 32)
+    monkeypatch.setattr(encoder, "block_bytes", lambda encoding, sections: 1 << 32)
     with pytest.raises(FormatError, match=r"level 0 must fit into 2\^32-1 bytes: got 4294967296"):
         encode(one_level_row([(0, 1)]))

@@ -1,0 +1,87 @@
+"""The bias as the stream stores it: with the input's offset folded in.
+
+For the weights w that a level uses, the sum of w * (x + input_offset) is the sum of w * x plus
+input_offset times the sum of w. The second term does not depend on the input, so the stored bias
+holds it: see "Folded bias" in docs/nested_format.md.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from nested_keras.format.types import (
+    FormatError,
+    Int8Array,
+    Int32Array,
+    LayerParams,
+    NestedWeights,
+    UInt8Array,
+)
+
+INT32 = np.iinfo(np.int32)
+
+
+def fold_bias(nested: NestedWeights) -> Int32Array:
+    """The bias to store, int32 [N, O]: bias + input_offset * (sum of the channel's weights).
+
+    The sum is over the weights that levels 0..l use, so that of level l survives a cut after l.
+
+    Raises:
+      FormatError: A folded bias does not fit into 32 bits.
+    """
+    sums = _weight_sums(nested.weights, nested.level_map, levels=nested.levels)
+    offset = nested.params.input_offset
+    folded = nested.bias + offset * sums
+    if (wrong := _outside_int32(folded)) is not None:
+        raise FormatError(
+            f"level {wrong[0]}: folded bias of channel {wrong[1]} must be in "
+            f"{INT32.min}..{INT32.max}: got {folded[wrong]} = bias {nested.bias[wrong]} "
+            f"+ input_offset {offset} * sum of weights {sums[wrong]}"
+        )
+    return folded.astype(np.int32)
+
+
+def unfold_bias(
+    stored: Int32Array, *, params: LayerParams, weights: Int8Array, level_map: UInt8Array
+) -> Int32Array:
+    """The inverse of `fold_bias`, int32 [N, O].
+
+    Args:
+      stored: Folded bias, int32 [N, O].
+      params: The layer.
+      weights: int8 [O, ...].
+      level_map: uint8, same shape: the first level that uses the weight; N means none does.
+
+    Raises:
+      FormatError: A bias does not fit into 32 bits.
+    """
+    sums = _weight_sums(weights, level_map, levels=len(stored))
+    offset = params.input_offset
+    bias = stored - offset * sums
+    if (wrong := _outside_int32(bias)) is not None:
+        raise FormatError(
+            f"level {wrong[0]}: bias of channel {wrong[1]} must be in "
+            f"{INT32.min}..{INT32.max}: got {bias[wrong]} = folded bias {stored[wrong]} "
+            f"- input_offset {offset} * sum of weights {sums[wrong]}"
+        )
+    return bias.astype(np.int32)
+
+
+def _weight_sums(
+    weights: Int8Array, level_map: UInt8Array, *, levels: int
+) -> npt.NDArray[np.int64]:
+    """Sum of the weights that each level uses of each channel, [N, O]; at most 2^23 in size."""
+    inner = tuple(range(1, weights.ndim))
+    return np.stack(
+        [
+            weights.sum(axis=inner, where=level_map <= level, dtype=np.int64)
+            for level in range(levels)
+        ]
+    )
+
+
+def _outside_int32(values: npt.NDArray[np.int64]) -> tuple[int, int] | None:
+    """Level and channel of the first value, [N, O], that 32 bits do not hold."""
+    outside = np.argwhere((values < INT32.min) | (values > INT32.max))
+    return (int(outside[0, 0]), int(outside[0, 1])) if outside.size else None
