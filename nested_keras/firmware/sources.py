@@ -63,6 +63,8 @@ def board_sources(board: str) -> tuple[Path, ...]:
     """
     folder = board_dir(board)
     return (folder.parent / "common" / "startup.c", *sorted(folder.glob("*.c")))
+
+
 def tflm_adapter() -> Path:
     """The source of the operator for TFLite Micro; its header lies beside it."""
     return tflm_ops_dir() / "tflm" / "nested_sparse_conv.cc"

@@ -12,15 +12,18 @@ import functools
 import importlib.metadata
 import io
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from nested_keras.export import flatbuffer
 from nested_keras.firmware import sources
 from nested_keras.firmware.toolchain import Toolchain, host_toolchain
 from nested_keras.runtime.lowering import read_interface
 from nested_keras.runtime.runner import Array, ModelRunner, read_model
+from nested_keras.runtime.tflite import read_graph
 
 WHEEL_VERSION = "0.dev20260930204519"
 """The one version of tflite-micro whose binary interface the plug-in is written for."""
@@ -28,6 +31,8 @@ WHEEL_VERSION = "0.dev20260930204519"
 ARENA_BYTES = 64 << 20
 """Default arena: more than a microcontroller's model needs, and no cost while it is not touched."""
 
+# In a few hundred bytes the interpreter cannot place its own objects, and crashes.
+_MIN_ARENA_BYTES = 1024
 _REGISTERER = "NestedKerasRegisterOps"
 _CXX_FLAGS = ("-std=c++17", "-O2", "-fPIC", "-fno-rtti", "-fno-exceptions", "-fvisibility=hidden")
 
@@ -52,13 +57,20 @@ class TflmModel(ModelRunner):
         Raises:
           ImportError: The package tflite-micro is missing or of another version.
           ToolchainError: There is no C or C++ compiler.
+          ValueError: An arena of less than 1024 bytes.
           nested_keras.runtime.ModelError: The bytes are no model that can be run.
           RuntimeError: TFLite Micro refuses the model, or the arena is too small.
         """
-        content = read_model(model)
-        self._interface = read_interface(content)
-        super().__init__(self._interface)
-        self._level_position, self._input_positions = _input_positions(content, self._interface)
+        original = read_model(model)
+        read_interface(original)  # refuses what flatbuffer.load() takes on trust
+        # All buffers inside the flatbuffer and aligned: TFLite Micro takes both on trust.
+        content = flatbuffer.save(flatbuffer.load(original))
+        interface = read_interface(content)
+        super().__init__(interface)
+        order = read_graph(content).inputs
+        self._input_positions = tuple(order.index(tensor) for tensor in interface.inputs)
+        level = interface.level_input
+        self._level_position = None if level is None else order.index(level)
         self._interpreter = TflmInterpreter(content, arena_bytes=arena_bytes)
 
     def _run_batch(self, inputs: tuple[Array, ...], level: int) -> tuple[Array, ...]:
@@ -84,17 +96,22 @@ class TflmInterpreter:
 
         Raises:
           ImportError, ToolchainError: As `TflmModel`.
+          ValueError: The arena is too small even to ask.
           RuntimeError: TFLite Micro refuses the model; the text ends with what the operator said.
         """
+        if arena_bytes < _MIN_ARENA_BYTES:
+            raise ValueError(f"arena_bytes must be at least {_MIN_ARENA_BYTES}: got {arena_bytes}")
         runtime = _runtime()
         self._plugin = _plugin()
         self._content = content
-        with self._explained("TFLite Micro refused the model"):
-            # It prints the number of resource variables.
-            with contextlib.redirect_stdout(io.StringIO()):
-                self._interpreter = runtime.Interpreter.from_bytes(
-                    content, custom_op_registerers=[_REGISTERER], arena_size=arena_bytes
-                )
+        # It prints the number of resource variables.
+        with (
+            self._explained("TFLite Micro refused the model"),
+            contextlib.redirect_stdout(io.StringIO()),
+        ):
+            self._interpreter = runtime.Interpreter.from_bytes(
+                content, custom_op_registerers=[_REGISTERER], arena_size=arena_bytes
+            )
 
     def set_input(self, value: Array, position: int) -> None:
         """Copies a value into graph input `position`."""
@@ -115,25 +132,13 @@ class TflmInterpreter:
         return np.array(self._interpreter.get_output(position))
 
     @contextlib.contextmanager
-    def _explained(self, what: str) -> Any:
+    def _explained(self, what: str) -> Iterator[None]:
         self._plugin.nested_keras_take_messages()
         try:
             yield
         except RuntimeError as error:
             message = self._plugin.nested_keras_take_messages().decode("ascii", "replace")
             raise RuntimeError(f"{what}: {message or error}") from error
-
-
-def _input_positions(content: bytes, interface: Any) -> tuple[int | None, tuple[int, ...]]:
-    """Positions among the graph inputs of the level, or None, and of the others."""
-    from nested_keras.runtime.tflite import read_graph
-
-    order = list(read_graph(content).inputs)
-    level = interface.level_input
-    return (
-        None if level is None else order.index(level),
-        tuple(order.index(index) for index in interface.inputs),
-    )
 
 
 def _runtime() -> Any:
@@ -178,9 +183,7 @@ def build_plugin(folder: Path) -> Path:
         for kernel in kernels
     ]
     objects += [
-        cxx.compile(
-            source, include_dirs=(include, adapter.parent, declarations), cache_dir=folder
-        )
+        cxx.compile(source, include_dirs=(include, adapter.parent, declarations), cache_dir=folder)
         for source in (adapter, declarations / "wheel_plugin.cc")
     ]
     shared = folder / "libnested_keras_tflm.so"

@@ -50,7 +50,11 @@ def build(folder, content):
     kernels = sources.sources_for(sources.functions_used(adapter))
     for source in (*kernels, *sources.board_sources(DEFAULT_BOARD)):
         objects.append(
-            c.compile(source, include_dirs=(include, board.parent, board.parent / "common"), cache_dir=folder)
+            c.compile(
+                source,
+                include_dirs=(include, board.parent, board.parent / "common"),
+                cache_dir=folder,
+            )
         )
     elf = folder / "adapter.elf"
     # C's linker driver: the adapter needs nothing of the C++ library.
@@ -67,5 +71,5 @@ def test_the_firmware_reports_a_failed_check(tmp_path):
     content = bytearray(embedded(CASES[:1]))
     content[-4] ^= 1  # in the last expected output
     elf = build(tmp_path, bytes(content))
-    with pytest.raises(DeviceError, match="failed: output by the level input(?s:.*)end FAILED"):
+    with pytest.raises(DeviceError, match=r"failed: output by the level input(?s:.*)end FAILED"):
         qemu.run(elf, timeout_s=60)
