@@ -9,10 +9,12 @@
  * int16, which dense rows do two at a time. In a sparse row every weight has an input of its own:
  * its cost is that of the instructions of one record, listed at each loop.
  *
- * The inner loops are assembly, with a line of C beside them for other targets, because their order
+ * The inner loops are assembly, with plain C beside them for other targets, because their order
  * counts: the core issues two instructions a cycle, SXTB16 and its like only as the first of a
  * pair, two multiplications never together, and a byte can be multiplied three cycles after its
- * load (benchmarks/cycle_model.md). Words of weights and inputs are loaded from any address.
+ * load. The cycles given are those of a pass in this model (benchmarks/cycle_model.md). It leaves
+ * out what happens often here: a word or half word that is not aligned, which takes a real core
+ * longer. Loops over records load up to NK_STREAM_READ_AHEAD_BYTES beyond the last one.
  */
 #include "nk_arithmetic.h"
 #include "nk_fully_connected.h"
