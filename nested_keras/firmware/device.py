@@ -15,6 +15,7 @@ from nested_keras.firmware import qemu, results
 from nested_keras.firmware.build import Firmware, build_firmware
 from nested_keras.firmware.codegen import load_program
 from nested_keras.firmware.records import from_records, output_layout
+from nested_keras.firmware.tflm_firmware import TflmFirmware
 from nested_keras.runtime.program import Program
 from nested_keras.runtime.runner import Array, ModelRunner
 
@@ -125,7 +126,7 @@ class QemuModel(ModelRunner):
             firmware, results.parse(qemu.run(firmware.elf, timeout_s=self._timeout_s))
         )
 
-    def _result(self, firmware: Firmware, run: results.DeviceRun) -> DeviceResult:
+    def _result(self, firmware: Firmware | TflmFirmware, run: results.DeviceRun) -> DeviceResult:
         layout = output_layout(self._program)
         outputs = (from_records(layout, records) for records in run.outputs)
         return DeviceResult(
@@ -137,5 +138,5 @@ class QemuModel(ModelRunner):
             arena_bytes=run.arena_bytes,
             stack_bytes=run.stack_bytes,
             text_bytes=firmware.text_bytes,
-            model_bytes=firmware.library.data_bytes,
+            model_bytes=firmware.model_bytes,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from nested_keras.firmware import results
+from nested_keras.firmware import qemu, results
 from nested_keras.firmware.device import DeviceResult, QemuModel
 from nested_keras.firmware.tflm_firmware import ARENA_BYTES, build_tflm_firmware
 from nested_keras.runtime.runner import Array, read_model
@@ -50,7 +50,7 @@ class TflmQemuModel(QemuModel):
             inputs,
             folder,
             levels=levels,
-            board=self._board,
             arena_bytes=self._arena_bytes,
         )
-        return self._result(firmware, results.parse(self._run_elf(firmware.elf)))
+        text = qemu.run(firmware.elf, timeout_s=self._timeout_s)
+        return self._result(firmware, results.parse(text))
