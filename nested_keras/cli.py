@@ -18,7 +18,7 @@ from absl.flags import argparse_flags
 from nested_keras.report.table import format_table
 
 # As report.TARGETS, which is not imported just to print --help.
-_TARGETS = ("reference", "litert", "host", "qemu")
+_TARGETS = ("reference", "litert", "host", "qemu", "renode")
 
 _DESCRIPTION = """Nested sparse convnets: one set of weights, N sparsity levels, a knob at run time.
 
@@ -349,9 +349,10 @@ def _parser() -> argparse_flags.ArgumentParser:
         _run,
         "Run a .tflite at every level and report accuracy and instructions.",
         "Targets: `reference` (NumPy), `litert` (LiteRT with the NESTED_SPARSE_CONV delegate),\n"
-        "`host` (generated C compiled for this PC), `qemu` (generated C on an emulated Cortex-M7,\n"
-        "which also counts instructions per inference). Every output is compared with the\n"
-        "NumPy reference; mismatches must be 0.",
+        "`host` (generated C compiled for this PC), and generated C on an emulated Cortex-M7,\n"
+        "which also counts instructions per inference: `qemu` (mps2-an500) and `renode`\n"
+        "(NUCLEO-F767ZI; Renode is found on PATH or by the environment variable RENODE).\n"
+        "Every output is compared with the NumPy reference; mismatches must be 0.",
     )
     model_argument(sub, "a .tflite written by `export`")
     sub.add_argument("--target", choices=_TARGETS, required=True)

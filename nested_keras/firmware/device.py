@@ -6,13 +6,13 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from nested_keras.firmware import qemu, results
-from nested_keras.firmware.build import Firmware, build_firmware
+from nested_keras.firmware import qemu, renode, results
+from nested_keras.firmware.build import DEFAULT_BOARD, Firmware, build_firmware
 from nested_keras.firmware.codegen import load_program
 from nested_keras.firmware.records import from_records, output_layout
 from nested_keras.runtime.program import Program
@@ -47,16 +47,13 @@ class DeviceResult:
     model_bytes: int
 
 
-class QemuModel(ModelRunner):
-    """A model run by firmware on QEMU's mps2-an500; the interface is that of `ReferenceModel`.
+class DeviceModel(ModelRunner):
+    """A model run by firmware on an emulated board; the interface is that of `ReferenceModel`.
 
     Each call builds a firmware that carries the images, runs it and parses what it prints.
-
-    Example:
-      >>> model = QemuModel("model.tflite")  # doctest: +SKIP
-      >>> result = model.run_all(x)  # doctest: +SKIP
-      >>> result.instructions  # doctest: +SKIP
     """
+
+    _board: ClassVar[str]
 
     def __init__(
         self,
@@ -119,11 +116,18 @@ class QemuModel(ModelRunner):
         self, folder: Path, inputs: tuple[Array, ...], levels: Sequence[int] | None
     ) -> DeviceResult:
         firmware = build_firmware(
-            self._program, inputs, folder, levels=levels, cache_dir=self._cache_dir
+            self._program,
+            inputs,
+            folder,
+            levels=levels,
+            board=self._board,
+            cache_dir=self._cache_dir,
         )
-        return self._result(
-            firmware, results.parse(qemu.run(firmware.elf, timeout_s=self._timeout_s))
-        )
+        return self._result(firmware, results.parse(self._run_elf(firmware.elf)))
+
+    def _run_elf(self, elf: Path) -> str:
+        """Runs a firmware within the time limit; returns what it printed."""
+        raise NotImplementedError
 
     def _result(self, firmware: Firmware, run: results.DeviceRun) -> DeviceResult:
         layout = output_layout(self._program)
@@ -139,3 +143,27 @@ class QemuModel(ModelRunner):
             text_bytes=firmware.text_bytes,
             model_bytes=firmware.library.data_bytes,
         )
+
+
+class QemuModel(DeviceModel):
+    """A model on QEMU's mps2-an500.
+
+    Example:
+      >>> model = QemuModel("model.tflite")  # doctest: +SKIP
+      >>> result = model.run_all(x)  # doctest: +SKIP
+      >>> result.instructions  # doctest: +SKIP
+    """
+
+    _board = DEFAULT_BOARD
+
+    def _run_elf(self, elf: Path) -> str:
+        return qemu.run(elf, timeout_s=self._timeout_s)
+
+
+class RenodeModel(DeviceModel):
+    """A model on Renode's NUCLEO-F767ZI; the images have to fit its flash beside the program."""
+
+    _board = renode.BOARD
+
+    def _run_elf(self, elf: Path) -> str:
+        return renode.run(elf, timeout_s=self._timeout_s)
