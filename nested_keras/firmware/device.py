@@ -98,11 +98,41 @@ class DeviceModel(ModelRunner):
           BuildError: The model or the images do not fit the board.
           DeviceError: The firmware failed, printed something unexpected or took too long.
         """
-        inputs = self._checked_inputs(x)
         if self._build_dir is not None:
-            return self._run_in(Path(self._build_dir), inputs, levels)
+            return self._run_in(self._build_dir, x, levels)
         with tempfile.TemporaryDirectory(prefix="nested_keras_") as folder:
-            return self._run_in(Path(folder), inputs, levels)
+            return self._run_in(folder, x, levels)
+
+    def build(
+        self,
+        x: Array | Sequence[Array],
+        out_dir: str | Path,
+        *,
+        levels: Sequence[int] | None = None,
+    ) -> Firmware:
+        """Builds the firmware that runs a batch, without running it.
+
+        Args:
+          x: As for `run`.
+          out_dir: Receives firmware.elf and what it is made of.
+          levels: The levels; all by default.
+
+        Returns:
+          The firmware.
+
+        Raises:
+          ValueError: Number, shape or type of the inputs or a level are wrong.
+          ToolchainError: A tool is missing.
+          BuildError: The model or the images do not fit the board.
+        """
+        return build_firmware(
+            self._program,
+            self._checked_inputs(x),
+            out_dir,
+            levels=levels,
+            board=self._board,
+            cache_dir=self._cache_dir,
+        )
 
     @property
     def _chunk_size(self) -> int:
@@ -113,16 +143,9 @@ class DeviceModel(ModelRunner):
         return output if isinstance(output, tuple) else (output,)
 
     def _run_in(
-        self, folder: Path, inputs: tuple[Array, ...], levels: Sequence[int] | None
+        self, folder: str | Path, x: Array | Sequence[Array], levels: Sequence[int] | None
     ) -> DeviceResult:
-        firmware = build_firmware(
-            self._program,
-            inputs,
-            folder,
-            levels=levels,
-            board=self._board,
-            cache_dir=self._cache_dir,
-        )
+        firmware = self.build(x, folder, levels=levels)
         return self._result(firmware, results.parse(self._run_elf(firmware.elf)))
 
     def _run_elf(self, elf: Path) -> str:

@@ -7,12 +7,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+from robot import api
 
 from tests.nested_keras.firmware.programs import nested_net
 from tests.renode.prepare import prepare
-
-pytest.importorskip("unicorn")
-robot_api = pytest.importorskip("robot.api")
 
 SUITE = Path(__file__).parent / "nucleo_f767zi.robot"
 
@@ -26,7 +24,7 @@ def cases(tmp_path_factory):
 
 def run_suite(cases, tmp_path):
     """Runs the suite; returns its log and the failures by test."""
-    suite = robot_api.TestSuite.from_file_system(SUITE)
+    suite = api.TestSuite.from_file_system(SUITE)
     suite.resource.imports.library("tests.renode.keywords.Keywords")
     console = io.StringIO()
     result = suite.run(

@@ -31,7 +31,6 @@ TEXT = "nk-firmware 1\nend OK\n"
 @pytest.fixture
 def stand_in(tmp_path, monkeypatch):
     """Renode's stand-in as `renode` on PATH."""
-    pytest.importorskip("unicorn")
     write_launcher(tmp_path, "-m", "tests.renode.monitor")
     monkeypatch.delenv("RENODE", raising=False)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
@@ -134,7 +133,6 @@ def test_paths_with_spaces_are_escaped(tmp_path, monkeypatch):
     folder = tmp_path / "a folder"
     folder.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(folder))
-    pytest.importorskip("unicorn")
     monkeypatch.setenv("RENODE", str(write_launcher(tmp_path, "-m", "tests.renode.monitor")))
     with pytest.raises(DeviceError, match=r"(?s)No such file or directory: '.*/a folder/no\.elf'"):
         renode.run(folder / "no.elf")

@@ -51,7 +51,6 @@ def test_accuracy_wants_a_label_per_input():
 @pytest.mark.parametrize("target", report.TARGETS)
 def test_every_target_gives_the_reference_s_outputs(target, model, x, tmp_path, monkeypatch):
     if target == "renode":
-        pytest.importorskip("unicorn")
         stand_in = write_launcher(tmp_path, "-m", "tests.renode.monitor")
         monkeypatch.setenv("RENODE", str(stand_in))
     run = report.run_levels(model, x[:4], target=target, build_dir=tmp_path)
