@@ -18,7 +18,8 @@ from absl.flags import argparse_flags
 from nested_keras.report.table import format_table
 
 # As report.TARGETS, which is not imported just to print --help.
-_TARGETS = ("reference", "litert", "host", "qemu")
+_TARGETS = ("reference", "litert", "host", "qemu", "renode")
+_BOARDS = ("mps2_an500", "nucleo_f767zi")
 
 _DESCRIPTION = """Nested sparse convnets: one set of weights, N sparsity levels, a knob at run time.
 
@@ -204,6 +205,20 @@ def _codegen(args: argparse.Namespace) -> None:
     _say(f"Include {args.name}.h, compile every .c file, call {args.name}_invoke().")
 
 
+def _firmware(args: argparse.Namespace) -> None:
+    from nested_keras import firmware
+
+    (x,) = _load_arrays(args.data, "x_test")
+    if x.dtype != np.int8:
+        x = x.astype(np.float32)
+    device = {"mps2_an500": firmware.QemuModel, "nucleo_f767zi": firmware.RenodeModel}[args.board]
+    built = device(args.model.read_bytes()).build(x[: args.limit], args.out)
+    _say(
+        f"Wrote {built.elf}: {built.text_bytes:,} bytes of code and constants, "
+        f"{built.data_bytes + built.bss_bytes:,} bytes of variables"
+    )
+
+
 def _strip(args: argparse.Namespace) -> None:
     from nested_keras import export
 
@@ -349,9 +364,10 @@ def _parser() -> argparse_flags.ArgumentParser:
         _run,
         "Run a .tflite at every level and report accuracy and instructions.",
         "Targets: `reference` (NumPy), `litert` (LiteRT with the NESTED_SPARSE_CONV delegate),\n"
-        "`host` (generated C compiled for this PC), `qemu` (generated C on an emulated Cortex-M7,\n"
-        "which also counts instructions per inference). Every output is compared with the\n"
-        "NumPy reference; mismatches must be 0.",
+        "`host` (generated C compiled for this PC), and generated C on an emulated Cortex-M7,\n"
+        "which also counts instructions per inference: `qemu` (mps2-an500) and `renode`\n"
+        "(NUCLEO-F767ZI; Renode is found on PATH or by the environment variable RENODE).\n"
+        "Every output is compared with the NumPy reference; mismatches must be 0.",
     )
     model_argument(sub, "a .tflite written by `export`")
     sub.add_argument("--target", choices=_TARGETS, required=True)
@@ -369,6 +385,19 @@ def _parser() -> argparse_flags.ArgumentParser:
     model_argument(sub, "a .tflite written by `export`")
     sub.add_argument("--out", type=Path, required=True, help="folder for the library")
     sub.add_argument("--name", default="model", help="prefix of the C names (default model)")
+
+    sub = command(
+        "firmware",
+        _firmware,
+        "Build the firmware that `run` runs, for an emulator or for the board itself.",
+        "Writes firmware.elf, which runs the inputs at every level and prints outputs and counts\n"
+        "(docs/firmware.md). `make flash` writes it to a NUCLEO-F767ZI.",
+    )
+    model_argument(sub, "a .tflite written by `export`")
+    sub.add_argument("--board", choices=_BOARDS, required=True)
+    sub.add_argument("--data", type=Path, required=True, help=".npz with x_test")
+    sub.add_argument("--limit", type=_positive, default=None, help="use only the first N inputs")
+    sub.add_argument("--out", type=Path, required=True, help="folder for the firmware")
 
     sub = command(
         "strip",

@@ -2,7 +2,7 @@
 
 from nested_keras.firmware.build import Firmware, build_firmware
 from nested_keras.firmware.codegen import GeneratedLibrary, generate
-from nested_keras.firmware.device import DeviceResult, QemuModel
+from nested_keras.firmware.device import DeviceModel, DeviceResult, QemuModel, RenodeModel
 from nested_keras.firmware.errors import (
     BuildError,
     CodegenError,
@@ -18,12 +18,14 @@ __all__ = [
     "BuildError",
     "CodegenError",
     "DeviceError",
+    "DeviceModel",
     "DeviceResult",
     "Firmware",
     "FirmwareError",
     "GeneratedLibrary",
     "HostModel",
     "QemuModel",
+    "RenodeModel",
     "TflmModel",
     "ToolchainError",
     "build_firmware",

@@ -6,13 +6,13 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from nested_keras.firmware import qemu, results
-from nested_keras.firmware.build import Firmware, build_firmware
+from nested_keras.firmware import qemu, renode, results
+from nested_keras.firmware.build import DEFAULT_BOARD, Firmware, build_firmware
 from nested_keras.firmware.codegen import load_program
 from nested_keras.firmware.records import from_records, output_layout
 from nested_keras.firmware.tflm_firmware import TflmFirmware
@@ -48,16 +48,13 @@ class DeviceResult:
     model_bytes: int
 
 
-class QemuModel(ModelRunner):
-    """A model run by firmware on QEMU's mps2-an500; the interface is that of `ReferenceModel`.
+class DeviceModel(ModelRunner):
+    """A model run by firmware on an emulated board; the interface is that of `ReferenceModel`.
 
     Each call builds a firmware that carries the images, runs it and parses what it prints.
-
-    Example:
-      >>> model = QemuModel("model.tflite")  # doctest: +SKIP
-      >>> result = model.run_all(x)  # doctest: +SKIP
-      >>> result.instructions  # doctest: +SKIP
     """
+
+    _board: ClassVar[str]
 
     def __init__(
         self,
@@ -102,11 +99,41 @@ class QemuModel(ModelRunner):
           BuildError: The model or the images do not fit the board.
           DeviceError: The firmware failed, printed something unexpected or took too long.
         """
-        inputs = self._checked_inputs(x)
         if self._build_dir is not None:
-            return self._run_in(Path(self._build_dir), inputs, levels)
+            return self._run_in(self._build_dir, x, levels)
         with tempfile.TemporaryDirectory(prefix="nested_keras_") as folder:
-            return self._run_in(Path(folder), inputs, levels)
+            return self._run_in(folder, x, levels)
+
+    def build(
+        self,
+        x: Array | Sequence[Array],
+        out_dir: str | Path,
+        *,
+        levels: Sequence[int] | None = None,
+    ) -> Firmware:
+        """Builds the firmware that runs a batch, without running it.
+
+        Args:
+          x: As for `run`.
+          out_dir: Receives firmware.elf and what it is made of.
+          levels: The levels; all by default.
+
+        Returns:
+          The firmware.
+
+        Raises:
+          ValueError: Number, shape or type of the inputs or a level are wrong.
+          ToolchainError: A tool is missing.
+          BuildError: The model or the images do not fit the board.
+        """
+        return build_firmware(
+            self._program,
+            self._checked_inputs(x),
+            out_dir,
+            levels=levels,
+            board=self._board,
+            cache_dir=self._cache_dir,
+        )
 
     @property
     def _chunk_size(self) -> int:
@@ -117,14 +144,14 @@ class QemuModel(ModelRunner):
         return output if isinstance(output, tuple) else (output,)
 
     def _run_in(
-        self, folder: Path, inputs: tuple[Array, ...], levels: Sequence[int] | None
+        self, folder: str | Path, x: Array | Sequence[Array], levels: Sequence[int] | None
     ) -> DeviceResult:
-        firmware = build_firmware(
-            self._program, inputs, folder, levels=levels, cache_dir=self._cache_dir
-        )
-        return self._result(
-            firmware, results.parse(qemu.run(firmware.elf, timeout_s=self._timeout_s))
-        )
+        firmware = self.build(x, folder, levels=levels)
+        return self._result(firmware, results.parse(self._run_elf(firmware.elf)))
+
+    def _run_elf(self, elf: Path) -> str:
+        """Runs a firmware within the time limit; returns what it printed."""
+        raise NotImplementedError
 
     def _result(self, firmware: Firmware | TflmFirmware, run: results.DeviceRun) -> DeviceResult:
         layout = output_layout(self._program)
@@ -140,3 +167,27 @@ class QemuModel(ModelRunner):
             text_bytes=firmware.text_bytes,
             model_bytes=firmware.model_bytes,
         )
+
+
+class QemuModel(DeviceModel):
+    """A model on QEMU's mps2-an500.
+
+    Example:
+      >>> model = QemuModel("model.tflite")  # doctest: +SKIP
+      >>> result = model.run_all(x)  # doctest: +SKIP
+      >>> result.instructions  # doctest: +SKIP
+    """
+
+    _board = DEFAULT_BOARD
+
+    def _run_elf(self, elf: Path) -> str:
+        return qemu.run(elf, timeout_s=self._timeout_s)
+
+
+class RenodeModel(DeviceModel):
+    """A model on Renode's NUCLEO-F767ZI; the images have to fit its flash beside the program."""
+
+    _board = renode.BOARD
+
+    def _run_elf(self, elf: Path) -> str:
+        return renode.run(elf, timeout_s=self._timeout_s)

@@ -13,7 +13,9 @@ import numpy.typing as npt
 
 from nested_keras import export, firmware, runtime
 
-TARGETS = ("reference", "litert", "host", "qemu")
+TARGETS = ("reference", "litert", "host", "qemu", "renode")
+
+_DEVICES = {"qemu": firmware.QemuModel, "renode": firmware.RenodeModel}
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,7 @@ def run_levels(
       x: Inputs [n, ...]: int8 as the model takes them, or real numbers, which are quantised.
       labels: Class indices [n], for the accuracy.
       target: One of `TARGETS`.
-      build_dir: Where the firmware is built for "qemu"; a temporary folder by default.
+      build_dir: Where the firmware of an emulator is built; a temporary folder by default.
 
     Returns:
       One row a level.
@@ -152,8 +154,8 @@ def run_levels(
     device = None
     if target == "reference":
         outputs = expected
-    elif target == "qemu":
-        device = firmware.QemuModel(model, build_dir=build_dir).run_all(x)
+    elif target in _DEVICES:
+        device = _DEVICES[target](model, build_dir=build_dir).run_all(x)
         outputs = [np.asarray(output) for output in device.outputs]
     else:
         runner = runtime.LiteRTModel(model) if target == "litert" else firmware.HostModel(model)

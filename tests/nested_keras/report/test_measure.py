@@ -5,6 +5,7 @@ import pytest
 
 from nested_keras import export, report
 from tests import zoo
+from tests.renode.launcher import write_launcher
 
 MODEL = "four_levels_default_exclude"
 
@@ -48,7 +49,10 @@ def test_accuracy_wants_a_label_per_input():
 
 
 @pytest.mark.parametrize("target", report.TARGETS)
-def test_every_target_gives_the_reference_s_outputs(target, model, x, tmp_path):
+def test_every_target_gives_the_reference_s_outputs(target, model, x, tmp_path, monkeypatch):
+    if target == "renode":
+        stand_in = write_launcher(tmp_path, "-m", "tests.renode.monitor")
+        monkeypatch.setenv("RENODE", str(stand_in))
     run = report.run_levels(model, x[:4], target=target, build_dir=tmp_path)
     assert (run.target, run.inputs) == (target, 4)
     assert [level.level for level in run.levels] == [0, 1, 2, 3]
@@ -56,7 +60,7 @@ def test_every_target_gives_the_reference_s_outputs(target, model, x, tmp_path):
         assert level.mismatches_against_reference == 0
         assert level.accuracy is None
     counted = [level.instructions for level in run.levels]
-    if target == "qemu":
+    if target in ("qemu", "renode"):
         assert counted == sorted(counted)
         assert len(set(counted)) == 4
         assert run.levels[0].flash_bytes > run.levels[0].arena_bytes > 0
