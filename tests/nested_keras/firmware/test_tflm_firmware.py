@@ -3,8 +3,7 @@ import os
 import numpy as np
 import pytest
 
-from nested_keras.firmware import DeviceError, ToolchainError
-from nested_keras.firmware.tflm_device import TflmQemuModel
+from nested_keras.firmware import DeviceError, QemuModel, RenodeModel, ToolchainError, qemu
 from nested_keras.firmware.tflm_firmware import build_tflm_firmware, tflm_root
 from nested_keras.format import LayerKind
 from nested_keras.runtime import ReferenceModel
@@ -50,7 +49,7 @@ def test_a_folder_that_is_no_tflm_tree(monkeypatch, tmp_path):
 def test_every_level_equals_the_reference(level_input):
     model = chain(level_input=level_input)
     reference = ReferenceModel(model)
-    result = TflmQemuModel(model).run_all(X)
+    result = QemuModel(model, runtime="tflm").run_all(X)
     assert result.levels == (0, 1, 2)
     for level in result.levels:
         np.testing.assert_array_equal(result.outputs[level], reference.run(X, level))
@@ -60,6 +59,23 @@ def test_every_level_equals_the_reference(level_input):
 
 
 @needs_tflm
-def test_an_arena_that_is_too_small_says_so():
+def test_an_arena_that_is_too_small_says_so(tmp_path):
+    firmware = build_tflm_firmware(chain(), X, tmp_path, arena_bytes=1024)
     with pytest.raises(DeviceError, match=r"(?s)# .*error check NK_ERROR_MALFORMED"):
-        TflmQemuModel(chain(), arena_bytes=1024).run_all(X)
+        qemu.run(firmware.elf)
+
+
+@needs_tflm
+def test_the_other_board_links(tmp_path):
+    firmware = RenodeModel(chain(), runtime="tflm").build(X, tmp_path)
+    assert firmware.elf == tmp_path / "firmware.elf"
+    assert firmware.text_bytes + firmware.data_bytes < 2 << 20
+
+
+def test_tflm_wants_the_file():
+    from tests.nested_keras.firmware.programs import nested_net
+
+    with pytest.raises(ValueError, match=r"needs the \.tflite: got a prepared graph"):
+        QemuModel(nested_net(), runtime="tflm")
+    with pytest.raises(ValueError, match="runtime must be one of standalone, tflm: got 'c'"):
+        QemuModel(chain(), runtime="c")
