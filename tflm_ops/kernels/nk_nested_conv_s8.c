@@ -1,8 +1,24 @@
 #include "nk_nested_conv.h"
+#include "nk_nested_conv_s8_m7.h"
+#include "nk_target.h"
 
-// The predicates that choose a kernel go here; so far the reference kernel serves every target.
 nk_status nk_nested_conv_s8(const nk_stream *stream, int32_t level, const nk_conv_dims *dims,
                             const int8_t *input, int8_t *output, void *scratch,
                             size_t scratch_size) {
+#if NK_USE_M7
+  const nk_status status =
+      nk_nested_conv_s8_check(stream, level, dims, input, output, scratch, scratch_size);
+  if (status != NK_OK) {
+    return status;
+  }
+  if (nk_nested_conv_s8_m7_applies(stream)) {
+    nk_nested_conv_s8_m7(stream, level, dims, input, output, scratch);
+    return NK_OK;
+  }
+  if (nk_nested_fully_connected_s8_m7_applies(stream)) {
+    nk_nested_fully_connected_s8_m7(stream, level, dims->batches, input, output, scratch);
+    return NK_OK;
+  }
+#endif
   return nk_nested_conv_s8_ref(stream, level, dims, input, output, scratch, scratch_size);
 }
