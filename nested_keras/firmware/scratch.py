@@ -59,6 +59,6 @@ def _tiles_bytes(params: LayerParams, dims: Sequence[int]) -> int:
         params.out_channels * _ROW_BYTES,
         columns * _POINTER_BYTES,
         params.out_channels * 2,
-        group,
+        params.in_channels,
     )
     return sum((part + 3) // 4 * 4 for part in parts)

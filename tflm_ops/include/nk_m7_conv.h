@@ -32,8 +32,11 @@ typedef struct nk_m7_conv {
   const int8_t *zero;
   const int8_t **pixels;
   uint8_t *packed;
+  int32_t packed_bytes;
   /** Input channels packed together; packed rows that there is room for. */
   int32_t group, capacity;
+  /** Whether tiles of 3 and 4 pairs run NK_M7_LOOP_COLUMNS3. */
+  bool has_columns3;
   /** Bytes between packed channels, filter columns and rows. */
   int32_t channel_step, column_step, row_step;
 } nk_m7_conv;
@@ -62,7 +65,15 @@ static inline void nk_m7_set_row(nk_m7_row *row, const nk_output_stage *stage, i
   row->multiplier = multiplier;
   row->shift = right;
   row->next = 0;
-  if (nk_m7_is_short(stage, bias, multiplier, right, weights)) {
+  if (weights == 0) {
+    // A constant, whatever the range of the tables.
+    row->even = -(1 << 23);
+    row->odd = -(1 << 24);
+    row->multiplier = 0;
+    row->half = 2 * nk_requantize(bias, multiplier, shift, stage);
+    row->shift = 1;
+    row->flags = 0;
+  } else if (nk_m7_is_short(stage, bias, multiplier, right, weights)) {
     row->even = 2 * bias - (1 << 23);
     row->odd = 2 * bias - (1 << 24);
     row->half = (1 << (right - 1)) + stage->offset * (1 << right);
