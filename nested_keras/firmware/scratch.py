@@ -21,6 +21,8 @@ _READ_AHEAD_BYTES = 16
 def nested_conv_scratch_bytes(params: LayerParams, dims: Sequence[int]) -> int:
     """Scratch of nk_nested_conv_s8: the largest that any of its kernels needs.
 
+    A fully connected layer needs none.
+
     Args:
       params: The layer, as its stream's header has it.
       dims: The fields of nk_conv_dims: batches, input_h, input_w, output_h, output_w.
@@ -29,8 +31,7 @@ def nested_conv_scratch_bytes(params: LayerParams, dims: Sequence[int]) -> int:
       Bytes.
     """
     if params.kind is LayerKind.FULLY_CONNECTED:
-        wide = 2 * params.in_channels if params.in_channels % 4 == 0 else 0
-        return 4 * params.out_channels + wide
+        return 0
     plane = 4 * dims[3] * dims[4]
     if params.dilation_h == params.dilation_w == 1:
         return max(plane, _tiles_bytes(params, dims))
@@ -59,6 +60,6 @@ def _tiles_bytes(params: LayerParams, dims: Sequence[int]) -> int:
         params.out_channels * _ROW_BYTES,
         columns * _POINTER_BYTES,
         params.out_channels * 2,
-        params.in_channels,
+        group,
     )
     return sum((part + 3) // 4 * 4 for part in parts)

@@ -145,7 +145,7 @@ def test_dimensions_that_do_not_fit_are_refused(nk, name, value):
 @pytest.mark.parametrize("name", ["input_h", "input_w", "output_h", "output_w"])
 def test_fully_connected_takes_one_pixel_only(nk, name):
     call = Call(nk, "row")
-    assert nk.buffer_size(call.stream, call.dims) > 0
+    assert nk.buffer_size(call.stream, call.dims) == 0
     setattr(call.dims, name, 2)
     assert call.status() == "NK_ERROR_SHAPE"
 
@@ -163,6 +163,12 @@ def test_scratch_is_checked(nk):
     assert call.status() == "NK_ERROR_BUFFER"
     call.scratch = None
     assert call.status() == "NK_ERROR_BUFFER"
+
+
+def test_fully_connected_needs_no_scratch(nk):
+    call = Call(nk, "row")
+    call.scratch, call.scratch_size = None, 0
+    assert call.status() == "NK_OK"
 
 
 @pytest.mark.parametrize("name", CASES)

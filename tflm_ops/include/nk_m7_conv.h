@@ -32,11 +32,8 @@ typedef struct nk_m7_conv {
   const int8_t *zero;
   const int8_t **pixels;
   uint8_t *packed;
-  int32_t packed_bytes;
   /** Input channels packed together; packed rows that there is room for. */
   int32_t group, capacity;
-  /** Whether tiles of 3 and 4 pairs run NK_M7_LOOP_COLUMNS3. */
-  bool has_columns3;
   /** Bytes between packed channels, filter columns and rows. */
   int32_t channel_step, column_step, row_step;
 } nk_m7_conv;

@@ -88,13 +88,6 @@ void nk_m7_pack_4(const int8_t *const *pixels, void *words, int32_t channels, in
 void nk_m7_pack_4_shifted(const int8_t *const *pixels, void *words, int32_t channels, int32_t step,
                           const void *from);
 
-/**
- * Packs a row for NK_M7_LOOP_COLUMNS3: for each channel the words of the pixel pairs 0 1, 2 3, ..
- * 8 9, then those of 1 2, .. 7 8. Takes 10 pixels, of which 1 to 8 must be evenly spaced.
- */
-void nk_m7_pack_4_columns3(const int8_t *const *pixels, void *words, int32_t channels,
-                           int32_t step);
-
 /** Moves `bytes`, rounded up to 16, down in memory by `by`, `count` times `step` bytes apart. */
 void nk_m7_move_up(void *to, int32_t by, int32_t bytes, int32_t count, int32_t step);
 
@@ -104,8 +97,6 @@ enum {
   NK_M7_LOOP_BLOCK4,
   NK_M7_LOOP_DENSE,
   NK_M7_LOOP_WIDE,
-  /** A dense depthwise 3x3 channel; 3 and 4 pairs only. */
-  NK_M7_LOOP_COLUMNS3,
   NK_M7_LOOPS
 };
 extern const uint32_t nk_m7_loops[NK_M7_MAX_PAIRS][NK_M7_LOOPS];

@@ -42,8 +42,8 @@ typedef struct nk_conv_dims {
 
 /**
  * Returns the bytes of scratch that nk_nested_conv_s8() needs, the same for every level and on
- * every target, so that memory can be planned elsewhere; -1 where a pointer is null or the
- * dimensions are refused (see NK_ERROR_SHAPE below).
+ * every target, so that memory can be planned elsewhere; 0 where it needs none, and -1 where a
+ * pointer is null or the dimensions are refused (see NK_ERROR_SHAPE below).
  */
 int32_t nk_nested_conv_s8_get_buffer_size(const nk_stream *stream, const nk_conv_dims *dims);
 

@@ -19,14 +19,4 @@ int32_t nk_nested_conv_s8_m7_get_buffer_size(const nk_stream *stream, const nk_c
 void nk_nested_conv_s8_m7(const nk_stream *stream, int32_t level, const nk_conv_dims *dims,
                           const int8_t *input, int8_t *output, void *scratch);
 
-/** Whether the kernel can run the layer: a fully connected one. */
-bool nk_nested_fully_connected_s8_m7_applies(const nk_stream *stream);
-
-/** Bytes of scratch, the same on every target. */
-int32_t nk_nested_fully_connected_s8_m7_get_buffer_size(const nk_stream *stream);
-
-/** Runs the layer over `rows` inputs; scratch of the size above, 4-byte aligned. */
-void nk_nested_fully_connected_s8_m7(const nk_stream *stream, int32_t level, int32_t rows,
-                                     const int8_t *input, int8_t *output, void *scratch);
-
 #endif  // NK_NESTED_CONV_S8_M7_H_

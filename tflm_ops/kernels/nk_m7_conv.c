@@ -44,16 +44,11 @@ static int32_t columns_of(const nk_m7_conv *c, int32_t pairs) {
   return (2 * pairs - 1) * c->stride_w + c->kernel_w;
 }
 
-/** Whether tiles of `pairs` run NK_M7_LOOP_COLUMNS3. */
-static bool is_columns3(const nk_m7_conv *c, int32_t pairs) {
-  return c->has_columns3 && pairs >= 3;
-}
-
 /** Strides of the packed input for tiles of `pairs`. */
 static void set_steps(nk_m7_conv *c, int32_t pairs) {
   const int32_t words = 1 << LOG2_WORDS[pairs - 1];
   c->column_step = c->depth_multiplier == 0 ? c->in_channels * words : words;
-  c->row_step = is_columns3(c, pairs) ? (2 * pairs + 1) * 4 : c->kernel_w * c->column_step;
+  c->row_step = c->kernel_w * c->column_step;
   c->channel_step = c->depth_multiplier == 0 ? words : c->capacity * c->row_step;
 }
 
@@ -71,21 +66,21 @@ int32_t nk_m7_conv_lay_out(nk_m7_conv *c, uint8_t *scratch) {
   // The rows that a window keeps move when the room below is used up: the more room, the rarer.
   const int32_t room = nk_min((depthwise ? 2 : 1) * kept_rows(c), (c->output_h - 1) * c->stride_h);
   c->capacity = c->kernel_h + room;
-  c->has_columns3 = false;
   set_steps(c, pairs);
-  c->packed_bytes = c->capacity * c->row_step;
+  c->group = c->in_channels;
+  int32_t packed = c->capacity * c->row_step;
   if (depthwise) {
-    const int32_t groups = nk_max(GROUP_BYTES / c->channel_step, 1);
-    c->packed_bytes = nk_min(groups, c->in_channels) * c->channel_step;
+    c->group = nk_clamp(GROUP_BYTES / c->channel_step, 1, c->in_channels);
+    packed = c->group * c->channel_step;
   }
   int32_t used = 0;
-  c->packed = take(scratch, &used, c->packed_bytes + READ_AHEAD_BYTES);
+  c->packed = take(scratch, &used, packed + READ_AHEAD_BYTES);
   c->rows = take(scratch, &used, c->out_channels * ROW_BYTES);
   c->pixels = take(scratch, &used, columns_of(c, pairs) * POINTER_BYTES);
   c->counts = take(scratch, &used, c->out_channels * (int32_t)sizeof(uint16_t));
-  int8_t *zero = take(scratch, &used, c->in_channels);
+  int8_t *zero = take(scratch, &used, c->group);
   if (scratch != NULL) {
-    memset(zero, -c->input_offset, (size_t)c->in_channels);
+    memset(zero, -c->input_offset, (size_t)c->group);
   }
   c->zero = zero;
   c->segment_count = 0;
@@ -145,26 +140,10 @@ static void find_pixels(const nk_m7_conv *c, const int8_t *image, int32_t y, int
   }
 }
 
-/** pack_row() for NK_M7_LOOP_COLUMNS3; `spaced`: pixels 1 to 2 * pairs are evenly spaced. */
-static void pack_columns3(const nk_m7_conv *c, int32_t pairs, bool spaced, uint8_t *words) {
-  if (pairs == 4 && spaced) {
-    nk_m7_pack_4_columns3(c->pixels, words, c->group, c->channel_step);
-    return;
-  }
-  PACK[pairs - 1](c->pixels, words, c->group, c->channel_step);
-  nk_m7_pack_1(c->pixels + 2 * pairs, words + 4 * pairs, c->group, c->channel_step);
-  PACK[pairs - 1](c->pixels + 1, words + 4 * pairs + 4, c->group, c->channel_step);
-}
-
 /** Packs one row of input under the windows of a tile; the first window starts at column x. */
 static void pack_row(const nk_m7_conv *c, const int8_t *image, int32_t y, int32_t x, int32_t pairs,
                      uint8_t *words) {
   find_pixels(c, image, y, x, pairs);
-  if (is_columns3(c, pairs)) {
-    const bool outside = y < 0 || y >= c->input_h;
-    pack_columns3(c, pairs, outside || (x >= -1 && x + 2 * pairs < c->input_w), words);
-    return;
-  }
   const int8_t **pixels = c->pixels;
   for (int32_t kx = 0; kx < c->kernel_w; ++kx, ++pixels, words += c->column_step) {
     if (c->stride_w != 1) {
@@ -224,8 +203,7 @@ static void run_column(nk_m7_conv *c, nk_m7_tile *tile, const int8_t *image, int
     first = slide(c, image, y, x * c->stride_w - c->pad_left, pairs, first);
     for (int32_t n = 0; n < c->segment_count; ++n) {
       c->present[n] = c->segments[n];
-      const uint32_t loop = is_columns3(c, pairs) ? NK_M7_LOOP_COLUMNS3 : c->segments[n].loop;
-      c->present[n].loop = nk_m7_loops[pairs - 1][loop];
+      c->present[n].loop = nk_m7_loops[pairs - 1][c->segments[n].loop];
     }
     tile->input = c->packed + first * c->row_step;
     TILE[pairs - 1](tile);
@@ -256,14 +234,10 @@ void nk_m7_conv_run(nk_m7_conv *c, const int8_t *input, int8_t *output) {
       .stage = c->stage,
   };
   if (c->depth_multiplier == 0) {
-    c->group = c->in_channels;
     run_group(c, &tile, input, output);
     return;
   }
-  c->has_columns3 = c->kernel_h == 3 && c->kernel_w == 3 && c->stride_w == 1 &&
-                    c->segment_count == 1 && c->segments[0].loop == NK_M7_LOOP_DENSE;
-  set_steps(c, pairs_of(c->output_w));
-  const int32_t group = nk_min(c->packed_bytes / c->channel_step, c->in_channels);
+  const int32_t group = c->group;
   for (int32_t channel = 0; channel < c->in_channels; channel += group) {
     c->group = nk_min(group, c->in_channels - channel);
     const int32_t first = channel * c->depth_multiplier;

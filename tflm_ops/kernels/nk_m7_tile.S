@@ -20,7 +20,7 @@
 
         .global nk_m7_tile_1, nk_m7_tile_2, nk_m7_tile_3, nk_m7_tile_4
         .global nk_m7_pack_1, nk_m7_pack_2, nk_m7_pack_3, nk_m7_pack_4
-        .global nk_m7_pack_4_shifted, nk_m7_pack_4_columns3
+        .global nk_m7_pack_4_shifted
         .global nk_m7_move_up
         .global nk_m7_loops
 
@@ -554,149 +554,6 @@ ps  .req lr
         b.w     .Lsegment_done_\P
         .endm
 
-@ ---- a dense depthwise 3x3 channel ---------------------------------------------------------------
-@ Rows of 2 * P + 1 words: the pairs that start at even pixels, P + 1 of them, then those at odd ones.
-@ The first and the last filter column share the even pairs.
-
-        .macro  columns3_loop P
-.Lcolumns3_\P:
-        .if     \P == 4
-        ldrsb   wa, [ps]
-        ldr     xb, [px, #4]
-        ldr     xa, [px]
-        ldrsb   wb, [ps, #2]
-        mac     0, wa, xa
-        ldr     xa, [px, #8]
-        mac     1, wa, xb
-        mac     0, wb, xb
-        mac     1, wb, xa
-        ldr     xb, [px, #12]
-        mac     2, wa, xa
-        ldr     xa, [px, #16]
-        mac     3, wa, xb
-        ldrsb   wa, [ps, #1]
-        mac     3, wb, xa
-        ldr     xa, [px, #24]
-        mac     2, wb, xb
-        ldr     xb, [px, #20]
-        mac     1, wa, xa
-        ldr     xa, [px, #32]
-        mac     0, wa, xb
-        ldr     xb, [px, #28]
-        mac     3, wa, xa
-        ldr     xa, [px, #40]
-        mac     2, wa, xb
-        ldrsb   wa, [ps, #3]
-        ldr     xb, [px, #36]
-        ldrsb   wb, [ps, #5]
-        mac     1, wa, xa
-        mac     0, wa, xb
-        ldr     xb, [px, #44]
-        mac     0, wb, xa
-        mac     2, wa, xb
-        ldr     xa, [px, #48]
-        mac     1, wb, xb
-        ldr     xb, [px, #52]
-        mac     3, wa, xa
-        ldrsb   wa, [ps, #4]
-        mac     2, wb, xa
-        ldr     xa, [px, #56]
-        mac     3, wb, xb
-        ldr     xb, [px, #60]
-        mac     0, wa, xa
-        ldr     xa, [px, #64]
-        mac     1, wa, xb
-        ldr     xb, [px, #68]
-        mac     2, wa, xa
-        mac     3, wa, xb
-        ldrsb   wa, [ps, #6]
-        ldr     xb, [px, #76]
-        ldr     xa, [px, #72]
-        ldrsb   wb, [ps, #8]
-        mac     0, wa, xa
-        ldr     xa, [px, #80]
-        mac     1, wa, xb
-        mac     0, wb, xb
-        ldr     xb, [px, #84]
-        mac     1, wb, xa
-        mac     2, wa, xa
-        ldr     xa, [px, #88]
-        mac     3, wa, xb
-        ldrsb   wa, [ps, #7]
-        mac     2, wb, xb
-        ldr     xb, [px, #92]
-        mac     3, wb, xa
-        ldr     xa, [px, #96]
-        mac     0, wa, xb
-        ldr     xb, [px, #100]
-        mac     1, wa, xa
-        ldr     xa, [px, #104]
-        mac     2, wa, xb
-        mac     3, wa, xa
-        add     ps, ps, #9
-        .else
-        ldrsb   wa, [ps]
-        ldr     xb, [px, #4]
-        ldr     xa, [px]
-        ldrsb   wb, [ps, #2]
-        mac     0, wa, xa
-        ldr     xa, [px, #8]
-        mac     1, wa, xb
-        mac     2, wa, xa
-        ldrsb   wa, [ps, #1]
-        mac     1, wb, xa
-        ldr     xa, [px, #16]
-        mac     0, wb, xb
-        ldr     xb, [px, #12]
-        mac     0, wa, xa
-        ldr     xa, [px, #24]
-        mac     2, wb, xb
-        ldr     xb, [px, #20]
-        mac     2, wa, xa
-        ldrsb   wb, [ps, #5]
-        mac     1, wa, xb
-        ldrsb   wa, [ps, #3]
-        ldr     xa, [px, #32]
-        ldr     xb, [px, #28]
-        mac     0, wa, xb
-        ldr     xb, [px, #36]
-        mac     1, wa, xa
-        mac     0, wb, xa
-        ldr     xa, [px, #40]
-        mac     2, wa, xb
-        ldrsb   wa, [ps, #4]
-        mac     1, wb, xb
-        ldr     xb, [px, #44]
-        mac     2, wb, xa
-        ldr     xa, [px, #48]
-        mac     0, wa, xb
-        ldr     xb, [px, #52]
-        mac     1, wa, xa
-        ldr     xa, [px, #56]
-        mac     2, wa, xb
-        ldrsb   wa, [ps, #6]
-        ldr     xb, [px, #60]
-        ldrsb   wb, [ps, #8]
-        mac     1, wa, xb
-        mac     0, wa, xa
-        ldr     xa, [px, #64]
-        mac     0, wb, xb
-        ldr     xb, [px, #68]
-        mac     2, wa, xa
-        ldrsb   wa, [ps, #7]
-        mac     1, wb, xa
-        ldr     xa, [px, #72]
-        mac     2, wb, xb
-        ldr     xb, [px, #76]
-        mac     0, wa, xa
-        ldr     xa, [px, #80]
-        add     ps, ps, #9
-        mac     1, wa, xb
-        mac     2, wa, xa
-        .endif
-        b.w     .Lsegment_done_\P
-        .endm
-
 @ ---- 16-bit deltas, any block size: rare, so plain -----------------------------------------------
 
         .macro  wide_loop P
@@ -1015,9 +872,6 @@ nk_m7_tile_\P:
         block4_loop \P
         dense_loop \P
         wide_loop \P
-        .if     \P >= 3
-        columns3_loop \P
-        .endif
 
 .Lmore_\P:                                      @ another segment, or a row with flags
         ldr     r8, [sp, #F_FLAGS]
@@ -1257,64 +1111,6 @@ nk_m7_pack_4_shifted:
         pop     {r4-r9, pc}
         .size   nk_m7_pack_4_shifted, . - nk_m7_pack_4_shifted
 
-@ void nk_m7_pack_4_columns3(const int8_t *const pixels[10], int32_t *words, int32_t channels,
-@                            int32_t step)
-@ The words of one row for columns3: 5 at even pixels, 4 at odd ones. Pixels 1 to 8 evenly spaced.
-        .balign 4
-        .type   nk_m7_pack_4_columns3, %function
-        .thumb_func
-nk_m7_pack_4_columns3:
-        push    {r4-r11, lr}
-        mov     r6, r1
-        mov     r7, r2
-        mov     r8, r3
-        ldr     r1, [r0, #4]
-        ldr     r5, [r0, #8]
-        ldr     r2, [r0, #16]
-        ldr     r3, [r0, #28]
-        ldr     r4, [r0, #36]
-        ldr     r0, [r0]
-        sub     r5, r5, r1
-        add     r7, r7, r0
-        .balign 4
-1:
-        ldrsb   r10, [r1]
-        ldrsb   r9, [r0], #1
-        ldrsb   r11, [r1, r5]
-        ldrsb   r12, [r1, r5, lsl #1]
-        cmp     r0, r7
-        add     r9, r9, r10, lsl #23
-        str     r9, [r6]
-        ldrsb   lr, [r2]
-        add     r10, r10, r11, lsl #23
-        str     r10, [r6, #20]
-        ldrsb   r9, [r2, r5]
-        add     r11, r11, r12, lsl #23
-        str     r11, [r6, #4]
-        add     r12, r12, lr, lsl #23
-        ldrsb   r10, [r2, r5, lsl #1]
-        str     r12, [r6, #24]
-        ldrsb   r11, [r3]
-        add     lr, lr, r9, lsl #23
-        str     lr, [r6, #8]
-        add     r9, r9, r10, lsl #23
-        ldrsb   r12, [r3, r5]
-        str     r9, [r6, #28]
-        ldrsb   lr, [r4], #1
-        add     r3, r3, #1
-        add     r10, r10, r11, lsl #23
-        str     r10, [r6, #12]
-        add     r11, r11, r12, lsl #23
-        str     r11, [r6, #32]
-        add     r1, r1, #1
-        add     r2, r2, #1
-        add     r12, r12, lr, lsl #23
-        str     r12, [r6, #16]
-        add     r6, r6, r8
-        bne     1b
-        pop     {r4-r11, pc}
-        .size   nk_m7_pack_4_columns3, . - nk_m7_pack_4_columns3
-
 @ void nk_m7_move_up(void *to, uint32_t by, uint32_t bytes, int32_t count, int32_t step)
 @ Moves `bytes` (rounded up to 16) up by `by`, `count` times, `step` bytes apart.
         .balign 4
@@ -1336,17 +1132,12 @@ nk_m7_move_up:
         pop     {r4-r11, pc}
         .size   nk_m7_move_up, . - nk_m7_move_up
 
-@ ---- the loops, for nk_m7_segment.loop: [P - 1][single, block2, block4, dense, wide, columns3] -----
+@ ---- the loops, for nk_m7_segment.loop: [P - 1][single, block2, block4, dense, wide] -----
         .section .rodata.nk_m7_loops, "a", %progbits
         .balign 4
 nk_m7_loops:
         .irp    P, 1, 2, 3, 4
         .word   .Lsingle_\P + 1, .Lblock2_\P + 1, .Lblock4_\P + 1, .Ldense_\P + 1, .Lwide_\P + 1
-        .if     \P >= 3
-        .word   .Lcolumns3_\P + 1
-        .else
-        .word   0
-        .endif
         .endr
 
 #elif defined(__ELF__)

@@ -25,8 +25,8 @@ int32_t nk_nested_conv_s8_get_buffer_size(const nk_stream *stream, const nk_conv
   if (stream == NULL || dims == NULL || !dims_are_valid(stream, dims)) {
     return -1;
   }
-  if (nk_nested_fully_connected_s8_m7_applies(stream)) {
-    return nk_nested_fully_connected_s8_m7_get_buffer_size(stream);
+  if (stream->kind == NK_KIND_FULLY_CONNECTED) {
+    return 0;
   }
   const int32_t plane = dims->output_h * dims->output_w * (int32_t)sizeof(int32_t);
   if (nk_nested_conv_s8_m7_applies(stream)) {
