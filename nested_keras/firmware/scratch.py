@@ -16,6 +16,8 @@ _ROW_BYTES = 28
 _POINTER_BYTES = 4
 _GROUP_BYTES = 4096
 _READ_AHEAD_BYTES = 16
+# As tflm_ops/kernels/nk_depthwise_s8_m7.c has it.
+_DEPTHWISE_TILE_ROWS = 20
 
 
 def nested_conv_scratch_bytes(params: LayerParams, dims: Sequence[int]) -> int:
@@ -33,9 +35,20 @@ def nested_conv_scratch_bytes(params: LayerParams, dims: Sequence[int]) -> int:
     if params.kind is LayerKind.FULLY_CONNECTED:
         return 0
     plane = 4 * dims[3] * dims[4]
-    if params.dilation_h == params.dilation_w == 1:
+    if params.dilation_h == params.dilation_w == 1 and not _has_depthwise_kernel(params):
         return max(plane, _tiles_bytes(params, dims))
     return plane
+
+
+def _has_depthwise_kernel(params: LayerParams) -> bool:
+    """nk_depthwise_s8_m7_supports(), for an undilated layer."""
+    window = (params.kernel_h, params.kernel_w)
+    return (
+        params.kind is LayerKind.DEPTHWISE
+        and window in ((3, 3), (5, 5))
+        and params.stride_w <= 2
+        and params.stride_h <= _DEPTHWISE_TILE_ROWS
+    )
 
 
 def _tiles_bytes(params: LayerParams, dims: Sequence[int]) -> int:

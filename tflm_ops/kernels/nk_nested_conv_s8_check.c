@@ -1,4 +1,5 @@
 /** What the kernels of NESTED_SPARSE_CONV ask of their arguments. */
+#include "nk_depthwise.h"
 #include "nk_geometry.h"
 #include "nk_nested_conv.h"
 #include "nk_nested_conv_s8_m7.h"
@@ -29,7 +30,7 @@ int32_t nk_nested_conv_s8_get_buffer_size(const nk_stream *stream, const nk_conv
     return 0;
   }
   const int32_t plane = dims->output_h * dims->output_w * (int32_t)sizeof(int32_t);
-  if (nk_nested_conv_s8_m7_applies(stream)) {
+  if (nk_nested_conv_s8_m7_applies(stream) && !nk_nested_depthwise_s8_m7_supports(stream, dims)) {
     return nk_max(plane, nk_nested_conv_s8_m7_get_buffer_size(stream, dims));
   }
   return plane;
