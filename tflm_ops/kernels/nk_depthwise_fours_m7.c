@@ -48,9 +48,11 @@ _Static_assert(offsetof(nk_depthwise_taps, bias) == 80 &&
 // of the tile in h0 and h1, the first weights in w0 and the bias in h2, and ends with SIGN(w1, a0)
 // and NEXT_X.
 #define PUT_FOURS(rows_of_window)                                                      \
-  for (int32_t r = 0; r < s->rows; ++r) {                                              \
-    const int16_t *x = s->x + r * s->x_step;                                           \
-    int8_t *y = s->y + r * s->y_step;                                                  \
+  const int16_t *row = s->x;                                                           \
+  int8_t *output = s->y;                                                               \
+  for (int32_t r = s->rows; r > 0; --r, row += s->x_step, output += s->y_step) {       \
+    const int16_t *x = row;                                                            \
+    int8_t *y = output;                                                                \
     int32_t n = s->count;                                                              \
     int32_t a0, a1, a2, a3;                                                            \
     uint32_t h0, h1, h2, w0, w1;                                                       \

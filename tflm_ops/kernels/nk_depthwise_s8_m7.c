@@ -42,6 +42,15 @@ bool nk_depthwise_s8_m7_supports(const nk_axis *y, const nk_axis *x) {
          y->stride <= NK_DEPTHWISE_TILE_ROWS && y->dilation == 1 && x->dilation == 1;
 }
 
+/** Outputs of a tile that one function computes. */
+typedef struct piece {
+  nk_depthwise_put put;
+  /** All but the y. */
+  nk_depthwise_strip strip;
+  /** From the tile's first output to the piece's, in elements. */
+  int32_t offset;
+} piece;
+
 /** The part of the image that one tile serves, the same for all channels. */
 typedef struct tile {
   /** First output, and how many. */
@@ -58,6 +67,9 @@ typedef struct tile {
   int32_t first_pixel;
   /** [NK_DEPTHWISE_TILE_ROWS][NK_DEPTHWISE_TILE_COLUMNS], at the start of a word. */
   int16_t *values;
+  /** Fours and twos, of most rows and of the last one. */
+  piece pieces[4];
+  int32_t piece_count;
 } tile;
 
 /**
@@ -79,8 +91,16 @@ static NK_NOINLINE void unpack(const tile *t, const int8_t *x, int32_t step, int
       to[3] = *from;
       from += step;
     }
-    for (int32_t i = t->input_columns % 4; i > 0; --i, from += step) {
-      *to++ = *from;
+    // No loop, whose end would be mispredicted row after row.
+    if ((t->input_columns & 2) != 0) {
+      to[0] = *from;
+      from += step;
+      to[1] = *from;
+      from += step;
+      to += 2;
+    }
+    if ((t->input_columns & 1) != 0) {
+      *to = *from;
     }
   }
 }
@@ -101,19 +121,33 @@ INLINE int32_t add_odd(int32_t kernel, const int16_t *x, const uint32_t *w, int3
   return kernel == 5 ? nk_smlad(nk_load_word(x + 4), w[3], acc) : acc;
 }
 
+/** One row of the windows of two neighbouring outputs. */
+INLINE void add_to_two(int32_t kernel, int32_t stride, const int16_t *x, const uint32_t *w,
+                       int32_t *acc0, int32_t *acc1) {
+  *acc0 = add_even(kernel, x, w, *acc0);
+  *acc1 = stride == 1 ? add_odd(kernel, x, w, *acc1) : add_even(kernel, x + 2, w, *acc1);
+}
+
 /** Two neighbouring outputs, or the first of them alone. */
 INLINE void put_two(int32_t kernel, int32_t stride, const int16_t *x, const nk_depthwise_taps *c,
                     int8_t *y, bool both) {
+  const nk_doubled_stage stage = c->stage;
+  const int32_t step = c->step;
   const uint32_t *w = c->weights;
   int32_t acc0 = c->bias;
   int32_t acc1 = acc0;
-  for (int32_t k = 0; k < kernel; ++k, x += NK_DEPTHWISE_TILE_COLUMNS, w += kernel - 1) {
-    acc0 = add_even(kernel, x, w, acc0);
-    acc1 = stride == 1 ? add_odd(kernel, x, w, acc1) : add_even(kernel, x + 2, w, acc1);
+  if (kernel == 3) {
+    add_to_two(3, stride, x, w, &acc0, &acc1);
+    add_to_two(3, stride, x + NK_DEPTHWISE_TILE_COLUMNS, w + 2, &acc0, &acc1);
+    add_to_two(3, stride, x + 2 * NK_DEPTHWISE_TILE_COLUMNS, w + 4, &acc0, &acc1);
+  } else {
+    for (int32_t k = 0; k < kernel; ++k, x += NK_DEPTHWISE_TILE_COLUMNS, w += kernel - 1) {
+      add_to_two(kernel, stride, x, w, &acc0, &acc1);
+    }
   }
-  y[0] = nk_requantize_doubled(acc0, &c->stage);
+  y[0] = nk_requantize_doubled(acc0, &stage);
   if (both) {
-    y[c->step] = nk_requantize_doubled(acc1, &c->stage);
+    y[step] = nk_requantize_doubled(acc1, &stage);
   }
 }
 
@@ -157,24 +191,48 @@ static nk_depthwise_put twos_of(int32_t kernel, int32_t stride) {
   return kPuts[kernel == 5][stride - 1];
 }
 
-/** One output channel of a tile; `output` is its first pixel. */
-static NK_NOINLINE void run_channel(const nk_depthwise_layer *l, const tile *t,
-                                    const nk_depthwise_taps *c, int8_t *output) {
-  const nk_depthwise_put put_fours = nk_depthwise_fours_m7(l->x.kernel, l->x.stride);
-  nk_depthwise_strip s = {t->values,      l->y.stride * NK_DEPTHWISE_TILE_COLUMNS,
-                          output,         l->x.output * c->step,
-                          t->columns / 4, t->rows};
-  int32_t done = 0;
-  if (put_fours != NULL && s.count > 0) {
-    put_fours(&s, c);
-    done = 4 * s.count;
+/** Plans some rows of a tile: fours as far as they go, then twos. */
+static void add_pieces(const nk_depthwise_layer *l, tile *t, int32_t row, int32_t rows,
+                       int32_t columns) {
+  const int32_t stride = l->x.stride;
+  const int32_t step = l->in_channels * l->depth_multiplier;
+  const nk_depthwise_put put_fours = nk_depthwise_fours_m7(l->x.kernel, stride);
+  const int32_t x_step = l->y.stride * NK_DEPTHWISE_TILE_COLUMNS;
+  piece next = {
+      .put = put_fours,
+      .strip = {.x = t->values + row * x_step,
+                .x_step = x_step,
+                .y_step = l->x.output * step,
+                .count = put_fours == NULL ? 0 : columns / 4,
+                .rows = rows},
+      .offset = row * l->x.output * step,
+  };
+  const int32_t done = 4 * next.strip.count;
+  if (rows > 0 && done > 0) {
+    t->pieces[t->piece_count++] = next;
   }
-  if (done < t->columns) {
-    s.x += done * l->x.stride;
-    s.y += done * c->step;
-    s.count = t->columns - done;
-    twos_of(l->x.kernel, l->x.stride)(&s, c);
+  if (rows > 0 && done < columns) {
+    next.put = twos_of(l->x.kernel, stride);
+    next.strip.x += done * stride;
+    next.strip.count = columns - done;
+    next.offset += done * step;
+    t->pieces[t->piece_count++] = next;
   }
+}
+
+/**
+ * Plans a tile. Rows come in fours, to which the last outputs of a row are filled up: what that
+ * writes past the end of a row is the start of the next row, which comes later. Not so in the last
+ * row of the image, nor beside another tile.
+ */
+static NK_NOINLINE void plan(const nk_depthwise_layer *l, tile *t) {
+  int32_t filled = 0;
+  if (t->columns % 4 != 0 && t->columns == l->x.output && t->columns > 1) {
+    filled = t->oy + t->rows == l->y.output ? t->rows - 1 : t->rows;
+  }
+  t->piece_count = 0;
+  add_pieces(l, t, 0, filled, (t->columns + 3) / 4 * 4);
+  add_pieces(l, t, filled, t->rows - filled, t->columns);
 }
 
 /** The same without doubled weights, and with nk_requantize(). */
@@ -246,7 +304,10 @@ static void run_channels(const nk_depthwise_layer *l, tile *t, nk_depthwise_sour
     source->fetch(source, i, &from);
     if (is_fast(&from)) {
       prepare(l, &from, &c);
-      run_channel(l, t, &c, y);
+      for (int32_t p = 0; p < t->piece_count; ++p) {
+        t->pieces[p].strip.y = y + t->pieces[p].offset;
+        t->pieces[p].put(&t->pieces[p].strip, &c);
+      }
     } else {
       run_general(l, t, &from, y);
     }
@@ -302,6 +363,7 @@ void nk_depthwise_s8_m7(const nk_depthwise_layer *layer, nk_depthwise_source *so
       for (t.ox = 0; t.ox < l->x.output; t.ox += columns) {
         t.columns = nk_min(columns, l->x.output - t.ox);
         place(l, &t);
+        plan(l, &t);
         run_channels(l, &t, source, input, output);
       }
     }
