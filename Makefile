@@ -38,7 +38,8 @@ c-test: $(VENV)/.dev
 
 bazel-test:
 	scripts/install_tools.sh bazel
-	bazel --batch test //tflm_ops/... $(BAZEL_SHIMS) --nosandbox_debug --symlink_prefix=/
+	bazel --batch test //tflm_ops/... //tests/tflm_ops:test_tflm_adapter $(BAZEL_SHIMS) \
+		--override_repository=tflite_micro=$(CURDIR)/tests/tflm_abi --nosandbox_debug --symlink_prefix=/
 
 py-test: $(VENV)/.dev
 	scripts/install_tools.sh gcc g++ cmake ninja arm-none-eabi-gcc qemu-system-arm
