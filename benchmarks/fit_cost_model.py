@@ -1,4 +1,4 @@
-"""Fits nested_keras/cost.json, the cycles of the cost model, to layers run in the benchmark firmware.
+"""Fits nested_keras/cost.json, the cycles of the cost model, to layers run on QEMU.
 
     python benchmarks/fit_cost_model.py
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from nested_keras import format as nested_format
 from nested_keras import cost, masks
+from nested_keras import format as nested_format
 from nested_keras.format import Chooser, LayerKind, LayerParams, NestedWeights
 from nested_keras.runtime import kernels, program
 from nested_keras.runtime.arithmetic import quantize_multiplier
