@@ -17,6 +17,7 @@ def nest(
     block_shape: Iterable[int] = (1, 1),
     exclude: Iterable[str] | None = None,
     overrides: Mapping[str, Mapping[str, Any]] | None = None,
+    shared_affine: bool = False,
     name: str | None = None,
 ) -> NestedModel:
     """Makes a nested model of a Keras model.
@@ -38,6 +39,8 @@ def nest(
             kernels, the first convolution and the last Dense.
         overrides: Per layer name, a mapping with "sparsities" (as many) or "block_shape" or both.
             It nests a layer that would be excluded.
+        shared_affine: Share gamma and beta of each BatchNormalization among the levels; its
+            statistics are per level in any case.
         name: The name of the nested model; as the model's when None.
 
     Returns:
@@ -52,7 +55,9 @@ def nest(
         masks.check_sparsities(sparsities), masks.check_block_shape(block_shape)
     )
     base = conversion.functional(model)
-    new = conversion.plan(base, nesting, exclude=exclude, overrides=overrides)
+    new = conversion.plan(
+        base, nesting, exclude=exclude, overrides=overrides, shared_affine=shared_affine
+    )
 
     def call(operation: Any) -> Callable[..., Any]:
         if conversion.is_graph(operation):
@@ -154,14 +159,42 @@ class NestedModel(training.LevelTrainer):
         """
         return self._level_models[masks.check_level(level, levels=self.levels)]
 
-    def prune(self, ratio: float = 1.0) -> None:
+    def set_sparsities(self, sparsities: Mapping[str, Iterable[float]]) -> None:
+        """Gives layers other final sparsities; the masks follow when they are recomputed.
+
+        Args:
+            sparsities: By the name of a nested layer, one fraction of zeros per level in [0, 1],
+                not increasing; see `nested_keras.allocation`.
+
+        Raises:
+            ValueError: for a name, range, order or number of levels that does not fit.
+        """
+        by_name = {layer.name: layer for layer in self.nested_layers}
+        unknown = sorted(set(sparsities) - set(by_name))
+        if unknown:
+            raise ValueError(f"sparsities must name layers of {sorted(by_name)}: got {unknown}")
+        checked = {name: masks.check_sparsities(v, strict=False) for name, v in sparsities.items()}
+        for name, values in checked.items():
+            if len(values) != self.levels:
+                raise ValueError(
+                    f"sparsities of {name!r} must have {self.levels} entries, one per level: "
+                    f"got {values}"
+                )
+        for name, values in checked.items():
+            by_name[name].sparsities = values
+
+    def prune(self, ratio: float = 1.0, *, regrow: bool = False) -> None:
         """Recomputes all level maps from the weights' magnitudes, layer by layer.
 
         Args:
             ratio: How far along the ramp, 0..1: each level's sparsity is scaled by it.
+            regrow: Keep the weights that no level uses, so that they may come back; else they and
+                what the optimizer keeps for them become zero.
         """
         for layer in self.nested_layers:
-            layer.prune(ratio)
+            layer.prune(ratio, regrow=regrow)
+        if not regrow:
+            self.forget_pruned()
 
     def evaluate_levels(self, x: Any, y: Any = None, **kwargs: Any) -> list[dict[str, Any]]:
         """Evaluates all levels in one pass over the data.
