@@ -217,6 +217,17 @@ class LevelTrainer(keras.Model):
             results.update((f"level_{level}_{name}", value) for name, value in named.items())
         return results
 
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        """Updates the metrics of all levels with the same outputs.
+
+        Keras calls it with symbolic outputs, to make the metrics' variables before a strategy's
+        replicas run; the steps below update each level's metrics with its own outputs.
+        """
+        for each in self._objectives.levels:
+            if each.metrics is not None:
+                each.metrics.update_state(y, y_pred, sample_weight)
+        return self.get_metrics_result()
+
     def _shared_metrics(self) -> list[Any]:
         """Returns the loss tracker and what a user attached to the model."""
         # Keras's own set of compiled metrics is never updated: each level has one instead.
