@@ -9,9 +9,11 @@ import importlib
 from typing import Any
 
 _MODULES = (
+    "allocation",
     "callbacks",
     "cli",
     "datasets",
+    "distillation",
     "export",
     "firmware",
     "format",
@@ -19,6 +21,7 @@ _MODULES = (
     "masks",
     "model",
     "report",
+    "runs",
     "runtime",
     "training",
 )

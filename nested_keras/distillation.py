@@ -38,6 +38,7 @@ class Distillation:
     from_logits: bool = False
 
     def __post_init__(self) -> None:
+        """Refuses wrong settings."""
         if self.teacher is None and not self.in_place:
             raise ValueError(
                 "distillation must have a teacher, in_place=True or both: got teacher=None and "

@@ -62,7 +62,7 @@ def nest(
     def call(operation: Any) -> Callable[..., Any]:
         if conversion.is_graph(operation):
             inner = conversion.functional(operation)
-            return lambda inputs, **_: _run(inner, inputs, call)
+            return lambda inputs, **_: run_graph(inner, inputs, call)
 
         def chain(*args: Any, **kwargs: Any) -> Any:
             first, *rest = new[id(operation)]
@@ -76,7 +76,7 @@ def nest(
     inputs = keras.tree.map_structure(_new_input, base.input)
     if isinstance(inputs, list) and len(inputs) == 1:
         inputs = inputs[0]  # as old files have it; Keras would warn at each call with a bare array
-    nested = NestedModel(inputs, _run(base, inputs, call), name=name or model.name)
+    nested = NestedModel(inputs, run_graph(base, inputs, call), name=name or model.name)
     for operation, _ in conversion.operations(base):
         conversion.copy_weights(operation, new[id(operation)])
     return nested
@@ -226,7 +226,7 @@ class NestedModel(training.LevelTrainer):
             return operation
 
         return keras.Model(
-            self.input, _run(self, self.input, call), name=f"{self.name}_level_{level}"
+            self.input, run_graph(self, self.input, call), name=f"{self.name}_level_{level}"
         )
 
 
@@ -243,7 +243,7 @@ class _Cache:
         return self._made[index]
 
 
-def _run(model: Any, inputs: Any, call: Callable[[Any], Callable[..., Any]]) -> Any:
+def run_graph(model: Any, inputs: Any, call: Callable[[Any], Callable[..., Any]]) -> Any:
     """Runs a functional model's graph with `call(operation)` in the place of each operation."""
     # Keras's own functional call and clone_model stand on this method; nothing public walks nodes.
     return model._run_through_graph(inputs, operation_fn=call)
