@@ -6,7 +6,7 @@ OUT    ?= build/demo
 # TensorFlow's start-up notes are not what a user of these targets came to read.
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-C_SOURCES = $(shell git ls-files 'tflm_ops/*.c' 'tflm_ops/*.h')
+C_SOURCES = $(shell git ls-files '*.c' '*.cc' '*.h')
 
 .PHONY: demo test lint format types c-test py-test clean
 
@@ -26,11 +26,11 @@ types: $(VENV)/.dev
 	$(BIN)/mypy
 
 c-test: $(VENV)/.dev
-	scripts/install_tools.sh gcc cmake ninja arm-none-eabi-gcc
+	scripts/install_tools.sh gcc g++ cmake ninja arm-none-eabi-gcc
 	PATH="$(abspath $(BIN)):$$PATH" cmake --workflow --preset sanitize
 
 py-test: $(VENV)/.dev
-	scripts/install_tools.sh gcc cmake ninja arm-none-eabi-gcc qemu-system-arm
+	scripts/install_tools.sh gcc g++ cmake ninja arm-none-eabi-gcc qemu-system-arm
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 format: $(VENV)/.dev

@@ -123,7 +123,7 @@ def _build(library: Library, cases: Sequence[AnyCase], work_dir: Path) -> Path:
     bench = sources.tflm_ops_dir() / "bench"
     board = sources.board_dir(_BOARD)
     includes = (sources.tflm_ops_dir() / "include", bench, board.parent)
-    own = (bench / "nk_bench_main.c", listed, *sorted(board.glob("*.c")))
+    own = (bench / "nk_bench_main.c", listed, *sources.board_sources(_BOARD))
     objects = [
         toolchain.compile(source, include_dirs=includes, cache_dir=work_dir) for source in own
     ]

@@ -170,7 +170,7 @@ def _build(library: GeneratedLibrary, inputs: Sequence[Array], work_dir: Path) -
         compile_one(run_source, directory, include, bench),
         compile_one(bench / "nk_bench_model_main.c", include, bench, board.parent),
         *(compile_one(kernel, include) for kernel in kernels),
-        *(compile_one(source, include, board.parent) for source in sorted(board.glob("*.c"))),
+        *(compile_one(source, include, board.parent) for source in sources.board_sources(_BOARD)),
     ]
     elf = work_dir / "model_bench.elf"
     toolchain.link(objects, elf, flags=(f"-T{os.fspath(board / _BOARD)}.ld",))

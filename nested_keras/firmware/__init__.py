@@ -11,6 +11,7 @@ from nested_keras.firmware.errors import (
     ToolchainError,
 )
 from nested_keras.firmware.host import HostModel
+from nested_keras.firmware.tflm_host import TflmModel
 from nested_keras.firmware.toolchain import find_tool
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "GeneratedLibrary",
     "HostModel",
     "QemuModel",
+    "TflmModel",
     "ToolchainError",
     "build_firmware",
     "find_tool",

@@ -75,22 +75,26 @@ def build_firmware(
     cache = out / "objects" if cache_dir is None else Path(cache_dir)
     library = generate(model, out / "model")
     program = library.program
-    chosen = tuple(range(program.levels)) if levels is None else tuple(levels)
-    if not chosen or any(not 0 <= level < program.levels for level in chosen):
-        raise ValueError(f"levels must be in 0..{program.levels - 1}: got {chosen}")
+    chosen = checked_levels(program, levels)
     arrays = [inputs] if isinstance(inputs, np.ndarray) else list(inputs)
     records = to_records(input_layout(program), arrays)
     records_file = out / "images.bin"
     records_file.write_bytes(records.tobytes())
-    run_source = out / "firmware_run.c"
-    run_source.write_text(_run_source(program, chosen, len(records)), encoding="ascii")
+    run_file = out / "firmware_run.c"
+    run_file.write_text(
+        run_source(program, chosen, len(records), declarations=_standalone_run(program)),
+        encoding="ascii",
+    )
     images_source = out / "images.S"
-    images_source.write_text(_images_source(records_file.resolve()), encoding="utf-8")
+    images_source.write_text(
+        incbin_source("firmware_images", records_file.resolve(), section=".images"),
+        encoding="utf-8",
+    )
 
-    objects = _compile(toolchain, library, board_folder, run_source, cache)
+    objects = _compile(toolchain, library, board_folder, run_file, cache)
     elf = out / "firmware.elf"
     toolchain.link([*objects, images_source], elf, flags=(f"-T{board_folder / board}.ld",))
-    text, data, bss = _sizes(elf)
+    text, data, bss = section_sizes(elf)
     return Firmware(elf, library, chosen, text, data, bss)
 
 
@@ -116,43 +120,74 @@ def _compile(
     ]
     for kernel in kernels:
         objects.append(toolchain.compile(kernel, include_dirs=(include,), cache_dir=cache))
-    for source in (common / "main.c", *sorted(board.glob("*.c"))):
+    for source in (common / "main.c", *sources.board_sources(board.name)):
         objects.append(toolchain.compile(source, include_dirs=board_includes, cache_dir=cache))
     return objects
 
 
-def _images_source(records: Path) -> str:
-    path = str(records).replace("\\", "\\\\").replace('"', '\\"')
+def incbin_source(symbol: str, content: Path, *, section: str) -> str:
+    """Assembler text that places a file's bytes in a read-only section, 16-byte aligned."""
+    path = str(content).replace("\\", "\\\\").replace('"', '\\"')
     return f"""\
-    .section .images, "a"
+    .section {section}, "a"
     .balign 16
-    .global firmware_images
-firmware_images:
+    .global {symbol}
+{symbol}:
     .incbin "{path}"
 """
 
 
-def _run_source(program: Program, levels: tuple[int, ...], images: int) -> str:
+def _standalone_run(program: Program) -> str:
+    """C text of the generated model behind the functions that main.c calls."""
     inputs, outputs = input_layout(program), output_layout(program)
     arguments = [f"(const void *)(in + {offset})" for offset in inputs.offsets]
     arguments += [f"(void *)(out + {offset})" for offset in outputs.offsets]
     invoke = ctext.call("model_invoke", [*arguments, "level"], prefix="return ")
     return f"""\
-#include "firmware.h"
 #include "model.h"
 
+static const int32_t arena_bytes = MODEL_ARENA_SIZE;
+
+static nk_status invoke(const uint8_t *in, uint8_t *out, int32_t level) {{
+{invoke}
+}}
+"""
+
+
+def run_source(
+    program: Program,
+    levels: tuple[int, ...],
+    images: int,
+    *,
+    declarations: str,
+    arena_bytes: str = "arena_bytes",
+    check: str = "model_check",
+    invoke: str = "invoke",
+) -> str:
+    """C text of `the_run` (boards/common/firmware.h).
+
+    Args:
+      program: The model.
+      levels: The levels to run.
+      images: Number of records in `firmware_images`.
+      declarations: C text that defines or declares the next three.
+      arena_bytes: Name of the variable that holds the bytes of the arena in use.
+      check: Name of the function that checks the model.
+      invoke: Name of the function that runs one record.
+    """
+    inputs, outputs = input_layout(program), output_layout(program)
+    return f"""\
+#include "firmware.h"
+
+{declarations}
 extern const uint8_t firmware_images[];
 
 static const int32_t levels[] = {ctext.initializer(levels)};
 static _Alignas(16) uint8_t outputs[{outputs.size}];
 static uint64_t op_instructions[{max(len(program.ops), 1)}];
 
-static nk_status invoke(const uint8_t *in, uint8_t *out, int32_t level) {{
-{invoke}
-}}
-
 const firmware_run the_run = {{
-    .model_levels = MODEL_LEVELS,
+    .model_levels = {program.levels},
     .levels = levels,
     .level_count = {len(levels)},
     .inputs = firmware_images,
@@ -160,16 +195,28 @@ const firmware_run the_run = {{
     .input_stride = {inputs.stride},
     .outputs = outputs,
     .output_bytes = {outputs.size},
-    .op_count = MODEL_OP_COUNT,
+    .op_count = {len(program.ops)},
     .op_instructions = op_instructions,
-    .arena_bytes = MODEL_ARENA_SIZE,
-    .check = model_check,
-    .invoke = invoke,
+    .arena_bytes = &{arena_bytes},
+    .check = {check},
+    .invoke = {invoke},
 }};
 """
 
 
-def _sizes(elf: Path) -> tuple[int, int, int]:
+def checked_levels(program: Program, levels: Sequence[int] | None) -> tuple[int, ...]:
+    """The levels to run; all by default.
+
+    Raises:
+      ValueError: None at all, or one out of range.
+    """
+    chosen = tuple(range(program.levels)) if levels is None else tuple(levels)
+    if not chosen or any(not 0 <= level < program.levels for level in chosen):
+        raise ValueError(f"levels must be in 0..{program.levels - 1}: got {chosen}")
+    return chosen
+
+
+def section_sizes(elf: Path) -> tuple[int, int, int]:
     """Bytes of text, data and bss; the images of the run and the stack do not count."""
     listing = run_tool(["arm-none-eabi-size", "-A", os.fspath(elf)])
     rows = (line.split() for line in listing.splitlines())

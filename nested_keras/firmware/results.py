@@ -102,7 +102,7 @@ def _parse(lines: Iterator[str]) -> DeviceRun:
 
 
 def _next(lines: Iterator[str]) -> str:
-    line = next(lines, None)
+    line = next((line for line in lines if not line.startswith("# ")), None)
     if line is None:
         raise _ProtocolError("the output ends before `end OK`")
     if line.startswith("fault "):

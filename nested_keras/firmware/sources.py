@@ -50,6 +50,46 @@ def board_dir(board: str) -> Path:
     return boards / board
 
 
+def board_sources(board: str) -> tuple[Path, ...]:
+    """The C files that bring up one board: the start-up code of all boards and its own.
+
+    They need `#include` to look in tflm_ops/boards.
+
+    Args:
+      board: Its name, such as "mps2_an500".
+
+    Raises:
+      ValueError: There is no such board.
+    """
+    folder = board_dir(board)
+    return (folder.parent / "common" / "startup.c", *sorted(folder.glob("*.c")))
+
+
+def tflm_adapter() -> Path:
+    """The source of the operator for TFLite Micro; its header lies beside it."""
+    return tflm_ops_dir() / "tflm" / "nested_sparse_conv.cc"
+
+
+def tflm_abi_dir() -> Path:
+    """The declarations that the adapter is compiled against without TFLite Micro.
+
+    Raises:
+      FirmwareError: They are neither in a checkout nor in the package.
+    """
+    package = Path(nested_keras.__file__).resolve().parent
+    places = (package.parent / "tests" / "tflm_abi", package / "tflm_abi")
+    for place in places:
+        if (place / "tflm_abi.h").is_file():
+            return place
+    raise FirmwareError(f"tflm_abi.h is missing: expected it in {places[0]} or {places[1]}")
+
+
+def functions_used(source: Path) -> tuple[str, ...]:
+    """Names of the library's public functions that a source file calls."""
+    text = _COMMENT.sub("", source.read_text(encoding="utf-8"))
+    return tuple(sorted(set(_USE.findall(text))))
+
+
 def headers() -> tuple[Path, ...]:
     """All headers of the library."""
     return tuple(sorted((tflm_ops_dir() / "include").glob("*.h")))

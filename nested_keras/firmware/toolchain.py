@@ -24,6 +24,7 @@ _PACKAGES = {
     "arm-none-eabi-objdump": "binutils-arm-none-eabi",
     "arm-none-eabi-size": "binutils-arm-none-eabi",
     "qemu-system-arm": "qemu-system-arm",
+    "c++": "g++",
     "cc": "gcc",
 }
 

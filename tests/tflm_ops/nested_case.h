@@ -11,6 +11,10 @@
 
 #include "nk_nested_conv.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 typedef struct nested_case {
   nk_conv_dims dims;
   int32_t levels;
@@ -31,5 +35,9 @@ void free_case(nested_case *loaded);
 
 /** malloc() that ends the program instead of returning NULL; never of zero bytes. */
 void *allocate(size_t size);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif  // NESTED_CASE_H_

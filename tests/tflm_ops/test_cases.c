@@ -1,9 +1,13 @@
-/** Runs every level of every case, in buffers of exactly the right size: test_cases CASE... */
+/**
+ * Runs every level of every case, in buffers of exactly the right size: test_cases CASE...
+ * Kernels that nk_nested_conv_s8() does not choose on this target are called as well.
+ */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "nested_case.h"
+#include "nk_fully_connected.h"
 
 /** Copies into a block of just this size, so that a sanitizer sees every step beyond it. */
 static void *copy(const void *data, int32_t size) {
@@ -37,6 +41,15 @@ static int run(const char *path) {
         fprintf(stderr, "%s: level %d: %s, or another output than the NumPy reference\n", path,
                 (int)level, nk_status_name(status));
         ++failures;
+      }
+      if (stream.kind == NK_KIND_FULLY_CONNECTED) {
+        memset(output, 0, (size_t)c.output_size);
+        nk_nested_fully_connected_s8_m7(&stream, level, c.dims.batches, input, output);
+        if (memcmp(output, expected, (size_t)c.output_size) != 0) {
+          fprintf(stderr, "%s: level %d: another output of the fully connected kernel\n", path,
+                  (int)level);
+          ++failures;
+        }
       }
     }
     free(scratch);

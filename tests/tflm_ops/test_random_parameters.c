@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "nk_fully_connected.h"
 #include "nk_geometry.h"
 #include "nk_ops.h"
 
@@ -97,6 +98,20 @@ static tables random_tables(void) {
   return t;
 }
 
+/** Compares the kernels that this target does not choose with the output of the one it does. */
+static void check_fully_connected_kernels(const nk_fully_connected_params *p, int32_t rows,
+                                          const int8_t *x, const int8_t *expected) {
+  nk_dims4 out = {rows, 1, 1, p->filter_dims.n};
+  int8_t *y = tensor(&out);
+  nk_fully_connected_s8_m7(p, rows, x, y);
+  if (memcmp(y, expected, (size_t)nk_dims4_size(&out)) != 0) {
+    fprintf(stderr, "nk_fully_connected_s8_m7 gives another output than the reference\n");
+    print_seed();
+    exit(1);
+  }
+  free(y);
+}
+
 static void try_convolutions(void) {
   const tables t = random_tables();
   nk_dims4 in = dims();
@@ -140,7 +155,11 @@ static void try_convolutions(void) {
                                          p.activation_max};
   if (f.h == 1 && f.w == 1 && out.c == f.n && nk_dims4_size(&out) > 0 && nk_dims4_size(&in) > 0) {
     const int32_t rows = nk_min(nk_dims4_size(&in) / in.c, nk_dims4_size(&out) / out.c);
-    note(nk_fully_connected_s8(&row, rows, x, y));
+    const nk_status status = nk_fully_connected_s8(&row, rows, x, y);
+    note(status);
+    if (status == NK_OK) {
+      check_fully_connected_kernels(&row, rows, x, y);
+    }
   }
   free(w);
   free(y);

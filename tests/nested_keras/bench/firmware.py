@@ -20,7 +20,7 @@ def build(folder: Path, body: str) -> Path:
     toolchain = cortex_m7_toolchain()
     objects = [
         toolchain.compile(path, include_dirs=includes, cache_dir=folder)
-        for path in (source, *sorted(board.glob("*.c")))
+        for path in (source, *sources.board_sources("mps2_an500"))
     ]
     elf = folder / "firmware.elf"
     toolchain.link(objects, elf, flags=(f"-T{board / 'mps2_an500.ld'}",))

@@ -67,7 +67,7 @@ def run_body(tmp_path, cache, body, *, board_flags=(), timeout_s=60.0):
         for path, flags in (
             (source, ()),
             (boards / "common" / "main.c", ()),
-            (board / "board.c", board_flags),
+            *((path, board_flags) for path in sources.board_sources("mps2_an500")),
             *((path, ()) for path in sources.sources_for(["nk_status_name"])),
         )
     ]

@@ -37,6 +37,13 @@ def test_a_model_without_operators():
     assert parse(text).op_instructions.shape == (2, 0)
 
 
+def test_lines_for_people_are_skipped():
+    noisy = "".join(f"# note {i}\n{line}\n" for i, line in enumerate(TEXT.splitlines()))
+    assert parse(noisy).instructions.tolist() == [500.0, 1500.5]
+    with pytest.raises(DeviceError, match=r"(?s)ends before `end OK`.*# the arena is too small"):
+        parse("nk-firmware 1\n# the arena is too small\n")
+
+
 @pytest.mark.parametrize("kept", range(len(TEXT.splitlines())))
 def test_every_cut_is_noticed(kept):
     lines = TEXT.splitlines()

@@ -40,3 +40,9 @@ def test_missing_sources_are_reported(monkeypatch, tmp_path):
         FirmwareError, match=r"expected include/nk_ops\.h in .*tflm_ops or .*tflm_ops"
     ):
         sources.tflm_ops_dir()
+
+
+def test_every_board_comes_with_the_common_start_up_code():
+    for board in ("mps2_an500", "nucleo_f767zi"):
+        names = [path.name for path in sources.board_sources(board)]
+        assert names == ["startup.c", "board.c"]

@@ -22,8 +22,8 @@ typedef struct firmware_run {
   /** Operators of the model, and an instruction counter for each. */
   int32_t op_count;
   uint64_t *op_instructions;
-  /** Size of the model's static arena. */
-  int32_t arena_bytes;
+  /** Bytes of the arena that the model uses; read after check(). */
+  const int32_t *arena_bytes;
   nk_status (*check)(void);
   nk_status (*invoke)(const uint8_t *inputs, uint8_t *outputs, int32_t level);
 } firmware_run;

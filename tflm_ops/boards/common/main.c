@@ -17,7 +17,8 @@
  *     error invoke <level> <image> <status>        model_invoke failed
  *     fault <exception> pc=<hex> cfsr=<hex>        from the board's fault handler
  *
- * and the program ends with a nonzero exit status. docs/firmware.md says more. */
+ * and the program ends with a nonzero exit status. Lines that start with "# " are for people and
+ * may come anywhere. docs/firmware.md says more. */
 #include <string.h>
 
 #include "board.h"
@@ -118,18 +119,19 @@ static void run_level(int32_t level) {
 }
 
 int main(void) {
-  board_puts("nk-firmware 1\nmodel");
-  put_field((uint64_t)the_run.model_levels);
-  put_field((uint64_t)the_run.images);
-  put_field((uint64_t)the_run.output_bytes);
-  put_field((uint64_t)the_run.op_count);
-  put_field((uint64_t)the_run.arena_bytes);
-  board_puts("\n");
+  board_puts("nk-firmware 1\n");
   nk_status status = the_run.check();
   if (status != NK_OK) {
     board_puts("error check");
     fail(status);
   }
+  board_puts("model");
+  put_field((uint64_t)the_run.model_levels);
+  put_field((uint64_t)the_run.images);
+  put_field((uint64_t)the_run.output_bytes);
+  put_field((uint64_t)the_run.op_count);
+  put_field((uint64_t)*the_run.arena_bytes);
+  board_puts("\n");
   for (int32_t i = 0; i < the_run.level_count; i++) run_level(the_run.levels[i]);
   board_puts("stack");
   put_field(board_stack_used());

@@ -1,0 +1,2 @@
+// Stands in for TFLite Micro's header of this name.
+#include "tflm_abi.h"

@@ -1,0 +1,83 @@
+"""The fully connected kernel for the Cortex-M7: here in its portable form, and as firmware."""
+
+import ctypes
+
+import numpy as np
+import pytest
+
+from nested_keras.firmware import qemu, sources
+from nested_keras.firmware.toolchain import cortex_m7_toolchain
+from nested_keras.format import Encoding, summarize
+from tests.tflm_ops.conftest import ROOT
+from tests.tflm_ops.fully_connected_grid import ALIGNMENT, make_grid, pack
+from tests.tflm_ops.library import Guarded, params_struct, pointer
+
+BOARD = "mps2_an500"
+FUNCTIONS = (
+    *("nk_stream_open", "nk_stream_validate", "nk_nested_conv_s8"),
+    "nk_fully_connected_s8",
+)
+
+
+@pytest.fixture(scope="module")
+def grid():
+    return make_grid()
+
+
+def test_grid_has_every_encoding_and_unclamped_outputs(grid):
+    encodings = {level.encoding for case in grid for level in summarize(case.stream)}
+    assert encodings == set(Encoding)
+    values = np.concatenate([y.reshape(-1) for case in grid for y in case.outputs])
+    assert len(np.unique(values)) > 200
+
+
+def test_streams_equal_the_reference(nk, grid):
+    for index, case in enumerate(grid):
+        stream = nk.validate(case.stream)
+        for level, expected in enumerate(case.outputs):
+            y = Guarded(expected.shape, np.int8)
+            nk.c.nk_nested_fully_connected_s8_m7(
+                stream, level, len(case.x), pointer(case.x), pointer(y.array)
+            )
+            np.testing.assert_array_equal(y.array, expected, f"case {index}, level {level}")
+            assert y.is_intact()
+
+
+def test_dense_layers_equal_the_reference(nk, grid):
+    for index, case in enumerate(grid):
+        expected = case.outputs[-1]
+        params = params_struct(case.dense)
+        y = Guarded(expected.shape, np.int8)
+        nk.c.nk_fully_connected_s8_m7(
+            ctypes.byref(params), len(case.x), pointer(case.x), pointer(y.array)
+        )
+        np.testing.assert_array_equal(y.array, expected, f"case {index}")
+        assert y.is_intact()
+
+
+def test_cortex_m7_equals_the_reference(grid, tmp_path):
+    data = tmp_path / "grid.bin"
+    data.write_bytes(b"".join(map(pack, grid)))
+    images = tmp_path / "grid_data.S"
+    images.write_text(
+        '.section .images, "a"\n'
+        f".balign {ALIGNMENT}\n"
+        ".global grid_begin, grid_end\n"
+        f'grid_begin: .incbin "{data}"\n'
+        "grid_end:\n"
+    )
+    board = sources.board_dir(BOARD)
+    includes = (sources.tflm_ops_dir() / "include", board.parent)
+    toolchain = cortex_m7_toolchain()
+    objects = [
+        toolchain.compile(path, include_dirs=includes, cache_dir=tmp_path)
+        for path in (
+            ROOT / "tests" / "tflm_ops" / "fully_connected_grid.c",
+            images,
+            *sources.board_sources(BOARD),
+            *sources.sources_for(FUNCTIONS),
+        )
+    ]
+    elf = tmp_path / "grid.elf"
+    toolchain.link(objects, elf, flags=(f"-T{board / f'{BOARD}.ld'}",))
+    assert qemu.run(elf) == f"{len(grid)} cases, 0 failures\n"

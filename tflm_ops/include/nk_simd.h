@@ -1,0 +1,197 @@
+/**
+ * The SIMD instructions of Armv7E-M (Cortex-M4 and M7) that the tuned kernels use, as functions.
+ * Where a target lacks them, plain C computes the same: slowly, but the tests of the kernels run
+ * everywhere.
+ *
+ * A word holds four int8 lanes or two int16 lanes, the first in the lowest bits.
+ */
+#ifndef NK_SIMD_H_
+#define NK_SIMD_H_
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__ARM_FEATURE_SIMD32)
+#define NK_HAS_SIMD32 1
+#else
+#define NK_HAS_SIMD32 0
+#endif
+
+/** Whether this target has the instructions, so that the kernels that use them are the fastest. */
+static inline bool nk_has_simd32(void) { return NK_HAS_SIMD32 != 0; }
+
+/** Four bytes at any address. */
+static inline uint32_t nk_load_word(const void *address) {
+  uint32_t word;
+  memcpy(&word, address, sizeof(word));
+  return word;
+}
+
+/** The reverse of nk_load_word(). */
+static inline void nk_store_word(void *address, uint32_t word) {
+  memcpy(address, &word, sizeof(word));
+}
+
+#if NK_HAS_SIMD32
+
+/** int16 lanes: int8 lanes 0 and 2 of `x` plus the lanes of `addend`. */
+static inline uint32_t nk_sxtab16(uint32_t addend, uint32_t x) {
+  uint32_t result;
+  __asm__("sxtab16 %0, %1, %2" : "=r"(result) : "r"(addend), "r"(x));
+  return result;
+}
+
+/** int16 lanes: int8 lanes 1 and 3 of `x` plus the lanes of `addend`. */
+static inline uint32_t nk_sxtab16_odd(uint32_t addend, uint32_t x) {
+  uint32_t result;
+  __asm__("sxtab16 %0, %1, %2, ror #8" : "=r"(result) : "r"(addend), "r"(x));
+  return result;
+}
+
+/** int16 lanes: int8 lanes 0 and 2. */
+static inline uint32_t nk_sxtb16(uint32_t x) {
+  uint32_t result;
+  __asm__("sxtb16 %0, %1" : "=r"(result) : "r"(x));
+  return result;
+}
+
+/** int16 lanes: int8 lanes 1 and 3. */
+static inline uint32_t nk_sxtb16_odd(uint32_t x) {
+  uint32_t result;
+  __asm__("sxtb16 %0, %1, ror #8" : "=r"(result) : "r"(x));
+  return result;
+}
+
+/** acc + a[0] * b[0] + a[1] * b[1] of int16 lanes, modulo 2^32. */
+static inline int32_t nk_smlad(uint32_t a, uint32_t b, int32_t acc) {
+  int32_t result;
+  __asm__("smlad %0, %1, %2, %3" : "=r"(result) : "r"(a), "r"(b), "r"(acc));
+  return result;
+}
+
+/** acc + a[0] * b[0] of int16 lanes, modulo 2^32. */
+static inline int32_t nk_smlabb(int32_t a, uint32_t b, int32_t acc) {
+  int32_t result;
+  __asm__("smlabb %0, %1, %2, %3" : "=r"(result) : "r"(a), "r"(b), "r"(acc));
+  return result;
+}
+
+/** acc + a[0] * b[1] of int16 lanes, modulo 2^32. */
+static inline int32_t nk_smlabt(int32_t a, uint32_t b, int32_t acc) {
+  int32_t result;
+  __asm__("smlabt %0, %1, %2, %3" : "=r"(result) : "r"(a), "r"(b), "r"(acc));
+  return result;
+}
+
+/** `address` moved on by byte 0 of `bytes`. */
+static inline const int8_t *nk_add_byte0(const int8_t *address, uint32_t bytes) {
+  const int8_t *result;
+  __asm__("uxtab %0, %1, %2" : "=r"(result) : "r"(address), "r"(bytes));
+  return result;
+}
+
+/** `address` moved on by byte 2 of `bytes`. */
+static inline const int8_t *nk_add_byte2(const int8_t *address, uint32_t bytes) {
+  const int8_t *result;
+  __asm__("uxtab %0, %1, %2, ror #16" : "=r"(result) : "r"(address), "r"(bytes));
+  return result;
+}
+
+/** Clamps to -128 .. 127. */
+static inline int32_t nk_saturate_to_8_bits(int32_t x) {
+  int32_t result;
+  __asm__("ssat %0, #8, %1" : "=r"(result) : "r"(x));
+  return result;
+}
+
+/** The low bytes of four numbers as int8 lanes. */
+static inline uint32_t nk_pack_bytes(int32_t a, int32_t b, int32_t c, int32_t d) {
+  __asm__("bfi %0, %1, #8, #8" : "+r"(a) : "r"(b));
+  __asm__("bfi %0, %1, #8, #8" : "+r"(c) : "r"(d));
+  uint32_t result;
+  __asm__("pkhbt %0, %1, %2, lsl #16" : "=r"(result) : "r"(a), "r"(c));
+  return result;
+}
+
+/** The larger of each pair of int8 lanes. */
+static inline uint32_t nk_max_bytes(uint32_t a, uint32_t b) {
+  uint32_t result;
+  __asm__("ssub8 %0, %1, %2\n\tsel %0, %1, %2" : "=&r"(result) : "r"(a), "r"(b));
+  return result;
+}
+
+/** The smaller of each pair of int8 lanes. */
+static inline uint32_t nk_min_bytes(uint32_t a, uint32_t b) {
+  uint32_t result;
+  __asm__("ssub8 %0, %1, %2\n\tsel %0, %2, %1" : "=&r"(result) : "r"(a), "r"(b));
+  return result;
+}
+
+#else
+
+static inline int32_t nk_lane8(uint32_t x, int32_t lane) { return (int8_t)(x >> (8 * lane)); }
+
+static inline int32_t nk_lane16(uint32_t x, int32_t lane) { return (int16_t)(x >> (16 * lane)); }
+
+static inline uint32_t nk_pack_halves(int32_t low, int32_t high) {
+  return (uint32_t)(uint16_t)low | (uint32_t)high << 16;
+}
+
+static inline uint32_t nk_sxtab16(uint32_t addend, uint32_t x) {
+  return nk_pack_halves(nk_lane16(addend, 0) + nk_lane8(x, 0),
+                        nk_lane16(addend, 1) + nk_lane8(x, 2));
+}
+
+static inline uint32_t nk_sxtab16_odd(uint32_t addend, uint32_t x) {
+  return nk_sxtab16(addend, x >> 8);
+}
+
+static inline uint32_t nk_sxtb16(uint32_t x) { return nk_sxtab16(0, x); }
+
+static inline uint32_t nk_sxtb16_odd(uint32_t x) { return nk_sxtab16(0, x >> 8); }
+
+static inline int32_t nk_smlad(uint32_t a, uint32_t b, int32_t acc) {
+  const int64_t sum =
+      (int64_t)nk_lane16(a, 0) * nk_lane16(b, 0) + (int64_t)nk_lane16(a, 1) * nk_lane16(b, 1);
+  return (int32_t)((uint32_t)acc + (uint32_t)sum);
+}
+
+static inline int32_t nk_smlabb(int32_t a, uint32_t b, int32_t acc) {
+  return nk_smlad((uint32_t)(uint16_t)a, b, acc);
+}
+
+static inline int32_t nk_smlabt(int32_t a, uint32_t b, int32_t acc) {
+  return nk_smlad((uint32_t)a << 16, b, acc);
+}
+
+static inline const int8_t *nk_add_byte0(const int8_t *address, uint32_t bytes) {
+  return address + (bytes & 0xff);
+}
+
+static inline const int8_t *nk_add_byte2(const int8_t *address, uint32_t bytes) {
+  return address + (bytes >> 16 & 0xff);
+}
+
+static inline int32_t nk_saturate_to_8_bits(int32_t x) {
+  return x < -128 ? -128 : x > 127 ? 127 : x;
+}
+
+static inline uint32_t nk_pack_bytes(int32_t a, int32_t b, int32_t c, int32_t d) {
+  return (uint32_t)(uint8_t)a | (uint32_t)(uint8_t)b << 8 | (uint32_t)(uint8_t)c << 16 |
+         (uint32_t)d << 24;
+}
+
+static inline uint32_t nk_max_bytes(uint32_t a, uint32_t b) {
+  int32_t y[4];
+  for (int32_t i = 0; i < 4; ++i) {
+    y[i] = nk_lane8(a, i) >= nk_lane8(b, i) ? nk_lane8(a, i) : nk_lane8(b, i);
+  }
+  return nk_pack_bytes(y[0], y[1], y[2], y[3]);
+}
+
+static inline uint32_t nk_min_bytes(uint32_t a, uint32_t b) { return ~nk_max_bytes(~a, ~b); }
+
+#endif
+
+#endif  // NK_SIMD_H_
