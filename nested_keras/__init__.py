@@ -10,6 +10,7 @@ from typing import Any
 
 _MODULES = (
     "allocation",
+    "applications",
     "callbacks",
     "cli",
     "datasets",
