@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -205,13 +206,11 @@ def erdos_renyi(model: NestedModel, sparsities: Iterable[float]) -> Allocation:
     raw = {name: sum(shape) / sizes[name] for name, shape in kernels.items()}
     most = 1.0 / min(raw.values())
 
-    def kept(scale: float) -> float:
-        return math.fsum(min(1.0, scale * raw[name]) * sizes[name] for name in raw)
+    def keeps(sparsity: float, scale: float) -> bool:
+        kept = math.fsum(min(1.0, scale * raw[name]) * sizes[name] for name in raw)
+        return kept >= (1.0 - sparsity) * sum(sizes.values())
 
-    scales = [
-        _bisect(lambda scale, s=s: kept(scale) >= (1.0 - s) * sum(sizes.values()), most)
-        for s in wanted
-    ]
+    scales = [_bisect(functools.partial(keeps, sparsity), most) for sparsity in wanted]
     return {name: tuple(1.0 - min(1.0, scale * raw[name]) for scale in scales) for name in raw}
 
 
@@ -334,6 +333,9 @@ def allocate(
     def total(chosen: Mapping[str, float]) -> float:
         return fixed + math.fsum(cost(shape, chosen[shape.name]) for shape in nested)
 
+    def within(limit: float, chosen: Mapping[str, float]) -> bool:
+        return total(chosen) <= limit
+
     path = [step for shape in nested for step in _hull(shape, sensitivity, cost)]
     path.sort(key=lambda step: step.slope)
     chosen = {shape.name: 0.0 for shape in nested}
@@ -350,7 +352,7 @@ def allocate(
                 chosen[step.name] = step.end
                 path = path[1:]
             else:
-                chosen = _part(step, chosen, lambda tried, limit=limit: total(tried) <= limit)
+                chosen = _part(step, chosen, functools.partial(within, limit))
         levels.append(dict(chosen))
     return {shape.name: tuple(level[shape.name] for level in reversed(levels)) for shape in nested}
 
