@@ -21,14 +21,21 @@ from nested_keras import masks
 _register = keras.saving.register_keras_serializable(package="nested_keras")
 
 
+def several_workers() -> bool:
+    """Says whether the current strategy spreads training over several workers."""
+    strategy = tf.distribute.get_strategy()
+    return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+
+
 class NestedKernel(keras.layers.Layer):
     """What the layers with a nested kernel share; mixed into a Keras layer class.
 
     Attributes:
         sparsities: Final fraction of zeros per level, not increasing.
         block_shape: Weights pruned together: (1, 1), (1, 2) or (1, 4).
-        level_map: uint8 variable of the kernel's shape: the first level that uses the weight, N
-            where none does. It starts at 0: every level is dense until the layer is pruned.
+        level_map: uint8 variable of the kernel's shape (int32 under a strategy of several
+            workers): the first level that uses the weight, N where none does. It starts at 0: every
+            level is dense until the layer is pruned.
         regrow: Whether weights that no level uses have a gradient, that of the densest level; see
             `nested_keras.callbacks.NestedPruning`. False until set.
     """
@@ -60,7 +67,7 @@ class NestedKernel(keras.layers.Layer):
         self.level_map = self.add_weight(
             name="level_map",
             shape=self.kernel.shape,
-            dtype="uint8",
+            dtype="int32" if several_workers() else "uint8",  # no uint8 travels between workers
             initializer="zeros",
             trainable=False,
             autocast=False,
@@ -82,7 +89,7 @@ class NestedKernel(keras.layers.Layer):
         Returns:
             A tensor of the kernel's shape.
         """
-        return ops.cast(ops.less(self.level_map, np.uint8(level + 1)), dtype)
+        return ops.cast(ops.less(self.level_map, level + 1), dtype)
 
     def masked_kernel(self, level: int | None = None) -> Any:
         """Returns the kernel with the weights that the level leaves out set to zero."""

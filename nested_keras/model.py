@@ -217,6 +217,20 @@ class NestedModel(training.LevelTrainer):
             rows.append({**row, "loss": values.pop("loss"), **values})
         return rows
 
+    def save_own_variables(self, store: Any) -> None:
+        """Saves the random state of dropout and the like, which Keras leaves out of its files."""
+        for index, state in enumerate(self._random_states()):
+            store[str(index)] = state.numpy()
+
+    def load_own_variables(self, store: Any) -> None:
+        """Loads it, where the file has it, so that a resumed run goes on as if uninterrupted."""
+        for index, state in enumerate(self._random_states()):
+            if str(index) in store:
+                state.assign(store[str(index)])
+
+    def _random_states(self) -> list[Any]:
+        return [v for v in self.variables if v.path.endswith("seed_generator_state")]
+
     def _build_level(self, level: int) -> Any:
         """Calls the layers of this graph again, at one level."""
 

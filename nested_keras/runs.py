@@ -107,6 +107,8 @@ def environment() -> dict[str, Any]:
 class EpochShuffled(keras.utils.PyDataset):
     """Batches in an order that depends on the seed and the number of the epoch alone.
 
+    Give `shuffle=False` to `fit`, which would draw an order of the batches itself.
+
     So a run resumed by `keras.callbacks.BackupAndRestore` sees what the uninterrupted one saw;
     `shuffle=True` of `fit` and `tf.data.Dataset.shuffle` start from the first order again. The
     epoch follows from the step of the model's optimizer. A last batch that is not full is left

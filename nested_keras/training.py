@@ -32,6 +32,7 @@ import tensorflow as tf
 from keras.src.trainers.compile_utils import CompileLoss, CompileMetrics
 
 from nested_keras.distillation import Distillation
+from nested_keras.layers import several_workers
 
 _LOSS_WEIGHTS = "level_loss_weights"
 
@@ -217,6 +218,32 @@ class LevelTrainer(keras.Model):
             results.update((f"level_{level}_{name}", value) for name, value in named.items())
         return results
 
+    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
+        """Makes the metrics' variables before a strategy's replicas run.
+
+        Keras averages a batch over the replicas to see its shapes, which fails with several
+        workers; one replica's part of it has them as well.
+        """
+        strategy = self._distribute_strategy
+        if strategy is None:
+            return
+        if iterator is not None:
+            for _, _, batches in iterator:
+                data_batch = keras.tree.map_structure(
+                    lambda value: strategy.experimental_local_results(value)[0], next(batches)
+                )
+                break
+        with strategy.scope():
+            self._symbolic_build(data_batch=data_batch)
+
+    def _step_logs(self) -> dict[str, Any]:
+        """Returns the logs of a step."""
+        logs = self.get_metrics_result()
+        if several_workers():
+            # Keras averages each over the workers along an axis that scalars lack.
+            return {name: tf.expand_dims(value, 0) for name, value in logs.items()}
+        return logs
+
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """Updates the metrics of all levels with the same outputs.
 
@@ -293,7 +320,7 @@ class LevelTrainer(keras.Model):
                 sources.append(y_pred)
         self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
         self._track(self._loss_tracker, total, batch)
-        return self.get_metrics_result()
+        return self._step_logs()
 
     def test_step(self, data: Any) -> dict[str, Any]:
         """Evaluates all levels on one batch, without distillation."""
@@ -303,7 +330,7 @@ class LevelTrainer(keras.Model):
             y_pred = self.at_level(level)(batch.x, training=False)
             total += self._objectives.levels[level].weight * self._own_loss(level, batch, y_pred)
         self._track(self._loss_tracker, total, batch)
-        return self.get_metrics_result()
+        return self._step_logs()
 
     def _turns(self) -> list[tuple[int, ...]]:
         """Returns what a step trains, densest first: in each turn one of some levels."""

@@ -63,9 +63,9 @@ def train_resumable(folder, *, more=(), epochs=5):
     backup = keras.callbacks.BackupAndRestore(f"{folder}/backup", delete_checkpoint=False)
     record = runs.RunDirectory(folder, data=(x, y), config={"seed": 3})
     pruning = callbacks.NestedPruning(schedule, regrow=True)
-    board = keras.callbacks.TensorBoard(f"{folder}/board", write_graph=False)
-    calls = [backup, pruning, *more, board, record]
-    nested.fit(data, validation_data=(x, y), epochs=epochs, verbose=0, callbacks=calls)
+    calls = [backup, pruning, *more, record]
+    kwargs = {"shuffle": False, "validation_data": (x, y), "verbose": 0}
+    nested.fit(data, epochs=epochs, callbacks=calls, **kwargs)
     return nested
 
 

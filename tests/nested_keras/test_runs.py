@@ -8,8 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from nested_keras import runs
 from tests.nested_keras import long_runs
@@ -80,19 +82,21 @@ def test_run_directory_records_the_run(whole):
     assert not list(folder.glob("*.new"))
 
 
-def test_tensorboard_has_scalars_of_every_level(whole):
-    import tensorflow as tf
-
-    (path,) = (whole[1] / "board" / "validation").iterdir()
-    tags = {
-        value.tag
-        for event in tf.compat.v1.train.summary_iterator(str(path))
-        for value in event.summary.value
-    }
-    expected = {
-        f"epoch_level_{level}_{name}" for level in range(3) for name in ("loss", "accuracy")
-    }
-    assert expected <= tags
+def test_tensorboard_has_scalars_of_every_level(tmp_path):
+    pytest.importorskip("tensorboard")
+    nested = long_runs.compiled()
+    x, y = long_runs.images(8)
+    board = keras.callbacks.TensorBoard(tmp_path, write_graph=False)
+    nested.fit(x, y, batch_size=8, validation_data=(x, y), verbose=0, callbacks=[board])
+    for part in ("train", "validation"):
+        (path,) = (tmp_path / part).glob("events*")
+        tags = {
+            value.tag
+            for event in tf.compat.v1.train.summary_iterator(str(path))
+            for value in event.summary.value
+        }
+        names = [f"level_{level}_{name}" for level in range(3) for name in ("loss", "accuracy")]
+        assert {f"epoch_{name}" for name in names} <= tags
 
 
 def test_history_drops_rows_of_epochs_that_run_again(tmp_path, whole):
