@@ -2,8 +2,8 @@
 
 Run it: python benchmarks/training_step.py [--json F] [--rounds 7] [--steps 4] [--batch_size 64]
 
-Both train the same network on the same random images with the same optimizer in one process, in
-turns: one round of dense steps, one of nested ones, and so on. What is compared is the median round.
+Both train the same network on the same random images with the same optimizer, in one process and in
+turns: one round of dense steps, one of nested ones, and so on. Medians over the rounds compare.
 """
 
 from __future__ import annotations
