@@ -120,7 +120,7 @@ def _cmake(name: str, kernels: list[str]) -> str:
     files = "".join(f"  src/{kernel}\n" for kernel in kernels)
     return f"""\
 cmake_minimum_required(VERSION 3.16)
-project({name} C)
+project({name} C ASM)
 
 # In your own project: add_subdirectory(<this folder>), then target_link_libraries(app {name}).
 add_library({name} STATIC
@@ -152,6 +152,6 @@ stand in {name}.h. `{name}_check()` verifies all packed weights: call it once at
 flash may be damaged.
 `{name}_invoke` uses one static arena, so it must not be called from two threads at a time.
 
-Build: add the folder to a CMake project (`add_subdirectory`), or compile {name}.c and src/*.c with
+Build: add the folder to a CMake project (`add_subdirectory`), or compile {name}.c and src/* with
 `-std=c11 -O2 -I. -Iinclude`.
 """

@@ -6,17 +6,21 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from nested_keras.firmware import qemu, results
-from nested_keras.firmware.build import Firmware, build_firmware
+from nested_keras.firmware import qemu, renode, results
+from nested_keras.firmware.build import DEFAULT_BOARD, Firmware, build_firmware
 from nested_keras.firmware.codegen import load_program
 from nested_keras.firmware.records import from_records, output_layout
+from nested_keras.firmware.tflm_firmware import TflmFirmware, build_tflm_firmware
 from nested_keras.runtime.program import Program
-from nested_keras.runtime.runner import Array, ModelRunner
+from nested_keras.runtime.runner import Array, ModelRunner, read_model
+
+RUNTIMES = ("standalone", "tflm")
+"""What can run a model on a device: generated C, or TFLite Micro."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,8 +33,9 @@ class DeviceResult:
       instructions: Mean instructions of an inference at each level.
       op_names: Names of the operators.
       op_instructions: Instructions of each operator for the first image, int64 [len(levels), ops];
-        0 for a Reshape, which shares its input's memory.
-      arena_bytes: Size of the static arena.
+        0 for a Reshape, which shares its input's memory. All 0 with a TFLite Micro that was built
+        without error strings, which has no profiler.
+      arena_bytes: Size of the static arena; with TFLite Micro what is used of it.
       stack_bytes: Deepest use of the stack, the firmware's own part included.
       text_bytes: Code and constants.
       model_bytes: The part of text_bytes that is the model's constants.
@@ -47,21 +52,19 @@ class DeviceResult:
     model_bytes: int
 
 
-class QemuModel(ModelRunner):
-    """A model run by firmware on QEMU's mps2-an500; the interface is that of `ReferenceModel`.
+class DeviceModel(ModelRunner):
+    """A model run by firmware on an emulated board; the interface is that of `ReferenceModel`.
 
     Each call builds a firmware that carries the images, runs it and parses what it prints.
-
-    Example:
-      >>> model = QemuModel("model.tflite")  # doctest: +SKIP
-      >>> result = model.run_all(x)  # doctest: +SKIP
-      >>> result.instructions  # doctest: +SKIP
     """
+
+    _board: ClassVar[str]
 
     def __init__(
         self,
         model: bytes | str | Path | Program,
         *,
+        runtime: str = "standalone",
         build_dir: str | Path | None = None,
         cache_dir: str | Path | None = None,
         timeout_s: float = 300.0,
@@ -70,13 +73,23 @@ class QemuModel(ModelRunner):
 
         Args:
           model: Contents of a .tflite, its path, or a prepared graph.
+          runtime: "standalone", the generated C; or "tflm", TFLite Micro, for which TFLM_ROOT must
+            name a tree with a library built for the Cortex-M7, and `model` must be a .tflite.
           build_dir: Receives the firmware of the latest run; a temporary folder by default.
           cache_dir: Where compiled objects are kept, to be shared by many models.
           timeout_s: Time limit of a run in seconds.
 
         Raises:
+          ValueError: An unknown runtime, or a prepared graph for TFLite Micro.
           nested_keras.runtime.ModelError: The bytes are no model that can be run.
         """
+        if runtime not in RUNTIMES:
+            raise ValueError(f"runtime must be one of {', '.join(RUNTIMES)}: got {runtime!r}")
+        self._tflite: bytes | None = None
+        if runtime == "tflm":
+            if isinstance(model, Program):
+                raise ValueError("TFLite Micro needs the .tflite: got a prepared graph")
+            self._tflite = read_model(model)
         self._program = load_program(model)
         super().__init__(self._program)
         self._build_dir = build_dir
@@ -101,11 +114,46 @@ class QemuModel(ModelRunner):
           BuildError: The model or the images do not fit the board.
           DeviceError: The firmware failed, printed something unexpected or took too long.
         """
-        inputs = self._checked_inputs(x)
         if self._build_dir is not None:
-            return self._run_in(Path(self._build_dir), inputs, levels)
+            return self._run_in(self._build_dir, x, levels)
         with tempfile.TemporaryDirectory(prefix="nested_keras_") as folder:
-            return self._run_in(Path(folder), inputs, levels)
+            return self._run_in(folder, x, levels)
+
+    def build(
+        self,
+        x: Array | Sequence[Array],
+        out_dir: str | Path,
+        *,
+        levels: Sequence[int] | None = None,
+    ) -> Firmware | TflmFirmware:
+        """Builds the firmware that runs a batch, without running it.
+
+        Args:
+          x: As for `run`.
+          out_dir: Receives firmware.elf and what it is made of.
+          levels: The levels; all by default.
+
+        Returns:
+          The firmware.
+
+        Raises:
+          ValueError: Number, shape or type of the inputs or a level are wrong.
+          ToolchainError: A tool is missing.
+          BuildError: The model or the images do not fit the board.
+        """
+        inputs = self._checked_inputs(x)
+        if self._tflite is not None:
+            return build_tflm_firmware(
+                self._tflite, inputs, out_dir, levels=levels, board=self._board
+            )
+        return build_firmware(
+            self._program,
+            inputs,
+            out_dir,
+            levels=levels,
+            board=self._board,
+            cache_dir=self._cache_dir,
+        )
 
     @property
     def _chunk_size(self) -> int:
@@ -116,16 +164,16 @@ class QemuModel(ModelRunner):
         return output if isinstance(output, tuple) else (output,)
 
     def _run_in(
-        self, folder: Path, inputs: tuple[Array, ...], levels: Sequence[int] | None
+        self, folder: str | Path, x: Array | Sequence[Array], levels: Sequence[int] | None
     ) -> DeviceResult:
-        firmware = build_firmware(
-            self._program, inputs, folder, levels=levels, cache_dir=self._cache_dir
-        )
-        return self._result(
-            firmware, results.parse(qemu.run(firmware.elf, timeout_s=self._timeout_s))
-        )
+        firmware = self.build(x, folder, levels=levels)
+        return self._result(firmware, results.parse(self._run_elf(firmware.elf)))
 
-    def _result(self, firmware: Firmware, run: results.DeviceRun) -> DeviceResult:
+    def _run_elf(self, elf: Path) -> str:
+        """Runs a firmware within the time limit; returns what it printed."""
+        raise NotImplementedError
+
+    def _result(self, firmware: Firmware | TflmFirmware, run: results.DeviceRun) -> DeviceResult:
         layout = output_layout(self._program)
         outputs = (from_records(layout, records) for records in run.outputs)
         return DeviceResult(
@@ -137,5 +185,29 @@ class QemuModel(ModelRunner):
             arena_bytes=run.arena_bytes,
             stack_bytes=run.stack_bytes,
             text_bytes=firmware.text_bytes,
-            model_bytes=firmware.library.data_bytes,
+            model_bytes=firmware.model_bytes,
         )
+
+
+class QemuModel(DeviceModel):
+    """A model on QEMU's mps2-an500.
+
+    Example:
+      >>> model = QemuModel("model.tflite")  # doctest: +SKIP
+      >>> result = model.run_all(x)  # doctest: +SKIP
+      >>> result.instructions  # doctest: +SKIP
+    """
+
+    _board = DEFAULT_BOARD
+
+    def _run_elf(self, elf: Path) -> str:
+        return qemu.run(elf, timeout_s=self._timeout_s)
+
+
+class RenodeModel(DeviceModel):
+    """A model on Renode's NUCLEO-F767ZI; the images have to fit its flash beside the program."""
+
+    _board = renode.BOARD
+
+    def _run_elf(self, elf: Path) -> str:
+        return renode.run(elf, timeout_s=self._timeout_s)

@@ -10,9 +10,18 @@ from collections.abc import Sequence
 
 from nested_keras.format import LayerKind, LayerParams
 
+# As tflm_ops/kernels/nk_m7_conv.c has them.
+_MAX_PAIRS = 4
+_ROW_BYTES = 28
+_POINTER_BYTES = 4
+_GROUP_BYTES = 4096
+_READ_AHEAD_BYTES = 16
+# As tflm_ops/kernels/nk_depthwise_s8_m7.c has it.
+_DEPTHWISE_TILE_ROWS = 20
+
 
 def nested_conv_scratch_bytes(params: LayerParams, dims: Sequence[int]) -> int:
-    """Scratch of nk_nested_conv_s8: an int32 accumulator for each pixel of one output plane.
+    """Scratch of nk_nested_conv_s8: the largest that any of its kernels needs.
 
     A fully connected layer needs none.
 
@@ -25,5 +34,45 @@ def nested_conv_scratch_bytes(params: LayerParams, dims: Sequence[int]) -> int:
     """
     if params.kind is LayerKind.FULLY_CONNECTED:
         return 0
-    _, _, _, output_h, output_w = dims
-    return 4 * output_h * output_w
+    plane = 4 * dims[3] * dims[4]
+    if params.dilation_h == params.dilation_w == 1 and not _has_depthwise_kernel(params):
+        return max(plane, _tiles_bytes(params, dims))
+    return plane
+
+
+def _has_depthwise_kernel(params: LayerParams) -> bool:
+    """nk_depthwise_s8_m7_supports(), for an undilated layer."""
+    window = (params.kernel_h, params.kernel_w)
+    return (
+        params.kind is LayerKind.DEPTHWISE
+        and window in ((3, 3), (5, 5))
+        and params.stride_w <= 2
+        and params.stride_h <= _DEPTHWISE_TILE_ROWS
+    )
+
+
+def _tiles_bytes(params: LayerParams, dims: Sequence[int]) -> int:
+    """nk_m7_conv_lay_out()."""
+    batches, input_h, input_w, output_h, output_w = dims
+    window = (params.kernel_h, params.kernel_w, params.stride_h, params.stride_w)
+    padding = (params.pad_top, params.pad_left)
+    if window == (1, 1, 1, 1) and padding == (0, 0) and (input_h, input_w) == (output_h, output_w):
+        output_h, output_w = 1, batches * output_h * output_w
+    pairs = (min(output_w, 2 * _MAX_PAIRS) + 1) // 2
+    words = {1: 4, 2: 8, 3: 16, 4: 16}[pairs]
+    kept = max(params.kernel_h - params.stride_h, 0)
+    depthwise = params.kind is LayerKind.DEPTHWISE
+    room = min((2 if depthwise else 1) * kept, (output_h - 1) * params.stride_h)
+    channel = (params.kernel_h + room) * params.kernel_w * words
+    group = params.in_channels
+    if depthwise:
+        group = min(max(_GROUP_BYTES // channel, 1), params.in_channels)
+    columns = (2 * pairs - 1) * params.stride_w + params.kernel_w
+    parts = (
+        group * channel + _READ_AHEAD_BYTES,
+        params.out_channels * _ROW_BYTES,
+        columns * _POINTER_BYTES,
+        params.out_channels * 2,
+        group,
+    )
+    return sum((part + 3) // 4 * 4 for part in parts)

@@ -14,6 +14,8 @@ _SOURCE_FOLDERS = ("kernels", "standalone")
 _COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
 # A function's head at the start of a line, up to the brace that opens its body.
 _DEFINITION = re.compile(r"^(?!static\b)[a-z][^;{}()=]*?\b(nk_\w+)\([^;{}]*\)\s*\{", re.MULTILINE)
+# Assembly names what it defines: ".global nk_a, nk_b". It uses nothing but what its callers do.
+_GLOBAL = re.compile(r"^\s*\.global\s+(nk_\w+(?:\s*,\s*nk_\w+)*)$", re.MULTILINE)
 _USE = re.compile(r"\b(nk_\w+)\(")
 
 
@@ -131,6 +133,11 @@ def _index(root: Path) -> tuple[dict[str, Path], dict[Path, tuple[str, ...]]]:
         for path in sorted((root / folder).glob("*.c"))
     }
     defined_in = {name: path for path, text in texts.items() for name in _DEFINITION.findall(text)}
+    for folder in _SOURCE_FOLDERS:
+        for path in sorted((root / folder).glob("*.S")):
+            texts[path] = ""
+            for names in _GLOBAL.findall(path.read_text(encoding="utf-8")):
+                defined_in.update({name.strip(): path for name in names.split(",")})
     used_by = {
         path: tuple(
             name for name in sorted(set(_USE.findall(text))) if defined_in.get(name, path) != path

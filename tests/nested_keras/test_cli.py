@@ -9,6 +9,7 @@ import pytest
 
 from nested_keras import cli
 from tests import zoo
+from tests.renode.launcher import write_launcher
 
 
 def nested_keras_command(*arguments):
@@ -40,7 +41,8 @@ def data(folder):
 
 
 @pytest.mark.parametrize(
-    "command", ["demo", "train", "export", "inspect", "run", "codegen", "strip", "bench"]
+    "command",
+    ["demo", "train", "export", "inspect", "run", "codegen", "firmware", "strip", "bench"],
 )
 def test_help_of_each_command_is_worth_reading(command, capsys):
     assert nested_keras_command(command, "--help") == 0
@@ -56,8 +58,10 @@ def test_inspect_shows_layers_and_levels(model, capsys):
     assert [line.split()[0] for line in text.splitlines()[-4:]] == ["0", "1", "2", "3"]
 
 
-@pytest.mark.parametrize("target", ["reference", "litert", "host", "qemu"])
-def test_run_reports_every_level(target, model, data, folder, capsys):
+@pytest.mark.parametrize("target", ["reference", "litert", "tflm", "host", "qemu", "renode"])
+def test_run_reports_every_level(target, model, data, folder, capsys, monkeypatch):
+    if target == "renode":
+        monkeypatch.setenv("RENODE", str(write_launcher(folder, "-m", "tests.renode.monitor")))
     out = folder / f"{target}.json"
     arguments = ("--target", target, "--data", data, "--limit", 5, "--json", out)
     assert nested_keras_command("run", model, *arguments) == 0
@@ -67,11 +71,28 @@ def test_run_reports_every_level(target, model, data, folder, capsys):
     for row in result["levels"]:
         assert row["mismatches_against_reference"] == 0
         assert 0 <= row["accuracy"] <= 1
-        assert (row["instructions"] is not None) == (target == "qemu")
-    if target == "qemu":
+        counts = [row[name] for name in ("instructions", "arena_bytes", "flash_bytes")]
+        assert (counts == [None] * 3) == (target not in ("qemu", "renode"))
+    if target in ("qemu", "renode"):
         counts = [row["instructions"] for row in result["levels"]]
         assert counts == sorted(counts)
         assert counts[0] > 100
+
+
+def test_run_with_tflite_micro_on_the_device_wants_its_tree(model, data, capsys, monkeypatch):
+    monkeypatch.delenv("TFLM_ROOT", raising=False)
+    arguments = ("--runtime", "tflm", "--data", data)
+    assert nested_keras_command("run", model, "--target", "qemu", *arguments) == 1
+    assert "TFLM_ROOT is not set" in capsys.readouterr().err
+    assert nested_keras_command("run", model, "--target", "host", *arguments) == 1
+    text = capsys.readouterr().err
+    assert "runtime 'tflm' is for the targets qemu, renode: got 'host'" in text
+
+
+def test_firmware_without_data_runs_zeros(model, folder, capsys):
+    out = folder / "zeros"
+    assert nested_keras_command("firmware", model, "--board", "mps2_an500", "--out", out) == 0
+    assert f"Wrote {out / 'firmware.elf'}" in capsys.readouterr().out
 
 
 def test_strip_keeps_the_sparsest_levels(model, data, folder, capsys):
@@ -87,6 +108,15 @@ def test_codegen_writes_a_library(model, folder, capsys):
     assert nested_keras_command("codegen", model, "--out", out, "--name", "net") == 0
     assert "net_invoke()" in capsys.readouterr().out
     assert {"net.c", "net.h"} <= {path.name for path in out.iterdir()}
+
+
+@pytest.mark.parametrize("board", ["mps2_an500", "nucleo_f767zi"])
+def test_firmware_is_built_for_a_board(board, model, data, folder, capsys):
+    out = folder / board
+    arguments = ("--board", board, "--data", data, "--limit", 2, "--out", out)
+    assert nested_keras_command("firmware", model, *arguments) == 0
+    assert f"Wrote {out}/firmware.elf: " in capsys.readouterr().out
+    assert (out / "firmware.elf").read_bytes().startswith(b"\x7fELF")
 
 
 def test_train_then_export(folder, capsys):
@@ -126,11 +156,16 @@ def test_train_then_export(folder, capsys):
             "expected arrays x_test; got other (missing x_test)",
         ),
         (("inspect", "EMPTY"), "TFL3"),
+        (
+            ("run", "MODEL", "--target", "renode", "--data", "DATA"),
+            "RENODE names '/nowhere/renode', which is no program that can be run",
+        ),
     ],
 )
-def test_errors_are_one_line(arguments, message, model, folder, capsys):
+def test_errors_are_one_line(arguments, message, model, data, folder, capsys, monkeypatch):
+    monkeypatch.setenv("RENODE", "/nowhere/renode")
     np.savez(folder / "empty.npz", other=np.zeros(1))
-    paths = {"MODEL": str(model), "EMPTY": str(folder / "empty.npz")}
+    paths = {"MODEL": str(model), "EMPTY": str(folder / "empty.npz"), "DATA": str(data)}
     assert nested_keras_command(*(paths.get(word, word) for word in arguments)) == 1
     text = capsys.readouterr().err
     assert text.startswith("nested-keras: error: ")

@@ -109,6 +109,7 @@ class Library:
     def __init__(self, path):
         self.c = ctypes.CDLL(str(path))
         self.c.nk_status_name.restype = ctypes.c_char_p
+        self.c.nk_nested_depthwise_s8_m7_supports.restype = ctypes.c_bool
 
     def check(self, status):
         if status != 0:

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "nested_case.h"
+#include "nk_depthwise.h"
 #include "nk_fully_connected.h"
 
 /** Copies into a block of just this size, so that a sanitizer sees every step beyond it. */
@@ -14,6 +15,20 @@ static void *copy(const void *data, int32_t size) {
   void *memory = allocate((size_t)size);
   memcpy(memory, data, (size_t)size);
   return memory;
+}
+
+/** Runs the tuned kernel of the layer; false where there is none. */
+static bool run_tuned(const nk_stream *stream, int32_t level, const nk_conv_dims *dims,
+                      const int8_t *input, int8_t *output) {
+  if (stream->kind == NK_KIND_FULLY_CONNECTED) {
+    nk_nested_fully_connected_s8_m7(stream, level, dims->batches, input, output);
+    return true;
+  }
+  if (nk_nested_depthwise_s8_m7_supports(stream, dims)) {
+    nk_nested_depthwise_s8_m7(stream, level, dims, input, output);
+    return true;
+  }
+  return false;
 }
 
 static int run(const char *path) {
@@ -42,14 +57,11 @@ static int run(const char *path) {
                 (int)level, nk_status_name(status));
         ++failures;
       }
-      if (stream.kind == NK_KIND_FULLY_CONNECTED) {
-        memset(output, 0, (size_t)c.output_size);
-        nk_nested_fully_connected_s8_m7(&stream, level, c.dims.batches, input, output);
-        if (memcmp(output, expected, (size_t)c.output_size) != 0) {
-          fprintf(stderr, "%s: level %d: another output of the fully connected kernel\n", path,
-                  (int)level);
-          ++failures;
-        }
+      memset(output, 0, (size_t)c.output_size);
+      if (run_tuned(&stream, level, &c.dims, input, output) &&
+          memcmp(output, expected, (size_t)c.output_size) != 0) {
+        fprintf(stderr, "%s: level %d: another output of the tuned kernel\n", path, (int)level);
+        ++failures;
       }
     }
     free(scratch);

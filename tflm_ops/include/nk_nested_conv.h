@@ -41,9 +41,9 @@ typedef struct nk_conv_dims {
 } nk_conv_dims;
 
 /**
- * Returns the bytes of scratch that nk_nested_conv_s8() needs, the same for every level; 0 where it
- * needs none, and -1 where a pointer is null or the dimensions are refused (see NK_ERROR_SHAPE
- * below).
+ * Returns the bytes of scratch that nk_nested_conv_s8() needs, the same for every level and on
+ * every target, so that memory can be planned elsewhere; 0 where it needs none, and -1 where a
+ * pointer is null or the dimensions are refused (see NK_ERROR_SHAPE below).
  */
 int32_t nk_nested_conv_s8_get_buffer_size(const nk_stream *stream, const nk_conv_dims *dims);
 
@@ -57,8 +57,8 @@ int32_t nk_nested_conv_s8_get_buffer_size(const nk_stream *stream, const nk_conv
  *   (output_h - 1) * stride_h - pad_top < input_h, and so for the width. 1x1 for a fully connected
  *   layer.
  * - input, output: must not overlap.
- * - scratch: 4-byte aligned, of at least nk_nested_conv_s8_get_buffer_size() bytes; may be NULL
- *   where that is 0. Its contents need not be kept between calls.
+ * - scratch: 4-byte aligned, of at least nk_nested_conv_s8_get_buffer_size() bytes. Its contents
+ * need not be kept between calls.
  *
  * Returns NK_OK; NK_ERROR_ARGUMENT (null pointer), NK_ERROR_LEVEL, NK_ERROR_SHAPE or
  * NK_ERROR_BUFFER, with the output untouched.
@@ -66,6 +66,11 @@ int32_t nk_nested_conv_s8_get_buffer_size(const nk_stream *stream, const nk_conv
 nk_status nk_nested_conv_s8(const nk_stream *stream, int32_t level, const nk_conv_dims *dims,
                             const int8_t *input, int8_t *output, void *scratch,
                             size_t scratch_size);
+
+/** Returns what nk_nested_conv_s8() returns for its arguments; for kernels, at their start. */
+nk_status nk_nested_conv_s8_check(const nk_stream *stream, int32_t level, const nk_conv_dims *dims,
+                                  const int8_t *input, const int8_t *output, const void *scratch,
+                                  size_t scratch_size);
 
 /** The portable reference kernel: same contract and same result as nk_nested_conv_s8(). */
 nk_status nk_nested_conv_s8_ref(const nk_stream *stream, int32_t level, const nk_conv_dims *dims,

@@ -33,6 +33,9 @@ static inline void nk_store_word(void *address, uint32_t word) {
   memcpy(address, &word, sizeof(word));
 }
 
+/** Four int8 lanes of the same value. */
+static inline uint32_t nk_splat_byte(int32_t x) { return (uint32_t)(uint8_t)x * 0x01010101u; }
+
 #if NK_HAS_SIMD32
 
 /** int16 lanes: int8 lanes 0 and 2 of `x` plus the lanes of `addend`. */
@@ -95,6 +98,27 @@ static inline const int8_t *nk_add_byte0(const int8_t *address, uint32_t bytes) 
 static inline const int8_t *nk_add_byte2(const int8_t *address, uint32_t bytes) {
   const int8_t *result;
   __asm__("uxtab %0, %1, %2, ror #16" : "=r"(result) : "r"(address), "r"(bytes));
+  return result;
+}
+
+/** acc + a[1] * b[0] of int16 lanes, modulo 2^32. */
+static inline int32_t nk_smlatb(uint32_t a, uint32_t b, int32_t acc) {
+  int32_t result;
+  __asm__("smlatb %0, %1, %2, %3" : "=r"(result) : "r"(a), "r"(b), "r"(acc));
+  return result;
+}
+
+/** (acc * 2^32 + a * b + 2^31) / 2^32 rounded down, modulo 2^32. */
+static inline int32_t nk_smmlar(int32_t a, int32_t b, int32_t acc) {
+  int32_t result;
+  __asm__("smmlar %0, %1, %2, %3" : "=r"(result) : "r"(a), "r"(b), "r"(acc));
+  return result;
+}
+
+/** int16 lanes from the low halves of two numbers. */
+static inline uint32_t nk_pack_halves(int32_t low, int32_t high) {
+  uint32_t result;
+  __asm__("pkhbt %0, %1, %2, lsl #16" : "=r"(result) : "r"(low), "r"(high));
   return result;
 }
 
@@ -173,6 +197,15 @@ static inline const int8_t *nk_add_byte2(const int8_t *address, uint32_t bytes) 
   return address + (bytes >> 16 & 0xff);
 }
 
+static inline int32_t nk_smlatb(uint32_t a, uint32_t b, int32_t acc) {
+  return (int32_t)((uint32_t)acc + (uint32_t)(nk_lane16(a, 1) * nk_lane16(b, 0)));
+}
+
+static inline int32_t nk_smmlar(int32_t a, int32_t b, int32_t acc) {
+  const int64_t product = ((int64_t)a * b + ((int64_t)1 << 31)) >> 32;
+  return (int32_t)((uint32_t)acc + (uint32_t)product);
+}
+
 static inline int32_t nk_saturate_to_8_bits(int32_t x) {
   return x < -128 ? -128 : x > 127 ? 127 : x;
 }
@@ -193,5 +226,28 @@ static inline uint32_t nk_max_bytes(uint32_t a, uint32_t b) {
 static inline uint32_t nk_min_bytes(uint32_t a, uint32_t b) { return ~nk_max_bytes(~a, ~b); }
 
 #endif
+
+/** So many int8 values fit into an int16 sum. */
+#define NK_MAX_LANE_TERMS 255
+
+/**
+ * Adds up four neighbouring channels over a window of at most NK_MAX_LANE_TERMS pixels: channels 0
+ * and 2 to the int16 lanes of `even`, 1 and 3 to those of `odd`. Steps are in elements.
+ */
+static inline void nk_sum_lanes(const int8_t *x, int32_t rows, int32_t columns, int32_t row_step,
+                                int32_t column_step, uint32_t *even, uint32_t *odd) {
+  uint32_t even_sums = 0;
+  uint32_t odd_sums = 0;
+  for (int32_t r = rows; r > 0; --r, x += row_step) {
+    const int8_t *pixel = x;
+    for (int32_t c = columns; c > 0; --c, pixel += column_step) {
+      const uint32_t word = nk_load_word(pixel);
+      even_sums = nk_sxtab16(even_sums, word);
+      odd_sums = nk_sxtab16_odd(odd_sums, word);
+    }
+  }
+  *even = even_sums;
+  *odd = odd_sums;
+}
 
 #endif  // NK_SIMD_H_

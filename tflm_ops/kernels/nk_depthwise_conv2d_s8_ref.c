@@ -1,6 +1,6 @@
 #include "nk_arithmetic.h"
+#include "nk_depthwise.h"
 #include "nk_geometry.h"
-#include "nk_ops.h"
 
 /** The layer, with the sizes of its tensors. */
 typedef struct layer {
@@ -74,14 +74,9 @@ static void run_image(const layer *l, const int8_t *input, int8_t *output) {
   }
 }
 
-nk_status nk_depthwise_conv2d_s8(const nk_depthwise_conv2d_params *params,
-                                 const nk_dims4 *input_dims, const int8_t *input,
-                                 const nk_dims4 *output_dims, int8_t *output) {
-  if (params == NULL || input_dims == NULL || input == NULL || output_dims == NULL ||
-      output == NULL || params->filter == NULL || params->bias == NULL ||
-      params->multiplier == NULL || params->shift == NULL) {
-    return NK_ERROR_ARGUMENT;
-  }
+void nk_depthwise_conv2d_s8_ref(const nk_depthwise_conv2d_params *params,
+                                const nk_dims4 *input_dims, const int8_t *input,
+                                const nk_dims4 *output_dims, int8_t *output) {
   const layer l = {
       .params = params,
       .y = {input_dims->h, output_dims->h, params->filter_dims.h, params->stride_h,
@@ -91,24 +86,8 @@ nk_status nk_depthwise_conv2d_s8(const nk_depthwise_conv2d_params *params,
       .stage = {params->output_offset, params->activation_min, params->activation_max},
       .in_channels = input_dims->c,
   };
-  if (!nk_axis_has_valid_window(&l.y) || !nk_axis_has_valid_window(&l.x) ||
-      !nk_is_input_offset(params->input_offset) || !nk_is_output_offset(params->output_offset) ||
-      !nk_is_activation_range(params->activation_min, params->activation_max)) {
-    return NK_ERROR_ARGUMENT;
-  }
-  if (nk_dims4_size(input_dims) == 0 || nk_dims4_size(output_dims) == 0 ||
-      nk_dims4_size(&params->filter_dims) == 0 || input_dims->n != output_dims->n ||
-      params->filter_dims.c != 1 || output_dims->c != params->filter_dims.n ||
-      (int64_t)input_dims->c * params->depth_multiplier != output_dims->c ||
-      !nk_axis_has_valid_sizes(&l.y) || !nk_axis_has_valid_sizes(&l.x)) {
-    return NK_ERROR_SHAPE;
-  }
-  if (!nk_are_channel_multipliers(params->multiplier, params->shift, params->filter_dims.n)) {
-    return NK_ERROR_ARGUMENT;
-  }
   for (int32_t n = 0; n < input_dims->n; ++n) {
     run_image(&l, input + n * (input_dims->h * input_dims->w * input_dims->c),
               output + n * (output_dims->h * output_dims->w * output_dims->c));
   }
-  return NK_OK;
 }

@@ -46,31 +46,6 @@ static layer make_layer(const nk_stream *stream, const nk_conv_dims *dims) {
   return made;
 }
 
-/** Whether the dimensions are those that nk_nested_conv.h asks for. */
-static bool dims_are_valid(const nk_stream *stream, const nk_conv_dims *dims) {
-  const layer l = make_layer(stream, dims);
-  const nk_dims4 input = {dims->batches, dims->input_h, dims->input_w, stream->in_channels};
-  const nk_dims4 output = {dims->batches, dims->output_h, dims->output_w, stream->out_channels};
-  if (nk_dims4_size(&input) == 0 || nk_dims4_size(&output) == 0 || !nk_axis_has_valid_sizes(&l.y) ||
-      !nk_axis_has_valid_sizes(&l.x) ||
-      (int64_t)stream->stride_h * dims->input_w * stream->in_channels > INT32_MAX ||
-      (int64_t)dims->output_h * dims->output_w > INT32_MAX / (int32_t)sizeof(int32_t)) {
-    return false;
-  }
-  return stream->kind != NK_KIND_FULLY_CONNECTED ||
-         (dims->input_h == 1 && dims->input_w == 1 && dims->output_h == 1 && dims->output_w == 1);
-}
-
-int32_t nk_nested_conv_s8_get_buffer_size(const nk_stream *stream, const nk_conv_dims *dims) {
-  if (stream == NULL || dims == NULL || !dims_are_valid(stream, dims)) {
-    return -1;
-  }
-  if (stream->kind == NK_KIND_FULLY_CONNECTED) {
-    return 0;
-  }
-  return dims->output_h * dims->output_w * (int32_t)sizeof(int32_t);
-}
-
 /**
  * Makes one row of the whole image where a pixel meets only the pixel at its own place, with a 1x1
  * kernel that neither strides nor pads: one long loop then covers the plane.
@@ -366,19 +341,10 @@ static void run_fully_connected(const layer *l, int32_t level, int32_t rows, con
 nk_status nk_nested_conv_s8_ref(const nk_stream *stream, int32_t level, const nk_conv_dims *dims,
                                 const int8_t *input, int8_t *output, void *scratch,
                                 size_t scratch_size) {
-  if (stream == NULL || dims == NULL || input == NULL || output == NULL) {
-    return NK_ERROR_ARGUMENT;
-  }
-  if (!nk_in_range(level, 0, stream->levels - 1)) {
-    return NK_ERROR_LEVEL;
-  }
-  const int32_t needed = nk_nested_conv_s8_get_buffer_size(stream, dims);
-  if (needed < 0) {
-    return NK_ERROR_SHAPE;
-  }
-  if (needed > 0 && (scratch == NULL || (uintptr_t)scratch % sizeof(int32_t) != 0 ||
-                     scratch_size < (size_t)needed)) {
-    return NK_ERROR_BUFFER;
+  const nk_status status =
+      nk_nested_conv_s8_check(stream, level, dims, input, output, scratch, scratch_size);
+  if (status != NK_OK) {
+    return status;
   }
   layer l = make_layer(stream, dims);
   if (stream->kind == NK_KIND_FULLY_CONNECTED) {

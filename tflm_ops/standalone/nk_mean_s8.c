@@ -17,7 +17,16 @@ nk_status nk_mean_s8(const nk_mean_params *params, const nk_dims4 *input_dims, c
   const int32_t pixels = input_dims->h * input_dims->w;
   const int32_t channels = input_dims->c;
   for (int32_t n = 0; n < input_dims->n; ++n, input += pixels * channels) {
-    for (int32_t c = 0; c < channels; ++c) {
+    int32_t c = 0;
+    for (; c + 4 <= channels; c += 4) {
+      int32_t sums[4];
+      nk_sum_four(input + c, 1, pixels, 0, channels, sums);
+      for (int32_t i = 0; i < 4; ++i) {
+        const int32_t sum = sums[i] + pixels * params->input_offset;
+        *output++ = nk_requantize(sum, params->multiplier, params->shift, &stage);
+      }
+    }
+    for (; c < channels; ++c) {
       int32_t sum = 0;
       for (int32_t p = 0; p < pixels; ++p) {
         sum += input[p * channels + c] + params->input_offset;

@@ -1,0 +1,329 @@
+/**
+ * Firmware: random layers of every kind through the dispatcher, which takes the kernels of this
+ * target, and through the reference kernel, at every level. Prints a line per difference and the
+ * number of layers; ends with status 1 where something differed.
+ *
+ * -DFIRST_SEED=n -DLAYERS=n choose the layers; layer i depends on FIRST_SEED + i alone.
+ */
+#include <string.h>
+
+#include "board.h"
+#include "nk_geometry.h"
+#include "nk_nested_conv.h"
+
+enum { POOL_BYTES = 1 << 20, TENSOR_BYTES = 1 << 18, SCRATCH_BYTES = 1 << 18, GUARD_BYTES = 64 };
+enum { UNTOUCHED = 99 };
+
+static _Alignas(16) uint8_t pool[POOL_BYTES];
+static uint32_t pool_used;
+static int8_t input[TENSOR_BYTES], output[TENSOR_BYTES], expected[TENSOR_BYTES];
+static _Alignas(16) uint8_t scratch[SCRATCH_BYTES];
+static _Alignas(16) uint8_t reference_scratch[SCRATCH_BYTES];
+
+int main(void);
+
+/* ---- random numbers and memory ----------------------------------------------------------------
+ */
+
+static uint32_t random_state;
+
+static uint32_t random_bits(void) {
+  random_state = random_state * 1664525u + 1013904223u;
+  return random_state >> 8;
+}
+
+static int32_t random_in(int32_t low, int32_t high) {
+  return low + (int32_t)(random_bits() % (uint32_t)(high - low + 1));
+}
+
+/** True once in n. */
+static bool once_in(int32_t n) { return random_in(1, n) == 1; }
+
+static void put_number(const char *name, int32_t value) {
+  char digits[12];
+  char *at = digits + sizeof(digits) - 1;
+  uint32_t rest = value < 0 ? 0u - (uint32_t)value : (uint32_t)value;
+  *at = '\0';
+  do {
+    *--at = (char)('0' + rest % 10);
+    rest /= 10;
+  } while (rest > 0);
+  board_puts(name);
+  board_puts(value < 0 ? " -" : " ");
+  board_puts(at);
+}
+
+static void *take(int32_t bytes) {
+  void *taken = pool + pool_used;
+  pool_used += ((uint32_t)bytes + 15u) & ~15u;
+  if (pool_used > POOL_BYTES) {
+    board_puts("the pool is too small\n");
+    board_exit(2);
+  }
+  return taken;
+}
+
+/* ---- layers
+ * -------------------------------------------------------------------------------------- */
+
+/** Weights and the first level of each, [out_channels][channel_weights]. */
+typedef struct filter {
+  int8_t *weights;
+  uint8_t *level_map;
+} filter;
+
+static void choose_window(nk_stream *s) {
+  const bool usual = once_in(2);
+  const int32_t largest = once_in(4) ? 7 : 4;
+  s->kernel_h = random_in(1, largest);
+  s->kernel_w = random_in(1, largest);
+  s->stride_h = random_in(1, 3);
+  s->stride_w = random_in(1, 3);
+  if (usual) {
+    s->kernel_h = s->kernel_w = once_in(2) ? 3 : 1;
+    s->stride_h = s->stride_w = random_in(1, 2);
+  }
+  s->dilation_h = once_in(16) ? 2 : 1;
+  s->dilation_w = 1;
+  s->pad_top = random_in(0, s->kernel_h - 1);
+  s->pad_left = random_in(0, s->kernel_w - 1);
+}
+
+static void choose_channels(nk_stream *s) {
+  s->kind = once_in(3) ? NK_KIND_DEPTHWISE : once_in(5) ? NK_KIND_FULLY_CONNECTED : NK_KIND_CONV;
+  s->block_size = 1 << random_in(0, 2);
+  s->depth_multiplier = 1;
+  s->in_channels = s->block_size * random_in(1, once_in(4) ? 40 : 6);
+  s->out_channels = random_in(1, once_in(3) ? 20 : 5);
+  s->filter_channels = s->in_channels;
+  if (s->kind == NK_KIND_DEPTHWISE) {
+    s->block_size = 1;
+    s->depth_multiplier = once_in(2) ? random_in(1, 3) : 1;
+    s->out_channels = s->in_channels * s->depth_multiplier;
+    s->filter_channels = 1;
+  } else if (s->kind == NK_KIND_FULLY_CONNECTED) {
+    s->in_channels = s->filter_channels = s->block_size * random_in(1, once_in(2) ? 90 : 9);
+    s->kernel_h = s->kernel_w = s->stride_h = s->stride_w = s->dilation_h = 1;
+    s->pad_top = s->pad_left = 0;
+  }
+  s->channel_weights = s->kernel_h * s->kernel_w * s->filter_channels;
+}
+
+static void choose_quantisation(nk_stream *s) {
+  s->input_offset = once_in(4) ? (once_in(2) ? 128 : -127) : random_in(-127, 128);
+  s->output_offset = random_in(-128, 127);
+  s->activation_min = -128;
+  s->activation_max = 127;
+  if (once_in(4)) {
+    s->activation_min = random_in(-128, 0);
+    s->activation_max = random_in(s->activation_min, 127);
+  }
+}
+
+static nk_conv_dims choose_dims(const nk_stream *s) {
+  nk_conv_dims d = {random_in(1, 2), 1, 1, 1, 1};
+  if (s->kind != NK_KIND_FULLY_CONNECTED) {
+    d.output_h = random_in(1, 6);
+    d.output_w = random_in(1, once_in(2) ? 21 : 8);
+    const int32_t last_y = (d.output_h - 1) * s->stride_h - s->pad_top;
+    const int32_t last_x = (d.output_w - 1) * s->stride_w - s->pad_left;
+    d.input_h = nk_max(1, last_y + random_in(1, s->kernel_h));
+    d.input_w = nk_max(1, last_x + random_in(1, s->kernel_w));
+  }
+  return d;
+}
+
+/** Extreme values, which reach the limits of the accumulators, or any. */
+static int8_t random_value(int32_t style) {
+  if (style == 0) {
+    return once_in(2) ? -128 : 127;
+  }
+  return style == 1 ? -128 : (int8_t)random_bits();
+}
+
+static filter make_filter(const nk_stream *s, int32_t style) {
+  const int32_t size = s->out_channels * s->channel_weights;
+  const filter made = {take(size), take(size)};
+  const int32_t zeros = once_in(4) ? (once_in(2) ? 0 : 99) : random_in(0, 100);
+  for (int32_t i = 0; i < size; ++i) {
+    const bool pruned = random_in(0, 99) < zeros;
+    made.weights[i] = random_value(style);
+    made.level_map[i] = (uint8_t)(pruned ? s->levels : random_in(0, s->levels - 1));
+  }
+  return made;
+}
+
+/** Tables of one level; `wild`: from their whole ranges. */
+static void make_tables(nk_stream *s, nk_stream_level *level, bool wild) {
+  int32_t *bias = take(4 * s->out_channels);
+  int32_t *multiplier = take(4 * s->out_channels);
+  int8_t *shift = take(s->out_channels);
+  for (int32_t o = 0; o < s->out_channels; ++o) {
+    bias[o] = random_in(-100000, 100000);
+    multiplier[o] = (int32_t)(0x40000000u + (random_bits() << 7) % 0x40000000u);
+    shift[o] = (int8_t)-random_in(3, 12);
+    if (wild && once_in(2)) {
+      bias[o] = (int32_t)(random_bits() << 8) >> random_in(0, 8);
+      shift[o] = (int8_t)random_in(-31, 30);
+      multiplier[o] = once_in(4) ? 0 : once_in(2) ? -multiplier[o] : multiplier[o];
+    }
+  }
+  level->bias = bias;
+  level->multiplier = multiplier;
+  level->shift = shift;
+}
+
+/** Appends one record; returns its end. */
+static uint8_t *put_record(uint8_t *at, int32_t delta, int32_t delta_bytes, const int8_t *block,
+                           int32_t block_size) {
+  *at++ = (uint8_t)delta;
+  if (delta_bytes == 2) {
+    *at++ = (uint8_t)(delta >> 8);
+  }
+  memcpy(at, block, (size_t)block_size);
+  return at + block_size;
+}
+
+/** Appends the records of one channel of level n; sets their number and returns their end. */
+static uint8_t *put_channel(const nk_stream *s, uint8_t *at, const filter *f, int32_t o, int32_t n,
+                            int32_t delta_bytes, uint16_t *count) {
+  static const int8_t filler[4];
+  const int32_t size = s->block_size;
+  const int32_t largest = delta_bytes == 2 ? 65535 : 255;
+  int32_t last = 0;
+  *count = 0;
+  for (int32_t k = 0; k < s->channel_weights; k += size) {
+    int8_t block[4];
+    bool any = false;
+    for (int32_t i = 0; i < size; ++i) {
+      const int32_t index = o * s->channel_weights + k + i;
+      block[i] = f->level_map[index] == n ? f->weights[index] : 0;
+      any = any || block[i] != 0;
+    }
+    if (!any) {
+      continue;
+    }
+    for (; k / size - last > largest; last += largest, ++*count) {
+      at = put_record(at, largest, delta_bytes, filler, size);
+    }
+    at = put_record(at, k / size - last, delta_bytes, block, size);
+    last = k / size;
+    ++*count;
+  }
+  return at;
+}
+
+static void make_level(nk_stream *s, int32_t n, const filter *f, bool wild) {
+  nk_stream_level *level = &s->level[n];
+  make_tables(s, level, wild);
+  level->encoding = once_in(4) ? NK_ENCODING_DELTA16 : NK_ENCODING_DELTA8;
+  if (n == 0 && once_in(5)) {
+    const int32_t size = s->out_channels * s->channel_weights;
+    int8_t *values = take(size + 4);
+    for (int32_t i = 0; i < size; ++i) {
+      values[i] = f->level_map[i] == 0 ? f->weights[i] : 0;
+    }
+    level->encoding = NK_ENCODING_DENSE;
+    level->values = values;
+    return;
+  }
+  const int32_t delta_bytes = level->encoding == NK_ENCODING_DELTA16 ? 2 : 1;
+  uint16_t *counts = take(2 * s->out_channels);
+  uint8_t *records = pool + pool_used;
+  uint8_t *at = records;
+  for (int32_t o = 0; o < s->out_channels; ++o) {
+    at = put_channel(s, at, f, o, n, delta_bytes, &counts[o]);
+  }
+  if (at == records && once_in(2)) {
+    level->encoding = NK_ENCODING_EMPTY;
+    return;
+  }
+  take((int32_t)(at - records) + 4);
+  level->counts = counts;
+  level->records = records;
+  level->record_bytes = delta_bytes + s->block_size;
+}
+
+/* ---- comparison
+ * ------------------------------------------------------------------------------------ */
+
+static void report(const nk_stream *s, const nk_conv_dims *d, int32_t seed, int32_t level,
+                   int32_t wrong) {
+  put_number("seed", seed);
+  put_number(" level", level);
+  put_number(" of", s->levels);
+  put_number(": kind", s->kind);
+  put_number(" block", s->block_size);
+  put_number(" kernel", s->kernel_h);
+  put_number(" x", s->kernel_w);
+  put_number(" stride", s->stride_h);
+  put_number(" x", s->stride_w);
+  put_number(" channels", s->in_channels);
+  put_number(" to", s->out_channels);
+  put_number(" output", d->output_h);
+  put_number(" x", d->output_w);
+  put_number(" wrong", wrong);
+  board_puts("\n");
+}
+
+/** Runs one level; returns the number of wrong bytes, overruns included. */
+static int32_t compare(const nk_stream *s, int32_t level, const nk_conv_dims *d) {
+  const int32_t size = d->batches * d->output_h * d->output_w * s->out_channels;
+  const int32_t needed = nk_nested_conv_s8_get_buffer_size(s, d);
+  memset(output, UNTOUCHED, (size_t)size + GUARD_BYTES);
+  memset(scratch, UNTOUCHED, (size_t)needed + GUARD_BYTES);
+  if (nk_nested_conv_s8(s, level, d, input, output, scratch, (size_t)needed) != NK_OK ||
+      nk_nested_conv_s8_ref(s, level, d, input, expected, reference_scratch,
+                            sizeof(reference_scratch)) != NK_OK) {
+    return -1;
+  }
+  int32_t wrong = 0;
+  for (int32_t i = 0; i < size; ++i) {
+    wrong += output[i] != expected[i];
+  }
+  for (int32_t i = 0; i < GUARD_BYTES; ++i) {
+    wrong += (output[size + i] != UNTOUCHED) + (scratch[needed + i] != UNTOUCHED);
+  }
+  return wrong;
+}
+
+static int32_t run_layer(int32_t seed) {
+  static nk_stream s;
+  memset(&s, 0, sizeof(s));
+  pool_used = 0;
+  random_state = (uint32_t)seed * 2654435761u;
+  const int32_t style = random_in(0, 9);
+  const bool wild = once_in(4);
+  s.levels = random_in(1, 4);
+  choose_window(&s);
+  choose_channels(&s);
+  choose_quantisation(&s);
+  const nk_conv_dims d = choose_dims(&s);
+  const filter f = make_filter(&s, style);
+  for (int32_t i = 0; i < d.batches * d.input_h * d.input_w * s.in_channels; ++i) {
+    input[i] = random_value(style);
+  }
+  for (int32_t n = 0; n < s.levels; ++n) {
+    make_level(&s, n, &f, wild);
+  }
+  int32_t failures = 0;
+  for (int32_t n = 0; n < s.levels; ++n) {
+    const int32_t wrong = compare(&s, n, &d);
+    if (wrong != 0) {
+      report(&s, &d, seed, n, wrong);
+      ++failures;
+    }
+  }
+  return failures;
+}
+
+int main(void) {
+  int32_t failures = 0;
+  for (int32_t i = 0; i < LAYERS; ++i) {
+    failures += run_layer(FIRST_SEED + i);
+  }
+  put_number("layers", LAYERS);
+  put_number(" failures", failures);
+  board_puts("\n");
+  return failures > 0 ? 1 : 0;
+}

@@ -1,0 +1,62 @@
+"""The Cortex-M7 kernels against the reference kernel, both on the emulated Cortex-M7.
+
+One firmware runs a random grid: all kinds, block sizes and encodings, one to four levels, odd
+sizes, strides, paddings, extreme values, tables and clamps from their whole ranges.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from nested_keras.firmware import qemu, sources
+from nested_keras.firmware.errors import DeviceError
+from nested_keras.firmware.toolchain import cortex_m7_toolchain
+
+HERE = Path(__file__).parent
+BOARD = "mps2_an500"
+
+
+@pytest.fixture(scope="module")
+def objects(tmp_path_factory):
+    return tmp_path_factory.mktemp("objects")
+
+
+def build(folder, objects, *, first_seed, layers, flags=()):
+    toolchain = cortex_m7_toolchain()
+    board = sources.board_dir(BOARD)
+    includes = (sources.tflm_ops_dir() / "include", board.parent)
+    grid = toolchain.compile(
+        HERE / "nested_grid.c",
+        include_dirs=includes,
+        cache_dir=objects,
+        extra_flags=(f"-DFIRST_SEED={first_seed}", f"-DLAYERS={layers}"),
+    )
+    kernels = [
+        toolchain.compile(source, include_dirs=includes, cache_dir=objects, extra_flags=flags)
+        for source in (
+            *sources.sources_for(["nk_nested_conv_s8"]),
+            *sources.board_sources(BOARD),
+        )
+    ]
+    elf = folder / "grid.elf"
+    toolchain.link([grid, *kernels], elf, flags=(f"-T{board / BOARD}.ld",))
+    return elf
+
+
+@pytest.mark.parametrize("first_seed", [1, 10001])
+def test_grid_equals_reference(tmp_path, objects, first_seed):
+    elf = build(tmp_path, objects, first_seed=first_seed, layers=1500)
+    assert "layers 1500 failures 0" in qemu.run(elf, timeout_s=600)
+
+
+def test_the_grid_finds_a_wrong_kernel(tmp_path, objects):
+    # Accumulators that are split too late overflow where all weights and inputs are extreme.
+    flags = ("-DNK_M7_SPAN=1000",)
+    elf = build(tmp_path, objects, first_seed=1, layers=300, flags=flags)
+    with pytest.raises(DeviceError, match=r"wrong \d+"):
+        qemu.run(elf, timeout_s=600)
+
+
+def test_kernels_of_the_target_can_be_left_out(tmp_path, objects):
+    elf = build(tmp_path, objects, first_seed=1, layers=50, flags=("-DNK_USE_M7=0",))
+    assert "layers 50 failures 0" in qemu.run(elf, timeout_s=600)

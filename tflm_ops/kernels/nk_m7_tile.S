@@ -1,0 +1,1145 @@
+#include "nk_target.h"
+
+#if NK_USE_M7
+
+@ Inner kernels of the sparse convolution for Cortex-M7: one tile of output pixels, all channels.
+@ docs/kernels.md derives the arithmetic; nk_m7_tile.h declares what is exported here.
+@
+@ A tile is P pairs of neighbouring output pixels, P = 1..4. Its packed input holds, for every filter
+@ position, P words x0 + x1 * 2^23, so that one SMLAL multiplies both pixels of a pair by a weight.
+@
+@ Registers in the loops:
+@   lo0 hi0 .. lo3 hi3  r0-r7   64-bit accumulators, one a pair
+@   xa xb               r8 r9   words of packed input (xc = r6 where P = 3)
+@   wa wb               r10 r11 weights and position deltas in turn
+@   px                  r12     packed input at the present filter position
+@   ps                  lr      stream of weights
+@ An accumulator starts at 2^46 + 2^22, so that both its fields stay positive. The upper 17 bits of hi
+@ are then idle, and the top byte of the last one counts the passes of the loop: it starts at -passes,
+@ and ADDS sets the carry when it has come round.
+
+        .global nk_m7_tile_1, nk_m7_tile_2, nk_m7_tile_3, nk_m7_tile_4
+        .global nk_m7_pack_1, nk_m7_pack_2, nk_m7_pack_3, nk_m7_pack_4
+        .global nk_m7_pack_4_shifted
+        .global nk_m7_move_up
+        .global nk_m7_loops
+
+        .syntax unified
+        .thumb
+
+lo0 .req r0
+hi0 .req r1
+lo1 .req r2
+hi1 .req r3
+lo2 .req r4
+hi2 .req r5
+lo3 .req r6
+hi3 .req r7
+xa  .req r8
+xb  .req r9
+xc  .req r6
+wa  .req r10
+wb  .req r11
+px  .req r12
+ps  .req lr
+
+@ struct nk_m7_tile, copied to the stack; below it the routine's own variables.
+        .equ    F_INPUT, 0
+        .equ    F_ROW, 4
+        .equ    F_ROWS_END, 8
+        .equ    F_OUTPUT, 12
+        .equ    F_STEP, 16
+        .equ    F_LAST, 20
+        .equ    F_SEGMENTS, 24
+        .equ    F_SEGMENTS_END, 28
+        .equ    F_BLOCK, 32
+        .equ    F_SHIFT, 36
+        .equ    F_TILE, 40
+        .equ    F_SEGMENT, 44
+        .equ    F_FLAGS, 48
+        .equ    F_REMAIN, 52
+        .equ    F_INPUT_SAVED, 56
+        .equ    F_MASK, 60
+        .equ    F_SEGMENTS_STOP, 64             @ F_SEGMENTS_END, or 0 in a row with flags
+        .equ    F_SUMS, 68
+        .equ    FRAME, 100
+
+@ struct nk_m7_row
+        .equ    R_EVEN, 0
+        .equ    R_ODD, 4
+        .equ    R_MULTIPLIER, 8
+        .equ    R_HALF, 12
+        .equ    R_SHIFT, 16
+        .equ    R_FLAGS, 20
+        .equ    R_NEXT, 24
+        .equ    ROW_BYTES, 28
+        .equ    FLAG_EXACT, 2
+
+@ struct nk_m7_segment
+        .equ    S_CURSOR, 0
+        .equ    S_COUNTS, 4
+        .equ    S_LOOP, 8
+        .equ    S_CHUNK, 12
+        .equ    S_UNDO, 14
+        .equ    SEGMENT_BYTES, 16
+
+        .equ    LO_START, 1 << 22
+        .equ    HI_START, 1 << 14
+        .equ    ONE_PASS, 1 << 24
+
+@ Accumulate weight w times word x into pair i.
+        .macro  mac i, w, x
+        smlal   lo\i, hi\i, \w, \x
+        .endm
+
+@ Words of packed input from position to position, as a shift.
+        .macro  set_stride P
+        .if     \P >= 3
+        .set    LOG2_STRIDE, 4
+        .elseif \P == 2
+        .set    LOG2_STRIDE, 3
+        .else
+        .set    LOG2_STRIDE, 2
+        .endif
+        .endm
+
+        .macro  count_pass P
+        .if     \P == 4
+        adds    hi3, hi3, #ONE_PASS
+        .elseif \P == 3
+        adds    hi2, hi2, #ONE_PASS
+        .elseif \P == 2
+        adds    hi1, hi1, #ONE_PASS
+        .else
+        adds    hi0, hi0, #ONE_PASS
+        .endif
+        .endm
+
+        .macro  set_passes P, n
+        .if     \P == 4
+        sub     hi3, hi3, \n, lsl #24
+        .elseif \P == 3
+        sub     hi2, hi2, \n, lsl #24
+        .elseif \P == 2
+        sub     hi1, hi1, \n, lsl #24
+        .else
+        sub     hi0, hi0, \n, lsl #24
+        .endif
+        .endm
+
+        .macro  clear_accumulators P
+        mov     lo0, #LO_START
+        mov     hi0, #HI_START
+        .if     \P >= 2
+        mov     lo1, lo0
+        mov     hi1, hi0
+        .endif
+        .if     \P >= 3
+        mov     lo2, lo0
+        mov     hi2, hi0
+        .endif
+        .if     \P >= 4
+        mov     lo3, lo0
+        mov     hi3, hi0
+        .endif
+        .endm
+
+@ ---- single weights, 8-bit deltas: two weights a pass --------------------------------------------
+@ Loops are entered with the entries in wb, at least 1, and the first byte of the stream in wa. They
+@ leave ps behind their last entry and px one delta further on.
+@ A step multiplies weight i while it loads the input words of weight i + 1; the last weight is peeled
+@ off, so that nothing is read at a position that may not exist.
+@ P >= 3: px is at the position of weight i when step i starts, wa = weight i, wb = delta i + 1.
+@ P <= 2: px is one further, wb = delta i + 2.
+
+        .macro  single_step P, weight, delta, advance
+        .if     \P == 4
+        mac     0, wa, xa
+        ldr     xa, [px, #8]
+        mac     1, wa, xb
+        ldr     xb, [px, #12]
+        mac     2, wa, xa
+        add     px, px, wb, lsl #4
+        mac     3, wa, xb
+        ldrsb   wa, [ps, #\weight]
+        ldr     xa, [px]
+        ldr     xb, [px, #4]
+        .elseif \P == 3
+        mac     0, wa, xa
+        add     px, px, wb, lsl #4
+        mac     1, wa, xb
+        .if     \advance
+        ldrb    wb, [ps, #\delta]!
+        .else
+        ldrb    wb, [ps, #\delta]
+        .endif
+        mac     2, wa, xc
+        ldrsb   wa, [ps, #\weight - \advance]
+        ldr     xa, [px]
+        ldr     xb, [px, #4]
+        ldr     xc, [px, #8]
+        .elseif \P == 2
+        mac     0, wa, xa
+        mac     1, wa, xb
+        ldrsb   wa, [ps, #\weight]
+        ldr     xa, [px]
+        ldr     xb, [px, #4]
+        add     px, px, wb, lsl #3
+        .else
+        mac     0, wa, xa
+        ldrsb   wa, [ps, #\weight]
+        ldr     xa, [px]
+        add     px, px, wb, lsl #2
+        .endif
+        .if     \P != 3
+        .if     \advance
+        ldrb    wb, [ps, #\delta]!
+        .else
+        ldrb    wb, [ps, #\delta]
+        .endif
+        .endif
+        .endm
+
+        .macro  single_loop P
+.Lsingle_\P:
+        set_stride \P
+        lsrs    wb, wb, #1                      @ passes; carry: weights before the last even
+        set_passes \P, wb
+        add     px, px, wa, lsl #LOG2_STRIDE
+        ldrsb   wa, [ps, #1]
+        ldrb    wb, [ps, #2]
+        ldr     xa, [px]
+        .if     \P >= 2
+        ldr     xb, [px, #4]
+        .endif
+        .if     \P == 3
+        ldr     xc, [px, #8]
+        .endif
+        .if     \P <= 2
+        add     px, px, wb, lsl #LOG2_STRIDE
+        ldrb    wb, [ps, #4]
+        add     ps, ps, #4
+        .endif
+        beq     3f
+        bcs     1f
+        .if     \P <= 2
+        sub     ps, ps, #2
+        .else
+        add     ps, ps, #2
+        .endif
+        count_pass \P
+        b       2f
+        .balign 4
+        .if     \P >= 3
+1:      single_step \P, 3, 4, 4
+        count_pass \P
+2:      single_step \P, 1, 2, 0
+        .else
+1:      single_step \P, -1, 2, 0
+        count_pass \P
+2:      single_step \P, 1, 4, 4
+        .endif
+        bcc     1b
+3:
+        .if     \P == 4
+        mac     0, wa, xa
+        ldr     xa, [px, #8]
+        mac     1, wa, xb
+        ldr     xb, [px, #12]
+        add     px, px, wb, lsl #4
+        mac     2, wa, xa
+        add     ps, ps, #2
+        mac     3, wa, xb
+        .elseif \P == 3
+        mac     0, wa, xa
+        add     px, px, wb, lsl #4
+        mac     1, wa, xb
+        add     ps, ps, #2
+        mac     2, wa, xc
+        .else
+        mac     0, wa, xa
+        sub     ps, ps, #2
+        .if     \P == 2
+        mac     1, wa, xb
+        .endif
+        .endif
+        b.w     .Lsegment_done_\P
+        .endm
+
+@ ---- blocks of 2 or 4 weights, 8-bit deltas: one block a pass ------------------------------------
+@ wa starts with the first weight; the delta of the next block passes through it.
+
+        .macro  enter_block P, log2_block
+        set_stride \P
+        set_passes \P, wb
+        add     px, px, wa, lsl #(LOG2_STRIDE + \log2_block)
+        ldrsb   wa, [ps, #1]
+        .balign 4
+        .endm
+
+        .macro  block2_loop P
+.Lblock2_\P:
+        enter_block \P, 1
+1:
+        .if     \P == 4
+        ldr     xb, [px, #4]
+        ldrsb   wb, [ps, #2]
+        ldr     xa, [px]
+        mac     1, wa, xb
+        ldr     xb, [px, #12]
+        mac     0, wa, xa
+        ldr     xa, [px, #8]
+        mac     3, wa, xb
+        ldr     xb, [px, #20]
+        mac     2, wa, xa
+        ldr     xa, [px, #16]
+        ldrb    wa, [ps, #3]!
+        mac     1, wb, xb
+        mac     0, wb, xa
+        ldr     xb, [px, #28]
+        ldr     xa, [px, #24]
+        mac     3, wb, xb
+        add     px, px, wa, lsl #5
+        mac     2, wb, xa
+        .elseif \P == 3
+        ldr     xc, [px, #8]
+        ldr     xb, [px, #4]
+        ldr     xa, [px]
+        ldrsb   wb, [ps, #2]
+        mac     2, wa, xc
+        ldr     xc, [px, #24]
+        mac     1, wa, xb
+        ldr     xb, [px, #20]
+        mac     0, wa, xa
+        ldrb    wa, [ps, #3]!
+        mac     2, wb, xc
+        mac     1, wb, xb
+        ldr     xa, [px, #16]
+        add     px, px, wa, lsl #5
+        mac     0, wb, xa
+        .elseif \P == 2
+        ldr     xb, [px, #4]
+        ldrsb   wb, [ps, #2]
+        ldr     xa, [px]
+        mac     1, wa, xb
+        ldr     xb, [px, #12]
+        mac     0, wa, xa
+        ldrb    wa, [ps, #3]!
+        ldr     xa, [px, #8]
+        mac     1, wb, xb
+        add     px, px, wa, lsl #4
+        mac     0, wb, xa
+        .else
+        ldr     xa, [px]
+        ldrsb   wb, [ps, #2]
+        ldr     xb, [px, #4]
+        mac     0, wa, xa
+        ldrb    wa, [ps, #3]!
+        mac     0, wb, xb
+        add     px, px, wa, lsl #3
+        .endif
+        count_pass \P
+        ldrsb   wa, [ps, #1]
+        bcc     1b
+        b.w     .Lsegment_done_\P
+        .endm
+
+        .macro  block4_loop P
+.Lblock4_\P:
+        enter_block \P, 2
+1:
+        .if     \P == 4
+        ldr     xb, [px, #4]
+        ldrsb   wb, [ps, #2]
+        ldr     xa, [px]
+        mac     1, wa, xb
+        ldr     xb, [px, #12]
+        mac     0, wa, xa
+        ldr     xa, [px, #8]
+        mac     3, wa, xb
+        ldr     xb, [px, #20]
+        mac     2, wa, xa
+        ldr     xa, [px, #16]
+        mac     1, wb, xb
+        ldrsb   wa, [ps, #3]
+        mac     0, wb, xa
+        ldr     xb, [px, #28]
+        ldr     xa, [px, #24]
+        count_pass \P
+        mac     3, wb, xb
+        ldr     xb, [px, #36]
+        mac     2, wb, xa
+        ldr     xa, [px, #32]
+        mac     1, wa, xb
+        ldr     xb, [px, #44]
+        mac     0, wa, xa
+        ldr     xa, [px, #40]
+        ldrsb   wb, [ps, #4]
+        mac     3, wa, xb
+        mac     2, wa, xa
+        ldr     xa, [px, #48]
+        ldrb    wa, [ps, #5]!
+        ldr     xb, [px, #52]
+        mac     0, wb, xa
+        ldr     xa, [px, #56]
+        mac     1, wb, xb
+        ldr     xb, [px, #60]
+        add     px, px, wa, lsl #6
+        mac     2, wb, xa
+        mac     3, wb, xb
+        ldrsb   wa, [ps, #1]
+        .elseif \P == 3
+        ldr     xa, [px]
+        ldr     xb, [px, #4]
+        ldr     xc, [px, #8]
+        ldrsb   wb, [ps, #2]
+        mac     1, wa, xb
+        mac     2, wa, xc
+        ldr     xc, [px, #24]
+        mac     0, wa, xa
+        ldrsb   wa, [ps, #3]
+        ldr     xb, [px, #20]
+        ldr     xa, [px, #16]
+        mac     2, wb, xc
+        ldr     xc, [px, #40]
+        mac     0, wb, xa
+        ldr     xa, [px, #32]
+        mac     1, wb, xb
+        ldrsb   wb, [ps, #4]
+        ldr     xb, [px, #36]
+        mac     2, wa, xc
+        ldr     xc, [px, #56]
+        mac     0, wa, xa
+        mac     1, wa, xb
+        ldrb    wa, [ps, #5]!
+        mac     2, wb, xc
+        ldr     xa, [px, #48]
+        ldr     xb, [px, #52]
+        add     px, px, wa, lsl #6
+        mac     0, wb, xa
+        mac     1, wb, xb
+        .elseif \P == 2
+        ldr     xa, [px]
+        ldr     xb, [px, #4]
+        ldrsb   wb, [ps, #2]
+        mac     0, wa, xa
+        ldr     xa, [px, #8]
+        mac     1, wa, xb
+        ldr     xb, [px, #12]
+        mac     0, wb, xa
+        ldrsb   wa, [ps, #3]
+        mac     1, wb, xb
+        ldr     xb, [px, #20]
+        ldrsb   wb, [ps, #4]
+        ldr     xa, [px, #16]
+        mac     1, wa, xb
+        ldr     xb, [px, #28]
+        mac     0, wa, xa
+        ldrb    wa, [ps, #5]!
+        ldr     xa, [px, #24]
+        mac     1, wb, xb
+        add     px, px, wa, lsl #5
+        mac     0, wb, xa
+        .else
+        ldr     xa, [px]
+        ldr     xb, [px, #4]
+        ldrsb   wb, [ps, #2]
+        mac     0, wa, xa
+        ldrsb   wa, [ps, #3]
+        ldr     xa, [px, #8]
+        mac     0, wb, xb
+        ldrsb   wb, [ps, #4]
+        ldr     xb, [px, #12]
+        mac     0, wa, xa
+        ldrb    wa, [ps, #5]!
+        mac     0, wb, xb
+        add     px, px, wa, lsl #4
+        .endif
+        .if     \P < 4
+        count_pass \P
+        ldrsb   wa, [ps, #1]
+        .endif
+        bcc     1b
+        b.w     .Lsegment_done_\P
+        .endm
+
+@ ---- dense rows: two weights a pass, positions one after the other -------------------------------
+
+        .macro  dense_loop P
+.Ldense_\P:
+        set_stride \P
+        add     wa, wb, #1
+        lsrs    wa, wa, #1                      @ passes; carry: an even number of weights
+        set_passes \P, wa
+        ldr     xa, [px]
+        .if     \P != 1
+        ldr     xb, [px, #4]
+        .endif
+        .if     \P == 3
+        ldr     xc, [px, #8]
+        .endif
+        ldrsb   wb, [ps, #1]
+        ldrsb   wa, [ps]
+        .if     \P == 1
+        bcs     0f
+        mov     xb, xa
+        b       3f
+0:      ldr     xb, [px, #4]
+        b       1f
+3:
+        .else
+        bcs     1f
+        .endif
+        mov     wb, wa                          @ odd: enter at the second weight of a pass
+        sub     ps, ps, #1
+        sub     px, px, #(1 << LOG2_STRIDE)
+        b       2f
+        .balign 4
+1:
+        .if     \P == 4
+        mac     1, wa, xb
+        ldr     xb, [px, #12]
+        mac     0, wa, xa
+        ldr     xa, [px, #8]
+        mac     3, wa, xb
+        ldr     xb, [px, #20]
+        mac     2, wa, xa
+        ldr     xa, [px, #16]
+2:      mac     1, wb, xb
+        ldr     xb, [px, #28]
+        mac     0, wb, xa
+        ldr     xa, [px, #24]
+        mac     3, wb, xb
+        ldrsb   wa, [ps, #2]!
+        mac     2, wb, xa
+        ldr     xa, [px, #32]!
+        count_pass \P
+        ldr     xb, [px, #4]
+        .elseif \P == 3
+        mac     0, wa, xa
+        ldr     xa, [px, #16]
+        mac     1, wa, xb
+        ldr     xb, [px, #20]
+        mac     2, wa, xc
+        ldr     xc, [px, #24]
+2:      mac     0, wb, xa
+        ldr     xa, [px, #32]!
+        mac     1, wb, xb
+        ldr     xb, [px, #4]
+        mac     2, wb, xc
+        ldrsb   wa, [ps, #2]!
+        ldr     xc, [px, #8]
+        count_pass \P
+        .elseif \P == 2
+        mac     0, wa, xa
+        ldr     xa, [px, #8]
+        mac     1, wa, xb
+        ldr     xb, [px, #12]
+2:      mac     0, wb, xa
+        ldr     xa, [px, #16]!
+        ldrsb   wa, [ps, #2]!
+        mac     1, wb, xb
+        ldr     xb, [px, #4]
+        count_pass \P
+        .else
+        mac     0, wa, xa
+2:      ldr     xa, [px, #8]!
+        mac     0, wb, xb
+        ldr     xb, [px, #4]
+        ldrsb   wa, [ps, #2]!
+        count_pass \P
+        .endif
+        ldrsb   wb, [ps, #1]
+        bcc     1b
+        b.w     .Lsegment_done_\P
+        .endm
+
+@ ---- 16-bit deltas, any block size: rare, so plain -----------------------------------------------
+
+        .macro  wide_loop P
+.Lwide_\P:
+        set_stride \P
+        set_passes \P, wb
+1:      ldrh    wb, [ps], #2
+        ldr     wa, [sp, #F_SHIFT]
+        lsl     wb, wb, wa
+        add     px, px, wb
+        ldr     wb, [sp, #F_BLOCK]
+2:      ldrsb   wa, [ps], #1
+        ldr     xa, [px]
+        mac     0, wa, xa
+        .if     \P >= 2
+        ldr     xb, [px, #4]
+        mac     1, wa, xb
+        .endif
+        .if     \P >= 3
+        ldr     xa, [px, #8]
+        mac     2, wa, xa
+        .endif
+        .if     \P >= 4
+        ldr     xb, [px, #12]
+        mac     3, wa, xb
+        .endif
+        add     px, px, #(1 << LOG2_STRIDE)
+        subs    wb, wb, #1
+        bne     2b
+        ldr     wa, [sp, #F_BLOCK]
+        sub     px, px, wa, lsl #LOG2_STRIDE
+        count_pass \P
+        bcc     1b
+        b.w     .Lsegment_done_\P
+        .endm
+
+@ ---- requantisation ------------------------------------------------------------------------------
+@ The row holds twice the biases less what the accumulators started with: r8 even, r9 odd pixels.
+@ These leave 2 * (acc + bias) of the even pixel in lo and of the odd one in hi.
+
+        .macro  split_pair i, t                 @ r10 = 2^23 - 1
+        and     \t, lo\i, r10
+        bic     lo\i, lo\i, r10
+        add     hi\i, r9, hi\i, lsl #10
+        add     hi\i, hi\i, lo\i, lsr #22
+        add     lo\i, r8, \t, lsl #1
+        .endm
+
+@ v = round(v * r10 / 2^32) + t, where t = r11 - (v < 0) is ready; and t of the next value.
+        .macro  scale v, t, next, next_t
+        add     \next_t, r11, \next, asr #31
+        smmlar  \v, \v, r10, \t
+        .endm
+
+@ ---- rows that need more than one accumulator span, or the exact long form -----------------------
+@ Add pair i to F_SUMS. r8 = LO_START, r9 = 2^23.
+        .macro  fold_pair i
+        ubfx    r10, lo\i, #0, #23
+        lsr     r11, lo\i, #23
+        orr     r11, r11, hi\i, lsl #9
+        sub     r10, r10, r8
+        ldr     lo\i, [sp, #F_SUMS + 8 * \i]
+        ldr     hi\i, [sp, #F_SUMS + 8 * \i + 4]
+        sub     r11, r11, r9
+        add     lo\i, lo\i, r10
+        add     hi\i, hi\i, r11
+        str     lo\i, [sp, #F_SUMS + 8 * \i]
+        str     hi\i, [sp, #F_SUMS + 8 * \i + 4]
+        .endm
+
+@ Pair i of F_SUMS as split_pair leaves it; r8 = twice the bias.
+        .macro  load_sums i
+        ldr     lo\i, [sp, #F_SUMS + 8 * \i]
+        ldr     hi\i, [sp, #F_SUMS + 8 * \i + 4]
+        add     lo\i, r8, lo\i, lsl #1
+        add     hi\i, r8, hi\i, lsl #1
+        .endm
+
+@ ---- void nk_m7_tile_<P>(const nk_m7_tile *tile) -------------------------------------------------
+
+        .macro  tile P
+        .section .text.nk_m7_tile_\P, "ax", %progbits
+        .balign 4
+        .type   nk_m7_tile_\P, %function
+        .thumb_func
+nk_m7_tile_\P:
+        push    {r4-r11, lr}
+        sub     sp, sp, #FRAME                  @ keeps the stack 8-byte aligned
+        mov     r12, r0
+        ldm     r12!, {r1-r5}
+        stm     sp, {r1-r5}
+        ldm     r12, {r1-r5}
+        add     r12, sp, #F_LAST
+        stm     r12, {r1-r5}
+        mov     r1, #0
+        ldr     r2, =(1 << 23) - 1
+        str     r0, [sp, #F_TILE]
+        str     r1, [sp, #F_FLAGS]
+        str     r2, [sp, #F_MASK]
+        ldr     r2, [sp, #F_SEGMENTS_END]
+        str     r2, [sp, #F_SEGMENTS_STOP]
+        ldr     r12, [sp, #F_ROW]
+
+.Lrow_\P:                                       @ r12 = row
+        ldr     r8, [r12, #R_FLAGS]
+        ldr     r9, [sp, #F_SEGMENTS]
+        clear_accumulators \P
+        cmp     r8, #0
+        bne.w   .Lstart_sums_\P
+
+.Lsegment_\P:                                   @ r9 = segment
+        ldr     ps, [r9, #S_CURSOR]
+        ldr     r10, [r9, #S_COUNTS]
+        ldr     r8, [r9, #S_LOOP]
+        ldr     px, [sp, #F_INPUT]
+        ldrh    wb, [r10], #2
+        str     r9, [sp, #F_SEGMENT]
+        str     r10, [r9, #S_COUNTS]
+        ldrb    wa, [ps]
+        cmp     wb, #0
+        it      ne
+        bxne    r8
+.Lnext_segment_\P:
+        ldr     r8, [sp, #F_SEGMENTS_STOP]
+        add     r9, r9, #SEGMENT_BYTES
+        cmp     r9, r8
+        bne     .Lmore_\P
+        b       .Lrequantize_\P
+
+.Lsegment_done_\P:
+        ldr     r9, [sp, #F_SEGMENT]
+        ldr     r8, [sp, #F_SEGMENTS_STOP]
+        str     ps, [r9], #SEGMENT_BYTES
+        cmp     r9, r8
+        bne     .Lmore_\P
+.Lrequantize_\P:
+        .if     \P == 4                         @ as below, in the order that takes the fewest cycles
+        ldr     r12, [sp, #F_ROW]
+        ldr     r10, [sp, #F_MASK]
+        ldr     r9, [r12, #R_ODD]
+        ldr     r8, [r12, #R_EVEN]
+        add     hi1, r9, hi1, lsl #10
+        and     r12, lo1, r10
+        add     hi3, r9, hi3, lsl #10
+        bic     lo1, lo1, r10
+        add     hi2, r9, hi2, lsl #10
+        and     lr, lo0, r10
+        add     hi1, hi1, lo1, lsr #22
+        add     lo1, r8, r12, lsl #1
+        bic     lo0, lo0, r10
+        and     r12, lo3, r10
+        add     hi0, r9, hi0, lsl #10
+        bic     lo3, lo3, r10
+        add     hi0, hi0, lo0, lsr #22
+        add     lo0, r8, lr, lsl #1
+        and     lr, lo2, r10
+        add     hi3, hi3, lo3, lsr #22
+        bic     lo2, lo2, r10
+        add     lo3, r8, r12, lsl #1
+        ldr     r12, [sp, #F_ROW]
+        add     hi2, hi2, lo2, lsr #22
+        ldr     r11, [r12, #R_HALF]
+        ldr     r10, [r12, #R_MULTIPLIER]
+        ldr     r12, [r12, #R_SHIFT]
+        add     lo2, r8, lr, lsl #1
+        .else
+        ldr     r12, [sp, #F_ROW]
+        ldr     r10, [sp, #F_MASK]
+        ldr     r8, [r12, #R_EVEN]
+        ldr     r9, [r12, #R_ODD]
+        split_pair 0, lr
+        .if     \P >= 2
+        split_pair 1, r12
+        .endif
+        .if     \P == 3
+        split_pair 2, lr
+        .endif
+        ldr     r12, [sp, #F_ROW]
+        ldr     r10, [r12, #R_MULTIPLIER]
+        ldr     r11, [r12, #R_HALF]
+        ldr     r12, [r12, #R_SHIFT]
+        .endif
+
+@ The last pixel goes first: where the tile has an odd number of them, F_LAST makes the one before it
+@ overwrite it.
+.Lscale_\P:                                     @ r10 = multiplier, r11 = half, r12 = shift
+        .if     \P == 4
+        ldr     lr, [sp, #F_LAST]
+        add     r8, r11, lo0, asr #31
+        smmlar  lo0, lo0, r10, r8
+        add     r9, r11, hi0, asr #31
+        add     r8, r11, lo1, asr #31
+        smmlar  hi0, hi0, r10, r9
+        add     r9, r11, hi1, asr #31
+        smmlar  lo1, lo1, r10, r8
+        smmlar  hi1, hi1, r10, r9
+        add     r8, r11, lo2, asr #31
+        smmlar  lo2, lo2, r10, r8
+        add     r9, r11, hi2, asr #31
+        smmlar  hi2, hi2, r10, r9
+        add     r8, r11, lo3, asr #31
+        add     r9, r11, hi3, asr #31
+        asr     lo1, lo1, r12
+        ssat    lo1, #8, lo1
+        smmlar  hi3, hi3, r10, r9
+        asr     lo0, lo0, r12
+        ldr     r9, [sp, #F_STEP]
+        asr     hi2, hi2, r12
+        asr     hi3, hi3, r12
+        ssat    hi2, #8, hi2
+        smmlar  lo3, lo3, r10, r8
+        ssat    hi3, #8, hi3
+        ldr     r8, [sp, #F_OUTPUT]
+        ssat    lo0, #8, lo0
+        asr     lo3, lo3, r12
+        strb    hi3, [r8, lr]
+        add     r11, r9, r9, lsl #2
+        asr     hi0, hi0, r12
+        strb    lo0, [r8]
+        ssat    hi0, #8, hi0
+        strb    hi0, [r8, r9]
+        asr     hi1, hi1, r12
+        add     r10, r9, r9, lsl #1
+        ssat    hi1, #8, hi1
+        strb    lo1, [r8, r9, lsl #1]
+        asr     lo2, lo2, r12
+        strb    hi1, [r8, r10]
+        ssat    lo2, #8, lo2
+        strb    lo2, [r8, r9, lsl #2]
+        ssat    lo3, #8, lo3
+        strb    hi2, [r8, r11]
+        strb    lo3, [r8, r10, lsl #1]
+        ldr     r12, [sp, #F_ROW]
+        .else
+        add     r8, r11, lo0, asr #31
+        scale   lo0, r8, hi0, r9
+        .if     \P >= 2
+        scale   hi0, r9, lo1, r8
+        scale   lo1, r8, hi1, r9
+        .endif
+        .if     \P == 3
+        scale   hi1, r9, lo2, r8
+        scale   lo2, r8, hi2, r9
+        smmlar  hi2, hi2, r10, r9
+        .elseif \P == 2
+        smmlar  hi1, hi1, r10, r9
+        .else
+        smmlar  hi0, hi0, r10, r9
+        .endif
+        ldr     r8, [sp, #F_OUTPUT]
+        ldr     r9, [sp, #F_STEP]
+        ldr     lr, [sp, #F_LAST]
+        .if     \P == 3
+        asr     lo0, lo0, r12
+        asr     hi2, hi2, r12
+        ssat    lo0, #8, lo0
+        add     r10, r9, r9, lsl #1
+        ssat    hi2, #8, hi2
+        asr     hi0, hi0, r12
+        strb    hi2, [r8, lr]
+        asr     lo1, lo1, r12
+        strb    lo0, [r8]
+        ssat    hi0, #8, hi0
+        ssat    lo1, #8, lo1
+        strb    hi0, [r8, r9]
+        asr     hi1, hi1, r12
+        asr     lo2, lo2, r12
+        ssat    hi1, #8, hi1
+        strb    lo1, [r8, r9, lsl #1]
+        ssat    lo2, #8, lo2
+        strb    hi1, [r8, r10]
+        ldr     r12, [sp, #F_ROW]
+        strb    lo2, [r8, r9, lsl #2]
+        .elseif \P == 2
+        asr     lo0, lo0, r12
+        asr     hi1, hi1, r12
+        ssat    lo0, #8, lo0
+        ssat    hi1, #8, hi1
+        asr     hi0, hi0, r12
+        strb    hi1, [r8, lr]
+        asr     lo1, lo1, r12
+        strb    lo0, [r8]
+        ssat    hi0, #8, hi0
+        ssat    lo1, #8, lo1
+        strb    hi0, [r8, r9]
+        ldr     r12, [sp, #F_ROW]
+        strb    lo1, [r8, r9, lsl #1]
+        .else
+        asr     lo0, lo0, r12
+        asr     hi0, hi0, r12
+        ssat    lo0, #8, lo0
+        ssat    hi0, #8, hi0
+        ldr     r12, [sp, #F_ROW]
+        strb    hi0, [r8, lr]
+        strb    lo0, [r8]
+        .endif
+        .endif
+
+.Lrow_done_\P:                                  @ r8 = output, r12 = row
+        ldr     r9, [sp, #F_INPUT]
+        ldr     r11, [r12, #R_NEXT]
+        ldr     r10, [sp, #F_ROWS_END]
+        add     r12, r12, #ROW_BYTES
+        add     r8, r8, #1
+        add     r9, r9, r11
+        str     r12, [sp, #F_ROW]
+        cmp     r12, r10
+        str     r8, [sp, #F_OUTPUT]
+        str     r9, [sp, #F_INPUT]
+        bne     .Lrow_\P
+        add     sp, sp, #FRAME
+        pop     {r4-r11, pc}
+
+        single_loop \P
+        block2_loop \P
+        block4_loop \P
+        dense_loop \P
+        wide_loop \P
+
+.Lmore_\P:                                      @ another segment, or a row with flags
+        ldr     r8, [sp, #F_FLAGS]
+        cmp     r8, #0
+        beq     .Lsegment_\P
+
+        mov     r8, #LO_START
+        mov     r9, #(1 << 23)
+        fold_pair 0
+        .if     \P >= 2
+        fold_pair 1
+        .endif
+        .if     \P >= 3
+        fold_pair 2
+        .endif
+        .if     \P >= 4
+        fold_pair 3
+        .endif
+        clear_accumulators \P
+        ldr     r9, [sp, #F_SEGMENT]
+        ldr     wb, [sp, #F_REMAIN]
+        cmp     wb, #0
+        beq     .Lnext_sum_\P
+        ldrh    r8, [r9, #S_UNDO]               @ back to the last entry: the loop ran ahead
+        ldrb    r10, [ps]
+        and     r10, r10, r8
+        ldr     r8, [sp, #F_SHIFT]
+        lsl     r10, r10, r8
+        sub     px, px, r10
+        b       .Lchunk_\P
+
+.Lstart_sums_\P:                                @ r8 = flags, r9 = segment
+        str     r8, [sp, #F_FLAGS]
+        mov     r8, #0
+        str     r8, [sp, #F_SEGMENTS_STOP]
+        .set    offset, F_SUMS
+        .rept   2 * \P
+        str     r8, [sp, #offset]
+        .set    offset, offset + 4
+        .endr
+.Lsum_segment_\P:
+        ldr     r10, [r9, #S_COUNTS]
+        ldr     ps, [r9, #S_CURSOR]
+        ldr     px, [sp, #F_INPUT]
+        ldrh    wb, [r10], #2
+        str     r9, [sp, #F_SEGMENT]
+        str     r10, [r9, #S_COUNTS]
+        cmp     wb, #0
+        beq     .Lnext_sum_\P
+.Lchunk_\P:                                     @ wb = entries left, r9 = segment
+        ldrh    r8, [r9, #S_CHUNK]
+        subs    r10, wb, r8
+        ite     ge
+        movge   wb, r8
+        movlt   r10, #0
+        str     r10, [sp, #F_REMAIN]
+        ldr     r8, [r9, #S_LOOP]
+        ldrb    wa, [ps]
+        bx      r8
+.Lnext_sum_\P:                                  @ r9 = segment
+        ldr     r8, [sp, #F_SEGMENTS_END]
+        add     r9, r9, #SEGMENT_BYTES
+        cmp     r9, r8
+        bne     .Lsum_segment_\P
+        ldr     r12, [sp, #F_ROW]
+        ldr     r9, [sp, #F_FLAGS]
+        mov     r10, #0
+        ldr     r8, [r12, #R_EVEN]
+        str     r10, [sp, #F_FLAGS]
+        ldr     r10, [sp, #F_SEGMENTS_END]
+        tst     r9, #FLAG_EXACT
+        str     r10, [sp, #F_SEGMENTS_STOP]
+        bne     .Lexact_\P
+        add     r8, r8, #(1 << 23)
+        load_sums 0
+        .if     \P >= 2
+        load_sums 1
+        .endif
+        .if     \P >= 3
+        load_sums 2
+        .endif
+        .if     \P >= 4
+        load_sums 3
+        .endif
+        ldr     r10, [r12, #R_MULTIPLIER]
+        ldr     r11, [r12, #R_HALF]
+        ldr     r12, [r12, #R_SHIFT]
+        b       .Lscale_\P
+.Lexact_\P:
+        ldr     r0, [sp, #F_TILE]
+        mov     r1, r12
+        add     r2, sp, #F_SUMS
+        ldr     r3, [sp, #F_OUTPUT]
+        bl      nk_m7_requantize_exact
+        ldr     r12, [sp, #F_ROW]
+        ldr     r8, [sp, #F_OUTPUT]
+        b       .Lrow_done_\P
+        .size   nk_m7_tile_\P, . - nk_m7_tile_\P
+        .endm
+
+        tile    4
+        tile    3
+        tile    2
+        tile    1
+
+@ ---- packing: words of 2 * P pixels, channel after channel ---------------------------------------
+@ void nk_m7_pack_<P>(const int8_t *const *pixels, int32_t *words, int32_t channels, int32_t step)
+@ The words of a channel are `step` bytes from those of the channel before.
+
+        .section .text.nk_m7_pack, "ax", %progbits
+        .macro  pack P
+        .balign 4
+        .type   nk_m7_pack_\P, %function
+        .thumb_func
+nk_m7_pack_\P:
+        push    {r3-r11, lr}
+        mov     r8, r1
+        mov     r9, r2
+        .if     \P == 4
+        ldm     r0, {r0-r7}
+        add     r9, r9, r0                      @ end of the first pixel
+        ldrsb   r10, [r0], #1
+        ldrsb   r11, [r1], #1
+        ldrsb   r12, [r2], #1
+        ldrsb   lr, [r3], #1
+        cmp     r0, r9
+        beq     2f
+        .balign 4
+1:      add     r10, r10, r11, lsl #23
+        ldrsb   r11, [r5], #1
+        str     r10, [r8]
+        ldrsb   r10, [r4], #1
+        add     r12, r12, lr, lsl #23
+        ldrsb   lr, [r7], #1
+        str     r12, [r8, #4]
+        ldrsb   r12, [r6], #1
+        add     r10, r10, r11, lsl #23
+        ldrsb   r11, [r1], #1
+        str     r10, [r8, #8]
+        ldrsb   r10, [r0], #1
+        add     r12, r12, lr, lsl #23
+        ldr     lr, [sp]
+        str     r12, [r8, #12]
+        add     r8, r8, lr
+        ldrsb   lr, [r3], #1
+        ldrsb   r12, [r2], #1
+        cmp     r0, r9
+        bne     1b
+2:      ldrsb   r0, [r4]
+        ldrsb   r1, [r5]
+        ldrsb   r2, [r6]
+        ldrsb   r3, [r7]
+        add     r10, r10, r11, lsl #23
+        str     r10, [r8]
+        add     r12, r12, lr, lsl #23
+        str     r12, [r8, #4]
+        add     r0, r0, r1, lsl #23
+        str     r0, [r8, #8]
+        add     r2, r2, r3, lsl #23
+        str     r2, [r8, #12]
+        .elseif \P == 3
+        ldm     r0, {r0-r5}
+1:      ldrsb   r10, [r0], #1
+        ldrsb   r11, [r1], #1
+        ldrsb   r12, [r2], #1
+        ldrsb   lr, [r3], #1
+        add     r10, r10, r11, lsl #23
+        ldrsb   r6, [r4], #1
+        ldrsb   r7, [r5], #1
+        add     r12, r12, lr, lsl #23
+        str     r10, [r8]
+        ldr     r10, [sp]
+        add     r6, r6, r7, lsl #23
+        str     r12, [r8, #4]
+        subs    r9, r9, #1
+        str     r6, [r8, #8]
+        add     r8, r8, r10
+        bne     1b
+        .elseif \P == 2
+        mov     r4, r3
+        ldm     r0, {r0-r3}
+1:      ldrsb   r10, [r0], #1
+        ldrsb   r11, [r1], #1
+        ldrsb   r12, [r2], #1
+        ldrsb   lr, [r3], #1
+        subs    r9, r9, #1
+        add     r10, r10, r11, lsl #23
+        str     r10, [r8]
+        add     r12, r12, lr, lsl #23
+        str     r12, [r8, #4]
+        add     r8, r8, r4
+        bne     1b
+        .else
+        ldm     r0, {r0-r1}
+1:      ldrsb   r10, [r0], #1
+        ldrsb   r11, [r1], #1
+        subs    r9, r9, #1
+        add     r10, r10, r11, lsl #23
+        str     r10, [r8]
+        add     r8, r8, r3
+        bne     1b
+        .endif
+        pop     {r3-r11, pc}
+        .size   nk_m7_pack_\P, . - nk_m7_pack_\P
+        .endm
+
+        pack    4
+        pack    3
+        pack    2
+        pack    1
+
+@ void nk_m7_pack_4_shifted(const int8_t *const pixels[2], int32_t *words, int32_t channels,
+@                           int32_t step, const int32_t *from)
+@ The words of 8 pixels of which `from` has the first 6 as its last 6.
+        .balign 4
+        .type   nk_m7_pack_4_shifted, %function
+        .thumb_func
+nk_m7_pack_4_shifted:
+        push    {r4-r9, lr}
+        ldr     r4, [sp, #28]
+        ldm     r0, {r0, r5}
+        add     r2, r2, r0
+1:      ldrsb   r7, [r5], #1
+        ldr     r12, [r4, #12]
+        ldr     r9, [r4, #8]
+        ldr     r8, [r4, #4]
+        add     r4, r4, r3
+        ldrsb   r6, [r0], #1
+        str     r8, [r1]
+        str     r9, [r1, #4]
+        cmp     r0, r2
+        add     r6, r6, r7, lsl #23
+        str     r12, [r1, #8]
+        str     r6, [r1, #12]
+        add     r1, r1, r3
+        bne     1b
+        pop     {r4-r9, pc}
+        .size   nk_m7_pack_4_shifted, . - nk_m7_pack_4_shifted
+
+@ void nk_m7_move_up(void *to, uint32_t by, uint32_t bytes, int32_t count, int32_t step)
+@ Moves `bytes` (rounded up to 16) up by `by`, `count` times, `step` bytes apart.
+        .balign 4
+        .type   nk_m7_move_up, %function
+        .thumb_func
+nk_m7_move_up:
+        push    {r4-r11, lr}
+        ldr     r11, [sp, #36]
+1:      add     r8, r0, r1
+        mov     r9, r0
+        mov     r10, r2
+2:      ldm     r8!, {r4-r7}
+        subs    r10, r10, #16
+        stm     r9!, {r4-r7}
+        bhi     2b
+        subs    r3, r3, #1
+        add     r0, r0, r11
+        bne     1b
+        pop     {r4-r11, pc}
+        .size   nk_m7_move_up, . - nk_m7_move_up
+
+@ ---- the loops, for nk_m7_segment.loop: [P - 1][single, block2, block4, dense, wide] -----
+        .section .rodata.nk_m7_loops, "a", %progbits
+        .balign 4
+nk_m7_loops:
+        .irp    P, 1, 2, 3, 4
+        .word   .Lsingle_\P + 1, .Lblock2_\P + 1, .Lblock4_\P + 1, .Ldense_\P + 1, .Lwide_\P + 1
+        .endr
+
+#elif defined(__ELF__)
+        .section .note.GNU-stack, "", %progbits
+#endif
