@@ -375,12 +375,17 @@ def test_sandwich_trains_three_levels_of_five_and_every_one_in_time():
     assert set(trained) == {1, 2, 3}
 
 
-def towards_one(weights):
-    return 0.1 * tf.reduce_sum(tf.square(weights - 1.0))
+@keras.saving.register_keras_serializable(package="tests")
+class TowardsOne(keras.regularizers.Regularizer):
+    def __call__(self, x):
+        return 0.1 * tf.reduce_sum(tf.square(x - 1.0))
+
+    def get_config(self):
+        return {}
 
 
 def test_a_regulariser_does_not_move_pruned_weights():
-    nested = pruned_net(base=nets.dense_net(kernel_regularizer=towards_one))
+    nested = pruned_net(base=nets.dense_net(kernel_regularizer=TowardsOne()))
     nested.train_on_batch(*data())
     hidden = nested.get_layer("hidden")
     assert not hidden.kernel.numpy()[~hidden.mask(2)].any()
