@@ -166,6 +166,7 @@ def _build(root: Path, out: Path, board: str) -> Path:
     cxx_flags = " ".join(f for f in toolchain.flags if f not in ("-std=c11", "-Wconversion"))
     settings = {
         "CMAKE_SYSTEM_NAME": "Generic",
+        "CMAKE_SYSTEM_PROCESSOR": "cortex-m7",
         "CMAKE_TRY_COMPILE_TARGET_TYPE": "STATIC_LIBRARY",
         "CMAKE_C_COMPILER": toolchain.compiler,
         "CMAKE_CXX_COMPILER": "arm-none-eabi-g++",
