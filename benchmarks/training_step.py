@@ -107,7 +107,8 @@ def main() -> None:
                     f"{'' if ratio is None else format(ratio, '.2f'):>19}"
                 )
     if args.json:
-        result = {"batch_size": args.batch_size, "environment": runs.environment(), "rows": rows}
+        environment = {k: v for k, v in runs.environment().items() if k != "platform"}
+        result = {"batch_size": args.batch_size, "environment": environment, "rows": rows}
         args.json.write_text(json.dumps(result, indent=2) + "\n")
 
 
