@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from nested_keras.bench import counter
+from nested_keras.bench.code_size import code_bytes
 from nested_keras.bench.profile import Listing, Profile
 from nested_keras.firmware import ctext, sources
 from nested_keras.firmware.codegen import GeneratedLibrary, generate
@@ -76,11 +77,13 @@ class ModelBenchmark:
       levels: From the sparsest on.
       arena_bytes: Static working memory of the generated code.
       data_bytes: Its constants: weights, tables, streams.
+      code_bytes: Its machine code; see `code_size.code_bytes`.
     """
 
     levels: tuple[LevelCost, ...]
     arena_bytes: int
     data_bytes: int
+    code_bytes: int
 
     def to_dict(self) -> dict[str, Any]:
         """The result as it stands in the JSON file."""
@@ -117,7 +120,10 @@ def run(model: bytes | str | Path, *, work_dir: Path | None = None) -> ModelBenc
     listing = Listing(elf)
     profiles = [listing.profile(region) for region in counted.regions]
     return ModelBenchmark(
-        _levels(library.program, profiles, op_order), library.arena_bytes, library.data_bytes
+        levels=_levels(library.program, profiles, op_order),
+        arena_bytes=library.arena_bytes,
+        data_bytes=library.data_bytes,
+        code_bytes=code_bytes(library, work_dir),
     )
 
 
@@ -132,8 +138,8 @@ def table(benchmark: ModelBenchmark) -> str:
     rows.append(["whole inference", "", *_cells(benchmark.levels)])
     return (
         f"{format_table(header, rows)}\n\n"
-        f"Arena {benchmark.arena_bytes:,} bytes, constants {benchmark.data_bytes:,} bytes. "
-        "L0 is the sparsest level.\n"
+        f"Arena {benchmark.arena_bytes:,} bytes, constants {benchmark.data_bytes:,} bytes, "
+        f"code {benchmark.code_bytes:,} bytes. L0 is the sparsest level.\n"
         "Instructions are exact; cycles come from a static, uncalibrated Cortex-M7 issue model.\n"
         "Every output equals the NumPy reference."
     )

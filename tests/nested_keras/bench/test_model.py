@@ -57,7 +57,7 @@ def test_a_denser_level_costs_more(benchmark):
 
 def test_json(benchmark):
     content = json.loads(json.dumps(benchmark.to_dict()))
-    assert list(content) == ["levels", "arena_bytes", "data_bytes"]
+    assert list(content) == ["levels", "arena_bytes", "data_bytes", "code_bytes"]
     assert list(content["levels"][0]) == ["level", "instructions", "cycles", "ops"]
     assert list(content["levels"][0]["ops"][0]) == ["name", "kind", "instructions", "cycles"]
 
