@@ -76,12 +76,14 @@ class ModelBenchmark:
     Attributes:
       levels: From the sparsest on.
       arena_bytes: Static working memory of the generated code.
+      io_bytes: The caller's input and output buffers.
       data_bytes: Its constants: weights, tables, streams.
       code_bytes: Its machine code; see `code_size.code_bytes`.
     """
 
     levels: tuple[LevelCost, ...]
     arena_bytes: int
+    io_bytes: int
     data_bytes: int
     code_bytes: int
 
@@ -122,6 +124,7 @@ def run(model: bytes | str | Path, *, work_dir: Path | None = None) -> ModelBenc
     return ModelBenchmark(
         levels=_levels(library.program, profiles, op_order),
         arena_bytes=library.arena_bytes,
+        io_bytes=sum(tensor.nbytes for tensor in _interface(library.program)),
         data_bytes=library.data_bytes,
         code_bytes=code_bytes(library, work_dir),
     )
@@ -138,8 +141,9 @@ def table(benchmark: ModelBenchmark) -> str:
     rows.append(["whole inference", "", *_cells(benchmark.levels)])
     return (
         f"{format_table(header, rows)}\n\n"
-        f"Arena {benchmark.arena_bytes:,} bytes, constants {benchmark.data_bytes:,} bytes, "
-        f"code {benchmark.code_bytes:,} bytes. L0 is the sparsest level.\n"
+        f"Arena {benchmark.arena_bytes:,} bytes, input and output {benchmark.io_bytes:,} bytes, "
+        f"constants {benchmark.data_bytes:,} bytes, code {benchmark.code_bytes:,} bytes.\n"
+        "L0 is the sparsest level.\n"
         "Instructions are exact; cycles come from a static, uncalibrated Cortex-M7 issue model.\n"
         "Every output equals the NumPy reference."
     )
@@ -147,6 +151,10 @@ def table(benchmark: ModelBenchmark) -> str:
 
 def _cells(costs: Sequence[OpCost | LevelCost]) -> list[str]:
     return [f"{number:,}" for cost in costs for number in (cost.instructions, cost.cycles)]
+
+
+def _interface(program: Program) -> list[Tensor]:
+    return [program.tensors[i] for i in (*program.inputs, *program.outputs)]
 
 
 def _random_input(tensor: Tensor) -> Array:
