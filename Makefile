@@ -4,6 +4,8 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 OUT    ?= build/demo
 LIMIT  ?= 10
+RUNTIME ?= standalone
+BOARD  ?= mps2_an500
 # TensorFlow's start-up notes are not what a user of these targets came to read.
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
@@ -13,7 +15,7 @@ C_SOURCES = $(shell git ls-files '*.c' '*.cc' '*.h')
 BAZEL_SHIMS = $(foreach name,rules_cc rules_java remote_coverage_tools,\
 	--override_repository=$(name)=$(CURDIR)/scripts/bazel/$(name))
 
-.PHONY: demo test lint format types c-test bazel-test py-test renode-test flash clean
+.PHONY: demo test lint format types c-test bazel-test py-test renode-test firmware flash clean
 
 demo: $(VENV)/.demo
 	scripts/install_tools.sh arm-none-eabi-gcc qemu-system-arm
@@ -36,7 +38,8 @@ c-test: $(VENV)/.dev
 
 bazel-test:
 	scripts/install_tools.sh bazel
-	bazel --batch test //tflm_ops/... $(BAZEL_SHIMS) --nosandbox_debug --symlink_prefix=/
+	bazel --batch test //tflm_ops/... //tests/tflm_ops:test_tflm_adapter $(BAZEL_SHIMS) \
+		--override_repository=tflite_micro=$(CURDIR)/tests/tflm_abi --nosandbox_debug --symlink_prefix=/
 
 py-test: $(VENV)/.dev
 	scripts/install_tools.sh gcc g++ cmake ninja arm-none-eabi-gcc qemu-system-arm
@@ -47,11 +50,18 @@ renode-test: $(VENV)/.dev
 	$(BIN)/python -m tests.renode.prepare build/renode $(MODEL)
 	renode-test --variable CASES:$(CURDIR)/build/renode tests/renode/nucleo_f767zi.robot
 
+# Builds build/firmware/firmware.elf, which runs MODEL on BOARD at every level: over the first LIMIT
+# inputs of DATA, or over one input of zeros. RUNTIME=tflm takes TFLite Micro from TFLM_ROOT.
+firmware: $(VENV)/.demo
+	scripts/install_tools.sh arm-none-eabi-gcc cmake ninja
+	$(BIN)/nested-keras firmware $(MODEL) --runtime $(RUNTIME) --board $(BOARD) \
+		$(if $(DATA),--data $(DATA) --limit $(LIMIT)) --out build/firmware
+
 # Builds a firmware that runs MODEL over the first LIMIT inputs of DATA, and writes it to the board.
 flash: $(VENV)/.demo
 	scripts/install_tools.sh arm-none-eabi-gcc openocd
-	$(BIN)/nested-keras firmware $(MODEL) --board nucleo_f767zi --data $(DATA) --limit $(LIMIT) \
-		--out build/firmware
+	$(BIN)/nested-keras firmware $(MODEL) --runtime $(RUNTIME) --board nucleo_f767zi \
+		--data $(DATA) --limit $(LIMIT) --out build/firmware
 	openocd -f board/st_nucleo_f7.cfg -c "program build/firmware/firmware.elf verify reset exit"
 
 format: $(VENV)/.dev

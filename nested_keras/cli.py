@@ -18,7 +18,9 @@ from absl.flags import argparse_flags
 from nested_keras.report.table import format_table
 
 # As report.TARGETS, which is not imported just to print --help.
-_TARGETS = ("reference", "litert", "host", "qemu", "renode")
+_TARGETS = ("reference", "litert", "tflm", "host", "qemu", "renode")
+# As firmware.RUNTIMES.
+_RUNTIMES = ("standalone", "tflm")
 _BOARDS = ("mps2_an500", "nucleo_f767zi")
 
 _DESCRIPTION = """Nested sparse convnets: one set of weights, N sparsity levels, a knob at run time.
@@ -179,14 +181,23 @@ def _run(args: argparse.Namespace) -> None:
     (x,) = _load_arrays(args.data, "x_test")
     with np.load(args.data, allow_pickle=False) as archive:
         labels = archive["y_test"][: args.limit] if "y_test" in archive.files else None
-    result = report.run_levels(args.model.read_bytes(), x[: args.limit], labels, target=args.target)
+    result = report.run_levels(
+        args.model.read_bytes(),
+        x[: args.limit],
+        labels,
+        target=args.target,
+        device_runtime=args.runtime,
+    )
     _say(f"{args.model} on {args.target}: {len(x[: args.limit])} inputs")
-    header = ["level", "accuracy", "instructions", "mismatches"]
+    header = ["level", "accuracy", "instructions", "arena bytes", "flash bytes", "mismatches"]
     rows = [
         [
             str(row.level),
             "-" if row.accuracy is None else f"{row.accuracy:.2%}",
-            "-" if row.instructions is None else f"{row.instructions:,}",
+            *(
+                "-" if value is None else f"{value:,}"
+                for value in (row.instructions, row.arena_bytes, row.flash_bytes)
+            ),
             str(row.mismatches_against_reference),
         ]
         for row in result.levels
@@ -208,11 +219,14 @@ def _codegen(args: argparse.Namespace) -> None:
 def _firmware(args: argparse.Namespace) -> None:
     from nested_keras import firmware
 
-    (x,) = _load_arrays(args.data, "x_test")
-    if x.dtype != np.int8:
-        x = x.astype(np.float32)
     device = {"mps2_an500": firmware.QemuModel, "nucleo_f767zi": firmware.RenodeModel}[args.board]
-    built = device(args.model.read_bytes()).build(x[: args.limit], args.out)
+    model = device(args.model.read_bytes(), runtime=args.runtime)
+    if args.data is None:
+        x = [np.zeros(tensor.shape, tensor.dtype) for tensor in model.input_details]
+    else:
+        (images,) = _load_arrays(args.data, "x_test")
+        x = [images if images.dtype == np.int8 else images.astype(np.float32)]
+    built = model.build([array[: args.limit] for array in x], args.out)
     _say(
         f"Wrote {built.elf}: {built.text_bytes:,} bytes of code and constants, "
         f"{built.data_bytes + built.bss_bytes:,} bytes of variables"
@@ -283,6 +297,14 @@ def _parser() -> argparse_flags.ArgumentParser:
 
     def model_argument(sub: argparse.ArgumentParser, text: str) -> None:
         sub.add_argument("model", metavar="MODEL", type=Path, help=text)
+
+    def runtime_argument(sub: argparse.ArgumentParser) -> None:
+        sub.add_argument(
+            "--runtime",
+            choices=_RUNTIMES,
+            default="standalone",
+            help="what runs the model on a device: generated C (default) or TFLite Micro",
+        )
 
     sub = command(
         "demo",
@@ -364,13 +386,17 @@ def _parser() -> argparse_flags.ArgumentParser:
         _run,
         "Run a .tflite at every level and report accuracy and instructions.",
         "Targets: `reference` (NumPy), `litert` (LiteRT with the NESTED_SPARSE_CONV delegate),\n"
+        "`tflm` (TFLite Micro's own interpreter, from the PyPI package tflite-micro),\n"
         "`host` (generated C compiled for this PC), and generated C on an emulated Cortex-M7,\n"
         "which also counts instructions per inference: `qemu` (mps2-an500) and `renode`\n"
         "(NUCLEO-F767ZI; Renode is found on PATH or by the environment variable RENODE).\n"
+        "With `--runtime tflm` TFLite Micro runs there in place of the generated C; TFLM_ROOT\n"
+        "must name a tree of it with a library built for the Cortex-M7.\n"
         "Every output is compared with the NumPy reference; mismatches must be 0.",
     )
     model_argument(sub, "a .tflite written by `export`")
     sub.add_argument("--target", choices=_TARGETS, required=True)
+    runtime_argument(sub)
     sub.add_argument("--data", type=Path, required=True, help=".npz with x_test and maybe y_test")
     sub.add_argument("--limit", type=_positive, default=None, help="use only the first N inputs")
     sub.add_argument("--json", type=Path, default=None, help="write the results to this file")
@@ -395,7 +421,10 @@ def _parser() -> argparse_flags.ArgumentParser:
     )
     model_argument(sub, "a .tflite written by `export`")
     sub.add_argument("--board", choices=_BOARDS, required=True)
-    sub.add_argument("--data", type=Path, required=True, help=".npz with x_test")
+    runtime_argument(sub)
+    sub.add_argument(
+        "--data", type=Path, default=None, help=".npz with x_test (default: one input of zeros)"
+    )
     sub.add_argument("--limit", type=_positive, default=None, help="use only the first N inputs")
     sub.add_argument("--out", type=Path, required=True, help="folder for the firmware")
 

@@ -22,12 +22,14 @@ def test_all_runtimes_give_the_same_bytes(name, object_cache, tmp_path):
     data = zoo.make(name).data
     reference = runtime.ReferenceModel(tflite)
     litert = runtime.LiteRTModel(tflite)
+    tflm = firmware.TflmModel(tflite)
     host = firmware.HostModel(tflite, cache_dir=object_cache)
     device = firmware.QemuModel(tflite, build_dir=tmp_path, cache_dir=object_cache).run_all(data)
     assert device.levels == tuple(range(reference.levels))
     for level in device.levels:
         expected = as_tuple(reference.run(data, level))
-        for other in (litert.run(data, level), host.run(data, level), device.outputs[level]):
+        others = (litert.run(data, level), tflm.run(data, level), host.run(data, level))
+        for other in (*others, device.outputs[level]):
             for want, got in zip(expected, as_tuple(other), strict=True):
                 np.testing.assert_array_equal(got, want, err_msg=f"{name}, level {level}")
 

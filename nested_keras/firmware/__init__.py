@@ -2,7 +2,7 @@
 
 from nested_keras.firmware.build import Firmware, build_firmware
 from nested_keras.firmware.codegen import GeneratedLibrary, generate
-from nested_keras.firmware.device import DeviceModel, DeviceResult, QemuModel, RenodeModel
+from nested_keras.firmware.device import RUNTIMES, DeviceModel, DeviceResult, QemuModel, RenodeModel
 from nested_keras.firmware.errors import (
     BuildError,
     CodegenError,
@@ -11,6 +11,7 @@ from nested_keras.firmware.errors import (
     ToolchainError,
 )
 from nested_keras.firmware.host import HostModel
+from nested_keras.firmware.tflm_firmware import TflmFirmware, build_tflm_firmware
 from nested_keras.firmware.tflm_host import TflmModel
 from nested_keras.firmware.toolchain import find_tool
 
@@ -26,9 +27,12 @@ __all__ = [
     "HostModel",
     "QemuModel",
     "RenodeModel",
+    "RUNTIMES",
+    "TflmFirmware",
     "TflmModel",
     "ToolchainError",
     "build_firmware",
+    "build_tflm_firmware",
     "find_tool",
     "generate",
 ]

@@ -38,6 +38,11 @@ class Firmware:
     data_bytes: int
     bss_bytes: int
 
+    @property
+    def model_bytes(self) -> int:
+        """The part of text_bytes that is the model's constants."""
+        return self.library.data_bytes
+
 
 def build_firmware(
     model: bytes | str | Path | Program,

@@ -15,8 +15,12 @@ from nested_keras.firmware import qemu, renode, results
 from nested_keras.firmware.build import DEFAULT_BOARD, Firmware, build_firmware
 from nested_keras.firmware.codegen import load_program
 from nested_keras.firmware.records import from_records, output_layout
+from nested_keras.firmware.tflm_firmware import TflmFirmware, build_tflm_firmware
 from nested_keras.runtime.program import Program
-from nested_keras.runtime.runner import Array, ModelRunner
+from nested_keras.runtime.runner import Array, ModelRunner, read_model
+
+RUNTIMES = ("standalone", "tflm")
+"""What can run a model on a device: generated C, or TFLite Micro."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,8 +33,9 @@ class DeviceResult:
       instructions: Mean instructions of an inference at each level.
       op_names: Names of the operators.
       op_instructions: Instructions of each operator for the first image, int64 [len(levels), ops];
-        0 for a Reshape, which shares its input's memory.
-      arena_bytes: Size of the static arena.
+        0 for a Reshape, which shares its input's memory. All 0 with a TFLite Micro that was built
+        without error strings, which has no profiler.
+      arena_bytes: Size of the static arena; with TFLite Micro what is used of it.
       stack_bytes: Deepest use of the stack, the firmware's own part included.
       text_bytes: Code and constants.
       model_bytes: The part of text_bytes that is the model's constants.
@@ -59,6 +64,7 @@ class DeviceModel(ModelRunner):
         self,
         model: bytes | str | Path | Program,
         *,
+        runtime: str = "standalone",
         build_dir: str | Path | None = None,
         cache_dir: str | Path | None = None,
         timeout_s: float = 300.0,
@@ -67,13 +73,23 @@ class DeviceModel(ModelRunner):
 
         Args:
           model: Contents of a .tflite, its path, or a prepared graph.
+          runtime: "standalone", the generated C; or "tflm", TFLite Micro, for which TFLM_ROOT must
+            name a tree with a library built for the Cortex-M7, and `model` must be a .tflite.
           build_dir: Receives the firmware of the latest run; a temporary folder by default.
           cache_dir: Where compiled objects are kept, to be shared by many models.
           timeout_s: Time limit of a run in seconds.
 
         Raises:
+          ValueError: An unknown runtime, or a prepared graph for TFLite Micro.
           nested_keras.runtime.ModelError: The bytes are no model that can be run.
         """
+        if runtime not in RUNTIMES:
+            raise ValueError(f"runtime must be one of {', '.join(RUNTIMES)}: got {runtime!r}")
+        self._tflite: bytes | None = None
+        if runtime == "tflm":
+            if isinstance(model, Program):
+                raise ValueError("TFLite Micro needs the .tflite: got a prepared graph")
+            self._tflite = read_model(model)
         self._program = load_program(model)
         super().__init__(self._program)
         self._build_dir = build_dir
@@ -109,7 +125,7 @@ class DeviceModel(ModelRunner):
         out_dir: str | Path,
         *,
         levels: Sequence[int] | None = None,
-    ) -> Firmware:
+    ) -> Firmware | TflmFirmware:
         """Builds the firmware that runs a batch, without running it.
 
         Args:
@@ -125,9 +141,14 @@ class DeviceModel(ModelRunner):
           ToolchainError: A tool is missing.
           BuildError: The model or the images do not fit the board.
         """
+        inputs = self._checked_inputs(x)
+        if self._tflite is not None:
+            return build_tflm_firmware(
+                self._tflite, inputs, out_dir, levels=levels, board=self._board
+            )
         return build_firmware(
             self._program,
-            self._checked_inputs(x),
+            inputs,
             out_dir,
             levels=levels,
             board=self._board,
@@ -152,7 +173,7 @@ class DeviceModel(ModelRunner):
         """Runs a firmware within the time limit; returns what it printed."""
         raise NotImplementedError
 
-    def _result(self, firmware: Firmware, run: results.DeviceRun) -> DeviceResult:
+    def _result(self, firmware: Firmware | TflmFirmware, run: results.DeviceRun) -> DeviceResult:
         layout = output_layout(self._program)
         outputs = (from_records(layout, records) for records in run.outputs)
         return DeviceResult(
@@ -164,7 +185,7 @@ class DeviceModel(ModelRunner):
             arena_bytes=run.arena_bytes,
             stack_bytes=run.stack_bytes,
             text_bytes=firmware.text_bytes,
-            model_bytes=firmware.library.data_bytes,
+            model_bytes=firmware.model_bytes,
         )
 
 

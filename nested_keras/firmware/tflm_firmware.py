@@ -154,18 +154,19 @@ def build_tflm_firmware(
     }
     for name, text in texts.items():
         (run / name).write_text(text, encoding="utf-8")
-    elf = _build(root, run.resolve(), out / "build", board)
+    elf = _build(root, out.resolve(), board)
     text_bytes, data_bytes, bss_bytes = section_sizes(elf)
     return TflmFirmware(elf, chosen, text_bytes, data_bytes, bss_bytes, len(content))
 
 
-def _build(root: Path, run: Path, build: Path, board: str) -> Path:
+def _build(root: Path, out: Path, board: str) -> Path:
     """Configures and builds the CMake project with the flags of the other firmware."""
     toolchain = cortex_m7_toolchain()
     c_flags = " ".join(toolchain.flags)
     cxx_flags = " ".join(f for f in toolchain.flags if f not in ("-std=c11", "-Wconversion"))
     settings = {
         "CMAKE_SYSTEM_NAME": "Generic",
+        "CMAKE_SYSTEM_PROCESSOR": "cortex-m7",
         "CMAKE_TRY_COMPILE_TARGET_TYPE": "STATIC_LIBRARY",
         "CMAKE_C_COMPILER": toolchain.compiler,
         "CMAKE_CXX_COMPILER": "arm-none-eabi-g++",
@@ -174,13 +175,15 @@ def _build(root: Path, run: Path, build: Path, board: str) -> Path:
         "CMAKE_ASM_FLAGS": c_flags,
         "TFLM_ROOT": root,
         "NK_BOARD": board,
-        "NK_RUN_DIR": run,
+        "NK_RUN_DIR": out / "run",
+        "CMAKE_RUNTIME_OUTPUT_DIRECTORY": out,
     }
     project = sources.tflm_ops_dir() / "tflm" / "firmware"
     defines = [f"-D{name}={value}" for name, value in settings.items()]
-    run_tool(["cmake", "-G", "Ninja", "-S", str(project), "-B", str(build), *defines])
-    run_tool(["cmake", "--build", str(build)])
-    return build / "firmware.elf"
+    build = str(out / "build")
+    run_tool(["cmake", "-G", "Ninja", "-S", str(project), "-B", build, *defines])
+    run_tool(["cmake", "--build", build])
+    return out / "firmware.elf"
 
 
 def _model_header(program: Program, graph: Graph, arena_bytes: int) -> str:

@@ -13,9 +13,14 @@ import numpy.typing as npt
 
 from nested_keras import export, firmware, runtime
 
-TARGETS = ("reference", "litert", "host", "qemu", "renode")
+TARGETS = ("reference", "litert", "tflm", "host", "qemu", "renode")
 
 _DEVICES = {"qemu": firmware.QemuModel, "renode": firmware.RenodeModel}
+_ON_THIS_PC = {
+    "litert": lambda model: runtime.LiteRTModel(model),
+    "tflm": lambda model: firmware.TflmModel(model),
+    "host": lambda model: firmware.HostModel(model),
+}
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,7 @@ class LevelRun:
       level: Level, 0 is the sparsest.
       accuracy: Share of inputs whose largest output is the label, 0..1; None without labels.
       instructions: Mean instructions per inference; None where the target does not count them.
-      arena_bytes: Working memory of the generated code; None on a PC.
+      arena_bytes: Working memory of the generated code or of TFLite Micro; None on a PC.
       flash_bytes: Code and constants of the firmware without the images; None on a PC.
       mismatches_against_reference: Output elements that differ from the NumPy reference.
     """
@@ -62,11 +67,13 @@ class TargetRun:
 
     Attributes:
       target: One of `TARGETS`.
+      runtime: What runs the model on an emulated device, one of `firmware.RUNTIMES`; None on a PC.
       inputs: Number of inputs run at every level.
       levels: One row a level, sparsest first.
     """
 
     target: str
+    runtime: str | None
     inputs: int
     levels: Sequence[LevelRun]
 
@@ -124,6 +131,7 @@ def run_levels(
     labels: npt.NDArray[Any] | None = None,
     *,
     target: str,
+    device_runtime: str = "standalone",
     build_dir: Path | None = None,
 ) -> TargetRun:
     """Runs a model at every level and compares all outputs with the NumPy reference.
@@ -133,6 +141,7 @@ def run_levels(
       x: Inputs [n, ...]: int8 as the model takes them, or real numbers, which are quantised.
       labels: Class indices [n], for the accuracy.
       target: One of `TARGETS`.
+      device_runtime: What runs the model on an emulated device: one of `firmware.RUNTIMES`.
       build_dir: Where the firmware of an emulator is built; a temporary folder by default.
 
     Returns:
@@ -140,10 +149,15 @@ def run_levels(
 
     Raises:
       ValueError: An unknown target, no input, a wrong shape, or another number of labels.
-      nested_keras.firmware.ToolchainError: A compiler or the emulator is missing.
+      nested_keras.firmware.ToolchainError: A compiler, the emulator or TFLite Micro is missing.
+      ImportError: The package tflite-micro is missing.
     """
     if target not in TARGETS:
         raise ValueError(f"target must be one of {', '.join(TARGETS)}: got {target!r}")
+    if device_runtime != "standalone" and target not in _DEVICES:
+        raise ValueError(
+            f"runtime {device_runtime!r} is for the targets {', '.join(_DEVICES)}: got {target!r}"
+        )
     if len(x) == 0:
         raise ValueError("expected at least one input: got 0")
     if x.dtype != np.int8:
@@ -155,10 +169,10 @@ def run_levels(
     if target == "reference":
         outputs = expected
     elif target in _DEVICES:
-        device = _DEVICES[target](model, build_dir=build_dir).run_all(x)
+        device = _DEVICES[target](model, runtime=device_runtime, build_dir=build_dir).run_all(x)
         outputs = [np.asarray(output) for output in device.outputs]
     else:
-        runner = runtime.LiteRTModel(model) if target == "litert" else firmware.HostModel(model)
+        runner = _ON_THIS_PC[target](model)
         outputs = [np.asarray(runner.run(x, level)) for level in levels]
     rows = [
         LevelRun(
@@ -171,4 +185,9 @@ def run_levels(
         )
         for level in levels
     ]
-    return TargetRun(target=target, inputs=len(x), levels=rows)
+    return TargetRun(
+        target=target,
+        runtime=None if device is None else device_runtime,
+        inputs=len(x),
+        levels=rows,
+    )

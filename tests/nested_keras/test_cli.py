@@ -58,7 +58,7 @@ def test_inspect_shows_layers_and_levels(model, capsys):
     assert [line.split()[0] for line in text.splitlines()[-4:]] == ["0", "1", "2", "3"]
 
 
-@pytest.mark.parametrize("target", ["reference", "litert", "host", "qemu", "renode"])
+@pytest.mark.parametrize("target", ["reference", "litert", "tflm", "host", "qemu", "renode"])
 def test_run_reports_every_level(target, model, data, folder, capsys, monkeypatch):
     if target == "renode":
         monkeypatch.setenv("RENODE", str(write_launcher(folder, "-m", "tests.renode.monitor")))
@@ -77,6 +77,22 @@ def test_run_reports_every_level(target, model, data, folder, capsys, monkeypatc
         counts = [row["instructions"] for row in result["levels"]]
         assert counts == sorted(counts)
         assert counts[0] > 100
+
+
+def test_run_with_tflite_micro_on_the_device_wants_its_tree(model, data, capsys, monkeypatch):
+    monkeypatch.delenv("TFLM_ROOT", raising=False)
+    arguments = ("--runtime", "tflm", "--data", data)
+    assert nested_keras_command("run", model, "--target", "qemu", *arguments) == 1
+    assert "TFLM_ROOT is not set" in capsys.readouterr().err
+    assert nested_keras_command("run", model, "--target", "host", *arguments) == 1
+    text = capsys.readouterr().err
+    assert "runtime 'tflm' is for the targets qemu, renode: got 'host'" in text
+
+
+def test_firmware_without_data_runs_zeros(model, folder, capsys):
+    out = folder / "zeros"
+    assert nested_keras_command("firmware", model, "--board", "mps2_an500", "--out", out) == 0
+    assert f"Wrote {out / 'firmware.elf'}" in capsys.readouterr().out
 
 
 def test_strip_keeps_the_sparsest_levels(model, data, folder, capsys):

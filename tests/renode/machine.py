@@ -63,7 +63,7 @@ class Machine:
         self.console = bytearray()
         self.executed = 0
         self._counted_from: int | None = None
-        self._registers: dict[int, int] = {}
+        self.registers: dict[int, int] = {}
         self._block_lengths: dict[tuple[int, int], int] = {}
         self._ranges: list[range] = []
         entries = {entry.name: entry for entry in parse_platform(platform.read_text())}
@@ -83,8 +83,8 @@ class Machine:
                 size = PAGE if entry.kind in ("IRQControllers.NVIC", "Miscellaneous.DWT") else size
                 self._ranges.append(range(entry.address, entry.address + size))
             for offset, value in entry.words:
-                self._registers[entry.address + offset] = value
-        self._registers[_CCSIDR] = _CCSIDR_VALUE
+                self.registers[entry.address + offset] = value
+        self.registers[_CCSIDR] = _CCSIDR_VALUE
         for page in pages:
             self.uc.mmio_map(page, PAGE, self._load, page, self._store, page)
         self.uc.hook_add(unicorn.UC_HOOK_BLOCK, self._block)
@@ -131,23 +131,27 @@ class Machine:
             raise ValueError(f"access to {address:#010x}, which the platform file does not have")
 
     def _load(self, _: unicorn.Uc, offset: int, __: int, page: int) -> int:
-        address = page + offset
-        self._check(address)
+        self._check(page + offset)
+        return self.read(page + offset)
+
+    def _store(self, _: unicorn.Uc, offset: int, __: int, value: int, page: int) -> None:
+        self._check(page + offset)
+        self.write(page + offset, value)
+
+    def read(self, address: int) -> int:
+        """Value of a register."""
         if address == self._dwt + 4:
             return self.cycle_count()
         if address == self._usart + 0x1C:
             return 0xC0  # TXE, TC
-        return self._registers.get(address, 0)
+        return self.registers.get(address, 0)
 
-    def _store(self, _: unicorn.Uc, offset: int, __: int, value: int, page: int) -> None:
-        address = page + offset
-        self._check(address)
-        self._registers[address] = value
+    def write(self, address: int, value: int) -> None:
+        """Changes a register."""
+        self.registers[address] = value
         if address == self._dwt and value & 1:
             self._counted_from = self.executed
-        enabled = (
-            self._registers.get(self._usart, 0) & 9 == 9
-        )  # UE and TE, else it drops characters
+        enabled = self.registers.get(self._usart, 0) & 9 == 9  # UE and TE, else it drops characters
         if address == self._usart + 0x28 and enabled:
             self.console.append(value & 0xFF)
 

@@ -105,9 +105,9 @@ def test_a_script_error_shows_in_what_the_monitor_said(tmp_path, monkeypatch):
 
 def test_a_firmware_that_does_not_end_is_stopped(tmp_path, monkeypatch):
     with pytest.raises(
-        DeviceError, match=r"(?s)did not end within 1 s; its last lines:\n  nk-firmware 1\n"
+        DeviceError, match=r"(?s)did not end within 5 s; its last lines:\n  nk-firmware 1\n"
     ):
-        run_canned(tmp_path, monkeypatch, text="nk-firmware 1\nend", timeout_s=1.0)
+        run_canned(tmp_path, monkeypatch, text="nk-firmware 1\nend", timeout_s=5.0)
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)
 

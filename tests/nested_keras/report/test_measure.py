@@ -1,5 +1,7 @@
 """Levels measured on each target."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -55,6 +57,7 @@ def test_every_target_gives_the_reference_s_outputs(target, model, x, tmp_path, 
         monkeypatch.setenv("RENODE", str(stand_in))
     run = report.run_levels(model, x[:4], target=target, build_dir=tmp_path)
     assert (run.target, run.inputs) == (target, 4)
+    assert run.runtime == ("standalone" if target in ("qemu", "renode") else None)
     assert [level.level for level in run.levels] == [0, 1, 2, 3]
     for level in run.levels:
         assert level.mismatches_against_reference == 0
@@ -66,6 +69,19 @@ def test_every_target_gives_the_reference_s_outputs(target, model, x, tmp_path, 
         assert run.levels[0].flash_bytes > run.levels[0].arena_bytes > 0
     else:
         assert counted == [None] * 4
+
+
+@pytest.mark.skipif(
+    not os.environ.get("TFLM_ROOT"),
+    reason="TFLM_ROOT does not name a TFLite Micro tree with a library built for the Cortex-M7",
+)
+def test_tflite_micro_on_the_device(model, x, tmp_path):
+    run = report.run_levels(model, x[:2], target="qemu", device_runtime="tflm", build_dir=tmp_path)
+    assert (run.target, run.runtime) == ("qemu", "tflm")
+    assert [level.mismatches_against_reference for level in run.levels] == [0] * 4
+    counted = [level.instructions for level in run.levels]
+    assert counted == sorted(counted)
+    assert run.levels[0].flash_bytes > run.levels[0].arena_bytes > 0
 
 
 def test_a_mismatch_is_counted(model, x, monkeypatch):
@@ -85,5 +101,7 @@ def test_a_mismatch_is_counted(model, x, monkeypatch):
 def test_bad_arguments(model, x):
     with pytest.raises(ValueError, match=r"target must be one of reference, .*: got 'gpu'"):
         report.run_levels(model, x, target="gpu")
+    with pytest.raises(ValueError, match="runtime 'tflm' is for the targets qemu, renode: got"):
+        report.run_levels(model, x, target="litert", device_runtime="tflm")
     with pytest.raises(ValueError, match="expected at least one input: got 0"):
         report.run_levels(model, x[:0], target="reference")

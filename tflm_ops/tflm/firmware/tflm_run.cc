@@ -1,4 +1,5 @@
 /** The model in TFLite Micro, behind the functions that boards/common/main.c calls. */
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -12,10 +13,15 @@
 // What is the model's: kOps, AddOps(), kInputs, kOutputs, kLevelInput, kArenaBytes.
 #include "tflm_model.h"
 
+namespace {
+constexpr int kExitAbort = 8;
+}
+
 extern "C" {
 #include "firmware.h"
 
 void board_puts(const char *text);
+[[noreturn]] void board_exit(int status);
 
 extern const uint8_t tflm_model[];
 int32_t tflm_arena_bytes;
@@ -25,11 +31,17 @@ nk_status tflm_invoke(const uint8_t *inputs, uint8_t *outputs, int32_t level);
 /** Part of TFLite Micro's targets without an operating system; absent from others. */
 void RegisterDebugLogCallback(void (*callback)(const char *text)) __attribute__((weak));
 
-/** The C++ library's would bring an unwinder and a heap. */
-void __cxa_pure_virtual() {
-  for (;;) {
-  }
+// What the C and C++ libraries would bring a heap, streams and an unwinder for.
+
+[[noreturn]] void abort() {
+  board_puts("# abort\n");
+  board_exit(kExitAbort);
 }
+
+void __cxa_pure_virtual() { abort(); }
+
+/** There is no heap: TFLite Micro lives in the arena. */
+void *_sbrk(ptrdiff_t /*bytes*/) { return reinterpret_cast<void *>(-1); }
 }
 
 namespace tflite {
