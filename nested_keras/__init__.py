@@ -9,6 +9,7 @@ import importlib
 from typing import Any
 
 _MODULES = (
+    "applications",
     "callbacks",
     "cli",
     "datasets",
