@@ -13,6 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 import numpy.typing as npt
+import tensorflow as tf
 from keras import ops
 
 from nested_keras import masks
@@ -257,12 +258,15 @@ class NestedBatchNormalization(keras.layers.BatchNormalization):
     ) -> Any:
         """Normalises (batch, ..., channels) with the values of one level."""
         level = masks.check_level(level, levels=self.levels)
+        trains = training and self.trainable and self.statistics_sink is None
+        if trains and mask is None and self._fuses(inputs):
+            return self._train_fused(inputs, level)
         # As Keras does: half precision would overflow.
         x = ops.cast(inputs, keras.backend.result_type(inputs.dtype, "float32"))
         if self.statistics_sink is not None:
             mean, variance = self._moments(x, mask)
             self.statistics_sink(self, level, mean, variance)
-        elif training and self.trainable:
+        elif trains:
             mean, variance = self._moments(x, mask)
             self._update(self.moving_mean, level, mean)
             self._update(self.moving_variance, level, variance)
@@ -279,6 +283,30 @@ class NestedBatchNormalization(keras.layers.BatchNormalization):
             epsilon=self.epsilon,
         )
         return ops.cast(outputs, self.compute_dtype)
+
+    def _fuses(self, inputs: Any) -> bool:
+        """Says whether TensorFlow has one operator for the whole of a training step."""
+        return len(inputs.shape) == 4 and inputs.dtype in ("float32", "float16", "bfloat16")
+
+    def _train_fused(self, inputs: Any, level: int) -> Any:
+        """Normalises images by their batch's statistics: half the time of a whole train step."""
+        channels = inputs.shape[-1]
+        gamma = self.gamma[level] if self.scale else ops.ones(channels)
+        beta = self.beta[level] if self.center else ops.zeros(channels)
+        outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+            x=inputs,
+            scale=ops.cast(gamma, "float32"),
+            offset=ops.cast(beta, "float32"),
+            mean=ops.zeros(0),
+            variance=ops.zeros(0),
+            epsilon=self.epsilon,
+            is_training=True,
+        )
+        # The operator divides by one sample less (Bessel's correction), Keras by all of them.
+        samples = ops.cast(ops.prod(ops.shape(inputs)[:-1]), "float32")
+        self._update(self.moving_mean, level, mean)
+        self._update(self.moving_variance, level, variance * (samples - 1.0) / samples)
+        return outputs
 
     def _update(self, moving: Any, level: int, batch: Any) -> None:
         """Moves one level's row of a moving average towards the batch's statistic."""

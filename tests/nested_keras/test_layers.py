@@ -1,3 +1,5 @@
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -155,17 +157,45 @@ def make_norms(shape=(4, 4, 3), **kwargs):
 
 
 @pytest.mark.parametrize("kwargs", [{}, {"center": False}, {"scale": False}])
-def test_batch_norm_is_keras_batch_norm_at_each_level(kwargs):
-    norm, twins = make_norms(**kwargs)
-    x = nets.images(8, (4, 4, 3)) * 2 + 1
+@pytest.mark.parametrize("shape", [(4, 4, 3), (5, 3), (1, 1, 3)])
+def test_batch_norm_is_keras_batch_norm_at_each_level(shape, kwargs):
+    norm, twins = make_norms(shape, **kwargs)
+    x = nets.images(8, shape) * 2 + 1
+    # On images TensorFlow's fused operator trains, which rounds otherwise.
+    close = functools.partial(
+        np.testing.assert_allclose, rtol=0, atol=2e-6 if len(shape) == 3 else 0
+    )
+    np.testing.assert_array_equal(norm(x, level=1), twins[1](x))
     for level in (1, 0, 2, 1):
-        np.testing.assert_array_equal(norm(x, level=level), twins[level](x))
-        trained = norm(x, training=True, level=level)
-        np.testing.assert_array_equal(trained, twins[level](x, training=True))
+        close(norm(x, training=True, level=level), twins[level](x, training=True))
         for row, twin in enumerate(twins):
-            np.testing.assert_array_equal(norm.moving_mean[row], twin.moving_mean)
-            np.testing.assert_array_equal(norm.moving_variance[row], twin.moving_variance)
-    np.testing.assert_array_equal(norm(x), twins[2](x), "no level is the densest")
+            close(norm.moving_mean[row], twin.moving_mean)
+            close(norm.moving_variance[row], twin.moving_variance)
+        close(norm(x, level=level), twins[level](x))
+    np.testing.assert_array_equal(norm(x), norm(x, level=2), "no level is the densest")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
+def test_batch_norm_has_the_gradients_of_keras_batch_norm(dtype):
+    norm, twins = make_norms(dtype=dtype)
+    x = tf.constant(nets.images(8, (4, 4, 3)))
+    weight = tf.constant(nets.images(8, (4, 4, 3), seed=1))
+    gradients = []
+    for layer, variables, kwargs in (
+        (norm, [norm.gamma, norm.beta], {"level": 1}),
+        (twins[1], [twins[1].gamma, twins[1].beta], {}),
+    ):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            outputs = tf.cast(layer(x, training=True, **kwargs), tf.float32)
+            loss = tf.reduce_sum(weight * outputs)
+        gradients.append(tape.gradient(loss, [x, *(v.value for v in variables)]))
+    (dx, *dvariables), (twin_dx, *twin_dvariables) = gradients
+    tolerance = 1e-4 if dtype == "float32" else 0.1  # the weights are up to 4, of 8 bits
+    np.testing.assert_allclose(dx, twin_dx, rtol=0, atol=tolerance)
+    for gradient, twin in zip(dvariables, twin_dvariables, strict=True):
+        np.testing.assert_allclose(gradient[1], twin, rtol=0, atol=tolerance * 10)
+        np.testing.assert_array_equal(tf.gather(gradient, [0, 2]), np.zeros((2, 3)))
 
 
 def test_frozen_batch_norm_runs_in_inference():
