@@ -4,6 +4,7 @@
 nk_status nk_nested_depthwise_s8(const nk_stream *stream, int32_t level, const nk_conv_dims *dims,
                                  const int8_t *input, int8_t *output, void *scratch,
                                  size_t scratch_size) {
+  // No target may take a call that another refuses, whatever its kernel needs.
   const nk_status status =
       nk_nested_conv_s8_check(stream, level, dims, input, output, scratch, scratch_size);
   if (status != NK_OK) {
