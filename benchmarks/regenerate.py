@@ -1,4 +1,4 @@
-"""Measures all kernels and writes kernels.json and kernels.md beside this file.
+"""Measures all kernels; writes kernels.json and kernels.md, and README.md's table of targets.
 
     python benchmarks/regenerate.py
 
@@ -10,15 +10,34 @@ that it carries is measured beside it.
 import json
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
-from nested_keras.bench import cmsis, kernels
-from nested_keras.bench.layers import LAYERS, cases_of
+from nested_keras import format as nested_format
+from nested_keras.bench import cmsis, kernels, storage
+from nested_keras.bench.layers import LAYERS, SPARSITIES, cases_of
 from nested_keras.bench.operators import operator_cases
 from nested_keras.report.table import format_table
 
 HERE = Path(__file__).resolve().parent
 _HEAD = "<!-- Written by benchmarks/regenerate.py. Do not edit. -->\n"
+_BEGIN, _END = "<!-- regenerate.py writes from here -->\n", "<!-- to here -->\n"
+# Speed-ups in modelled cycles to reach: at each of SPARSITIES, unstructured unless said; for fully
+# connected the best block shape counts.
+_TARGETS: dict[tuple[str, str], tuple[float | None, ...]] = {
+    ("3x3 32->32 @16x16", "1x1"): (1.4, 2.9, 4.4, 6.1, 9.4, 12.4),
+    ("3x3 16->16 @32x32", "1x1"): (1.4, 3.1, 4.5, 5.9, 8.2, 9.6),
+    ("3x3 64->64 @8x8", "1x1"): (1.4, 2.8, 4.4, 6.2, 10.5, 16),
+    ("3x3 32->64 stride 2, 16x16 -> 8x8", "1x1"): (1.3, 2.5, 3.8, 5.2, 8, 11),
+    ("1x1 64->64 @8x8", "1x1"): (1.2, 2.2, 3.0, 3.7, 4.8, 5.8),
+    ("1x1 128->128 @6x6", "1x1"): (1.1, 2.1, 3.1, 4.1, 5.9, 7.6),
+    ("1x1 256->256 @3x3", "1x1"): (1.0, 1.8, 2.8, 3.8, 6.0, 8.5),
+    ("FC 256->64", "best"): (1.0, 1.1, 1.8, 2.3, 4.1, 6.4),
+    ("3x3 32->32 @16x16", "1x4"): (None, 3.4, 5.2, 7.0, 11, 14.5),
+    ("depthwise 3x3 64ch @8x8", "1x1"): (2.5,),
+    ("depthwise 3x3 64ch @16x16", "1x1"): (2.5,),
+    ("first layer 3x3 3->16 @32x32", "1x1"): (1.3,),
+}
 
 
 def _measure_baseline(root: Path, *, operators: bool) -> cmsis.Baseline:
@@ -46,6 +65,81 @@ def _bakenn_table() -> str:
     return f"```\n{format_table(header, rows)}\n```"
 
 
+def _target_table(rows: Sequence[kernels.Row]) -> str:
+    """Reached against target speed-ups, as Markdown."""
+    lines = [
+        f"| Layer | block | dense | {' | '.join(f'{s:.0%}' for s in SPARSITIES[1:])} |",
+        "|" + "---|" * (2 + len(SPARSITIES)),
+    ]
+    for (layer, block), targets in _TARGETS.items():
+        cells = []
+        for sparsity, target in zip(SPARSITIES, targets, strict=False):
+            reached = [
+                row.speedup_cycles
+                for row in rows
+                if (row.layer, row.sparsity) == (layer, sparsity)
+                and block in (row.block_shape, "best")
+            ]
+            missed = "" if target is None or max(reached) >= target else " **missed**"
+            cells.append("" if target is None else f"{max(reached):.2f} ({target}){missed}")
+        cells += [""] * (len(SPARSITIES) - len(cells))
+        lines.append(f"| {layer} | {block} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _prediction_table(rows: Sequence[kernels.Row]) -> str:
+    """The cost model beside the counted rows, none of which it was fitted to."""
+    cases = [case for layer in LAYERS for case in cases_of(layer)]
+    header = ["layer", "block", "sparsity", "stored as", "cycles", "predicted", "error"]
+    cells, errors = [], []
+    for row, case in zip(rows, cases, strict=False):
+        predicted = case.predicted_cycles
+        if predicted is None or case.stream is None:
+            continue
+        errors.append(predicted / row.cycles - 1)
+        blocks = nested_format.summarize(case.stream)[: case.level + 1]
+        cells.append(
+            [
+                row.layer,
+                row.block_shape,
+                f"{row.sparsity:.0%}" if row.sparsity else "dense",
+                " ".join(block.encoding.name for block in blocks),
+                f"{row.cycles:,}",
+                f"{predicted:,}",
+                f"{errors[-1]:+.1%}",
+            ]
+        )
+    largest = max(abs(error) for error in errors)
+    return (
+        f"```\n{format_table(header, cells)}\n```\n\n"
+        f"Largest error {largest:.1%}. None of these layers is among those that the model was "
+        "fitted to\n(`fit_cost_model.py`).\n"
+    )
+
+
+def _storage_table() -> str:
+    """Bits per nonzero of the sparse layers."""
+    header = ["layer", "block", *(f"{sparsity:.0%}" for sparsity in SPARSITIES[1:])]
+    cells: dict[tuple[str, str], list[str]] = {}
+    for row in storage.rows():
+        key = (row.layer, row.block_shape)
+        cells.setdefault(key, []).append(f"{row.bits_per_nonzero:.2f}")
+    table = format_table(header, [[*key, *values] for key, values in cells.items()])
+    return (
+        f"```\n{table}\n```\n\n"
+        "Deltas, weights, fillers and the counts of all channels, in bits per stored weight.\n"
+        "A count takes 16 bits a channel: 0.5 bits from 32 stored weights a channel on.\n"
+    )
+
+
+def _write_targets(rows: Sequence[kernels.Row]) -> None:
+    """Puts the table of targets between its marks in README.md."""
+    path = HERE / "README.md"
+    before, rest = path.read_text(encoding="utf-8").split(_BEGIN)
+    after = rest.split(_END)[1]
+    path.write_text(f"{before}{_BEGIN}{_target_table(rows)}{_END}{after}", encoding="utf-8")
+
+
 def main() -> None:
     """Writes the files."""
     root = cmsis.root_from_environment()
@@ -56,10 +150,13 @@ def main() -> None:
     (HERE / "kernels.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     (HERE / "kernels.md").write_text(
         f"{_HEAD}# Kernels\n\n```\n{kernels.table(benchmark)}\n```\n\n"
+        f"## Predicted against counted cycles\n\n{_prediction_table(benchmark.rows)}\n"
+        f"## Storage\n\n{_storage_table()}\n"
         f"## CMSIS-NN 4.0.0 (2022), as the package bakenn carries it\n\n{_bakenn_table()}\n",
         encoding="utf-8",
     )
-    sys.stdout.write(f"Wrote {HERE / 'kernels.json'} and {HERE / 'kernels.md'}\n")
+    _write_targets(benchmark.rows)
+    sys.stdout.write(f"Wrote kernels.json, kernels.md and README.md in {HERE}\n")
 
 
 if __name__ == "__main__":

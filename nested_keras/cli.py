@@ -154,19 +154,28 @@ def _print_levels(content: bytes) -> None:
     _say(format_table(["level", "zeros, all layers", "nonzeros", "weight bytes"], rows))
 
 
+def _per_level(numbers: Sequence[int]) -> str:
+    return " / ".join(f"{number:,}" for number in numbers)
+
+
 def _inspect(args: argparse.Namespace) -> None:
     from nested_keras import export
 
     content = args.model.read_bytes()
-    header = ["layer", "kind", "nested", "weights", "nonzeros per level", "bytes per level"]
+    header = [
+        *("layer", "kind", "weights", "nonzeros per level", "bytes per level"),
+        *("block", "stored as", "predicted cycles per level"),
+    ]
     rows = [
         [
             layer.name,
             layer.kind,
-            "yes" if layer.nested else "no",
             f"{layer.weights:,}",
-            " / ".join(f"{nnz:,}" for nnz in layer.nnz),
-            " / ".join(f"{size:,}" for size in layer.bytes),
+            _per_level(layer.nnz),
+            _per_level(layer.bytes),
+            f"1x{layer.block_size}" if layer.nested else "-",
+            " / ".join(layer.encodings) if layer.nested else "not nested",
+            _per_level(layer.cycles) if layer.nested else "-",
         ]
         for layer in export.summarize_model(content)
     ]
@@ -375,9 +384,11 @@ def _parser() -> argparse_flags.ArgumentParser:
     sub = command(
         "inspect",
         _inspect,
-        "Show a .tflite's layers with nonzeros and bytes per level.",
+        "Show a .tflite's layers: nonzeros, bytes, encoding and predicted cycles per level.",
         "Bytes of level l are what a runtime reads at level l: header, tables and weights of the\n"
-        "levels 0..l. Layers that are not nested count the same at every level.",
+        "levels 0..l. Layers that are not nested count the same at every level. `block` and\n"
+        "`stored as` are what the exporter chose for the weights that each level adds; the cycles\n"
+        "are those of a Cortex-M7, predicted (docs/kernels.md).",
     )
     model_argument(sub, "a .tflite written by `export`")
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from nested_keras import cost, masks
 from nested_keras import format as nested_format
-from nested_keras import masks
-from nested_keras.format import LayerKind, LayerParams, NestedWeights
+from nested_keras.format import Chooser, LayerKind, LayerParams, NestedWeights
 from nested_keras.runtime import kernels, program
 from nested_keras.runtime.arithmetic import quantize_multiplier
 
@@ -82,6 +82,11 @@ class Layer:
         return (1, self.output_size, self.output_size, self.out_channels)
 
     @property
+    def image_size(self) -> cost.ImageSize:
+        """As the cost model takes it."""
+        return cost.ImageSize.of(self.kind, self.input_shape, self.output_shape)
+
+    @property
     def pad(self) -> int:
         """Padding above and to the left, TensorFlow's "same"."""
         return max((self.output_size - 1) * self.stride + self.kernel - self.size, 0) // 2
@@ -147,11 +152,18 @@ class Case:
         """What error messages call it."""
         return f"{self.layer.label} at sparsity {self.sparsity:g}"
 
+    @property
+    def predicted_cycles(self) -> int | None:
+        """What the cost model takes the stream for; None without a stream."""
+        if self.stream is None:
+            return None
+        return cost.predict_levels(self.stream, self.layer.image_size)[self.level]
+
 
 def cases_of(layer: Layer) -> tuple[Case, ...]:
     """All cases of a layer, by block shape and then in the order of its sparsities."""
     if layer.is_nested:
-        return tuple(case for size in layer.block_sizes for case in _levels(layer, size))
+        return tuple(case for size in layer.block_sizes for case in level_cases(layer, size))
     return tuple(
         make_case(layer, sparsity, size)
         for size in layer.block_sizes
@@ -160,24 +172,40 @@ def cases_of(layer: Layer) -> tuple[Case, ...]:
     )
 
 
-def make_case(layer: Layer, sparsity: float, block_size: int) -> Case:
+def make_case(
+    layer: Layer, sparsity: float, block_size: int, *, choose: Chooser | None = None
+) -> Case:
     """A case with a stream of one level; the same numbers in every run.
 
     Args:
       layer: The layer.
       sparsity: Share of blocks that are pruned, 0..1.
       block_size: 1, 2 or 4.
+      choose: Picks the encodings; by default by predicted cycles, as the exporter does.
 
     Returns:
       The case.
     """
-    return _levels(dataclasses.replace(layer, sparsities=(sparsity,)), block_size)[0]
+    return level_cases(
+        dataclasses.replace(layer, sparsities=(sparsity,)), block_size, choose=choose
+    )[0]
 
 
-def _levels(layer: Layer, block_size: int) -> tuple[Case, ...]:
-    """Normally distributed weights, pruned by magnitude to all sparsities of the layer.
+def level_cases(
+    layer: Layer, block_size: int, *, choose: Chooser | None = None
+) -> tuple[Case, ...]:
+    """One stream with all sparsities of a layer as its levels, a case for each.
 
-    One seed for each shape: all its sparsities prune the same weights and see the same input.
+    Weights are normally distributed and pruned by magnitude. One seed for each shape: all its
+    sparsities prune the same weights and see the same input.
+
+    Args:
+      layer: The layer; its sparsities decrease.
+      block_size: 1, 2 or 4.
+      choose: Picks the encodings; by default by predicted cycles, as the exporter does.
+
+    Returns:
+      The cases, in the order of the sparsities.
     """
     rng = np.random.default_rng(zlib.crc32(layer.name.encode()))
     params = _params(layer, block_size)
@@ -199,7 +227,8 @@ def _levels(layer: Layer, block_size: int) -> tuple[Case, ...]:
             np.stack([bias for _ in levels]),
             np.stack([multiplier for multiplier, _ in tables]),
             np.stack([shift for _, shift in tables]),
-        )
+        ),
+        choose=choose or cost.fastest(params, layer.image_size),
     )
     return tuple(_case(layer, block_size, stream, level, x) for level in levels)
 

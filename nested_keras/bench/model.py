@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from nested_keras import cost
+from nested_keras import format as nested_format
 from nested_keras.bench import counter
 from nested_keras.bench.code_size import code_bytes
 from nested_keras.bench.profile import Listing, Profile
@@ -27,7 +29,7 @@ from nested_keras.firmware.records import (
 )
 from nested_keras.firmware.toolchain import cortex_m7_toolchain
 from nested_keras.report.table import format_table
-from nested_keras.runtime.program import Program, Tensor
+from nested_keras.runtime.program import NestedSparseConv, Program, Tensor
 from nested_keras.runtime.reference import ReferenceModel
 
 _BOARD = "mps2_an500"
@@ -44,12 +46,15 @@ class OpCost:
       kind: Class of the prepared operator, such as "NestedSparseConv".
       instructions: Exact.
       cycles: Modelled.
+      predicted_cycles: What the cost model says (`nested_keras.cost`); None where it has nothing
+        to say, as for operators without a stream.
     """
 
     name: str
     kind: str
     instructions: int
     cycles: int
+    predicted_cycles: int | None = None
 
 
 @dataclass(frozen=True)
@@ -133,10 +138,10 @@ def run(model: bytes | str | Path, *, work_dir: Path | None = None) -> ModelBenc
 def table(benchmark: ModelBenchmark) -> str:
     """One row for each operator and one for the whole inference; columns by level."""
     header = ["operator", "kind"]
-    for cost in benchmark.levels:
-        header += [f"instr. L{cost.level}", f"cycles L{cost.level}"]
+    for level in benchmark.levels:
+        header += [f"instr. L{level.level}", f"cycles L{level.level}", "predicted"]
     rows = []
-    for ops in zip(*(cost.ops for cost in benchmark.levels), strict=True):
+    for ops in zip(*(level.ops for level in benchmark.levels), strict=True):
         rows.append([ops[0].name, ops[0].kind, *_cells(ops)])
     rows.append(["whole inference", "", *_cells(benchmark.levels)])
     return (
@@ -144,13 +149,22 @@ def table(benchmark: ModelBenchmark) -> str:
         f"Arena {benchmark.arena_bytes:,} bytes, input and output {benchmark.io_bytes:,} bytes, "
         f"constants {benchmark.data_bytes:,} bytes, code {benchmark.code_bytes:,} bytes.\n"
         "L0 is the sparsest level.\n"
-        "Instructions are exact; cycles come from a static, uncalibrated Cortex-M7 issue model.\n"
+        "Instructions are exact; cycles come from a static, uncalibrated Cortex-M7 issue model;\n"
+        "predicted is what the exporter's cost model takes them for.\n"
         "Every output equals the NumPy reference."
     )
 
 
 def _cells(costs: Sequence[OpCost | LevelCost]) -> list[str]:
-    return [f"{number:,}" for cost in costs for number in (cost.instructions, cost.cycles)]
+    cells = []
+    for each in costs:
+        predicted = each.predicted_cycles if isinstance(each, OpCost) else None
+        cells += [
+            f"{each.instructions:,}",
+            f"{each.cycles:,}",
+            "" if predicted is None else f"{predicted:,}",
+        ]
+    return cells
 
 
 def _interface(program: Program) -> list[Tensor]:
@@ -260,9 +274,7 @@ def _levels(
     for level in range(program.levels):
         own = profiles[level * (per_level + 1) : (level + 1) * (per_level + 1)]
         ops = [
-            OpCost(
-                program.ops[index].name, type(program.ops[index]).__name__, p.instructions, p.cycles
-            )
+            _op_cost(program, index, profile=p, level=level)
             for index, p in zip(op_order[level * per_level :], own[:-1], strict=False)
         ]
         ops.append(OpCost(_GLUE, "", own[-1].instructions, own[-1].cycles))
@@ -272,3 +284,13 @@ def _levels(
             )
         )
     return tuple(levels)
+
+
+def _op_cost(program: Program, index: int, *, profile: Profile, level: int) -> OpCost:
+    op = program.ops[index]
+    predicted = None
+    if isinstance(op, NestedSparseConv):
+        kind = nested_format.read_params(op.stream).kind
+        shapes = [program.tensors[tensor].shape for tensor in (op.inputs[0], op.outputs[0])]
+        predicted = cost.predict_levels(op.stream, cost.ImageSize.of(kind, *shapes))[level]
+    return OpCost(op.name, type(op).__name__, profile.instructions, profile.cycles, predicted)

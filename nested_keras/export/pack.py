@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
+from nested_keras import cost
 from nested_keras.export.errors import ExportError
 from nested_keras.export.match import ConvertedLayer
 from nested_keras.export.nodes import FloatArray
 from nested_keras.export.quantize import LevelTables, quantize_levels
-from nested_keras.format import FormatError, LayerKind, LayerParams, NestedWeights, encode
-from nested_keras.runtime.program import Conv2D, DepthwiseConv2D
+from nested_keras.format import FormatError, LayerKind, LayerParams, NestedWeights
+from nested_keras.runtime.program import Conv2D, DepthwiseConv2D, Program
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,19 +32,40 @@ class PackedLayer:
 
 
 def pack(
-    layers: Mapping[str, ConvertedLayer], twin_gain: Mapping[str, FloatArray]
+    layers: Mapping[str, ConvertedLayer],
+    program: Program,
+    *,
+    twin_gain: Mapping[str, FloatArray],
 ) -> tuple[PackedLayer, ...]:
     """Packs the layers that differ between levels; the others stay what the converter made.
+
+    How the weights are stored is chosen for each layer by predicted cycles
+    (`nested_keras.cost.encode_fastest`).
+
+    Args:
+      layers: The layers by node name.
+      program: The converted file that they are from.
+      twin_gain: The factors [O] that each node's filter was converted with.
+
+    Returns:
+      The packed layers.
 
     Raises:
       ExportError: A layer does not fit the stream, or a table its range; the text names the layer.
     """
     return tuple(
-        _pack(layer, twin_gain[name]) for name, layer in layers.items() if layer.node.per_level
+        _pack(layer, _image_size(layer, program), twin_gain=twin_gain[name])
+        for name, layer in layers.items()
+        if layer.node.per_level
     )
 
 
-def _pack(layer: ConvertedLayer, twin_gain: FloatArray) -> PackedLayer:
+def _image_size(layer: ConvertedLayer, program: Program) -> cost.ImageSize:
+    shapes = [program.tensors[i].shape for i in (layer.op.inputs[0], layer.op.outputs[0])]
+    return cost.ImageSize.of(layer.node.kind, *shapes)
+
+
+def _pack(layer: ConvertedLayer, size: cost.ImageSize, *, twin_gain: FloatArray) -> PackedLayer:
     tables = quantize_levels(
         layer.node,
         twin_gain=twin_gain,
@@ -62,7 +83,7 @@ def _pack(layer: ConvertedLayer, twin_gain: FloatArray) -> PackedLayer:
             multiplier=tables.multiplier,
             shift=tables.shift,
         )
-        stream = encode(weights)
+        stream = cost.encode_fastest(weights, size)
     except FormatError as error:
         raise ExportError(f"layer {layer.node.name!r} does not fit the stream: {error}") from error
     return PackedLayer(converted=layer, tables=tables, stream=stream)
@@ -88,8 +109,5 @@ def _params(layer: ConvertedLayer) -> LayerParams:
         output_offset=op.output_offset,
         activation_min=op.activation_min,
         activation_max=op.activation_max,
-        # Where the channels are off the block, the tail block is smaller: the stream's blocks must
-        # divide both.
-        block_size=math.gcd(node.block_size, filter_in),
         **geometry,
     )

@@ -43,13 +43,14 @@ def build(model: Any, *, representative_dataset: Any) -> ExportedModel:
         for node in graph.linear_nodes()
     }
     converted = convert(graph, ranges=ranges, twin_gain=gains)
+    program = lower(converted)
     layers = match(
         graph,
-        lower(converted),
+        program,
         twin_gain=gains,
         filter_scales=rewrite.filter_scales(converted),
     )
-    packed = pack(layers, gains)
+    packed = pack(layers, program, twin_gain=gains)
     dense = rewrite.name_after_layers(converted, graph)
     nested = rewrite.nest_operators(dense, packed)
     verify(nested, dense=dense, layers=packed, data=data)

@@ -1,9 +1,11 @@
 """The packed weight stream: encode, decode, validate and strip levels (NumPy only)."""
 
 from nested_keras.format.decoder import count_levels, decode, strip_levels, summarize, validate
-from nested_keras.format.encoder import encode
+from nested_keras.format.encoder import encode, smallest
 from nested_keras.format.reader import read_params
 from nested_keras.format.types import (
+    BlockOption,
+    Chooser,
     Encoding,
     FormatError,
     LayerKind,
@@ -13,6 +15,8 @@ from nested_keras.format.types import (
 )
 
 __all__ = [
+    "BlockOption",
+    "Chooser",
     "Encoding",
     "FormatError",
     "LayerKind",
@@ -23,6 +27,7 @@ __all__ = [
     "decode",
     "encode",
     "read_params",
+    "smallest",
     "strip_levels",
     "summarize",
     "validate",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import zlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from nested_keras.format import constants
 from nested_keras.format.folding import fold_bias
 from nested_keras.format.layout import DELTA_DTYPES, block_bytes, block_sections, record_dtype
 from nested_keras.format.types import (
+    BlockOption,
+    Chooser,
     Encoding,
     FormatError,
     Int32Array,
@@ -21,14 +24,22 @@ from nested_keras.format.types import (
 )
 
 
-def encode(nested: NestedWeights) -> bytes:
-    """Packs a layer, choosing for each level the encoding that makes its block smallest.
+def smallest(options: Sequence[BlockOption]) -> BlockOption:
+    """The option with the fewest bytes, and of those the one with the smallest encoding code."""
+    return min(options, key=lambda option: (option.bytes, option.encoding))
 
-    Of encodings of one size the one with the smallest code is taken. A zero weight is not stored,
-    whatever its level.
+
+def encode(nested: NestedWeights, *, choose: Chooser = smallest) -> bytes:
+    """Packs a layer.
+
+    A zero weight is not stored, whatever its level. A level that adds no weight is always EMPTY;
+    of the encodings that another one can have, `choose` picks one.
 
     Args:
       nested: The layer; it was checked when it was made.
+      choose: Called for each level that adds weights with its options: DELTA8, DELTA16 and, at
+        level 0, DENSE. By default the smallest block is made; `nested_keras.cost.fastest` makes a
+        chooser that goes by predicted cycles.
 
     Returns:
       The stream, a multiple of 16 bytes long.
@@ -37,7 +48,10 @@ def encode(nested: NestedWeights) -> bytes:
       FormatError: A level block would not fit into 2^32-1 bytes, or a folded bias into 32 bits.
     """
     folded_bias = fold_bias(nested)
-    blocks = [_encode_level(nested, level, folded_bias[level]) for level in range(nested.levels)]
+    blocks = [
+        _encode_level(nested, level, folded_bias=folded_bias[level], choose=choose)
+        for level in range(nested.levels)
+    ]
     return b"".join([_encode_header(nested.params, nested.levels), *blocks])
 
 
@@ -52,24 +66,27 @@ def _encode_header(params: LayerParams, levels: int) -> bytes:
     return header.tobytes()
 
 
-def _encode_level(nested: NestedWeights, level: int, folded_bias: Int32Array) -> bytes:
+def _encode_level(
+    nested: NestedWeights, level: int, *, folded_bias: Int32Array, choose: Chooser
+) -> bytes:
     params = nested.params
     added = np.where(nested.level_map == level, nested.weights, np.int8(0))
     blocks = added.reshape(params.out_channels, params.blocks_per_channel, params.block_size)
-    encoding, arrays = min(
-        _candidates(params, blocks, level),
-        key=lambda item: (_size(params, item[0], item[1]), item[0]),
-    )
-    arrays |= {
+    candidates = _candidates(params, blocks, level)
+    options = [
+        _option(params, level, encoding=encoding, arrays=arrays)
+        for encoding, arrays in candidates.items()
+    ]
+    choice = options[0] if len(options) == 1 else choose(options)
+    encoding, entries, size = choice.encoding, choice.entries, choice.bytes
+    if size > np.iinfo(np.uint32).max:
+        raise FormatError(f"level {level} must fit into 2^32-1 bytes: got {size}")
+    arrays = candidates[encoding] | {
         "bias": folded_bias,
         "multiplier": nested.multiplier[level],
         "shift": nested.shift[level],
     }
-    entries = _entries(params, arrays)
     sections = block_sections(params, encoding, entries)
-    size = block_bytes(encoding, sections)
-    if size > np.iinfo(np.uint32).max:
-        raise FormatError(f"level {level} must fit into 2^32-1 bytes: got {size}")
     header = np.zeros((), dtype=constants.LEVEL_HEADER)
     header["block_bytes"] = size
     header["entries"] = entries
@@ -90,7 +107,7 @@ def _encode_level(nested: NestedWeights, level: int, folded_bias: Int32Array) ->
 
 def _candidates(
     params: LayerParams, blocks: npt.NDArray[np.int8], level: int
-) -> list[tuple[Encoding, dict[str, npt.NDArray[Any]]]]:
+) -> dict[Encoding, dict[str, npt.NDArray[Any]]]:
     """Every legal encoding of one level with the arrays that it stores.
 
     Args:
@@ -99,18 +116,18 @@ def _candidates(
       level: The level.
 
     Returns:
-      Pairs of the encoding and its "values", or its "counts" and "records".
+      For each encoding its "values", or its "counts" and "records".
     """
     channel, position = np.nonzero(blocks.any(axis=-1))
     if not channel.size:
-        return [(Encoding.EMPTY, {})]
+        return {Encoding.EMPTY: {}}
     stored = blocks[channel, position]
-    candidates: list[tuple[Encoding, dict[str, npt.NDArray[Any]]]] = [
-        (encoding, _delta_arrays(channel, position, stored, params.out_channels, encoding))
+    candidates: dict[Encoding, dict[str, npt.NDArray[Any]]] = {
+        encoding: _delta_arrays(channel, position, stored, params.out_channels, encoding)
         for encoding in DELTA_DTYPES
-    ]
+    }
     if level == 0:
-        candidates.append((Encoding.DENSE, {"values": blocks}))
+        candidates[Encoding.DENSE] = {"values": blocks}
     return candidates
 
 
@@ -139,11 +156,13 @@ def _delta_arrays(
     return {"counts": counts.astype(np.uint16), "records": records}
 
 
-def _entries(params: LayerParams, arrays: dict[str, npt.NDArray[Any]]) -> int:
+def _option(
+    params: LayerParams, level: int, *, encoding: Encoding, arrays: dict[str, npt.NDArray[Any]]
+) -> BlockOption:
+    entries = 0
     if "records" in arrays:
-        return arrays["records"].size
-    return arrays["values"].size // params.block_size if "values" in arrays else 0
-
-
-def _size(params: LayerParams, encoding: Encoding, arrays: dict[str, npt.NDArray[Any]]) -> int:
-    return block_bytes(encoding, block_sections(params, encoding, _entries(params, arrays)))
+        entries = arrays["records"].size
+    elif "values" in arrays:
+        entries = arrays["values"].size // params.block_size
+    size = block_bytes(encoding, block_sections(params, encoding, entries))
+    return BlockOption(level=level, encoding=encoding, entries=entries, bytes=size)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -250,3 +251,24 @@ class LevelSummary:
     entries: int
     nnz: int
     bytes: int
+
+
+@dataclass(frozen=True)
+class BlockOption:
+    """One way to store what a level adds.
+
+    Attributes:
+      level: The level, 0 = sparsest.
+      encoding: The encoding.
+      entries: Entries of the block, fillers included.
+      bytes: Length of the block.
+    """
+
+    level: int
+    encoding: Encoding
+    entries: int
+    bytes: int
+
+
+# Picks one of the encodings that a level can have; there is at least one.
+Chooser: TypeAlias = Callable[[Sequence[BlockOption]], BlockOption]

@@ -55,6 +55,9 @@ def test_inspect_shows_layers_and_levels(model, capsys):
     assert nested_keras_command("inspect", model) == 0
     text = capsys.readouterr().out
     assert "nonzeros per level" in text
+    assert "predicted cycles per level" in text
+    assert "DELTA8 / " in text
+    assert "not nested" in text
     assert [line.split()[0] for line in text.splitlines()[-4:]] == ["0", "1", "2", "3"]
 
 

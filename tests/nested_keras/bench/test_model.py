@@ -64,7 +64,9 @@ def test_json(benchmark):
     # A convolution's kernel, a fully connected one and the reading of streams.
     assert 10_000 < content["code_bytes"] < 25_000
     assert list(content["levels"][0]) == ["level", "instructions", "cycles", "ops"]
-    assert list(content["levels"][0]["ops"][0]) == ["name", "kind", "instructions", "cycles"]
+    assert list(content["levels"][0]["ops"][0]) == [
+        *("name", "kind", "instructions", "cycles", "predicted_cycles")
+    ]
 
 
 def test_the_table_ends_with_the_whole_inference(benchmark):
@@ -73,6 +75,18 @@ def test_the_table_ends_with_the_whole_inference(benchmark):
     sparse, dense = benchmark.levels
     numbers = [sparse.instructions, sparse.cycles, dense.instructions, dense.cycles]
     assert whole.split()[2:] == [f"{number:,}" for number in numbers]
+
+
+def test_the_table_shows_predicted_beside_counted(benchmark):
+    first = model.table(benchmark).splitlines()[2].split()[2:]
+    ops = [cost.ops[0] for cost in benchmark.levels]
+    numbers = [n for op in ops for n in (op.instructions, op.cycles, op.predicted_cycles)]
+    assert first == [f"{number:,}" for number in numbers]
+
+
+def test_what_has_no_stream_has_no_prediction(benchmark):
+    for cost in benchmark.levels:
+        assert [op.predicted_cycles is None for op in cost.ops] == [False, False, True]
 
 
 def test_a_wrong_output_is_an_error(tflite, work_dir, monkeypatch):

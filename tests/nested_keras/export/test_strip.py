@@ -65,4 +65,10 @@ def test_summary_counts_every_level():
     assert list(rows[1].bytes) == sorted(set(rows[1].bytes))
     # The first convolution keeps all its weights, but its BatchNorm differs between levels.
     assert len(set(rows[0].nnz)) == 1
+    for row in rows[:3]:
+        assert row.block_size in (1, 2, 4)
+        assert len(row.encodings) == len(row.cycles) == 4
+        assert list(row.cycles) == sorted(row.cycles)
+    assert rows[0].encodings == ("DENSE", "EMPTY", "EMPTY", "EMPTY")
+    assert (rows[3].block_size, rows[3].encodings, rows[3].cycles) == (None, (), ())
     assert rows[3].bytes == (12 + 4 * 3 + 4 * 3,) * 4

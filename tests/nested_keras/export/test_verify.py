@@ -12,8 +12,8 @@ def test_a_wrong_table_is_found_and_named(monkeypatch):
     """One bias of one level of the second layer is off: the level and the layer are named."""
     original = stages.pack
 
-    def spoiled(layers, twin_gain):
-        packed = list(original(layers, twin_gain))
+    def spoiled(layers, program, *, twin_gain):
+        packed = list(original(layers, program, twin_gain=twin_gain))
         victim = packed[1]
         weights = decode(victim.stream)
         bias = weights.bias.copy()
@@ -35,8 +35,8 @@ def test_packed_streams_keep_every_weight_in_its_level():
     streams = []
     original = pack.pack
 
-    def record(layers, twin_gain):
-        packed = original(layers, twin_gain)
+    def record(layers, program, *, twin_gain):
+        packed = original(layers, program, twin_gain=twin_gain)
         streams.extend(packed)
         return packed
 

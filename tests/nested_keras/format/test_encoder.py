@@ -163,6 +163,30 @@ def test_dense_is_for_level_0_only():
     assert [row.encoding for row in summarize(encode(late))] == [Encoding.EMPTY, Encoding.DELTA8]
 
 
+@pytest.mark.parametrize("wanted", [Encoding.DENSE, Encoding.DELTA8, Encoding.DELTA16])
+def test_a_chooser_picks_among_all_legal_encodings(wanted):
+    nested = random_layer(LayerParams(LayerKind.CONV, 3, 3, 8, 8), levels=2)
+    sizes = [legal_sizes(nested, level) for level in range(2)]
+    seen = []
+
+    def choose(options):
+        seen.append({option.encoding: option.bytes for option in options})
+        return next((o for o in options if o.encoding == wanted), options[0])
+
+    stream = encode(nested, choose=choose)
+    assert seen == sizes
+    first, second = summarize(stream)
+    assert (first.encoding, first.bytes) == (wanted, 64 + sizes[0][wanted])
+    assert second.encoding == (Encoding.DELTA8 if wanted == Encoding.DENSE else wanted)
+    assert_same(decode(stream), decode(encode(nested)))
+
+
+def test_a_level_without_weights_is_no_choice():
+    nested = random_layer(LayerParams(LayerKind.CONV, 3, 3, 8, 8), levels=2, profile="pruned")
+    stream = encode(nested, choose=None)
+    assert [row.encoding for row in summarize(stream)] == [Encoding.EMPTY, Encoding.EMPTY]
+
+
 @pytest.mark.parametrize(
     ("gap", "deltas"),
     [

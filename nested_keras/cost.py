@@ -1,0 +1,399 @@
+"""Predicted Cortex-M7 cycles of a NESTED_SPARSE_CONV layer, and a choice of encodings by them.
+
+The model is linear: `features` says how often each part of a kernel runs (a tile, a channel of a
+tile, a stored weight, ...), and cost.json holds the cycles of each part. They are fitted by
+benchmarks/fit_cost_model.py to the modelled cycles of the kernel benchmark
+(benchmarks/cycle_model.md): an estimate of an estimate, good enough to choose by.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib import resources
+
+from nested_keras.format import (
+    BlockOption,
+    Chooser,
+    Encoding,
+    LayerKind,
+    LayerParams,
+    NestedWeights,
+    encode,
+    read_params,
+    smallest,
+    summarize,
+)
+from nested_keras.format.constants import BLOCK_SIZES
+
+# Predictions closer than this are ties, which the size decides: what the model is good for.
+TIE = 0.05
+
+# As tflm_ops/kernels/nk_m7_conv.c and nk_fully_connected_s8_m7.c have them.
+_TILE_PIXELS = 8
+_WORDS = {1: 1, 2: 2, 3: 4, 4: 4}
+_SPAN = 255
+_CHUNK = 32
+# As tflm_ops/kernels/nk_depthwise_s8_m7.c has them.
+_DEPTHWISE_ROWS = 20
+_DEPTHWISE_COLUMNS = {1: 28, 2: 12}
+
+
+@dataclass(frozen=True)
+class ImageSize:
+    """Sizes of a layer's input and output; 1x1 for a fully connected layer.
+
+    Attributes:
+      batches: Images, or rows of a fully connected layer.
+      input_h: Input rows.
+      input_w: Input columns.
+      output_h: Output rows.
+      output_w: Output columns.
+    """
+
+    batches: int
+    input_h: int
+    input_w: int
+    output_h: int
+    output_w: int
+
+    @classmethod
+    def of(
+        cls, kind: LayerKind, input_shape: Sequence[int], output_shape: Sequence[int]
+    ) -> ImageSize:
+        """The sizes of a layer between tensors [n, h, w, c], or [..., features]."""
+        if kind is LayerKind.FULLY_CONNECTED:
+            rows = 1
+            for dim in output_shape[:-1]:
+                rows *= dim
+            return cls(rows, 1, 1, 1, 1)
+        return cls(input_shape[0], *input_shape[1:3], *output_shape[1:3])
+
+
+@dataclass(frozen=True)
+class Segment:
+    """The weights that one level adds.
+
+    Attributes:
+      encoding: How they are stored.
+      entries: Stored entries of `block_size` weights, fillers included.
+    """
+
+    encoding: Encoding
+    entries: int
+
+
+def predict(params: LayerParams, size: ImageSize, segments: Sequence[Segment]) -> float:
+    """Predicted cycles of one call.
+
+    Args:
+      params: The layer.
+      size: Its input and output.
+      segments: What each level up to the one that runs adds; at least one.
+
+    Returns:
+      Modelled cycles of the Cortex-M7 kernels, argument checks and requantisation included.
+    """
+    cycles = _cycles()
+    return sum(cycles[name] * count for name, count in features(params, size, segments).items())
+
+
+def predict_levels(stream: bytes, size: ImageSize) -> tuple[int, ...]:
+    """Predicted cycles of a packed stream at each of its levels, from the sparsest on.
+
+    Raises:
+      FormatError: The bytes are no stream.
+    """
+    params = read_params(stream)
+    segments = [Segment(level.encoding, level.entries) for level in summarize(stream)]
+    return tuple(
+        round(predict(params, size, segments[:count])) for count in range(1, len(segments) + 1)
+    )
+
+
+def fastest(params: LayerParams, size: ImageSize) -> Chooser:
+    """A chooser for `format.encode`: the fewest predicted cycles.
+
+    The width of the deltas goes by size. DENSE or deltas goes by cycles, and by size where the
+    two are less than `TIE` apart.
+
+    Args:
+      params: The layer.
+      size: Its input and output.
+    """
+
+    def choose(options: Sequence[BlockOption]) -> BlockOption:
+        deltas = smallest([o for o in options if o.encoding is not Encoding.DENSE])
+        both = [deltas, *(o for o in options if o.encoding is Encoding.DENSE)]
+        cycles = {
+            option: predict(params, size, [Segment(option.encoding, option.entries)])
+            for option in both
+        }
+        limit = min(cycles.values()) * (1 + TIE)
+        return smallest([option for option in both if cycles[option] <= limit])
+
+    return choose
+
+
+def encode_fastest(nested: NestedWeights, size: ImageSize) -> bytes:
+    """Packs a layer for the fewest predicted cycles, taken over all its levels alike.
+
+    Args:
+      nested: The layer. Its block size does not matter: every size that divides the filter's input
+        channels is tried, and a larger one pays where the weights come in such blocks.
+      size: Its input and output.
+
+    Returns:
+      The stream: of those within `TIE` of the fastest, the smallest.
+
+    Raises:
+      FormatError: As `format.encode` does.
+    """
+    streams = {}
+    for block_size in BLOCK_SIZES:
+        if nested.params.filter_shape[-1] % block_size == 0:
+            params = dataclasses.replace(nested.params, block_size=block_size)
+            blocked = dataclasses.replace(nested, params=params)
+            stream = encode(blocked, choose=fastest(params, size))
+            streams[stream] = sum(predict_levels(stream, size))
+    limit = min(streams.values()) * (1 + TIE)
+    return min((s for s in streams if streams[s] <= limit), key=len)
+
+
+def features(params: LayerParams, size: ImageSize, segments: Sequence[Segment]) -> Counter[str]:
+    """How often each part of the kernel runs that nk_nested_conv_s8() calls for the layer.
+
+    Args:
+      params: The layer.
+      size: Its input and output.
+      segments: What each level up to the one that runs adds.
+
+    Returns:
+      Counts by the names that cost.json has.
+    """
+    stored = [segment for segment in segments if segment.encoding is not Encoding.EMPTY]
+    if params.kind is LayerKind.FULLY_CONNECTED:
+        counts = _fully_connected(params, size.batches, stored)
+    elif (params.dilation_h, params.dilation_w) != (1, 1):
+        counts = _reference(params, size, stored)
+    elif _has_depthwise_kernel(params):
+        counts = _depthwise(params, size, stored)
+    else:
+        counts = _tiles(params, size, stored)
+    return +counts  # without the zeros
+
+
+@functools.cache
+def _cycles() -> dict[str, float]:
+    text = resources.files("nested_keras").joinpath("cost.json").read_text(encoding="ascii")
+    cycles: dict[str, float] = json.loads(text)["cycles"]
+    return cycles
+
+
+def _loop(segment: Segment, params: LayerParams) -> str:
+    """The inner loop that reads a segment."""
+    if segment.encoding is Encoding.DENSE:
+        return "dense"
+    wide = "wide" if segment.encoding is Encoding.DELTA16 else "block"
+    return f"{wide}{params.block_size}"
+
+
+def _is_clamped(params: LayerParams) -> bool:
+    return (params.activation_min, params.activation_max) != (-128, 127)
+
+
+# ----- Convolution: nk_m7_conv.c and nk_m7_tile.S (docs/kernels.md)
+
+
+def _tiles(params: LayerParams, size: ImageSize, segments: Sequence[Segment]) -> Counter[str]:
+    """Tiles of up to 8 pixels, all output channels each; columns of tiles go down the image."""
+    height, width, batches = size.output_h, size.output_w, size.batches
+    if _is_pointwise(params, size):
+        height, width, batches = 1, batches * height * width, 1
+    channels = params.out_channels
+    counts = Counter({"tiles.call": 1, "tiles.table": channels * max(1, len(segments))})
+    if any(segment.encoding is Encoding.DENSE for segment in segments):
+        counts["tiles.table_dense"] = channels
+    full, rest = divmod(width, _TILE_PIXELS)
+    for pixels, columns in ((_TILE_PIXELS, full), (rest, 1)):
+        if pixels and columns:
+            _add_column(
+                counts,
+                params,
+                pairs=(pixels + 1) // 2,
+                columns=batches * columns,
+                height=height,
+                segments=segments,
+            )
+    if _is_clamped(params):
+        counts["tiles.exact"] = batches * height * width * channels
+    return counts
+
+
+def _is_pointwise(params: LayerParams, size: ImageSize) -> bool:
+    """Whether the windows are single pixels side by side, which make one long row."""
+    window = (params.kernel_h, params.kernel_w, params.stride_h, params.stride_w)
+    return (
+        window == (1, 1, 1, 1)
+        and (params.pad_top, params.pad_left) == (0, 0)
+        and (size.input_h, size.input_w) == (size.output_h, size.output_w)
+    )
+
+
+def _add_column(
+    counts: Counter[str],
+    params: LayerParams,
+    *,
+    pairs: int,
+    columns: int,
+    height: int,
+    segments: Sequence[Segment],
+) -> None:
+    """`columns` columns of `height` tiles, `pairs` pairs of pixels wide."""
+    tiles = columns * height
+    _add_packing(counts, params, pairs=pairs, columns=columns, height=height)
+    channels = params.out_channels
+    counts["tiles.tile"] += tiles
+    counts[f"tiles.channel.{pairs}"] += tiles * channels
+    counts[f"tiles.segment.{pairs}"] += tiles * channels * max(0, len(segments) - 1)
+    weights = 0
+    for segment in segments:
+        dense = segment.encoding is Encoding.DENSE
+        per_entry = params.block_size if dense else 1
+        counts[f"tiles.{_loop(segment, params)}.{pairs}"] += tiles * segment.entries * per_entry
+        weights += segment.entries * params.block_size
+    if weights > _SPAN * channels:
+        # Channels of more than 255 weights run in pieces; taken as equally full.
+        pieces = sum(-(-s.entries * params.block_size // (_SPAN * channels)) for s in segments)
+        counts[f"tiles.piece.{pairs}"] += tiles * channels * pieces
+
+
+def _add_packing(
+    counts: Counter[str], params: LayerParams, *, pairs: int, columns: int, height: int
+) -> None:
+    """The packing of the input under the tiles; rows that two windows share are kept."""
+    kernel_h, stride_h = params.kernel_h, params.stride_h
+    kept = max(kernel_h - stride_h, 0)
+    rows = columns * (kernel_h + (height - 1) * (kernel_h - kept))
+    shifted = params.kernel_w - 2 if pairs == 4 and params.stride_w == 1 else 0
+    shifted = max(shifted, 0)
+    plain = params.kernel_w - shifted
+    kind = params.kind.name.lower()
+    counts[f"packing.{kind}.pixel"] += rows * ((2 * pairs - 1) * params.stride_w + params.kernel_w)
+    counts[f"packing.{kind}.call"] += rows * params.kernel_w
+    if params.stride_w != 1:
+        counts[f"packing.{kind}.strided"] += rows * params.kernel_w * pairs
+    counts[f"packing.{kind}.{pairs}"] += rows * plain * params.in_channels
+    counts[f"packing.{kind}.shifted"] += rows * shifted * params.in_channels
+    if kept:
+        depth = 2 if params.kind is LayerKind.DEPTHWISE else 1
+        room = min(depth * kept, (height - 1) * stride_h)
+        moves = columns * ((height - 1) // (room // stride_h + 1))
+        words = kept * params.kernel_w * params.in_channels * _WORDS[pairs]
+        counts[f"packing.{kind}.moved"] += moves * words
+
+
+# ----- Fully connected: nk_fully_connected_s8_m7.c
+
+
+def _fully_connected(params: LayerParams, rows: int, segments: Sequence[Segment]) -> Counter[str]:
+    """Every chunk of 32 channels adds its segments one after the other, then is requantised."""
+    channels, length = params.out_channels, params.in_channels
+    counts = Counter({"fc.row": rows, "fc.channel": rows * channels})
+    counts["fc.chunk"] = rows * -(-channels // _CHUNK)
+    for segment in segments:
+        loop = _loop(segment, params)
+        counts["fc.chunk_segment"] += counts["fc.chunk"]
+        if loop == "dense":
+            pairs = rows * -(-channels // 2)
+            counts["fc.dense.pair"] += pairs
+            counts["fc.dense.word"] += pairs * (length // 4)
+            counts["fc.dense.tail"] += pairs * (length % 4)
+        else:
+            counts[f"fc.{loop}.channel"] += rows * channels
+            counts[f"fc.{loop}"] += rows * segment.entries
+    return counts
+
+
+# ----- Depthwise 3x3 and 5x5: nk_depthwise_s8_m7.c
+
+
+def _has_depthwise_kernel(params: LayerParams) -> bool:
+    window = (params.kernel_h, params.kernel_w)
+    return (
+        params.kind is LayerKind.DEPTHWISE
+        and window in ((3, 3), (5, 5))
+        and params.stride_w <= 2
+        and params.stride_h <= _DEPTHWISE_ROWS
+    )
+
+
+def _depthwise(params: LayerParams, size: ImageSize, segments: Sequence[Segment]) -> Counter[str]:
+    """Tiles of the image, one channel at a time."""
+    kernel, stride = params.kernel_w, params.stride_w
+    rows = _part_of(size.output_h, (_DEPTHWISE_ROWS - kernel) // params.stride_h + 1)
+    limit = _DEPTHWISE_COLUMNS[stride]
+    columns = min(limit, -(-_part_of(size.output_w, limit) // 4) * 4)
+    channels, name = params.out_channels, f"{kernel}.{stride}"
+    counts = Counter({"depthwise.call": 1})
+    for first in range(0, size.output_h, rows):
+        high = min(rows, size.output_h - first)
+        for wide in _cut(size.output_w, columns):
+            tiles = size.batches
+            counts["depthwise.tile"] += tiles
+            counts[f"depthwise.channel.{kernel}"] += tiles * channels
+            below = min((high - 1) * params.stride_h + kernel, size.input_h)
+            beside = min((wide - 1) * stride + kernel, size.input_w)
+            counts["depthwise.unpack_row"] += tiles * params.in_channels * below
+            counts["depthwise.unpack"] += tiles * params.in_channels * below * beside
+            is_last = first + high == size.output_h
+            filled = 0
+            if wide % 4 and wide == size.output_w and wide > 1:
+                filled = high - 1 if is_last else high
+            fours = filled * -(-wide // 4) + (high - filled) * (wide // 4)
+            twos = (high - filled) * -(-(wide % 4) // 2)
+            strips = filled + (high - filled) * ((wide >= 4) + (wide % 4 > 0))
+            counts["depthwise.strip"] += tiles * channels * strips
+            counts[f"depthwise.fours.{name}"] += tiles * channels * fours
+            counts[f"depthwise.twos.{name}"] += tiles * channels * twos
+    if [segment.encoding for segment in segments] != [Encoding.DENSE]:
+        counts["depthwise.copied"] = counts["depthwise.tile"] * channels * kernel * kernel
+    for segment in segments:
+        if segment.encoding is not Encoding.DENSE:
+            counts["depthwise.segment"] += counts["depthwise.tile"] * channels
+            counts["depthwise.entry"] += counts["depthwise.tile"] * segment.entries
+    if _is_clamped(params):
+        counts["depthwise.clamped"] = size.batches * size.output_h * size.output_w * channels
+    return counts
+
+
+def _part_of(total: int, limit: int) -> int:
+    """Cuts `total` into the fewest parts of at most `limit`: the size of each."""
+    parts = -(-total // limit)
+    return -(-total // parts)
+
+
+def _cut(total: int, part: int) -> Iterator[int]:
+    """Lengths of the parts of `total`."""
+    for first in range(0, total, part):
+        yield min(part, total - first)
+
+
+# ----- Dilated convolution: nk_nested_conv_s8_ref.c
+
+
+def _reference(params: LayerParams, size: ImageSize, segments: Sequence[Segment]) -> Counter[str]:
+    """Every stored weight goes over the whole plane of its output channel."""
+    planes = size.batches * params.out_channels
+    plane = size.output_h * size.output_w
+    counts = Counter({"reference.plane": planes, "reference.output": planes * plane})
+    for segment in segments:
+        kind = "dense" if segment.encoding is Encoding.DENSE else "delta"
+        weights = size.batches * segment.entries * params.block_size
+        counts[f"reference.{kind}.weight"] += weights
+        counts[f"reference.{kind}.product"] += weights * plane
+    return counts
