@@ -9,10 +9,12 @@ import importlib
 from typing import Any
 
 _MODULES = (
+    "allocation",
     "applications",
     "callbacks",
     "cli",
     "datasets",
+    "distillation",
     "export",
     "firmware",
     "format",
@@ -20,6 +22,7 @@ _MODULES = (
     "masks",
     "model",
     "report",
+    "runs",
     "runtime",
     "training",
 )

@@ -34,10 +34,14 @@ class NestedPruning(keras.callbacks.Callback):
             only, and `end_step` (unless negative) is always a step of pruning.
         final_sparsity: The sparsity at which the ramp is complete, in (0, 1]; None for the
             schedule's own `final_sparsity` or `target_sparsity`.
+        regrow: Let the weights that no level uses go on learning, with the gradient of the densest
+            level, and come back if they outgrow others, until `end_step`. Without it they are zero
+            for good.
 
     Raises:
         TypeError: if the schedule cannot be called.
-        ValueError: if final_sparsity is out of range, or None and the schedule has none.
+        ValueError: if final_sparsity is out of range, or None and the schedule has none, or
+            weights are to regrow and the schedule has no end_step.
     """
 
     def __init__(
@@ -45,6 +49,7 @@ class NestedPruning(keras.callbacks.Callback):
         schedule: Callable[[int], tuple[Any, Any]],
         *,
         final_sparsity: float | None = None,
+        regrow: bool = False,
     ) -> None:
         super().__init__()
         if not callable(schedule):
@@ -65,6 +70,12 @@ class NestedPruning(keras.callbacks.Callback):
         self._begin_step = int(getattr(schedule, "begin_step", 0))
         self._frequency = int(getattr(schedule, "frequency", 1))
         self._end_step = int(getattr(schedule, "end_step", -1))
+        if regrow and self._end_step < 0:
+            raise ValueError(
+                "schedule must have an end_step, at which the masks freeze, for weights to regrow: "
+                f"got {self._end_step}"
+            )
+        self._regrow = regrow
         self._first_step: int | None = None
 
     def set_model(self, model: Any) -> None:
@@ -74,6 +85,7 @@ class NestedPruning(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Forgets the step: a callback may restore an earlier one between epochs."""
         self._first_step = None
+        self._set_regrow(int(self.model.optimizer.iterations.numpy()) < self._end_step)
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         """Recomputes the level maps if it is time."""
@@ -82,15 +94,28 @@ class NestedPruning(keras.callbacks.Callback):
             self._first_step = int(self.model.optimizer.iterations.numpy()) - batch
         step = self._first_step + batch
         if any(self._is_due(past) for past in self._window(step)):
-            self.model.prune(self._ratio(step))
+            self._prune(step)
 
     def on_train_end(self, logs: Any = None) -> None:
         """Completes a ramp that ends with the training."""
         step = int(self.model.optimizer.iterations.numpy())
         if self._end_step in self._window(step):
-            self.model.prune(self._ratio(step))
-        for layer in self.model.nested_layers:
-            layer.zero_pruned()  # an optimizer's moving average of the weights may have come back
+            self._prune(step)
+        self._set_regrow(False)
+
+    def _prune(self, step: int) -> None:
+        """Recomputes the level maps, and freezes them after the schedule."""
+        self._set_regrow(step < self._end_step)
+        self.model.prune(self._ratio(step), regrow=self._regrow and step < self._end_step)
+
+    def _set_regrow(self, value: bool) -> None:
+        """Says whether pruned weights have a gradient; a change makes a new train function."""
+        value = value and self._regrow
+        changed = [layer for layer in self.model.nested_layers if layer.regrow != value]
+        for layer in changed:
+            layer.regrow = value
+        if changed:
+            self.model.make_train_function(force=True)
 
     def _window(self, step: int) -> range:
         """Returns the steps since the callback was called last."""

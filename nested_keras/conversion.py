@@ -95,6 +95,7 @@ def plan(
     *,
     exclude: Iterable[str] | None,
     overrides: Mapping[str, Mapping[str, Any]] | None,
+    shared_affine: bool = False,
 ) -> dict[int, list[Any]]:
     """Makes the operations that take the place of each operation of a model.
 
@@ -104,6 +105,7 @@ def plan(
         exclude: Names of layers to keep dense; None for the depthwise kernels, the first
             convolution and the last Dense.
         overrides: Per layer name, "sparsities" and "block_shape" in place of the default.
+        shared_affine: Whether the levels share gamma and beta.
 
     Returns:
         By the id of the operation, the new ones, to be called one after the other.
@@ -113,6 +115,7 @@ def plan(
     """
     walked = list(operations(model))
     names = _unique_names(walked)
+    norm = {"axis": -1, "levels": len(nesting.sparsities), "shared_affine": shared_affine}
     overrides = dict(overrides or {})
     chosen = _choose(walked, names, exclude=exclude, overrides=overrides)
     new: dict[int, list[Any]] = {}
@@ -123,7 +126,7 @@ def plan(
             for part, kind in _kernels(operation, name).items()
             if part in chosen
         }
-        new[id(operation)] = _replace(operation, name, nestings, levels=len(nesting.sparsities))
+        new[id(operation)] = _replace(operation, name, nestings, norm=norm)
     if not chosen:
         kept = ", ".join(names[id(operation)] for operation, _ in walked) or "none"
         raise ValueError(
@@ -247,7 +250,7 @@ def _override(nesting: Nesting, override: Mapping[str, Any], name: str, *, kind:
 
 
 def _replace(
-    operation: Any, name: str, nestings: Mapping[str, Nesting], *, levels: int
+    operation: Any, name: str, nestings: Mapping[str, Nesting], *, norm: Mapping[str, Any]
 ) -> list[Any]:
     """Makes the operations in the place of one."""
     kind = kind_of(operation)
@@ -272,9 +275,7 @@ def _replace(
             raise ValueError(
                 f"layer {name!r} (BatchNormalization) must have renorm=False: got True"
             )
-        return [
-            layers.NestedBatchNormalization.from_config({**config, "axis": -1, "levels": levels})
-        ]
+        return [layers.NestedBatchNormalization.from_config({**config, **norm})]
     if getattr(operation, "weights", None):
         known = ", ".join(
             cls.__name__

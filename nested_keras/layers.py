@@ -21,14 +21,23 @@ from nested_keras import masks
 _register = keras.saving.register_keras_serializable(package="nested_keras")
 
 
+def several_workers() -> bool:
+    """Says whether the current strategy spreads training over several workers."""
+    strategy = tf.distribute.get_strategy()
+    return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+
+
 class NestedKernel(keras.layers.Layer):
     """What the layers with a nested kernel share; mixed into a Keras layer class.
 
     Attributes:
-        sparsities: Final fraction of zeros per level, strictly decreasing.
+        sparsities: Final fraction of zeros per level, not increasing.
         block_shape: Weights pruned together: (1, 1), (1, 2) or (1, 4).
-        level_map: uint8 variable of the kernel's shape: the first level that uses the weight, N
-            where none does. It starts at 0: every level is dense until the layer is pruned.
+        level_map: uint8 variable of the kernel's shape (int32 under a strategy of several
+            workers): the first level that uses the weight, N where none does. It starts at 0: every
+            level is dense until the layer is pruned.
+        regrow: Whether weights that no level uses have a gradient, that of the densest level; see
+            `nested_keras.callbacks.NestedPruning`. False until set.
     """
 
     def __init__(
@@ -39,7 +48,8 @@ class NestedKernel(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        self.sparsities = masks.check_sparsities(sparsities)
+        self.sparsities = masks.check_sparsities(sparsities, strict=False)
+        self.regrow = False
         self.block_shape = masks.check_block_shape(block_shape)
         if getattr(self, "data_format", "channels_last") != "channels_last":
             raise ValueError(
@@ -57,7 +67,7 @@ class NestedKernel(keras.layers.Layer):
         self.level_map = self.add_weight(
             name="level_map",
             shape=self.kernel.shape,
-            dtype="uint8",
+            dtype="int32" if several_workers() else "uint8",  # no uint8 travels between workers
             initializer="zeros",
             trainable=False,
             autocast=False,
@@ -79,19 +89,25 @@ class NestedKernel(keras.layers.Layer):
         Returns:
             A tensor of the kernel's shape.
         """
-        return ops.cast(ops.less(self.level_map, np.uint8(level + 1)), dtype)
+        return ops.cast(ops.less(self.level_map, level + 1), dtype)
 
     def masked_kernel(self, level: int | None = None) -> Any:
         """Returns the kernel with the weights that the level leaves out set to zero."""
         level = masks.check_level(level, levels=self.levels)
         kernel = self.kernel
-        return ops.multiply(kernel, self.symbolic_mask(level, kernel.dtype))
+        mask = self.symbolic_mask(level, kernel.dtype)
+        masked = ops.multiply(kernel, mask)
+        if self.regrow and level == self.levels - 1:
+            # Zero in value: only the gradient goes straight through.
+            masked += (kernel - ops.stop_gradient(kernel)) * (1.0 - mask)
+        return masked
 
-    def prune(self, ratio: float = 1.0) -> None:
+    def prune(self, ratio: float = 1.0, *, regrow: bool = False) -> None:
         """Recomputes the level map from the weights' magnitudes and zeroes what no level uses.
 
         Args:
             ratio: How far along the ramp, 0..1: each level's sparsity is scaled by it.
+            regrow: Keep the values of what no level uses.
 
         Raises:
             ValueError: if the ratio is out of range.
@@ -102,12 +118,8 @@ class NestedKernel(keras.layers.Layer):
         scaled = [sparsity * ratio for sparsity in self.sparsities]
         level_map = masks.level_map(kernel, scaled, block_shape=self.block_shape)
         self.level_map.assign(level_map)
-        self.kernel.assign(np.where(level_map < self.levels, kernel, np.zeros_like(kernel)))
-
-    def zero_pruned(self) -> None:
-        """Zeroes the weights that no level uses, whatever an optimizer's momentum did to them."""
-        kernel = self.kernel.value
-        self.kernel.assign(kernel * self.symbolic_mask(self.levels - 1, kernel.dtype))
+        if not regrow:
+            self.kernel.assign(np.where(level_map < self.levels, kernel, np.zeros_like(kernel)))
 
     def finish(self, outputs: Any) -> Any:
         """Adds the bias and applies the activation."""
@@ -212,6 +224,7 @@ class NestedBatchNormalization(keras.layers.BatchNormalization):
 
     Args:
         levels: The number of levels, 1..16.
+        shared_affine: Whether the levels share gamma and beta, which then have shape (1, channels).
         **kwargs: Arguments of BatchNormalization. `axis` must be -1, `renorm` False.
 
     Attributes:
@@ -221,7 +234,7 @@ class NestedBatchNormalization(keras.layers.BatchNormalization):
             `nested_keras.callbacks.reestimate_batch_norm`.
     """
 
-    def __init__(self, *, levels: int, **kwargs: Any) -> None:
+    def __init__(self, *, levels: int, shared_affine: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if not 1 <= levels <= masks.MAX_LEVELS:
             raise ValueError(f"levels must be in 1..{masks.MAX_LEVELS}: got {levels}")
@@ -230,6 +243,7 @@ class NestedBatchNormalization(keras.layers.BatchNormalization):
         if getattr(self, "renorm", False):  # older Keras 3 has no such argument
             raise ValueError(f"{self.name}: renorm must be False: got True")
         self.levels = levels
+        self.shared_affine = shared_affine
         self.statistics_sink: Callable[[Any, int, Any, Any], None] | None = None
 
     def build(self, input_shape: Any) -> None:
@@ -243,7 +257,7 @@ class NestedBatchNormalization(keras.layers.BatchNormalization):
             trainable = name in ("gamma", "beta")
             variable = self.add_weight(
                 name=name,
-                shape=(self.levels, input_shape[-1]),
+                shape=(1 if trainable and self.shared_affine else self.levels, input_shape[-1]),
                 initializer=getattr(self, f"{name}_initializer"),
                 regularizer=getattr(self, f"{name}_regularizer") if trainable else None,
                 constraint=getattr(self, f"{name}_constraint") if trainable else None,
@@ -273,16 +287,20 @@ class NestedBatchNormalization(keras.layers.BatchNormalization):
         else:
             mean = ops.cast(self.moving_mean[level], x.dtype)
             variance = ops.cast(self.moving_variance[level], x.dtype)
+        row = self._affine_row(level)
         outputs = ops.batch_normalization(
             x,
             mean=mean,
             variance=variance,
             axis=-1,
-            offset=ops.cast(self.beta[level], x.dtype) if self.center else None,
-            scale=ops.cast(self.gamma[level], x.dtype) if self.scale else None,
+            offset=ops.cast(self.beta[row], x.dtype) if self.center else None,
+            scale=ops.cast(self.gamma[row], x.dtype) if self.scale else None,
             epsilon=self.epsilon,
         )
         return ops.cast(outputs, self.compute_dtype)
+
+    def _affine_row(self, level: int) -> int:
+        return 0 if self.shared_affine else level
 
     def _fuses(self, inputs: Any) -> bool:
         """Says whether TensorFlow has one operator for the whole of a training step."""
@@ -291,8 +309,9 @@ class NestedBatchNormalization(keras.layers.BatchNormalization):
     def _train_fused(self, inputs: Any, level: int) -> Any:
         """Normalises images by their batch's statistics: half the time of a whole train step."""
         channels = inputs.shape[-1]
-        gamma = self.gamma[level] if self.scale else ops.ones(channels)
-        beta = self.beta[level] if self.center else ops.zeros(channels)
+        row = self._affine_row(level)
+        gamma = self.gamma[row] if self.scale else ops.ones(channels)
+        beta = self.beta[row] if self.center else ops.zeros(channels)
         outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
             x=inputs,
             scale=ops.cast(gamma, "float32"),
@@ -317,4 +336,5 @@ class NestedBatchNormalization(keras.layers.BatchNormalization):
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments that make the layer again."""
-        return {**super().get_config(), "levels": self.levels}
+        own = {"levels": self.levels, "shared_affine": self.shared_affine}
+        return {**super().get_config(), **own}

@@ -20,12 +20,14 @@ MAX_LEVELS = 16
 BLOCK_SHAPES = ((1, 1), (1, 2), (1, 4))
 
 
-def check_sparsities(sparsities: Iterable[float]) -> tuple[float, ...]:
+def check_sparsities(sparsities: Iterable[float], *, strict: bool = True) -> tuple[float, ...]:
     """Returns the sparsities as a tuple of floats, or refuses them.
 
     Args:
-        sparsities: One fraction of zeros per level, level 0 first; each in [0, 1], strictly
-            decreasing, 1 to 16 of them.
+        sparsities: One fraction of zeros per level, level 0 first; each in [0, 1], decreasing, 1 to
+            16 of them.
+        strict: Whether equal neighbours are refused: those of a model are, a layer may have the
+            same weights at several levels.
 
     Returns:
         The sparsities as floats.
@@ -38,10 +40,10 @@ def check_sparsities(sparsities: Iterable[float]) -> tuple[float, ...]:
         raise ValueError(f"sparsities must have 1 to {MAX_LEVELS} entries: got {len(values)}")
     if not all(0.0 <= sparsity <= 1.0 for sparsity in values):
         raise ValueError(f"sparsities must lie in [0, 1]: got {values}")
-    if any(sparser <= denser for sparser, denser in itertools.pairwise(values)):
-        raise ValueError(
-            f"sparsities must decrease strictly (level 0 is the sparsest): got {values}"
-        )
+    order = operator.gt if strict else operator.ge
+    if not all(order(sparser, denser) for sparser, denser in itertools.pairwise(values)):
+        rule = "decrease strictly" if strict else "not increase"
+        raise ValueError(f"sparsities must {rule} (level 0 is the sparsest): got {values}")
     return values
 
 

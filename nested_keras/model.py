@@ -17,6 +17,7 @@ def nest(
     block_shape: Iterable[int] = (1, 1),
     exclude: Iterable[str] | None = None,
     overrides: Mapping[str, Mapping[str, Any]] | None = None,
+    shared_affine: bool = False,
     name: str | None = None,
 ) -> NestedModel:
     """Makes a nested model of a Keras model.
@@ -38,6 +39,8 @@ def nest(
             kernels, the first convolution and the last Dense.
         overrides: Per layer name, a mapping with "sparsities" (as many) or "block_shape" or both.
             It nests a layer that would be excluded.
+        shared_affine: Share gamma and beta of each BatchNormalization among the levels; its
+            statistics are per level in any case.
         name: The name of the nested model; as the model's when None.
 
     Returns:
@@ -52,12 +55,14 @@ def nest(
         masks.check_sparsities(sparsities), masks.check_block_shape(block_shape)
     )
     base = conversion.functional(model)
-    new = conversion.plan(base, nesting, exclude=exclude, overrides=overrides)
+    new = conversion.plan(
+        base, nesting, exclude=exclude, overrides=overrides, shared_affine=shared_affine
+    )
 
     def call(operation: Any) -> Callable[..., Any]:
         if conversion.is_graph(operation):
             inner = conversion.functional(operation)
-            return lambda inputs, **_: _run(inner, inputs, call)
+            return lambda inputs, **_: run_graph(inner, inputs, call)
 
         def chain(*args: Any, **kwargs: Any) -> Any:
             first, *rest = new[id(operation)]
@@ -71,7 +76,7 @@ def nest(
     inputs = keras.tree.map_structure(_new_input, base.input)
     if isinstance(inputs, list) and len(inputs) == 1:
         inputs = inputs[0]  # as old files have it; Keras would warn at each call with a bare array
-    nested = NestedModel(inputs, _run(base, inputs, call), name=name or model.name)
+    nested = NestedModel(inputs, run_graph(base, inputs, call), name=name or model.name)
     for operation, _ in conversion.operations(base):
         conversion.copy_weights(operation, new[id(operation)])
     return nested
@@ -154,14 +159,42 @@ class NestedModel(training.LevelTrainer):
         """
         return self._level_models[masks.check_level(level, levels=self.levels)]
 
-    def prune(self, ratio: float = 1.0) -> None:
+    def set_sparsities(self, sparsities: Mapping[str, Iterable[float]]) -> None:
+        """Gives layers other final sparsities; the masks follow when they are recomputed.
+
+        Args:
+            sparsities: By the name of a nested layer, one fraction of zeros per level in [0, 1],
+                not increasing; see `nested_keras.allocation`.
+
+        Raises:
+            ValueError: for a name, range, order or number of levels that does not fit.
+        """
+        by_name = {layer.name: layer for layer in self.nested_layers}
+        unknown = sorted(set(sparsities) - set(by_name))
+        if unknown:
+            raise ValueError(f"sparsities must name layers of {sorted(by_name)}: got {unknown}")
+        checked = {name: masks.check_sparsities(v, strict=False) for name, v in sparsities.items()}
+        for name, values in checked.items():
+            if len(values) != self.levels:
+                raise ValueError(
+                    f"sparsities of {name!r} must have {self.levels} entries, one per level: "
+                    f"got {values}"
+                )
+        for name, values in checked.items():
+            by_name[name].sparsities = values
+
+    def prune(self, ratio: float = 1.0, *, regrow: bool = False) -> None:
         """Recomputes all level maps from the weights' magnitudes, layer by layer.
 
         Args:
             ratio: How far along the ramp, 0..1: each level's sparsity is scaled by it.
+            regrow: Keep the weights that no level uses, so that they may come back; else they and
+                what the optimizer keeps for them become zero.
         """
         for layer in self.nested_layers:
-            layer.prune(ratio)
+            layer.prune(ratio, regrow=regrow)
+        if not regrow:
+            self.forget_pruned()
 
     def evaluate_levels(self, x: Any, y: Any = None, **kwargs: Any) -> list[dict[str, Any]]:
         """Evaluates all levels in one pass over the data.
@@ -184,6 +217,20 @@ class NestedModel(training.LevelTrainer):
             rows.append({**row, "loss": values.pop("loss"), **values})
         return rows
 
+    def save_own_variables(self, store: Any) -> None:
+        """Saves the random state of dropout and the like, which Keras leaves out of its files."""
+        for index, state in enumerate(self._random_states()):
+            store[str(index)] = state.numpy()
+
+    def load_own_variables(self, store: Any) -> None:
+        """Loads it, where the file has it, so that a resumed run goes on as if uninterrupted."""
+        for index, state in enumerate(self._random_states()):
+            if str(index) in store:
+                state.assign(store[str(index)])
+
+    def _random_states(self) -> list[Any]:
+        return [v for v in self.variables if v.path.endswith("seed_generator_state")]
+
     def _build_level(self, level: int) -> Any:
         """Calls the layers of this graph again, at one level."""
 
@@ -193,7 +240,7 @@ class NestedModel(training.LevelTrainer):
             return operation
 
         return keras.Model(
-            self.input, _run(self, self.input, call), name=f"{self.name}_level_{level}"
+            self.input, run_graph(self, self.input, call), name=f"{self.name}_level_{level}"
         )
 
 
@@ -210,7 +257,7 @@ class _Cache:
         return self._made[index]
 
 
-def _run(model: Any, inputs: Any, call: Callable[[Any], Callable[..., Any]]) -> Any:
+def run_graph(model: Any, inputs: Any, call: Callable[[Any], Callable[..., Any]]) -> Any:
     """Runs a functional model's graph with `call(operation)` in the place of each operation."""
     # Keras's own functional call and clone_model stand on this method; nothing public walks nodes.
     return model._run_through_graph(inputs, operation_fn=call)

@@ -8,22 +8,48 @@ already::
     gradient of W = sum over l of  g_l * (a_l * M[l-1] + (M[l] - M[l-1])),     M[-1] = 0
 
 ``a = 1`` trains the levels jointly; ``a = 0`` is strict routing: each weight follows only the first
-level that uses it. After the optimizer step the weights that no level uses are set to zero, so that
-neither momentum nor weight decay moves them. All other variables take the plain sum.
+level that uses it. All other variables take the plain sum.
+
+A weight that no level uses has no gradient, and pruning it sets both the weight and what the
+optimizer keeps for it to zero: neither momentum nor weight decay nor a moving average moves it
+again, and no step has to see to that.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+import functools
+import warnings
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 # The classes that turn `loss` and `metrics` of compile() into objects; Keras makes one set for a
 # model and nothing public makes one per level.
 from keras.src.trainers.compile_utils import CompileLoss, CompileMetrics
+
+from nested_keras.distillation import Distillation
+from nested_keras.layers import several_workers
+
+_LOSS_WEIGHTS = "level_loss_weights"
+
+
+@dataclasses.dataclass(frozen=True)
+class Batch:
+    """One batch of training or evaluation.
+
+    Attributes:
+        x: The inputs.
+        y: The targets, or None.
+        sample_weight: The weights of the samples, or None.
+    """
+
+    x: Any
+    y: Any = None
+    sample_weight: Any = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,14 +57,14 @@ class LevelObjective:
     """What compile() settles for one level.
 
     Attributes:
-        routing: The routing coefficient, 0..1.
+        routing: The routing coefficient, 0..1, or a Keras schedule of it.
         weight: The weight of the level's loss in the sum, >= 0.
         loss: The compiled loss, or None.
         metrics: The compiled metrics, or None.
         tracker: The mean of the level's loss.
     """
 
-    routing: float
+    routing: Any
     weight: float
     loss: Any
     metrics: Any
@@ -47,17 +73,25 @@ class LevelObjective:
 
 @dataclasses.dataclass(frozen=True)
 class Objectives:
-    """The objectives of all levels; a plain object, which Keras neither tracks nor saves."""
+    """What compile() settles; a plain object, which Keras neither tracks nor saves.
+
+    Attributes:
+        levels: One objective per level.
+        distillation: What the levels learn from besides, or None.
+        sandwich: Whether a step trains the densest, the sparsest and one level between.
+    """
 
     levels: tuple[LevelObjective, ...]
+    distillation: Distillation | None
+    sandwich: bool
 
 
 class LevelTrainer(keras.Model):
     """Trains and evaluates all levels of a nested model together.
 
     `fit` and `evaluate` report "loss" (what is minimised: the weighted sum over the levels and the
-    weight regularisation) and for each level "level_<l>_loss" (without weight regularisation) and
-    "level_<l>_<metric>". `tf.distribute` strategies are not supported yet.
+    weight regularisation) and for each level "level_<l>_loss" (the compiled loss, without weight
+    regularisation and distillation) and "level_<l>_<metric>".
     """
 
     def compile(
@@ -68,8 +102,10 @@ class LevelTrainer(keras.Model):
         metrics: Any = None,
         weighted_metrics: Any = None,
         *,
-        routing: float | Iterable[float] = 1.0,
+        routing: Any = 1.0,
         level_loss_weights: Iterable[float] | None = None,
+        distillation: Distillation | None = None,
+        sandwich: bool = False,
         jit_compile: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -81,23 +117,28 @@ class LevelTrainer(keras.Model):
             loss_weights: Weights of the model's outputs.
             metrics: Measured at each level.
             weighted_metrics: Measured at each level, with sample weights.
-            routing: The routing coefficient in [0, 1], one for all levels or one per level (level
-                0 has no level below: its own has no effect). 1 trains jointly; 0.5 helps the
-                sparsest level when a teacher is used; 0 is strict.
+            routing: The routing coefficient in [0, 1] or a Keras `LearningRateSchedule` of it; one
+                for all levels or one per level (level 0 has no level below: its own has no
+                effect). 1 trains jointly; 0.5 helps the sparsest level when a teacher is used; 0
+                is strict.
             level_loss_weights: The weight of each level's loss, >= 0, one per level; None for 1.
+            distillation: What the levels learn from besides the labels, or None.
+            sandwich: Train the densest, the sparsest and one random level between at each step,
+                in place of all levels.
             jit_compile: XLA; off unless asked for, as it slows the step down on CPUs.
             **kwargs: Other arguments of `keras.Model.compile`.
 
         Raises:
-            ValueError: if routing or level_loss_weights have a wrong range or length.
+            TypeError: if routing is neither a number nor a schedule.
+            ValueError: if routing or level_loss_weights have a wrong range or length, or a model
+                with several outputs is to be distilled.
         """
-        routings = _per_level(routing, levels=self.levels, argument="routing")
-        if not all(0.0 <= value <= 1.0 for value in routings):
-            raise ValueError(f"routing must lie in [0, 1]: got {routings}")
-        given = 1.0 if level_loss_weights is None else level_loss_weights
-        weights = _per_level(given, levels=self.levels, argument="level_loss_weights")
-        if min(weights) < 0.0:
-            raise ValueError(f"level_loss_weights must not be negative: got {weights}")
+        routings = _routings(routing, levels=self.levels)
+        weights = _loss_weights(level_loss_weights, levels=self.levels)
+        if distillation is not None and len(self.outputs) != 1:
+            raise ValueError(
+                f"distillation must have a model with one output: got {len(self.outputs)}"
+            )
         super().compile(
             optimizer=optimizer,
             loss=loss,
@@ -123,7 +164,9 @@ class LevelTrainer(keras.Model):
                     tracker=keras.metrics.Mean(name=f"level_{level}_loss"),
                 )
                 for level in range(self.levels)
-            )
+            ),
+            distillation=distillation,
+            sandwich=sandwich,
         )
         for level in range(self.levels):
             self.at_level(level)  # made here, not while a train step is traced
@@ -132,12 +175,25 @@ class LevelTrainer(keras.Model):
         """Returns the arguments of compile() in a form that can be saved."""
         config = dict(super().get_compile_config())
         if config:
-            config["routing"] = [each.routing for each in self._objectives.levels]
-            config["level_loss_weights"] = [each.weight for each in self._objectives.levels]
+            given = self._objectives
+            teacher = given.distillation is not None and given.distillation.teacher is not None
+            save = keras.saving.serialize_keras_object
+            config["routing"] = [save(each.routing) for each in given.levels]
+            config["level_loss_weights"] = [each.weight for each in given.levels]
+            config["distillation"] = None if teacher else save(given.distillation)
+            config["sandwich"] = given.sandwich
+            config["had_teacher"] = teacher
         return config
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compiles the model as `get_compile_config` says."""
+        config = dict(config)
+        if config.pop("had_teacher", False):
+            warnings.warn(
+                f"model {self.name!r} was trained with a teacher, which its file does not hold: "
+                "give distillation to compile() again before training on",
+                stacklevel=2,
+            )
         self.compile(**keras.saving.deserialize_keras_object(config))
 
     @property
@@ -162,6 +218,43 @@ class LevelTrainer(keras.Model):
             results.update((f"level_{level}_{name}", value) for name, value in named.items())
         return results
 
+    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
+        """Makes the metrics' variables before a strategy's replicas run.
+
+        Keras averages a batch over the replicas to see its shapes, which fails with several
+        workers; one replica's part of it has them as well.
+        """
+        strategy = self._distribute_strategy
+        if strategy is None:
+            return
+        if iterator is not None:
+            for _, _, batches in iterator:
+                data_batch = keras.tree.map_structure(
+                    lambda value: strategy.experimental_local_results(value)[0], next(batches)
+                )
+                break
+        with strategy.scope():
+            self._symbolic_build(data_batch=data_batch)
+
+    def _step_logs(self) -> dict[str, Any]:
+        """Returns the logs of a step."""
+        logs = self.get_metrics_result()
+        if several_workers():
+            # Keras averages each over the workers along an axis that scalars lack.
+            return {name: tf.expand_dims(value, 0) for name, value in logs.items()}
+        return logs
+
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        """Updates the metrics of all levels with the same outputs.
+
+        Keras calls it with symbolic outputs, to make the metrics' variables before a strategy's
+        replicas run; the steps below update each level's metrics with its own outputs.
+        """
+        for each in self._objectives.levels:
+            if each.metrics is not None:
+                each.metrics.update_state(y, y_pred, sample_weight)
+        return self.get_metrics_result()
+
     def _shared_metrics(self) -> list[Any]:
         """Returns the loss tracker and what a user attached to the model."""
         # Keras's own set of compiled metrics is never updated: each level has one instead.
@@ -169,6 +262,22 @@ class LevelTrainer(keras.Model):
         if self._compile_loss is not None:
             unused.update(id(metric) for metric in self._compile_loss.metrics)
         return [metric for metric in super().metrics if id(metric) not in unused]
+
+    def forget_pruned(self) -> None:
+        """Zeroes what the optimizer keeps for the weights that no level uses."""
+        if not self.compiled or self.optimizer is None:
+            return
+        references = [(_slot_prefix(v), v) for v in self.trainable_variables]
+        kernels = {id(layer.kernel): layer for layer in self.nested_layers}
+        for slot in self.optimizer.variables:
+            name = slot.path.split("/")[-1]
+            owners = [(prefix, v) for prefix, v in references if name.startswith(prefix)]
+            if not owners:
+                continue
+            owner = max(owners, key=lambda owner: len(owner[0]))[1]
+            layer = kernels.get(id(owner))
+            if layer is not None and slot.shape == owner.shape:  # not Adafactor's rows and columns
+                slot.assign(np.where(layer.mask(self.levels - 1), slot.numpy(), 0.0))
 
     def level_loss(
         self, level: int, *, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
@@ -194,62 +303,128 @@ class LevelTrainer(keras.Model):
         return tf.add_n(terms) if terms else tf.zeros(())
 
     def train_step(self, data: Any) -> dict[str, Any]:
-        """Trains all levels on one batch with one optimizer step."""
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        """Trains the levels on one batch with one optimizer step."""
+        batch = Batch(*keras.utils.unpack_x_y_sample_weight(data))
         variables = self.trainable_variables
-        gradients: list[Any] = [None] * len(variables)
-        total = tf.zeros(())
-        for level in reversed(range(self.levels)):
-            with tf.GradientTape() as tape:
-                y_pred = self.at_level(level)(x, training=True)
-                loss = self._weighted_loss(level, x, y, y_pred, sample_weight)
-                scaled = self.optimizer.scale_loss(loss)
-            found = self._route(level, variables, tape.gradient(scaled, variables))
-            gradients = [_add(sum_, new) for sum_, new in zip(gradients, found, strict=True)]
+        total, gradients = self._regularization(variables)
+        distillation = self._objectives.distillation
+        sources: list[Any] = []
+        if distillation is not None and distillation.teacher is not None:
+            sources.append(distillation.teacher(batch.x, training=False))
+        for levels in self._turns():
+            step = functools.partial(self._level_step, batch, tuple(sources), variables)
+            loss, found, y_pred = self._run_one_of(levels, step)
             total += loss
-        with tf.GradientTape() as tape:
-            loss = self._weight_regularization()
-            scaled = self.optimizer.scale_loss(loss)
-        found = tape.gradient(scaled, variables)
-        gradients = [_add(sum_, new) for sum_, new in zip(gradients, found, strict=True)]
+            gradients = [tf.add(*pair) for pair in zip(gradients, found, strict=True)]
+            if distillation is not None and distillation.in_place and levels[0] == self.levels - 1:
+                sources.append(y_pred)
         self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
-        for layer in self.nested_layers:
-            layer.zero_pruned()
-        self._loss_tracker.update_state(total + loss, sample_weight=_batch_size(x))
-        return self.get_metrics_result()
+        self._track(self._loss_tracker, total, batch)
+        return self._step_logs()
 
     def test_step(self, data: Any) -> dict[str, Any]:
-        """Evaluates all levels on one batch."""
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        """Evaluates all levels on one batch, without distillation."""
+        batch = Batch(*keras.utils.unpack_x_y_sample_weight(data))
         total = self._weight_regularization()
         for level in reversed(range(self.levels)):
-            y_pred = self.at_level(level)(x, training=False)
-            total += self._weighted_loss(level, x, y, y_pred, sample_weight)
-        self._loss_tracker.update_state(total, sample_weight=_batch_size(x))
-        return self.get_metrics_result()
+            y_pred = self.at_level(level)(batch.x, training=False)
+            total += self._objectives.levels[level].weight * self._own_loss(level, batch, y_pred)
+        self._track(self._loss_tracker, total, batch)
+        return self._step_logs()
 
-    def _weighted_loss(self, level: int, x: Any, y: Any, y_pred: Any, sample_weight: Any) -> Any:
-        """Computes a level's share of the sum, and updates the level's metrics."""
+    def _turns(self) -> list[tuple[int, ...]]:
+        """Returns what a step trains, densest first: in each turn one of some levels."""
+        if self._objectives.sandwich and self.levels > 2:
+            return [(self.levels - 1,), tuple(range(1, self.levels - 1)), (0,)]
+        return [(level,) for level in reversed(range(self.levels))]
+
+    def _run_one_of(self, levels: tuple[int, ...], step: Callable[[int], Any]) -> Any:
+        """Runs a step at one of some levels, drawn by the number of the optimizer's step."""
+        if len(levels) == 1:
+            return step(levels[0])
+        # A function of the step alone: the same on every worker and in a resumed run.
+        count = tf.cast(self.optimizer.iterations.value, tf.int32)
+        seed = tf.stack([0, count])
+        index = tf.random.stateless_uniform([], seed, maxval=len(levels), dtype=tf.int32)
+        return tf.switch_case(index, [functools.partial(step, level) for level in levels])
+
+    def _level_step(
+        self, batch: Batch, sources: tuple[Any, ...], variables: list[Any], level: int
+    ) -> tuple[Any, list[Any], Any]:
+        """Runs one level on a batch.
+
+        Returns:
+            The level's share of the loss, its gradient by each variable, and the outputs.
+        """
         objective = self._objectives.levels[level]
-        loss = self.level_loss(level, x=x, y=y, y_pred=y_pred, sample_weight=sample_weight)
-        objective.tracker.update_state(loss, sample_weight=_batch_size(x))
+        distillation = self._objectives.distillation
+        with tf.GradientTape() as tape:
+            y_pred = self.at_level(level)(batch.x, training=True)
+            loss = self._own_loss(level, batch, y_pred)
+            if distillation is not None and sources:
+                towards = distillation.loss()
+                distilled = towards(towards.softened(sources), y_pred, batch.sample_weight)
+                loss = (1.0 - distillation.weight) * loss + distillation.weight * distilled
+            loss = objective.weight * loss
+            scaled = self.optimizer.scale_loss(loss)
+        found = _gradients(tape, scaled, variables)
+        return loss, self._route(level, variables, found), y_pred
+
+    def _own_loss(self, level: int, batch: Batch, y_pred: Any) -> Any:
+        """Computes a level's loss, and updates the level's metrics."""
+        objective = self._objectives.levels[level]
+        loss = self.level_loss(
+            level, x=batch.x, y=batch.y, y_pred=y_pred, sample_weight=batch.sample_weight
+        )
+        self._track(objective.tracker, loss, batch)
         if objective.metrics is not None:
-            objective.metrics.update_state(y, y_pred, sample_weight)
-        return objective.weight * loss
+            objective.metrics.update_state(batch.y, y_pred, batch.sample_weight)
+        return loss
+
+    def _track(self, tracker: Any, loss: Any, batch: Batch) -> None:
+        """Averages a loss over the batches; of a strategy's replicas, each has its share of it."""
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        size = tf.shape(keras.tree.flatten(batch.x)[0])[0]
+        tracker.update_state(loss * float(replicas), sample_weight=size)
 
     def _route(self, level: int, variables: list[Any], gradients: list[Any]) -> list[Any]:
         """Scales the gradient into the weights that the level below has by the coefficient."""
         routing = self._objectives.levels[level].routing
         if level == 0 or routing == 1.0:
             return gradients
-        routed = dict(zip(map(id, variables), gradients, strict=True))
+        coefficient = routing(self.optimizer.iterations) if callable(routing) else routing
+
+        def scale(layer: Any, dtype: str) -> Any:
+            # The gradient is zero outside M[l] already.
+            return 1.0 - (1.0 - tf.cast(coefficient, dtype)) * layer.symbolic_mask(level - 1, dtype)
+
+        return self._scale_kernels(variables, gradients, scale)
+
+    def _scale_kernels(
+        self, variables: list[Any], gradients: list[Any], scale: Callable[[Any, str], Any]
+    ) -> list[Any]:
+        """Multiplies the gradient of each nested kernel by `scale(layer, dtype)`."""
+        scaled = dict(zip(map(id, variables), gradients, strict=True))
         for layer in self.nested_layers:
-            gradient = routed.get(id(layer.kernel))
+            gradient = scaled.get(id(layer.kernel))
             if gradient is not None:
-                below = layer.symbolic_mask(level - 1, gradient.dtype)
-                # The gradient is zero outside M[l] already.
-                routed[id(layer.kernel)] = gradient * (1.0 - (1.0 - routing) * below)
-        return [routed[id(variable)] for variable in variables]
+                scaled[id(layer.kernel)] = gradient * scale(layer, gradient.dtype)
+        return [scaled[id(variable)] for variable in variables]
+
+    def _regularization(self, variables: list[Any]) -> tuple[Any, list[Any]]:
+        """Returns the weights' regularisation loss and its gradient by each variable."""
+        if not self._regularized():
+            return tf.zeros(()), [tf.zeros(v.shape, v.dtype) for v in variables]
+        with tf.GradientTape() as tape:
+            loss = self._weight_regularization()
+            scaled = self.optimizer.scale_loss(loss)
+        found = _gradients(tape, scaled, variables)
+
+        def keep(layer: Any, dtype: str) -> Any:
+            # Not every regulariser has a zero gradient at zero.
+            return 1.0 if layer.regrow else layer.symbolic_mask(self.levels - 1, dtype)
+
+        return loss, self._scale_kernels(variables, found, keep)
 
     def _weight_regularization(self) -> Any:
         """Computes the sum of the weights' regularisation losses."""
@@ -268,14 +443,34 @@ class LevelTrainer(keras.Model):
         return [v for v in self.trainable_variables if v.regularizer is not None]
 
 
-def _per_level(values: float | Iterable[float], *, levels: int, argument: str) -> tuple[float, ...]:
-    """Returns one float per level."""
-    if isinstance(values, Iterable):
-        given = tuple(float(value) for value in values)
-        if len(given) != levels:
-            raise ValueError(f"{argument} must have {levels} entries, one per level: got {given}")
-        return given
-    return (float(values),) * levels
+def _routings(routing: Any, *, levels: int) -> tuple[Any, ...]:
+    """Returns one routing coefficient or schedule per level."""
+    routings = _per_level(routing, levels=levels, argument="routing")
+    for value in routings:
+        if isinstance(value, keras.optimizers.schedules.LearningRateSchedule):
+            continue
+        if isinstance(value, str) or not hasattr(value, "__float__"):
+            raise TypeError(f"routing must be a number or a LearningRateSchedule: got {value!r}")
+        if not 0.0 <= value <= 1.0:
+            raise ValueError(f"routing must lie in [0, 1]: got {routings}")
+    return routings
+
+
+def _loss_weights(given: Iterable[float] | None, *, levels: int) -> tuple[float, ...]:
+    """Returns the weight of each level's loss."""
+    weights = _per_level(1.0 if given is None else given, levels=levels, argument=_LOSS_WEIGHTS)
+    if min(weights) < 0.0:
+        raise ValueError(f"{_LOSS_WEIGHTS} must not be negative: got {weights}")
+    return weights
+
+
+def _per_level(values: Any, *, levels: int, argument: str) -> tuple[Any, ...]:
+    """Returns one value per level, numbers as floats."""
+    given = tuple(values) if isinstance(values, Iterable) else (values,) * levels
+    given = tuple(float(value) if hasattr(value, "__float__") else value for value in given)
+    if len(given) != levels:
+        raise ValueError(f"{argument} must have {levels} entries, one per level: got {given}")
+    return given
 
 
 def _compile_metrics(metrics: Any, weighted_metrics: Any, output_names: Any) -> Any:
@@ -293,12 +488,15 @@ def _copy_metric(metric: Any) -> Any:
     return metric
 
 
-def _add(total: Any, gradient: Any) -> Any:
-    """Adds two gradients, either of which may be None."""
-    if total is None or gradient is None:
-        return gradient if total is None else total
-    return tf.add(total, gradient)
+def _gradients(tape: Any, loss: Any, variables: list[Any]) -> list[Any]:
+    """Returns the gradient by each variable, zero by those the loss does not depend on."""
+    found = tape.gradient(loss, variables)
+    return [
+        tf.zeros(variable.shape, variable.dtype) if gradient is None else gradient
+        for variable, gradient in zip(variables, found, strict=True)
+    ]
 
 
-def _batch_size(x: Any) -> Any:
-    return tf.shape(keras.tree.flatten(x)[0])[0]
+def _slot_prefix(variable: Any) -> str:
+    """Returns how the names of a variable's optimizer slots begin."""
+    return f"{variable.path.replace('/', '_')}_"

@@ -1,3 +1,5 @@
+import itertools
+
 import keras
 import numpy as np
 import pytest
@@ -335,3 +337,58 @@ def test_masks_are_recomputed_from_the_weights_of_that_step():
     np.testing.assert_array_equal(
         nested.get_layer("hidden").level_map, masks.level_map(seen[2], SPARSITIES)
     )
+
+
+def test_regrowing_weights_learn_until_the_masks_freeze():
+    nested = dense_net()
+    hidden = nested.get_layer("hidden")
+    x, y = data(16)
+    seen = []
+
+    class Snapshot(keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch, logs=None):
+            kept = hidden.mask(2)
+            seen.append((kept, hidden.kernel.numpy()[~kept]))
+
+    schedule = tfmot_schedules()[0](0.5, 0.6, 0, 8, frequency=2)
+    nested.fit(
+        *(x, y),
+        batch_size=4,
+        epochs=3,
+        shuffle=False,
+        verbose=0,
+        callbacks=[callbacks.NestedPruning(schedule, regrow=True), Snapshot()],
+    )
+    assert all(pruned.all() for _, pruned in seen[1:8]), "kept and learning"
+    assert not np.array_equal(seen[2][1], seen[3][1])
+    came_back = [(~old & new).sum() for (old, _), (new, _) in itertools.pairwise(seen[:9])]
+    assert sum(came_back) > 0
+    assert not any(pruned.any() for _, pruned in seen[8:])
+    assert all(np.array_equal(seen[8][0], kept) for kept, _ in seen[8:])
+    assert hidden.regrow is False
+
+
+def test_the_gradient_of_a_regrowing_weight_is_that_of_the_densest_level():
+    nested = model.nest(nets.dense_net(), SPARSITIES)
+    nested.prune(regrow=True)
+    hidden = nested.get_layer("hidden")
+    assert hidden.kernel.numpy().all()
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    nested.compile(keras.optimizers.SGD(1.0), loss, routing=0.5)
+    x, y = data()
+    used = tf.Variable(hidden.masked_kernel())
+    with tf.GradientTape() as tape:
+        features = tf.nn.relu(x @ used + hidden.bias)
+        total = loss(y, nested.get_layer("head")(features))
+    gradient = tape.gradient(total, used).numpy()
+    before = hidden.kernel.numpy()
+    hidden.regrow = True
+    nested.train_on_batch(x, y)
+    moved = (before - hidden.kernel.numpy())[~hidden.mask(2)]
+    np.testing.assert_allclose(moved, gradient[~hidden.mask(2)], rtol=1e-3, atol=1e-5)
+    assert moved.any()
+
+
+def test_regrowing_needs_an_end():
+    with pytest.raises(ValueError, match=r"schedule must have an end_step, .* regrow: got -1"):
+        callbacks.NestedPruning(lambda step: (True, 0.5), final_sparsity=0.5, regrow=True)

@@ -103,9 +103,6 @@ def test_pruning_zeroes_what_no_level_uses():
     layer.prune()
     kept = layer.mask(2)
     np.testing.assert_array_equal(layer.kernel.numpy(), np.where(kept, kernel, 0))
-    layer.kernel.assign(kernel)
-    layer.zero_pruned()
-    np.testing.assert_array_equal(layer.kernel.numpy(), np.where(kept, kernel, 0))
 
 
 def test_mixed_precision_runs_in_half_and_keeps_float_weights():
@@ -124,7 +121,7 @@ def test_wrong_arguments_are_refused():
         layers.NestedConv2D(**conv, data_format="channels_first")
     with pytest.raises(ValueError, match=r"block_shape must be one of .*: got \(1, 3\)"):
         layers.NestedConv2D(**conv, block_shape=(1, 3))
-    with pytest.raises(ValueError, match=r"must decrease strictly .* got \(0.1, 0.2\)"):
+    with pytest.raises(ValueError, match=r"must not increase .* got \(0.1, 0.2\)"):
         layers.NestedDense(4, sparsities=(0.1, 0.2))
     with pytest.raises(ValueError, match=r"d: block_shape of a depthwise kernel .* got \(1, 2\)"):
         layers.NestedDepthwiseConv2D(3, sparsities=(0.5,), block_shape=(1, 2), name="d")

@@ -316,3 +316,127 @@ def test_mixed_precision_trains(policy):
 def test_wrong_settings_are_refused(kwargs, message):
     with pytest.raises(ValueError, match=message):
         pruned_net(**kwargs)
+
+
+def test_routing_follows_a_schedule_of_the_step():
+    x, y = data()
+    schedule = keras.optimizers.schedules.PolynomialDecay(1.0, 2, 0.25)
+    nested = pruned_net(keras.optimizers.SGD(1.0), routing=(0.0, schedule, 0.5))
+    for coefficient in (1.0, 0.625, 0.25, 0.25):
+        expected = formula_gradients(nested, x, y, (0.0, coefficient, 0.5), (1, 1, 1))
+        before = [v.numpy() for v in nested.trainable_variables]
+        nested.train_on_batch(x, y)
+        for old, new, gradient in zip(before, nested.trainable_variables, expected, strict=True):
+            np.testing.assert_allclose(old - new.numpy(), gradient, rtol=1e-3, atol=1e-5)
+
+
+def test_scheduled_routing_survives_saving(tmp_path):
+    schedule = keras.optimizers.schedules.PolynomialDecay(1.0, 2, 0.25)
+    nested = pruned_net(routing=(1.0, schedule, 0.5), sandwich=True)
+    nested.save(tmp_path / "model.keras")
+    config = nested_keras.load_model(tmp_path / "model.keras").get_compile_config()
+    assert config == nested.get_compile_config()
+    assert config["routing"][1]["config"]["end_learning_rate"] == 0.25
+    assert config["sandwich"] is True
+
+
+def test_sandwich_trains_three_levels_of_five_and_every_one_in_time():
+    nested = model.nest(nets.dense_net(), (0.9, 0.7, 0.5, 0.3, 0.1))
+    nested.prune()
+    nested.compile(keras.optimizers.SGD(1.0), sparse_loss(), metrics=["accuracy"], sandwich=True)
+    x, y = data()
+    trained = []
+    for _ in range(12):
+        expected = {}
+        variables = [v.numpy() for v in nested.trainable_variables]
+        for middle in (1, 2, 3):
+            with tf.GradientTape() as tape:
+                levels = (4, middle, 0)
+                total = sum(sparse_loss()(y, nested.at_level(level)(x)) for level in levels)
+            expected[middle] = tape.gradient(total, nested.trainable_variables)
+        nested.reset_metrics()
+        logs = nested.train_on_batch(x, y, return_dict=True)
+        moved = [
+            old - new.numpy()
+            for old, new in zip(variables, nested.trainable_variables, strict=True)
+        ]
+        matches = [
+            middle
+            for middle, gradients in expected.items()
+            if all(
+                np.allclose(got, want, rtol=1e-3, atol=1e-5)
+                for got, want in zip(moved, gradients, strict=True)
+            )
+        ]
+        assert len(matches) == 1
+        measured = {level for level in range(5) if float(logs[f"level_{level}_loss"]) > 0}
+        assert measured == {0, matches[0], 4}
+        trained += matches
+    assert set(trained) == {1, 2, 3}
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class TowardsOne(keras.regularizers.Regularizer):
+    def __call__(self, x):
+        return 0.1 * tf.reduce_sum(tf.square(x - 1.0))
+
+    def get_config(self):
+        return {}
+
+
+def test_a_regulariser_does_not_move_pruned_weights():
+    nested = pruned_net(base=nets.dense_net(kernel_regularizer=TowardsOne()))
+    nested.train_on_batch(*data())
+    hidden = nested.get_layer("hidden")
+    assert not hidden.kernel.numpy()[~hidden.mask(2)].any()
+    assert hidden.kernel.numpy()[hidden.mask(2)].all()
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        lambda: keras.optimizers.Adam(0.1, amsgrad=True, use_ema=True),
+        lambda: keras.optimizers.SGD(0.1, momentum=0.9, gradient_accumulation_steps=4),
+        lambda: keras.optimizers.Adafactor(0.1),
+        lambda: keras.mixed_precision.LossScaleOptimizer(keras.optimizers.Adam(0.1)),
+    ],
+    ids=["adam", "sgd", "adafactor", "loss_scale"],
+)
+def test_pruning_clears_the_state_of_pruned_weights_alone(optimizer):
+    nested = model.nest(nets.dense_net(), SPARSITIES)
+    nested.compile(optimizer(), sparse_loss())
+    for _ in range(2):
+        nested.train_on_batch(*data())
+    before = [v.numpy() for v in nested.optimizer.variables]
+    nested.prune()
+    kept = nested.get_layer("hidden").mask(2)
+    cleared = False
+    for variable, expected in zip(nested.optimizer.variables, before, strict=True):
+        if variable.shape == kept.shape:
+            cleared = cleared or expected[~kept].any()
+            expected = np.where(kept, expected, 0)
+        np.testing.assert_array_equal(variable, expected, err_msg=variable.path)
+    assert cleared or optimizer().name == "adafactor"
+
+
+def test_shared_gamma_and_beta_learn_from_all_levels():
+    nested = model.nest(nets.residual(), (0.6, 0.3), shared_affine=True)
+    nested.prune()
+    nested.compile(keras.optimizers.SGD(0.1), "sparse_categorical_crossentropy")
+    norms = [x for x in nested.layers if isinstance(x, layers.NestedBatchNormalization)]
+    nested.train_on_batch(nets.images(8), np.arange(8) % 3)
+    for norm in norms:
+        channels = norm.gamma.shape[-1]
+        assert norm.gamma.shape == norm.beta.shape == (1, channels)
+        assert norm.moving_mean.shape == (2, channels)
+        assert norm.beta.numpy().any()
+    assert not np.array_equal(norms[-1].moving_mean[0], norms[-1].moving_mean[1])
+    copy = keras.models.clone_model(nested)
+    assert all(
+        x.shared_affine for x in copy.layers if isinstance(x, layers.NestedBatchNormalization)
+    )
+
+
+def test_routing_of_another_kind_is_refused():
+    with pytest.raises(TypeError, match="must be a number or a LearningRateSchedule: got 'half'"):
+        pruned_net(routing=("half", 1.0, 1.0))

@@ -1,0 +1,441 @@
+"""Which layer gets which sparsity: by shape, by magnitude, or by sensitivity under a budget.
+
+Every function here returns, by the name of each nested layer, one sparsity per level, for
+`NestedModel.set_sparsities`. Sparsities never increase with the level, so the levels nest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import itertools
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from nested_keras import conversion, layers, masks
+from nested_keras.model import NestedModel, run_graph
+
+Allocation = dict[str, tuple[float, ...]]
+
+_KINDS = {
+    keras.layers.DepthwiseConv2D: "depthwise",
+    keras.layers.Conv2D: "convolution",
+    keras.layers.Dense: "fully_connected",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class KernelShape:
+    """What a layer's work and storage depend on.
+
+    Attributes:
+        name: The layer's name.
+        kind: "convolution", "depthwise" or "fully_connected".
+        kernel: The shape of the Keras kernel.
+        positions: Output pixels (1 for a vector), over all calls of the layer together.
+        nested: Whether the kernel is nested, or stays dense.
+    """
+
+    name: str
+    kind: str
+    kernel: tuple[int, ...]
+    positions: int
+    nested: bool
+
+    @property
+    def weights(self) -> int:
+        """The number of weights."""
+        return math.prod(self.kernel)
+
+    @property
+    def macs(self) -> int:
+        """The multiplications of the dense layer."""
+        return self.weights * self.positions
+
+    @property
+    def channels(self) -> int:
+        """The number of output channels."""
+        return math.prod(self.kernel[-2:]) if self.kind == "depthwise" else self.kernel[-1]
+
+
+Cost = Callable[[KernelShape, float], float]
+
+
+@dataclasses.dataclass(frozen=True)
+class CycleTable:
+    """A small cost table: cycles of one inference on a Cortex-M7, by kind of layer.
+
+    A dense kernel costs so many cycles per multiplication; a nested one so many per multiplication
+    with a weight that is kept, and so many per output. Round figures of the portable kernels:
+    enough to weigh layers against each other, not to predict a latency. Use a cost function made
+    from measurements where there is one.
+
+    Attributes:
+        dense: Cycles per multiplication of a dense convolution or fully connected layer.
+        depthwise: Cycles per multiplication of a dense depthwise convolution.
+        kept: Cycles per multiplication with a kept weight of a nested kernel.
+        output: Cycles per output value of any layer.
+    """
+
+    dense: float = 4.2
+    depthwise: float = 15.0
+    kept: float = 4.2
+    output: float = 50.0
+
+    def __call__(self, kernel: KernelShape, sparsity: float) -> float:
+        """Returns the cycles of one layer at a sparsity in 0..1."""
+        if kernel.nested:
+            work = self.kept * (1.0 - sparsity) * kernel.macs
+        else:
+            work = (self.depthwise if kernel.kind == "depthwise" else self.dense) * kernel.macs
+        return work + self.output * kernel.channels * kernel.positions
+
+
+cycles = CycleTable()
+
+
+def stored_bytes(kernel: KernelShape, sparsity: float) -> float:
+    """Returns the bytes of one layer in the file, at a sparsity in 0..1.
+
+    A kept weight of a nested kernel takes two bytes (value and step to it), one of a dense kernel
+    one; each output channel takes nine (bias, multiplier, shift). See docs/nested_format.md.
+    """
+    per_weight = 2.0 * (1.0 - sparsity) if kernel.nested else 1.0
+    return per_weight * kernel.weights + 9.0 * kernel.channels
+
+
+@dataclasses.dataclass(frozen=True)
+class Sensitivity:
+    """How much the loss grows when one layer is pruned and all others are not.
+
+    Attributes:
+        sparsities: The sparsities measured, increasing, in (0, 1].
+        increases: By the name of each nested layer, how much the loss grew at each of them.
+    """
+
+    sparsities: tuple[float, ...]
+    increases: Mapping[str, tuple[float, ...]]
+
+
+def kernel_shapes(model: NestedModel) -> tuple[KernelShape, ...]:
+    """Returns the shapes of all layers with a kernel, nested or dense, in graph order.
+
+    Args:
+        model: The nested model; its inputs must have fixed sizes.
+
+    Returns:
+        One row per layer, shared layers once.
+
+    Raises:
+        ValueError: if the size of a layer's output is not known.
+    """
+    positions: dict[int, int] = {}
+
+    def call(operation: Any) -> Callable[..., Any]:
+        def infer(*args: Any, **kwargs: Any) -> Any:
+            output = operation.compute_output_spec(*args, **kwargs)
+            if _kind(operation) is not None:
+                sizes = output.shape[1:-1]
+                if None in sizes:
+                    raise ValueError(
+                        f"layer {operation.name!r} must have outputs of a fixed size: got "
+                        f"{output.shape}"
+                    )
+                found = positions.get(id(operation), 0) + math.prod(sizes)
+                positions[id(operation)] = found
+            return output
+
+        return infer
+
+    run_graph(model, model.input, call)
+    return tuple(
+        KernelShape(
+            name=layer.name,
+            kind=str(_kind(layer)),
+            kernel=tuple(layer.kernel.shape),
+            positions=positions[id(layer)],
+            nested=isinstance(layer, layers.NestedKernel),
+        )
+        for layer, _ in conversion.operations(model)
+        if id(layer) in positions
+    )
+
+
+def total_cost(model: NestedModel, cost: Cost) -> tuple[float, ...]:
+    """Returns what the model costs at each level, with its final sparsities.
+
+    Args:
+        model: The nested model.
+        cost: The cost of a layer at a sparsity.
+
+    Returns:
+        One sum over all layers with a kernel per level.
+    """
+    shapes = kernel_shapes(model)
+    final = {layer.name: layer.sparsities for layer in model.nested_layers}
+    dense = (0.0,) * model.levels
+    return tuple(
+        math.fsum(cost(shape, final.get(shape.name, dense)[level]) for shape in shapes)
+        for level in range(model.levels)
+    )
+
+
+def erdos_renyi(model: NestedModel, sparsities: Iterable[float]) -> Allocation:
+    """Gives each layer a density in proportion to the sum of its kernel's sizes over their product.
+
+    The Erdos-Renyi-kernel rule of "Rigging the Lottery" (Evci et al., arXiv:1911.11134): small
+    kernels keep more. A density stops at 1; the rest is shared out to the other layers.
+
+    Args:
+        model: The nested model.
+        sparsities: The sparsity of each level over all nested kernels together.
+
+    Returns:
+        One sparsity per level for each nested layer.
+    """
+    wanted = _check_levels(model, sparsities)
+    kernels = {layer.name: tuple(layer.kernel.shape) for layer in model.nested_layers}
+    sizes = {name: math.prod(shape) for name, shape in kernels.items()}
+    raw = {name: sum(shape) / sizes[name] for name, shape in kernels.items()}
+    most = 1.0 / min(raw.values())
+
+    def keeps(sparsity: float, scale: float) -> bool:
+        kept = math.fsum(min(1.0, scale * raw[name]) * sizes[name] for name in raw)
+        return kept >= (1.0 - sparsity) * sum(sizes.values())
+
+    scales = [_bisect(functools.partial(keeps, sparsity), most) for sparsity in wanted]
+    return {name: tuple(1.0 - min(1.0, scale * raw[name]) for scale in scales) for name in raw}
+
+
+def global_magnitude(model: NestedModel, sparsities: Iterable[float]) -> Allocation:
+    """Gives each layer what one magnitude threshold over all nested kernels leaves of it.
+
+    Args:
+        model: The nested model, with trained weights.
+        sparsities: The sparsity of each level over all nested kernels together.
+
+    Returns:
+        One sparsity per level for each nested layer.
+    """
+    wanted = _check_levels(model, sparsities)
+    sizes = {layer.name: math.prod(layer.kernel.shape) for layer in model.nested_layers}
+    magnitude = np.concatenate([np.abs(_values(layer)).ravel() for layer in model.nested_layers])
+    owner = np.repeat(np.arange(len(sizes)), list(sizes.values()))
+    owner = owner[np.argsort(magnitude, kind="stable")]
+    pruned = [np.bincount(owner[: round(s * owner.size)], minlength=len(sizes)) for s in wanted]
+    return {
+        name: tuple(float(counts[index] / size) for counts in pruned)
+        for index, (name, size) in enumerate(sizes.items())
+    }
+
+
+def measure_sensitivity(
+    model: NestedModel,
+    x: Any,
+    y: Any,
+    *,
+    loss: Any,
+    sparsities: Iterable[float] = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98),
+    batch_size: int = 256,
+) -> Sensitivity:
+    """Prunes one layer after the other to each sparsity and measures the loss.
+
+    Weights, masks and statistics are as before when it returns. BatchNorm normalises with the
+    statistics of the batch, as a re-estimation would. It runs the data once for each layer and
+    sparsity: a thousand images are enough to rank layers.
+
+    Args:
+        model: The nested model, with trained weights.
+        x: Inputs (n, ...).
+        y: Targets (n, ...).
+        loss: A Keras loss, or its name.
+        sparsities: What to measure, increasing, in (0, 1]; no layer is given a higher sparsity than
+            the last of them.
+        batch_size: Images at a time, at least 1; more make for better statistics.
+
+    Returns:
+        The increases of the loss over that of the unpruned model, never falling with sparsity.
+
+    Raises:
+        ValueError: if the sparsities are out of range or order.
+    """
+    grid = tuple(float(sparsity) for sparsity in sparsities)
+    if not grid or sorted(set(grid)) != list(grid) or not 0.0 < grid[0] <= grid[-1] <= 1.0:
+        raise ValueError(f"sparsities must increase strictly within (0, 1]: got {grid}")
+    measure = keras.losses.get(loss)
+    densest = model.at_level(model.levels - 1)
+    run = tf.function(lambda batch: densest(batch, training=False))
+
+    def mean_loss() -> float:
+        total = 0.0
+        for start in range(0, len(x), batch_size):
+            part = slice(start, start + batch_size)
+            total += float(tf.reduce_mean(measure(y[part], run(x[part])))) * len(x[part])
+        return total / len(x)
+
+    increases: dict[str, tuple[float, ...]] = {}
+    with _unpruned(model):
+        base = mean_loss()
+        for layer in model.nested_layers:
+            found = []
+            for sparsity in grid:
+                pruned = masks.level_map(
+                    _values(layer), [sparsity] * model.levels, block_shape=layer.block_shape
+                )
+                layer.level_map.assign(pruned)
+                found.append(mean_loss() - base)
+            layer.level_map.assign(np.zeros_like(pruned))
+            increases[layer.name] = tuple(itertools.accumulate([0.0, *found], max))[1:]
+    return Sensitivity(grid, increases)
+
+
+def allocate(
+    model: NestedModel, sensitivity: Sensitivity, budgets: Iterable[float], *, cost: Cost
+) -> Allocation:
+    """Chooses the sparsity of each layer at each level so that each level meets its budget.
+
+    Minimises the sum of the layers' increases of the loss. From the dense model on, the layer is
+    pruned further where the loss grows least per cost saved, along the lower convex hull of each
+    layer's measured points, until the budget of the densest level is met; from there on until that
+    of the next, and so on. On convex curves that is the optimum of the problem (Fox, "Discrete
+    optimization via marginal analysis", 1966), and a layer's sparsity only grows on the way: the
+    levels nest.
+
+    Args:
+        model: The nested model.
+        sensitivity: What `measure_sensitivity` found on it.
+        budgets: The most that each level may cost, in the unit of `cost`, level 0 first, strictly
+            increasing. It covers all layers with a kernel, the dense ones too.
+        cost: The cost of a layer at a sparsity; `cycles`, `stored_bytes`, or any function.
+
+    Returns:
+        One sparsity per level for each nested layer.
+
+    Raises:
+        ValueError: if the budgets have a wrong number or order, or one cannot be met.
+    """
+    limits = tuple(float(budget) for budget in budgets)
+    if len(limits) != model.levels or any(a >= b for a, b in itertools.pairwise(limits)):
+        raise ValueError(
+            f"budgets must increase strictly, one for each of {model.levels} levels: got {limits}"
+        )
+    shapes = kernel_shapes(model)
+    nested = [shape for shape in shapes if shape.nested]
+    fixed = math.fsum(cost(shape, 0.0) for shape in shapes if not shape.nested)
+
+    def total(chosen: Mapping[str, float]) -> float:
+        return fixed + math.fsum(cost(shape, chosen[shape.name]) for shape in nested)
+
+    def within(limit: float, chosen: Mapping[str, float]) -> bool:
+        return total(chosen) <= limit
+
+    path = [step for shape in nested for step in _hull(shape, sensitivity, cost)]
+    path.sort(key=lambda step: step.slope)
+    chosen = {shape.name: 0.0 for shape in nested}
+    levels = []
+    for limit in reversed(limits):
+        while total(chosen) > limit:
+            if not path:
+                raise ValueError(
+                    f"budgets must be at least {total(chosen):g}, the cost at the largest measured "
+                    f"sparsities: got {limit:g}"
+                )
+            step = path[0]
+            if total({**chosen, step.name: step.end}) > limit:
+                chosen[step.name] = step.end
+                path = path[1:]
+            else:
+                chosen = _part(step, chosen, functools.partial(within, limit))
+        levels.append(dict(chosen))
+    return {shape.name: tuple(level[shape.name] for level in reversed(levels)) for shape in nested}
+
+
+@dataclasses.dataclass(frozen=True)
+class _Step:
+    """Pruning one layer further, up to `end`, at `slope` of the loss per cost saved."""
+
+    name: str
+    end: float
+    slope: float
+
+
+def _part(
+    step: _Step, chosen: Mapping[str, float], met: Callable[[Mapping[str, float]], bool]
+) -> dict[str, float]:
+    """Returns the choice after as much of a step as it takes to meet the budget."""
+    begin = chosen[step.name]
+
+    def after(part: float) -> dict[str, float]:
+        return {**chosen, step.name: begin + part * (step.end - begin)}
+
+    return after(_bisect(lambda part: met(after(part)), 1.0))
+
+
+def _hull(shape: KernelShape, sensitivity: Sensitivity, cost: Cost) -> list[_Step]:
+    """Returns the lower convex hull of a layer's points (cost saved, loss), as steps along it."""
+    measured = zip(sensitivity.sparsities, sensitivity.increases[shape.name], strict=True)
+    points = [(cost(shape, 0.0) - cost(shape, s), loss, s) for s, loss in measured]
+    steps: list[_Step] = []
+    saved, loss = 0.0, 0.0
+    while points := [point for point in points if point[0] > saved]:
+        # Of equal slopes the farthest point: fewer steps.
+        slope, _, best = min(((p[1] - loss) / (p[0] - saved), -p[0], p) for p in points)
+        saved, loss, end = best
+        steps.append(_Step(shape.name, end, slope))
+    return steps
+
+
+@contextlib.contextmanager
+def _unpruned(model: NestedModel) -> Any:
+    """Runs with all weights in use and BatchNorm on the batch's statistics."""
+    norms = [x for x in model.layers if isinstance(x, layers.NestedBatchNormalization)]
+    level_maps = [(layer.level_map, layer.level_map.numpy()) for layer in model.nested_layers]
+    try:
+        for norm in norms:
+            norm.statistics_sink = lambda *_: None
+        for level_map, values in level_maps:
+            level_map.assign(np.zeros_like(values))
+        yield
+    finally:
+        for norm in norms:
+            norm.statistics_sink = None
+        for level_map, values in level_maps:
+            level_map.assign(values)
+
+
+def _check_levels(model: NestedModel, sparsities: Iterable[float]) -> tuple[float, ...]:
+    values = masks.check_sparsities(sparsities)
+    if len(values) != model.levels:
+        raise ValueError(
+            f"sparsities must have {model.levels} entries, one per level: got {values}"
+        )
+    return values
+
+
+def _bisect(holds: Callable[[float], bool], high: float) -> float:
+    """Returns about the smallest value in 0..high at which a monotone condition holds."""
+    low = 0.0
+    if holds(low):
+        return low
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (low, middle) if holds(middle) else (middle, high)
+    return high
+
+
+def _kind(operation: Any) -> str | None:
+    for cls, kind in _KINDS.items():
+        if isinstance(operation, cls):
+            return kind
+    return None
+
+
+def _values(layer: Any) -> npt.NDArray[np.float64]:
+    return np.asarray(layer.kernel.numpy(), np.float64)

@@ -1,0 +1,165 @@
+"""Runs that leave a record, and data whose order survives an interruption."""
+
+from __future__ import annotations
+
+import csv
+import importlib.metadata
+import io
+import json
+import os
+import platform
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+_PACKAGES = ("nested_keras", "keras", "tensorflow", "tensorflow-cpu", "numpy")
+
+
+class RunDirectory(keras.callbacks.Callback):
+    """Writes what a run was and what came out of it.
+
+    The folder gets `config.json` (the levels, the arguments of compile(), what `fit` was asked
+    for, and what the user adds), `environment.json` (versions, machine, devices), `history.csv` (a
+    row of logs per epoch, kept when a run is resumed in the same folder) and, when training ends,
+    `final.json` (one row per level, see `NestedModel.evaluate_levels`). Each file is replaced as a
+    whole: a kill leaves none half written.
+
+    Put it last, after `BatchNormReestimation`. With several workers, give it to one of them.
+
+    Args:
+        folder: Made where absent.
+        data: What the final table is measured on, as `evaluate` takes it: a dataset, or a tuple of
+            inputs and targets.
+        config: What else to write into `config.json`, such as the seed; JSON values.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], *, data: Any, config: Any = None) -> None:
+        super().__init__()
+        self._folder = Path(folder)
+        self._data = data
+        self._config = config
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Writes the configuration and the environment."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        model = self.model
+        config = {
+            "model": model.name,
+            "sparsities": list(model.sparsities),
+            "layers": {layer.name: list(layer.sparsities) for layer in model.nested_layers},
+            "compile": model.get_compile_config(),
+            "fit": self.params,
+            "user": self._config,
+        }
+        self._write_json("config.json", config)
+        self._write_json("environment.json", environment())
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Adds a row to the history, in the place of one that an interruption left behind."""
+        path = self._folder / "history.csv"
+        rows: list[dict[str, Any]] = []
+        if path.exists():
+            with path.open(newline="") as file:
+                rows = [row for row in csv.DictReader(file) if int(row["epoch"]) < epoch]
+        rows.append({"epoch": epoch, **{name: float(v) for name, v in (logs or {}).items()}})
+        names = list(dict.fromkeys(name for row in rows for name in row))
+        text = io.StringIO()
+        writer = csv.DictWriter(text, names)
+        writer.writeheader()
+        writer.writerows(rows)
+        self._write("history.csv", text.getvalue())
+
+    def on_train_end(self, logs: Any = None) -> None:
+        """Measures all levels and writes the final table."""
+        data = self._data if isinstance(self._data, tuple) else (self._data,)
+        self._write_json("final.json", self.model.evaluate_levels(*data))
+
+    def _write_json(self, name: str, value: Any) -> None:
+        self._write(name, json.dumps(value, indent=2, default=str) + "\n")
+
+    def _write(self, name: str, text: str) -> None:
+        temporary = self._folder / f"{name}.new"
+        temporary.write_text(text)
+        temporary.replace(self._folder / name)
+
+
+def environment() -> dict[str, Any]:
+    """Returns versions, machine and devices, as JSON values."""
+    installed = {dist.name.lower() for dist in importlib.metadata.distributions()}
+    return {
+        "python": sys.version.split()[0],
+        "packages": {
+            name: importlib.metadata.version(name) for name in _PACKAGES if name in installed
+        },
+        "platform": platform.platform(),
+        "processors": os.cpu_count(),
+        "devices": [device.name for device in tf.config.list_logical_devices()],
+        "dtype_policy": keras.config.dtype_policy().name,
+    }
+
+
+class EpochShuffled(keras.utils.PyDataset):
+    """Batches in an order that depends on the seed and the number of the epoch alone.
+
+    Give `shuffle=False` to `fit`, which would draw an order of the batches itself.
+
+    So a run resumed by `keras.callbacks.BackupAndRestore` sees what the uninterrupted one saw;
+    `shuffle=True` of `fit` and `tf.data.Dataset.shuffle` start from the first order again. The
+    epoch follows from the step of the model's optimizer. A last batch that is not full is left
+    out: every epoch has the same number of steps.
+
+    Args:
+        model: The compiled model that is trained; its optimizer counts the steps.
+        x: Inputs (n, ...).
+        y: Targets (n, ...).
+        batch_size: 1..n.
+        seed: The seed, >= 0.
+        augment: None, or a function (x, random generator) -> x of one batch of inputs.
+
+    Raises:
+        ValueError: if the batch size is out of range.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        x: npt.NDArray[Any],
+        y: npt.NDArray[Any],
+        *,
+        batch_size: int,
+        seed: int = 0,
+        augment: Callable[[npt.NDArray[Any], np.random.Generator], npt.NDArray[Any]] | None = None,
+    ) -> None:
+        super().__init__()
+        if not 1 <= batch_size <= len(x):
+            raise ValueError(f"batch_size must be in 1..{len(x)}: got {batch_size}")
+        self._model = model
+        self._x, self._y = x, y
+        self._batch_size = batch_size
+        self._seed = seed
+        self._augment = augment
+        self._epoch = 0
+        self.on_epoch_begin()
+
+    def __len__(self) -> int:
+        """The number of full batches."""
+        return len(self._x) // self._batch_size
+
+    def on_epoch_begin(self) -> None:
+        """Draws the order of the epoch that begins."""
+        self._epoch = int(self._model.optimizer.iterations.numpy()) // len(self)
+        self._order = np.random.default_rng((self._seed, self._epoch)).permutation(len(self._x))
+
+    def __getitem__(self, index: int) -> tuple[Any, Any]:
+        """Returns a batch of the epoch."""
+        chosen = self._order[index * self._batch_size : (index + 1) * self._batch_size]
+        x = self._x[chosen]
+        if self._augment is not None:
+            x = self._augment(x, np.random.default_rng((self._seed, self._epoch, index)))
+        return x, self._y[chosen]
