@@ -14,6 +14,7 @@ import numpy as np
 from nested_keras import cost
 from nested_keras import format as nested_format
 from nested_keras.bench import counter
+from nested_keras.bench.code_size import code_bytes
 from nested_keras.bench.profile import Listing, Profile
 from nested_keras.firmware import ctext, sources
 from nested_keras.firmware.codegen import GeneratedLibrary, generate
@@ -80,12 +81,16 @@ class ModelBenchmark:
     Attributes:
       levels: From the sparsest on.
       arena_bytes: Static working memory of the generated code.
+      io_bytes: The caller's input and output buffers.
       data_bytes: Its constants: weights, tables, streams.
+      code_bytes: Its machine code; see `code_size.code_bytes`.
     """
 
     levels: tuple[LevelCost, ...]
     arena_bytes: int
+    io_bytes: int
     data_bytes: int
+    code_bytes: int
 
     def to_dict(self) -> dict[str, Any]:
         """The result as it stands in the JSON file."""
@@ -122,7 +127,11 @@ def run(model: bytes | str | Path, *, work_dir: Path | None = None) -> ModelBenc
     listing = Listing(elf)
     profiles = [listing.profile(region) for region in counted.regions]
     return ModelBenchmark(
-        _levels(library.program, profiles, op_order), library.arena_bytes, library.data_bytes
+        levels=_levels(library.program, profiles, op_order),
+        arena_bytes=library.arena_bytes,
+        io_bytes=sum(tensor.nbytes for tensor in _interface(library.program)),
+        data_bytes=library.data_bytes,
+        code_bytes=code_bytes(library, work_dir),
     )
 
 
@@ -137,7 +146,8 @@ def table(benchmark: ModelBenchmark) -> str:
     rows.append(["whole inference", "", *_cells(benchmark.levels)])
     return (
         f"{format_table(header, rows)}\n\n"
-        f"Arena {benchmark.arena_bytes:,} bytes, constants {benchmark.data_bytes:,} bytes. "
+        f"Arena {benchmark.arena_bytes:,} bytes, input and output {benchmark.io_bytes:,} bytes, "
+        f"constants {benchmark.data_bytes:,} bytes, code {benchmark.code_bytes:,} bytes.\n"
         "L0 is the sparsest level.\n"
         "Instructions are exact; cycles come from a static, uncalibrated Cortex-M7 issue model;\n"
         "predicted is what the exporter's cost model takes them for.\n"
@@ -155,6 +165,10 @@ def _cells(costs: Sequence[OpCost | LevelCost]) -> list[str]:
             "" if predicted is None else f"{predicted:,}",
         ]
     return cells
+
+
+def _interface(program: Program) -> list[Tensor]:
+    return [program.tensors[i] for i in (*program.inputs, *program.outputs)]
 
 
 def _random_input(tensor: Tensor) -> Array:

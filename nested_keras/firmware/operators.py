@@ -14,8 +14,9 @@ import numpy as np
 
 from nested_keras import format as stream_format
 from nested_keras.firmware import ctext
+from nested_keras.firmware.dense_stream import dense_stream
 from nested_keras.firmware.errors import CodegenError
-from nested_keras.firmware.scratch import nested_conv_scratch_bytes
+from nested_keras.firmware.scratch import nested_conv_scratch_bytes, nested_function
 from nested_keras.runtime import program as ir
 
 _MAX_RANK = 4
@@ -28,13 +29,16 @@ class OpCode:
     Attributes:
       kernel: The tflm_ops function it calls.
       function: The text of `static nk_status op<index>(<inputs>, output[, level][, scratch])`.
-      stream: Name of its packed stream; the function then takes the level.
+      stream: Name of its packed stream, if any.
+      takes_level: Whether the function takes the level, one of the model's. The stream has one
+        level otherwise: the layer is the same at all levels.
       scratch_bytes: Size of the scratch buffer; the function takes a pointer to it when positive.
     """
 
     kernel: str
     function: str
     stream: str | None = None
+    takes_level: bool = False
     scratch_bytes: int = 0
 
 
@@ -86,8 +90,12 @@ def print_op(program: ir.Program, index: int, constants: ctext.Constants) -> OpC
     operands = _Operands(index, inputs, program.tensors[op.outputs[0]], constants)
     for tensor in (*operands.inputs, operands.output):
         _check_tensor(tensor)
-    if printer is None:
-        return _print_nested(op, operands)
+    if isinstance(op, ir.NestedSparseConv):
+        return _print_stream(op, operands, op.stream, level="level")
+    assert printer is not None
+    stream = dense_stream(op) if type(op) is ir.Conv2D else None
+    if stream is not None:
+        return _print_stream(op, operands, stream, level="0")
     declarations, arguments = printer.arguments(op, operands)
     params = _params(op, operands)
     struct = printer.kernel.replace("_s8_f32", "").replace("_f32_s8", "").removesuffix("_s8")
@@ -228,9 +236,9 @@ _PRINTERS: dict[type[ir.Op], _Printer] = {
 }
 
 
-def _print_nested(op: ir.Op, operands: _Operands) -> OpCode:
-    assert isinstance(op, ir.NestedSparseConv)
-    params = stream_format.read_params(op.stream)
+def _print_stream(op: ir.Op, operands: _Operands, packed: bytes, *, level: str) -> OpCode:
+    """A layer whose weights are a packed stream, at the level that a C expression gives."""
+    params = stream_format.read_params(packed)
     source = operands.inputs[0]
     if params.kind is stream_format.LayerKind.FULLY_CONNECTED:
         dims = [source.size // params.in_channels, 1, 1, 1, 1]
@@ -241,19 +249,23 @@ def _print_nested(op: ir.Op, operands: _Operands) -> OpCode:
     fields = "".join(f"      .{n} = {d},\n" for n, d in zip(names, dims, strict=True))
     scratch = nested_conv_scratch_bytes(params, dims)
     stream = operands.constants.add(
-        f"op{operands.index}_stream", np.frombuffer(op.stream, dtype=np.uint8)
+        f"op{operands.index}_stream", np.frombuffer(packed, dtype=np.uint8)
     )
-    arguments = [stream, f"sizeof {stream}", "level", "&dims", "input", "output"]
+    kernel = nested_function(params)
+    arguments = [kernel, stream, f"sizeof {stream}", level, "&dims", "input", "output"]
     arguments += ["scratch", str(scratch)] if scratch else ["NULL", "0"]
     body = [
         f"  static const nk_conv_dims dims = {{\n{fields}  }};",
         _return("run_nested", arguments),
     ]
-    extra = ["int32_t level", *(["void *scratch"] if scratch else [])]
+    takes_level = level == "level"
+    extra = ["int32_t level"] if takes_level else []
+    extra += ["void *scratch"] if scratch else []
     return OpCode(
-        kernel="nk_nested_conv_s8",
+        kernel=kernel,
         function=_function(op, operands, body, extra),
         stream=stream,
+        takes_level=takes_level,
         scratch_bytes=scratch,
     )
 

@@ -1,7 +1,8 @@
-"""Scratch sizes, as the C functions compute them: the arena is planned before compilation.
+"""What the C functions for packed layers need and take, known before compilation.
 
-A test compares this with nk_nested_conv_s8_get_buffer_size(); at run time the kernel refuses a
-buffer that is too small (NK_ERROR_BUFFER).
+Scratch sizes are as the C functions compute them. A test compares them with
+nk_nested_conv_s8_get_buffer_size(); at run time the kernel refuses a buffer that is too small
+(NK_ERROR_BUFFER).
 """
 
 from __future__ import annotations
@@ -38,6 +39,22 @@ def nested_conv_scratch_bytes(params: LayerParams, dims: Sequence[int]) -> int:
     if params.dilation_h == params.dilation_w == 1 and not _has_depthwise_kernel(params):
         return max(plane, _tiles_bytes(params, dims))
     return plane
+
+
+def nested_function(params: LayerParams) -> str:
+    """The function that runs a layer and links no kernels but those of its kind.
+
+    Args:
+      params: The layer, as its stream's header has it.
+
+    Returns:
+      One of the functions in nk_nested_conv.h.
+    """
+    if params.kind is LayerKind.FULLY_CONNECTED:
+        return "nk_nested_fully_connected_s8"
+    if (params.dilation_h, params.dilation_w) != (1, 1):
+        return "nk_nested_conv_s8"
+    return "nk_nested_depthwise_s8" if _has_depthwise_kernel(params) else "nk_nested_conv2d_s8"
 
 
 def _has_depthwise_kernel(params: LayerParams) -> bool:

@@ -109,7 +109,6 @@ class Library:
     def __init__(self, path):
         self.c = ctypes.CDLL(str(path))
         self.c.nk_status_name.restype = ctypes.c_char_p
-        self.c.nk_nested_depthwise_s8_m7_supports.restype = ctypes.c_bool
 
     def check(self, status):
         if status != 0:
@@ -168,7 +167,7 @@ class Library:
     def buffer_size(self, stream, dims):
         return self.c.nk_nested_conv_s8_get_buffer_size(stream, ctypes.byref(dims))
 
-    def run_nested(self, data, level, x, output):
+    def run_nested(self, data, level, x, output, *, function="nk_nested_conv_s8"):
         """Validates a stream and runs it with a scratch buffer of just the right size."""
         stream = self.validate(data)
         if x.ndim == 4:
@@ -180,7 +179,7 @@ class Library:
             raise StatusError("NK_ERROR_SHAPE")
         scratch = Guarded((needed,), np.uint8)
         self.check(
-            self.c.nk_nested_conv_s8(
+            getattr(self.c, function)(
                 stream,
                 level,
                 ctypes.byref(dims),

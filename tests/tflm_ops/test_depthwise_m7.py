@@ -9,12 +9,16 @@ from nested_keras.format import encode
 from nested_keras.runtime import kernels, program
 from tests.nested_keras.format.streams import PROFILES, random_layer
 from tests.tflm_ops.cases import DEPTHWISE, make, stream_and_input
-from tests.tflm_ops.library import ConvDims, Guarded, pointer
+from tests.tflm_ops.library import ConvDims, Guarded, StatusError, pointer
 
 LAYERS = {
     "3x3": make(DEPTHWISE, channels=(5, 1)),
     "3x3 stride 2, multiplier 3": make(DEPTHWISE, channels=(2, 3), stride=(2, 2), size=(7, 9)),
     "5x5": make(DEPTHWISE, channels=(3, 1), kernel=(5, 5), size=(9, 8), batches=2),
+    "3x3 on its side": make(DEPTHWISE, channels=(3, 1), size=(25, 5), batches=2),
+    "5x5 stride 2 on its side": make(
+        DEPTHWISE, channels=(2, 2), kernel=(5, 5), stride=(2, 2), size=(33, 6)
+    ),
     "5x5 stride 2": make(DEPTHWISE, channels=(4, 1), kernel=(5, 5), stride=(2, 2), size=(9, 12)),
     "3x3 of several tiles": make(DEPTHWISE, channels=(2, 2), size=(23, 31)),
     "clamp": make(DEPTHWISE, channels=(3, 1), activation_min=-20, activation_max=33),
@@ -31,7 +35,6 @@ OTHER_SHAPES = {
 def check(nk, data, x, y_shape, levels):
     stream = nk.validate(data)
     dims = ConvDims(x.shape[0], *x.shape[1:3], *y_shape[1:3])
-    assert nk.c.nk_nested_depthwise_s8_m7_supports(stream, ctypes.byref(dims))
     op = program.NestedSparseConv("", (0,), (1,), stream=data)
     for level in range(levels):
         y = Guarded(y_shape, np.int8)
@@ -60,7 +63,7 @@ def test_equals_reference_with_extreme_tables(nk, name):
 
 
 @pytest.mark.parametrize("name", OTHER_SHAPES)
-def test_other_shapes_are_left_to_the_reference(nk, name):
+def test_other_shapes_are_refused_by_the_entry_point(nk, name):
     data, x, y_shape = stream_and_input(OTHER_SHAPES[name], levels=1, profile="mixed", seed=1)
-    dims = ConvDims(x.shape[0], *x.shape[1:3], *y_shape[1:3])
-    assert not nk.c.nk_nested_depthwise_s8_m7_supports(nk.open(data), ctypes.byref(dims))
+    with pytest.raises(StatusError, match="NK_ERROR_ARGUMENT"):
+        nk.run_nested(data, 0, x, np.zeros(y_shape, np.int8), function="nk_nested_depthwise_s8")

@@ -6,8 +6,8 @@ import itertools
 import numpy as np
 import pytest
 
-from nested_keras.firmware.scratch import nested_conv_scratch_bytes
-from nested_keras.format import NestedWeights, encode, strip_levels
+from nested_keras.firmware.scratch import nested_conv_scratch_bytes, nested_function
+from nested_keras.format import NestedWeights, encode, read_params, strip_levels
 from nested_keras.runtime import kernels, program
 from tests.nested_keras.format.streams import PROFILES, random_layer
 from tests.tflm_ops.cases import CASES, row, stream_and_input
@@ -186,3 +186,21 @@ def test_buffer_size_of_null_pointers(nk):
     call = Call(nk)
     assert nk.c.nk_nested_conv_s8_get_buffer_size(None, ctypes.byref(call.dims)) == -1
     assert nk.c.nk_nested_conv_s8_get_buffer_size(call.stream, None) == -1
+
+
+ENTRY_POINTS = ("nk_nested_conv2d_s8", "nk_nested_depthwise_s8", "nk_nested_fully_connected_s8")
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_entry_point_of_a_layer_gives_the_same_and_others_refuse_it(nk, name):
+    data, x, y_shape = stream_and_input(CASES[name], levels=2, profile="mixed", seed=4)
+    expected, got = np.zeros(y_shape, np.int8), np.zeros(y_shape, np.int8)
+    nk.run_nested(data, 1, x, expected)
+    own = nested_function(read_params(data))
+    nk.run_nested(data, 1, x, got, function=own)
+    np.testing.assert_array_equal(got, expected)
+    # The tiles of a convolution serve a depthwise layer, too.
+    may = {own, "nk_nested_conv2d_s8"} if own == "nk_nested_depthwise_s8" else {own}
+    for other in set(ENTRY_POINTS) - may:
+        with pytest.raises(StatusError, match="NK_ERROR_ARGUMENT"):
+            nk.run_nested(data, 1, x, got, function=other)

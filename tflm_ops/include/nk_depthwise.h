@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "nk_arithmetic.h"
+#include "nk_depthwise_tile.h"
 #include "nk_geometry.h"
 #include "nk_nested_conv.h"
 #include "nk_ops.h"
@@ -26,10 +27,7 @@ void nk_depthwise_conv2d_s8_ref(const nk_depthwise_conv2d_params *params,
 void nk_depthwise_conv2d_s8_m7(const nk_depthwise_conv2d_params *params, const nk_dims4 *input_dims,
                                const int8_t *input, const nk_dims4 *output_dims, int8_t *output);
 
-/** Whether a packed stream holds a depthwise layer that nk_depthwise_s8_m7() supports. */
-bool nk_nested_depthwise_s8_m7_supports(const nk_stream *stream, const nk_conv_dims *dims);
-
-/** Runs such a layer; `level` is one that the stream has. */
+/** Runs a layer that nk_nested_depthwise_s8_m7_supports(); `level` is one that the stream has. */
 void nk_nested_depthwise_s8_m7(const nk_stream *stream, int32_t level, const nk_conv_dims *dims,
                                const int8_t *input, int8_t *output);
 
@@ -68,7 +66,31 @@ typedef struct nk_depthwise_source {
 } nk_depthwise_source;
 
 /** Whether nk_depthwise_s8_m7() can run a layer: 3x3 or 5x5, undilated, 1 or 2 columns a step. */
-bool nk_depthwise_s8_m7_supports(const nk_axis *y, const nk_axis *x);
+static inline bool nk_depthwise_s8_m7_supports(const nk_axis *y, const nk_axis *x) {
+  return y->kernel == x->kernel && (x->kernel == 3 || x->kernel == 5) && x->stride <= 2 &&
+         y->stride <= NK_DEPTHWISE_TILE_ROWS && y->dilation == 1 && x->dilation == 1;
+}
+
+/** The axes of a packed stream's layer. */
+static inline nk_axis nk_stream_axis_y(const nk_stream *s, const nk_conv_dims *dims) {
+  const nk_axis y = {dims->input_h, dims->output_h, s->kernel_h,
+                     s->stride_h,   s->dilation_h,  s->pad_top};
+  return y;
+}
+
+static inline nk_axis nk_stream_axis_x(const nk_stream *s, const nk_conv_dims *dims) {
+  const nk_axis x = {dims->input_w, dims->output_w, s->kernel_w,
+                     s->stride_w,   s->dilation_w,  s->pad_left};
+  return x;
+}
+
+/** Whether a packed stream holds a depthwise layer that nk_depthwise_s8_m7() supports. */
+static inline bool nk_nested_depthwise_s8_m7_supports(const nk_stream *stream,
+                                                      const nk_conv_dims *dims) {
+  const nk_axis y = nk_stream_axis_y(stream, dims);
+  const nk_axis x = nk_stream_axis_x(stream, dims);
+  return stream->kind == NK_KIND_DEPTHWISE && nk_depthwise_s8_m7_supports(&y, &x);
+}
 
 /**
  * Runs a layer that it supports, on cores with the instructions of nk_simd.h tuned for the

@@ -67,6 +67,25 @@ nk_status nk_nested_conv_s8(const nk_stream *stream, int32_t level, const nk_con
                             const int8_t *input, int8_t *output, void *scratch,
                             size_t scratch_size);
 
+/**
+ * The same for some layers, so that a program which knows its layers links no kernels but theirs.
+ * NK_ERROR_ARGUMENT for other layers. This one runs every layer without dilation that is not fully
+ * connected.
+ */
+nk_status nk_nested_conv2d_s8(const nk_stream *stream, int32_t level, const nk_conv_dims *dims,
+                              const int8_t *input, int8_t *output, void *scratch,
+                              size_t scratch_size);
+
+/** A depthwise layer of 3x3 or 5x5 without dilation, stride_w of 1 or 2 and stride_h up to 20. */
+nk_status nk_nested_depthwise_s8(const nk_stream *stream, int32_t level, const nk_conv_dims *dims,
+                                 const int8_t *input, int8_t *output, void *scratch,
+                                 size_t scratch_size);
+
+/** A fully connected layer. */
+nk_status nk_nested_fully_connected_s8(const nk_stream *stream, int32_t level,
+                                       const nk_conv_dims *dims, const int8_t *input,
+                                       int8_t *output, void *scratch, size_t scratch_size);
+
 /** Returns what nk_nested_conv_s8() returns for its arguments; for kernels, at their start. */
 nk_status nk_nested_conv_s8_check(const nk_stream *stream, int32_t level, const nk_conv_dims *dims,
                                   const int8_t *input, const int8_t *output, const void *scratch,

@@ -11,7 +11,8 @@
  *     output 1        w0 | w1 w2
  *
  * Four outputs of a row are computed together, with their accumulators in registers. A tile has a
- * fixed size, on the stack; a larger image is cut into several.
+ * fixed size, on the stack; a larger image is cut into several. An image that has fewer fours when
+ * it lies on its side, such as one of 25x5, is unpacked so, and its kernel is turned too.
  *
  * Requantisation is that of nk_doubled.h; the doubling is done to the weights and the bias. A
  * channel with a negative multiplier gets the signs of weights, bias and multiplier turned round. A
@@ -37,11 +38,6 @@ enum {
   TILE_OUTPUTS_STRIDE_2 = 12,
 };
 
-bool nk_depthwise_s8_m7_supports(const nk_axis *y, const nk_axis *x) {
-  return y->kernel == x->kernel && (x->kernel == 3 || x->kernel == 5) && x->stride <= 2 &&
-         y->stride <= NK_DEPTHWISE_TILE_ROWS && y->dilation == 1 && x->dilation == 1;
-}
-
 /** Outputs of a tile that one function computes. */
 typedef struct piece {
   nk_depthwise_put put;
@@ -53,6 +49,13 @@ typedef struct piece {
 
 /** The part of the image that one tile serves, the same for all channels. */
 typedef struct tile {
+  /** Whether the rows of the tile are columns of the image; l->y and l->x are swapped then. */
+  bool transposed;
+  /** Steps from column to column and row to row of the tile, in elements. */
+  int32_t input_step;
+  int32_t input_row_step;
+  int32_t output_step;
+  int32_t output_row_step;
   /** First output, and how many. */
   int32_t oy;
   int32_t ox;
@@ -63,7 +66,7 @@ typedef struct tile {
   int32_t column_begin;
   int32_t input_rows;
   int32_t input_columns;
-  /** Offset of the input pixel there, in pixels. */
+  /** Offset of the input pixel there, in elements. */
   int32_t first_pixel;
   /** [NK_DEPTHWISE_TILE_ROWS][NK_DEPTHWISE_TILE_COLUMNS], at the start of a word. */
   int16_t *values;
@@ -72,11 +75,10 @@ typedef struct tile {
   int32_t piece_count;
 } tile;
 
-/**
- * Unpacks one channel of the input, whose pixels are `step` apart. The padding has been filled in
- * already.
- */
-static NK_NOINLINE void unpack(const tile *t, const int8_t *x, int32_t step, int32_t row_step) {
+/** Unpacks one channel of the input. The padding has been filled in already. */
+static NK_NOINLINE void unpack(const tile *t, const int8_t *x) {
+  const int32_t step = t->input_step;
+  const int32_t row_step = t->input_row_step;
   int16_t *row = t->values + t->row_begin * NK_DEPTHWISE_TILE_COLUMNS + t->column_begin;
   for (int32_t r = t->input_rows; r > 0; --r, row += NK_DEPTHWISE_TILE_COLUMNS, x += row_step) {
     int16_t *to = row;
@@ -195,17 +197,17 @@ static nk_depthwise_put twos_of(int32_t kernel, int32_t stride) {
 static void add_pieces(const nk_depthwise_layer *l, tile *t, int32_t row, int32_t rows,
                        int32_t columns) {
   const int32_t stride = l->x.stride;
-  const int32_t step = l->in_channels * l->depth_multiplier;
+  const int32_t step = t->output_step;
   const nk_depthwise_put put_fours = nk_depthwise_fours_m7(l->x.kernel, stride);
   const int32_t x_step = l->y.stride * NK_DEPTHWISE_TILE_COLUMNS;
   piece next = {
       .put = put_fours,
       .strip = {.x = t->values + row * x_step,
                 .x_step = x_step,
-                .y_step = l->x.output * step,
+                .y_step = t->output_row_step,
                 .count = put_fours == NULL ? 0 : columns / 4,
                 .rows = rows},
-      .offset = row * l->x.output * step,
+      .offset = row * t->output_row_step,
   };
   const int32_t done = 4 * next.strip.count;
   if (rows > 0 && done > 0) {
@@ -223,11 +225,11 @@ static void add_pieces(const nk_depthwise_layer *l, tile *t, int32_t row, int32_
 /**
  * Plans a tile. Rows come in fours, to which the last outputs of a row are filled up: what that
  * writes past the end of a row is the start of the next row, which comes later. Not so in the last
- * row of the image, nor beside another tile.
+ * row of the image, nor beside another tile, nor with the image on its side.
  */
 static NK_NOINLINE void plan(const nk_depthwise_layer *l, tile *t) {
   int32_t filled = 0;
-  if (t->columns % 4 != 0 && t->columns == l->x.output && t->columns > 1) {
+  if (t->columns % 4 != 0 && t->columns == l->x.output && t->columns > 1 && !t->transposed) {
     filled = t->oy + t->rows == l->y.output ? t->rows - 1 : t->rows;
   }
   t->piece_count = 0;
@@ -239,7 +241,6 @@ static NK_NOINLINE void plan(const nk_depthwise_layer *l, tile *t) {
 static NK_NOINLINE void run_general(const nk_depthwise_layer *l, const tile *t,
                                     const nk_depthwise_channel *c, int8_t *output) {
   const int32_t kernel = l->x.kernel;
-  const int32_t step = l->in_channels * l->depth_multiplier;
   for (int32_t i = 0; i < t->rows * t->columns; ++i) {
     const int32_t row = i / t->columns;
     const int32_t column = i % t->columns;
@@ -250,7 +251,7 @@ static NK_NOINLINE void run_general(const nk_depthwise_layer *l, const tile *t,
       acc = nk_wrapping_add(acc,
                             c->weights[k] * x[k / kernel * NK_DEPTHWISE_TILE_COLUMNS + k % kernel]);
     }
-    output[(row * l->x.output + column) * step] =
+    output[row * t->output_row_step + column * t->output_step] =
         nk_requantize(acc, c->multiplier, c->shift, &l->stage);
   }
 }
@@ -288,20 +289,35 @@ static NK_NOINLINE void prepare(const nk_depthwise_layer *l, const nk_depthwise_
   to->stage = nk_doubled_stage_of(factor / 2 * from->multiplier, from->shift, l->stage.offset);
 }
 
+/** Turns the kernel of a channel on its side; `weights` receives it. */
+static NK_NOINLINE void transpose(int32_t kernel, nk_depthwise_channel *channel, int8_t *weights) {
+  for (int32_t ky = 0; ky < kernel; ++ky) {
+    for (int32_t kx = 0; kx < kernel; ++kx) {
+      weights[kx * kernel + ky] = channel->weights[ky * kernel + kx];
+    }
+  }
+  channel->weights = weights;
+}
+
 /** All channels of one tile of an image. */
 static void run_channels(const nk_depthwise_layer *l, tile *t, nk_depthwise_source *source,
                          const int8_t *input, int8_t *output) {
-  const int8_t *x = input + t->first_pixel * l->in_channels;
+  const int8_t *x = input + t->first_pixel;
+  const int32_t channels = l->in_channels * l->depth_multiplier;
+  int8_t transposed[NK_DEPTHWISE_M7_MAX_WEIGHTS];
   nk_depthwise_channel from;
-  nk_depthwise_taps c = {.step = l->in_channels * l->depth_multiplier};
-  int8_t *y = output + (t->oy * l->x.output + t->ox) * c.step;
+  nk_depthwise_taps c = {.step = t->output_step};
+  int8_t *y = output + t->oy * t->output_row_step + t->ox * t->output_step;
   int32_t left = 0;
-  for (int32_t i = 0; i < c.step; ++i, ++y, --left) {
+  for (int32_t i = 0; i < channels; ++i, ++y, --left) {
     if (left == 0) {
-      unpack(t, x++, l->in_channels, l->x.input * l->in_channels);
+      unpack(t, x++);
       left = l->depth_multiplier;
     }
     source->fetch(source, i, &from);
+    if (t->transposed) {
+      transpose(l->x.kernel, &from, transposed);
+    }
     if (is_fast(&from)) {
       prepare(l, &from, &c);
       for (int32_t p = 0; p < t->piece_count; ++p) {
@@ -330,8 +346,8 @@ static NK_NOINLINE void place(const nk_depthwise_layer *l, tile *t) {
   t->input_columns = nk_max(columns.end - columns.begin, 0);
   t->first_pixel = 0;
   if (t->input_rows > 0 && t->input_columns > 0) {
-    t->first_pixel = (t->oy * l->y.stride - l->y.pad + rows.begin) * l->x.input +
-                     t->ox * l->x.stride - l->x.pad + columns.begin;
+    t->first_pixel = (t->oy * l->y.stride - l->y.pad + rows.begin) * t->input_row_step +
+                     (t->ox * l->x.stride - l->x.pad + columns.begin) * t->input_step;
   } else {
     t->input_rows = 0;
   }
@@ -346,11 +362,34 @@ static int32_t part_of(int32_t total, int32_t limit) {
   return (total + parts - 1) / parts;
 }
 
+/** Whether the image has fewer fours on its side. */
+static bool pays_to_transpose(const nk_depthwise_layer *l) {
+  return l->y.stride <= 2 &&
+         l->x.output * ((l->y.output + 3) / 4) < l->y.output * ((l->x.output + 3) / 4);
+}
+
 void nk_depthwise_s8_m7(const nk_depthwise_layer *layer, nk_depthwise_source *source,
                         const int8_t *input, int8_t *output) {
-  const nk_depthwise_layer *l = layer;
+  nk_depthwise_layer turned = *layer;
+  const nk_depthwise_layer *l = &turned;
   _Alignas(uint32_t) int16_t values[NK_DEPTHWISE_TILE_ROWS * NK_DEPTHWISE_TILE_COLUMNS];
-  tile t = {.values = values};
+  const int32_t channels = layer->in_channels * layer->depth_multiplier;
+  tile t = {
+      .input_step = layer->in_channels,
+      .input_row_step = layer->x.input * layer->in_channels,
+      .output_step = channels,
+      .output_row_step = layer->x.output * channels,
+      .values = values,
+  };
+  if (pays_to_transpose(layer)) {
+    t.transposed = true;
+    turned.y = layer->x;
+    turned.x = layer->y;
+    t.input_step = layer->x.input * layer->in_channels;
+    t.input_row_step = layer->in_channels;
+    t.output_step = layer->x.output * channels;
+    t.output_row_step = channels;
+  }
   const int32_t rows =
       part_of(l->y.output, (NK_DEPTHWISE_TILE_ROWS - l->y.kernel) / l->y.stride + 1);
   const int32_t limit = l->x.stride == 1 ? TILE_OUTPUTS_STRIDE_1 : TILE_OUTPUTS_STRIDE_2;

@@ -6,10 +6,8 @@
 
 /** Whether the dimensions are those that nk_nested_conv.h asks for. */
 static bool dims_are_valid(const nk_stream *s, const nk_conv_dims *dims) {
-  const nk_axis y = {dims->input_h, dims->output_h, s->kernel_h,
-                     s->stride_h,   s->dilation_h,  s->pad_top};
-  const nk_axis x = {dims->input_w, dims->output_w, s->kernel_w,
-                     s->stride_w,   s->dilation_w,  s->pad_left};
+  const nk_axis y = nk_stream_axis_y(s, dims);
+  const nk_axis x = nk_stream_axis_x(s, dims);
   const nk_dims4 input = {dims->batches, dims->input_h, dims->input_w, s->in_channels};
   const nk_dims4 output = {dims->batches, dims->output_h, dims->output_w, s->out_channels};
   if (nk_dims4_size(&input) == 0 || nk_dims4_size(&output) == 0 || !nk_axis_has_valid_sizes(&y) ||

@@ -5,6 +5,8 @@ typedef struct stream_source {
   nk_depthwise_source base;
   const nk_stream *stream;
   int32_t level;
+  /** Whether the levels above 0 add nothing. */
+  bool is_dense;
   /** Per level, the first record of the next channel. */
   const uint8_t *records[NK_STREAM_MAX_LEVELS];
   /** The channel at hand. */
@@ -32,10 +34,10 @@ static void add_records(stream_source *from, int32_t n, int32_t index) {
 static const int8_t *weights_of(stream_source *from, int32_t index) {
   const nk_stream *s = from->stream;
   const int8_t *dense = NULL;
-  // Only level 0 can be dense.
+  // Only level 0 can be dense; all of a layer that is not pruned.
   if (s->level[0].encoding == NK_ENCODING_DENSE) {
     dense = s->level[0].values + index * s->channel_weights;
-    if (from->level == 0) {
+    if (from->is_dense) {
       return dense;
     }
   }
@@ -61,8 +63,8 @@ static void fetch(nk_depthwise_source *source, int32_t index, nk_depthwise_chann
 
 static nk_depthwise_layer layer_of(const nk_stream *s, const nk_conv_dims *dims) {
   const nk_depthwise_layer layer = {
-      .y = {dims->input_h, dims->output_h, s->kernel_h, s->stride_h, s->dilation_h, s->pad_top},
-      .x = {dims->input_w, dims->output_w, s->kernel_w, s->stride_w, s->dilation_w, s->pad_left},
+      .y = nk_stream_axis_y(s, dims),
+      .x = nk_stream_axis_x(s, dims),
       .batches = dims->batches,
       .in_channels = s->in_channels,
       .depth_multiplier = s->depth_multiplier,
@@ -72,14 +74,12 @@ static nk_depthwise_layer layer_of(const nk_stream *s, const nk_conv_dims *dims)
   return layer;
 }
 
-bool nk_nested_depthwise_s8_m7_supports(const nk_stream *stream, const nk_conv_dims *dims) {
-  const nk_depthwise_layer layer = layer_of(stream, dims);
-  return stream->kind == NK_KIND_DEPTHWISE && nk_depthwise_s8_m7_supports(&layer.y, &layer.x);
-}
-
 void nk_nested_depthwise_s8_m7(const nk_stream *stream, int32_t level, const nk_conv_dims *dims,
                                const int8_t *input, int8_t *output) {
   const nk_depthwise_layer layer = layer_of(stream, dims);
-  stream_source source = {.base = {fetch}, .stream = stream, .level = level};
+  stream_source source = {.base = {fetch}, .stream = stream, .level = level, .is_dense = true};
+  for (int32_t n = 1; n <= level; ++n) {
+    source.is_dense = source.is_dense && stream->level[n].encoding == NK_ENCODING_EMPTY;
+  }
   nk_depthwise_s8_m7(&layer, &source.base, input, output);
 }

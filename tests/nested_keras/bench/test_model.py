@@ -57,7 +57,12 @@ def test_a_denser_level_costs_more(benchmark):
 
 def test_json(benchmark):
     content = json.loads(json.dumps(benchmark.to_dict()))
-    assert list(content) == ["levels", "arena_bytes", "data_bytes"]
+    assert list(content) == [
+        *("levels", "arena_bytes", "io_bytes", "data_bytes", "code_bytes"),
+    ]
+    assert content["io_bytes"] == 5 * 3 * 4 + 5
+    # A convolution's kernel, a fully connected one and the reading of streams.
+    assert 10_000 < content["code_bytes"] < 25_000
     assert list(content["levels"][0]) == ["level", "instructions", "cycles", "ops"]
     assert list(content["levels"][0]["ops"][0]) == [
         *("name", "kind", "instructions", "cycles", "predicted_cycles")

@@ -1,0 +1,213 @@
+"""Measures whole models and writes models.json and models.md beside this file.
+
+    python benchmarks/models.py
+
+The models of MLPerf Tiny with random weights, each nested at 90, 80 and 70 % sparsity (the first
+layer, depthwise layers and the last one stay dense), run as generated C on QEMU. The baseline is
+TFLite Micro with CMSIS-NN on the same dense models.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import keras
+import numpy as np
+
+from nested_keras import applications, export, nest
+from nested_keras.bench import model as model_bench
+from nested_keras.report.table import format_table
+
+HERE = Path(__file__).resolve().parent
+SPARSITIES = (0.9, 0.8, 0.7)
+_SEED = 0
+_HEAD = "<!-- Written by benchmarks/models.py. Do not edit. -->\n"
+_NOTE = """\
+Random weights, seeded; first layer, depthwise layers and last layer dense. "90/80/70" is one model
+with three levels, "90" a model of one level, "dense" the int8 model of TensorFlow's converter
+without any pruning; all run as generated C on the emulated Cortex-M7.
+
+Instructions are exact; cycles come from a static, uncalibrated issue model (cycle_model.md). Every
+output was compared with the NumPy reference. The baseline, TFLite Micro with the current CMSIS-NN
+on the dense models, was counted in the same way. "arena + I/O" adds the caller's input and output
+buffers, which TFLite Micro has in its arena. Code is what the linker keeps of the library, with
+what it uses of the C library.
+"""
+
+
+@dataclass(frozen=True)
+class Network:
+    """A model and what TFLite Micro with CMSIS-NN takes for it, dense.
+
+    Attributes:
+      name: Of the rows.
+      make: Builds the Keras model.
+      instructions: Of one inference.
+      cycles: Likewise; modelled.
+      arena_bytes: Arena that TFLite Micro asks for.
+    """
+
+    name: str
+    make: Callable[[], Any]
+    instructions: int
+    cycles: int
+    arena_bytes: int
+
+
+@dataclass(frozen=True)
+class Row:
+    """One model at one level, against the baseline.
+
+    Attributes:
+      network: Name of the network.
+      model: "90/80/70", "dense", or the sparsity of a model of one level.
+      sparsity: Of the nested layers.
+      instructions: Of one inference; exact.
+      cycles: Likewise; modelled.
+      speedup_instructions: Baseline's divided by ours.
+      speedup_cycles: Likewise.
+      arena_bytes: Static memory of the generated code.
+      io_bytes: Input and output buffers.
+      baseline_arena_bytes: TFLite Micro's arena, which holds those too.
+      code_bytes: Machine code.
+      data_bytes: Constants.
+      tflite_bytes: The exported file.
+    """
+
+    network: str
+    model: str
+    sparsity: float
+    instructions: int
+    cycles: int
+    speedup_instructions: float
+    speedup_cycles: float
+    arena_bytes: int
+    io_bytes: int
+    baseline_arena_bytes: int
+    code_bytes: int
+    data_bytes: int
+    tflite_bytes: int
+
+
+NETWORKS = (
+    Network("ResNet-8", applications.resnet8, 30_030_000, 21_900_000, 54_996),
+    Network("VWW MobileNetV1 0.25", applications.mobilenet_v1, 24_030_000, 17_100_000, 100_708),
+    Network("DS-CNN", applications.ds_cnn, 7_640_000, 5_360_000, 22_820),
+)
+
+
+def build(network: Network, sparsities: Sequence[float]) -> export.ExportedModel:
+    """Nests, prunes and exports a network with seeded random weights."""
+    keras.utils.set_random_seed(_SEED)
+    nested = nest(network.make(), sparsities)
+    nested.prune()
+    images = np.random.default_rng(_SEED).standard_normal((32, *nested.input_shape[1:]))
+    return export.build(nested, representative_dataset=images.astype(np.float32))
+
+
+def measure(
+    network: Network, tflite: bytes, sparsities: Sequence[float], *, label: str
+) -> list[Row]:
+    """Runs a model at all its levels."""
+    result = model_bench.run(tflite)
+    rows = []
+    for cost, sparsity in zip(result.levels, sparsities, strict=True):
+        rows.append(
+            Row(
+                network=network.name,
+                model=label,
+                sparsity=sparsity,
+                instructions=cost.instructions,
+                cycles=cost.cycles,
+                speedup_instructions=round(network.instructions / cost.instructions, 3),
+                speedup_cycles=round(network.cycles / cost.cycles, 3),
+                arena_bytes=result.arena_bytes,
+                io_bytes=result.io_bytes,
+                baseline_arena_bytes=network.arena_bytes,
+                code_bytes=result.code_bytes,
+                data_bytes=result.data_bytes,
+                tflite_bytes=len(tflite),
+            )
+        )
+    return rows
+
+
+def measure_network(network: Network) -> list[Row]:
+    """The nested model, models of one level each, and the dense one."""
+    nested = build(network, SPARSITIES)
+    rows = measure(network, nested.tflite, SPARSITIES, label="/".join(map(_percent, SPARSITIES)))
+    for sparsity in SPARSITIES:
+        alone = build(network, [sparsity])
+        rows += measure(network, alone.tflite, [sparsity], label=_percent(sparsity))
+    dense = build(network, [0.0])
+    rows += measure(network, dense.dense_tflite, [0.0], label="dense")
+    return rows
+
+
+def _percent(sparsity: float) -> str:
+    return f"{100 * sparsity:.0f}"
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Costs, one line for each row."""
+    header = ["network", "model", "sparsity", "instructions", "cycles", "instr. x", "cycles x"]
+    header += ["arena", "arena + I/O", "TFLM arena", "code", "constants"]
+    lines = []
+    for row in rows:
+        numbers = (row.arena_bytes, row.arena_bytes + row.io_bytes, row.baseline_arena_bytes)
+        lines.append(
+            [
+                row.network,
+                row.model,
+                f"{_percent(row.sparsity)} %",
+                f"{row.instructions:,}",
+                f"{row.cycles:,}",
+                f"{row.speedup_instructions:.2f}",
+                f"{row.speedup_cycles:.2f}",
+                *(f"{n:,}" for n in (*numbers, row.code_bytes, row.data_bytes)),
+            ]
+        )
+    return format_table(header, lines)
+
+
+def storage_table(rows: Sequence[Row]) -> str:
+    """One nested model against the models of one level that it stands for."""
+    header = ["network", "constants", "three models", "ratio", ".tflite", "three files", "ratio"]
+    lines = []
+    for network in NETWORKS:
+        own = [row for row in rows if row.network == network.name]
+        nested = own[0]
+        alone = [row for row in own if row.model in map(_percent, SPARSITIES)]
+        line = [network.name]
+        for mine, others in (
+            (nested.data_bytes, sum(row.data_bytes for row in alone)),
+            (nested.tflite_bytes, sum(row.tflite_bytes for row in alone)),
+        ):
+            line += [f"{mine:,}", f"{others:,}", f"{mine / others:.3f}"]
+        lines.append(line)
+    return format_table(header, lines)
+
+
+def main() -> None:
+    """Writes the files."""
+    rows = [row for network in NETWORKS for row in measure_network(network)]
+    content = [asdict(row) for row in rows]
+    (HERE / "models.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    (HERE / "models.md").write_text(
+        f"{_HEAD}# Whole models\n\n{_NOTE}\n```\n{table(rows)}\n```\n\n"
+        f"## Storage\n\n```\n{storage_table(rows)}\n```\n",
+        encoding="utf-8",
+    )
+    sys.stdout.write(f"Wrote {HERE / 'models.json'} and {HERE / 'models.md'}\n")
+
+
+if __name__ == "__main__":
+    main()

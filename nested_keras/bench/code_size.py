@@ -1,0 +1,35 @@
+"""Bytes of machine code of a generated library, as a firmware that runs the model links it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from nested_keras.firmware.codegen import GeneratedLibrary
+from nested_keras.firmware.toolchain import cortex_m7_toolchain, run_tool
+
+
+def code_bytes(library: GeneratedLibrary, work_dir: Path) -> int:
+    """Links the library's functions alone, for Cortex-M7, and leaves unused sections out.
+
+    Args:
+      library: The generated library.
+      work_dir: Receives the objects and the linked file.
+
+    Returns:
+      Code and small tables, with what they use of the C library; not the model's constants.
+
+    Raises:
+      ToolchainError: The cross compiler is missing.
+      BuildError: It refused a source.
+    """
+    toolchain = cortex_m7_toolchain()
+    directory, include = library.include_dirs
+    model, *kernels = library.sources
+    objects = [toolchain.compile(model, include_dirs=(directory, include), cache_dir=work_dir)]
+    objects += [toolchain.compile(k, include_dirs=(include,), cache_dir=work_dir) for k in kernels]
+    linked = work_dir / "code_size.elf"
+    entries = (f"-Wl,-e,{library.name}_invoke", f"-Wl,-u,{library.name}_check")
+    toolchain.link(objects, linked, flags=entries)
+    listing = run_tool(["arm-none-eabi-size", os.fspath(linked)])
+    return int(listing.splitlines()[1].split()[0]) - library.data_bytes
