@@ -21,7 +21,7 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from benchmarks.accuracy import report
-from benchmarks.accuracy.recipe import NETWORKS, Recipe
+from benchmarks.accuracy.recipe import DISTILLATIONS, NETWORKS, Recipe
 
 _METHODS = ("dense", "nested", "standalone", "tfmot", "dsnn", "slimmable")
 _HERE = Path(__file__).parent
@@ -45,7 +45,7 @@ def _parser() -> argparse.ArgumentParser:
         for field in dataclasses.fields(Recipe):
             default = field.default
             kind = {tuple: _floats, type(None): int}.get(type(default), type(default))
-            choices = list(NETWORKS) if field.name == "network" else None
+            choices = {"network": list(NETWORKS), "distillation": DISTILLATIONS}.get(field.name)
             command.add_argument(f"--{field.name}", type=kind, default=default, choices=choices)
     gather = commands.add_parser("report")
     gather.add_argument("--runs", type=Path, help="gather its results; else results.json as it is")

@@ -21,6 +21,7 @@ from benchmarks.accuracy.data import Data, Epochs
 from benchmarks.accuracy.recipe import Recipe, build, pruning_schedule
 from benchmarks.accuracy.runs import Run, environment, open_run
 from nested_keras import callbacks
+from nested_keras.distillation import Distillation
 
 Points = tuple[list[dict[str, Any]], int]
 
@@ -66,6 +67,16 @@ class Context:
         """The dense model, nested, ready to be trained."""
         return nested_keras.nest(self.base(policy=self.recipe.policy), sparsities, **options)
 
+    def distillation(self, *, levels: int) -> Any:
+        """What a model of so many levels learns from besides the labels, or None."""
+        kind = self.recipe.distillation
+        from_teacher = kind in ("teacher", "both")
+        in_place = kind in ("in_place", "both") and levels > 1  # a single level has none above it
+        if not (from_teacher or in_place):
+            return None
+        teacher = self.base(policy=self.recipe.policy) if from_teacher else None
+        return Distillation(teacher=teacher, in_place=in_place)
+
     def in_float32(self, model: Any, **options: Any) -> Any:
         """A trained nested model again, in float32 throughout."""
         sparsities = model.nested_layers[0].sparsities
@@ -96,6 +107,7 @@ def nested(context: Context) -> Points:
         epochs=recipe.epochs,
         schedule=pruning_schedule(max(recipe.sparsities), recipe=recipe, steps=context.steps()),
         routing=recipe.routing,
+        distillation=context.distillation(levels=model.levels),
     )
     points, size = measure.nested_points(context.in_float32(model), data, recipe=recipe)
     return _named(points), size
@@ -158,7 +170,14 @@ def slimmable(context: Context) -> Points:
     narrow = [build(recipe, data, width=width) for width in sorted(recipe.widths)]
     set_widths(model, narrow)
     run = context.open("slimmable")
-    fitting.train(model, data, recipe=recipe, run=run, epochs=recipe.epochs)
+    fitting.train(
+        model,
+        data,
+        recipe=recipe,
+        run=run,
+        epochs=recipe.epochs,
+        distillation=context.distillation(levels=model.levels),
+    )
     model = context.in_float32(model, exclude=())
     points = []
     for level, (width, base) in enumerate(zip(sorted(recipe.widths), narrow, strict=True)):
@@ -234,6 +253,7 @@ def _alone(context: Context, sparsity: float, *, train: bool = True) -> Any:
         run=run,
         epochs=recipe.epochs,
         schedule=pruning_schedule(sparsity, recipe=recipe, steps=context.steps()),
+        distillation=context.distillation(levels=model.levels),
     )
     return context.in_float32(model)
 

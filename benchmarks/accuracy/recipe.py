@@ -16,6 +16,8 @@ NETWORKS: dict[str, Callable[..., Any]] = {
     "mobilenet_v2": functools.partial(applications.mobilenet_v2, stem_strides=1),
 }
 
+DISTILLATIONS = ("teacher", "in_place", "both", "none")
+
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
@@ -33,6 +35,9 @@ class Recipe:
         ramp: Share of the steps in which the masks grow, along tfmot's cubic schedule.
         mask_frequency: Steps between two recomputations of the masks.
         routing: The routing coefficient of nested training.
+        distillation: What nested, stand-alone and slimmable training learn from besides the labels:
+            "teacher" (the dense model), "in_place" (the densest level), "both" or "none". tfmot
+            has nothing like it, and goes without.
         sparsities: Of the levels, and of the models that stand alone.
         widths: Of slimmable training, on top of `width`.
         policy: The dtype policy of training; measurements are in float32 and int8.
@@ -51,6 +56,7 @@ class Recipe:
     ramp: float = 0.6
     mask_frequency: int = 50
     routing: float = 0.5
+    distillation: str = "teacher"
     sparsities: tuple[float, ...] = (0.9, 0.8, 0.7)
     widths: tuple[float, ...] = (0.25, 0.5, 0.75, 1.0)
     policy: str = "mixed_bfloat16"

@@ -39,7 +39,7 @@ have all points.
 | method | what it is |
 |---|---|
 | nested | all levels trained together, one file |
-| standalone | one model per sparsity, the same recipe and as many steps for each |
+| standalone | one model per sparsity, the same recipe, teacher and number of steps for each |
 | tfmot | `prune_low_magnitude` on tf_keras, one model per sparsity |
 | dsnn | the densest stand-alone model, pruned further untrained, BatchNorm re-estimated |
 | slimmable | widths that share their weights, BatchNorm per width, dense kernels |
@@ -163,7 +163,8 @@ def _section(
         "",
         f"{results[0]['train_images']:,} training and {results[0]['test_images']:,} test images, "
         f"{recipe['dense_epochs']} epochs dense, then {recipe['epochs']} epochs for each training, "
-        f"batch {recipe['batch_size']}, {recipe['policy']}, seeds {', '.join(map(str, seeds))}. "
+        f"batch {recipe['batch_size']}, distillation: {recipe['distillation']}, "
+        f"{recipe['policy']}, seeds {', '.join(map(str, seeds))}. "
         "± is the range over the seeds.",
         "",
         *_table(

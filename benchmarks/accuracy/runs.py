@@ -62,13 +62,26 @@ class Run:
         _write(self.result, result)
 
 
+# What the dense model does not depend on: methods of several recipes may start from one.
+_NOT_DENSE = (
+    "epochs",
+    "ramp",
+    "mask_frequency",
+    "routing",
+    "distillation",
+    "sparsities",
+    "widths",
+)
+
+
 def open_run(root: Path, name: str, *, recipe: Recipe) -> Run:
     """Makes the run directory, or goes on with it.
 
     Args:
         root: Folder of all runs; this one lies at <root>/<network>-seed<seed>/<name>.
         name: The method, with what tells its trainings apart.
-        recipe: Must be the one that the directory was made with.
+        recipe: Must be the one that the directory was made with; of "dense" in so far as it
+            matters there.
 
     Raises:
         ValueError: if the directory is of another recipe.
@@ -78,7 +91,12 @@ def open_run(root: Path, name: str, *, recipe: Recipe) -> Run:
     config = folder / "config.json"
     if config.exists():
         known = json.loads(config.read_text())
-        changed = {k: v for k, v in recipe.to_dict().items() if known.get(k) != v}
+        ignored = _NOT_DENSE if name == "dense" else ()
+        changed = {
+            key: value
+            for key, value in recipe.to_dict().items()
+            if known.get(key) != value and key not in ignored
+        }
         if changed:
             raise ValueError(
                 f"{folder} has another recipe: expected "

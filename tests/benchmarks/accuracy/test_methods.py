@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks.accuracy import __main__ as command
-from benchmarks.accuracy import recipe
+from benchmarks.accuracy import methods, recipe
 from nested_keras import datasets
 from tests.benchmarks.accuracy.networks import tiny
 
@@ -62,6 +62,29 @@ def test_the_methods_say_which_comes_first(folder):
     run("dense", folder)
     with pytest.raises(FileNotFoundError, match="run the method `standalone` first"):
         run("dsnn", folder)
+
+
+@pytest.mark.parametrize(
+    ("kind", "nested", "alone"),
+    [
+        ("teacher", (True, False), (True, False)),
+        ("in_place", (False, True), None),
+        ("both", (True, True), (True, False)),
+        ("none", None, None),
+    ],
+)
+def test_distillation_is_from_what_the_recipe_says(kind, nested, alone, monkeypatch):
+    monkeypatch.setattr(methods.Context, "base", lambda self, policy: f"the dense model, {policy}")
+    own = recipe.Recipe(distillation=kind, policy="float32")
+    context = methods.Context(own, data=None, root=None)
+    for levels, expected in ((3, nested), (1, alone)):
+        found = context.distillation(levels=levels)
+        if expected is None:
+            assert found is None
+        else:
+            teacher, in_place = expected
+            assert found.teacher == ("the dense model, float32" if teacher else None)
+            assert found.in_place == in_place
 
 
 def test_all_methods_and_the_report(folder):

@@ -24,6 +24,7 @@ def result(method, points, seed=0, file_bytes=1000):
         "epochs": 3,
         "dense_epochs": 5,
         "batch_size": 64,
+        "distillation": "teacher",
         "policy": "float32",
     }
     return {

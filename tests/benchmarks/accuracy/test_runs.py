@@ -32,6 +32,14 @@ def test_a_run_directory_refuses_another_recipe(tmp_path):
         runs.open_run(tmp_path, "nested", recipe=other)
 
 
+def test_one_dense_model_serves_several_recipes(tmp_path):
+    runs.open_run(tmp_path, "dense", recipe=RECIPE)
+    runs.open_run(tmp_path, "dense", recipe=recipe.Recipe(**{**vars(RECIPE), "epochs": 7}))
+    other = recipe.Recipe(**{**vars(RECIPE), "dense_epochs": 7})
+    with pytest.raises(ValueError, match=r"another recipe: expected \{'dense_epochs': 40\}"):
+        runs.open_run(tmp_path, "dense", recipe=other)
+
+
 def test_seconds_count_an_epoch_that_was_repeated_once(tmp_path):
     run = runs.Run(tmp_path)
     assert run.seconds() == 0.0
