@@ -15,12 +15,9 @@ import numpy.typing as npt
 from absl import app, flags, logging
 from absl.flags import argparse_flags
 
-from nested_keras.report.table import format_table
+from nested_keras.firmware import RUNTIMES
+from nested_keras.report import TARGETS, format_table
 
-# As report.TARGETS, which is not imported just to print --help.
-_TARGETS = ("reference", "litert", "tflm", "host", "qemu", "renode")
-# As firmware.RUNTIMES.
-_RUNTIMES = ("standalone", "tflm")
 _BOARDS = ("mps2_an500", "nucleo_f767zi")
 
 _DESCRIPTION = """Nested sparse convnets: one set of weights, N sparsity levels, a knob at run time.
@@ -310,7 +307,7 @@ def _parser() -> argparse_flags.ArgumentParser:
     def runtime_argument(sub: argparse.ArgumentParser) -> None:
         sub.add_argument(
             "--runtime",
-            choices=_RUNTIMES,
+            choices=RUNTIMES,
             default="standalone",
             help="what runs the model on a device: generated C (default) or TFLite Micro",
         )
@@ -406,7 +403,7 @@ def _parser() -> argparse_flags.ArgumentParser:
         "Every output is compared with the NumPy reference; mismatches must be 0.",
     )
     model_argument(sub, "a .tflite written by `export`")
-    sub.add_argument("--target", choices=_TARGETS, required=True)
+    sub.add_argument("--target", choices=TARGETS, required=True)
     runtime_argument(sub)
     sub.add_argument("--data", type=Path, required=True, help=".npz with x_test and maybe y_test")
     sub.add_argument("--limit", type=_positive, default=None, help="use only the first N inputs")
