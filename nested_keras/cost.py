@@ -180,7 +180,7 @@ def features(params: LayerParams, size: ImageSize, segments: Sequence[Segment]) 
         counts = _fully_connected(params, size.batches, stored)
     elif (params.dilation_h, params.dilation_w) != (1, 1):
         counts = _reference(params, size, stored)
-    elif _has_depthwise_kernel(params):
+    elif has_depthwise_kernel(params):
         counts = _depthwise(params, size, stored)
     else:
         counts = _tiles(params, size, stored)
@@ -322,7 +322,8 @@ def _fully_connected(params: LayerParams, rows: int, segments: Sequence[Segment]
 # ----- Depthwise 3x3 and 5x5: nk_depthwise_s8_m7.c
 
 
-def _has_depthwise_kernel(params: LayerParams) -> bool:
+def has_depthwise_kernel(params: LayerParams) -> bool:
+    """nk_depthwise_s8_m7_supports(), for an undilated layer."""
     window = (params.kernel_h, params.kernel_w)
     return (
         params.kind is LayerKind.DEPTHWISE

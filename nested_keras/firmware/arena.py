@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from nested_keras.format.layout import align
+
 ALIGNMENT = 16
 """Offsets and the arena's size are multiples of this many bytes."""
 
@@ -72,12 +74,8 @@ def plan_arena(buffers: Sequence[Buffer]) -> Plan:
                 continue
             if offset + buffer.size <= offsets[other]:
                 break
-            offset = max(offset, _align(offsets[other] + buffers[other].size))
+            offset = max(offset, align(offsets[other] + buffers[other].size, ALIGNMENT))
         offsets[index] = offset
         placed.append(index)
     ends = (offset + buffer.size for offset, buffer in zip(offsets, buffers, strict=True))
-    return Plan(tuple(offsets), _align(max(ends, default=0)))
-
-
-def _align(value: int) -> int:
-    return -(-value // ALIGNMENT) * ALIGNMENT
+    return Plan(tuple(offsets), align(max(ends, default=0), ALIGNMENT))

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from nested_keras.format.layout import align
 from nested_keras.runtime.program import Program, Tensor
 
 Array: TypeAlias = npt.NDArray[Any]
@@ -49,13 +50,9 @@ def output_layout(program: Program) -> RecordLayout:
 def _layout(tensors: tuple[Tensor, ...]) -> RecordLayout:
     offsets, size = [], 0
     for tensor in tensors:
-        offsets.append(_align(size))
+        offsets.append(align(size, _ALIGNMENT))
         size = offsets[-1] + tensor.nbytes
-    return RecordLayout(tensors, tuple(offsets), size, _align(size))
-
-
-def _align(value: int) -> int:
-    return -(-value // _ALIGNMENT) * _ALIGNMENT
+    return RecordLayout(tensors, tuple(offsets), size, align(size, _ALIGNMENT))
 
 
 def to_records(layout: RecordLayout, arrays: Sequence[Array]) -> npt.NDArray[np.uint8]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from nested_keras.cost import has_depthwise_kernel
 from nested_keras.format import LayerKind, LayerParams
 
 # As tflm_ops/kernels/nk_m7_conv.c has them.
@@ -17,8 +18,6 @@ _ROW_BYTES = 28
 _POINTER_BYTES = 4
 _GROUP_BYTES = 4096
 _READ_AHEAD_BYTES = 16
-# As tflm_ops/kernels/nk_depthwise_s8_m7.c has it.
-_DEPTHWISE_TILE_ROWS = 20
 
 
 def nested_conv_scratch_bytes(params: LayerParams, dims: Sequence[int]) -> int:
@@ -36,7 +35,7 @@ def nested_conv_scratch_bytes(params: LayerParams, dims: Sequence[int]) -> int:
     if params.kind is LayerKind.FULLY_CONNECTED:
         return 0
     plane = 4 * dims[3] * dims[4]
-    if params.dilation_h == params.dilation_w == 1 and not _has_depthwise_kernel(params):
+    if params.dilation_h == params.dilation_w == 1 and not has_depthwise_kernel(params):
         return max(plane, _tiles_bytes(params, dims))
     return plane
 
@@ -54,18 +53,7 @@ def nested_function(params: LayerParams) -> str:
         return "nk_nested_fully_connected_s8"
     if (params.dilation_h, params.dilation_w) != (1, 1):
         return "nk_nested_conv_s8"
-    return "nk_nested_depthwise_s8" if _has_depthwise_kernel(params) else "nk_nested_conv2d_s8"
-
-
-def _has_depthwise_kernel(params: LayerParams) -> bool:
-    """nk_depthwise_s8_m7_supports(), for an undilated layer."""
-    window = (params.kernel_h, params.kernel_w)
-    return (
-        params.kind is LayerKind.DEPTHWISE
-        and window in ((3, 3), (5, 5))
-        and params.stride_w <= 2
-        and params.stride_h <= _DEPTHWISE_TILE_ROWS
-    )
+    return "nk_nested_depthwise_s8" if has_depthwise_kernel(params) else "nk_nested_conv2d_s8"
 
 
 def _tiles_bytes(params: LayerParams, dims: Sequence[int]) -> int:
