@@ -11,8 +11,10 @@ from typing import Any
 _MODULES = (
     "allocation",
     "applications",
+    "budget",
     "callbacks",
     "cli",
+    "cost",
     "datasets",
     "distillation",
     "export",

@@ -19,96 +19,11 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from nested_keras import conversion, layers, masks
-from nested_keras.model import NestedModel, run_graph
+from nested_keras import budget, layers, masks
+from nested_keras.budget import Cost, KernelShape, cycles
+from nested_keras.model import NestedModel
 
 Allocation = dict[str, tuple[float, ...]]
-
-_KINDS = {
-    keras.layers.DepthwiseConv2D: "depthwise",
-    keras.layers.Conv2D: "convolution",
-    keras.layers.Dense: "fully_connected",
-}
-
-
-@dataclasses.dataclass(frozen=True)
-class KernelShape:
-    """What a layer's work and storage depend on.
-
-    Attributes:
-        name: The layer's name.
-        kind: "convolution", "depthwise" or "fully_connected".
-        kernel: The shape of the Keras kernel.
-        positions: Output pixels (1 for a vector), over all calls of the layer together.
-        nested: Whether the kernel is nested, or stays dense.
-    """
-
-    name: str
-    kind: str
-    kernel: tuple[int, ...]
-    positions: int
-    nested: bool
-
-    @property
-    def weights(self) -> int:
-        """The number of weights."""
-        return math.prod(self.kernel)
-
-    @property
-    def macs(self) -> int:
-        """The multiplications of the dense layer."""
-        return self.weights * self.positions
-
-    @property
-    def channels(self) -> int:
-        """The number of output channels."""
-        return math.prod(self.kernel[-2:]) if self.kind == "depthwise" else self.kernel[-1]
-
-
-Cost = Callable[[KernelShape, float], float]
-
-
-@dataclasses.dataclass(frozen=True)
-class CycleTable:
-    """A small cost table: cycles of one inference on a Cortex-M7, by kind of layer.
-
-    A dense kernel costs so many cycles per multiplication; a nested one so many per multiplication
-    with a weight that is kept, and so many per output. Round figures of the portable kernels:
-    enough to weigh layers against each other, not to predict a latency. Use a cost function made
-    from measurements where there is one.
-
-    Attributes:
-        dense: Cycles per multiplication of a dense convolution or fully connected layer.
-        depthwise: Cycles per multiplication of a dense depthwise convolution.
-        kept: Cycles per multiplication with a kept weight of a nested kernel.
-        output: Cycles per output value of any layer.
-    """
-
-    dense: float = 4.2
-    depthwise: float = 15.0
-    kept: float = 4.2
-    output: float = 50.0
-
-    def __call__(self, kernel: KernelShape, sparsity: float) -> float:
-        """Returns the cycles of one layer at a sparsity in 0..1."""
-        if kernel.nested:
-            work = self.kept * (1.0 - sparsity) * kernel.macs
-        else:
-            work = (self.depthwise if kernel.kind == "depthwise" else self.dense) * kernel.macs
-        return work + self.output * kernel.channels * kernel.positions
-
-
-cycles = CycleTable()
-
-
-def stored_bytes(kernel: KernelShape, sparsity: float) -> float:
-    """Returns the bytes of one layer in the file, at a sparsity in 0..1.
-
-    A kept weight of a nested kernel takes two bytes (value and step to it), one of a dense kernel
-    one; each output channel takes nine (bias, multiplier, shift). See docs/nested_format.md.
-    """
-    per_weight = 2.0 * (1.0 - sparsity) if kernel.nested else 1.0
-    return per_weight * kernel.weights + 9.0 * kernel.channels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,69 +37,6 @@ class Sensitivity:
 
     sparsities: tuple[float, ...]
     increases: Mapping[str, tuple[float, ...]]
-
-
-def kernel_shapes(model: NestedModel) -> tuple[KernelShape, ...]:
-    """Returns the shapes of all layers with a kernel, nested or dense, in graph order.
-
-    Args:
-        model: The nested model; its inputs must have fixed sizes.
-
-    Returns:
-        One row per layer, shared layers once.
-
-    Raises:
-        ValueError: if the size of a layer's output is not known.
-    """
-    positions: dict[int, int] = {}
-
-    def call(operation: Any) -> Callable[..., Any]:
-        def infer(*args: Any, **kwargs: Any) -> Any:
-            output = operation.compute_output_spec(*args, **kwargs)
-            if _kind(operation) is not None:
-                sizes = output.shape[1:-1]
-                if None in sizes:
-                    raise ValueError(
-                        f"layer {operation.name!r} must have outputs of a fixed size: got "
-                        f"{output.shape}"
-                    )
-                found = positions.get(id(operation), 0) + math.prod(sizes)
-                positions[id(operation)] = found
-            return output
-
-        return infer
-
-    run_graph(model, model.input, call)
-    return tuple(
-        KernelShape(
-            name=layer.name,
-            kind=str(_kind(layer)),
-            kernel=tuple(layer.kernel.shape),
-            positions=positions[id(layer)],
-            nested=isinstance(layer, layers.NestedKernel),
-        )
-        for layer, _ in conversion.operations(model)
-        if id(layer) in positions
-    )
-
-
-def total_cost(model: NestedModel, cost: Cost) -> tuple[float, ...]:
-    """Returns what the model costs at each level, with its final sparsities.
-
-    Args:
-        model: The nested model.
-        cost: The cost of a layer at a sparsity.
-
-    Returns:
-        One sum over all layers with a kernel per level.
-    """
-    shapes = kernel_shapes(model)
-    final = {layer.name: layer.sparsities for layer in model.nested_layers}
-    dense = (0.0,) * model.levels
-    return tuple(
-        math.fsum(cost(shape, final.get(shape.name, dense)[level]) for shape in shapes)
-        for level in range(model.levels)
-    )
 
 
 def erdos_renyi(model: NestedModel, sparsities: Iterable[float]) -> Allocation:
@@ -297,7 +149,7 @@ def measure_sensitivity(
 
 
 def allocate(
-    model: NestedModel, sensitivity: Sensitivity, budgets: Iterable[float], *, cost: Cost
+    model: NestedModel, sensitivity: Sensitivity, budgets: Iterable[float], *, cost: Cost = cycles
 ) -> Allocation:
     """Chooses the sparsity of each layer at each level so that each level meets its budget.
 
@@ -313,7 +165,8 @@ def allocate(
         sensitivity: What `measure_sensitivity` found on it.
         budgets: The most that each level may cost, in the unit of `cost`, level 0 first, strictly
             increasing. It covers all layers with a kernel, the dense ones too.
-        cost: The cost of a layer at a sparsity; `cycles`, `stored_bytes`, or any function.
+        cost: The cost of a layer at a sparsity and level: `budget.cycles`, `budget.stored_bytes`,
+            or any function.
 
     Returns:
         One sparsity per level for each nested layer.
@@ -321,38 +174,38 @@ def allocate(
     Raises:
         ValueError: if the budgets have a wrong number or order, or one cannot be met.
     """
-    limits = tuple(float(budget) for budget in budgets)
+    limits = tuple(float(limit) for limit in budgets)
     if len(limits) != model.levels or any(a >= b for a, b in itertools.pairwise(limits)):
         raise ValueError(
             f"budgets must increase strictly, one for each of {model.levels} levels: got {limits}"
         )
-    shapes = kernel_shapes(model)
+    shapes = budget.kernel_shapes(model)
     nested = [shape for shape in shapes if shape.nested]
-    fixed = math.fsum(cost(shape, 0.0) for shape in shapes if not shape.nested)
 
-    def total(chosen: Mapping[str, float]) -> float:
-        return fixed + math.fsum(cost(shape, chosen[shape.name]) for shape in nested)
+    def total(chosen: Mapping[str, float], level: int) -> float:
+        return math.fsum(cost(shape, chosen.get(shape.name, 0.0), level) for shape in shapes)
 
-    def within(limit: float, chosen: Mapping[str, float]) -> bool:
-        return total(chosen) <= limit
+    def within(level: int, chosen: Mapping[str, float]) -> bool:
+        return total(chosen, level) <= limits[level]
 
-    path = [step for shape in nested for step in _hull(shape, sensitivity, cost)]
+    densest = model.levels - 1
+    path = [step for shape in nested for step in _hull(shape, sensitivity, cost, level=densest)]
     path.sort(key=lambda step: step.slope)
     chosen = {shape.name: 0.0 for shape in nested}
     levels = []
-    for limit in reversed(limits):
-        while total(chosen) > limit:
+    for level in reversed(range(model.levels)):
+        while not within(level, chosen):
             if not path:
                 raise ValueError(
-                    f"budgets must be at least {total(chosen):g}, the cost at the largest measured "
-                    f"sparsities: got {limit:g}"
+                    f"budgets must be at least {total(chosen, level):g}, the cost at the largest "
+                    f"measured sparsities: got {limits[level]:g}"
                 )
             step = path[0]
-            if total({**chosen, step.name: step.end}) > limit:
+            if within(level, {**chosen, step.name: step.end}):
+                chosen = _part(step, chosen, functools.partial(within, level))
+            else:
                 chosen[step.name] = step.end
                 path = path[1:]
-            else:
-                chosen = _part(step, chosen, functools.partial(within, limit))
         levels.append(dict(chosen))
     return {shape.name: tuple(level[shape.name] for level in reversed(levels)) for shape in nested}
 
@@ -378,10 +231,10 @@ def _part(
     return after(_bisect(lambda part: met(after(part)), 1.0))
 
 
-def _hull(shape: KernelShape, sensitivity: Sensitivity, cost: Cost) -> list[_Step]:
+def _hull(shape: KernelShape, sensitivity: Sensitivity, cost: Cost, *, level: int) -> list[_Step]:
     """Returns the lower convex hull of a layer's points (cost saved, loss), as steps along it."""
     measured = zip(sensitivity.sparsities, sensitivity.increases[shape.name], strict=True)
-    points = [(cost(shape, 0.0) - cost(shape, s), loss, s) for s, loss in measured]
+    points = [(cost(shape, 0.0, level) - cost(shape, s, level), loss, s) for s, loss in measured]
     steps: list[_Step] = []
     saved, loss = 0.0, 0.0
     while points := [point for point in points if point[0] > saved]:
@@ -428,13 +281,6 @@ def _bisect(holds: Callable[[float], bool], high: float) -> float:
         middle = (low + high) / 2
         low, high = (low, middle) if holds(middle) else (middle, high)
     return high
-
-
-def _kind(operation: Any) -> str | None:
-    for cls, kind in _KINDS.items():
-        if isinstance(operation, cls):
-            return kind
-    return None
 
 
 def _values(layer: Any) -> npt.NDArray[np.float64]:

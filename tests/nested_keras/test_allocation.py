@@ -5,8 +5,9 @@ import keras
 import numpy as np
 import pytest
 
-from nested_keras import allocation, layers, masks, model
-from nested_keras.allocation import CycleTable, Sensitivity
+from nested_keras import allocation, budget, layers, masks, model
+from nested_keras.allocation import Sensitivity
+from nested_keras.budget import stored_bytes
 from tests.nested_keras import nets
 
 SPARSITIES = (0.9, 0.8, 0.5)
@@ -31,30 +32,6 @@ def overall(nested, chosen):
 def assert_nested(chosen):
     for values in chosen.values():
         assert masks.check_sparsities(values, strict=False) == tuple(values)
-
-
-def test_kernel_shapes_count_work_and_weights():
-    rows = {row.name: row for row in allocation.kernel_shapes(model.nest(nets.residual()))}
-    conv, *_, last = rows.values()
-    assert (conv.kind, conv.kernel, conv.positions, conv.nested) == (
-        *("convolution", (3, 3, 3, 4), 36),
-        False,
-    )
-    assert (conv.macs, conv.channels) == (36 * 108, 4)
-    assert (last.kind, last.positions, last.nested, last.macs) == ("fully_connected", 1, False, 24)
-    rows = allocation.kernel_shapes(model.nest(nets.mobile()))
-    depthwise = [row for row in rows if row.kind == "depthwise"]
-    assert [row.channels for row in depthwise] == [8, 16]
-    shared = allocation.kernel_shapes(model.nest(nets.shared()))
-    assert [row.positions for row in shared] == [36, 72, 1], "two calls of a shared layer"
-
-
-def test_shapes_must_be_known():
-    inputs = keras.Input((None, None, 3))
-    x = keras.layers.Conv2D(4, 3)(keras.layers.Conv2D(4, 3, name="stem")(inputs))
-    nested = model.nest(keras.Model(inputs, x))
-    with pytest.raises(ValueError, match="layer 'stem' must have outputs of a fixed size: got"):
-        allocation.kernel_shapes(nested)
 
 
 @pytest.mark.parametrize("rule", [allocation.erdos_renyi, allocation.global_magnitude])
@@ -136,14 +113,14 @@ def curves(nested, seed, grid):
 
 def test_allocation_meets_every_budget(nested):
     found = curves(nested, 0, (0.5, 0.8, 0.95))
-    cost = CycleTable()
-    dense = sum(cost(row, 0.0) for row in allocation.kernel_shapes(nested))
-    budgets = (0.55 * dense, 0.7 * dense, 0.9 * dense)
-    chosen = allocation.allocate(nested, found, budgets, cost=cost)
+    rows = budget.kernel_shapes(nested)
+    dense = [sum(stored_bytes(row, 0.0, level) for row in rows) for level in range(3)]
+    budgets = np.multiply(dense, (0.55, 0.7, 0.9))
+    chosen = allocation.allocate(nested, found, budgets, cost=stored_bytes)
     assert_nested(chosen)
     twin = keras.models.clone_model(nested)
     twin.set_sparsities(chosen)
-    assert allocation.total_cost(twin, cost) == pytest.approx(budgets, rel=1e-6)
+    assert budget.total(twin, stored_bytes) == pytest.approx(budgets, rel=1e-6)
     twin.prune()
     for layer in twin.nested_layers:
         for level in range(3):
@@ -155,12 +132,11 @@ def test_allocation_meets_every_budget(nested):
 def test_allocation_is_no_worse_than_any_choice_of_measured_points(nested, seed):
     grid = (0.5, 0.8, 0.95)
     found = curves(nested, seed, grid)
-    rows = [row for row in allocation.kernel_shapes(nested) if row.nested]
-    rest = [row for row in allocation.kernel_shapes(nested) if not row.nested]
-    cost = allocation.stored_bytes
-    fixed = sum(cost(row, 0.0) for row in rest)
-    budget = fixed + 0.4 * sum(cost(row, 0.0) for row in rows)
-    chosen = allocation.allocate(nested, found, (budget, 9e9, 9.1e9), cost=cost)
+    rows = [row for row in budget.kernel_shapes(nested) if row.nested]
+    rest = [row for row in budget.kernel_shapes(nested) if not row.nested]
+    fixed = sum(stored_bytes(row, 0.0, 0) for row in rest)
+    limit = fixed + 0.4 * sum(stored_bytes(row, 0.0, 0) for row in rows)
+    chosen = allocation.allocate(nested, found, (limit, 9e9, 9.1e9), cost=stored_bytes)
     loss = 0.0
     for row in rows:
         points = [0.0, *grid], [0.0, *found.increases[row.name]]
@@ -176,8 +152,9 @@ def test_allocation_is_no_worse_than_any_choice_of_measured_points(nested, seed)
     best = min(
         sum(([0.0, *found.increases[row.name]])[i] for row, i in zip(rows, choice, strict=True))
         for choice in itertools.product(range(4), repeat=len(rows))
-        if fixed + sum(cost(row, [0.0, *grid][i]) for row, i in zip(rows, choice, strict=True))
-        <= budget
+        if fixed
+        + sum(stored_bytes(row, [0.0, *grid][i], 0) for row, i in zip(rows, choice, strict=True))
+        <= limit
     )
     assert loss <= best + 1e-9
     assert all(values[1:] == (0.0, 0.0) for values in chosen.values())
@@ -186,17 +163,17 @@ def test_allocation_is_no_worse_than_any_choice_of_measured_points(nested, seed)
 def test_a_cost_that_rises_at_first_is_stepped_over(nested):
     """A sparse kernel may be slower than the dense one until much is pruned."""
 
-    def cost(kernel, sparsity):
+    def cost(kernel, sparsity, level):
         return kernel.macs * (1.0 if sparsity == 0.0 else 3.0 * (1.0 - sparsity))
 
     found = curves(nested, 1, (0.5, 0.8, 0.95))
-    dense = sum(cost(row, 0.0) for row in allocation.kernel_shapes(nested))
+    dense = sum(cost(row, 0.0, 2) for row in budget.kernel_shapes(nested))
     budgets = (0.5 * dense, 0.7 * dense, 0.9 * dense)
     chosen = allocation.allocate(nested, found, budgets, cost=cost)
     assert_nested(chosen)
     twin = keras.models.clone_model(nested)
     twin.set_sparsities(chosen)
-    for got, limit in zip(allocation.total_cost(twin, cost), budgets, strict=True):
+    for got, limit in zip(budget.total(twin, cost), budgets, strict=True):
         assert got <= limit * (1 + 1e-9)
 
 
@@ -210,7 +187,7 @@ def test_a_cost_that_rises_at_first_is_stepped_over(nested):
 )
 def test_wrong_budgets_are_refused(nested, budgets, message):
     with pytest.raises(ValueError, match=message):
-        allocation.allocate(nested, curves(nested, 0, (0.5,)), budgets, cost=allocation.cycles)
+        allocation.allocate(nested, curves(nested, 0, (0.5,)), budgets, cost=stored_bytes)
 
 
 def test_wrong_grids_are_refused(nested):

@@ -1,0 +1,199 @@
+"""What the layers of a nested model cost at each level: cycles on a Cortex-M7, or bytes.
+
+A cost is any function of a `KernelShape`, a sparsity and a level; `cycles` and `stored_bytes` are
+at hand.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+from nested_keras import conversion, cost, layers
+from nested_keras.format import Encoding, LayerKind, LayerParams
+from nested_keras.model import NestedModel, run_graph
+
+_KINDS = {
+    keras.layers.DepthwiseConv2D: LayerKind.DEPTHWISE,
+    keras.layers.Conv2D: LayerKind.CONV,
+    keras.layers.Dense: LayerKind.FULLY_CONNECTED,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class KernelShape:
+    """What a layer's work and storage depend on.
+
+    Attributes:
+        name: The layer's name.
+        params: The layer as the kernels see it, without padding and quantisation, on which the
+            cost does not depend.
+        sizes: The sizes of input and output at each call of the layer.
+        nested: Whether the kernel is nested, or stays dense.
+    """
+
+    name: str
+    params: LayerParams
+    sizes: tuple[cost.ImageSize, ...]
+    nested: bool
+
+    @property
+    def weights(self) -> int:
+        """The number of weights."""
+        return math.prod(self.params.filter_shape)
+
+    @property
+    def macs(self) -> int:
+        """The multiplications of the dense layer."""
+        return sum(self.weights * s.batches * s.output_h * s.output_w for s in self.sizes)
+
+
+Cost = Callable[[KernelShape, float, int], float]
+
+
+def cycles(kernel: KernelShape, sparsity: float, level: int) -> float:
+    """Predicts the cycles of a layer in one inference, as the exporter does (`nested_keras.cost`).
+
+    The weights that a level keeps are taken as spread evenly over its output channels and over the
+    level and those below; a layer that keeps nearly all of them is stored dense where that is
+    faster.
+
+    Args:
+        kernel: The layer.
+        sparsity: Its share of zeros at the level, 0..1; without effect where it stays dense.
+        level: The level, 0 the sparsest.
+
+    Returns:
+        Modelled cycles of the Cortex-M7 kernels.
+    """
+    blocks = kernel.weights // kernel.params.block_size
+    options = [[cost.Segment(Encoding.DENSE, blocks)]]
+    if kernel.nested:
+        kept = round((1.0 - sparsity) * blocks / (level + 1))
+        options.append([cost.Segment(Encoding.DELTA8, kept)] * (level + 1) if kept else [])
+    return math.fsum(
+        min(cost.predict(kernel.params, size, option) for option in options)
+        for size in kernel.sizes
+    )
+
+
+def stored_bytes(kernel: KernelShape, sparsity: float, level: int) -> float:
+    """Returns the bytes of a layer in the file, up to a level.
+
+    A kept weight of a nested kernel takes two bytes (value and step to it), one of a dense kernel
+    one; each output channel takes nine per level (bias, multiplier, shift). See
+    docs/nested_format.md.
+
+    Args:
+        kernel: The layer.
+        sparsity: Its share of zeros at the level, 0..1; without effect where it stays dense.
+        level: The level, 0 the sparsest.
+
+    Returns:
+        Bytes.
+    """
+    per_weight = 2.0 * (1.0 - sparsity) if kernel.nested else 1.0
+    return per_weight * kernel.weights + 9.0 * (level + 1) * kernel.params.out_channels
+
+
+def kernel_shapes(model: NestedModel) -> tuple[KernelShape, ...]:
+    """Returns the shapes of all layers with a kernel, nested or dense, in graph order.
+
+    Args:
+        model: The nested model; its inputs must have fixed sizes.
+
+    Returns:
+        One row per layer, shared layers once.
+
+    Raises:
+        ValueError: if the size of a layer's output is not known.
+    """
+    sizes: dict[int, tuple[cost.ImageSize, ...]] = {}
+
+    def call(operation: Any) -> Callable[..., Any]:
+        def infer(*args: Any, **kwargs: Any) -> Any:
+            output = operation.compute_output_spec(*args, **kwargs)
+            kind = _kind(operation)
+            if kind is not None:
+                shapes = [(1, *tensor.shape[1:]) for tensor in (args[0], output)]
+                if None in shapes[1]:
+                    raise ValueError(
+                        f"layer {operation.name!r} must have outputs of a fixed size: got "
+                        f"{output.shape}"
+                    )
+                sizes[id(operation)] = (
+                    *sizes.get(id(operation), ()),
+                    cost.ImageSize.of(kind, *shapes),
+                )
+            return output
+
+        return infer
+
+    run_graph(model, model.input, call)
+    return tuple(
+        KernelShape(
+            name=layer.name,
+            params=_params(layer),
+            sizes=sizes[id(layer)],
+            nested=isinstance(layer, layers.NestedKernel),
+        )
+        for layer, _ in conversion.operations(model)
+        if id(layer) in sizes
+    )
+
+
+def total(model: NestedModel, cost: Cost) -> tuple[float, ...]:
+    """Returns what the model costs at each level, with its final sparsities.
+
+    Args:
+        model: The nested model.
+        cost: The cost of a layer at a sparsity and level.
+
+    Returns:
+        One sum over all layers with a kernel per level.
+    """
+    final = {layer.name: layer.sparsities for layer in model.nested_layers}
+    dense = (0.0,) * model.levels
+    shapes = kernel_shapes(model)
+    return tuple(
+        math.fsum(cost(shape, final.get(shape.name, dense)[level], level) for shape in shapes)
+        for level in range(model.levels)
+    )
+
+
+def _kind(operation: Any) -> LayerKind | None:
+    for cls, kind in _KINDS.items():
+        if isinstance(operation, cls):
+            return kind
+    return None
+
+
+def _params(layer: Any) -> LayerParams:
+    kind = _kind(layer)
+    assert kind is not None
+    *window, inputs, last = layer.kernel.shape
+    depthwise = kind is LayerKind.DEPTHWISE
+    geometry = {}
+    if kind is not LayerKind.FULLY_CONNECTED:
+        geometry = {
+            "stride_h": layer.strides[0],
+            "stride_w": layer.strides[1],
+            "dilation_h": layer.dilation_rate[0],
+            "dilation_w": layer.dilation_rate[1],
+        }
+    block = layer.block_shape[1] if isinstance(layer, layers.NestedKernel) else 1
+    return LayerParams(
+        kind=kind,
+        kernel_h=window[0] if window else 1,
+        kernel_w=window[1] if window else 1,
+        in_channels=inputs,
+        out_channels=inputs * last if depthwise else last,
+        depth_multiplier=last if depthwise else 1,
+        # As the exporter: blocks that do not divide the channels are stored as single weights.
+        block_size=1 if inputs % block else block,
+        **geometry,
+    )

@@ -1,0 +1,110 @@
+"""What layers cost, and how near the prediction comes to what is counted."""
+
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from nested_keras import allocation, applications, budget, model
+from nested_keras.allocation import Sensitivity
+from nested_keras.budget import cycles, stored_bytes
+from nested_keras.cost import ImageSize
+from nested_keras.format import LayerKind
+from tests.nested_keras import nets
+
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+# Of the error that cost.json states; weights that are not spread evenly add to it.
+TOLERANCE = 0.02
+
+
+def counted(file, **fields):
+    """The cycles that the benchmarks counted, of the rows with these values."""
+    rows = json.loads((BENCHMARKS / file).read_text())
+    return [row["cycles"] for row in rows if fields.items() <= row.items()]
+
+
+def test_kernel_shapes_are_what_the_kernels_see():
+    rows = budget.kernel_shapes(model.nest(nets.residual(), block_shape=(1, 2)))
+    conv, nested, *_, last = rows
+    assert (conv.params.kind, conv.params.filter_shape, conv.nested) == (
+        *(LayerKind.CONV, (4, 3, 3, 3), False),
+    )
+    assert conv.sizes == (ImageSize(1, 6, 6, 6, 6),)
+    assert (conv.weights, conv.macs) == (108, 36 * 108)
+    assert (conv.params.block_size, nested.params.block_size, nested.nested) == (1, 2, True)
+    strided = next(row for row in rows if row.params.stride_h == 2)
+    assert (strided.params.stride_w, strided.sizes) == (2, (ImageSize(1, 6, 6, 3, 3),))
+    assert (last.params.kind, last.nested, last.macs) == (LayerKind.FULLY_CONNECTED, False, 24)
+    rows = budget.kernel_shapes(model.nest(nets.mobile()))
+    depthwise = [row.params for row in rows if row.params.kind is LayerKind.DEPTHWISE]
+    assert [(row.out_channels, row.depth_multiplier) for row in depthwise] == [(8, 2), (16, 2)]
+    shared = budget.kernel_shapes(model.nest(nets.shared()))
+    assert [len(row.sizes) for row in shared] == [1, 2, 1], "two calls of a shared layer"
+
+
+def test_blocks_that_do_not_divide_the_channels_count_as_single_weights():
+    inputs = keras.Input((4, 4, 6))
+    x = keras.layers.Conv2D(4, 3, name="stem")(inputs)
+    x = keras.layers.Conv2D(4, 1, name="last")(keras.layers.Concatenate()([x, x[..., :2]]))
+    rows = budget.kernel_shapes(model.nest(keras.Model(inputs, x), block_shape=(1, 4)))
+    assert rows[-1].params.block_size == 1
+
+
+def test_shapes_must_be_known():
+    inputs = keras.Input((None, None, 3))
+    x = keras.layers.Conv2D(4, 3)(keras.layers.Conv2D(4, 3, name="stem")(inputs))
+    nested = model.nest(keras.Model(inputs, x))
+    with pytest.raises(ValueError, match="layer 'stem' must have outputs of a fixed size: got"):
+        budget.kernel_shapes(nested)
+
+
+@pytest.mark.parametrize("sparsities", [(0.9, 0.8, 0.7), (0.9,), (0.8,), (0.7,)])
+def test_the_counted_cycles_of_resnet8_are_predicted(sparsities):
+    """Its three additions have no kernel of weights: they come on top, as counted."""
+    nested = model.nest(applications.resnet8(), sparsities)
+    label = "/".join(f"{100 * sparsity:.0f}" for sparsity in sparsities)
+    whole = counted("models.json", network="ResNet-8", model=label)
+    # 16 channels at 32x32, 32 at 16x16 and 64 at 8x8: each addition half of the one before.
+    (largest,) = counted("kernels.json", layer="add 16ch @32x32")
+    additions = largest * (1 + 1 / 2 + 1 / 4)
+    predicted = np.add(budget.total(nested, cycles), additions)
+    np.testing.assert_allclose(predicted, whole, rtol=TOLERANCE)
+
+
+@pytest.mark.parametrize("sparsities", [(0.9, 0.8, 0.7), (0.8,)])
+def test_the_counted_cycles_of_mobilenet_are_predicted(sparsities):
+    nested = model.nest(applications.mobilenet_v1(), sparsities)
+    label = "/".join(f"{100 * sparsity:.0f}" for sparsity in sparsities)
+    whole = counted("models.json", network="VWW MobileNetV1 0.25", model=label)
+    np.testing.assert_allclose(budget.total(nested, cycles), whole, rtol=TOLERANCE)
+
+
+def test_costs_grow_with_density_and_with_levels():
+    shapes = budget.kernel_shapes(model.nest(applications.resnet8()))
+    kernel = max(shapes, key=lambda shape: shape.weights)
+    for cost in (cycles, stored_bytes):
+        by_sparsity = [cost(kernel, sparsity, 0) for sparsity in (1.0, 0.95, 0.9, 0.8, 0.7, 0.6)]
+        assert by_sparsity == sorted(set(by_sparsity))
+        by_level = [cost(kernel, 0.9, level) for level in range(3)]
+        assert by_level == sorted(set(by_level))
+        stem = shapes[0]
+        assert cost(stem, 0.9, 0) == cost(stem, 0.0, 0), "it stays dense"
+    # Nothing pruned: stored dense, as it would be in a dense model.
+    assert cycles(kernel, 0.0, 2) == cycles(kernel, 0.0, 0) < 1.5 * cycles(kernel, 0.4, 0)
+
+
+def test_budgets_in_cycles_are_met():
+    nested = model.nest(applications.resnet8(), (0.9, 0.8, 0.7))
+    budgets = budget.total(nested, cycles)
+    rng = np.random.default_rng(0)
+    found = Sensitivity(
+        (0.5, 0.8, 0.95),
+        {layer.name: tuple(np.cumsum(rng.uniform(0, 1, 3))) for layer in nested.nested_layers},
+    )
+    nested.set_sparsities(allocation.allocate(nested, found, budgets))
+    got = budget.total(nested, cycles)
+    assert all(spent <= limit for spent, limit in zip(got, budgets, strict=True))
+    np.testing.assert_allclose(got, budgets, rtol=1e-3)  # weights are whole
+    assert len({layer.sparsities for layer in nested.nested_layers}) > 1
