@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from nested_keras.cost import has_depthwise_kernel
 from nested_keras.format import LayerKind, LayerParams
 
+# As tflm_ops/kernels/nk_nested_conv_s8_check.c has it.
+_ACCUMULATOR_BYTES = 4
 # As tflm_ops/kernels/nk_m7_conv.c has them.
 _MAX_PAIRS = 4
 _ROW_BYTES = 28
@@ -21,9 +23,11 @@ _READ_AHEAD_BYTES = 16
 
 
 def nested_conv_scratch_bytes(params: LayerParams, dims: Sequence[int]) -> int:
-    """Scratch of nk_nested_conv_s8: the largest that any of its kernels needs.
+    """Scratch of nk_nested_conv_s8: what the Cortex-M7's kernel needs.
 
-    A fully connected layer needs none.
+    That of the reference kernel, which runs elsewhere, makes do with a row of accumulators. With
+    dilation it runs on the Cortex-M7 too, and gets room for the whole image. A fully connected
+    layer needs none.
 
     Args:
       params: The layer, as its stream's header has it.
@@ -34,10 +38,11 @@ def nested_conv_scratch_bytes(params: LayerParams, dims: Sequence[int]) -> int:
     """
     if params.kind is LayerKind.FULLY_CONNECTED:
         return 0
-    plane = 4 * dims[3] * dims[4]
-    if params.dilation_h == params.dilation_w == 1 and not has_depthwise_kernel(params):
-        return max(plane, _tiles_bytes(params, dims))
-    return plane
+    output_h, output_w = dims[3:]
+    row = _ACCUMULATOR_BYTES * output_w
+    if (params.dilation_h, params.dilation_w) != (1, 1):
+        return output_h * row
+    return row if has_depthwise_kernel(params) else max(row, _tiles_bytes(params, dims))
 
 
 def nested_function(params: LayerParams) -> str:

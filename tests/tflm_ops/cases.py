@@ -123,6 +123,9 @@ CASES = {
     "1x1 long gaps": make(channels=(2400, 3), kernel=(1, 1), size=(2, 1)),
     "3x3 long gaps": make(channels=(600, 3), size=(2, 3)),
     "3x3 long gaps block 2": make(channels=(1200, 3), size=(2, 3), block_size=2),
+    # More outputs than scratch has room for accumulators: the reference goes by parts.
+    "3x3 on many rows": make(channels=(1, 2), size=(40, 7)),
+    "1x1 on many pixels": make(channels=(1, 1), kernel=(1, 1), size=(21, 9)),
 }
 
 

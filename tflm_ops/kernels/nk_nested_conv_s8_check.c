@@ -27,11 +27,15 @@ int32_t nk_nested_conv_s8_get_buffer_size(const nk_stream *stream, const nk_conv
   if (stream->kind == NK_KIND_FULLY_CONNECTED) {
     return 0;
   }
-  const int32_t plane = dims->output_h * dims->output_w * (int32_t)sizeof(int32_t);
-  if (nk_nested_conv_s8_m7_applies(stream) && !nk_nested_depthwise_s8_m7_supports(stream, dims)) {
-    return nk_max(plane, nk_nested_conv_s8_m7_get_buffer_size(stream, dims));
+  const int32_t row = dims->output_w * (int32_t)sizeof(int32_t);
+  if (!nk_nested_conv_s8_m7_applies(stream)) {
+    return dims->output_h * row;
   }
-  return plane;
+  // The reference kernel, which runs instead where a target has no other, makes do with a row.
+  if (nk_nested_depthwise_s8_m7_supports(stream, dims)) {
+    return row;
+  }
+  return nk_max(row, nk_nested_conv_s8_m7_get_buffer_size(stream, dims));
 }
 
 nk_status nk_nested_conv_s8_check(const nk_stream *stream, int32_t level, const nk_conv_dims *dims,

@@ -1,11 +1,11 @@
 /**
  * The reference kernel of NESTED_SPARSE_CONV.
  *
- * Work is ordered so that decoding costs little: for one output channel, the accumulators of all
- * output pixels (the "plane", in scratch) are kept, and each stored entry is decoded once. Its
- * weights are added to the whole plane, up to four of the same kernel tap in one pass. The rows and
- * columns for which a tap lies inside the input are found once per tap, so that the pixel loops
- * have no border checks.
+ * Work is ordered so that decoding costs little: for one output channel, the accumulators of as
+ * many output pixels as fit into scratch (the "plane") are kept, and each stored entry is decoded
+ * once for all of them. Its weights are added to the whole plane, up to four of the same kernel tap
+ * in one pass. The rows and columns for which a tap lies inside the input are found once per tap,
+ * so that the pixel loops have no border checks.
  *
  * The folded bias holds input_offset * weight for every weight, also where the tap meets padding,
  * whose zero point it cancels. This kernel passes padding over. So it adds weight * (x +
@@ -247,31 +247,54 @@ static NK_NOINLINE void requantize_plane(const int32_t *plane, int32_t pixels, i
   }
 }
 
-static void run_convolution(const layer *l, int32_t level, int32_t batches, const int8_t *input,
-                            int8_t *output, int32_t *plane) {
+/** All output channels of the outputs of a layer that fit into the plane. */
+static void run_plane(const layer *l, int32_t level, const int8_t *input, int8_t *output,
+                      int32_t *plane) {
   const nk_stream *s = l->stream;
   const nk_stream_level *top = &s->level[level];
   const int32_t pixels = l->y.output * l->x.output;
-  for (int32_t b = 0; b < batches; ++b) {
-    cursor cursors[NK_STREAM_MAX_LEVELS];
-    start(s, level, cursors);
-    for (int32_t o = 0; o < s->out_channels; ++o) {
-      const int8_t *x = s->kind == NK_KIND_DEPTHWISE ? input + o / s->depth_multiplier : input;
-      int32_t sum = 0;
-      memset(plane, 0, (size_t)pixels * sizeof(*plane));
-      for (int32_t n = 0; n <= level; ++n) {
-        const uint32_t count = entries_of_channel(s, &s->level[n], o);
-        if (count > 0) {
-          sum += add_entries(l, &cursors[n], count, x, plane);
-          cursors[n].entry += count * (uint32_t)cursors[n].entry_bytes;
-        }
+  cursor cursors[NK_STREAM_MAX_LEVELS];
+  start(s, level, cursors);
+  for (int32_t o = 0; o < s->out_channels; ++o) {
+    const int8_t *x = s->kind == NK_KIND_DEPTHWISE ? input + o / s->depth_multiplier : input;
+    int32_t sum = 0;
+    memset(plane, 0, (size_t)pixels * sizeof(*plane));
+    for (int32_t n = 0; n <= level; ++n) {
+      const uint32_t count = entries_of_channel(s, &s->level[n], o);
+      if (count > 0) {
+        sum += add_entries(l, &cursors[n], count, x, plane);
+        cursors[n].entry += count * (uint32_t)cursors[n].entry_bytes;
       }
-      const int32_t bias = nk_wrapping_add(top->bias[o], -s->input_offset * sum);
-      requantize_plane(plane, pixels, bias, top->multiplier[o], top->shift[o], l->stage, output + o,
-                       s->out_channels);
     }
-    input += l->y.input * l->x.input * s->in_channels;
-    output += pixels * s->out_channels;
+    const int32_t bias = nk_wrapping_add(top->bias[o], -s->input_offset * sum);
+    requantize_plane(plane, pixels, bias, top->multiplier[o], top->shift[o], l->stage, output + o,
+                     s->out_channels);
+  }
+}
+
+/** The `count` outputs of an axis from `first` on. */
+static nk_axis part_of(const nk_axis *axis, int32_t first, int32_t count) {
+  nk_axis part = *axis;
+  part.output = count;
+  part.pad = axis->pad - first * axis->stride;
+  return part;
+}
+
+/** One image, cut into whole rows or, where not one fits into the plane, into parts of rows. */
+static void run_image(const layer *l, int32_t level, const int8_t *input, int8_t *output,
+                      int32_t *plane, size_t plane_size) {
+  const size_t width = (size_t)l->x.output;
+  const int32_t columns = plane_size < width ? (int32_t)plane_size : l->x.output;
+  const size_t high = plane_size / (size_t)columns;
+  const int32_t rows = high < (size_t)l->y.output ? (int32_t)high : l->y.output;
+  layer part = *l;
+  for (int32_t y = 0; y < l->y.output; y += rows) {
+    part.y = part_of(&l->y, y, nk_min(rows, l->y.output - y));
+    for (int32_t x = 0; x < l->x.output; x += columns) {
+      part.x = part_of(&l->x, x, nk_min(columns, l->x.output - x));
+      run_plane(&part, level, input, output, plane);
+      output += part.y.output * part.x.output * l->stream->out_channels;
+    }
   }
 }
 
@@ -353,7 +376,11 @@ nk_status nk_nested_conv_s8_ref(const nk_stream *stream, int32_t level, const nk
     flatten(&l);
     l.column_step = l.x.stride * stream->in_channels;
     l.row_step = l.y.stride * l.x.input * stream->in_channels;
-    run_convolution(&l, level, dims->batches, input, output, scratch);
+    for (int32_t b = 0; b < dims->batches; ++b) {
+      run_image(&l, level, input, output, scratch, scratch_size / sizeof(int32_t));
+      input += l.y.input * l.x.input * stream->in_channels;
+      output += l.y.output * l.x.output * stream->out_channels;
+    }
   }
   return NK_OK;
 }
