@@ -37,9 +37,9 @@ without any pruning; all run as generated C on the emulated Cortex-M7.
 
 Instructions are exact; cycles come from a static, uncalibrated issue model (cycle_model.md). Every
 output was compared with the NumPy reference. The baseline, TFLite Micro with the current CMSIS-NN
-on the dense models, was counted in the same way. "arena + I/O" adds the caller's input and output
-buffers, which TFLite Micro has in its arena. Code is what the linker keeps of the library, with
-what it uses of the C library.
+on the dense models, was counted in the same way. The arena has room for input and output, as that
+of TFLite Micro; "arena + I/O" is for a caller with buffers of its own beside it. Code is what the
+linker keeps of the library, with what it uses of the C library.
 """
 
 

@@ -80,8 +80,8 @@ class ModelBenchmark:
 
     Attributes:
       levels: From the sparsest on.
-      arena_bytes: Static working memory of the generated code.
-      io_bytes: The caller's input and output buffers.
+      arena_bytes: Static working memory of the generated code, with places for input and output.
+      io_bytes: Input and output buffers, for a caller with buffers of its own.
       data_bytes: Its constants: weights, tables, streams.
       code_bytes: Its machine code; see `code_size.code_bytes`.
     """
@@ -146,7 +146,7 @@ def table(benchmark: ModelBenchmark) -> str:
     rows.append(["whole inference", "", *_cells(benchmark.levels)])
     return (
         f"{format_table(header, rows)}\n\n"
-        f"Arena {benchmark.arena_bytes:,} bytes, input and output {benchmark.io_bytes:,} bytes, "
+        f"Arena {benchmark.arena_bytes:,} bytes with input and output ({benchmark.io_bytes:,}), "
         f"constants {benchmark.data_bytes:,} bytes, code {benchmark.code_bytes:,} bytes.\n"
         "L0 is the sparsest level.\n"
         "Instructions are exact; cycles come from a static, uncalibrated Cortex-M7 issue model;\n"

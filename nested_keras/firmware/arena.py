@@ -2,7 +2,7 @@
 
 Two buffers may share bytes when no operator needs both. As in TFLite Micro's greedy planner, the
 largest buffer is placed first, each at the lowest offset where it overlaps no placed buffer that is
-alive at the same time.
+alive at the same time. Some come after all others, in the room that those leave.
 """
 
 from __future__ import annotations
@@ -24,11 +24,13 @@ class Buffer:
       size: Bytes, >= 0.
       first: Index of the first operator that needs the buffer.
       last: Index of the last one, >= first.
+      is_late: Whether it is placed after those that are not.
     """
 
     size: int
     first: int
     last: int
+    is_late: bool = False
 
     def __post_init__(self) -> None:
         """Checks the ranges."""
@@ -65,8 +67,12 @@ def plan_arena(buffers: Sequence[Buffer]) -> Plan:
     """
     offsets = [0] * len(buffers)
     placed: list[int] = []
-    order = sorted(range(len(buffers)), key=lambda i: (-buffers[i].size, buffers[i].first, i))
-    for index in order:
+
+    def rank(index: int) -> tuple[bool, int, int, int]:
+        buffer = buffers[index]
+        return buffer.is_late, -buffer.size, buffer.first, index
+
+    for index in sorted(range(len(buffers)), key=rank):
         buffer = buffers[index]
         offset = 0
         for other in sorted(placed, key=offsets.__getitem__):

@@ -63,8 +63,9 @@ def generate(
     """Writes a self-contained C library that runs the model.
 
     The library has no heap, no interpreter and no dependency but the C library. Its interface is
-    `<name>.h`: `nk_status <name>_invoke(const int8_t *input, int8_t *output, int32_t level)` and
-    `nk_status <name>_check(void)`. Files of an earlier run are overwritten, other files are kept.
+    `<name>.h`: `nk_status <name>_invoke(const int8_t *input, int8_t *output, int32_t level)`,
+    `nk_status <name>_check(void)`, and places for input and output in the arena. Files of an
+    earlier run are overwritten, other files are kept.
 
     Args:
       model: Contents of a .tflite, its path, or a prepared graph.

@@ -161,7 +161,7 @@ class _ModelPrinter:
         lines = [
             f"#define {self.upper}_LEVELS {self.program.levels}",
             f"#define {self.upper}_OP_COUNT {len(self.program.ops)}",
-            "/* Bytes of the static arena, planned offline. */",
+            "/* Bytes of the static arena, planned offline: room for inputs and outputs, too. */",
             f"#define {self.upper}_ARENA_SIZE {self.storage.arena_bytes}",
         ]
         for names, indices in (
@@ -171,6 +171,7 @@ class _ModelPrinter:
             for label, index in zip(names, indices, strict=True):
                 lines += ["", *self._tensor_macros(label, self.program.tensors[index])]
         macros = "\n".join(lines)
+        places = "".join(f"{head};\n" for head, _ in self._io_places())
         return f"""\
 {_BANNER}#ifndef {guard}
 #define {guard}
@@ -194,6 +195,9 @@ extern "C" {{
  * what a kernel returned. */
 {self._invoke_head(";")}
 
+/* Where in the arena an input may be put and an output be found by a caller without a buffer of its
+ * own: pass the pointer. There an inference overwrites the input; nothing else is different. */
+{places}
 /* Verifies the checksums and every table of the packed weights. Needed once at start-up where the
  * memory that holds them may be damaged. Returns NK_OK or the first error. */
 nk_status {self.name}_check(void);
@@ -234,6 +238,17 @@ nk_status {self.name}_check(void);
             f"{self.name}_invoke", parameters, prefix="nk_status ", indent="", tail=tail
         )
 
+    def _io_places(self) -> list[tuple[str, str]]:
+        """The head and the value of the functions that give places in the arena."""
+        labels = (*self.input_names, *self.output_names)
+        indices = (*self.program.inputs, *self.program.outputs)
+        offsets = (*self.storage.input_offsets, *self.storage.output_offsets)
+        dtypes = [self.program.tensors[index].dtype for index in indices]
+        return [
+            (f"{ctext.c_type(dtype)} *{self.name}_{label}(void)", _arena_address(offset, dtype))
+            for label, dtype, offset in zip(labels, dtypes, offsets, strict=True)
+        ]
+
     # --- <name>.c ---------------------------------------------------------------------------------
 
     def _source(self) -> str:
@@ -248,15 +263,17 @@ nk_status {self.name}_check(void);
         ]
         if self.codes:
             sections.append(_run_macro(hook))
-        if self.storage.arena_bytes:
-            sections.append(
-                "/* Working memory: activations and scratch at their planned offsets. */\n"
-                f"static _Alignas(16) int8_t arena[{self.upper}_ARENA_SIZE];\n"
-            )
+        sections.append(
+            "/* Working memory: activations and scratch at their planned offsets. */\n"
+            f"static _Alignas(16) int8_t arena[{self.upper}_ARENA_SIZE];\n"
+        )
         if self.streams:
             sections.append(_RUN_NESTED)
         sections += [code.function for code in self.codes.values()]
         sections.append(self._invoke())
+        sections.append(
+            "\n".join(f"{head} {{ return {place}; }}\n" for head, place in self._io_places())
+        )
         sections.append(self._check())
         return "\n".join(sections)
 
@@ -305,8 +322,7 @@ nk_status {self.name}_check(void);
             return self.output_names[home.position]
         if home.place is Place.CONSTANT:
             return self.tensor_names[home.position]
-        address = f"arena + {home.position}"
-        return address if self.program.tensors[tensor].dtype == "int8" else f"(void *)({address})"
+        return _arena_address(home.position, self.program.tensors[tensor].dtype)
 
     def _check(self) -> str:
         head = f"nk_status {self.name}_check(void) {{"
@@ -336,6 +352,11 @@ nk_status {self.name}_check(void);
   return NK_OK;
 }}
 """
+
+
+def _arena_address(offset: int, dtype: str) -> str:
+    address = f"arena + {offset}"
+    return address if dtype == "int8" else f"(void *)({address})"
 
 
 def _run_macro(hook: str) -> str:

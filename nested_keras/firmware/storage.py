@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from nested_keras.firmware.arena import Buffer, plan_arena
 from nested_keras.runtime.program import Program, Reshape
@@ -42,11 +43,16 @@ class Storage:
       reshape_copies: Indices of the Reshape operators that cannot alias and have to copy.
       output_copies: (graph output, tensor) pairs to be copied at the end, because the tensor's
         bytes are those of a graph input, a constant, or another output.
+      input_offsets: Where in the arena each graph input may lie, for callers without a buffer of
+        their own; its bytes are reused once its last reader has run.
+      output_offsets: Likewise each graph output.
       arena_bytes: Size of the arena.
     """
 
     homes: dict[int, Home]
     scratch_offsets: tuple[int, ...]
+    input_offsets: tuple[int, ...]
+    output_offsets: tuple[int, ...]
     reshape_copies: frozenset[int]
     output_copies: tuple[tuple[int, int], ...]
     arena_bytes: int
@@ -67,33 +73,52 @@ def plan_storage(program: Program, scratch_bytes: Sequence[int]) -> Storage:
     """
     homes = _fixed_homes(program)
     root, reshape_copies = _alias_reshapes(program, homes)
-    users: dict[int, list[int]] = {}
-    for index, op in enumerate(program.ops):
-        for tensor in (*op.inputs, *op.outputs):
-            if tensor != program.level_input:
-                users.setdefault(_find(root, tensor), []).append(index)
+    output_copies = tuple(
+        (k, tensor)
+        for k, tensor in enumerate(program.outputs)
+        if homes[tensor] != Home(Place.OUTPUT, k)
+    )
+    end = len(program.ops)
+    users = _users(program, root)
     in_arena = [tensor for tensor in users if tensor not in homes]
-    buffers = [
-        Buffer(program.tensors[tensor].nbytes, users[tensor][0], users[tensor][-1])
-        for tensor in in_arena
+    for _, tensor in output_copies:
+        users.setdefault(tensor, []).append(end)
+    sizes = [tensor.nbytes for tensor in program.tensors]
+    groups = [
+        [Buffer(sizes[tensor], users[tensor][0], users[tensor][-1]) for tensor in in_arena],
+        [Buffer(size, index, index) for index, size in enumerate(scratch_bytes)],
+        [Buffer(sizes[i], 0, users.get(i, [0])[-1], is_late=True) for i in program.inputs],
+        [
+            Buffer(sizes[i], end if (k, i) in output_copies else users[i][0], end, is_late=True)
+            for k, i in enumerate(program.outputs)
+        ],
     ]
-    buffers += [Buffer(size, index, index) for index, size in enumerate(scratch_bytes)]
-    plan = plan_arena(buffers)
-    for tensor, offset in zip(in_arena, plan.offsets[: len(in_arena)], strict=True):
+    plan = plan_arena([buffer for group in groups for buffer in group])
+    offsets = iter(plan.offsets)
+    tensors, scratch, inputs, outputs = (tuple(islice(offsets, len(group))) for group in groups)
+    for tensor, offset in zip(in_arena, tensors, strict=True):
         homes[tensor] = Home(Place.ARENA, offset)
     for tensor in list(root):
         homes[tensor] = homes[_find(root, tensor)]
     return Storage(
         homes=homes,
-        scratch_offsets=plan.offsets[len(in_arena) :],
+        scratch_offsets=scratch,
         reshape_copies=frozenset(reshape_copies),
-        output_copies=tuple(
-            (k, tensor)
-            for k, tensor in enumerate(program.outputs)
-            if homes[tensor] != Home(Place.OUTPUT, k)
-        ),
+        output_copies=output_copies,
+        input_offsets=inputs,
+        output_offsets=outputs,
         arena_bytes=plan.size,
     )
+
+
+def _users(program: Program, root: dict[int, int]) -> dict[int, list[int]]:
+    """The operators that need each tensor or one that shares its memory, in their order."""
+    users: dict[int, list[int]] = {}
+    for index, op in enumerate(program.ops):
+        for tensor in (*op.inputs, *op.outputs):
+            if tensor != program.level_input:
+                users.setdefault(_find(root, tensor), []).append(index)
+    return users
 
 
 def _fixed_homes(program: Program) -> dict[int, Home]:

@@ -35,6 +35,13 @@ def test_arena_is_no_larger_than_all_buffers_and_no_smaller_than_one_operator_ne
         assert plan.size >= sum(b.size for b in buffers if b.first <= op <= b.last)
 
 
+def test_late_buffers_are_placed_around_the_others():
+    early = [Buffer(48, 1, 2), Buffer(32, 0, 1)]
+    plan = plan_arena([Buffer(64, 0, 0, is_late=True), *early])
+    assert plan.offsets[1:] == plan_arena(early).offsets
+    assert plan.offsets[0] == 80
+
+
 def test_a_chain_uses_the_two_ends_of_the_arena_in_turn():
     # Each operator reads one buffer and writes the next: two buffers are alive at a time.
     plan = plan_arena([Buffer(100, i, i + 1) for i in range(5)])

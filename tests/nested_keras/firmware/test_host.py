@@ -1,3 +1,4 @@
+import ctypes
 import dataclasses
 
 import numpy as np
@@ -53,6 +54,28 @@ def test_generated_c_computes_what_the_numpy_kernels_compute(name, object_cache)
         ):
             assert y.dtype == wanted.dtype
             np.testing.assert_array_equal(y, wanted)
+
+
+@pytest.mark.parametrize("name", sorted(PROGRAMS))
+def test_inputs_and_outputs_may_lie_in_the_arena(name, object_cache):
+    prog = PROGRAMS[name]()
+    x = random_inputs(prog, 1)
+    model = HostModel(prog, cache_dir=object_cache)
+
+    def place(kind, index, count):
+        function = model._dll[f"model_{kind}" if count == 1 else f"model_{kind}{index}"]
+        function.restype = ctypes.c_void_p
+        return function()
+
+    ins = [place("input", k, len(prog.inputs)) for k in range(len(prog.inputs))]
+    outs = [place("output", k, len(prog.outputs)) for k in range(len(prog.outputs))]
+    for level in range(prog.levels):
+        for address, value in zip(ins, x, strict=True):
+            ctypes.memmove(address, value.tobytes(), value.nbytes)
+        pointers = [ctypes.c_void_p(address) for address in (*ins, *outs)]
+        assert model._dll.model_invoke(*pointers, ctypes.c_int32(level)) == 0
+        for address, wanted in zip(outs, expected(prog, x, level), strict=True):
+            assert ctypes.string_at(address, wanted.nbytes) == wanted.tobytes()
 
 
 def test_the_default_level_is_the_densest(object_cache):
