@@ -59,8 +59,8 @@ def cycles(kernel: KernelShape, sparsity: float, level: int) -> float:
     """Predicts the cycles of a layer in one inference, as the exporter does (`nested_keras.cost`).
 
     The weights that a level keeps are taken as spread evenly over its output channels and over the
-    level and those below; a layer that keeps nearly all of them is stored dense where that is
-    faster.
+    level and those below. Where the sparsest level keeps so many that it is faster stored dense, it
+    is taken so.
 
     Args:
         kernel: The layer.
@@ -71,10 +71,12 @@ def cycles(kernel: KernelShape, sparsity: float, level: int) -> float:
         Modelled cycles of the Cortex-M7 kernels.
     """
     blocks = kernel.weights // kernel.params.block_size
-    options = [[cost.Segment(Encoding.DENSE, blocks)]]
+    options = []
     if kernel.nested:
         kept = round((1.0 - sparsity) * blocks / (level + 1))
         options.append([cost.Segment(Encoding.DELTA8, kept)] * (level + 1) if kept else [])
+    if level == 0 or not kernel.nested:
+        options.append([cost.Segment(Encoding.DENSE, blocks)])
     return math.fsum(
         min(cost.predict(kernel.params, size, option) for option in options)
         for size in kernel.sizes

@@ -3,9 +3,9 @@
     python -m benchmarks.accuracy METHOD --data cifar10.npz --runs runs --seed 0
     python -m benchmarks.accuracy report --runs runs
 
-METHOD is dense (first of all: the others start from it), nested, standalone, tfmot, dsnn (after
-standalone) or slimmable. Each can be killed at any time and started again: it goes on with the last
-whole epoch. The data are an .npz with x_train, y_train, x_test and y_test, images uint8
+METHOD is dense (first of all: the others start from it), nested, allocated, standalone, tfmot, dsnn
+(after standalone) or slimmable. Each can be killed at any time and started again: it goes on with
+the last whole epoch. The data are an .npz with x_train, y_train, x_test and y_test, images uint8
 [n, height, width, channels]. `report` gathers the results and writes README.md and the plots.
 """
 
@@ -23,7 +23,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 from benchmarks.accuracy import report
 from benchmarks.accuracy.recipe import DISTILLATIONS, NETWORKS, Recipe
 
-_METHODS = ("dense", "nested", "standalone", "tfmot", "dsnn", "slimmable")
+_METHODS = ("dense", "nested", "allocated", "standalone", "tfmot", "dsnn", "slimmable")
 _HERE = Path(__file__).parent
 
 

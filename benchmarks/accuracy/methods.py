@@ -8,6 +8,7 @@ its points: "name", "sparsity" or "width", "accuracy_float", "accuracy_int8", "i
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,15 @@ import numpy as np
 
 import nested_keras
 from benchmarks.accuracy import fitting, legacy, measure
-from benchmarks.accuracy.data import Data, Epochs
+from benchmarks.accuracy.data import Data, Epochs, normalised
 from benchmarks.accuracy.recipe import Recipe, build, pruning_schedule
-from benchmarks.accuracy.runs import Run, environment, open_run
-from nested_keras import callbacks
+from benchmarks.accuracy.runs import Run, environment, open_run, write_json
+from nested_keras import allocation, budget, callbacks
 from nested_keras.distillation import Distillation
 
 Points = tuple[list[dict[str, Any]], int]
+# Training images that the sensitivity of each layer is measured with.
+SENSITIVITY_IMAGES = 2000
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -79,8 +82,7 @@ class Context:
 
     def in_float32(self, model: Any, **options: Any) -> Any:
         """A trained nested model again, in float32 throughout."""
-        sparsities = model.nested_layers[0].sparsities
-        copy = nested_keras.nest(build(self.recipe, self.data), sparsities, **options)
+        copy = nested_keras.nest(build(self.recipe, self.data), model.sparsities, **options)
         copy.set_weights(model.get_weights())
         return copy
 
@@ -97,20 +99,18 @@ def dense(context: Context) -> Points:
 
 def nested(context: Context) -> Points:
     """All levels in one training, one file."""
-    recipe, data = context.recipe, context.data
-    model = context.nest(recipe.sparsities)
-    fitting.train(
-        model,
-        data,
-        recipe=recipe,
-        run=context.open("nested"),
-        epochs=recipe.epochs,
-        schedule=pruning_schedule(max(recipe.sparsities), recipe=recipe, steps=context.steps()),
-        routing=recipe.routing,
-        distillation=context.distillation(levels=model.levels),
-    )
-    points, size = measure.nested_points(context.in_float32(model), data, recipe=recipe)
+    points, size = _nested(context, context.nest(context.recipe.sparsities), "nested")
     return _named(points), size
+
+
+def allocated(context: Context) -> Points:
+    """The same, with the sparsity of each layer chosen so that no level gains cycles by it."""
+    sparsities = context.recipe.sparsities
+    model = context.nest(sparsities)
+    model.set_sparsities(_allocation(context, context.open("allocated")))
+    points, size = _nested(context, model, "allocated")
+    names = [f"as {sparsity:.0%} zeros" for sparsity in sparsities]
+    return [{"name": name, **point} for name, point in zip(names, points, strict=True)], size
 
 
 def standalone(context: Context) -> Points:
@@ -190,6 +190,7 @@ def slimmable(context: Context) -> Points:
 METHODS: dict[str, Callable[[Context], Points]] = {
     "dense": dense,
     "nested": nested,
+    "allocated": allocated,
     "standalone": standalone,
     "tfmot": tfmot,
     "dsnn": dsnn,
@@ -238,6 +239,43 @@ def set_widths(model: Any, narrow: list[Any]) -> None:
             shape = narrow[level].get_layer(layer.name).kernel.shape
             level_map[tuple(slice(size) for size in shape)] = level
         layer.level_map.assign(level_map)
+
+
+def _nested(context: Context, model: Any, name: str) -> Points:
+    """Trains all levels of a model together, and measures each; its points have no names yet."""
+    recipe, data = context.recipe, context.data
+    fitting.train(
+        model,
+        data,
+        recipe=recipe,
+        run=context.open(name),
+        epochs=recipe.epochs,
+        schedule=pruning_schedule(max(recipe.sparsities), recipe=recipe, steps=context.steps()),
+        routing=recipe.routing,
+        distillation=context.distillation(levels=model.levels),
+    )
+    return measure.nested_points(context.in_float32(model), data, recipe=recipe)
+
+
+def _allocation(context: Context, run: Run) -> allocation.Allocation:
+    """The sparsities of each layer, for the predicted cycles of the uniform ones.
+
+    They are measured on the dense model, once: a run that goes on reads them from its folder.
+    """
+    stored = run.folder / "allocation.json"
+    if not stored.exists():
+        uniform = nested_keras.nest(context.base(), context.recipe.sparsities)
+        images = context.data.x_train[:SENSITIVITY_IMAGES]
+        sensitivity = allocation.measure_sensitivity(
+            uniform,
+            normalised(images),
+            context.data.y_train[:SENSITIVITY_IMAGES],
+            loss=fitting.LOSS,
+        )
+        budgets = budget.total(uniform, budget.cycles)
+        write_json(stored, allocation.allocate(uniform, sensitivity, budgets))
+    found: allocation.Allocation = json.loads(stored.read_text())
+    return found
 
 
 def _alone(context: Context, sparsity: float, *, train: bool = True) -> Any:

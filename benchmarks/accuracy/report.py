@@ -10,6 +10,7 @@ from typing import Any
 
 _TITLES = {
     "nested": "nested (this project)",
+    "allocated": "nested, sparsity chosen per layer",
     "standalone": "stand-alone sparse models",
     "tfmot": "tfmot prune_low_magnitude",
     "dsnn": "pruned further at run time (DSNN)",
@@ -18,6 +19,7 @@ _TITLES = {
 }
 _STYLES = {
     "nested": ("o-", "#0b6e4f"),
+    "allocated": ("P-", "#5fae3c"),
     "standalone": ("s--", "#a23b2a"),
     "tfmot": ("^--", "#c98a1b"),
     "dsnn": ("v--", "#7a5195"),
@@ -38,7 +40,8 @@ have all points.
 
 | method | what it is |
 |---|---|
-| nested | all levels trained together, one file |
+| nested | all levels trained together, one file; every layer has the same sparsity |
+| allocated | the same, each layer's sparsity chosen at equal predicted cycles per level |
 | standalone | one model per sparsity, the same recipe, teacher and number of steps for each |
 | tfmot | `prune_low_magnitude` on tf_keras, one model per sparsity |
 | dsnn | the densest stand-alone model, pruned further untrained, BatchNorm re-estimated |
@@ -49,6 +52,7 @@ Each command can be killed and started again; `--help` lists the recipe.
 
     python -m benchmarks.accuracy dense      --data cifar10.npz --runs runs --seed 0
     python -m benchmarks.accuracy nested     --data cifar10.npz --runs runs --seed 0
+    python -m benchmarks.accuracy allocated  --data cifar10.npz --runs runs --seed 0
     python -m benchmarks.accuracy standalone --data cifar10.npz --runs runs --seed 0
     python -m benchmarks.accuracy tfmot      --data cifar10.npz --runs runs --seed 0
     python -m benchmarks.accuracy dsnn       --data cifar10.npz --runs runs --seed 0
@@ -205,7 +209,7 @@ def _totals(results: Results) -> list[list[str]]:
 
 def _verdicts(results: Results, averaged: dict[str, list[dict[str, Any]]]) -> list[str]:
     """One sentence for each comparison that the results allow."""
-    nested, alone = averaged.get("nested"), averaged.get("standalone")
+    nested, alone, chosen = map(averaged.get, ("nested", "standalone", "allocated"))
     if nested is None:
         return []
     lines = []
@@ -222,6 +226,13 @@ def _verdicts(results: Results, averaged: dict[str, list[dict[str, Any]]]) -> li
             f"- Storage: {bytes_of['nested'] / bytes_of['standalone']:.2f} of the stand-alone "
             "files.",
         ]
+    if chosen is not None:
+        gaps = [
+            f"{n['name']} {100 * (c['accuracy_int8'] - n['accuracy_int8']):+.2f} pt at "
+            f"{c['cycles']:,.0f} cycles against {n['cycles']:,.0f}"
+            for n, c in zip(nested, chosen, strict=True)
+        ]
+        lines.append(f"- Allocated against uniform sparsity, int8: {', '.join(gaps)}.")
     for method in ("standalone", "tfmot", "dsnn", "slimmable"):
         gap = above_curve(averaged.get(method, []), nested)
         if gap is not None:

@@ -8,6 +8,7 @@ import importlib.metadata
 import json
 import os
 import platform
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ class Run:
 
     def write_result(self, result: dict[str, Any]) -> None:
         """Writes result.json, whole or not at all."""
-        _write(self.result, result)
+        write_json(self.result, result)
 
 
 # What the dense model does not depend on: methods of several recipes may start from one.
@@ -103,8 +104,8 @@ def open_run(root: Path, name: str, *, recipe: Recipe) -> Run:
                 f"{ {key: known.get(key) for key in changed} }, got {changed}"
             )
     else:
-        _write(config, recipe.to_dict())
-    _write(folder / "environment.json", environment())
+        write_json(config, recipe.to_dict())
+    write_json(folder / "environment.json", environment())
     return Run(folder)
 
 
@@ -118,7 +119,8 @@ def environment() -> dict[str, Any]:
     }
 
 
-def _write(path: Path, content: dict[str, Any]) -> None:
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Writes a file, whole or not at all."""
     part = path.with_suffix(".part")
     part.write_text(json.dumps(content, indent=2) + "\n")
     part.replace(path)

@@ -91,8 +91,8 @@ def test_costs_grow_with_density_and_with_levels():
         assert by_level == sorted(set(by_level))
         stem = shapes[0]
         assert cost(stem, 0.9, 0) == cost(stem, 0.0, 0), "it stays dense"
-    # Nothing pruned: stored dense, as it would be in a dense model.
-    assert cycles(kernel, 0.0, 2) == cycles(kernel, 0.0, 0) < 1.5 * cycles(kernel, 0.4, 0)
+    # Stored dense where that is faster: then the sparsity does not matter.
+    assert cycles(kernel, 0.0, 0) == cycles(kernel, 0.1, 0) < cycles(kernel, 0.0, 1)
 
 
 def test_budgets_in_cycles_are_met():

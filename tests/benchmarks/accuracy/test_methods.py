@@ -24,6 +24,7 @@ TINY = [
 POINTS = {
     "dense": ["dense"],
     "nested": ["90% zeros", "50% zeros"],
+    "allocated": ["as 90% zeros", "as 50% zeros"],
     "standalone": ["90% zeros", "50% zeros"],
     "tfmot": ["90% zeros", "50% zeros"],
     "dsnn": ["90% zeros", "50% zeros"],
@@ -99,6 +100,13 @@ def test_all_methods_and_the_report(folder):
     for method in ("nested", "standalone", "tfmot", "dsnn"):
         sparsities = [point["sparsity"] for point in results[method]["points"]]
         np.testing.assert_allclose(sparsities, [0.9, 0.5], atol=2e-3, err_msg=method)
+    for level in range(2):
+        # As predicted, and that is within a few per cent of what is counted.
+        uniform, allocated = (results[m]["points"][level] for m in ("nested", "allocated"))
+        assert allocated["cycles"] == pytest.approx(uniform["cycles"], rel=0.05)
+    folders = folder / "runs" / "tiny-1-seed0"
+    stored = json.loads((folders / "allocated" / "allocation.json").read_text())
+    assert all(len(sparsities) == 2 for sparsities in stored.values())
     # One file against two; the dsnn is stored as the nested model is.
     assert results["nested"]["file_bytes"] < results["standalone"]["file_bytes"]
     # Untrained, but for what it started from: the densest point is the stand-alone model, with
@@ -106,7 +114,7 @@ def test_all_methods_and_the_report(folder):
     densest = [results[method]["points"][-1]["sparsity"] for method in ("dsnn", "standalone")]
     assert densest[0] == densest[1]
     trained = [method for method, result in results.items() if result["training_seconds"] > 0]
-    assert trained == ["dense", "nested", "standalone", "tfmot", "slimmable"]
+    assert trained == ["dense", "nested", "allocated", "standalone", "tfmot", "slimmable"]
 
     command.main(["report", f"--runs={folder / 'runs'}", f"--out={folder}"])
     page = (folder / "README.md").read_text()

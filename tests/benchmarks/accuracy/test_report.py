@@ -47,6 +47,9 @@ def runs(tmp_path):
         "s0/nested": result("nested", nested, file_bytes=500),
         "s1/nested": result("nested", better, seed=1, file_bytes=500),
         "s0/standalone": result("standalone", alone),
+        "s0/allocated": result(
+            "allocated", [point("as 90% zeros", 98, 0.825), point("as 80% zeros", 199, 0.845)]
+        ),
         "s0/dense": result("dense", [point("dense", 150, 0.87)]),
     }.items():
         folder = tmp_path / "runs" / name
@@ -58,7 +61,8 @@ def runs(tmp_path):
 
 def test_gather_orders_results_by_network_seed_and_method(runs):
     found = [(r["recipe"]["seed"], r["method"]) for r in report.gather(runs)]
-    assert found == [(0, "nested"), (0, "standalone"), (0, "dense"), (1, "nested")]
+    first = [(0, method) for method in ("nested", "allocated", "standalone", "dense")]
+    assert found == [*first, (1, "nested")]
 
 
 def test_average_is_over_the_seeds(runs):
@@ -92,6 +96,10 @@ def test_write_makes_the_page_and_repeats_it_from_the_results_alone(runs, tmp_pa
     assert "| standalone | 90% zeros | 80.60% | 80.50% | one seed | 110 | 220 | 11 |" in page
     assert "int8: 90% zeros +0.50 pt, 80% zeros +0.00 pt; +0.25 pt on average." in page
     assert "Storage: 0.50 of the stand-alone files." in page
+    assert (
+        "Allocated against uniform sparsity, int8: 90% zeros +1.50 pt at 98 cycles against 100, "
+        "80% zeros -0.50 pt at 199 cycles against 200." in page
+    )
     # stand-alone at 190 cycles: 85 % against 84.6 % on the line
     assert "The best point of standalone lies 0.40 pt above the nested curve" in page
     plots = sorted(path.name for path in out.glob("*.svg"))
