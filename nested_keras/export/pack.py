@@ -37,7 +37,11 @@ def pack(
     *,
     twin_gain: Mapping[str, FloatArray],
 ) -> tuple[PackedLayer, ...]:
-    """Packs the layers that differ between levels; the others stay what the converter made.
+    """Packs the layers that differ between levels, and every fully connected one beside them.
+
+    The others stay what the converter made. A builtin FULLY_CONNECTED would do for a layer that is
+    the same at every level, but runtimes round it differently: LiteRT once, TFLite Micro twice
+    (docs/quantization.md). As NESTED_SPARSE_CONV it gives the same bytes everywhere.
 
     How the weights are stored is chosen for each layer by predicted cycles
     (`nested_keras.cost.encode_fastest`).
@@ -53,10 +57,12 @@ def pack(
     Raises:
       ExportError: A layer does not fit the stream, or a table its range; the text names the layer.
     """
+    if not any(layer.node.per_level for layer in layers.values()):
+        return ()
     return tuple(
         _pack(layer, _image_size(layer, program), twin_gain=twin_gain[name])
         for name, layer in layers.items()
-        if layer.node.per_level
+        if layer.node.per_level or layer.node.kind is LayerKind.FULLY_CONNECTED
     )
 
 

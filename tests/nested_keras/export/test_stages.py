@@ -76,8 +76,9 @@ def test_which_operators_become_nested():
     # Without BatchNorm and mask nothing differs between levels: the operator stays builtin.
     assert DepthwiseConv2D in ops("depthwise_plain_bias")
     assert DepthwiseConv2D not in ops("depthwise_plain")
+    # A fully connected layer becomes nested all the same: runtimes round the builtin differently.
     kinds = ops("four_levels_default_exclude")
-    assert (kinds.count(NestedSparseConv), kinds.count(FullyConnected)) == (3, 1)
+    assert (kinds.count(NestedSparseConv), kinds.count(FullyConnected)) == (4, 0)
     assert Conv2D not in kinds
     assert AveragePool2D in ops("average_pool_same")
     dense = lower(zoo.exported("residual").dense_tflite)

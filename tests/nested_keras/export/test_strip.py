@@ -53,7 +53,7 @@ def test_summary_counts_every_level():
         ("conv2d", "conv", True),
         ("conv2d_1", "conv", True),
         ("conv2d_2", "conv", True),
-        ("dense", "fully_connected", False),
+        ("dense", "fully_connected", True),
     ]
     masked = made.model.get_layer("conv2d_1")
     kernel = np.asarray(masked.kernel)
@@ -65,10 +65,19 @@ def test_summary_counts_every_level():
     assert list(rows[1].bytes) == sorted(set(rows[1].bytes))
     # The first convolution keeps all its weights, but its BatchNorm differs between levels.
     assert len(set(rows[0].nnz)) == 1
-    for row in rows[:3]:
+    for row in rows:
         assert row.block_size in (1, 2, 4)
         assert len(row.encodings) == len(row.cycles) == 4
         assert list(row.cycles) == sorted(row.cycles)
     assert rows[0].encodings == ("DENSE", "EMPTY", "EMPTY", "EMPTY")
-    assert (rows[3].block_size, rows[3].encodings, rows[3].cycles) == (None, (), ())
-    assert rows[3].bytes == (12 + 4 * 3 + 4 * 3,) * 4
+    # So does the last layer, which does not differ at all.
+    assert len(set(rows[3].nnz)) == 1
+
+
+def test_summary_of_a_layer_that_stays_builtin():
+    rows = export.summarize_model(zoo.exported("depthwise_plain_bias").tflite)
+    (row,) = (row for row in rows if row.name == "dw")
+    assert (row.kind, row.nested) == ("depthwise", False)
+    assert (row.block_size, row.encodings, row.cycles) == (None, (), ())
+    outputs = row.weights // 9  # one 3x3 filter each
+    assert row.bytes == (row.weights + 4 * outputs + 4 * outputs,) * len(row.nnz)
