@@ -1,7 +1,7 @@
 /**
  * Firmware: random layers of every kind through the dispatcher, which takes the kernels of this
- * target, and through the reference kernel, at every level. Prints a line per difference and the
- * number of layers; ends with status 1 where something differed.
+ * target, and through the reference kernel, at every level; then layers of the largest sums. Prints
+ * a line per difference and the number of layers; ends with status 1 where something differed.
  *
  * -DFIRST_SEED=n -DLAYERS=n choose the layers; layer i depends on FIRST_SEED + i alone.
  */
@@ -287,40 +287,81 @@ static int32_t compare(const nk_stream *s, int32_t level, const nk_conv_dims *d)
   return wrong;
 }
 
-static int32_t run_layer(int32_t seed) {
-  static nk_stream s;
-  memset(&s, 0, sizeof(s));
-  pool_used = 0;
-  random_state = (uint32_t)seed * 2654435761u;
-  const int32_t style = random_in(0, 9);
-  const bool wild = once_in(4);
-  s.levels = random_in(1, 4);
-  choose_window(&s);
-  choose_channels(&s);
-  choose_quantisation(&s);
-  const nk_conv_dims d = choose_dims(&s);
-  const filter f = make_filter(&s, style);
-  for (int32_t i = 0; i < d.batches * d.input_h * d.input_w * s.in_channels; ++i) {
-    input[i] = random_value(style);
-  }
-  for (int32_t n = 0; n < s.levels; ++n) {
-    make_level(&s, n, &f, wild);
-  }
+/** Runs all levels; returns the number that differ. */
+static int32_t run_levels(const nk_stream *s, const nk_conv_dims *d, int32_t seed) {
   int32_t failures = 0;
-  for (int32_t n = 0; n < s.levels; ++n) {
-    const int32_t wrong = compare(&s, n, &d);
+  for (int32_t n = 0; n < s->levels; ++n) {
+    const int32_t wrong = compare(s, n, d);
     if (wrong != 0) {
-      report(&s, &d, seed, n, wrong);
+      report(s, d, seed, n, wrong);
       ++failures;
     }
   }
   return failures;
 }
 
+static nk_stream *new_layer(int32_t seed) {
+  static nk_stream s;
+  memset(&s, 0, sizeof(s));
+  pool_used = 0;
+  random_state = (uint32_t)seed * 2654435761u;
+  return &s;
+}
+
+static void fill_input(const nk_stream *s, const nk_conv_dims *d, int32_t style) {
+  for (int32_t i = 0; i < d->batches * d->input_h * d->input_w * s->in_channels; ++i) {
+    input[i] = random_value(style);
+  }
+}
+
+static int32_t run_layer(int32_t seed) {
+  nk_stream *s = new_layer(seed);
+  const int32_t style = random_in(0, 9);
+  const bool wild = once_in(4);
+  s->levels = random_in(1, 4);
+  choose_window(s);
+  choose_channels(s);
+  choose_quantisation(s);
+  const nk_conv_dims d = choose_dims(s);
+  const filter f = make_filter(s, style);
+  fill_input(s, &d, style);
+  for (int32_t n = 0; n < s->levels; ++n) {
+    make_level(s, n, &f, wild);
+  }
+  return run_levels(s, &d, seed);
+}
+
+/** A 1x1 convolution: each sum is that of `weights` products of -128 and -128. */
+static int32_t run_largest_sum(int32_t weights, int32_t seed) {
+  nk_stream *s = new_layer(seed);
+  s->kind = NK_KIND_CONV;
+  s->levels = 1;
+  s->kernel_h = s->kernel_w = s->stride_h = s->stride_w = s->dilation_h = s->dilation_w = 1;
+  s->depth_multiplier = 1;
+  s->block_size = weights % 4 == 0 ? 4 : weights % 2 == 0 ? 2 : 1;
+  s->in_channels = s->filter_channels = s->channel_weights = weights;
+  s->out_channels = 3;
+  s->activation_min = -128;
+  s->activation_max = 127;
+  const nk_conv_dims d = {1, 2, 9, 2, 9};
+  const filter f = {take(s->out_channels * weights), take(s->out_channels * weights)};
+  memset(f.weights, -128, (size_t)(s->out_channels * weights));
+  memset(f.level_map, 0, (size_t)(s->out_channels * weights));
+  fill_input(s, &d, 1);
+  make_level(s, 0, &f, false);
+  return run_levels(s, &d, seed);
+}
+
 int main(void) {
   int32_t failures = 0;
   for (int32_t i = 0; i < LAYERS; ++i) {
     failures += run_layer(FIRST_SEED + i);
+  }
+  // Around the 255 that a field of a packed accumulator holds (docs/kernels.md).
+  for (int32_t weights = 250; weights <= 260; ++weights) {
+    for (int32_t i = 0; i < 8; ++i) {
+      failures += run_largest_sum(weights, FIRST_SEED + i);
+    }
   }
   put_number("layers", LAYERS);
   put_number(" failures", failures);
