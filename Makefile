@@ -48,7 +48,8 @@ py-test: $(VENV)/.dev
 # Needs Renode 1.16 or later, which brings renode-test.
 renode-test: $(VENV)/.dev
 	$(BIN)/python -m tests.renode.prepare build/renode $(MODEL)
-	renode-test --variable CASES:$(CURDIR)/build/renode tests/renode/nucleo_f767zi.robot
+	renode-test --results-dir build/renode/results --variable CASES:$(CURDIR)/build/renode \
+		tests/renode/nucleo_f767zi.robot
 
 # Builds build/firmware/firmware.elf, which runs MODEL on BOARD at every level: over the first LIMIT
 # inputs of DATA, or over one input of zeros. RUNTIME=tflm takes TFLite Micro from TFLM_ROOT.

@@ -125,6 +125,7 @@ class DeviceModel(ModelRunner):
         out_dir: str | Path,
         *,
         levels: Sequence[int] | None = None,
+        board: str | None = None,
     ) -> Firmware | TflmFirmware:
         """Builds the firmware that runs a batch, without running it.
 
@@ -132,26 +133,27 @@ class DeviceModel(ModelRunner):
           x: As for `run`.
           out_dir: Receives firmware.elf and what it is made of.
           levels: The levels; all by default.
+          board: A folder of tflm_ops/boards; by default the board of the emulator.
 
         Returns:
           The firmware.
 
         Raises:
-          ValueError: Number, shape or type of the inputs or a level are wrong.
+          ValueError: Number, shape or type of the inputs or a level are wrong, or there is no such
+            board.
           ToolchainError: A tool is missing.
           BuildError: The model or the images do not fit the board.
         """
         inputs = self._checked_inputs(x)
+        board = board or self._board
         if self._tflite is not None:
-            return build_tflm_firmware(
-                self._tflite, inputs, out_dir, levels=levels, board=self._board
-            )
+            return build_tflm_firmware(self._tflite, inputs, out_dir, levels=levels, board=board)
         return build_firmware(
             self._program,
             inputs,
             out_dir,
             levels=levels,
-            board=self._board,
+            board=board,
             cache_dir=self._cache_dir,
         )
 

@@ -120,6 +120,13 @@ def test_codegen_writes_a_library(model, folder, capsys):
     assert {"net.c", "net.h"} <= {path.name for path in out.iterdir()}
 
 
+def test_firmware_for_an_unknown_board(model, folder, capsys):
+    arguments = ("--board", "arduino", "--out", folder / "arduino")
+    assert nested_keras_command("firmware", model, *arguments) == 1
+    expected = "board must be one of mps2_an500, nucleo_f767zi: got 'arduino'"
+    assert expected in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("board", ["mps2_an500", "nucleo_f767zi"])
 def test_firmware_is_built_for_a_board(board, model, data, folder, capsys):
     out = folder / board

@@ -108,7 +108,8 @@ static void start_clock(void) {
 }
 
 /* Instruction and data cache. The contents of both are undefined after reset, so they are
- * invalidated before they are switched on, each only if it is off. */
+ * invalidated before they are switched on, each only if it is off: Renode's core comes with the bit
+ * of the data cache set (and a CCSIDR of 0). */
 static void start_caches(void) {
   if (!(SCB_CCR & SCB_CCR_IC)) {
     barrier();
