@@ -19,7 +19,7 @@ class Data:
     Attributes:
         x_train: uint8 [n, height, width, channels].
         y_train: int32 [n].
-        x_test: float32 [m, height, width, channels] in [-1, 1].
+        x_test: float32 [m, height, width, channels] in [0, 1].
         y_test: int32 [m].
         classes: Number of classes.
     """
@@ -52,8 +52,8 @@ def load(path: Path, *, train_images: int | None = None, test_images: int | None
 
 
 def normalised(images: Any) -> Any:
-    """Images in [-1, 1], float32."""
-    return images.astype(np.float32) / 127.5 - 1.0
+    """Images in [0, 1], float32."""
+    return images.astype(np.float32) / 255.0
 
 
 class Epochs:
@@ -118,7 +118,7 @@ def augmented(images: Any, rng: np.random.Generator) -> Any:
         rng: What decides.
 
     Returns:
-        float32 of the same shape, in [-1, 1]; the padding is 0.
+        float32 of the same shape, in [0, 1]; the padding is 0.
     """
     count, height, width, _ = images.shape
     padding = ((0, 0), (_PADDING, _PADDING), (_PADDING, _PADDING), (0, 0))

@@ -19,6 +19,7 @@ LOSS = "sparse_categorical_crossentropy"
 # Augmented images for BatchNorm statistics, and test images watched after each epoch.
 STATISTICS_IMAGES = 2000
 WATCHED_IMAGES = 1000
+_VALUES = ("kernel", "bias", "gamma", "beta", "moving_mean", "moving_variance")
 
 
 def callbacks_of_run(run: Run, epochs: Epochs, *, library: Any) -> list[Any]:
@@ -93,6 +94,41 @@ def train(
     shutil.rmtree(run.backup, ignore_errors=True)
 
 
+def adopt(source: Any, target: Any, *, input_scale: float) -> None:
+    """Gives a nested model the weights of one that was trained elsewhere.
+
+    A bias that the target does without, in front of a BatchNorm, is taken off its moving mean.
+
+    Args:
+        source: A Keras model of the same layers with weights, in the same order.
+        target: The nested model.
+        input_scale: What the source's input is of the target's; the first kernel takes it in.
+
+    Raises:
+        ValueError: if the layers differ in number or in their weights' shapes.
+    """
+    layers, old_layers = ([each for each in m.layers if each.weights] for m in (target, source))
+    if len(layers) != len(old_layers):
+        raise ValueError(
+            f"{source.name}: expected {len(layers)} layers with weights, got {len(old_layers)}"
+        )
+    left_over: dict[str, Any] = {}  # by the name of the BatchNorm that follows
+    for index, (layer, old) in enumerate(zip(layers, old_layers, strict=True)):
+        for name in _VALUES:
+            value = getattr(old, name, None)
+            if value is None:
+                continue
+            value = np.asarray(value)
+            if index == 0 and name == "kernel":
+                value = value * input_scale
+            if getattr(layer, name, None) is None:
+                left_over[f"{layer.name}_norm"] = value
+                continue
+            if name == "moving_mean":
+                value = value - left_over.pop(layer.name, 0.0)
+            getattr(layer, name).assign(np.broadcast_to(value, getattr(layer, name).shape))
+
+
 def transfer(source: Any, target: Any, *, level: int = -1) -> None:
     """Carries kernels, biases and BatchNorm values from one model to another, layer by name.
 
@@ -106,7 +142,7 @@ def transfer(source: Any, target: Any, *, level: int = -1) -> None:
         if not layer.weights:
             continue
         old = source.get_layer(layer.name)
-        for name in ("kernel", "bias", "gamma", "beta", "moving_mean", "moving_variance"):
+        for name in _VALUES:
             variable = getattr(layer, name, None)
             if variable is None:
                 continue

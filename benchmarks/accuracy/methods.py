@@ -92,6 +92,10 @@ def dense(context: Context) -> Points:
     recipe, data = context.recipe, context.data
     model = nested_keras.nest(build(recipe, data, policy=recipe.policy), (0.0,))
     run = context.open("dense")
+    if recipe.pretrained and not run.weights.exists():
+        source = keras.models.load_model(recipe.pretrained, compile=False)
+        fitting.adopt(source, model, input_scale=255.0)
+        model.save_weights(run.weights)
     fitting.train(model, data, recipe=recipe, run=run, epochs=recipe.dense_epochs)
     point, size = measure.dense_point(context.in_float32(model), data, recipe=recipe)
     return [{"name": "dense", **point}], size

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from nested_keras import applications
@@ -27,6 +28,8 @@ class Recipe:
         network: One of `NETWORKS`.
         width: Its width multiplier.
         seed: Of the weights, the order of the images and their augmentation.
+        pretrained: Keras file of a trained model of the same layers in the same order, for images
+            of 0..255; its weights are the dense model's, which is then not trained. "" for none.
         dense_epochs: Epochs of the dense model that every method starts from.
         epochs: Epochs of each method; a method that trains one model per sparsity takes so many
             for each.
@@ -49,6 +52,7 @@ class Recipe:
     network: str = "resnet8"
     width: float = 1.0
     seed: int = 0
+    pretrained: str = ""
     dense_epochs: int = 40
     epochs: int = 20
     batch_size: int = 64
@@ -65,11 +69,12 @@ class Recipe:
     calibration_images: int = 500
 
     def to_dict(self) -> dict[str, Any]:
-        """The recipe as it stands in a JSON file."""
-        return {
+        """The recipe as it stands in a JSON file; of `pretrained` the name alone."""
+        content = {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in dataclasses.asdict(self).items()
         }
+        return content | {"pretrained": Path(self.pretrained).name}
 
 
 def build(recipe: Recipe, data: Any, *, policy: str = "float32", width: float = 1.0) -> Any:

@@ -18,7 +18,7 @@ def test_load_reads_the_first_images_and_flattens_labels(tmp_path):
     loaded = data.load(tmp_path / "d.npz", train_images=4, test_images=2)
     np.testing.assert_array_equal(loaded.x_train, x[:4])
     np.testing.assert_array_equal(loaded.y_train, [0, 1, 2, 3])
-    np.testing.assert_allclose(loaded.x_test, x[:2] / 127.5 - 1.0, atol=1e-6)
+    np.testing.assert_allclose(loaded.x_test, x[:2] / 255.0, atol=1e-6)
     assert (loaded.classes, loaded.y_test.tolist()) == (5, [0, 1])
 
 
