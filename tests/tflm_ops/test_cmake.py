@@ -1,0 +1,34 @@
+"""The kernels as a CMake subdirectory of somebody's project."""
+
+import pytest
+
+from nested_keras.firmware import sources
+from nested_keras.firmware.toolchain import run_tool
+
+PROJECT = """
+cmake_minimum_required(VERSION 3.25)
+project(theirs LANGUAGES C)
+add_subdirectory("{tflm_ops}" tflm_ops)
+"""
+OBJECT = "tflm_ops/CMakeFiles/nk.dir/kernels/nk_m7_tile.S.obj"
+CORE = "-mcpu=cortex-m7 -mthumb -mfpu=fpv5-d16 -mfloat-abi=hard"
+
+
+@pytest.mark.parametrize("assembly_knows_the_core", [False, True])
+def test_the_assembly_is_built_for_the_core(tmp_path, assembly_knows_the_core):
+    tflm_ops = sources.tflm_ops_dir()
+    (tmp_path / "CMakeLists.txt").write_text(PROJECT.format(tflm_ops=tflm_ops))
+    settings = {
+        "CMAKE_SYSTEM_NAME": "Generic",
+        "CMAKE_SYSTEM_PROCESSOR": "arm",
+        "CMAKE_TRY_COMPILE_TARGET_TYPE": "STATIC_LIBRARY",
+        "CMAKE_C_COMPILER": "arm-none-eabi-gcc",
+        "CMAKE_C_FLAGS": CORE,
+    }
+    if assembly_knows_the_core:
+        settings["CMAKE_ASM_FLAGS"] = CORE
+    build = tmp_path / "build"
+    defines = [f"-D{name}={value}" for name, value in settings.items()]
+    run_tool(["cmake", "-G", "Ninja", "-S", str(tmp_path), "-B", str(build), *defines])
+    run_tool(["cmake", "--build", str(build), "--target", OBJECT])
+    assert " T nk_m7_tile_4" in run_tool(["arm-none-eabi-nm", str(build / OBJECT)])
