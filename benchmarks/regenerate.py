@@ -128,7 +128,7 @@ def _storage_table() -> str:
     return (
         f"```\n{table}\n```\n\n"
         "Deltas, weights, fillers and the counts of all channels, in bits per stored weight.\n"
-        "A count takes 16 bits a channel: 0.5 bits from 32 stored weights a channel on.\n"
+        "A count takes the bits of the layer's largest, 8 at least in a fully connected layer.\n"
     )
 
 

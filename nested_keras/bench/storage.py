@@ -10,7 +10,6 @@ from nested_keras.bench.layers import LAYERS, SPARSITIES, Layer, make_case
 from nested_keras.format import BlockOption, Encoding
 
 BLOCK_SIZES = (1, 2, 4)
-_COUNT_BYTES = 2
 _DELTA_BYTES = {Encoding.DELTA8: 1, Encoding.DELTA16: 2}
 
 
@@ -62,4 +61,5 @@ def _stored(layer: Layer, sparsity: float, block_size: int) -> tuple[int, int]:
     case = make_case(layer, sparsity, block_size, choose=deltas)
     (level,) = nested_format.summarize(case.stream or b"")
     record = _DELTA_BYTES[level.encoding] + block_size
-    return level.nnz, level.entries * record + layer.out_channels * _COUNT_BYTES
+    counts = -(-layer.out_channels * level.count_bits // 8)
+    return level.nnz, level.entries * record + counts

@@ -22,7 +22,7 @@ _GROUP_BYTES = 4096
 _READ_AHEAD_BYTES = 16
 
 
-def nested_conv_scratch_bytes(params: LayerParams, dims: Sequence[int]) -> int:
+def nested_conv_scratch_bytes(params: LayerParams, dims: Sequence[int], *, levels: int) -> int:
     """Scratch of nk_nested_conv_s8: what the Cortex-M7's kernel needs.
 
     That of the reference kernel, which runs elsewhere, makes do with a row of accumulators. With
@@ -32,6 +32,7 @@ def nested_conv_scratch_bytes(params: LayerParams, dims: Sequence[int]) -> int:
     Args:
       params: The layer, as its stream's header has it.
       dims: The fields of nk_conv_dims: batches, input_h, input_w, output_h, output_w.
+      levels: Levels that the stream holds.
 
     Returns:
       Bytes.
@@ -42,7 +43,7 @@ def nested_conv_scratch_bytes(params: LayerParams, dims: Sequence[int]) -> int:
     row = _ACCUMULATOR_BYTES * output_w
     if (params.dilation_h, params.dilation_w) != (1, 1):
         return output_h * row
-    return row if has_depthwise_kernel(params) else max(row, _tiles_bytes(params, dims))
+    return row if has_depthwise_kernel(params) else max(row, _tiles_bytes(params, dims, levels))
 
 
 def nested_function(params: LayerParams) -> str:
@@ -61,7 +62,7 @@ def nested_function(params: LayerParams) -> str:
     return "nk_nested_depthwise_s8" if has_depthwise_kernel(params) else "nk_nested_conv2d_s8"
 
 
-def _tiles_bytes(params: LayerParams, dims: Sequence[int]) -> int:
+def _tiles_bytes(params: LayerParams, dims: Sequence[int], levels: int) -> int:
     """nk_m7_conv_lay_out()."""
     batches, input_h, input_w, output_h, output_w = dims
     window = (params.kernel_h, params.kernel_w, params.stride_h, params.stride_w)
@@ -82,7 +83,7 @@ def _tiles_bytes(params: LayerParams, dims: Sequence[int]) -> int:
         group * channel + _READ_AHEAD_BYTES,
         params.out_channels * _ROW_BYTES,
         columns * _POINTER_BYTES,
-        params.out_channels * 2,
+        levels * params.out_channels * 2,
         group,
     )
     return sum((part + 3) // 4 * 4 for part in parts)

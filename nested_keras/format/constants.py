@@ -16,6 +16,7 @@ TABLE_ALIGNMENT = 4
 STREAM_READ_AHEAD_BYTES = 4  # zero bytes after the last weight of a block, at least
 
 BLOCK_SIZES = (1, 2, 4)
+STREAM_MAX_COUNT_BITS = 16  # of the number of entries of one channel
 STREAM_MAX_CHANNEL_WEIGHTS = 65535
 MIN_MULTIPLIER = 1 << 30  # of the absolute value; zero is allowed too
 MAX_MULTIPLIER = (1 << 31) - 1
@@ -56,7 +57,8 @@ LEVEL_HEADER = np.dtype(
         ("entries", "<u4"),
         ("level", "u1"),
         ("encoding", "u1"),
-        ("reserved_10", "<u2"),
+        ("count_bits", "u1"),
+        ("reserved_11", "u1"),
         ("nnz", "<u4"),
         ("reserved_16", "V12"),
         ("crc32", "<u4"),

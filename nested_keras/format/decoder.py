@@ -103,6 +103,7 @@ def summarize(data: Buffer) -> tuple[LevelSummary, ...]:
             level=block.level,
             encoding=block.encoding,
             entries=block.entries,
+            count_bits=block.count_bits,
             nnz=nonzeros,
             bytes=block.end,
         )
@@ -125,7 +126,7 @@ def _unpack(block: LevelBlock, params: LayerParams) -> Int8Array:
 
 def _positions(block: LevelBlock, params: LayerParams) -> npt.NDArray[np.int64]:
     """Block position of every entry within its channel, [entries]."""
-    counts = block.arrays["counts"].astype(np.int64)
+    counts = block.arrays["counts"]
     deltas = block.arrays["records"]["delta"].astype(np.int64)
     starts = np.cumsum(counts) - counts
     running = np.cumsum(deltas)

@@ -12,16 +12,27 @@ import numpy.typing as npt
 
 from nested_keras.format import constants
 from nested_keras.format.folding import fold_bias
-from nested_keras.format.layout import DELTA_DTYPES, block_bytes, block_sections, record_dtype
+from nested_keras.format.layout import (
+    DELTA_DTYPES,
+    block_bytes,
+    block_sections,
+    pack_counts,
+    record_dtype,
+)
 from nested_keras.format.types import (
     BlockOption,
     Chooser,
     Encoding,
     FormatError,
     Int32Array,
+    LayerKind,
     LayerParams,
     NestedWeights,
 )
+
+# A fully connected kernel meets a count as often as a weight: bytes spare it the unpacking, which
+# the others do once a call.
+_LEAST_COUNT_BITS = {LayerKind.FULLY_CONNECTED: 8}
 
 
 def smallest(options: Sequence[BlockOption]) -> BlockOption:
@@ -86,12 +97,16 @@ def _encode_level(
         "multiplier": nested.multiplier[level],
         "shift": nested.shift[level],
     }
-    sections = block_sections(params, encoding, entries)
+    count_bits = _count_bits(params, arrays)
+    if count_bits:
+        arrays["counts"] = pack_counts(arrays["counts"], count_bits)
+    sections = block_sections(params, encoding, entries=entries, count_bits=count_bits)
     header = np.zeros((), dtype=constants.LEVEL_HEADER)
     header["block_bytes"] = size
     header["entries"] = entries
     header["level"] = level
     header["encoding"] = encoding
+    header["count_bits"] = count_bits
     header["nnz"] = np.count_nonzero(added)
     packed = bytearray(size)
     for section in sections:
@@ -153,7 +168,14 @@ def _delta_arrays(
     records["delta"][slot] = gap - fillers * largest
     records["values"][slot] = stored
     counts = np.bincount(channel, weights=fillers + 1, minlength=out_channels)
-    return {"counts": counts.astype(np.uint16), "records": records}
+    return {"counts": counts.astype(np.int64), "records": records}
+
+
+def _count_bits(params: LayerParams, arrays: dict[str, npt.NDArray[Any]]) -> int:
+    """The width that the largest count needs; 0 where there are no counts."""
+    if "counts" not in arrays:
+        return 0
+    return max(int(arrays["counts"].max()).bit_length(), _LEAST_COUNT_BITS.get(params.kind, 1))
 
 
 def _option(
@@ -164,5 +186,8 @@ def _option(
         entries = arrays["records"].size
     elif "values" in arrays:
         entries = arrays["values"].size // params.block_size
-    size = block_bytes(encoding, block_sections(params, encoding, entries))
+    sections = block_sections(
+        params, encoding, entries=entries, count_bits=_count_bits(params, arrays)
+    )
+    size = block_bytes(encoding, sections)
     return BlockOption(level=level, encoding=encoding, entries=entries, bytes=size)

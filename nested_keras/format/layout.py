@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from nested_keras.format import constants
 from nested_keras.format.types import Encoding, LayerParams
@@ -21,7 +22,7 @@ class Section:
     """One array of a level block.
 
     Attributes:
-      name: "bias", "multiplier", "shift", "counts", "records" or "values".
+      name: "bias", "multiplier", "shift", "counts" (packed), "records" or "values".
       dtype: Element type, little-endian and without gaps.
       start: Offset from the start of the block, bytes.
       count: Number of elements.
@@ -48,8 +49,35 @@ def record_dtype(encoding: Encoding, block_size: int) -> np.dtype[Any]:
     return np.dtype([("delta", DELTA_DTYPES[encoding]), ("values", "i1", (block_size,))])
 
 
-def block_sections(params: LayerParams, encoding: Encoding, entries: int) -> tuple[Section, ...]:
-    """Lays out a level block that stores `entries` entries; sections start 4-byte aligned."""
+def pack_counts(counts: npt.NDArray[np.int64], count_bits: int) -> npt.NDArray[np.uint8]:
+    """Packs counts, each below 2 ** count_bits, without gaps and the lowest bits first."""
+    bits = counts[:, np.newaxis] >> np.arange(count_bits) & 1
+    return np.packbits(bits.astype(np.uint8), bitorder="little")
+
+
+def unpack_counts(
+    packed: npt.NDArray[np.uint8], count_bits: int, channels: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
+    """The inverse of `pack_counts`: the counts, int64 [channels], and the bits that are left."""
+    bits = np.unpackbits(packed, bitorder="little")
+    used, left = np.split(bits, [channels * count_bits])
+    return used.reshape(channels, count_bits) @ (1 << np.arange(count_bits)), left
+
+
+def block_sections(
+    params: LayerParams, encoding: Encoding, *, entries: int, count_bits: int
+) -> tuple[Section, ...]:
+    """Lays out a level block; sections start 4-byte aligned.
+
+    Args:
+      params: The layer.
+      encoding: How the block stores its weights.
+      entries: Entries that it stores.
+      count_bits: Bits of a channel's count; 0 where the encoding has no counts.
+
+    Returns:
+      The sections in the order of their offsets.
+    """
     channels = params.out_channels
     parts: list[tuple[str, np.dtype[Any], int]] = [
         ("bias", np.dtype("<i4"), channels),
@@ -57,7 +85,7 @@ def block_sections(params: LayerParams, encoding: Encoding, entries: int) -> tup
         ("shift", np.dtype("i1"), channels),
     ]
     if encoding in DELTA_DTYPES:
-        parts.append(("counts", np.dtype("<u2"), channels))
+        parts.append(("counts", np.dtype("u1"), align(channels * count_bits, 8) // 8))
         parts.append(("records", record_dtype(encoding, params.block_size), entries))
     elif encoding == Encoding.DENSE:
         parts.append(("values", np.dtype("i1"), entries * params.block_size))

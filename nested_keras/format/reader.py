@@ -15,7 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from nested_keras.format import constants
-from nested_keras.format.layout import DELTA_DTYPES, block_bytes, block_sections
+from nested_keras.format.layout import (
+    DELTA_DTYPES,
+    block_bytes,
+    block_sections,
+    unpack_counts,
+)
 from nested_keras.format.types import (
     Encoding,
     FormatError,
@@ -36,15 +41,17 @@ class LevelBlock:
       level: The level.
       encoding: How its weights are stored.
       entries: Stored entries, fillers included.
+      count_bits: Bits of a stored count; 0 without counts.
       nnz: Nonzero weights that the level adds, as the block's header says.
       end: Offset of the first byte after the block, from the start of the stream.
       arrays: Read-only "bias" (folded, as stored), "multiplier", "shift" and, as the encoding has
-        them, "values", or "counts" and "records" with the fields "delta" and "values".
+        them, "values", or "counts" (unpacked) and "records" with the fields "delta" and "values".
     """
 
     level: int
     encoding: Encoding
     entries: int
+    count_bits: int
     nnz: int
     end: int
     arrays: Mapping[str, npt.NDArray[Any]]
@@ -127,7 +134,14 @@ def _read_block(data: Buffer, start: int, *, level: int, params: LayerParams) ->
         require_equal(f"{what}: entries of a DENSE block", entries, expected=dense_entries)
     if encoding == Encoding.EMPTY:
         require_equal(f"{what}: entries of an EMPTY block", entries, expected=0)
-    sections = block_sections(params, encoding, entries)
+    count_bits = int(header["count_bits"])
+    if encoding in DELTA_DTYPES:
+        require_range(
+            f"{what}: count_bits", count_bits, low=1, high=constants.STREAM_MAX_COUNT_BITS
+        )
+    else:
+        require_equal(f"{what}: count_bits without counts", count_bits, expected=0)
+    sections = block_sections(params, encoding, entries=entries, count_bits=count_bits)
     size = block_bytes(encoding, sections)
     require_equal(f"{what}: block_bytes", int(header["block_bytes"]), expected=size)
     if size > left:
@@ -146,12 +160,15 @@ def _read_block(data: Buffer, start: int, *, level: int, params: LayerParams) ->
         for section in sections
     }
     if encoding in DELTA_DTYPES:
-        total = int(arrays["counts"].sum(dtype=np.int64))
-        require_equal(f"{what}: sum of the channels' counts", total, expected=entries)
+        counts, spare = unpack_counts(arrays["counts"], count_bits, params.out_channels)
+        require_equal(f"{what}: sum of the channels' counts", int(counts.sum()), expected=entries)
+        require_equal(f"{what}: bits after the last count", int(spare.sum()), expected=0)
+        arrays["counts"] = counts
     return LevelBlock(
         level=level,
         encoding=encoding,
         entries=entries,
+        count_bits=count_bits,
         nnz=int(header["nnz"]),
         end=start + size,
         arrays=arrays,

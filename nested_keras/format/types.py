@@ -242,6 +242,7 @@ class LevelSummary:
       level: The level, 0 = sparsest.
       encoding: How the level's own block is stored.
       entries: Entries of the level's own block, fillers included.
+      count_bits: Bits that the level's own block spends on a channel's count; 0 without counts.
       nnz: Nonzero weights that the level uses (cumulative).
       bytes: Length of the stream cut after this level: header and blocks 0..level (cumulative).
     """
@@ -249,6 +250,7 @@ class LevelSummary:
     level: int
     encoding: Encoding
     entries: int
+    count_bits: int
     nnz: int
     bytes: int
 

@@ -124,7 +124,7 @@ def test_blocks_must_divide_the_channels():
     stream = cost.encode_fastest(sparse_layer(params, 0.3, block=2), IMAGE)
     assert nested_format.read_params(stream).block_size == 2
     depthwise = LayerParams(LayerKind.DEPTHWISE, 3, 3, 16, 16)
-    stream = cost.encode_fastest(sparse_layer(depthwise, 0.5), IMAGE)
+    stream = cost.encode_fastest(sparse_layer(depthwise, 0.7), IMAGE)
     assert nested_format.read_params(stream).block_size == 1
     assert encodings(stream) == [Encoding.DENSE]
 

@@ -213,6 +213,25 @@ static uint8_t *put_channel(const nk_stream *s, uint8_t *at, const filter *f, in
   return at;
 }
 
+/** Packs counts with a width that holds them all, bytes in every second level where they do. */
+static void pack_counts(nk_stream_level *level, const uint16_t *counts, int32_t channels) {
+  int32_t bits = 1;
+  for (int32_t o = 0; o < channels; ++o) {
+    while (counts[o] >> bits != 0) {
+      ++bits;
+    }
+  }
+  bits = bits <= 8 && once_in(2) ? 8 : random_in(bits, NK_STREAM_MAX_COUNT_BITS);
+  const int32_t size = (channels * bits + 7) / 8 + NK_STREAM_READ_AHEAD_BYTES;
+  uint8_t *packed = take(size);
+  memset(packed, 0, (size_t)size);
+  for (int32_t i = 0; i < channels * bits; ++i) {
+    packed[i / 8] |= (uint8_t)((counts[i / bits] >> i % bits & 1) << i % 8);
+  }
+  level->counts = packed;
+  level->count_bits = bits;
+}
+
 static void make_level(nk_stream *s, int32_t n, const filter *f, bool wild) {
   nk_stream_level *level = &s->level[n];
   make_tables(s, level, wild);
@@ -239,7 +258,7 @@ static void make_level(nk_stream *s, int32_t n, const filter *f, bool wild) {
     return;
   }
   take((int32_t)(at - records) + 4);
-  level->counts = counts;
+  pack_counts(level, counts, s->out_channels);
   level->records = records;
   level->record_bytes = delta_bytes + s->block_size;
 }

@@ -7,7 +7,7 @@ import pytest
 
 from nested_keras.firmware import qemu, sources
 from nested_keras.firmware.toolchain import cortex_m7_toolchain
-from nested_keras.format import Encoding, summarize
+from nested_keras.format import Encoding, read_params, summarize
 from tests.tflm_ops.conftest import ROOT
 from tests.tflm_ops.fully_connected_grid import ALIGNMENT, make_grid, pack
 from tests.tflm_ops.library import Guarded, params_struct, pointer
@@ -24,9 +24,13 @@ def grid():
     return make_grid()
 
 
-def test_grid_has_every_encoding_and_unclamped_outputs(grid):
-    encodings = {level.encoding for case in grid for level in summarize(case.stream)}
-    assert encodings == set(Encoding)
+def test_grid_has_every_kind_of_level_and_unclamped_outputs(grid):
+    levels = [
+        (read_params(case.stream), level) for case in grid for level in summarize(case.stream)
+    ]
+    assert {level.encoding for _, level in levels} == set(Encoding)
+    widths = {(params.block_size, level.count_bits > 8) for params, level in levels}
+    assert widths == {(size, is_wide) for size in (1, 2, 4) for is_wide in (False, True)}
     values = np.concatenate([y.reshape(-1) for case in grid for y in case.outputs])
     assert len(np.unique(values)) > 200
 

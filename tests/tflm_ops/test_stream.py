@@ -13,7 +13,7 @@ from tests.tflm_ops.library import StatusError
 
 CONV = LayerParams(LayerKind.CONV, 3, 3, 4, 5, block_size=2)
 # Level 0 of a sparse row of two channels: header 64, folded bias 96, multiplier 104, shift 112,
-# counts 116, five records of two bytes 120, zeros 130.
+# counts (bytes) 116, five records of two bytes 120, zeros 130.
 ROW = LayerParams(LayerKind.FULLY_CONNECTED, 1, 1, 300, 2)
 BLOCK, BIAS, MULTIPLIER, SHIFT, COUNTS, RECORDS, RECORDS_END = 64, 96, 104, 112, 116, 120, 130
 
@@ -140,7 +140,8 @@ BLOCK_FIELDS = [
     ("entries", 4, "<I", [0, 4, 6, 2**32 - 1]),  # one more than nnz: a filler bridges 5 .. 280
     ("level", 8, "B", [1, 255]),
     ("encoding", 9, "B", [0, 1, 3, 4, 255]),
-    ("reserved", 10, "<H", [1]),
+    ("count_bits", 10, "B", [0, 1, 7, 9, 16, 17, 32, 255]),
+    ("reserved", 11, "B", [1]),
     ("nnz", 12, "<I", [0, 3, 5, 2**32 - 1]),
     ("reserved", 16, "B", [1]),
     ("reserved", 27, "B", [1]),
@@ -158,7 +159,8 @@ TABLE_FIELDS = [
     ("multiplier below 2**30", MULTIPLIER, "<i", [1, -1, (1 << 30) - 1, -(2**31)]),
     ("shift", SHIFT, "b", [31, -32]),
     ("padding after shift", SHIFT + 2, "B", [1]),
-    ("counts", COUNTS, "<H", [3, 5, 65535]),
+    ("counts", COUNTS, "B", [3, 5, 255]),
+    ("padding after counts", COUNTS + 2, "B", [1]),
     ("delta of zero", RECORDS + 2, "B", [0]),
     ("delta past the channel", RECORDS + 2, "B", [255]),
     ("zeros to read ahead", RECORDS_END, "B", [1]),
@@ -171,6 +173,16 @@ def test_tables_out_of_range(nk, what, offset, layout, values):
     for value in values:
         spoilt = patch(row_stream(), offset, layout, value)
         assert status(nk, spoilt) == "NK_ERROR_MALFORMED", (what, value)
+
+
+@pytest.mark.parametrize("bits", range(3, 17))
+def test_counts_of_any_width_that_holds_them(nk, bits):
+    # Channel 0 has four entries in level 0, a filler among them, and channel 1 one.
+    packed = 4 | 1 << bits
+    wide = patch(patch(row_stream(), COUNTS, "<I", packed), BLOCK + 10, "B", bits)
+    assert status(nk, wide) == "NK_OK"
+    spoilt = patch(wide, COUNTS, "<I", packed | (1 << 2 * bits & 0xFFFFFFFF))
+    assert status(nk, spoilt) == ("NK_OK" if bits == 16 else "NK_ERROR_MALFORMED")
 
 
 def test_zero_and_extreme_multipliers_are_accepted(nk):

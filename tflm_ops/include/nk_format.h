@@ -12,7 +12,7 @@
  *
  *     int32 folded_bias[O], int32 multiplier[O], int8 shift[O]
  *     int8 values[O * K]                                          DENSE
- *     uint16 counts[O], then records[entries]                     DELTA8 or DELTA16
+ *     counts of count_bits bits each [O], then records[entries]   DELTA8 or DELTA16
  *     at least NK_STREAM_READ_AHEAD_BYTES zero bytes              DENSE, DELTA8 or DELTA16
  *
  * A record is a uint8 or uint16 delta followed by int8 values[block_size]; records are not aligned.
@@ -31,6 +31,8 @@
 #define NK_STREAM_ALIGNMENT 16
 // At least as many zero bytes follow the last weight of a block, for kernels that load ahead.
 #define NK_STREAM_READ_AHEAD_BYTES 4
+// Largest width of a count, which is the number of entries of one output channel.
+#define NK_STREAM_MAX_COUNT_BITS 16
 // Largest number of weights of one output channel.
 #define NK_STREAM_MAX_CHANNEL_WEIGHTS 65535
 
@@ -62,6 +64,7 @@
 #define NK_LEVEL_OFFSET_ENTRIES 4
 #define NK_LEVEL_OFFSET_LEVEL 8
 #define NK_LEVEL_OFFSET_ENCODING 9
+#define NK_LEVEL_OFFSET_COUNT_BITS 10
 #define NK_LEVEL_OFFSET_NNZ 12
 #define NK_LEVEL_OFFSET_CRC32 28
 

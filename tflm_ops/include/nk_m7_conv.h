@@ -16,12 +16,15 @@ typedef struct nk_m7_conv {
   /** Output channels per input channel; 0 where every output channel sees all input channels. */
   int32_t depth_multiplier;
   int32_t block_size;
+  /** Segments that there may be. */
+  int32_t levels;
   int32_t input_offset;
   nk_output_stage stage;
 
-  // Made by nk_m7_conv_lay_out(), filled in by the operator; [out_channels] each.
+  // Made by nk_m7_conv_lay_out(), filled in by the operator.
+  /** [out_channels] */
   nk_m7_row *rows;
-  /** For levels that have no counts of their own. */
+  /** [levels][out_channels], for the segments. */
   uint16_t *counts;
   /** The levels, see nk_m7_conv_add_segment(). */
   int32_t segment_count;
@@ -45,19 +48,17 @@ typedef struct nk_m7_conv {
 int32_t nk_m7_conv_lay_out(nk_m7_conv *conv, uint8_t *scratch);
 
 /**
- * Whether the short requantisation is exact for any sum of `weights` products (docs/kernels.md).
- * right: the shift to the right.
+ * How far a bias may be from 0 for the short requantisation to be exact, whatever the inputs
+ * (docs/kernels.md); less than 0 where it never is. channel_weights: as in nk_stream.
  */
-static inline bool nk_m7_is_short(const nk_output_stage *stage, int32_t bias, int32_t multiplier,
-                                  int32_t right, int32_t weights) {
-  const int32_t room = (1 << 30) - 1 - weights * (128 * 128);
-  return stage->min == -128 && stage->max == 127 && multiplier >= 0 && nk_in_range(right, 1, 22) &&
-         nk_in_range(bias, -room, room);
+static inline int32_t nk_m7_largest_bias(const nk_output_stage *stage, int32_t channel_weights) {
+  return stage->min == -128 && stage->max == 127 ? (1 << 30) - 1 - channel_weights * (128 * 128)
+                                                 : -1;
 }
 
-/** Fills in a row; `weights` bounds the number of weights of the channel, at most 65535. */
-static inline void nk_m7_set_row(nk_m7_row *row, const nk_output_stage *stage, int32_t bias,
-                                 int32_t multiplier, int32_t shift, int32_t weights) {
+/** Fills in a row; largest_bias: see above; weights: at least as many as the channel has. */
+static inline void nk_m7_set_row(nk_m7_row *row, const nk_output_stage *stage, int32_t largest_bias,
+                                 int32_t bias, int32_t multiplier, int32_t shift, int32_t weights) {
   const int32_t right = -shift;
   row->multiplier = multiplier;
   row->shift = right;
@@ -70,7 +71,8 @@ static inline void nk_m7_set_row(nk_m7_row *row, const nk_output_stage *stage, i
     row->half = 2 * nk_requantize(bias, multiplier, shift, stage);
     row->shift = 1;
     row->flags = 0;
-  } else if (nk_m7_is_short(stage, bias, multiplier, right, weights)) {
+  } else if (nk_in_range(bias, -largest_bias, largest_bias) && multiplier >= 0 &&
+             nk_in_range(right, 1, 22)) {
     row->even = 2 * bias - (1 << 23);
     row->odd = 2 * bias - (1 << 24);
     row->half = (1 << (right - 1)) + stage->offset * (1 << right);

@@ -11,6 +11,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "nk_format.h"
 #include "nk_status.h"
@@ -35,8 +36,10 @@ typedef struct nk_stream_level {
   const int32_t *bias;
   const int32_t *multiplier;
   const int8_t *shift;
-  /** Entries of each channel, [out_channels]; NULL unless DELTA8 or DELTA16. */
-  const uint16_t *counts;
+  /** Entries of each channel, [out_channels] numbers of count_bits (1 .. 16) bits without gaps, the
+   * lowest bits first: see nk_stream_count(). NULL and 0 unless DELTA8 or DELTA16. */
+  const uint8_t *counts;
+  int32_t count_bits;
   /** Entries one after the other: a little-endian delta of 1 (DELTA8) or 2 (DELTA16) bytes, in
    * blocks, then block_size int8 weights. NULL unless DELTA8 or DELTA16. */
   const uint8_t *records;
@@ -109,6 +112,15 @@ nk_status nk_stream_open(const uint8_t *data, size_t size, nk_stream *stream);
  * Returns NK_OK, NK_ERROR_ARGUMENT (null), NK_ERROR_CHECKSUM or NK_ERROR_MALFORMED.
  */
 nk_status nk_stream_validate(const nk_stream *stream);
+
+/** Entries of a channel in a DELTA8 or DELTA16 level. */
+static inline int32_t nk_stream_count(const nk_stream_level *level, int32_t channel) {
+  const uint32_t bit = (uint32_t)channel * (uint32_t)level->count_bits;
+  // At least NK_STREAM_READ_AHEAD_BYTES follow the last count.
+  uint32_t word;
+  memcpy(&word, level->counts + bit / 8, sizeof(word));
+  return (int32_t)(word >> bit % 8 & ((1u << level->count_bits) - 1));
+}
 
 #ifdef __cplusplus
 }

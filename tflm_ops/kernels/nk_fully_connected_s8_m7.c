@@ -349,27 +349,65 @@ static inline record_sum add_wide(const uint8_t *record, int32_t count, int32_t 
   return (record_sum){record, sum};
 }
 
-// One function for each kind of record: sums[i] = from[i] + the next counts[i] records. Returns
-// what follows them.
-#define DEFINE_ADD(name, add_records)                                                           \
-  static NK_NOINLINE const uint8_t *name(const uint8_t *record, const uint16_t *counts,         \
-                                         int32_t channels, int32_t block_size, const int8_t *x, \
-                                         const int32_t *from, int32_t *sums) {                  \
-    (void)block_size;                                                                           \
-    for (int32_t i = 0; i < channels; ++i) {                                                    \
-      record_sum r = {record, from[i]};                                                         \
-      if (counts[i] > 0) {                                                                      \
-        r = add_records;                                                                        \
-      }                                                                                         \
-      record = r.record;                                                                        \
-      sums[i] = r.sum;                                                                          \
-    }                                                                                           \
-    return record;                                                                              \
+/**
+ * sums[i] = from[i] + what a level that is not dense adds to channel `channel` + i, from `record`
+ * on. Returns what follows the records.
+ */
+typedef const uint8_t *add_function(const nk_stream_level *level, int32_t channel, int32_t channels,
+                                    const int8_t *x, const uint8_t *record, const int32_t *from,
+                                    int32_t *sums);
+
+// One for each kind of record that is read often; counts are bytes.
+#define DEFINE_ADD(name, add_records)                                                              \
+  static NK_NOINLINE const uint8_t *name(const nk_stream_level *level, int32_t channel,            \
+                                         int32_t channels, const int8_t *x, const uint8_t *record, \
+                                         const int32_t *from, int32_t *sums) {                     \
+    const uint8_t *counts = level->counts + channel;                                               \
+    for (int32_t i = 0; i < channels; ++i) {                                                       \
+      record_sum r = {record, from[i]};                                                            \
+      if (counts[i] > 0) {                                                                         \
+        r = add_records(record, counts[i], x, r.sum);                                              \
+      }                                                                                            \
+      record = r.record;                                                                           \
+      sums[i] = r.sum;                                                                             \
+    }                                                                                              \
+    return record;                                                                                 \
   }
-DEFINE_ADD(add_blocks_of_1, add_1(record, counts[i], x, r.sum))
-DEFINE_ADD(add_blocks_of_2, add_2(record, counts[i], x, r.sum))
-DEFINE_ADD(add_blocks_of_4, add_4(record, counts[i], x, r.sum))
-DEFINE_ADD(add_wide_blocks, add_wide(record, counts[i], block_size, x, r.sum))
+DEFINE_ADD(add_blocks_of_1, add_1)
+DEFINE_ADD(add_blocks_of_2, add_2)
+DEFINE_ADD(add_blocks_of_4, add_4)
+
+/**
+ * For any level with records. One whose counts do not fit into a byte has channels so long that
+ * what is done once a channel does not matter.
+ */
+static NK_NOINLINE const uint8_t *add_any(const nk_stream_level *level, int32_t channel,
+                                          int32_t channels, const int8_t *x, const uint8_t *record,
+                                          const int32_t *from, int32_t *sums) {
+  const bool wide = level->encoding == NK_ENCODING_DELTA16;
+  const int32_t block_size = level->record_bytes - (wide ? 2 : 1);
+  for (int32_t i = 0; i < channels; ++i) {
+    const int32_t count = nk_stream_count(level, channel + i);
+    record_sum r = {record, from[i]};
+    if (wide) {
+      r = add_wide(record, count, block_size, x, r.sum);
+    } else if (count > 0) {
+      r = block_size == 1   ? add_1(record, count, x, r.sum)
+          : block_size == 2 ? add_2(record, count, x, r.sum)
+                            : add_4(record, count, x, r.sum);
+    }
+    record = r.record;
+    sums[i] = r.sum;
+  }
+  return record;
+}
+
+static add_function *choose_add(const nk_stream_level *level, int32_t block_size) {
+  if (level->encoding == NK_ENCODING_DELTA16 || level->count_bits != 8) {
+    return add_any;
+  }
+  return block_size == 1 ? add_blocks_of_1 : block_size == 2 ? add_blocks_of_2 : add_blocks_of_4;
+}
 
 /**
  * sums = from + what one level adds to `channels` channels from `channel` on; for a level that is
@@ -379,20 +417,12 @@ static const uint8_t *add_level(const nk_stream *stream, const nk_stream_level *
                                 const uint8_t *record, int32_t channel, int32_t channels,
                                 const int8_t *x, const int32_t *from, int32_t *sums) {
   const int32_t length = stream->channel_weights;
-  const int32_t block_size = stream->block_size;
   if (level->encoding == NK_ENCODING_DENSE) {
     add_dense(level->values + channel * length, channels, length, 0, x, from, sums);
     return record;
   }
-  const uint16_t *counts = level->counts + channel;
-  if (level->encoding == NK_ENCODING_DELTA16) {
-    return add_wide_blocks(record, counts, channels, block_size, x, from, sums);
-  }
-  if (block_size == 4) {
-    return add_blocks_of_4(record, counts, channels, block_size, x, from, sums);
-  }
-  return block_size == 2 ? add_blocks_of_2(record, counts, channels, block_size, x, from, sums)
-                         : add_blocks_of_1(record, counts, channels, block_size, x, from, sums);
+  add_function *add = choose_add(level, stream->block_size);
+  return add(level, channel, channels, x, record, from, sums);
 }
 
 void nk_nested_fully_connected_s8_m7(const nk_stream *stream, int32_t level, int32_t rows,

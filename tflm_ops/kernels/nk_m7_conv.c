@@ -77,7 +77,7 @@ int32_t nk_m7_conv_lay_out(nk_m7_conv *c, uint8_t *scratch) {
   c->packed = take(scratch, &used, packed + READ_AHEAD_BYTES);
   c->rows = take(scratch, &used, c->out_channels * ROW_BYTES);
   c->pixels = take(scratch, &used, columns_of(c, pairs) * POINTER_BYTES);
-  c->counts = take(scratch, &used, c->out_channels * (int32_t)sizeof(uint16_t));
+  c->counts = take(scratch, &used, c->levels * c->out_channels * (int32_t)sizeof(uint16_t));
   int8_t *zero = take(scratch, &used, c->group);
   if (scratch != NULL) {
     memset(zero, -c->input_offset, (size_t)c->group);

@@ -92,7 +92,7 @@ static uint32_t entries_of_channel(const nk_stream *stream, const nk_stream_leve
     case NK_ENCODING_DENSE:
       return (uint32_t)(stream->channel_weights / stream->block_size);
     default:
-      return level->counts[channel];
+      return (uint32_t)nk_stream_count(level, channel);
   }
 }
 

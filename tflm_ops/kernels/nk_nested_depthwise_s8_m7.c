@@ -18,7 +18,7 @@ static void add_records(stream_source *from, int32_t n, int32_t index) {
   const nk_stream_level *level = &from->stream->level[n];
   const uint8_t *record = index == 0 ? level->records : from->records[n];
   int32_t position = 0;
-  for (uint32_t i = level->counts[index]; i > 0; --i, record += level->record_bytes) {
+  for (int32_t i = nk_stream_count(level, index); i > 0; --i, record += level->record_bytes) {
     // The positions of so small a kernel fit into the low byte of any delta.
     position += record[0];
     const int8_t weight = (int8_t)record[level->record_bytes - 1];

@@ -84,6 +84,14 @@ static int32_t bytes_of_delta(int32_t encoding) {
   }
 }
 
+/** Whether a level's counts have a width that its encoding allows. */
+static bool count_bits_are_valid(const nk_stream_level *level) {
+  if (bytes_of_delta(level->encoding) == 0) {
+    return level->count_bits == 0;
+  }
+  return nk_in_range(level->count_bits, 1, NK_STREAM_MAX_COUNT_BITS);
+}
+
 /** Lays the arrays of a level block out; returns the block's length. */
 static uint64_t place_arrays(const nk_stream *stream, nk_stream_level *level) {
   const uint64_t channels = (uint64_t)stream->out_channels;
@@ -97,7 +105,7 @@ static uint64_t place_arrays(const nk_stream *stream, nk_stream_level *level) {
   const uint64_t shift = multiplier + 4 * channels;
   const uint64_t values = shift + align(channels, 4);
   const uint64_t counts = values;
-  const uint64_t records = counts + align(2 * channels, 4);
+  const uint64_t records = counts + align((channels * (uint64_t)level->count_bits + 7) / 8, 4);
   uint64_t end = shift + channels;
   if (dense) {
     end = values + entries * (uint64_t)stream->block_size + NK_STREAM_READ_AHEAD_BYTES;
@@ -116,7 +124,7 @@ static uint64_t place_arrays(const nk_stream *stream, nk_stream_level *level) {
   if (dense) {
     level->values = (const int8_t *)(block + values);
   } else if (delta_bytes > 0) {
-    level->counts = (const uint16_t *)(const void *)(block + counts);
+    level->counts = block + counts;
     level->records = block + records;
     level->record_bytes = record_bytes;
   }
@@ -134,6 +142,7 @@ static nk_status open_level(const nk_stream *stream, int32_t ordinal, const uint
   level->block_bytes = load_u32(block + NK_LEVEL_OFFSET_BLOCK_BYTES);
   level->entries = load_u32(block + NK_LEVEL_OFFSET_ENTRIES);
   level->encoding = block[NK_LEVEL_OFFSET_ENCODING];
+  level->count_bits = block[NK_LEVEL_OFFSET_COUNT_BITS];
   level->nnz = load_u32(block + NK_LEVEL_OFFSET_NNZ);
   if (block[NK_LEVEL_OFFSET_LEVEL] != ordinal || level->encoding > NK_ENCODING_DELTA16) {
     return NK_ERROR_MALFORMED;
@@ -146,7 +155,7 @@ static nk_status open_level(const nk_stream *stream, int32_t ordinal, const uint
       (ordinal != 0 || level->entries != channel_blocks * (uint32_t)stream->out_channels)) {
     return NK_ERROR_MALFORMED;
   }
-  if (place_arrays(stream, level) != level->block_bytes) {
+  if (!count_bits_are_valid(level) || place_arrays(stream, level) != level->block_bytes) {
     return NK_ERROR_MALFORMED;
   }
   return level->block_bytes <= left ? NK_OK : NK_ERROR_TRUNCATED;

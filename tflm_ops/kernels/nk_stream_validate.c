@@ -43,12 +43,19 @@ static nk_status check_header(const uint8_t *header) {
   return reserved_is_zero ? NK_OK : NK_ERROR_MALFORMED;
 }
 
+/** Whether the bits between the last count and the records are zero. */
+static bool counts_end_in_zeros(const nk_stream *stream, const nk_stream_level *level) {
+  const uint64_t bits = (uint64_t)stream->out_channels * (uint64_t)level->count_bits;
+  const uint8_t *end = level->counts + bits / 8;
+  return (bits % 8 == 0 || *end++ >> bits % 8 == 0) && is_zero(end, level->records);
+}
+
 /** Whether the reserved bytes of a block's header and the bytes between its arrays are zero. */
 static bool gaps_are_zero(const nk_stream *stream, const nk_stream_level *level) {
   const uint8_t *block = level->block;
   const uint8_t *block_end = block + level->block_bytes;
   const int8_t *shift_end = level->shift + stream->out_channels;
-  if (!is_zero(block + NK_LEVEL_OFFSET_ENCODING + 1, block + NK_LEVEL_OFFSET_NNZ) ||
+  if (!is_zero(block + NK_LEVEL_OFFSET_COUNT_BITS + 1, block + NK_LEVEL_OFFSET_NNZ) ||
       !is_zero(block + NK_LEVEL_OFFSET_NNZ + 4, block + NK_LEVEL_OFFSET_CRC32)) {
     return false;
   }
@@ -60,8 +67,7 @@ static bool gaps_are_zero(const nk_stream *stream, const nk_stream_level *level)
     return is_zero(shift_end, level->values) && is_zero(level->values + weights, block_end);
   }
   const size_t record_bytes = (size_t)level->entries * (size_t)level->record_bytes;
-  return is_zero(shift_end, level->counts) &&
-         is_zero(level->counts + stream->out_channels, level->records) &&
+  return is_zero(shift_end, level->counts) && counts_end_in_zeros(stream, level) &&
          is_zero(level->records + record_bytes, block_end);
 }
 
@@ -131,7 +137,7 @@ static bool enter_channel(const nk_stream *stream, const nk_stream_level *level,
   if (level->encoding == NK_ENCODING_DENSE) {
     at->remaining = (uint32_t)(stream->channel_weights / stream->block_size);
   } else if (level->counts != NULL) {
-    at->remaining = level->counts[channel];
+    at->remaining = (uint32_t)nk_stream_count(level, channel);
     if (at->remaining > level->entries - at->entry) {
       return false;
     }

@@ -18,14 +18,20 @@ def read(stream):
     weights = [[None] * size for _ in range(outputs)]
     tables, encodings, start, level = [], [], 64, 0
     while start < len(stream):
-        block_bytes, entries, ordinal, encoding = struct.unpack_from("<IIBB", stream, start)
+        block_bytes, entries, ordinal, encoding, bits = struct.unpack_from("<IIBBB", stream, start)
         assert ordinal == level
         cursor = _Cursor(stream, start + 32)
         tables.append(
             (cursor.take("i", outputs), cursor.take("i", outputs), cursor.take("b", outputs))
         )
         for channel, index, value in _weights(
-            cursor, encoding, outputs=outputs, size=size, entries=entries, block_size=block_size
+            cursor,
+            encoding,
+            outputs=outputs,
+            size=size,
+            entries=entries,
+            block_size=block_size,
+            count_bits=bits,
         ):
             if value:
                 assert weights[channel][index] is None
@@ -75,7 +81,7 @@ class _Cursor:
         return values
 
 
-def _weights(cursor, encoding, *, outputs, size, entries, block_size):
+def _weights(cursor, encoding, *, outputs, size, entries, block_size, count_bits):
     """Yields (channel, index, value) of every stored value."""
     if encoding == 0:
         return
@@ -84,7 +90,11 @@ def _weights(cursor, encoding, *, outputs, size, entries, block_size):
         for number, value in enumerate(values):
             yield number // size, number % size, value
         return
-    counts = cursor.take("H", outputs)
+    packed = sum(
+        byte << 8 * i for i, byte in enumerate(cursor.take("B", (outputs * count_bits + 7) // 8))
+    )
+    counts = [packed >> count_bits * channel & (1 << count_bits) - 1 for channel in range(outputs)]
+    assert packed >> count_bits * outputs == 0
     assert sum(counts) == entries
     record = {2: "<B", 3: "<H"}[encoding] + f"{block_size}b"
     for channel in range(outputs):

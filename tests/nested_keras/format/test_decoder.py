@@ -20,7 +20,7 @@ from nested_keras.format import (
 )
 from tests.nested_keras.format.streams import block_ends, layers, patch, random_layer
 
-# Block 0, two outputs: bias at 96, multiplier 104, shift 112, counts 116, records from 120 on.
+# Block 0, two outputs: bias at 96, multiplier 104, shift 112, counts (bytes) 116, records from 120.
 LEVEL_0 = 64
 ROW = LayerParams(LayerKind.FULLY_CONNECTED, 1, 1, 600, 2, input_offset=128)
 
@@ -180,7 +180,9 @@ def test_a_mutation_with_right_checksums_decodes_or_is_refused(name, data):
         (LEVEL_0 + 9, "B", 4, r"level 0: encoding must be in 0\.\.3: got 4"),
         (LEVEL_0 + 9, "B", 0, "level 0: entries of an EMPTY block must be 0: got 8"),
         (LEVEL_0 + 9, "B", 1, "level 0: entries of a DENSE block must be 1200: got 8"),
-        (LEVEL_0 + 10, "<H", 1, "level 0: reserved bytes at 10 must be zero: got 0100"),
+        (LEVEL_0 + 10, "B", 0, r"level 0: count_bits must be in 1\.\.16: got 0"),
+        (LEVEL_0 + 10, "B", 17, r"level 0: count_bits must be in 1\.\.16: got 17"),
+        (LEVEL_0 + 11, "B", 1, "level 0: reserved bytes at 11 must be zero: got 01"),
         (LEVEL_0 + 12, "<I", 5, "level 0: nnz must be 6: got 5"),
         (LEVEL_0 + 16, "B", 1, "level 0: reserved bytes at 16 must be zero: got 01"),
         (
@@ -195,7 +197,8 @@ def test_a_mutation_with_right_checksums_decodes_or_is_refused(name, data):
         (114, "B", 7, "level 0: padding at byte 114 must be zero: got 0700"),
         (136, "B", 1, "level 0: padding at byte 136 must be zero: got 0100000000000000"),
         (143, "B", 1, "level 0: padding at byte 136 must be zero: got 0000000000000001"),
-        (116, "<H", 5, "level 0: sum of the channels' counts must be 8: got 9"),
+        (116, "B", 5, "level 0: sum of the channels' counts must be 8: got 9"),
+        (118, "B", 1, "level 0: padding at byte 118 must be zero: got 0100"),
         (124, "B", 0, "level 0: delta of entry 2 must be at least 1: got 0"),
         (128, "B", 15, r"level 0: largest block position must be in 0\.\.599: got 600"),
     ],
@@ -208,12 +211,26 @@ def test_each_broken_rule_has_its_error(delta8, offset, layout, value, message):
 
 def test_counts_that_only_move_entries_between_channels(delta8):
     # Channel 0 takes over an entry, for its position 14; channel 1 then starts with a filler.
-    moved = decode(patch(delta8, 116, "<HH", 5, 3))
+    moved = decode(patch(delta8, 116, "BB", 5, 3))
     assert moved.weights[0, 0, 0, 14] == 2
     assert moved.weights[1, 0, 0, 585] == 2
     # The first delta of a channel may be zero, and only that one.
     first = decode(patch(delta8, 128, "B", 0))
     assert first.weights[1, 0, 0, 0] == 2
+
+
+@pytest.mark.parametrize("bits", range(3, 17))
+def test_counts_of_any_width_that_holds_them(delta8, bits):
+    # Two counts of 4. Both 8 and 16 bits a channel leave the records at byte 120.
+    packed = 4 | 4 << bits
+    wide = patch(patch(delta8, 116, "<I", packed), LEVEL_0 + 10, "B", bits)
+    np.testing.assert_array_equal(decode(wide).weights, decode(delta8).weights)
+    if bits % 4:
+        spoilt = patch(wide, 116, "<I", packed | 1 << 2 * bits)
+        with pytest.raises(
+            FormatError, match="level 0: bits after the last count must be 0: got 1"
+        ):
+            validate(spoilt)
 
 
 @pytest.mark.parametrize("offset", [60, LEVEL_0 + 28, 96])

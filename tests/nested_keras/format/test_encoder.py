@@ -125,16 +125,21 @@ def legal_sizes(nested, level):
     if level == 0:
         sizes[Encoding.DENSE] = tables + rows.size + 4
     for encoding, largest, width in ((Encoding.DELTA8, 255, 1), (Encoding.DELTA16, 65535, 2)):
-        entries = 0
+        counts = []
         for row in rows:
-            position = 0
+            position = entries = 0
             for target in np.flatnonzero(row.any(axis=1)):
                 while target - position > largest:
                     position += largest
                     entries += 1
                 position = target
                 entries += 1
-        sizes[encoding] = tables + (2 * outputs + 3) // 4 * 4 + entries * (width + lanes) + 4
+            counts.append(entries)
+        bits = max(counts).bit_length()
+        if params.kind == LayerKind.FULLY_CONNECTED:
+            bits = max(bits, 8)
+        words = (outputs * bits + 31) // 32
+        sizes[encoding] = tables + 4 * words + sum(counts) * (width + lanes) + 4
     return {encoding: (size + 15) // 16 * 16 for encoding, size in sizes.items()}
 
 
@@ -185,6 +190,32 @@ def test_a_level_without_weights_is_no_choice():
     nested = random_layer(LayerParams(LayerKind.CONV, 3, 3, 8, 8), levels=2, profile="pruned")
     stream = encode(nested, choose=None)
     assert [row.encoding for row in summarize(stream)] == [Encoding.EMPTY, Encoding.EMPTY]
+
+
+@pytest.mark.parametrize(
+    ("kind", "weights", "bits"),
+    [
+        (LayerKind.CONV, (1, 0, 1), 1),
+        (LayerKind.CONV, (5, 2, 7), 3),
+        (LayerKind.CONV, (8, 0, 0), 4),
+        (LayerKind.CONV, (3, 511, 1), 9),
+        (LayerKind.FULLY_CONNECTED, (5, 2, 7), 8),
+        (LayerKind.FULLY_CONNECTED, (3, 255, 1), 8),
+        (LayerKind.FULLY_CONNECTED, (3, 256, 1), 9),
+    ],
+)
+def test_counts_take_the_bits_of_the_largest(kind, weights, bits):
+    nested = random_layer(LayerParams(kind, 1, 1, 600, 3), levels=1, profile="zero")
+    for channel, count in enumerate(weights):
+        nested.weights[channel, ..., :count] = 1
+        nested.level_map[channel, ..., :count] = 0
+    stream = encode(nested)
+    (row,) = summarize(stream)
+    assert (row.encoding, row.count_bits) == (Encoding.DELTA8, bits)
+    # Three outputs: tables end at byte 60 of the block.
+    packed = sum(count << bits * channel for channel, count in enumerate(weights))
+    assert int.from_bytes(stream[64 + 60 : 64 + 60 + (3 * bits + 7) // 8], "little") == packed
+    assert_same(decode(stream), nested)
 
 
 @pytest.mark.parametrize(
