@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
+from nested_keras import cost
 from nested_keras import format as stream_format
 from nested_keras.runtime import program as ir
 
 
-def dense_stream(op: ir.Conv2D) -> bytes | None:
-    """Packs the weights and tables of a CONV_2D.
+def dense_stream(
+    op: ir.Conv2D, input_shape: Sequence[int], output_shape: Sequence[int]
+) -> bytes | None:
+    """Packs the weights and tables of a CONV_2D, for the fewest predicted cycles.
 
     Args:
       op: The operator.
+      input_shape: [n, h, w, in_channels].
+      output_shape: [n, h, w, out_channels].
 
     Returns:
       A stream that gives the same bytes as the operator. None where the format cannot hold it, such
@@ -32,11 +38,12 @@ def dense_stream(op: ir.Conv2D) -> bytes | None:
     }
     same = {field.name for field in dataclasses.fields(stream_format.LayerParams)}
     same &= {field.name for field in dataclasses.fields(op)}
+    size = cost.ImageSize.of(stream_format.LayerKind.CONV, input_shape, output_shape)
     shift = op.shift.astype(np.int8)
     if np.any(shift != op.shift):
         return None
     try:
-        return stream_format.encode(
+        return cost.encode_fastest(
             stream_format.NestedWeights(
                 stream_format.LayerParams(
                     kind=stream_format.LayerKind.CONV,
@@ -48,7 +55,8 @@ def dense_stream(op: ir.Conv2D) -> bytes | None:
                 op.bias[np.newaxis],
                 op.multiplier[np.newaxis],
                 shift[np.newaxis],
-            )
+            ),
+            size,
         )
     except stream_format.FormatError:
         return None

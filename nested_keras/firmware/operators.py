@@ -93,7 +93,9 @@ def print_op(program: ir.Program, index: int, constants: ctext.Constants) -> OpC
     if isinstance(op, ir.NestedSparseConv):
         return _print_stream(op, operands, op.stream, level="level", levels=program.levels)
     assert printer is not None
-    stream = dense_stream(op) if type(op) is ir.Conv2D else None
+    stream = None
+    if type(op) is ir.Conv2D:
+        stream = dense_stream(op, inputs[0].shape, operands.output.shape)
     if stream is not None:
         return _print_stream(op, operands, stream, level="0", levels=1)
     declarations, arguments = printer.arguments(op, operands)

@@ -4,6 +4,7 @@ import re
 import numpy as np
 import pytest
 
+from nested_keras import cost
 from nested_keras import format as stream_format
 from nested_keras.firmware import HostModel, generate
 from nested_keras.firmware.dense_stream import dense_stream
@@ -19,14 +20,44 @@ def one_conv(**changes):
     return b.build([x], [y])
 
 
+def packed(prog):
+    """The stream of the only operator, or None."""
+    (op,) = prog.ops
+    return dense_stream(op, *(prog.tensors[i].shape for i in (*op.inputs, *op.outputs)))
+
+
 def test_a_stream_holds_what_the_operator_holds():
-    (op,) = one_conv(activation_min=-100, input_offset=-5).ops
-    nested = stream_format.decode(dense_stream(op))
+    prog = one_conv(activation_min=-100, input_offset=-5)
+    (op,) = prog.ops
+    nested = stream_format.decode(packed(prog))
     np.testing.assert_array_equal(nested.weights, op.filter)
     for name in ("bias", "multiplier", "shift"):
         np.testing.assert_array_equal(getattr(nested, name), [getattr(op, name)])
     for name in ("stride_h", "pad_left", "input_offset", "output_offset", "activation_min"):
         assert getattr(nested.params, name) == getattr(op, name)
+
+
+@pytest.mark.parametrize(
+    ("share", "block", "encoding"), [(1.0, 1, "DENSE"), (0.6, 1, "DELTA8"), (0.3, 4, "DELTA8")]
+)
+def test_zeros_are_stored_as_the_exporter_would(share, block, encoding):
+    b = Builder(7)
+    x = b.tensor((1, 16, 16, 8))
+    prog = b.build([x], [b.conv(x, 8)])
+    rng = np.random.default_rng(0)
+    (op,) = prog.ops
+    kept = np.repeat(rng.random((8, 3, 3, 8 // block)) < share, block, axis=-1)
+    op = dataclasses.replace(
+        op, filter=np.where(kept, rng.integers(1, 128, kept.shape), 0).astype(np.int8)
+    )
+    stream = packed(dataclasses.replace(prog, ops=(op,)))
+    size = cost.ImageSize(1, 16, 16, 16, 16)
+    assert stream == cost.encode_fastest(stream_format.decode(stream), size)
+    assert [level.encoding.name for level in stream_format.summarize(stream)] == [encoding]
+    assert stream_format.read_params(stream).block_size == block
+    # At a share of 0.6 that is larger than DENSE, and faster.
+    smallest = stream_format.encode(stream_format.decode(stream))
+    assert (len(stream) > len(smallest)) == (share == 0.6)
 
 
 CANNOT_BE_PACKED = {
@@ -43,8 +74,7 @@ CANNOT_BE_PACKED = {
 
 @pytest.mark.parametrize("reason", sorted(CANNOT_BE_PACKED))
 def test_what_the_format_cannot_hold_is_not_packed(reason):
-    (op,) = one_conv(**CANNOT_BE_PACKED[reason]).ops
-    assert dense_stream(op) is None
+    assert packed(one_conv(**CANNOT_BE_PACKED[reason])) is None
 
 
 @pytest.mark.parametrize(
