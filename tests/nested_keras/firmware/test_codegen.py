@@ -116,13 +116,14 @@ target_link_libraries(app my_net)
 
 def test_weights_of_a_shared_layer_are_kept_once(tmp_path):
     b = Builder()
-    x = b.tensor((1, 4, 4, 3))
+    shape = (1, 4, 4, 3)
+    x = b.tensor(shape)
     first = b.conv(x, 3)
     shared = b.ops[0]
-    output = b.tensor((1, 4, 4, 3))
+    output = b.tensor(shape)
     b.ops.append(dataclasses.replace(shared, inputs=(first,), outputs=(output,)))
     library = generate(b.build([x], [output]), tmp_path)
-    assert library.data_bytes == len(dense_stream(shared))
+    assert library.data_bytes == len(dense_stream(shared, shape, shape))
     assert (tmp_path / "model.c").read_text().count("op0_stream, sizeof op0_stream, 0,") == 2
 
 
