@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -335,32 +336,34 @@ def has_depthwise_kernel(params: LayerParams) -> bool:
 
 def _depthwise(params: LayerParams, size: ImageSize, segments: Sequence[Segment]) -> Counter[str]:
     """Tiles of the image, one channel at a time."""
-    kernel, stride = params.kernel_w, params.stride_w
-    rows = _part_of(size.output_h, (_DEPTHWISE_ROWS - kernel) // params.stride_h + 1)
-    limit = _DEPTHWISE_COLUMNS[stride]
-    columns = min(limit, -(-_part_of(size.output_w, limit) // 4) * 4)
-    channels, name = params.out_channels, f"{kernel}.{stride}"
+    kernel = params.kernel_w
+    y = (params.stride_h, size.input_h, size.output_h)
+    x = (params.stride_w, size.input_w, size.output_w)
+    if y[0] <= 2 and x[2] * -(-y[2] // 4) < y[2] * -(-x[2] // 4):
+        y, x = x, y  # the image on its side
+    (stride_h, input_h, output_h), (stride_w, input_w, output_w) = y, x
+    rows = _part_of(output_h, (_DEPTHWISE_ROWS - kernel) // stride_h + 1)
+    limit = _DEPTHWISE_COLUMNS[stride_w]
+    columns = min(limit, -(-_part_of(output_w, limit) // 4) * 4)
+    channels = params.out_channels
     counts = Counter({"depthwise.call": 1})
-    for first in range(0, size.output_h, rows):
-        high = min(rows, size.output_h - first)
-        for wide in _cut(size.output_w, columns):
-            tiles = size.batches
-            counts["depthwise.tile"] += tiles
-            counts[f"depthwise.channel.{kernel}"] += tiles * channels
-            below = min((high - 1) * params.stride_h + kernel, size.input_h)
-            beside = min((wide - 1) * stride + kernel, size.input_w)
-            counts["depthwise.unpack_row"] += tiles * params.in_channels * below
-            counts["depthwise.unpack"] += tiles * params.in_channels * below * beside
-            is_last = first + high == size.output_h
-            filled = 0
-            if wide % 4 and wide == size.output_w and wide > 1:
-                filled = high - 1 if is_last else high
-            fours = filled * -(-wide // 4) + (high - filled) * (wide // 4)
-            twos = (high - filled) * -(-(wide % 4) // 2)
-            strips = filled + (high - filled) * ((wide >= 4) + (wide % 4 > 0))
-            counts["depthwise.strip"] += tiles * channels * strips
-            counts[f"depthwise.fours.{name}"] += tiles * channels * fours
-            counts[f"depthwise.twos.{name}"] += tiles * channels * twos
+    for high, wide in itertools.product(_cut(output_h, rows), _cut(output_w, columns)):
+        tiles = size.batches
+        counts["depthwise.tile"] += tiles
+        counts[f"depthwise.channel.{kernel}"] += tiles * channels
+        below = min((high - 1) * stride_h + kernel, input_h)
+        beside = min((wide - 1) * stride_w + kernel, input_w)
+        parts = beside // 4 + (beside % 4).bit_count()
+        counts["depthwise.unpack_part"] += tiles * params.in_channels * parts
+        counts["depthwise.unpack_row"] += tiles * params.in_channels * parts * below
+        counts["depthwise.unpack"] += tiles * params.in_channels * beside * below
+        fours, rest = divmod(wide, 4)
+        down = stride_h <= 2
+        runs = (fours if down and high >= fours else high) if fours else 0
+        runs += (1 if down else high) if rest else 0
+        counts["depthwise.run"] += tiles * channels * runs
+        counts[f"depthwise.fours.{kernel}.{stride_w}"] += tiles * channels * high * -(-wide // 4)
+        counts["depthwise.rest"] += tiles * channels * rest * high
     if [segment.encoding for segment in segments] != [Encoding.DENSE]:
         counts["depthwise.copied"] = counts["depthwise.tile"] * channels * kernel * kernel
     for segment in segments:
