@@ -84,6 +84,16 @@ static bool try_add(void) {
   };
   random_scale(-6, 0, &p.input1_multiplier, &p.input1_shift);
   random_scale(-6, 0, &p.input2_multiplier, &p.input2_shift);
+  // TFLite's rule gives the operand with the larger scale one half; both, where they are equal.
+  const int32_t halves = grid_number(0, 5);
+  if (halves == 1 || halves == 3) {
+    p.input1_multiplier = 1 << 30;
+    p.input1_shift = 0;
+  }
+  if (halves == 2 || halves == 3) {
+    p.input2_multiplier = 1 << 30;
+    p.input2_shift = 0;
+  }
   random_scale(-p.left_shift, 2 - p.left_shift, &p.output_multiplier, &p.output_shift);
   const nk_dims4 out = {grid_number(1, 2), grid_number(1, 5), grid_number(1, 5),
                         grid_number(1, 37)};
