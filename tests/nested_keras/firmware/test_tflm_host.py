@@ -138,7 +138,8 @@ BROKEN = {
     "header": (flipped(60), "NK_ERROR_CHECKSUM"),
     "block": (flipped(len(STREAM) - 1), "the stream is not valid"),
     "checksum of a block": (flipped(FIRST_BLOCK + 28), "NK_ERROR_CHECKSUM"),
-    "cut": (padded(STREAM[: len(STREAM) - 16]), "the stream is not valid"),
+    # More than the zeros that a stream may end with.
+    "cut": (padded(STREAM[: len(STREAM) - 64]), "the stream is not valid"),
     "tables of another size": (with_header(20, struct.pack("<H", 260)), "the stream is not valid"),
     "kernel of another size": (with_header(16, struct.pack("<H", 5)), "do not take 5x3 to 5x3"),
     "stride": (with_header(9, b"\3"), "do not take 5x3 to 5x3 pixels"),
