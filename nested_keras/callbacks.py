@@ -191,9 +191,15 @@ def reestimate_batch_norm(
 
     Raises:
         TypeError: if the model is not nested.
-        ValueError: if batches or batch_size are below 1, or there is no batch.
+        ValueError: if batches or batch_size are below 1, there is no batch, or the model is
+            trained quantisation-aware.
     """
     _check_model(model)
+    if model.activation_ranges is not None:
+        raise ValueError(
+            "BatchNorm statistics must stay after export.quantize_aware, which measured the "
+            "activations with them: re-estimate them before it"
+        )
     for argument, value in (("batches", batches), ("batch_size", batch_size)):
         if value is not None and value < 1:
             raise ValueError(f"{argument} must be at least 1: got {value}")

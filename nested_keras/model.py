@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import keras
+import numpy as np
 
 from nested_keras import conversion, layers, masks, training
+
+_RANGES = "activation_ranges"
 
 
 def nest(
@@ -96,6 +100,10 @@ class NestedModel(training.LevelTrainer):
         name: The name of the model.
         **kwargs: What Keras hands on when it loads a model.
 
+    Attributes:
+        activation_ranges: The smallest and largest value of each activation that int8 holds, by
+            the exporter's name for it; set by `nested_keras.export.quantize_aware`, else None.
+
     Raises:
         ValueError: if there is no nested layer, or they differ in their number of levels.
     """
@@ -114,8 +122,8 @@ class NestedModel(training.LevelTrainer):
         if len(set(counts.values())) != 1:
             raise ValueError(f"layers must have the same number of levels: got {counts}")
         self._levels = self.nested_layers[0].levels
-        # Keras would track a list or dict of models and save their weights again: hide it.
-        self._level_models = _Cache(self._build_level)
+        self.activation_ranges: dict[str, tuple[float, float]] | None = None
+        self.run_levels(self._build_level)
 
     @property
     def nested_layers(self) -> list[Any]:
@@ -158,6 +166,20 @@ class NestedModel(training.LevelTrainer):
             ValueError: if the level is out of range.
         """
         return self._level_models[masks.check_level(level, levels=self.levels)]
+
+    def run_levels(self, make: Callable[[int], Any]) -> None:
+        """Sets what runs a level: in training, in evaluation and in `at_level`.
+
+        Args:
+            make: Makes the Keras model of a level that shares the weights of this one.
+        """
+        # Keras would track a list or dict of models and save their weights again: hide it.
+        self._level_models = _Cache(make)
+        if self.compiled:
+            for level in range(self.levels):
+                self.at_level(level)  # made here, not while a step is traced
+            self.make_train_function(force=True)
+            self.make_test_function(force=True)
 
     def set_sparsities(self, sparsities: Mapping[str, Iterable[float]]) -> None:
         """Gives layers other final sparsities; the masks follow when they are recomputed.
@@ -218,15 +240,21 @@ class NestedModel(training.LevelTrainer):
         return rows
 
     def save_own_variables(self, store: Any) -> None:
-        """Saves the random state of dropout and the like, which Keras leaves out of its files."""
+        """Saves what Keras leaves out: the random state of dropout, and the activation ranges."""
         for index, state in enumerate(self._random_states()):
             store[str(index)] = state.numpy()
+        if self.activation_ranges is not None:
+            text = json.dumps(self.activation_ranges)
+            store[_RANGES] = np.frombuffer(text.encode(), np.uint8)
 
     def load_own_variables(self, store: Any) -> None:
         """Loads it, where the file has it, so that a resumed run goes on as if uninterrupted."""
         for index, state in enumerate(self._random_states()):
             if str(index) in store:
                 state.assign(store[str(index)])
+        if _RANGES in store:
+            ranges = json.loads(np.asarray(store[_RANGES]).tobytes())
+            self.activation_ranges = {name: (low, high) for name, (low, high) in ranges.items()}
 
     def _random_states(self) -> list[Any]:
         return [v for v in self.variables if v.path.endswith("seed_generator_state")]

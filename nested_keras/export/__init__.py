@@ -1,7 +1,7 @@
 """From a trained nested model to a .tflite.
 
-`to_tflite` and `build` need TensorFlow and load it on the first call; `strip_model` and
-`summarize_model` do not.
+`to_tflite`, `build` and `quantize_aware` need TensorFlow and load it on the first call;
+`strip_model` and `summarize_model` do not.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ __all__ = [
     "LayerSummary",
     "UnsupportedLayerError",
     "build",
+    "quantize_aware",
     "strip_model",
     "summarize_model",
     "to_tflite",
@@ -42,6 +43,28 @@ def to_tflite(model: Any, *, representative_dataset: Any) -> bytes:
       ExportError: The model, a layer or the data cannot be exported; the text says which and why.
     """
     return build(model, representative_dataset=representative_dataset).tflite
+
+
+def quantize_aware(model: Any, *, representative_dataset: Any) -> None:
+    """Makes a trained nested model compute every level as its int8 export will.
+
+    From then on `fit`, `evaluate` and `at_level` round weights and activations to their int8
+    values, with a gradient that goes straight through, so that a short `fit` at a low learning rate
+    wins back what int8 costs. The rounding is that of the exporter: one int8 set of weights for all
+    levels, with a scale per output channel that follows the weights, and ranges of the activations
+    that all levels share. These are measured now and stay, also in `to_tflite` and in saved files;
+    call it again after loading, to train on. BatchNorm keeps its statistics, dropout is off.
+
+    Args:
+      model: A trained `NestedModel` with fixed input shapes; compiled before or after.
+      representative_dataset: As `to_tflite`; without effect where the model has its ranges.
+
+    Raises:
+      ExportError: As `to_tflite`.
+    """
+    from nested_keras.export import aware
+
+    aware.quantize_aware(model, representative_dataset=representative_dataset)
 
 
 def build(model: Any, *, representative_dataset: Any) -> ExportedModel:

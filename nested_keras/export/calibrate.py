@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from nested_keras.export import forward
 from nested_keras.export.errors import ExportError
@@ -43,6 +44,16 @@ class Ranges:
             return self.fixed[name]
         low, high = self.limits[name]
         return (high - low) / 255
+
+    def fake_quantize(self, node: Node, value: Any) -> Any:
+        """Rounds a node's output to its int8 values, where it has a range of its own.
+
+        The gradient goes straight through within the range.
+        """
+        if keeps_scale(node) or node.name in self.fixed:
+            return value
+        low, high = self.limits[node.name]
+        return tf.quantization.fake_quant_with_min_max_args(value, low, high, num_bits=8)
 
 
 def calibrate(graph: Graph, data: tuple[Float32Array, ...]) -> Ranges:
@@ -78,14 +89,19 @@ def calibrate(graph: Graph, data: tuple[Float32Array, ...]) -> Ranges:
         for start in range(0, len(data[0]), _BATCH):
             batch = [array[start : start + _BATCH] for array in data]
             forward.run(graph, batch, parameters, observe)
-    scales = {name: _fixed_scale(graph.nodes[group]) for name, group in groups.items()}
-    fixed = {name: scale for name, scale in scales.items() if scale is not None}
+    fixed = fixed_scales(graph)
     return Ranges(
         limits={
             name: _widen(*limits[group]) for name, group in groups.items() if name not in fixed
         },
         fixed=fixed,
     )
+
+
+def fixed_scales(graph: Graph) -> dict[str, float]:
+    """The scale of each node whose int8 form TFLite fixes."""
+    scales = {name: _fixed_scale(graph.nodes[group]) for name, group in _groups(graph).items()}
+    return {name: scale for name, scale in scales.items() if scale is not None}
 
 
 def keeps_scale(node: Node) -> bool:

@@ -15,10 +15,10 @@ import numpy as np
 import tensorflow as tf
 
 from nested_keras.export import forward
-from nested_keras.export.calibrate import Ranges, keeps_scale
+from nested_keras.export.calibrate import Ranges
 from nested_keras.export.errors import ExportError
 from nested_keras.export.names import input_name
-from nested_keras.export.nodes import FloatArray, Graph, Linear, Node
+from nested_keras.export.nodes import FloatArray, Graph, Linear
 
 
 def convert(graph: Graph, *, ranges: Ranges, twin_gain: Mapping[str, FloatArray]) -> bytes:
@@ -40,14 +40,8 @@ def convert(graph: Graph, *, ranges: Ranges, twin_gain: Mapping[str, FloatArray]
         gain = twin_gain[node.name].reshape(-1, 1, 1, 1)
         return node.masked_filter(graph.levels - 1) * gain, node.bias[-1]
 
-    def fake_quantize(node: Node, value: Any) -> Any:
-        if keeps_scale(node) or node.name in ranges.fixed:
-            return value
-        low, high = ranges.limits[node.name]
-        return tf.quantization.fake_quant_with_min_max_args(value, low, high, num_bits=8)
-
     def twin(*inputs: Any) -> tuple[Any, ...]:
-        return forward.run(graph, inputs, parameters, fake_quantize)
+        return forward.run(graph, inputs, parameters, ranges.fake_quantize)
 
     shapes = [graph.nodes[name].shape for name in graph.inputs]
     specs = [tf.TensorSpec(s, tf.float32, name=input_name(i)) for i, s in enumerate(shapes)]

@@ -59,7 +59,7 @@ def _fuse(producer: Node, node: Node) -> Node | None:
             producer,
             gain=node.gain * producer.gain,
             bias=node.gain * producer.bias + node.bias,
-            per_level=producer.per_level or len(node.gain) > 1,
+            per_level=producer.per_level or node.gain.shape[0] > 1,
         )
     return None
 
@@ -77,7 +77,7 @@ def _as_depthwise(node: BatchNorm) -> tuple[Node, ...]:
         level_map=np.zeros((channels, 1, 1, 1), np.uint8),
         gain=node.gain,
         bias=node.bias,
-        per_level=len(node.gain) > 1,
+        per_level=node.gain.shape[0] > 1,
     )
     if image == node.shape:
         return (linear,)

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 import tensorflow as tf
 
 from nested_keras.export.names import scope_name
@@ -26,7 +25,7 @@ from nested_keras.export.nodes import (
 )
 from nested_keras.format import LayerKind
 
-Parameters: TypeAlias = Callable[[Linear], tuple[FloatArray, FloatArray]]
+Parameters: TypeAlias = Callable[[Linear], tuple[Any, Any]]
 Observer: TypeAlias = Callable[[Node, Any], Any]
 
 _ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
@@ -43,6 +42,11 @@ _FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     # Written as the converter's pattern for HARD_SWISH.
     "hard_swish": lambda x: x * tf.nn.relu6(x + np.float32(3)) * np.float32(1 / 6),
 }
+
+
+def numpy_of(value: Any) -> Any:
+    """Returns the NumPy that computes with a value: TensorFlow's for a tensor."""
+    return np if isinstance(value, np.ndarray) else tf.experimental.numpy
 
 
 def level_parameters(level: int) -> Parameters:
@@ -84,8 +88,8 @@ def run(
     return tuple(values[name] for name in graph.outputs)
 
 
-def _linear(node: Linear, x: Any, filter_ohwi: FloatArray, bias: FloatArray) -> Any:
-    kernel = _to_tensorflow(node, filter_ohwi.astype(np.float32))
+def _linear(node: Linear, x: Any, filter_ohwi: Any, bias: Any) -> Any:
+    kernel = _to_tensorflow(node, _float32(filter_ohwi))
     strides = (1, *node.strides, 1)
     if node.kind is LayerKind.CONV:
         y = tf.nn.conv2d(x, kernel, strides, node.padding, dilations=node.dilation)
@@ -93,17 +97,22 @@ def _linear(node: Linear, x: Any, filter_ohwi: FloatArray, bias: FloatArray) -> 
         y = tf.nn.depthwise_conv2d(x, kernel, strides, node.padding, dilations=node.dilation)
     else:
         y = tf.matmul(x, kernel)
-    return _ACTIVATIONS[node.activation](y + bias.astype(np.float32))
+    return _ACTIVATIONS[node.activation](y + _float32(bias))
 
 
-def _to_tensorflow(node: Linear, filter_ohwi: npt.NDArray[np.float32]) -> Any:
+def _float32(value: Any) -> Any:
+    return value.astype(np.float32) if isinstance(value, np.ndarray) else value
+
+
+def _to_tensorflow(node: Linear, filter_ohwi: Any) -> Any:
     """OHWI to TensorFlow's order: HWIO, [H, W, C, D] for depthwise, [I, O] for a matrix."""
+    numpy = numpy_of(filter_ohwi)
     if node.kind is LayerKind.FULLY_CONNECTED:
-        return filter_ohwi[:, 0, 0, :].T
+        return numpy.transpose(filter_ohwi[:, 0, 0, :])
     if node.kind is LayerKind.CONV:
-        return np.transpose(filter_ohwi, (1, 2, 3, 0))
-    height, width = filter_ohwi.shape[1:3]
-    return np.transpose(filter_ohwi, (1, 2, 0, 3)).reshape(height, width, -1, node.depth_multiplier)
+        return numpy.transpose(filter_ohwi, (1, 2, 3, 0))
+    shape = (*filter_ohwi.shape[1:3], -1, node.depth_multiplier)
+    return numpy.reshape(numpy.transpose(filter_ohwi, (1, 2, 0, 3)), shape)
 
 
 def _compute(node: Node, operands: list[Any]) -> Any:

@@ -15,6 +15,7 @@ import numpy as np
 from nested_keras import layers as nested_layers
 from nested_keras.export import nodes
 from nested_keras.export.errors import ExportError, UnsupportedLayerError
+from nested_keras.export.forward import numpy_of
 from nested_keras.export.nodes import FloatArray, Graph, Node, UInt8Array
 from nested_keras.format import LayerKind
 from nested_keras.model import NestedModel
@@ -39,11 +40,13 @@ _FUNCTIONS = {
 }
 
 
-def trace(model: NestedModel) -> Graph:
+def trace(model: NestedModel, *, read: Callable[[Any], Any] = np.asarray) -> Graph:
     """Walks a nested model.
 
     Args:
       model: A NestedModel with fixed input shapes.
+      read: Gives the value of a layer's variable: as an array, or as a tensor that training can
+        differentiate by.
 
     Returns:
       The graph, nothing folded yet.
@@ -57,15 +60,15 @@ def trace(model: NestedModel) -> Graph:
             "expected a NestedModel (nested_keras.nest makes one): "
             f"got {type(model).__module__}.{type(model).__name__}"
         )
-    functional = model.at_level(model.levels - 1)
-    return _Tracer(model.levels).trace(functional)
+    return _Tracer(model.levels, read).trace(model)
 
 
 class _Tracer:
     """Collects nodes; one instance per walk."""
 
-    def __init__(self, levels: int) -> None:
+    def __init__(self, levels: int, read: Callable[[Any], Any]) -> None:
         self.levels = levels
+        self.read = read
         self.nodes: dict[str, Node] = {}
         self.produced: dict[tuple[int, int], str] = {}
 
@@ -119,6 +122,11 @@ class _Tracer:
                 f"{type(operation).__name__} cannot be exported"
             )
         return handler(self, operation, inputs, shape)
+
+    def read_float(self, variable: Any) -> Any:
+        """Reads a variable; an array as float64."""
+        value = self.read(variable)
+        return value.astype(np.float64) if isinstance(value, np.ndarray) else value
 
     def unique(self, name: str) -> str:
         """`name`, or `name_1`, `name_2`, ... where it is taken: a shared layer's later calls."""
@@ -190,9 +198,9 @@ class _Tracer:
             )
             flat_shape = (rows, out_channels)
         nested = isinstance(layer, _NESTED_LAYERS)
-        kernel = np.asarray(layer.kernel, np.float64)
-        level_map = np.asarray(layer.level_map) if nested else np.zeros(kernel.shape, np.uint8)
-        bias = np.zeros(out_channels) if layer.bias is None else np.asarray(layer.bias, np.float64)
+        kernel = self.read_float(layer.kernel)
+        level_map = self.read(layer.level_map) if nested else np.zeros(kernel.shape, np.uint8)
+        bias = np.zeros(out_channels) if layer.bias is None else self.read_float(layer.bias)
         geometry = {}
         if kind is not LayerKind.FULLY_CONNECTED:
             geometry = {
@@ -209,7 +217,7 @@ class _Tracer:
             filter=to_ohwi(kernel),
             level_map=to_ohwi(level_map),
             gain=np.ones((self.levels, out_channels)),
-            bias=np.tile(bias, (self.levels, 1)),
+            bias=numpy_of(bias).tile(bias, (self.levels, 1)),
             depth_multiplier=kernel.shape[-1] if kind is LayerKind.DEPTHWISE else 1,
             block_size=layer.block_shape[-1] if nested else 1,
             per_level=nested,
@@ -222,12 +230,13 @@ class _Tracer:
 
     def batch_norm(self, layer: Any, inputs: tuple[str, ...], shape: tuple[int, ...]) -> str:
         _require(layer, layer.axis in (-1, len(shape) - 1), f"axis must be -1, got {layer.axis}")
-        gain = 1.0 / np.sqrt(np.asarray(layer.moving_variance, np.float64) + layer.epsilon)
+        variance = self.read_float(layer.moving_variance) + layer.epsilon
+        gain = 1.0 / numpy_of(variance).sqrt(variance)
         if layer.gamma is not None:
-            gain = gain * np.asarray(layer.gamma, np.float64)
-        bias = -np.asarray(layer.moving_mean, np.float64) * gain
+            gain = gain * self.read_float(layer.gamma)
+        bias = -self.read_float(layer.moving_mean) * gain
         if layer.beta is not None:
-            bias = bias + np.asarray(layer.beta, np.float64)
+            bias = bias + self.read_float(layer.beta)
         return self.add(nodes.BatchNorm, layer.name, inputs, shape=shape, gain=gain, bias=bias)
 
     def activation(self, layer: Any, inputs: tuple[str, ...], shape: tuple[int, ...]) -> str:
@@ -328,17 +337,18 @@ def _require(layer: Any, condition: bool, message: str) -> None:
 
 
 def _conv_to_ohwi(kernel: Any) -> Any:
-    return np.transpose(kernel, (3, 0, 1, 2))
+    return numpy_of(kernel).transpose(kernel, (3, 0, 1, 2))
 
 
 def _depthwise_to_ohwi(kernel: Any) -> Any:
     """[H, W, C, D] -> [C * D, H, W, 1]: output channel c * D + d reads input channel c."""
+    numpy = numpy_of(kernel)
     height, width = kernel.shape[:2]
-    return np.transpose(kernel.reshape(height, width, -1, 1), (2, 0, 1, 3))
+    return numpy.transpose(numpy.reshape(kernel, (height, width, -1, 1)), (2, 0, 1, 3))
 
 
 def _dense_to_ohwi(kernel: Any) -> Any:
-    return kernel.T[:, np.newaxis, np.newaxis, :]
+    return numpy_of(kernel).transpose(kernel)[:, np.newaxis, np.newaxis, :]
 
 
 _NESTED_LAYERS = (

@@ -1,5 +1,7 @@
 """The exporter's own picture of a network: small frozen nodes in execution order (NumPy only).
 
+Where the network is trained (`export.aware`) their values are tensors in the place of arrays.
+
 Every node has one output. Shapes are NHWC with a batch of one. Filters are OHWI,
 [out_channels, kernel_h, kernel_w, in_channels] with in_channels = 1 for depthwise: the order of
 TFLite's convolution filters and of the packed stream.
@@ -78,7 +80,7 @@ class Linear(Node):
     @property
     def levels(self) -> int:
         """Number of levels, N."""
-        return len(self.gain)
+        return int(self.gain.shape[0])
 
     def masked_filter(self, level: int) -> FloatArray:
         """The weights that `level` uses; zero elsewhere."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nested_keras.export import rewrite
+from nested_keras.export.aware import known_ranges
 from nested_keras.export.calibrate import calibrate
 from nested_keras.export.convert import convert
 from nested_keras.export.fold import fold
@@ -37,7 +38,7 @@ def build(model: Any, *, representative_dataset: Any) -> ExportedModel:
     """Exports a nested model; see `nested_keras.export.build`."""
     graph = fold(trace(model))
     data = collect(representative_dataset, [graph.nodes[name].shape[1:] for name in graph.inputs])
-    ranges = calibrate(graph, data)
+    ranges = known_ranges(model, graph) or calibrate(graph, data)
     gains = {
         node.name: twin_gain(node, input_scale=ranges.scale(node.inputs[0]))
         for node in graph.linear_nodes()

@@ -1,0 +1,83 @@
+"""Quantisation-aware training: the levels run as the folded graph that export converts.
+
+Each step walks the graph anew with the layers' variables in the place of arrays, so that the
+gradient reaches kernels, biases, gamma and beta through the fold. What is rounded is what the int8
+model rounds: activations to their ranges (`calibrate.Ranges`), and weights to
+
+    w_q = round(W / s),    s = max |W| over the weights of the densest level / 127,
+
+per output channel. The folded BatchNorm's factor is left out of it, as it cancels: the converter
+rounds c W, c being constant within a channel (`quantize.twin_gain`).
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from nested_keras.export import forward
+from nested_keras.export.calibrate import Ranges, calibrate, fixed_scales
+from nested_keras.export.fold import fold
+from nested_keras.export.graph import trace
+from nested_keras.export.nodes import Graph, Linear
+from nested_keras.export.representative import collect
+from nested_keras.model import NestedModel
+
+
+def quantize_aware(model: NestedModel, *, representative_dataset: Any) -> None:
+    """Makes a model compute as its int8 export; see `nested_keras.export.quantize_aware`."""
+    graph = fold(trace(model))
+    ranges = known_ranges(model, graph)
+    if ranges is None:
+        shapes = [graph.nodes[name].shape[1:] for name in graph.inputs]
+        ranges = calibrate(graph, collect(representative_dataset, shapes))
+        model.activation_ranges = dict(ranges.limits)
+    model.run_levels(functools.partial(QuantizedLevel, model, ranges))
+
+
+def known_ranges(model: NestedModel, graph: Graph) -> Ranges | None:
+    """Returns the ranges that a model was trained with, or None."""
+    if model.activation_ranges is None:
+        return None
+    return Ranges(limits=model.activation_ranges, fixed=fixed_scales(graph))
+
+
+class QuantizedLevel(keras.Model):
+    """One level of a nested model, computed as its int8 export will.
+
+    Args:
+      model: The nested model, whose weights it reads.
+      ranges: Quantisation of the activations.
+      level: The level.
+    """
+
+    def __init__(self, model: NestedModel, ranges: Ranges, level: int) -> None:
+        super().__init__(name=f"{model.name}_level_{level}_int8", dtype="float32")
+        # In a partial, or Keras would count the model as a part of this one.
+        self._run = functools.partial(_run, model, ranges, level)
+
+    def call(self, inputs: Any) -> Any:
+        """Runs a batch of the model's inputs, float32."""
+        return self._run(inputs)
+
+
+def _run(model: NestedModel, ranges: Ranges, level: int, inputs: Any) -> Any:
+    graph = fold(trace(model, read=tf.convert_to_tensor))
+    parameters = functools.partial(_parameters, level)
+    outputs = forward.run(graph, keras.tree.flatten(inputs), parameters, ranges.fake_quantize)
+    return keras.tree.pack_sequence_as(model.output, list(outputs))
+
+
+def _parameters(level: int, node: Linear) -> tuple[Any, Any]:
+    """Returns the filter that int8 holds, masked and with its gain, and the bias of one level."""
+    weights = tf.cast(node.filter, tf.float32)
+    densest = tf.where(node.level_map < node.levels, weights, 0.0)
+    scale = tf.reduce_max(tf.abs(densest), axis=(1, 2, 3), keepdims=True) / 127.0
+    scale = tf.where(scale > 0.0, scale, 1.0)
+    rounding = tf.stop_gradient(tf.round(weights / scale) * scale - weights)
+    masked = tf.where(node.level_map <= level, weights + rounding, 0.0)
+    gain, bias = (tf.cast(values[level], tf.float32) for values in (node.gain, node.bias))
+    return masked * tf.reshape(gain, (-1, 1, 1, 1)), bias
