@@ -1,0 +1,24 @@
+"""Budgets in cycles against what the benchmark counts."""
+
+import keras
+import numpy as np
+import pytest
+
+from nested_keras import applications, budget, export, model
+from nested_keras.bench import model as bench
+
+# Of the cost model (benchmarks/kernels.md), and for weights that are not spread evenly.
+TOLERANCE = 0.05
+KERNELS = {"NestedSparseConv", "Conv2D", "DepthwiseConv2D", "FullyConnected"}
+
+
+@pytest.mark.parametrize("make", [applications.resnet8, applications.mobilenet_v1])
+def test_the_cycles_of_whole_models_are_predicted(make):
+    keras.utils.set_random_seed(0)
+    nested = model.nest(make(), (0.9, 0.7))
+    nested.prune()
+    images = np.random.default_rng(0).normal(size=(8, *nested.input_shape[1:]))
+    counted = bench.run(export.to_tflite(nested, representative_dataset=images.astype("float32")))
+    layers = [sum(op.cycles for op in cost.ops if op.kind in KERNELS) for cost in counted.levels]
+    assert layers[0] > 0.7 * counted.levels[0].cycles
+    np.testing.assert_allclose(budget.total(nested, budget.cycles), layers, rtol=TOLERANCE)
