@@ -5,6 +5,7 @@ import tensorflow as tf
 
 import nested_keras
 from nested_keras import layers, model
+from nested_keras.distillation import Distillation
 from tests.nested_keras import nets
 
 SPARSITIES = (0.75, 0.5, 0.25)
@@ -154,6 +155,33 @@ def test_history_has_every_level(source):
         assert history[f"val_level_{level}_loss"][-1] == pytest.approx(
             float(sparse_loss()(y, logits)), rel=1e-5
         )
+
+
+def test_the_progress_bar_has_the_accuracy_of_every_level(capsys):
+    x, y = data()
+    pruned_net().fit(x, y, batch_size=8, verbose=1)
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert "3/3" in last
+    assert all(f"level_{level}_accuracy: 0." in last for level in range(3))
+
+
+def test_a_step_leaves_nothing_to_the_host():
+    """Masks, statistics, routing and metrics are operators of one graph."""
+    nested = model.nest(nets.residual(), (0.5, 0.25))
+    nested.compile(
+        "adam",
+        "sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+        routing=0.5,
+        distillation=Distillation(in_place=True),
+    )
+    x, y = nets.images(4), np.zeros(4, "int32")
+    traced = tf.function(nested.train_step).get_concrete_function((x, y))
+    library = traced.graph.as_graph_def().library.function
+    types = {op.type for op in traced.graph.get_operations()}
+    types |= {node.op for function in library for node in function.node_def}
+    assert "FusedBatchNormV3" in types
+    assert not {name for name in types if "PyFunc" in name}
 
 
 def test_training_improves_every_level_and_updates_its_statistics():
