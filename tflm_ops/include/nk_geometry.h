@@ -15,20 +15,7 @@
 #define NK_MAX_REACH (65535 * 255)
 
 /** Number of elements, or 0 where a dimension is not positive or there are more than INT32_MAX. */
-static inline int32_t nk_dims4_size(const nk_dims4 *dims) {
-  const int32_t sizes[4] = {dims->n, dims->h, dims->w, dims->c};
-  int64_t product = 1;
-  for (int32_t i = 0; i < 4; ++i) {
-    if (sizes[i] < 1) {
-      return 0;
-    }
-    product *= sizes[i];
-    if (product > INT32_MAX) {
-      return 0;
-    }
-  }
-  return (int32_t)product;
-}
+int32_t nk_dims4_size(const nk_dims4 *dims);
 
 /** Whether a tensor can be broadcast: each of its dimensions is 1 or that of the output. */
 static inline bool nk_dims4_broadcast_to(const nk_dims4 *dims, const nk_dims4 *output) {
