@@ -1,5 +1,7 @@
 """Every runtime gives the same bytes, for every model of the zoo at every level."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -32,6 +34,23 @@ def test_all_runtimes_give_the_same_bytes(name, object_cache, tmp_path):
         for other in (*others, device.outputs[level]):
             for want, got in zip(expected, as_tuple(other), strict=True):
                 np.testing.assert_array_equal(got, want, err_msg=f"{name}, level {level}")
+
+
+@pytest.mark.skipif(
+    not os.environ.get("TFLM_ROOT"),
+    reason="TFLM_ROOT does not name a TFLite Micro tree with a library built for the Cortex-M7",
+)
+@pytest.mark.parametrize("name", ["residual_relu", "separable", "squeeze_excite", "two_inputs"])
+def test_tflite_micro_on_the_cortex_m7_gives_the_same_bytes(name, tmp_path):
+    """With the operators of that library, which may be CMSIS-NN's, beside the nested ones."""
+    tflite = zoo.exported(name).tflite
+    data = zoo.make(name).data
+    reference = runtime.ReferenceModel(tflite)
+    device = firmware.QemuModel(tflite, runtime="tflm", build_dir=tmp_path).run_all(data)
+    for level in range(reference.levels):
+        expected, received = reference.run(data, level), device.outputs[level]
+        for want, got in zip(as_tuple(expected), as_tuple(received), strict=True):
+            np.testing.assert_array_equal(got, want)
 
 
 def test_the_zoo_is_large_and_not_constant():
