@@ -516,30 +516,30 @@ ps  .req lr
         count_pass \P
         ldr     xb, [px, #4]
         .elseif \P == 3
+        mac     2, wa, xc
+        ldr     xc, [px, #24]
         mac     0, wa, xa
         ldr     xa, [px, #16]
         mac     1, wa, xb
         ldr     xb, [px, #20]
-        mac     2, wa, xc
-        ldr     xc, [px, #24]
-2:      mac     0, wb, xa
+2:      mac     2, wb, xc                       @ first: its high word counts the passes
+        ldr     xc, [px, #40]
+        mac     0, wb, xa
         ldr     xa, [px, #32]!
         mac     1, wb, xb
-        ldr     xb, [px, #4]
-        mac     2, wb, xc
         ldrsb   wa, [ps, #2]!
-        ldr     xc, [px, #8]
+        ldr     xb, [px, #4]
         count_pass \P
         .elseif \P == 2
-        mac     0, wa, xa
-        ldr     xa, [px, #8]
         mac     1, wa, xb
         ldr     xb, [px, #12]
-2:      mac     0, wb, xa
-        ldr     xa, [px, #16]!
+        mac     0, wa, xa
+        ldr     xa, [px, #8]
+2:      mac     1, wb, xb
+        ldr     xb, [px, #20]
+        mac     0, wb, xa
         ldrsb   wa, [ps, #2]!
-        mac     1, wb, xb
-        ldr     xb, [px, #4]
+        ldr     xa, [px, #16]!
         count_pass \P
         .else
         mac     0, wa, xa
