@@ -25,6 +25,9 @@ from nested_keras.model import NestedModel
 
 Allocation = dict[str, tuple[float, ...]]
 
+# Close where levels usually lie: an allocation is made of these points and of what lies between.
+SENSITIVITY_GRID = (0.3, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.98)
+
 
 @dataclasses.dataclass(frozen=True)
 class Sensitivity:
@@ -94,7 +97,7 @@ def measure_sensitivity(
     y: Any,
     *,
     loss: Any,
-    sparsities: Iterable[float] = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98),
+    sparsities: Iterable[float] = SENSITIVITY_GRID,
     batch_size: int = 256,
 ) -> Sensitivity:
     """Prunes one layer after the other to each sparsity and measures the loss.
