@@ -12,7 +12,9 @@ TOLERANCE = 0.05
 KERNELS = {"NestedSparseConv", "Conv2D", "DepthwiseConv2D", "FullyConnected"}
 
 
-@pytest.mark.parametrize("make", [applications.resnet8, applications.mobilenet_v1])
+@pytest.mark.parametrize(
+    "make", [applications.resnet8, applications.mobilenet_v1, applications.ds_cnn]
+)
 def test_the_cycles_of_whole_models_are_predicted(make):
     keras.utils.set_random_seed(0)
     nested = model.nest(make(), (0.9, 0.7))
