@@ -9,6 +9,7 @@ import numpy as np
 
 from nested_keras import cost
 from nested_keras.export.errors import ExportError
+from nested_keras.export.idle import drop_idle
 from nested_keras.export.match import ConvertedLayer
 from nested_keras.export.nodes import FloatArray
 from nested_keras.export.quantize import LevelTables, quantize_levels
@@ -43,8 +44,8 @@ def pack(
     the same at every level, but runtimes round it differently: LiteRT once, TFLite Micro twice
     (docs/quantization.md). As NESTED_SPARSE_CONV it gives the same bytes everywhere.
 
-    How the weights are stored is chosen for each layer by predicted cycles
-    (`nested_keras.cost.encode_fastest`).
+    Weights that cannot change any output are left out (`idle`). How the others are stored is chosen
+    for each layer by predicted cycles (`nested_keras.cost.encode_fastest`).
 
     Args:
       layers: The layers by node name.
@@ -89,7 +90,7 @@ def _pack(layer: ConvertedLayer, size: cost.ImageSize, *, twin_gain: FloatArray)
             multiplier=tables.multiplier,
             shift=tables.shift,
         )
-        stream = cost.encode_fastest(weights, size)
+        stream = cost.encode_fastest(drop_idle(weights), size)
     except FormatError as error:
         raise ExportError(f"layer {layer.node.name!r} does not fit the stream: {error}") from error
     return PackedLayer(converted=layer, tables=tables, stream=stream)
