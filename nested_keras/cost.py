@@ -213,7 +213,7 @@ def _is_clamped(params: LayerParams) -> bool:
 def _tiles(params: LayerParams, size: ImageSize, segments: Sequence[Segment]) -> Counter[str]:
     """Tiles of up to 8 pixels, all output channels each; columns of tiles go down the image."""
     height, width, batches = size.output_h, size.output_w, size.batches
-    if _is_pointwise(params, size):
+    if is_pointwise(params, size):
         height, width, batches = 1, batches * height * width, 1
     channels = params.out_channels
     counts = Counter({"tiles.call": 1, "tiles.table": channels * max(1, len(segments))})
@@ -235,7 +235,7 @@ def _tiles(params: LayerParams, size: ImageSize, segments: Sequence[Segment]) ->
     return counts
 
 
-def _is_pointwise(params: LayerParams, size: ImageSize) -> bool:
+def is_pointwise(params: LayerParams, size: ImageSize) -> bool:
     """Whether the windows are single pixels side by side, which make one long row."""
     window = (params.kernel_h, params.kernel_w, params.stride_h, params.stride_w)
     return (

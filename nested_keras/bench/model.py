@@ -291,6 +291,6 @@ def _op_cost(program: Program, index: int, *, profile: Profile, level: int) -> O
     predicted = None
     if isinstance(op, NestedSparseConv):
         kind = nested_format.read_params(op.stream).kind
-        shapes = [program.tensors[tensor].shape for tensor in (op.inputs[0], op.outputs[0])]
-        predicted = cost.predict_levels(op.stream, cost.ImageSize.of(kind, *shapes))[level]
+        size = cost.ImageSize.of(kind, *program.shapes(op))
+        predicted = cost.predict_levels(op.stream, size)[level]
     return OpCost(op.name, type(op).__name__, profile.instructions, profile.cycles, predicted)

@@ -61,15 +61,14 @@ def pack(
     if not any(layer.node.per_level for layer in layers.values()):
         return ()
     return tuple(
-        _pack(layer, _image_size(layer, program), twin_gain=twin_gain[name])
+        _pack(
+            layer,
+            cost.ImageSize.of(layer.node.kind, *program.shapes(layer.op)),
+            twin_gain=twin_gain[name],
+        )
         for name, layer in layers.items()
         if layer.node.per_level or layer.node.kind is LayerKind.FULLY_CONNECTED
     )
-
-
-def _image_size(layer: ConvertedLayer, program: Program) -> cost.ImageSize:
-    shapes = [program.tensors[i].shape for i in (layer.op.inputs[0], layer.op.outputs[0])]
-    return cost.ImageSize.of(layer.node.kind, *shapes)
 
 
 def _pack(layer: ConvertedLayer, size: cost.ImageSize, *, twin_gain: FloatArray) -> PackedLayer:

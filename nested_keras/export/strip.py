@@ -89,8 +89,7 @@ def summarize_model(tflite: bytes) -> tuple[LayerSummary, ...]:
 
 def _nested_row(op: NestedSparseConv, program: Program) -> LayerSummary:
     params = nested_format.read_params(op.stream)
-    shapes = [program.tensors[index].shape for index in (op.inputs[0], op.outputs[0])]
-    size = cost.ImageSize.of(params.kind, *shapes)
+    size = cost.ImageSize.of(params.kind, *program.shapes(op))
     levels = nested_format.summarize(op.stream)
     return LayerSummary(
         name=op.name,

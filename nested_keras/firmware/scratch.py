@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nested_keras.cost import has_depthwise_kernel
+from nested_keras.cost import ImageSize, has_depthwise_kernel, is_pointwise
 from nested_keras.format import LayerKind, LayerParams
+from nested_keras.format.layout import align
 
 # As tflm_ops/kernels/nk_nested_conv_s8_check.c has it.
 _ACCUMULATOR_BYTES = 4
@@ -64,10 +65,8 @@ def nested_function(params: LayerParams) -> str:
 
 def _tiles_bytes(params: LayerParams, dims: Sequence[int], levels: int) -> int:
     """nk_m7_conv_lay_out()."""
-    batches, input_h, input_w, output_h, output_w = dims
-    window = (params.kernel_h, params.kernel_w, params.stride_h, params.stride_w)
-    padding = (params.pad_top, params.pad_left)
-    if window == (1, 1, 1, 1) and padding == (0, 0) and (input_h, input_w) == (output_h, output_w):
+    batches, _, _, output_h, output_w = dims
+    if is_pointwise(params, ImageSize(*dims)):
         output_h, output_w = 1, batches * output_h * output_w
     pairs = (min(output_w, 2 * _MAX_PAIRS) + 1) // 2
     words = {1: 4, 2: 8, 3: 16, 4: 16}[pairs]
@@ -86,4 +85,4 @@ def _tiles_bytes(params: LayerParams, dims: Sequence[int], levels: int) -> int:
         levels * params.out_channels * 2,
         group,
     )
-    return sum((part + 3) // 4 * 4 for part in parts)
+    return sum(align(part, 4) for part in parts)

@@ -269,3 +269,7 @@ class Program:
     outputs: tuple[int, ...]
     levels: int
     level_input: int | None
+
+    def shapes(self, op: Op) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Shapes of an operator's first input and of its first output."""
+        return self.tensors[op.inputs[0]].shape, self.tensors[op.outputs[0]].shape
