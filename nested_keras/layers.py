@@ -105,9 +105,13 @@ class NestedKernel(keras.layers.Layer):
     def prune(self, ratio: float = 1.0, *, regrow: bool = False) -> None:
         """Recomputes the level map from the weights' magnitudes and zeroes what no level uses.
 
+        A level takes the weights that it has before any other: one that a level has lost comes back
+        to it only where its sparsity falls.
+
         Args:
             ratio: How far along the ramp, 0..1: each level's sparsity is scaled by it.
-            regrow: Keep the values of what no level uses.
+            regrow: Keep the values of what no level uses, and rank all weights alike: every one may
+                come back.
 
         Raises:
             ValueError: if the ratio is out of range.
@@ -116,7 +120,8 @@ class NestedKernel(keras.layers.Layer):
             raise ValueError(f"ratio must lie in [0, 1]: got {ratio}")
         kernel = self.kernel.numpy()
         scaled = [sparsity * ratio for sparsity in self.sparsities]
-        level_map = masks.level_map(kernel, scaled, block_shape=self.block_shape)
+        before = None if regrow else self.level_map.numpy()
+        level_map = masks.level_map(kernel, scaled, block_shape=self.block_shape, within=before)
         self.level_map.assign(level_map)
         if not regrow:
             self.kernel.assign(np.where(level_map < self.levels, kernel, np.zeros_like(kernel)))

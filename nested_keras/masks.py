@@ -89,7 +89,11 @@ def check_level(level: Any, *, levels: int) -> int:
 
 
 def level_map(
-    kernel: npt.NDArray[Any], sparsities: Sequence[float], *, block_shape: tuple[int, int] = (1, 1)
+    kernel: npt.NDArray[Any],
+    sparsities: Sequence[float],
+    *,
+    block_shape: tuple[int, int] = (1, 1),
+    within: npt.NDArray[Any] | None = None,
 ) -> npt.NDArray[np.uint8]:
     """Ranks the blocks of a kernel by their L2 norm and shares them out to the levels.
 
@@ -104,6 +108,9 @@ def level_map(
         sparsities: One fraction of zeros per level in [0, 1], not increasing (equal neighbours are
             allowed: a ramp starts with all of them at 0).
         block_shape: (1, 1), (1, 2) or (1, 4).
+        within: The level map so far, of the kernel's shape: a level takes the blocks that it has
+            before any other, so that what a level has lost, it has lost for good. None ranks all
+            blocks alike.
 
     Returns:
         uint8 of the kernel's shape, values 0..len(sparsities).
@@ -114,12 +121,14 @@ def level_map(
         channels = magnitude.shape[-2]
         starts = np.arange(0, channels, size)
         magnitude = np.add.reduceat(magnitude, starts, axis=-2)
-    rank = np.empty(magnitude.size, dtype=np.int64)
-    rank[np.argsort(-magnitude.ravel(), kind="stable")] = np.arange(magnitude.size)
-    first_level = np.full(magnitude.size, len(sparsities), dtype=np.uint8)
-    for level in reversed(range(len(sparsities))):
-        kept = round((1.0 - sparsities[level]) * magnitude.size)
-        first_level[rank < kept] = level
+    weakness = -magnitude.ravel()
+    before = np.zeros(weakness.size) if within is None else within[..., ::size, :].ravel()
+    first_level = np.full(weakness.size, len(sparsities), dtype=np.uint8)
+    for level, sparsity in enumerate(sparsities):
+        # What a sparser level has comes first, then what this level had, the strongest first.
+        order = np.lexsort((weakness, before > level, first_level == len(sparsities)))
+        kept = order[: round((1.0 - sparsity) * weakness.size)]
+        first_level[kept] = np.minimum(first_level[kept], level)
     blocks = first_level.reshape(magnitude.shape)
     if size == 1:
         return blocks

@@ -51,6 +51,10 @@ class Batch:
     y: Any = None
     sample_weight: Any = None
 
+    def share(self, index: int, count: int) -> Batch:
+        """Returns every `count`-th sample from the `index`-th on."""
+        return Batch(*(_share(each, index, count) for each in (self.x, self.y, self.sample_weight)))
+
 
 @dataclasses.dataclass(frozen=True)
 class LevelObjective:
@@ -79,11 +83,13 @@ class Objectives:
         levels: One objective per level.
         distillation: What the levels learn from besides, or None.
         sandwich: Whether a step trains the densest, the sparsest and one level between.
+        split_batch: Whether each level that a step trains has samples of its own.
     """
 
     levels: tuple[LevelObjective, ...]
     distillation: Distillation | None
     sandwich: bool
+    split_batch: bool
 
 
 class LevelTrainer(keras.Model):
@@ -106,6 +112,7 @@ class LevelTrainer(keras.Model):
         level_loss_weights: Iterable[float] | None = None,
         distillation: Distillation | None = None,
         sandwich: bool = False,
+        split_batch: bool = False,
         jit_compile: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -125,19 +132,29 @@ class LevelTrainer(keras.Model):
             distillation: What the levels learn from besides the labels, or None.
             sandwich: Train the densest, the sparsest and one random level between at each step,
                 in place of all levels.
+            split_batch: Share the samples of a batch out to the levels that a step trains (of N
+                levels, level N-1 gets samples 0, N, 2N, ..., the next sparser 1, N+1, ...), in
+                place of showing each level all of them. The weights that levels share then learn
+                from N times as many samples a step as a level sees: give batches N times as large.
             jit_compile: XLA; off unless asked for, as it slows the step down on CPUs.
             **kwargs: Other arguments of `keras.Model.compile`.
 
         Raises:
             TypeError: if routing is neither a number nor a schedule.
-            ValueError: if routing or level_loss_weights have a wrong range or length, or a model
-                with several outputs is to be distilled.
+            ValueError: if routing or level_loss_weights have a wrong range or length, a model with
+                several outputs is to be distilled, or split_batch is to go with distillation in
+                place, for which the levels must see the same samples.
         """
         routings = _routings(routing, levels=self.levels)
         weights = _loss_weights(level_loss_weights, levels=self.levels)
         if distillation is not None and len(self.outputs) != 1:
             raise ValueError(
                 f"distillation must have a model with one output: got {len(self.outputs)}"
+            )
+        if split_batch and distillation is not None and distillation.in_place:
+            raise ValueError(
+                "split_batch=True must go without in-place distillation, which compares the levels "
+                "on the same samples: got Distillation(in_place=True)"
             )
         super().compile(
             optimizer=optimizer,
@@ -167,6 +184,7 @@ class LevelTrainer(keras.Model):
             ),
             distillation=distillation,
             sandwich=sandwich,
+            split_batch=split_batch,
         )
         for level in range(self.levels):
             self.at_level(level)  # made here, not while a train step is traced
@@ -182,6 +200,7 @@ class LevelTrainer(keras.Model):
             config["level_loss_weights"] = [each.weight for each in given.levels]
             config["distillation"] = None if teacher else save(given.distillation)
             config["sandwich"] = given.sandwich
+            config["split_batch"] = given.split_batch
             config["had_teacher"] = teacher
         return config
 
@@ -311,8 +330,13 @@ class LevelTrainer(keras.Model):
         sources: list[Any] = []
         if distillation is not None and distillation.teacher is not None:
             sources.append(distillation.teacher(batch.x, training=False))
-        for levels in self._turns():
-            step = functools.partial(self._level_step, batch, tuple(sources), variables)
+        turns = self._turns()
+        for turn, levels in enumerate(turns):
+            seen, taught = batch, tuple(sources)
+            if self._objectives.split_batch:
+                seen = batch.share(turn, len(turns))
+                taught = tuple(_share(source, turn, len(turns)) for source in sources)
+            step = functools.partial(self._level_step, seen, taught, variables)
             loss, found, y_pred = self._run_one_of(levels, step)
             total += loss
             gradients = [tf.add(*pair) for pair in zip(gradients, found, strict=True)]
@@ -441,6 +465,20 @@ class LevelTrainer(keras.Model):
 
     def _regularized(self) -> list[Any]:
         return [v for v in self.trainable_variables if v.regularizer is not None]
+
+
+def _share(values: Any, index: int, count: int) -> Any:
+    """Returns every `count`-th of a batch's values from the `index`-th on; at least one."""
+
+    def of(value: Any) -> Any:
+        if value is None:
+            return None
+        message = f"split_batch must have a sample for each of {count} levels in every batch"
+        enough = tf.debugging.assert_greater_equal(tf.shape(value)[0], count, message)
+        with tf.control_dependencies([] if enough is None else [enough]):
+            return value[index::count]
+
+    return keras.tree.map_structure(of, values)
 
 
 def _routings(routing: Any, *, levels: int) -> tuple[Any, ...]:

@@ -44,6 +44,10 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--runs", type=Path, required=True, help="folder of run directories")
         for field in dataclasses.fields(Recipe):
             default = field.default
+            if isinstance(default, bool):
+                action = argparse.BooleanOptionalAction
+                command.add_argument(f"--{field.name}", action=action, default=default)
+                continue
             kind = {tuple: _floats, type(None): int}.get(type(default), type(default))
             choices = {"network": list(NETWORKS), "distillation": DISTILLATIONS}.get(field.name)
             command.add_argument(f"--{field.name}", type=kind, default=default, choices=choices)

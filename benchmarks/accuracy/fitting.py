@@ -53,6 +53,7 @@ def train(
     recipe: Recipe,
     run: Run,
     epochs: int,
+    shares: int = 1,
     schedule: Any = None,
     **compile_options: Any,
 ) -> None:
@@ -64,17 +65,21 @@ def train(
         recipe: Of the run.
         run: The run directory.
         epochs: How many.
+        shares: Among how many levels each batch is split: batches and epochs are as many times
+            larger.
         schedule: The ramp of the masks; None where they stay as they are.
         **compile_options: Other arguments of `compile`.
     """
     if run.weights.exists():
         model.load_weights(run.weights)
         return
-    batches = Epochs(data, batch_size=recipe.batch_size, seed=recipe.seed)
+    batches = Epochs(data, batch_size=shares * recipe.batch_size, seed=recipe.seed)
+    epochs *= shares
     model.compile(
         optimizer(recipe, epochs * batches.steps, library=keras),
         LOSS,
         metrics=["accuracy"],
+        split_batch=shares > 1,
         **compile_options,
     )
     statistics = batches.images(STATISTICS_IMAGES)

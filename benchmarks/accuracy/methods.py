@@ -254,6 +254,7 @@ def _nested(context: Context, model: Any, name: str) -> Points:
         recipe=recipe,
         run=context.open(name),
         epochs=recipe.epochs,
+        shares=model.levels if recipe.split_batch else 1,
         schedule=pruning_schedule(max(recipe.sparsities), recipe=recipe, steps=context.steps()),
         routing=recipe.routing,
         distillation=context.distillation(levels=model.levels),

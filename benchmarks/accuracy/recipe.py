@@ -38,6 +38,9 @@ class Recipe:
         ramp: Share of the steps in which the masks grow, along tfmot's cubic schedule.
         mask_frequency: Steps between two recomputations of the masks.
         routing: The routing coefficient of nested training.
+        split_batch: Whether each level of nested training sees images of its own. Batches are then
+            N times as large and epochs N times as many: a level still sees `batch_size` images a
+            step, for as many steps as a model that stands alone.
         distillation: What nested, stand-alone and slimmable training learn from besides the labels:
             "teacher" (the dense model), "in_place" (the densest level), "both" or "none". tfmot
             has nothing like it, and goes without.
@@ -60,6 +63,7 @@ class Recipe:
     ramp: float = 0.6
     mask_frequency: int = 50
     routing: float = 0.5
+    split_batch: bool = True
     distillation: str = "teacher"
     sparsities: tuple[float, ...] = (0.9, 0.8, 0.7)
     widths: tuple[float, ...] = (0.25, 0.5, 0.75, 1.0)

@@ -69,6 +69,7 @@ _NOT_DENSE = (
     "ramp",
     "mask_frequency",
     "routing",
+    "split_batch",
     "distillation",
     "sparsities",
     "widths",

@@ -105,6 +105,19 @@ def test_pruning_zeroes_what_no_level_uses():
     np.testing.assert_array_equal(layer.kernel.numpy(), np.where(kept, kernel, 0))
 
 
+def test_a_weight_that_a_level_has_lost_stays_lost_unless_weights_may_regrow():
+    layer, _, _ = make("conv")
+    layer.prune()
+    before = layer.level_map.numpy()
+    kernel = np.where(before == 0, 0.1, np.where(before == 3, 0.0, 1.0 + before))
+    layer.kernel.assign(kernel)
+    layer.prune()
+    np.testing.assert_array_equal(layer.level_map.numpy(), before)
+    layer.prune(regrow=True)
+    np.testing.assert_array_equal(layer.level_map.numpy(), masks.level_map(kernel, SPARSITIES))
+    assert (layer.level_map.numpy() != before).any()
+
+
 def test_mixed_precision_runs_in_half_and_keeps_float_weights():
     layer, _, x = make("conv", dtype="mixed_bfloat16")
     layer.prune()

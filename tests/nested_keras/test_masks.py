@@ -61,6 +61,42 @@ def test_levels_nest_and_survive_recomputation(seed, sparsities, shape, block_sh
     )
 
 
+@given(
+    seed=st.integers(0, 10_000),
+    sparsities=st.lists(st.floats(0, 1), min_size=1, max_size=4),
+    ratio=st.floats(0, 1),
+    shape=st.tuples(st.integers(1, 3), st.integers(1, 9), st.integers(1, 5)),
+    block_shape=st.sampled_from(BLOCKS),
+)
+@settings(derandomize=True, deadline=None, max_examples=60)
+def test_along_a_ramp_a_level_only_loses_blocks_its_weakest(
+    seed, sparsities, ratio, shape, block_shape
+):
+    sparsities = sorted(sparsities, reverse=True)
+    rng = np.random.default_rng(seed)
+    first = [ratio * sparsity for sparsity in sparsities]
+    before = masks.level_map(rng.normal(size=shape), first, block_shape=block_shape)
+    kernel = rng.normal(size=shape)  # the weights have moved since
+    after = masks.level_map(kernel, sparsities, block_shape=block_shape, within=before)
+    assert (after >= before).all()
+    norms = block_norms(kernel, block_shape[1])
+    before, after = (each[..., :: block_shape[1], :] for each in (before, after))
+    for level, sparsity in enumerate(sparsities):
+        assert (after <= level).sum() == round((1 - sparsity) * norms.size)
+        taken, passed = after == level, (before <= level) & (after > level)
+        if taken.any() and passed.any():
+            assert norms[taken].min() > norms[passed].max()
+
+
+def test_a_level_takes_what_it_had_and_then_the_strongest():
+    kernel = np.array([[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]])
+    before = np.array([[0, 2, 1, 2, 1, 2]], np.uint8)
+    found = masks.level_map(kernel, (0.5, 1 / 3), within=before)
+    np.testing.assert_array_equal(found, [[0, 2, 1, 2, 0, 0]], "level 0 takes 1, then 6 and 5")
+    found = masks.level_map(kernel, (5 / 6, 1 / 3), within=before)
+    np.testing.assert_array_equal(found, [[0, 2, 1, 2, 1, 1]], "level 1 takes 5 and 3, then 6")
+
+
 def test_equal_weights_are_taken_in_memory_order():
     found = masks.level_map(np.ones((2, 4)), (0.75, 0.5))
     np.testing.assert_array_equal(found, [[0, 0, 1, 1], [2, 2, 2, 2]])

@@ -360,12 +360,13 @@ def test_routing_follows_a_schedule_of_the_step():
 
 def test_scheduled_routing_survives_saving(tmp_path):
     schedule = keras.optimizers.schedules.PolynomialDecay(1.0, 2, 0.25)
-    nested = pruned_net(routing=(1.0, schedule, 0.5), sandwich=True)
+    nested = pruned_net(routing=(1.0, schedule, 0.5), sandwich=True, split_batch=True)
     nested.save(tmp_path / "model.keras")
     config = nested_keras.load_model(tmp_path / "model.keras").get_compile_config()
     assert config == nested.get_compile_config()
     assert config["routing"][1]["config"]["end_learning_rate"] == 0.25
     assert config["sandwich"] is True
+    assert config["split_batch"] is True
 
 
 def test_sandwich_trains_three_levels_of_five_and_every_one_in_time():
@@ -401,6 +402,59 @@ def test_sandwich_trains_three_levels_of_five_and_every_one_in_time():
         assert measured == {0, matches[0], 4}
         trained += matches
     assert set(trained) == {1, 2, 3}
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("count", [24, 25])
+def test_split_batch_shows_each_level_samples_of_its_own(count, weighted):
+    x, y = data(count)
+    sample_weight = np.linspace(0.5, 2.0, count).astype("float32") if weighted else None
+    teacher = nets.dense_net(seed=5)
+    nested = pruned_net(
+        keras.optimizers.SGD(1.0),
+        metrics=None,
+        weighted_metrics=["accuracy"],
+        split_batch=True,
+        distillation=Distillation(teacher=teacher, from_logits=True),
+    )
+    towards = nested._objectives.distillation.loss()
+    losses = {}
+    with tf.GradientTape() as tape:
+        total = 0.0
+        for first, level in enumerate((2, 1, 0)):
+            weight = None if sample_weight is None else sample_weight[first::3]
+            logits = nested.at_level(level)(x[first::3])
+            losses[level] = sparse_loss()(y[first::3], logits, weight)
+            taught = towards.softened([teacher(x[first::3])])
+            total += 0.5 * losses[level] + 0.5 * towards(taught, logits, weight)
+    expected = tape.gradient(total, nested.trainable_variables)
+    before = [v.numpy() for v in nested.trainable_variables]
+    logs = nested.train_on_batch(x, y, sample_weight, return_dict=True)
+    for old, new, gradient in zip(before, nested.trainable_variables, expected, strict=True):
+        np.testing.assert_allclose(old - new.numpy(), gradient, rtol=1e-4, atol=2e-6)
+    for level, loss in losses.items():
+        assert logs[f"level_{level}_loss"] == pytest.approx(float(loss), rel=1e-5)
+
+
+def test_split_batch_takes_several_inputs():
+    a, b = keras.Input((12,), name="a"), keras.Input((12,), name="b")
+    hidden = keras.layers.Dense(8, activation="relu")(keras.layers.Add()([a, b]))
+    nested = model.nest(keras.Model([a, b], keras.layers.Dense(3)(hidden)), SPARSITIES)
+    nested.compile("sgd", sparse_loss(), split_batch=True)
+    x, y = data()
+    nested.fit([x, x], y, batch_size=12, verbose=0)
+
+
+def test_split_batch_refuses_a_batch_with_too_few_samples():
+    nested = pruned_net(split_batch=True)
+    x, y = data(14)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="a sample for each of 3 levels"):
+        nested.fit(x, y, batch_size=12, verbose=0)
+
+
+def test_split_batch_refuses_distillation_in_place():
+    with pytest.raises(ValueError, match="without in-place distillation"):
+        pruned_net(split_batch=True, distillation=Distillation(in_place=True))
 
 
 @keras.saving.register_keras_serializable(package="tests")
