@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -26,17 +27,19 @@ _STYLES = {
     "slimmable": ("D--", "#2f6fab"),
     "dense": ("*", "#333333"),
 }
+_RIVALS = ("standalone", "tfmot", "dsnn", "slimmable")
 _FIGURES = ("accuracy_float", "accuracy_int8", "instructions", "cycles", "weight_bytes")
 _HEAD = """<!-- Written by `python -m benchmarks.accuracy report`. Do not edit. -->
 # Accuracy, latency and storage, next to every rival
 
-All methods start from the same dense model, see the same batches for the same number of epochs,
-and share optimizer, warm-up, ramp and augmentation; a method with one model per sparsity trains
-each for that long. Accuracy is that of the whole test set; int8 is the arithmetic of the emulated
-device, bit for bit. Instructions are counted on the emulated Cortex-M7 and cycles modelled
-([../cycle_model.md](../cycle_model.md)), all by the same kernels; slimmable widths and the dense
-model run as dense models. "weight bytes" is what one point reads, "storage" what a device keeps to
-have all points.
+All methods start from the same dense model, take the same number of steps, and share optimizer,
+learning rate, warm-up, ramp and augmentation; a method with one model per sparsity trains each for
+that long. A level of nested training sees as many images a step as a model that stands alone, its
+own share of a larger batch (`--no-split_batch`: all levels see the same images). Accuracy is that
+of the whole test set; int8 is the arithmetic of the emulated device, bit for bit. Instructions are
+counted on the emulated Cortex-M7 and cycles modelled ([../cycle_model.md](../cycle_model.md)), all
+by the same kernels; slimmable widths and the dense model run as dense models. "weight bytes" is
+what one point reads, "storage" what a device keeps to have all points.
 
 | method | what it is |
 |---|---|
@@ -221,18 +224,27 @@ def _verdicts(results: Results) -> list[str]:
     lines = []
     if pair := _same_seeds(results, "nested", "standalone"):
         nested, alone = map(average(pair).get, ("nested", "standalone"))
-        gaps = [
-            (n["name"], 100 * (n["accuracy_int8"] - a["accuracy_int8"]))
-            for n, a in zip(nested, alone, strict=True)
-        ]
-        each = ", ".join(f"{name} {gap:+.2f} pt" for name, gap in gaps)
+        for figure in ("int8", "float"):
+            gaps = [
+                (n["name"], 100 * (n[f"accuracy_{figure}"] - a[f"accuracy_{figure}"]))
+                for n, a in zip(nested, alone, strict=True)
+            ]
+            each = ", ".join(f"{name} {gap:+.2f} pt" for name, gap in gaps)
+            lines.append(
+                f"- Nested against stand-alone, {figure}: {each}; {mean(g for _, g in gaps):+.2f} "
+                "pt on average."
+            )
         bytes_of = _mean_of(pair, lambda result: result["file_bytes"])
-        lines += [
-            f"- Nested against stand-alone, int8: {each}; {mean(g for _, g in gaps):+.2f} pt on "
-            "average.",
+        lines.append(
             f"- Storage: {bytes_of['nested'] / bytes_of['standalone']:.2f} of the stand-alone "
-            "files.",
-        ]
+            "files."
+        )
+    if nested := average(results).get("nested"):
+        lost = ", ".join(
+            f"{n['name']} {100 * (n['accuracy_int8'] - n['accuracy_float']):+.2f} pt"
+            for n in nested
+        )
+        lines.append(f"- Int8 against float, nested: {lost}.")
     if pair := _same_seeds(results, "nested", "allocated"):
         nested, chosen = map(average(pair).get, ("nested", "allocated"))
         gaps = [
@@ -241,14 +253,14 @@ def _verdicts(results: Results) -> list[str]:
             for n, c in zip(nested, chosen, strict=True)
         ]
         lines.append(f"- Allocated against uniform sparsity, int8: {', '.join(gaps)}.")
-    for method in ("standalone", "tfmot", "dsnn", "slimmable"):
-        pair = average(_same_seeds(results, "nested", method))
-        gap = above_curve(pair[method], pair["nested"]) if pair else None
+    for method, own in itertools.product(_RIVALS, ("nested", "allocated")):
+        pair = average(_same_seeds(results, own, method))
+        gap = above_curve(pair[method], pair[own]) if pair else None
         if gap is not None:
             side = "above" if gap > 0 else "below"
             lines.append(
-                f"- The best point of {method} lies {abs(100 * gap):.2f} pt {side} the nested "
-                "curve at equal cycles."
+                f"- The best point of {method} lies {abs(100 * gap):.2f} pt {side} the {own} curve "
+                "at equal cycles."
             )
     return [*lines, ""] if lines else []
 

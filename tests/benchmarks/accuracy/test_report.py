@@ -96,6 +96,8 @@ def test_write_makes_the_page_and_repeats_it_from_the_results_alone(runs, tmp_pa
     assert "| nested | 90% zeros | 81.10% | 81.00% | 2.00% | 100 | 200 | 10 |" in page
     assert "| standalone | 90% zeros | 80.60% | 80.50% | one seed | 110 | 220 | 11 |" in page
     assert "int8: 90% zeros -0.50 pt, 80% zeros -1.00 pt; -0.75 pt on average." in page
+    assert "float: 90% zeros -0.50 pt, 80% zeros -1.00 pt; -0.75 pt on average." in page
+    assert "Int8 against float, nested: 90% zeros -0.10 pt, 80% zeros -0.10 pt." in page
     assert "Storage: 0.50 of the stand-alone files." in page
     assert (
         "Allocated against uniform sparsity, int8: 90% zeros +2.50 pt at 98 cycles against 100, "
@@ -103,6 +105,7 @@ def test_write_makes_the_page_and_repeats_it_from_the_results_alone(runs, tmp_pa
     )
     # stand-alone at 190 cycles: 85 % against 83.6 % on the line of seed 0, the one both have
     assert "The best point of standalone lies 1.40 pt above the nested curve" in page
+    assert "The best point of standalone lies 0.68 pt above the allocated curve" in page
     plots = sorted(path.name for path in out.glob("*.svg"))
     assert plots == ["resnet8_1_cycles.svg", "resnet8_1_weight_bytes.svg"]
     assert all(plot in page for plot in plots)
