@@ -41,6 +41,35 @@ class Sensitivity:
     sparsities: tuple[float, ...]
     increases: Mapping[str, tuple[float, ...]]
 
+    def fitted(self) -> Sensitivity:
+        """Returns the curves ``k * (1 / density - 1)`` that touch the measured ones from above.
+
+        So the loss grows with what one layer has lost (ResNet-8, from half of its weights to a
+        tenth), until the network is broken. From there on the measured loss levels off, as if
+        pruning the layer to nothing were free, which no training bears out. Hence k is that of the
+        steepest measurement.
+
+        Returns:
+            The curves at every hundredth, up to the largest sparsity measured below 1.
+
+        Raises:
+            ValueError: if nothing below a sparsity of 1 was measured.
+        """
+        measured = [index for index, sparsity in enumerate(self.sparsities) if sparsity < 1.0]
+        if not measured:
+            raise ValueError(f"sparsities must have one below 1: got {self.sparsities}")
+        last = self.sparsities[measured[-1]]
+        grid = (*(each / 100 for each in range(1, 100) if each / 100 < last), last)
+
+        def lost(sparsity: float) -> float:
+            return sparsity / (1.0 - sparsity)
+
+        def curve(increases: tuple[float, ...]) -> tuple[float, ...]:
+            k = max(increases[index] / lost(self.sparsities[index]) for index in measured)
+            return tuple(k * lost(sparsity) for sparsity in grid)
+
+        return Sensitivity(grid, {name: curve(each) for name, each in self.increases.items()})
+
 
 def erdos_renyi(model: NestedModel, sparsities: Iterable[float]) -> Allocation:
     """Gives each layer a density in proportion to the sum of its kernel's sizes over their product.

@@ -65,8 +65,8 @@ def train(
         recipe: Of the run.
         run: The run directory.
         epochs: How many.
-        shares: Among how many levels each batch is split: batches and epochs are as many times
-            larger.
+        shares: Among how many levels each batch is split. Batches are as many times as large,
+            epochs as many times as many.
         schedule: The ramp of the masks; None where they stay as they are.
         **compile_options: Other arguments of `compile`.
     """
@@ -76,7 +76,7 @@ def train(
     batches = Epochs(data, batch_size=shares * recipe.batch_size, seed=recipe.seed)
     epochs *= shares
     model.compile(
-        optimizer(recipe, epochs * batches.steps, library=keras),
+        optimizer(recipe, epochs * batches.steps, library=keras, shares=shares),
         LOSS,
         metrics=["accuracy"],
         split_batch=shares > 1,

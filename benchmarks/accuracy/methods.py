@@ -108,11 +108,14 @@ def nested(context: Context) -> Points:
 
 
 def allocated(context: Context) -> Points:
-    """The same, with the sparsity of each layer chosen so that no level gains cycles by it."""
+    """The same, with the sparsity of each layer chosen so that no level gains cycles by it.
+
+    The first convolution and the head, which the other methods keep dense, may be pruned too.
+    """
     sparsities = context.recipe.sparsities
-    model = context.nest(sparsities)
+    model = context.nest(sparsities, exclude=())
     model.set_sparsities(_allocation(context, context.open("allocated")))
-    points, size = _nested(context, model, "allocated")
+    points, size = _nested(context, model, "allocated", exclude=())
     names = [f"as {sparsity:.0%} zeros" for sparsity in sparsities]
     return [{"name": name, **point} for name, point in zip(names, points, strict=True)], size
 
@@ -245,8 +248,15 @@ def set_widths(model: Any, narrow: list[Any]) -> None:
         layer.level_map.assign(level_map)
 
 
-def _nested(context: Context, model: Any, name: str) -> Points:
-    """Trains all levels of a model together, and measures each; its points have no names yet."""
+def _nested(context: Context, model: Any, name: str, **options: Any) -> Points:
+    """Trains all levels of a model together, and measures each; its points have no names yet.
+
+    Args:
+        context: What it works on.
+        model: The nested model.
+        name: Of the run.
+        **options: Those of `nest` that made the model.
+    """
     recipe, data = context.recipe, context.data
     fitting.train(
         model,
@@ -259,7 +269,7 @@ def _nested(context: Context, model: Any, name: str) -> Points:
         routing=recipe.routing,
         distillation=context.distillation(levels=model.levels),
     )
-    return measure.nested_points(context.in_float32(model), data, recipe=recipe)
+    return measure.nested_points(context.in_float32(model, **options), data, recipe=recipe)
 
 
 def _allocation(context: Context, run: Run) -> allocation.Allocation:
@@ -269,16 +279,17 @@ def _allocation(context: Context, run: Run) -> allocation.Allocation:
     """
     stored = run.folder / "allocation.json"
     if not stored.exists():
-        uniform = nested_keras.nest(context.base(), context.recipe.sparsities)
+        base, sparsities = context.base(), context.recipe.sparsities
+        budgets = budget.total(nested_keras.nest(base, sparsities), budget.cycles)
+        model = nested_keras.nest(base, sparsities, exclude=())
         images = context.data.x_train[:SENSITIVITY_IMAGES]
         sensitivity = allocation.measure_sensitivity(
-            uniform,
+            model,
             normalised(images),
             context.data.y_train[:SENSITIVITY_IMAGES],
             loss=fitting.LOSS,
         )
-        budgets = budget.total(uniform, budget.cycles)
-        write_json(stored, allocation.allocate(uniform, sensitivity, budgets))
+        write_json(stored, allocation.allocate(model, sensitivity.fitted(), budgets))
     found: allocation.Allocation = json.loads(stored.read_text())
     return found
 

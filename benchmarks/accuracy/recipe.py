@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,10 @@ class Recipe:
         epochs: Epochs of each method; a method that trains one model per sparsity takes so many
             for each.
         batch_size: Images per step.
-        learning_rate: The highest; Adam, 5 % warm-up, then a cosine down to 0.
+        learning_rate: The highest, of batches of `batch_size`; Adam, 5 % warm-up, then a cosine
+            down to 0. For batches N times as large it is sqrt(N) times as high, the scaling rule of
+            Adam (Malladi et al., "On the SDEs and Scaling Rules for Adaptive Gradient Algorithms",
+            arXiv:2205.10287).
         ramp: Share of the steps in which the masks grow, along tfmot's cubic schedule.
         mask_frequency: Steps between two recomputations of the masks.
         routing: The routing coefficient of nested training.
@@ -111,10 +115,18 @@ def pruning_schedule(sparsity: float, *, recipe: Recipe, steps: int) -> Any:
     )
 
 
-def optimizer(recipe: Recipe, steps: int, *, library: Any) -> Any:
-    """Adam with warm-up and cosine decay, of keras or of tf_keras."""
+def optimizer(recipe: Recipe, steps: int, *, library: Any, shares: int = 1) -> Any:
+    """Adam with warm-up and cosine decay, of keras or of tf_keras.
+
+    Args:
+        recipe: Of the run.
+        steps: Of the optimizer.
+        library: keras or tf_keras.
+        shares: How many times as large as the recipe's the batches are.
+    """
     warm_up = max(1, steps // 20)
+    peak = recipe.learning_rate * math.sqrt(shares)
     rate = library.optimizers.schedules.CosineDecay(
-        0.0, max(1, steps - warm_up), warmup_target=recipe.learning_rate, warmup_steps=warm_up
+        0.0, max(1, steps - warm_up), warmup_target=peak, warmup_steps=warm_up
     )
     return library.optimizers.Adam(rate)

@@ -111,6 +111,21 @@ def curves(nested, seed, grid):
     )
 
 
+def test_fitted_curves_touch_the_measured_ones_from_above():
+    grid = (0.5, 0.8, 0.9, 0.985, 1.0)
+    measured = {"levels off": (0.1, 0.5, 0.9, 1.0, 1.1), "noisy": (0.3, 0.3, 0.3, 0.3, 0.3)}
+    fitted = Sensitivity(grid, measured).fitted()
+    assert fitted.sparsities == (*np.arange(1, 99) / 100, 0.985)
+    for name, k in (("levels off", 0.5 / 4), ("noisy", 0.3)):
+        curve = np.asarray(fitted.increases[name])
+        density = 1 - np.asarray(fitted.sparsities)
+        np.testing.assert_allclose(curve, k * (1 / density - 1), rtol=1e-9)
+        at = np.interp(grid[:4], fitted.sparsities, curve)
+        assert (at >= np.asarray(measured[name][:4]) - 1e-12).all()
+    with pytest.raises(ValueError, match=r"must have one below 1: got \(1.0,\)"):
+        Sensitivity((1.0,), {"layer": (1.0,)}).fitted()
+
+
 def test_allocation_meets_every_budget(nested):
     found = curves(nested, 0, (0.5, 0.8, 0.95))
     rows = budget.kernel_shapes(nested)
