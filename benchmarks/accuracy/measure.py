@@ -18,7 +18,7 @@ def nested_points(model: Any, data: Data, *, recipe: Recipe) -> tuple[list[dict[
     """
     model.compile(loss="sparse_categorical_crossentropy", metrics=["accuracy"])
     rows = model.evaluate_levels(data.x_test, data.y_test, batch_size=500)
-    exported = export.build(model, representative_dataset=_calibration(data, recipe))
+    exported = _export(model, data, recipe)
     points = [
         {"sparsity": row["sparsity"], "accuracy_float": row["accuracy"], **cost}
         for row, cost in zip(rows, _costs(exported.tflite, data), strict=True)
@@ -30,14 +30,18 @@ def dense_point(model: Any, data: Data, *, recipe: Recipe) -> tuple[dict[str, An
     """Measures a nested model of one level as dense: TensorFlow's own operators and file."""
     model.compile(loss="sparse_categorical_crossentropy", metrics=["accuracy"])
     (row,) = model.evaluate_levels(data.x_test, data.y_test, batch_size=500)
-    exported = export.build(model, representative_dataset=_calibration(data, recipe))
+    exported = _export(model, data, recipe)
     (cost,) = _costs(exported.dense_tflite, data)
     point = {"sparsity": 0.0, "accuracy_float": row["accuracy"], **cost}
     return point, len(exported.dense_tflite)
 
 
-def _calibration(data: Data, recipe: Recipe) -> Any:
-    return normalised(data.x_train[: recipe.calibration_images])
+def _export(model: Any, data: Data, recipe: Recipe) -> Any:
+    return export.build(
+        model,
+        representative_dataset=normalised(data.x_train[: recipe.calibration_images]),
+        calibration=recipe.calibration,
+    )
 
 
 def _costs(tflite: bytes, data: Data) -> list[dict[str, Any]]:

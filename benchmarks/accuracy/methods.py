@@ -82,7 +82,9 @@ class Context:
 
     def in_float32(self, model: Any, **options: Any) -> Any:
         """A trained nested model again, in float32 throughout."""
-        copy = nested_keras.nest(build(self.recipe, self.data), model.sparsities, **options)
+        # The masks come with the weights; a model's own sparsities may be equal at several levels.
+        any_sparsities = tuple(1.0 / (2.0 + level) for level in range(model.levels))
+        copy = nested_keras.nest(build(self.recipe, self.data), any_sparsities, **options)
         copy.set_weights(model.get_weights())
         return copy
 

@@ -63,7 +63,7 @@ class Run:
         write_json(self.result, result)
 
 
-# What the dense model does not depend on: methods of several recipes may start from one.
+# What the dense model's training does not depend on: methods of several recipes may start from one.
 _NOT_DENSE = (
     "epochs",
     "ramp",
@@ -73,6 +73,7 @@ _NOT_DENSE = (
     "distillation",
     "sparsities",
     "widths",
+    "calibration",
 )
 
 

@@ -19,7 +19,7 @@ import keras
 import tensorflow as tf
 
 from nested_keras.export import forward
-from nested_keras.export.calibrate import Ranges, calibrate, fixed_scales
+from nested_keras.export.calibrate import Calibration, Ranges, calibrate, fixed_scales
 from nested_keras.export.fold import fold
 from nested_keras.export.graph import trace
 from nested_keras.export.nodes import Graph, Linear
@@ -27,13 +27,15 @@ from nested_keras.export.representative import collect
 from nested_keras.model import NestedModel
 
 
-def quantize_aware(model: NestedModel, *, representative_dataset: Any) -> None:
+def quantize_aware(
+    model: NestedModel, *, representative_dataset: Any, calibration: Calibration
+) -> None:
     """Makes a model compute as its int8 export; see `nested_keras.export.quantize_aware`."""
     graph = fold(trace(model))
     ranges = known_ranges(model, graph)
     if ranges is None:
         shapes = [graph.nodes[name].shape[1:] for name in graph.inputs]
-        ranges = calibrate(graph, collect(representative_dataset, shapes))
+        ranges = calibrate(graph, collect(representative_dataset, shapes), method=calibration)
         model.activation_ranges = dict(ranges.limits)
     model.run_levels(functools.partial(QuantizedLevel, model, ranges))
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from nested_keras.export import rewrite
 from nested_keras.export.aware import known_ranges
-from nested_keras.export.calibrate import calibrate
+from nested_keras.export.calibrate import Calibration, calibrate
 from nested_keras.export.convert import convert
 from nested_keras.export.fold import fold
 from nested_keras.export.graph import trace
@@ -34,11 +34,13 @@ class ExportedModel:
     levels: int
 
 
-def build(model: Any, *, representative_dataset: Any) -> ExportedModel:
+def build(
+    model: Any, *, representative_dataset: Any, calibration: Calibration = "min_max"
+) -> ExportedModel:
     """Exports a nested model; see `nested_keras.export.build`."""
     graph = fold(trace(model))
     data = collect(representative_dataset, [graph.nodes[name].shape[1:] for name in graph.inputs])
-    ranges = known_ranges(model, graph) or calibrate(graph, data)
+    ranges = known_ranges(model, graph) or calibrate(graph, data, method=calibration)
     gains = {
         node.name: twin_gain(node, input_scale=ranges.scale(node.inputs[0]))
         for node in graph.linear_nodes()
