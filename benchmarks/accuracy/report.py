@@ -35,7 +35,9 @@ _HEAD = """<!-- Written by `python -m benchmarks.accuracy report`. Do not edit. 
 All methods start from the same dense model, take the same number of steps, and share optimizer,
 learning rate, warm-up, ramp and augmentation; a method with one model per sparsity trains each for
 that long. A level of nested training sees as many images a step as a model that stands alone, its
-own share of a larger batch (`--no-split_batch`: all levels see the same images). Accuracy is that
+own share of a larger batch (`--no-split_batch`: all levels see the same images), and the learning
+rate is sqrt(N) times as high for N such shares. A stand-alone model does not gain by that rate
+(ResNet-8, 90 % zeros, seed 0, float: 80.88 % in place of 80.94 %). Accuracy is that
 of the whole test set; int8 is the arithmetic of the emulated device, bit for bit. Instructions are
 counted on the emulated Cortex-M7 and cycles modelled ([../cycle_model.md](../cycle_model.md)), all
 by the same kernels; slimmable widths and the dense model run as dense models. "weight bytes" is
@@ -63,8 +65,14 @@ Each command can be killed and started again; `--help` lists the recipe.
     python -m benchmarks.accuracy report     --runs runs
 
 `dense` comes first, `dsnn` after `standalone`; the others in any order. `report` writes this page.
-ResNet-8 below starts from the published weights of MLPerf Tiny, `pretrainedResnet.h5`: add
-`--pretrained pretrainedResnet.h5` to each command.
+ResNet-8 below starts from the published weights of MLPerf Tiny: add to each command
+
+    --pretrained pretrainedResnet.h5 --dense_epochs 0 --epochs 8 --widths 0.375,0.5,0.75
+
+MobileNetV1 starts from scratch, with its depthwise layers in float32, far from converged:
+
+    --network mobilenet_v1 --width 0.25 --policy float32 --dense_epochs 15 --epochs 8
+    --calibration mse
 """
 
 Results = list[dict[str, Any]]
