@@ -73,6 +73,9 @@ MobileNetV1 starts from scratch, with its depthwise layers in float32, far from 
 
     --network mobilenet_v1 --width 0.25 --policy float32 --dense_epochs 15 --epochs 8
     --calibration mse
+
+Its stand-alone model of 90 % zeros loses ten points by int8, for a reason not yet known: compare
+the two in float there.
 """
 
 Results = list[dict[str, Any]]
