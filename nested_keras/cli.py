@@ -15,6 +15,7 @@ import numpy.typing as npt
 from absl import app, flags, logging
 from absl.flags import argparse_flags
 
+from nested_keras.export.representative import CALIBRATIONS
 from nested_keras.firmware import RUNTIMES
 from nested_keras.report import TARGETS, format_table
 
@@ -377,7 +378,7 @@ def _parser() -> argparse_flags.ArgumentParser:
     )
     sub.add_argument(
         "--calibration",
-        choices=("min_max", "mse"),
+        choices=CALIBRATIONS,
         default="min_max",
         help="ranges of the activations: of all values (min_max, the default), or clipped to the "
         "least error (mse)",

@@ -51,6 +51,10 @@ class Batch:
     y: Any = None
     sample_weight: Any = None
 
+    def size(self) -> Any:
+        """Returns the number of samples, a scalar tensor."""
+        return tf.shape(keras.tree.flatten(self.x)[0])[0]
+
     def share(self, index: int, count: int) -> Batch:
         """Returns every `count`-th sample from the `index`-th on."""
         return Batch(*(_share(each, index, count) for each in (self.x, self.y, self.sample_weight)))
@@ -331,11 +335,17 @@ class LevelTrainer(keras.Model):
         if distillation is not None and distillation.teacher is not None:
             sources.append(distillation.teacher(batch.x, training=False))
         turns = self._turns()
+        if self._objectives.split_batch:
+            tf.debugging.assert_greater_equal(
+                batch.size(),
+                len(turns),
+                f"split_batch must have a sample for each of {len(turns)} levels in every batch",
+            )
         for turn, levels in enumerate(turns):
             seen, taught = batch, tuple(sources)
             if self._objectives.split_batch:
                 seen = batch.share(turn, len(turns))
-                taught = tuple(_share(source, turn, len(turns)) for source in sources)
+                taught = _share(taught, turn, len(turns))
             step = functools.partial(self._level_step, seen, taught, variables)
             loss, found, y_pred = self._run_one_of(levels, step)
             total += loss
@@ -408,8 +418,7 @@ class LevelTrainer(keras.Model):
     def _track(self, tracker: Any, loss: Any, batch: Batch) -> None:
         """Averages a loss over the batches; of a strategy's replicas, each has its share of it."""
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        size = tf.shape(keras.tree.flatten(batch.x)[0])[0]
-        tracker.update_state(loss * float(replicas), sample_weight=size)
+        tracker.update_state(loss * float(replicas), sample_weight=batch.size())
 
     def _route(self, level: int, variables: list[Any], gradients: list[Any]) -> list[Any]:
         """Scales the gradient into the weights that the level below has by the coefficient."""
@@ -468,17 +477,10 @@ class LevelTrainer(keras.Model):
 
 
 def _share(values: Any, index: int, count: int) -> Any:
-    """Returns every `count`-th of a batch's values from the `index`-th on; at least one."""
-
-    def of(value: Any) -> Any:
-        if value is None:
-            return None
-        message = f"split_batch must have a sample for each of {count} levels in every batch"
-        enough = tf.debugging.assert_greater_equal(tf.shape(value)[0], count, message)
-        with tf.control_dependencies([] if enough is None else [enough]):
-            return value[index::count]
-
-    return keras.tree.map_structure(of, values)
+    """Returns every `count`-th of a batch's values from the `index`-th on; None for None."""
+    return keras.tree.map_structure(
+        lambda value: None if value is None else value[index::count], values
+    )
 
 
 def _routings(routing: Any, *, levels: int) -> tuple[Any, ...]:

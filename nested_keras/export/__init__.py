@@ -12,7 +12,7 @@ from nested_keras.export.errors import ExportError, UnsupportedLayerError
 from nested_keras.export.strip import LayerSummary, strip_model, summarize_model
 
 if TYPE_CHECKING:
-    from nested_keras.export.calibrate import Calibration
+    from nested_keras.export.representative import Calibration
     from nested_keras.export.stages import ExportedModel
 
 __all__ = [

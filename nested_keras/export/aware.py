@@ -19,11 +19,11 @@ import keras
 import tensorflow as tf
 
 from nested_keras.export import forward
-from nested_keras.export.calibrate import Calibration, Ranges, calibrate, fixed_scales
+from nested_keras.export.calibrate import Ranges, calibrate, fixed_scales
 from nested_keras.export.fold import fold
 from nested_keras.export.graph import trace
 from nested_keras.export.nodes import Graph, Linear
-from nested_keras.export.representative import collect
+from nested_keras.export.representative import Calibration, collect
 from nested_keras.model import NestedModel
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,10 +23,7 @@ import tensorflow as tf
 from nested_keras.export import forward
 from nested_keras.export.errors import ExportError
 from nested_keras.export.nodes import Concatenate, Graph, Node, Pad, Pool, Reshape, Unary
-from nested_keras.export.representative import Float32Array
-
-Calibration = Literal["min_max", "mse"]
-METHODS: tuple[Calibration, ...] = ("min_max", "mse")
+from nested_keras.export.representative import CALIBRATIONS, Calibration, Float32Array
 
 _BATCH = 64
 # Bins of the values of a group, and the factors that are tried on its range.
@@ -86,8 +83,8 @@ def calibrate(
       ValueError: The method is not known.
       ExportError: An output is NaN or infinite.
     """
-    if method not in METHODS:
-        raise ValueError(f"calibration must be one of {METHODS}: got {method!r}")
+    if method not in CALIBRATIONS:
+        raise ValueError(f"calibration must be one of {CALIBRATIONS}: got {method!r}")
     groups = _groups(graph)
     limits = dict.fromkeys(groups.values(), (0.0, 0.0))
 

@@ -7,14 +7,14 @@ from typing import Any
 
 from nested_keras.export import rewrite
 from nested_keras.export.aware import known_ranges
-from nested_keras.export.calibrate import Calibration, calibrate
+from nested_keras.export.calibrate import calibrate
 from nested_keras.export.convert import convert
 from nested_keras.export.fold import fold
 from nested_keras.export.graph import trace
 from nested_keras.export.match import match
 from nested_keras.export.pack import pack
 from nested_keras.export.quantize import twin_gain
-from nested_keras.export.representative import collect
+from nested_keras.export.representative import Calibration, collect
 from nested_keras.export.verify import verify
 from nested_keras.runtime.lowering import lower
 
