@@ -11,7 +11,7 @@ import dataclasses
 import functools
 import itertools
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -27,6 +27,12 @@ Allocation = dict[str, tuple[float, ...]]
 
 # Close where levels usually lie: an allocation is made of these points and of what lies between.
 SENSITIVITY_GRID = (0.3, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.98)
+
+# How often an allocation is made anew, what share of a budget may be left over, and how much
+# rounding may add.
+_PASSES = 10
+_CLOSE = 1e-3
+_ROUNDING = 1e-9
 
 
 @dataclasses.dataclass(frozen=True)
@@ -192,13 +198,17 @@ def allocate(
     optimization via marginal analysis", 1966), and a layer's sparsity only grows on the way: the
     levels nest.
 
+    What a layer costs at a level depends on its sparsities at the levels below, which are chosen
+    later. They are taken as evenly spread at first; then the budgets are scaled by what the choice
+    really costs, and it is made again, until nothing is left over.
+
     Args:
         model: The nested model.
         sensitivity: What `measure_sensitivity` found on it.
         budgets: The most that each level may cost, in the unit of `cost`, level 0 first, strictly
             increasing. It covers all layers with a kernel, the dense ones too.
-        cost: The cost of a layer at a sparsity and level: `budget.cycles`, `budget.stored_bytes`,
-            or any function.
+        cost: The cost of a layer at its sparsities: `budget.cycles`, `budget.stored_bytes`, or any
+            function.
 
     Returns:
         One sparsity per level for each nested layer.
@@ -212,20 +222,46 @@ def allocate(
             f"budgets must increase strictly, one for each of {model.levels} levels: got {limits}"
         )
     shapes = budget.kernel_shapes(model)
+    targets = limits
+    best: Allocation | None = None
+    for _ in range(_PASSES):
+        found = _descend(shapes, sensitivity, targets, cost)
+        spent = budget.total_of(shapes, found, cost, levels=model.levels)
+        shares = [cost / limit for cost, limit in zip(spent, limits, strict=True)]
+        if max(shares) <= 1.0 + _ROUNDING:
+            best = found
+            if min(shares) > 1.0 - _CLOSE:
+                break
+        # Weights are whole: what meets a budget by half of what counts as close, meets it next.
+        targets = tuple(
+            target if 1.0 - _CLOSE < share <= 1.0 + _ROUNDING else target * (1 - _CLOSE / 2) / share
+            for target, share in zip(targets, shares, strict=True)
+        )
+    if best is None:
+        raise ValueError(f"budgets could not be met, the last try spends {spent}: got {limits}")
+    return best
+
+
+def _descend(
+    shapes: Sequence[KernelShape], sensitivity: Sensitivity, limits: Sequence[float], cost: Cost
+) -> Allocation:
+    """Returns the allocation that meets the limits if the levels below spread evenly."""
     nested = [shape for shape in shapes if shape.nested]
 
     def total(chosen: Mapping[str, float], level: int) -> float:
-        return math.fsum(cost(shape, chosen.get(shape.name, 0.0), level) for shape in shapes)
+        return math.fsum(
+            cost(shape, _spread(chosen.get(shape.name, 0.0), level)) for shape in shapes
+        )
 
     def within(level: int, chosen: Mapping[str, float]) -> bool:
         return total(chosen, level) <= limits[level]
 
-    densest = model.levels - 1
+    densest = len(limits) - 1
     path = [step for shape in nested for step in _hull(shape, sensitivity, cost, level=densest)]
     path.sort(key=lambda step: step.slope)
     chosen = {shape.name: 0.0 for shape in nested}
     levels = []
-    for level in reversed(range(model.levels)):
+    for level in reversed(range(len(limits))):
         while not within(level, chosen):
             if not path:
                 raise ValueError(
@@ -240,6 +276,12 @@ def allocate(
                 path = path[1:]
         levels.append(dict(chosen))
     return {shape.name: tuple(level[shape.name] for level in reversed(levels)) for shape in nested}
+
+
+def _spread(sparsity: float, level: int) -> tuple[float, ...]:
+    """Sparsities of the levels up to one: each adds as many weights as the one below it."""
+    kept = 1.0 - sparsity
+    return (*(1.0 - kept * count / (level + 1) for count in range(1, level + 1)), sparsity)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -266,7 +308,8 @@ def _part(
 def _hull(shape: KernelShape, sensitivity: Sensitivity, cost: Cost, *, level: int) -> list[_Step]:
     """Returns the lower convex hull of a layer's points (cost saved, loss), as steps along it."""
     measured = zip(sensitivity.sparsities, sensitivity.increases[shape.name], strict=True)
-    points = [(cost(shape, 0.0, level) - cost(shape, s, level), loss, s) for s, loss in measured]
+    dense = cost(shape, _spread(0.0, level))
+    points = [(dense - cost(shape, _spread(s, level)), loss, s) for s, loss in measured]
     steps: list[_Step] = []
     saved, loss = 0.0, 0.0
     while points := [point for point in points if point[0] > saved]:

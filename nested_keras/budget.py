@@ -1,14 +1,15 @@
 """What the layers of a nested model cost at each level: cycles on a Cortex-M7, or bytes.
 
-A cost is any function of a `KernelShape`, a sparsity and a level; `cycles` and `stored_bytes` are
-at hand.
+A cost is any function of a `KernelShape` and its sparsities from the sparsest level up to the one
+that runs; `cycles` and `stored_bytes` are at hand.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -52,38 +53,40 @@ class KernelShape:
         return sum(self.weights * s.batches * s.output_h * s.output_w for s in self.sizes)
 
 
-Cost = Callable[[KernelShape, float, int], float]
+Cost = Callable[[KernelShape, Sequence[float]], float]
 
 
-def cycles(kernel: KernelShape, sparsity: float, level: int) -> float:
+def cycles(kernel: KernelShape, sparsities: Sequence[float]) -> float:
     """Predicts the cycles of a layer in one inference, as the exporter does (`nested_keras.cost`).
 
-    The weights that a level keeps are taken as spread evenly over its output channels and over the
-    level and those below. Where the sparsest level keeps so many that it is faster stored dense, it
-    is taken so.
+    The weights that a level keeps are taken as spread evenly over its output channels. A level that
+    keeps no more than the one below costs nothing by itself, and where the sparsest level keeps so
+    many that it is faster stored dense, it is taken so.
 
     Args:
         kernel: The layer.
-        sparsity: Its share of zeros at the level, 0..1; without effect where it stays dense.
-        level: The level, 0 the sparsest.
+        sparsities: Its shares of zeros, 0..1, from the sparsest level up to the one that runs;
+            without effect where it stays dense.
 
     Returns:
         Modelled cycles of the Cortex-M7 kernels.
     """
     blocks = kernel.weights // kernel.params.block_size
-    options = []
+    dense = cost.Segment(Encoding.DENSE, blocks)
+    options = [[dense]]
     if kernel.nested:
-        kept = round((1.0 - sparsity) * blocks / (level + 1))
-        options.append([cost.Segment(Encoding.DELTA8, kept)] * (level + 1) if kept else [])
-    if level == 0 or not kernel.nested:
-        options.append([cost.Segment(Encoding.DENSE, blocks)])
+        kept = [round((1.0 - sparsity) * blocks) for sparsity in sparsities]
+        added = [b - a for a, b in itertools.pairwise([0, *kept])]
+        first, *rest = [cost.Segment(Encoding.DELTA8, entries) for entries in added]
+        rest = [segment for segment in rest if segment.entries]
+        options = [[dense, *rest], [first, *rest] if first.entries else rest]
     return math.fsum(
         min(cost.predict(kernel.params, size, option) for option in options)
         for size in kernel.sizes
     )
 
 
-def stored_bytes(kernel: KernelShape, sparsity: float, level: int) -> float:
+def stored_bytes(kernel: KernelShape, sparsities: Sequence[float]) -> float:
     """Returns the bytes of a layer in the file, up to a level.
 
     A kept weight of a nested kernel takes two bytes (value and step to it), one of a dense kernel
@@ -92,14 +95,14 @@ def stored_bytes(kernel: KernelShape, sparsity: float, level: int) -> float:
 
     Args:
         kernel: The layer.
-        sparsity: Its share of zeros at the level, 0..1; without effect where it stays dense.
-        level: The level, 0 the sparsest.
+        sparsities: Its shares of zeros, 0..1, from the sparsest level up to that one; without
+            effect where it stays dense.
 
     Returns:
         Bytes.
     """
-    per_weight = 2.0 * (1.0 - sparsity) if kernel.nested else 1.0
-    return per_weight * kernel.weights + 9.0 * (level + 1) * kernel.params.out_channels
+    per_weight = 2.0 * (1.0 - sparsities[-1]) if kernel.nested else 1.0
+    return per_weight * kernel.weights + 9.0 * len(sparsities) * kernel.params.out_channels
 
 
 def kernel_shapes(model: NestedModel) -> tuple[KernelShape, ...]:
@@ -153,17 +156,37 @@ def total(model: NestedModel, cost: Cost) -> tuple[float, ...]:
 
     Args:
         model: The nested model.
-        cost: The cost of a layer at a sparsity and level.
+        cost: The cost of a layer at its sparsities.
 
     Returns:
         One sum over all layers with a kernel per level.
     """
     final = {layer.name: layer.sparsities for layer in model.nested_layers}
-    dense = (0.0,) * model.levels
-    shapes = kernel_shapes(model)
+    return total_of(kernel_shapes(model), final, cost, levels=model.levels)
+
+
+def total_of(
+    shapes: Sequence[KernelShape],
+    sparsities: Mapping[str, Sequence[float]],
+    cost: Cost,
+    *,
+    levels: int,
+) -> tuple[float, ...]:
+    """Returns what layers cost at each level.
+
+    Args:
+        shapes: The layers.
+        sparsities: By their names, one sparsity per level; layers that stay dense have none.
+        cost: The cost of a layer at its sparsities.
+        levels: The number of levels.
+
+    Returns:
+        One sum over all layers per level.
+    """
+    dense = (0.0,) * levels
     return tuple(
-        math.fsum(cost(shape, final.get(shape.name, dense)[level], level) for shape in shapes)
-        for level in range(model.levels)
+        math.fsum(cost(shape, sparsities.get(shape.name, dense)[:count]) for shape in shapes)
+        for count in range(1, levels + 1)
     )
 
 

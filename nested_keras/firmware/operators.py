@@ -91,13 +91,13 @@ def print_op(program: ir.Program, index: int, constants: ctext.Constants) -> OpC
     for tensor in (*operands.inputs, operands.output):
         _check_tensor(tensor)
     if isinstance(op, ir.NestedSparseConv):
-        return _print_stream(op, operands, op.stream, level="level", levels=program.levels)
+        return _print_stream(op, operands, op.stream, level="level")
     assert printer is not None
     stream = None
     if type(op) is ir.Conv2D:
         stream = dense_stream(op, inputs[0].shape, operands.output.shape)
     if stream is not None:
-        return _print_stream(op, operands, stream, level="0", levels=1)
+        return _print_stream(op, operands, stream, level="0")
     declarations, arguments = printer.arguments(op, operands)
     params = _params(op, operands)
     struct = printer.kernel.replace("_s8_f32", "").replace("_f32_s8", "").removesuffix("_s8")
@@ -238,10 +238,8 @@ _PRINTERS: dict[type[ir.Op], _Printer] = {
 }
 
 
-def _print_stream(
-    op: ir.Op, operands: _Operands, packed: bytes, *, level: str, levels: int
-) -> OpCode:
-    """A layer whose weights are a packed stream of `levels`, at the one that `level` gives in C."""
+def _print_stream(op: ir.Op, operands: _Operands, packed: bytes, *, level: str) -> OpCode:
+    """A layer whose weights are a packed stream, at the level that `level` gives in C."""
     params = stream_format.read_params(packed)
     source = operands.inputs[0]
     if params.kind is stream_format.LayerKind.FULLY_CONNECTED:
@@ -251,7 +249,7 @@ def _print_stream(
         dims = [batches, input_h, input_w, *_shape4(operands.output.shape)[1:3]]
     names = ("batches", "input_h", "input_w", "output_h", "output_w")
     fields = "".join(f"      .{n} = {d},\n" for n, d in zip(names, dims, strict=True))
-    scratch = nested_conv_scratch_bytes(params, dims, levels=levels)
+    scratch = nested_conv_scratch_bytes(packed, dims)
     stream = operands.constants.add(
         f"op{operands.index}_stream", np.frombuffer(packed, dtype=np.uint8)
     )

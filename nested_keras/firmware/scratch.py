@@ -10,20 +10,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nested_keras.cost import ImageSize, has_depthwise_kernel, is_pointwise
-from nested_keras.format import LayerKind, LayerParams
+from nested_keras.format import Encoding, LayerKind, LayerParams, read_params, summarize
 from nested_keras.format.layout import align
 
 # As tflm_ops/kernels/nk_nested_conv_s8_check.c has it.
 _ACCUMULATOR_BYTES = 4
-# As tflm_ops/kernels/nk_m7_conv.c has them.
+# As tflm_ops/kernels/nk_m7_conv.c and nk_m7_list.c have them.
 _MAX_PAIRS = 4
 _ROW_BYTES = 28
 _POINTER_BYTES = 4
 _GROUP_BYTES = 4096
 _READ_AHEAD_BYTES = 16
+_ENTRY_WORDS = 3
+_END_WORDS = 2
+_READ_AHEAD_WORDS = 2
+_PIECE_WEIGHTS = 252
 
 
-def nested_conv_scratch_bytes(params: LayerParams, dims: Sequence[int], *, levels: int) -> int:
+def nested_conv_scratch_bytes(stream: bytes, dims: Sequence[int]) -> int:
     """Scratch of nk_nested_conv_s8: what the Cortex-M7's kernel needs.
 
     That of the reference kernel, which runs elsewhere, makes do with a row of accumulators. With
@@ -31,20 +35,25 @@ def nested_conv_scratch_bytes(params: LayerParams, dims: Sequence[int], *, level
     layer needs none.
 
     Args:
-      params: The layer, as its stream's header has it.
+      stream: The packed layer.
       dims: The fields of nk_conv_dims: batches, input_h, input_w, output_h, output_w.
-      levels: Levels that the stream holds.
 
     Returns:
       Bytes.
+
+    Raises:
+      FormatError: The bytes are no stream.
     """
+    params = read_params(stream)
     if params.kind is LayerKind.FULLY_CONNECTED:
         return 0
     output_h, output_w = dims[3:]
     row = _ACCUMULATOR_BYTES * output_w
     if (params.dilation_h, params.dilation_w) != (1, 1):
         return output_h * row
-    return row if has_depthwise_kernel(params) else max(row, _tiles_bytes(params, dims, levels))
+    if has_depthwise_kernel(params):
+        return row
+    return max(row, _tiles_bytes(params, dims, _list_bytes(params, stream)))
 
 
 def nested_function(params: LayerParams) -> str:
@@ -63,7 +72,15 @@ def nested_function(params: LayerParams) -> str:
     return "nk_nested_depthwise_s8" if has_depthwise_kernel(params) else "nk_nested_conv2d_s8"
 
 
-def _tiles_bytes(params: LayerParams, dims: Sequence[int], levels: int) -> int:
+def _list_bytes(params: LayerParams, stream: bytes) -> int:
+    """nk_m7_list_bytes()."""
+    levels = [level for level in summarize(stream) if level.encoding is not Encoding.EMPTY]
+    pieces = sum(level.entries for level in levels) * params.block_size // _PIECE_WEIGHTS
+    words = params.out_channels * (_ENTRY_WORDS * len(levels) + _END_WORDS)
+    return 4 * (words + (_ENTRY_WORDS + 1) * pieces + _READ_AHEAD_WORDS)
+
+
+def _tiles_bytes(params: LayerParams, dims: Sequence[int], list_bytes: int) -> int:
     """nk_m7_conv_lay_out()."""
     batches, _, _, output_h, output_w = dims
     if is_pointwise(params, ImageSize(*dims)):
@@ -82,7 +99,7 @@ def _tiles_bytes(params: LayerParams, dims: Sequence[int], levels: int) -> int:
         group * channel + _READ_AHEAD_BYTES,
         params.out_channels * _ROW_BYTES,
         columns * _POINTER_BYTES,
-        levels * params.out_channels * 2,
+        list_bytes,
         group,
     )
     return sum(align(part, 4) for part in parts)

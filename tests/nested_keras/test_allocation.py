@@ -129,7 +129,7 @@ def test_fitted_curves_touch_the_measured_ones_from_above():
 def test_allocation_meets_every_budget(nested):
     found = curves(nested, 0, (0.5, 0.8, 0.95))
     rows = budget.kernel_shapes(nested)
-    dense = [sum(stored_bytes(row, 0.0, level) for row in rows) for level in range(3)]
+    dense = [sum(stored_bytes(row, (0.0,) * n) for row in rows) for n in (1, 2, 3)]
     budgets = np.multiply(dense, (0.55, 0.7, 0.9))
     chosen = allocation.allocate(nested, found, budgets, cost=stored_bytes)
     assert_nested(chosen)
@@ -149,8 +149,8 @@ def test_allocation_is_no_worse_than_any_choice_of_measured_points(nested, seed)
     found = curves(nested, seed, grid)
     rows = [row for row in budget.kernel_shapes(nested) if row.nested]
     rest = [row for row in budget.kernel_shapes(nested) if not row.nested]
-    fixed = sum(stored_bytes(row, 0.0, 0) for row in rest)
-    limit = fixed + 0.4 * sum(stored_bytes(row, 0.0, 0) for row in rows)
+    fixed = sum(stored_bytes(row, (0.0,)) for row in rest)
+    limit = fixed + 0.4 * sum(stored_bytes(row, (0.0,)) for row in rows)
     chosen = allocation.allocate(nested, found, (limit, 9e9, 9.1e9), cost=stored_bytes)
     loss = 0.0
     for row in rows:
@@ -168,7 +168,7 @@ def test_allocation_is_no_worse_than_any_choice_of_measured_points(nested, seed)
         sum(([0.0, *found.increases[row.name]])[i] for row, i in zip(rows, choice, strict=True))
         for choice in itertools.product(range(4), repeat=len(rows))
         if fixed
-        + sum(stored_bytes(row, [0.0, *grid][i], 0) for row, i in zip(rows, choice, strict=True))
+        + sum(stored_bytes(row, ([0.0, *grid][i],)) for row, i in zip(rows, choice, strict=True))
         <= limit
     )
     assert loss <= best + 1e-9
@@ -178,11 +178,11 @@ def test_allocation_is_no_worse_than_any_choice_of_measured_points(nested, seed)
 def test_a_cost_that_rises_at_first_is_stepped_over(nested):
     """A sparse kernel may be slower than the dense one until much is pruned."""
 
-    def cost(kernel, sparsity, level):
-        return kernel.macs * (1.0 if sparsity == 0.0 else 3.0 * (1.0 - sparsity))
+    def cost(kernel, sparsities):
+        return kernel.macs * (1.0 if sparsities[-1] == 0.0 else 3.0 * (1.0 - sparsities[-1]))
 
     found = curves(nested, 1, (0.5, 0.8, 0.95))
-    dense = sum(cost(row, 0.0, 2) for row in budget.kernel_shapes(nested))
+    dense = sum(cost(row, (0.0,)) for row in budget.kernel_shapes(nested))
     budgets = (0.5 * dense, 0.7 * dense, 0.9 * dense)
     chosen = allocation.allocate(nested, found, budgets, cost=cost)
     assert_nested(chosen)

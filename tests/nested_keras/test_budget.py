@@ -51,14 +51,23 @@ def test_costs_grow_with_density_and_with_levels():
     shapes = budget.kernel_shapes(model.nest(applications.resnet8()))
     kernel = max(shapes, key=lambda shape: shape.weights)
     for cost in (cycles, stored_bytes):
-        by_sparsity = [cost(kernel, sparsity, 0) for sparsity in (1.0, 0.95, 0.9, 0.8, 0.7, 0.6)]
+        by_sparsity = [cost(kernel, (sparsity,)) for sparsity in (1.0, 0.95, 0.9, 0.8, 0.7, 0.6)]
         assert by_sparsity == sorted(set(by_sparsity))
-        by_level = [cost(kernel, 0.9, level) for level in range(3)]
+        by_level = [cost(kernel, (0.98, 0.94, 0.9)[3 - count :]) for count in (1, 2, 3)]
         assert by_level == sorted(set(by_level))
         stem = shapes[0]
-        assert cost(stem, 0.9, 0) == cost(stem, 0.0, 0), "it stays dense"
+        assert cost(stem, (0.9,)) == cost(stem, (0.0,)), "it stays dense"
+
+
+def test_cycles_are_those_of_what_is_stored():
+    shapes = budget.kernel_shapes(model.nest(applications.resnet8()))
+    kernel = max(shapes, key=lambda shape: shape.weights)
     # Stored dense where that is faster: then the sparsity does not matter.
-    assert cycles(kernel, 0.0, 0) == cycles(kernel, 0.1, 0) < cycles(kernel, 0.0, 1)
+    assert cycles(kernel, (0.0,)) == cycles(kernel, (0.1,)) < cycles(kernel, (0.1, 0.0))
+    # A level that adds nothing has no segment.
+    assert cycles(kernel, (0.8, 0.8)) == cycles(kernel, (0.8,)) < cycles(kernel, (0.9, 0.8))
+    assert cycles(kernel, (1.0, 0.8)) == cycles(kernel, (0.8,))
+    assert cycles(kernel, (1.0,)) < cycles(kernel, (0.99,))
 
 
 def test_budgets_in_cycles_are_met():
@@ -74,3 +83,21 @@ def test_budgets_in_cycles_are_met():
     assert all(spent <= limit for spent, limit in zip(got, budgets, strict=True))
     np.testing.assert_allclose(got, budgets, rtol=1e-3)  # weights are whole
     assert len({layer.sparsities for layer in nested.nested_layers}) > 1
+
+
+def test_budgets_are_used_up_where_layers_are_equal_at_several_levels():
+    """Such layers cost less than levels that all add weights, which the search starts from."""
+    nested = model.nest(applications.resnet8(), (0.9, 0.8, 0.7))
+    budgets = budget.total(nested, cycles)
+    # One cheap layer takes all that is pruned, the others stay as they are.
+    names = [layer.name for layer in nested.nested_layers]
+    found = Sensitivity(
+        (0.5, 0.7, 0.9, 0.99),
+        {name: (0.1, 0.2, 0.3, 0.4) if i % 2 else (10, 20, 30, 40) for i, name in enumerate(names)},
+    )
+    chosen = allocation.allocate(nested, found, budgets)
+    assert any(values[0] == values[1] for values in chosen.values())
+    nested.set_sparsities(chosen)
+    got = np.asarray(budget.total(nested, cycles))
+    assert (got <= budgets).all()
+    np.testing.assert_allclose(got, budgets, rtol=1e-3)

@@ -244,6 +244,7 @@ static void make_level(nk_stream *s, int32_t n, const filter *f, bool wild) {
     }
     level->encoding = NK_ENCODING_DENSE;
     level->values = values;
+    level->entries = (uint32_t)(size / s->block_size);
     return;
   }
   const int32_t delta_bytes = level->encoding == NK_ENCODING_DELTA16 ? 2 : 1;
@@ -261,6 +262,7 @@ static void make_level(nk_stream *s, int32_t n, const filter *f, bool wild) {
   pack_counts(level, counts, s->out_channels);
   level->records = records;
   level->record_bytes = delta_bytes + s->block_size;
+  level->entries = (uint32_t)((at - records) / level->record_bytes);
 }
 
 /* ---- comparison

@@ -173,13 +173,13 @@ def test_fully_connected_needs_no_scratch(nk):
 
 @pytest.mark.parametrize("name", CASES)
 def test_planned_scratch_is_what_the_kernels_ask_for(nk, name):
-    params, x_shape, y_shape = CASES[name]
+    _, x_shape, y_shape = CASES[name]
     size = (*x_shape[1:3], *y_shape[1:3]) if len(x_shape) == 4 else (1, 1, 1, 1)
     for batches, levels in ((1, 1), (1, 3), (3, 2)):
         data, *_ = stream_and_input(CASES[name], levels=levels, profile="mixed", seed=0)
         dims = (batches, *size)
         asked = nk.buffer_size(nk.validate(data), ConvDims(*dims))
-        assert nested_conv_scratch_bytes(params, dims, levels=levels) == asked
+        assert nested_conv_scratch_bytes(data, dims) == asked
 
 
 def test_buffer_size_of_null_pointers(nk):

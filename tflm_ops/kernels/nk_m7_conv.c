@@ -11,6 +11,7 @@
 
 #include <string.h>
 
+#include "nk_m7_list.h"
 #include "nk_target.h"
 
 // Sizes on the target, so that every computer plans the same memory for it.
@@ -77,13 +78,13 @@ int32_t nk_m7_conv_lay_out(nk_m7_conv *c, uint8_t *scratch) {
   c->packed = take(scratch, &used, packed + READ_AHEAD_BYTES);
   c->rows = take(scratch, &used, c->out_channels * ROW_BYTES);
   c->pixels = take(scratch, &used, columns_of(c, pairs) * POINTER_BYTES);
-  c->counts = take(scratch, &used, c->levels * c->out_channels * (int32_t)sizeof(uint16_t));
+  c->lists = take(scratch, &used, nk_m7_list_bytes(c->stream, c->level));
   int8_t *zero = take(scratch, &used, c->group);
   if (scratch != NULL) {
     memset(zero, -c->input_offset, (size_t)c->group);
   }
   c->zero = zero;
-  c->segment_count = 0;
+  c->list_pairs = 0;
   return used;
 }
 
@@ -97,18 +98,6 @@ typedef void pack_function(const int8_t *const *pixels, void *words, int32_t cha
                            int32_t step);
 static tile_function *const TILE[] = {nk_m7_tile_1, nk_m7_tile_2, nk_m7_tile_3, nk_m7_tile_4};
 static pack_function *const PACK[] = {nk_m7_pack_1, nk_m7_pack_2, nk_m7_pack_3, nk_m7_pack_4};
-
-void nk_m7_conv_add_segment(nk_m7_conv *c, const void *stream, const uint16_t *counts,
-                            uint32_t loop) {
-  const bool dense = loop == NK_M7_LOOP_DENSE;
-  c->segments[c->segment_count++] = (nk_m7_segment){
-      .cursor = stream,
-      .counts = counts,
-      .loop = loop,
-      .chunk = (uint16_t)(NK_M7_SPAN / (dense ? 1 : c->block_size)),
-      .undo = dense || loop == NK_M7_LOOP_WIDE ? 0 : 0xff,
-  };
-}
 
 void nk_m7_requantize_exact(const nk_m7_tile *tile, const nk_m7_row *row, const int32_t *sums,
                             int8_t *output) {
@@ -151,12 +140,12 @@ static void pack_row(const nk_m7_conv *c, const int8_t *image, int32_t y, int32_
       for (int32_t i = 0; i < 2 * pairs; ++i) {
         under[i] = pixels[i * c->stride_w];
       }
-      PACK[pairs - 1](under, words, c->group, c->channel_step);
+      PACK[pairs - 1](under, words, c->present, c->channel_step);
     } else if (pairs == 4 && kx >= 2) {
-      nk_m7_pack_4_shifted(pixels + 6, words, c->group, c->channel_step,
+      nk_m7_pack_4_shifted(pixels + 6, words, c->present, c->channel_step,
                            words - 2 * c->column_step);
     } else {
-      PACK[pairs - 1](pixels, words, c->group, c->channel_step);
+      PACK[pairs - 1](pixels, words, c->present, c->channel_step);
     }
   }
 }
@@ -174,7 +163,7 @@ static int32_t slide(nk_m7_conv *c, const int8_t *image, int32_t y, int32_t x, i
     first += c->stride_h;
   } else {
     nk_m7_move_up(c->packed, (first + c->stride_h) * c->row_step, kept * c->row_step,
-                  c->depth_multiplier == 0 ? 1 : c->group, c->channel_step);
+                  c->depth_multiplier == 0 ? 1 : c->present, c->channel_step);
     first = 0;
   }
   for (int32_t ky = kept; ky < c->kernel_h; ++ky) {
@@ -190,21 +179,16 @@ static void run_column(nk_m7_conv *c, nk_m7_tile *tile, const int8_t *image, int
   const int32_t pairs = (pixels + 1) / 2;
   set_steps(c, pairs);
   tile->last = (pixels - 1) * c->out_channels;
-  tile->shift = LOG2_WORDS[pairs - 1] + c->block_size / 2;
+  tile->shift = LOG2_WORDS[pairs - 1] + c->stream->block_size / 2;
   tile->pixels = pixels;
-  if (c->depth_multiplier != 0) {
-    nk_m7_row *row = tile->row + c->depth_multiplier - 1;
-    for (; row < tile->rows_end; row += c->depth_multiplier) {
-      row->next = c->channel_step;
-    }
+  if (pairs != c->list_pairs) {
+    const int32_t positions = c->depth_multiplier == 0 ? 0 : c->capacity * c->kernel_w;
+    nk_m7_list_make(c->stream, c->level, pairs, c->group, positions, c->rows, c->lists);
+    c->list_pairs = pairs;
   }
   int32_t first = 0;
   for (int32_t y = 0; y < c->output_h; ++y) {
     first = slide(c, image, y, x * c->stride_w - c->pad_left, pairs, first);
-    for (int32_t n = 0; n < c->segment_count; ++n) {
-      c->present[n] = c->segments[n];
-      c->present[n].loop = nk_m7_loops[pairs - 1][c->segments[n].loop];
-    }
     tile->input = c->packed + first * c->row_step;
     TILE[pairs - 1](tile);
     tile->output += c->output_w * c->out_channels;
@@ -228,27 +212,20 @@ void nk_m7_conv_run(nk_m7_conv *c, const int8_t *input, int8_t *output) {
       .row = c->rows,
       .rows_end = c->rows + c->out_channels,
       .step = c->out_channels,
-      .segments = c->present,
-      .segments_end = c->present + c->segment_count,
-      .block_size = c->block_size,
+      .block_size = c->stream->block_size,
       .stage = c->stage,
   };
   if (c->depth_multiplier == 0) {
+    c->present = c->in_channels;
     run_group(c, &tile, input, output);
     return;
   }
-  const int32_t group = c->group;
-  for (int32_t channel = 0; channel < c->in_channels; channel += group) {
-    c->group = nk_min(group, c->in_channels - channel);
+  for (int32_t channel = 0; channel < c->in_channels; channel += c->group) {
+    c->present = nk_min(c->group, c->in_channels - channel);
     const int32_t first = channel * c->depth_multiplier;
     tile.row = c->rows + first;
-    tile.rows_end = tile.row + c->group * c->depth_multiplier;
+    tile.rows_end = tile.row + c->present * c->depth_multiplier;
     run_group(c, &tile, input + channel, output + first);
-    // The last tile has left the cursors at the next group.
-    for (int32_t n = 0; n < c->segment_count; ++n) {
-      c->segments[n].cursor = c->present[n].cursor;
-      c->segments[n].counts = c->present[n].counts;
-    }
   }
 }
 

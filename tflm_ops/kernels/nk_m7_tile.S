@@ -8,6 +8,9 @@
 @ A tile is P pairs of neighbouring output pixels, P = 1..4. Its packed input holds, for every filter
 @ position, P words x0 + x1 * 2^23, so that one SMLAL multiplies both pixels of a pair by a weight.
 @
+@ The routines here are threaded: an entry of a channel's list (nk_m7_list.h) begins with the address of
+@ the routine that runs it, and the routine ends with a jump to the next entry's.
+@
 @ Registers in the loops:
 @   lo0 hi0 .. lo3 hi3  r0-r7   64-bit accumulators, one a pair
 @   xa xb               r8 r9   words of packed input (xc = r6 where P = 3)
@@ -22,7 +25,7 @@
         .global nk_m7_pack_1, nk_m7_pack_2, nk_m7_pack_3, nk_m7_pack_4
         .global nk_m7_pack_4_shifted
         .global nk_m7_move_up
-        .global nk_m7_loops
+        .global nk_m7_routines
 
         .syntax unified
         .thumb
@@ -43,26 +46,20 @@ wb  .req r11
 px  .req r12
 ps  .req lr
 
-@ struct nk_m7_tile, copied to the stack; below it the routine's own variables.
+@ The head of struct nk_m7_tile, copied to the stack; behind it the routine's own variables.
         .equ    F_INPUT, 0
         .equ    F_ROW, 4
         .equ    F_ROWS_END, 8
         .equ    F_OUTPUT, 12
         .equ    F_STEP, 16
         .equ    F_LAST, 20
-        .equ    F_SEGMENTS, 24
-        .equ    F_SEGMENTS_END, 28
-        .equ    F_BLOCK, 32
-        .equ    F_SHIFT, 36
-        .equ    F_TILE, 40
-        .equ    F_SEGMENT, 44
-        .equ    F_FLAGS, 48
-        .equ    F_REMAIN, 52
-        .equ    F_INPUT_SAVED, 56
-        .equ    F_MASK, 60
-        .equ    F_SEGMENTS_STOP, 64             @ F_SEGMENTS_END, or 0 in a row with flags
-        .equ    F_SUMS, 68
-        .equ    FRAME, 100
+        .equ    F_BLOCK, 24
+        .equ    F_SHIFT, 28
+        .equ    F_TILE, 32
+        .equ    F_ENTRY, 36                     @ the next entry of the list
+        .equ    F_MASK, 40
+        .equ    F_SUMS, 44                      @ 0 between two channels
+        .equ    FRAME, 76
 
 @ struct nk_m7_row
         .equ    R_EVEN, 0
@@ -70,18 +67,8 @@ ps  .req lr
         .equ    R_MULTIPLIER, 8
         .equ    R_HALF, 12
         .equ    R_SHIFT, 16
-        .equ    R_FLAGS, 20
-        .equ    R_NEXT, 24
+        .equ    R_LIST, 20
         .equ    ROW_BYTES, 28
-        .equ    FLAG_EXACT, 2
-
-@ struct nk_m7_segment
-        .equ    S_CURSOR, 0
-        .equ    S_COUNTS, 4
-        .equ    S_LOOP, 8
-        .equ    S_CHUNK, 12
-        .equ    S_UNDO, 14
-        .equ    SEGMENT_BYTES, 16
 
         .equ    LO_START, 1 << 22
         .equ    HI_START, 1 << 14
@@ -115,15 +102,16 @@ ps  .req lr
         .endif
         .endm
 
-        .macro  set_passes P, n
+@ Take n off the accumulator that counts; n may be shifted.
+        .macro  set_passes P, n:vararg
         .if     \P == 4
-        sub     hi3, hi3, \n, lsl #24
+        sub     hi3, hi3, \n
         .elseif \P == 3
-        sub     hi2, hi2, \n, lsl #24
+        sub     hi2, hi2, \n
         .elseif \P == 2
-        sub     hi1, hi1, \n, lsl #24
+        sub     hi1, hi1, \n
         .else
-        sub     hi0, hi0, \n, lsl #24
+        sub     hi0, hi0, \n
         .endif
         .endm
 
@@ -144,9 +132,29 @@ ps  .req lr
         .endif
         .endm
 
+@ ---- from entry to entry -------------------------------------------------------------------------
+@ Run the entry at r11. r8 = its routine; a loop also finds r9 = passes + position * 2^16, ps = stream
+@ and r11 = the entry that follows.
+
+        .macro  run_entry
+        ldm     r11!, {r8, r9, ps}
+        bx      r8
+        .endm
+
+@ The head of a loop. Entered at <name>, it starts at the entry's position of the packed input; at
+@ <name>_on, where the entry before it has left px.
+        .macro  enter name, P
+        set_stride \P
+.L\name\()_\P:
+        ldr     px, [sp, #F_INPUT]
+        add     px, px, r9, lsr #(16 - LOG2_STRIDE)
+.L\name\()_on_\P:
+        str     r11, [sp, #F_ENTRY]
+        .endm
+
 @ ---- single weights, 8-bit deltas: two weights a pass --------------------------------------------
-@ Loops are entered with the entries in wb, at least 1, and the first byte of the stream in wa. They
-@ leave ps behind their last entry and px one delta further on.
+@ Loops are entered with at least 1 entry and px at the first one's position. They leave px at the
+@ position of the entry after their last.
 @ A step multiplies weight i while it loads the input words of weight i + 1; the last weight is peeled
 @ off, so that nothing is read at a position that may not exist.
 @ P >= 3: px is at the position of weight i when step i starts, wa = weight i, wb = delta i + 1.
@@ -201,14 +209,12 @@ ps  .req lr
         .endm
 
         .macro  single_loop P
-.Lsingle_\P:
-        set_stride \P
-        lsrs    wb, wb, #1                      @ passes; carry: weights before the last even
-        set_passes \P, wb
-        add     px, px, wa, lsl #LOG2_STRIDE
-        ldrsb   wa, [ps, #1]
+        enter   single, \P
+        lsls    wa, r9, #24                     @ passes; carry: weights before the last even
         ldrb    wb, [ps, #2]
+        set_passes \P, wa
         ldr     xa, [px]
+        ldrsb   wa, [ps, #1]
         .if     \P >= 2
         ldr     xb, [px, #4]
         .endif
@@ -248,38 +254,36 @@ ps  .req lr
         ldr     xb, [px, #12]
         add     px, px, wb, lsl #4
         mac     2, wa, xa
-        add     ps, ps, #2
+        ldr     r11, [sp, #F_ENTRY]
         mac     3, wa, xb
         .elseif \P == 3
         mac     0, wa, xa
         add     px, px, wb, lsl #4
         mac     1, wa, xb
-        add     ps, ps, #2
+        ldr     r11, [sp, #F_ENTRY]
         mac     2, wa, xc
         .else
         mac     0, wa, xa
-        sub     ps, ps, #2
+        ldr     r11, [sp, #F_ENTRY]
         .if     \P == 2
         mac     1, wa, xb
         .endif
         .endif
-        b.w     .Lsegment_done_\P
+        run_entry
         .endm
 
 @ ---- blocks of 2 or 4 weights, 8-bit deltas: one block a pass ------------------------------------
 @ wa starts with the first weight; the delta of the next block passes through it.
 
-        .macro  enter_block P, log2_block
-        set_stride \P
-        set_passes \P, wb
-        add     px, px, wa, lsl #(LOG2_STRIDE + \log2_block)
+        .macro  enter_block name, P
+        enter   \name, \P
+        set_passes \P, r9, lsl #24
         ldrsb   wa, [ps, #1]
         .balign 4
         .endm
 
         .macro  block2_loop P
-.Lblock2_\P:
-        enter_block \P, 1
+        enter_block block2, \P
 1:
         .if     \P == 4
         ldr     xb, [px, #4]
@@ -341,12 +345,12 @@ ps  .req lr
         count_pass \P
         ldrsb   wa, [ps, #1]
         bcc     1b
-        b.w     .Lsegment_done_\P
+        ldr     r11, [sp, #F_ENTRY]
+        run_entry
         .endm
 
         .macro  block4_loop P
-.Lblock4_\P:
-        enter_block \P, 2
+        enter_block block4, \P
 1:
         .if     \P == 4
         ldr     xb, [px, #4]
@@ -460,16 +464,15 @@ ps  .req lr
         ldrsb   wa, [ps, #1]
         .endif
         bcc     1b
-        b.w     .Lsegment_done_\P
+        ldr     r11, [sp, #F_ENTRY]
+        run_entry
         .endm
 
 @ ---- dense rows: two weights a pass, positions one after the other -------------------------------
 
         .macro  dense_loop P
-.Ldense_\P:
-        set_stride \P
-        add     wa, wb, #1
-        lsrs    wa, wa, #1                      @ passes; carry: an even number of weights
+        enter   dense, \P
+        lsls    wa, r9, #24                     @ passes; carry: an even number of weights
         set_passes \P, wa
         ldr     xa, [px]
         .if     \P != 1
@@ -551,15 +554,15 @@ ps  .req lr
         .endif
         ldrsb   wb, [ps, #1]
         bcc     1b
-        b.w     .Lsegment_done_\P
+        ldr     r11, [sp, #F_ENTRY]
+        run_entry
         .endm
 
 @ ---- 16-bit deltas, any block size: rare, so plain -----------------------------------------------
 
         .macro  wide_loop P
-.Lwide_\P:
-        set_stride \P
-        set_passes \P, wb
+        enter   wide, \P
+        set_passes \P, r9, lsl #24
 1:      ldrh    wb, [ps], #2
         ldr     wa, [sp, #F_SHIFT]
         lsl     wb, wb, wa
@@ -587,7 +590,8 @@ ps  .req lr
         sub     px, px, wa, lsl #LOG2_STRIDE
         count_pass \P
         bcc     1b
-        b.w     .Lsegment_done_\P
+        ldr     r11, [sp, #F_ENTRY]
+        run_entry
         .endm
 
 @ ---- requantisation ------------------------------------------------------------------------------
@@ -624,10 +628,12 @@ ps  .req lr
         str     hi\i, [sp, #F_SUMS + 8 * \i + 4]
         .endm
 
-@ Pair i of F_SUMS as split_pair leaves it; r8 = twice the bias.
+@ Pair i of F_SUMS, then cleared, as split_pair leaves it; r8 = twice the bias, r10 = 0.
         .macro  load_sums i
         ldr     lo\i, [sp, #F_SUMS + 8 * \i]
         ldr     hi\i, [sp, #F_SUMS + 8 * \i + 4]
+        str     r10, [sp, #F_SUMS + 8 * \i]
+        str     r10, [sp, #F_SUMS + 8 * \i + 4]
         add     lo\i, r8, lo\i, lsl #1
         add     hi\i, r8, hi\i, lsl #1
         .endm
@@ -642,53 +648,24 @@ ps  .req lr
 nk_m7_tile_\P:
         push    {r4-r11, lr}
         sub     sp, sp, #FRAME                  @ keeps the stack 8-byte aligned
-        mov     r12, r0
-        ldm     r12!, {r1-r5}
-        stm     sp, {r1-r5}
-        ldm     r12, {r1-r5}
-        add     r12, sp, #F_LAST
-        stm     r12, {r1-r5}
+        ldm     r0, {r1-r8}
+        stm     sp, {r1-r8}
+        mov     r12, r2
         mov     r1, #0
         ldr     r2, =(1 << 23) - 1
         str     r0, [sp, #F_TILE]
-        str     r1, [sp, #F_FLAGS]
         str     r2, [sp, #F_MASK]
-        ldr     r2, [sp, #F_SEGMENTS_END]
-        str     r2, [sp, #F_SEGMENTS_STOP]
-        ldr     r12, [sp, #F_ROW]
+        .set    offset, F_SUMS
+        .rept   2 * \P
+        str     r1, [sp, #offset]
+        .set    offset, offset + 4
+        .endr
 
 .Lrow_\P:                                       @ r12 = row
-        ldr     r8, [r12, #R_FLAGS]
-        ldr     r9, [sp, #F_SEGMENTS]
+        ldr     r11, [r12, #R_LIST]
         clear_accumulators \P
-        cmp     r8, #0
-        bne.w   .Lstart_sums_\P
+        run_entry
 
-.Lsegment_\P:                                   @ r9 = segment
-        ldr     ps, [r9, #S_CURSOR]
-        ldr     r10, [r9, #S_COUNTS]
-        ldr     r8, [r9, #S_LOOP]
-        ldr     px, [sp, #F_INPUT]
-        ldrh    wb, [r10], #2
-        str     r9, [sp, #F_SEGMENT]
-        str     r10, [r9, #S_COUNTS]
-        ldrb    wa, [ps]
-        cmp     wb, #0
-        it      ne
-        bxne    r8
-.Lnext_segment_\P:
-        ldr     r8, [sp, #F_SEGMENTS_STOP]
-        add     r9, r9, #SEGMENT_BYTES
-        cmp     r9, r8
-        bne     .Lmore_\P
-        b       .Lrequantize_\P
-
-.Lsegment_done_\P:
-        ldr     r9, [sp, #F_SEGMENT]
-        ldr     r8, [sp, #F_SEGMENTS_STOP]
-        str     ps, [r9], #SEGMENT_BYTES
-        cmp     r9, r8
-        bne     .Lmore_\P
 .Lrequantize_\P:
         .if     \P == 4                         @ as below, in the order that takes the fewest cycles
         ldr     r12, [sp, #F_ROW]
@@ -853,16 +830,12 @@ nk_m7_tile_\P:
         .endif
 
 .Lrow_done_\P:                                  @ r8 = output, r12 = row
-        ldr     r9, [sp, #F_INPUT]
-        ldr     r11, [r12, #R_NEXT]
         ldr     r10, [sp, #F_ROWS_END]
         add     r12, r12, #ROW_BYTES
         add     r8, r8, #1
-        add     r9, r9, r11
         str     r12, [sp, #F_ROW]
         cmp     r12, r10
         str     r8, [sp, #F_OUTPUT]
-        str     r9, [sp, #F_INPUT]
         bne     .Lrow_\P
         add     sp, sp, #FRAME
         pop     {r4-r11, pc}
@@ -873,11 +846,8 @@ nk_m7_tile_\P:
         dense_loop \P
         wide_loop \P
 
-.Lmore_\P:                                      @ another segment, or a row with flags
-        ldr     r8, [sp, #F_FLAGS]
-        cmp     r8, #0
-        beq     .Lsegment_\P
-
+.Lfold_\P:
+        str     r11, [sp, #F_ENTRY]
         mov     r8, #LO_START
         mov     r9, #(1 << 23)
         fold_pair 0
@@ -890,61 +860,15 @@ nk_m7_tile_\P:
         .if     \P >= 4
         fold_pair 3
         .endif
+        ldr     r11, [sp, #F_ENTRY]
         clear_accumulators \P
-        ldr     r9, [sp, #F_SEGMENT]
-        ldr     wb, [sp, #F_REMAIN]
-        cmp     wb, #0
-        beq     .Lnext_sum_\P
-        ldrh    r8, [r9, #S_UNDO]               @ back to the last entry: the loop ran ahead
-        ldrb    r10, [ps]
-        and     r10, r10, r8
-        ldr     r8, [sp, #F_SHIFT]
-        lsl     r10, r10, r8
-        sub     px, px, r10
-        b       .Lchunk_\P
+        sub     r11, r11, #8                    @ of this entry there is but the first word
+        run_entry
 
-.Lstart_sums_\P:                                @ r8 = flags, r9 = segment
-        str     r8, [sp, #F_FLAGS]
-        mov     r8, #0
-        str     r8, [sp, #F_SEGMENTS_STOP]
-        .set    offset, F_SUMS
-        .rept   2 * \P
-        str     r8, [sp, #offset]
-        .set    offset, offset + 4
-        .endr
-.Lsum_segment_\P:
-        ldr     r10, [r9, #S_COUNTS]
-        ldr     ps, [r9, #S_CURSOR]
-        ldr     px, [sp, #F_INPUT]
-        ldrh    wb, [r10], #2
-        str     r9, [sp, #F_SEGMENT]
-        str     r10, [r9, #S_COUNTS]
-        cmp     wb, #0
-        beq     .Lnext_sum_\P
-.Lchunk_\P:                                     @ wb = entries left, r9 = segment
-        ldrh    r8, [r9, #S_CHUNK]
-        subs    r10, wb, r8
-        ite     ge
-        movge   wb, r8
-        movlt   r10, #0
-        str     r10, [sp, #F_REMAIN]
-        ldr     r8, [r9, #S_LOOP]
-        ldrb    wa, [ps]
-        bx      r8
-.Lnext_sum_\P:                                  @ r9 = segment
-        ldr     r8, [sp, #F_SEGMENTS_END]
-        add     r9, r9, #SEGMENT_BYTES
-        cmp     r9, r8
-        bne     .Lsum_segment_\P
+.Lsums_\P:
         ldr     r12, [sp, #F_ROW]
-        ldr     r9, [sp, #F_FLAGS]
         mov     r10, #0
         ldr     r8, [r12, #R_EVEN]
-        str     r10, [sp, #F_FLAGS]
-        ldr     r10, [sp, #F_SEGMENTS_END]
-        tst     r9, #FLAG_EXACT
-        str     r10, [sp, #F_SEGMENTS_STOP]
-        bne     .Lexact_\P
         add     r8, r8, #(1 << 23)
         load_sums 0
         .if     \P >= 2
@@ -960,12 +884,19 @@ nk_m7_tile_\P:
         ldr     r11, [r12, #R_HALF]
         ldr     r12, [r12, #R_SHIFT]
         b       .Lscale_\P
+
 .Lexact_\P:
         ldr     r0, [sp, #F_TILE]
-        mov     r1, r12
+        ldr     r1, [sp, #F_ROW]
         add     r2, sp, #F_SUMS
         ldr     r3, [sp, #F_OUTPUT]
         bl      nk_m7_requantize_exact
+        mov     r0, #0
+        .set    offset, F_SUMS
+        .rept   2 * \P
+        str     r0, [sp, #offset]
+        .set    offset, offset + 4
+        .endr
         ldr     r12, [sp, #F_ROW]
         ldr     r8, [sp, #F_OUTPUT]
         b       .Lrow_done_\P
@@ -1132,12 +1063,16 @@ nk_m7_move_up:
         pop     {r4-r11, pc}
         .size   nk_m7_move_up, . - nk_m7_move_up
 
-@ ---- the loops, for nk_m7_segment.loop: [P - 1][single, block2, block4, dense, wide] -----
-        .section .rodata.nk_m7_loops, "a", %progbits
+@ ---- the routines of the entries: [P - 1][NK_M7_*] ------------------------------------------------
+        .section .rodata.nk_m7_routines, "a", %progbits
         .balign 4
-nk_m7_loops:
+nk_m7_routines:
         .irp    P, 1, 2, 3, 4
+        .word   .Lrequantize_\P + 1
         .word   .Lsingle_\P + 1, .Lblock2_\P + 1, .Lblock4_\P + 1, .Ldense_\P + 1, .Lwide_\P + 1
+        .word   .Lsingle_on_\P + 1, .Lblock2_on_\P + 1, .Lblock4_on_\P + 1, .Ldense_on_\P + 1
+        .word   .Lwide_on_\P + 1
+        .word   .Lfold_\P + 1, .Lsums_\P + 1, .Lexact_\P + 1
         .endr
 
 #elif defined(__ELF__)

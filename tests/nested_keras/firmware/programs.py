@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+import zlib
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from nested_keras import format as stream_format
+from nested_keras.format import constants
 from nested_keras.runtime import kernels, program
 
 
@@ -165,6 +168,25 @@ def nested_net(levels: int = 3, seed: int = 0) -> program.Program:
     y = b.nested(b.conv(x, 6), 8, stride=2)
     y = b.nested(b.reshape(y, 1, 5 * 4 * 8), 5)
     return b.build([x], [y])
+
+
+def with_stream(prog: program.Program, change: Callable[[bytes], bytes]) -> program.Program:
+    """The program with its first packed stream changed."""
+    ops = list(prog.ops)
+    index, op = next((i, o) for i, o in enumerate(ops) if isinstance(o, program.NestedSparseConv))
+    ops[index] = dataclasses.replace(op, stream=change(op.stream))
+    return dataclasses.replace(prog, ops=tuple(ops))
+
+
+def wrong_nonzeros(stream: bytes) -> bytes:
+    """Damage that only reading the weights finds: a wrong number of them, a right checksum."""
+    damaged = bytearray(stream)
+    start = constants.STREAM_HEADER_BYTES
+    header = np.frombuffer(damaged, constants.LEVEL_HEADER, count=1, offset=start)
+    header["nnz"] += 1
+    block = damaged[start : start + int(header["block_bytes"][0])]
+    header["crc32"] = zlib.crc32(block[constants.LEVEL_HEADER_BYTES :], zlib.crc32(block[:28]))
+    return bytes(damaged)
 
 
 def every_op() -> program.Program:

@@ -1,7 +1,5 @@
 """The firmware on the emulated board."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 
@@ -15,12 +13,15 @@ from nested_keras.firmware import (
     sources,
 )
 from nested_keras.firmware.toolchain import cortex_m7_toolchain
+from nested_keras.format import FormatError
 from tests.nested_keras.firmware.programs import (
     every_op,
     expected,
     nested_net,
     pass_through,
     random_inputs,
+    with_stream,
+    wrong_nonzeros,
 )
 
 RUN_SOURCE = """
@@ -141,12 +142,15 @@ def test_a_level_out_of_range_is_refused(object_cache, tmp_path):
 
 
 def test_damaged_weights_stop_the_firmware(object_cache):
-    prog = nested_net()
-    ops = list(prog.ops)
-    ops[1] = dataclasses.replace(ops[1], stream=ops[1].stream[:-1] + b"\1")
-    damaged = dataclasses.replace(prog, ops=tuple(ops))
-    with pytest.raises(DeviceError, match=r"(?s)exit status 1.*error check NK_ERROR_"):
-        QemuModel(damaged, cache_dir=object_cache).run(random_inputs(prog, 1))
+    prog = with_stream(nested_net(), wrong_nonzeros)
+    with pytest.raises(DeviceError, match=r"(?s)exit status 1.*error check NK_ERROR_MALFORMED"):
+        QemuModel(prog, cache_dir=object_cache).run(random_inputs(prog, 1))
+
+
+def test_weights_with_a_wrong_checksum_are_refused_before_compilation(object_cache):
+    prog = with_stream(nested_net(), lambda stream: stream[:-1] + b"\1")
+    with pytest.raises(FormatError, match="checksum must be"):
+        QemuModel(prog, cache_dir=object_cache).run(random_inputs(prog, 1))
 
 
 def test_images_that_do_not_fit_are_refused(object_cache, tmp_path):

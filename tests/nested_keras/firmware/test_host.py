@@ -13,6 +13,8 @@ from tests.nested_keras.firmware.programs import (
     nested_net,
     pass_through,
     random_inputs,
+    with_stream,
+    wrong_nonzeros,
 )
 
 
@@ -93,13 +95,9 @@ def test_a_level_out_of_range_is_refused(object_cache):
 
 
 def test_damaged_weights_are_noticed(object_cache):
-    prog = nested_net()
-    ops = list(prog.ops)
-    stream = bytearray(ops[1].stream)
-    stream[-20] ^= 1
-    ops[1] = dataclasses.replace(ops[1], stream=bytes(stream))
-    with pytest.raises(FirmwareError, match="model_check returned NK_ERROR_CHECKSUM"):
-        HostModel(dataclasses.replace(prog, ops=tuple(ops)), cache_dir=object_cache)
+    prog = with_stream(nested_net(), wrong_nonzeros)
+    with pytest.raises(FirmwareError, match="model_check returned NK_ERROR_MALFORMED"):
+        HostModel(prog, cache_dir=object_cache)
 
 
 def test_streams_of_fewer_levels_than_the_model_are_noticed(object_cache):

@@ -1,6 +1,5 @@
 """Driving Renode: the real board's code on a stand-in, and misbehaving programs in its place."""
 
-import dataclasses
 import os
 import time
 
@@ -8,7 +7,13 @@ import numpy as np
 import pytest
 
 from nested_keras.firmware import DeviceError, QemuModel, RenodeModel, ToolchainError, renode
-from tests.nested_keras.firmware.programs import expected, nested_net, random_inputs
+from tests.nested_keras.firmware.programs import (
+    expected,
+    nested_net,
+    random_inputs,
+    with_stream,
+    wrong_nonzeros,
+)
 from tests.renode.launcher import write_launcher
 
 # Prints the given numbers after the first steps and lets the UART say the given text.
@@ -71,12 +76,9 @@ def test_the_level_switches_between_inferences(stand_in, object_cache):
 
 
 def test_damaged_weights_are_refused_on_the_uart(stand_in, object_cache):
-    prog = nested_net()
-    ops = list(prog.ops)
-    ops[1] = dataclasses.replace(ops[1], stream=ops[1].stream[:-1] + b"\1")
-    damaged = dataclasses.replace(prog, ops=tuple(ops))
+    prog = with_stream(nested_net(), wrong_nonzeros)
     with pytest.raises(DeviceError, match=r"reported an error: error check NK_ERROR_"):
-        RenodeModel(damaged, cache_dir=object_cache).run(random_inputs(prog, 1))
+        RenodeModel(prog, cache_dir=object_cache).run(random_inputs(prog, 1))
 
 
 def test_the_text_of_the_uart_is_returned_and_renode_ended(tmp_path, monkeypatch):

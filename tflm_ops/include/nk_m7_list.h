@@ -1,0 +1,36 @@
+/**
+ * What the routines of nk_m7_tile.S run: for each output channel a list of entries that says where
+ * the weights of its levels are. Made once a call, so that a tile goes from level to level with one
+ * LDM.
+ *
+ * An entry is one word, the address of its routine; an entry that multiplies has two more:
+ *
+ *     bits 0..8    what the loop counts: passes, and from bit 8 on how the first one begins
+ *     bits 16..31  position of its first weight in the packed input
+ *
+ *     the first byte of its piece of the stream
+ */
+#ifndef NK_M7_LIST_H_
+#define NK_M7_LIST_H_
+
+#include <stdint.h>
+
+#include "nk_m7_tile.h"
+#include "nk_stream.h"
+
+/** Bytes of the lists of a level, at most. */
+int32_t nk_m7_list_bytes(const nk_stream *stream, int32_t level);
+
+/**
+ * Makes the lists of a level for tiles of `pairs` pairs, and sets row[].list.
+ *
+ * - group: Input channels of a depthwise layer that are packed together.
+ * - channel_positions: Positions of packed input from one of them to the next; 0 where every output
+ *   channel sees the same input.
+ * - row: [out_channels], `exact` is set.
+ * - words: Room for nk_m7_list_bytes().
+ */
+void nk_m7_list_make(const nk_stream *stream, int32_t level, int32_t pairs, int32_t group,
+                     int32_t channel_positions, nk_m7_row *row, uint32_t *words);
+
+#endif  // NK_M7_LIST_H_

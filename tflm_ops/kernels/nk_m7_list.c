@@ -1,0 +1,151 @@
+/** Makes the levels of a stream the lists of the tile routines. */
+#include "nk_m7_list.h"
+
+#include "nk_target.h"
+
+/** Words of an entry that multiplies. */
+#define ENTRY_WORDS 3
+/** Words of a list beside those: a FOLD and the last entry. */
+#define END_WORDS 2
+/** The routines load whole entries, also where there is but one word. */
+#define READ_AHEAD_WORDS 2
+/** A channel goes on in a new piece when so many weights, or more, are in the accumulators. */
+#define PIECE_WEIGHTS (NK_M7_SPAN - 3)
+
+int32_t nk_m7_list_bytes(const nk_stream *s, int32_t level) {
+  int32_t entries = 0;
+  uint32_t weights = 0;
+  for (int32_t n = 0; n <= level; ++n) {
+    entries += s->level[n].encoding != NK_ENCODING_EMPTY;
+    weights += s->level[n].entries * (uint32_t)s->block_size;
+  }
+  // A piece more is an entry and a FOLD more. Channels of w weights each have sum(floor(w / piece))
+  // of them at most, which is no more than floor(sum(w) / piece).
+  const int32_t pieces = (int32_t)(weights / PIECE_WEIGHTS);
+  const int32_t words = s->out_channels * (ENTRY_WORDS * entries + END_WORDS) +
+                        (ENTRY_WORDS + 1) * pieces + READ_AHEAD_WORDS;
+  return words * (int32_t)sizeof(uint32_t);
+}
+
+#if NK_USE_M7
+
+/** A level, read channel after channel. */
+typedef struct reader {
+  const nk_stream_level *level;
+  const uint8_t *cursor;
+  /** The loop, of NK_M7_SINGLE .. NK_M7_WIDE, and its address. */
+  uint32_t loop, address;
+  /** 1 where a pass takes two entries of the stream, and where the first pass may lack one. */
+  int32_t twos, short_first;
+  /** Selects the bits of its first byte that are the first entry's position, in blocks. */
+  uint8_t delta;
+  /** Bytes of an entry of the stream, and log2 of its weights. */
+  int32_t bytes, log2_weights;
+  /** Weights that the accumulators still take, after add_pieces(). */
+  int32_t room;
+  /** Of all channels; -1 where each has its own number of entries. */
+  int32_t entries;
+} reader;
+
+static reader reader_of(const nk_stream *s, const nk_stream_level *level, const uint32_t *routine) {
+  const bool dense = level->encoding == NK_ENCODING_DENSE;
+  const uint32_t narrow = NK_M7_SINGLE + (uint32_t)s->block_size / 2;  // 1, 2, 4: the first three
+  const uint32_t sparse = level->encoding == NK_ENCODING_DELTA16 ? NK_M7_WIDE : narrow;
+  const uint32_t loop = dense ? NK_M7_DENSE : sparse;
+  return (reader){
+      .level = level,
+      .cursor = dense ? (const uint8_t *)level->values : level->records,
+      .loop = loop,
+      .address = routine[loop],
+      .twos = loop == NK_M7_SINGLE || loop == NK_M7_DENSE,
+      .short_first = dense,
+      .delta = loop <= NK_M7_BLOCK4 ? 0xff : 0,
+      .bytes = dense ? 1 : level->record_bytes,
+      .log2_weights = dense ? 0 : s->block_size / 2,
+      .entries = dense ? s->channel_weights : -1,
+  };
+}
+
+/** Adds an entry: the next `count` entries of the stream, the first at `position` of packed input.
+ */
+static inline uint32_t *add_entry(reader *r, uint32_t address, int32_t count, int32_t position,
+                                  uint32_t *words) {
+  const int32_t passes = count + r->short_first;
+  words[0] = address;
+  words[1] = (uint32_t)(passes >> r->twos | (passes & r->twos) << 8 | position << 16);
+  words[2] = (uint32_t)(uintptr_t)r->cursor;
+  r->cursor += count * r->bytes;
+  return words + ENTRY_WORDS;
+}
+
+/** Adds entries of the stream that do not fit into the room of the accumulators. */
+static NK_NOINLINE uint32_t *add_pieces(reader *r, const uint32_t *routine, int32_t count,
+                                        int32_t position, int32_t room, uint32_t *words) {
+  uint32_t address = r->address;
+  while (count > 0) {
+    const int32_t piece = nk_min(count, room >> r->log2_weights);
+    if (piece == 0) {
+      *words++ = routine[NK_M7_FOLD];
+      room = NK_M7_SPAN;
+    } else {
+      words = add_entry(r, address, piece, position, words);
+      address = routine[r->loop + NK_M7_ON];
+      room -= piece << r->log2_weights;
+      count -= piece;
+    }
+  }
+  r->room = room;
+  return words;
+}
+
+static NK_NOINLINE uint32_t *end_sums(const uint32_t *routine, bool exact, uint32_t *words) {
+  words[0] = routine[NK_M7_FOLD];
+  words[1] = routine[exact ? NK_M7_EXACT : NK_M7_SUMS];
+  return words + END_WORDS;
+}
+
+void nk_m7_list_make(const nk_stream *s, int32_t level, int32_t pairs, int32_t group,
+                     int32_t channel_positions, nk_m7_row *row, uint32_t *words) {
+  const uint32_t *const routine = nk_m7_routines[pairs - 1];
+  const uint32_t requantize = routine[NK_M7_REQUANTIZE];
+  reader readers[NK_STREAM_MAX_LEVELS];
+  reader *end = readers;
+  for (int32_t n = 0; n <= level; ++n) {
+    if (s->level[n].encoding != NK_ENCODING_EMPTY) {
+      *end++ = reader_of(s, &s->level[n], routine);
+    }
+  }
+  const int32_t channels = s->out_channels;
+  int32_t start = 0;
+  for (int32_t o = 0; o < channels; ++o, ++row) {
+    if (channel_positions != 0) {
+      start = o / s->depth_multiplier % group * channel_positions;
+    }
+    int32_t room = NK_M7_SPAN;
+    bool sums = row->exact;
+    row->list = words;
+    for (reader *r = readers; r < end; ++r) {
+      const int32_t count = r->entries < 0 ? nk_stream_count(r->level, o) : r->entries;
+      if (count == 0) {
+        continue;
+      }
+      const int32_t weights = count << r->log2_weights;
+      const int32_t position = start + ((*r->cursor & r->delta) << r->log2_weights);
+      if (weights <= room) {
+        words = add_entry(r, r->address, count, position, words);
+        room -= weights;
+      } else {
+        words = add_pieces(r, routine, count, position, room, words);
+        room = r->room;
+        sums = true;
+      }
+    }
+    if (sums) {
+      words = end_sums(routine, row->exact, words);
+    } else {
+      *words++ = requantize;
+    }
+  }
+}
+
+#endif  // NK_USE_M7
