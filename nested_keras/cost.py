@@ -31,8 +31,8 @@ from nested_keras.format import (
 )
 from nested_keras.format.constants import BLOCK_SIZES
 
-# Predictions closer than this are ties, which the size decides: twice what the model is good for, so
-# that blocks of two, 7 % slower than single weights, pay by their bytes.
+# Predictions closer than this are ties, which the size decides: twice what the model is good for,
+# so that blocks of two, 7 % slower than single weights, pay by their bytes.
 TIE = 0.08
 
 # As tflm_ops/kernels/nk_m7_conv.c and nk_fully_connected_s8_m7.c have them.

@@ -9,6 +9,8 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from benchmarks.accuracy.recipe import Recipe
+
 _TITLES = {
     "nested": "nested (this project)",
     "allocated": "nested, sparsity chosen per layer",
@@ -29,6 +31,7 @@ _STYLES = {
 }
 _RIVALS = ("standalone", "tfmot", "dsnn", "slimmable")
 _FIGURES = ("accuracy_float", "accuracy_int8", "instructions", "cycles", "weight_bytes")
+_USUAL = list(Recipe.sparsities)
 _HEAD = """<!-- Written by `python -m benchmarks.accuracy report`. Do not edit. -->
 # Accuracy, latency and storage, next to every rival
 
@@ -122,8 +125,11 @@ def write(out: Path, *, runs: Path | None = None) -> None:
 
 
 def network_of(result: dict[str, Any]) -> str:
-    """Name and width of the network of a result."""
-    return f"{result['recipe']['network']}_{result['recipe']['width']:g}"
+    """Name and width of the network of a result, and its levels where they are not the usual."""
+    recipe = result["recipe"]
+    sparsities = recipe["sparsities"]
+    levels = "" if sparsities == _USUAL else "".join(f"_{100 * each:.0f}" for each in sparsities)
+    return f"{recipe['network']}_{recipe['width']:g}{levels}"
 
 
 def average(results: Results) -> dict[str, list[dict[str, Any]]]:

@@ -6,7 +6,8 @@
  * An entry is one word, the address of its routine; an entry that multiplies has two more:
  *
  *     bits 0..8    what the loop counts: passes, and from bit 8 on how the first one begins
- *     bits 16..31  position of its first weight in the packed input
+ *     bits 16..31  position of its first weight in the packed input; with NK_M7_ON, steps from the
+ *                  last weight of the entry before it
  *
  *     the first byte of its piece of the stream
  */

@@ -89,14 +89,18 @@ enum {
   /** Other ends, after a FOLD: turn the sums into outputs. */
   NK_M7_SUMS,
   NK_M7_EXACT,
+  /** Faster than NK_M7_SINGLE: for an even number of weights, and an odd one from 3 on. */
+  NK_M7_SINGLE_EVEN,
+  NK_M7_SINGLE_ODD,
   NK_M7_ROUTINES
 };
 
 /** Addresses of the routines, for the entries. */
 extern const uint32_t nk_m7_routines[NK_M7_MAX_PAIRS][NK_M7_ROUTINES];
 
-/** Requantises the sums of one row and stores tile->pixels outputs; called by the routines. */
-void nk_m7_requantize_exact(const nk_m7_tile *tile, const nk_m7_row *row, const int32_t *sums,
+/** Requantises the sums of one row, [2 * NK_M7_MAX_PAIRS], stores tile->pixels outputs and clears
+ * the sums; called by the routines. */
+void nk_m7_requantize_exact(const nk_m7_tile *tile, const nk_m7_row *row, int32_t *sums,
                             int8_t *output);
 
 #endif  // NK_M7_TILE_H_

@@ -99,12 +99,13 @@ typedef void pack_function(const int8_t *const *pixels, void *words, int32_t cha
 static tile_function *const TILE[] = {nk_m7_tile_1, nk_m7_tile_2, nk_m7_tile_3, nk_m7_tile_4};
 static pack_function *const PACK[] = {nk_m7_pack_1, nk_m7_pack_2, nk_m7_pack_3, nk_m7_pack_4};
 
-void nk_m7_requantize_exact(const nk_m7_tile *tile, const nk_m7_row *row, const int32_t *sums,
+void nk_m7_requantize_exact(const nk_m7_tile *tile, const nk_m7_row *row, int32_t *sums,
                             int8_t *output) {
   for (int32_t i = 0; i < tile->pixels; ++i, output += tile->step) {
     *output = nk_requantize(nk_wrapping_add(sums[i], row->even), row->multiplier, -row->shift,
                             &tile->stage);
   }
+  memset(sums, 0, 2 * NK_M7_MAX_PAIRS * sizeof(*sums));
 }
 
 /** Points c->pixels at the input under one row of a tile, from column x on. */

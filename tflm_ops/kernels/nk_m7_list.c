@@ -33,12 +33,13 @@ int32_t nk_m7_list_bytes(const nk_stream *s, int32_t level) {
 typedef struct reader {
   const nk_stream_level *level;
   const uint8_t *cursor;
-  /** The loop, of NK_M7_SINGLE .. NK_M7_WIDE, and its address. */
-  uint32_t loop, address;
+  /** Addresses of the loop: for an even and an odd number of entries, for one, and to go on. */
+  uint32_t by_parity[2], one, on;
   /** 1 where a pass takes two entries of the stream, and where the first pass may lack one. */
   int32_t twos, short_first;
-  /** Selects the bits of its first byte that are the first entry's position, in blocks. */
-  uint8_t delta;
+  /** Select the bits of its first byte that are the first entry's position, in blocks; and the step
+   * to it where the loop goes on. */
+  int32_t position, step;
   /** Bytes of an entry of the stream, and log2 of its weights. */
   int32_t bytes, log2_weights;
   /** Weights that the accumulators still take, after add_pieces(). */
@@ -47,23 +48,29 @@ typedef struct reader {
   int32_t entries;
 } reader;
 
-static reader reader_of(const nk_stream *s, const nk_stream_level *level, const uint32_t *routine) {
+static NK_NOINLINE void open_reader(reader *r, const nk_stream_level *level, int32_t block_size,
+                                    int32_t channel_weights, int32_t pairs) {
   const bool dense = level->encoding == NK_ENCODING_DENSE;
-  const uint32_t narrow = NK_M7_SINGLE + (uint32_t)s->block_size / 2;  // 1, 2, 4: the first three
-  const uint32_t sparse = level->encoding == NK_ENCODING_DELTA16 ? NK_M7_WIDE : narrow;
-  const uint32_t loop = dense ? NK_M7_DENSE : sparse;
-  return (reader){
-      .level = level,
-      .cursor = dense ? (const uint8_t *)level->values : level->records,
-      .loop = loop,
-      .address = routine[loop],
-      .twos = loop == NK_M7_SINGLE || loop == NK_M7_DENSE,
-      .short_first = dense,
-      .delta = loop <= NK_M7_BLOCK4 ? 0xff : 0,
-      .bytes = dense ? 1 : level->record_bytes,
-      .log2_weights = dense ? 0 : s->block_size / 2,
-      .entries = dense ? s->channel_weights : -1,
-  };
+  const bool wide = level->encoding == NK_ENCODING_DELTA16;
+  const bool single = !dense && !wide && block_size == 1;
+  // Blocks of 1, 2, 4: the first three.
+  const int32_t loop = dense ? NK_M7_DENSE : wide ? NK_M7_WIDE : NK_M7_SINGLE + block_size / 2;
+  const uint32_t *const routine = nk_m7_routines[pairs - 1];
+  r->level = level;
+  r->cursor = dense ? (const uint8_t *)level->values : level->records;
+  r->one = r->by_parity[0] = r->by_parity[1] = routine[loop];
+  r->on = routine[loop + NK_M7_ON];
+  if (single) {
+    r->by_parity[0] = routine[NK_M7_SINGLE_EVEN];
+    r->by_parity[1] = routine[NK_M7_SINGLE_ODD];
+  }
+  r->twos = single || dense;
+  r->short_first = dense;
+  r->position = dense || wide ? 0 : 0xff;
+  r->step = single && pairs >= 3 ? 0xff : 0;
+  r->bytes = dense ? 1 : level->record_bytes;
+  r->log2_weights = dense ? 0 : block_size / 2;
+  r->entries = dense ? channel_weights : -1;
 }
 
 /** Adds an entry: the next `count` entries of the stream, the first at `position` of packed input.
@@ -78,21 +85,29 @@ static inline uint32_t *add_entry(reader *r, uint32_t address, int32_t count, in
   return words + ENTRY_WORDS;
 }
 
+/** Adds the first entry of a level; the channel's packed input begins at `start`. */
+static inline uint32_t *add_first(reader *r, int32_t count, int32_t start, uint32_t *words) {
+  const uint32_t address = r->by_parity[count & 1];
+  const int32_t position = (*r->cursor & r->position) << r->log2_weights;
+  return add_entry(r, count == 1 ? r->one : address, count, start + position, words);
+}
+
 /** Adds entries of the stream that do not fit into the room of the accumulators. */
 static NK_NOINLINE uint32_t *add_pieces(reader *r, const uint32_t *routine, int32_t count,
-                                        int32_t position, int32_t room, uint32_t *words) {
-  uint32_t address = r->address;
+                                        int32_t start, int32_t room, uint32_t *words) {
+  bool first = true;
   while (count > 0) {
     const int32_t piece = nk_min(count, room >> r->log2_weights);
     if (piece == 0) {
       *words++ = routine[NK_M7_FOLD];
       room = NK_M7_SPAN;
-    } else {
-      words = add_entry(r, address, piece, position, words);
-      address = routine[r->loop + NK_M7_ON];
-      room -= piece << r->log2_weights;
-      count -= piece;
+      continue;
     }
+    words = first ? add_first(r, piece, start, words)
+                  : add_entry(r, r->on, piece, (*r->cursor & r->step) << r->log2_weights, words);
+    room -= piece << r->log2_weights;
+    count -= piece;
+    first = false;
   }
   r->room = room;
   return words;
@@ -112,7 +127,7 @@ void nk_m7_list_make(const nk_stream *s, int32_t level, int32_t pairs, int32_t g
   reader *end = readers;
   for (int32_t n = 0; n <= level; ++n) {
     if (s->level[n].encoding != NK_ENCODING_EMPTY) {
-      *end++ = reader_of(s, &s->level[n], routine);
+      open_reader(end++, &s->level[n], s->block_size, s->channel_weights, pairs);
     }
   }
   const int32_t channels = s->out_channels;
@@ -130,12 +145,11 @@ void nk_m7_list_make(const nk_stream *s, int32_t level, int32_t pairs, int32_t g
         continue;
       }
       const int32_t weights = count << r->log2_weights;
-      const int32_t position = start + ((*r->cursor & r->delta) << r->log2_weights);
       if (weights <= room) {
-        words = add_entry(r, r->address, count, position, words);
+        words = add_first(r, count, start, words);
         room -= weights;
       } else {
-        words = add_pieces(r, routine, count, position, room, words);
+        words = add_pieces(r, routine, count, start, room, words);
         room = r->room;
         sums = true;
       }

@@ -153,8 +153,8 @@ ps  .req lr
         .endm
 
 @ ---- single weights, 8-bit deltas: two weights a pass --------------------------------------------
-@ Loops are entered with at least 1 entry and px at the first one's position. They leave px at the
-@ position of the entry after their last.
+@ Loops are entered with at least 1 entry. They leave px at the position of the entry after their last;
+@ the wide one, and this one where P >= 3, at that of their last.
 @ A step multiplies weight i while it loads the input words of weight i + 1; the last weight is peeled
 @ off, so that nothing is read at a position that may not exist.
 @ P >= 3: px is at the position of weight i when step i starts, wa = weight i, wb = delta i + 1.
@@ -208,13 +208,12 @@ ps  .req lr
         .endif
         .endm
 
-        .macro  single_loop P
-        enter   single, \P
-        lsls    wa, r9, #24                     @ passes; carry: weights before the last even
+@ The first weight and its inputs; wa is loaded, r9 = passes.
+        .macro  single_start P
+        str     r11, [sp, #F_ENTRY]
         ldrb    wb, [ps, #2]
-        set_passes \P, wa
+        set_passes \P, r9, lsl #24
         ldr     xa, [px]
-        ldrsb   wa, [ps, #1]
         .if     \P >= 2
         ldr     xb, [px, #4]
         .endif
@@ -226,8 +225,38 @@ ps  .req lr
         ldrb    wb, [ps, #4]
         add     ps, ps, #4
         .endif
+        .endm
+
+@ As single_any and single_start, in the order that takes the fewest cycles.
+        .macro  single_head name
+.L\name\()_4:
+        ldr     px, [sp, #F_INPUT]
+        ldrsb   wa, [ps, #1]
+        add     px, px, r9, lsr #(16 - LOG2_STRIDE)
+        single_start 4
+        .endm
+
+@ The last weight is outside the loop, so that the first pass is entered in its middle where the weights
+@ are even in number. `single_odd` is for an odd number of weights from 3 on, `single_even` for an even
+@ one, `single_any` for any; tiles of fewer pairs have but the last.
+        .macro  single_loop P
+        set_stride \P
+.Lsingle_any_\P:
+        ldr     px, [sp, #F_INPUT]
+.Lsingle_on_\P:
+        add     px, px, r9, lsr #(16 - LOG2_STRIDE)
+        ldrsb   wa, [ps, #1]
+        lsls    r8, r9, #24                     @ carry: an odd number of weights
+        single_start \P
         beq     3f
+        .if     \P == 4
+        bcc     4f
+        b       1f
+        single_head single_even
+        .else
         bcs     1f
+        .endif
+4:
         .if     \P <= 2
         sub     ps, ps, #2
         .else
@@ -236,6 +265,9 @@ ps  .req lr
         count_pass \P
         b       2f
         .balign 4
+        .if     \P == 4
+        single_head single_odd
+        .endif
         .if     \P >= 3
 1:      single_step \P, 3, 4, 4
         count_pass \P
@@ -246,28 +278,25 @@ ps  .req lr
 2:      single_step \P, 1, 4, 4
         .endif
         bcc     1b
-3:
+3:      mac     0, wa, xa
         .if     \P == 4
-        mac     0, wa, xa
         ldr     xa, [px, #8]
         mac     1, wa, xb
         ldr     xb, [px, #12]
-        add     px, px, wb, lsl #4
         mac     2, wa, xa
-        ldr     r11, [sp, #F_ENTRY]
-        mac     3, wa, xb
         .elseif \P == 3
-        mac     0, wa, xa
-        add     px, px, wb, lsl #4
-        mac     1, wa, xb
         ldr     r11, [sp, #F_ENTRY]
-        mac     2, wa, xc
-        .else
-        mac     0, wa, xa
-        ldr     r11, [sp, #F_ENTRY]
-        .if     \P == 2
         mac     1, wa, xb
         .endif
+        .if     \P != 3
+        ldr     r11, [sp, #F_ENTRY]
+        .endif
+        .if     \P == 4
+        mac     3, wa, xb
+        .elseif \P == 3
+        mac     2, wa, xc
+        .elseif \P == 2
+        mac     1, wa, xb
         .endif
         run_entry
         .endm
@@ -554,8 +583,7 @@ ps  .req lr
         .endif
         ldrsb   wb, [ps, #1]
         bcc     1b
-        ldr     r11, [sp, #F_ENTRY]
-        run_entry
+        b.w     .Lnext_\P
         .endm
 
 @ ---- 16-bit deltas, any block size: rare, so plain -----------------------------------------------
@@ -590,8 +618,7 @@ ps  .req lr
         sub     px, px, wa, lsl #LOG2_STRIDE
         count_pass \P
         bcc     1b
-        ldr     r11, [sp, #F_ENTRY]
-        run_entry
+        b.w     .Lnext_\P
         .endm
 
 @ ---- requantisation ------------------------------------------------------------------------------
@@ -632,8 +659,7 @@ ps  .req lr
         .macro  load_sums i
         ldr     lo\i, [sp, #F_SUMS + 8 * \i]
         ldr     hi\i, [sp, #F_SUMS + 8 * \i + 4]
-        str     r10, [sp, #F_SUMS + 8 * \i]
-        str     r10, [sp, #F_SUMS + 8 * \i + 4]
+        strd    r10, r10, [sp, #F_SUMS + 8 * \i]
         add     lo\i, r8, lo\i, lsl #1
         add     hi\i, r8, hi\i, lsl #1
         .endm
@@ -846,6 +872,10 @@ nk_m7_tile_\P:
         dense_loop \P
         wide_loop \P
 
+.Lnext_\P:
+        ldr     r11, [sp, #F_ENTRY]
+        run_entry
+
 .Lfold_\P:
         str     r11, [sp, #F_ENTRY]
         mov     r8, #LO_START
@@ -891,12 +921,6 @@ nk_m7_tile_\P:
         add     r2, sp, #F_SUMS
         ldr     r3, [sp, #F_OUTPUT]
         bl      nk_m7_requantize_exact
-        mov     r0, #0
-        .set    offset, F_SUMS
-        .rept   2 * \P
-        str     r0, [sp, #offset]
-        .set    offset, offset + 4
-        .endr
         ldr     r12, [sp, #F_ROW]
         ldr     r8, [sp, #F_OUTPUT]
         b       .Lrow_done_\P
@@ -1069,10 +1093,15 @@ nk_m7_move_up:
 nk_m7_routines:
         .irp    P, 1, 2, 3, 4
         .word   .Lrequantize_\P + 1
-        .word   .Lsingle_\P + 1, .Lblock2_\P + 1, .Lblock4_\P + 1, .Ldense_\P + 1, .Lwide_\P + 1
+        .word   .Lsingle_any_\P + 1, .Lblock2_\P + 1, .Lblock4_\P + 1, .Ldense_\P + 1, .Lwide_\P + 1
         .word   .Lsingle_on_\P + 1, .Lblock2_on_\P + 1, .Lblock4_on_\P + 1, .Ldense_on_\P + 1
         .word   .Lwide_on_\P + 1
         .word   .Lfold_\P + 1, .Lsums_\P + 1, .Lexact_\P + 1
+        .if     \P == 4
+        .word   .Lsingle_even_\P + 1, .Lsingle_odd_\P + 1
+        .else
+        .word   .Lsingle_any_\P + 1, .Lsingle_any_\P + 1
+        .endif
         .endr
 
 #elif defined(__ELF__)

@@ -27,6 +27,7 @@ def result(method, points, seed=0, file_bytes=1000):
         "batch_size": 64,
         "distillation": "teacher",
         "policy": "float32",
+        "sparsities": [0.9, 0.8, 0.7],
     }
     return {
         "method": method,
@@ -37,6 +38,13 @@ def result(method, points, seed=0, file_bytes=1000):
         "file_bytes": file_bytes,
         "points": points,
     }
+
+
+def test_other_levels_make_a_section_of_their_own():
+    usual = result("nested", [])
+    assert report.network_of(usual) == "resnet8_1"
+    usual["recipe"]["sparsities"] = [0.95, 0.9, 0.8]
+    assert report.network_of(usual) == "resnet8_1_95_90_80"
 
 
 @pytest.fixture
