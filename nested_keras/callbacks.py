@@ -195,7 +195,7 @@ def reestimate_batch_norm(
             trained quantisation-aware.
     """
     _check_model(model)
-    if model.activation_ranges is not None:
+    if model.quantization is not None:
         raise ValueError(
             "BatchNorm statistics must stay after export.quantize_aware, which measured the "
             "activations with them: re-estimate them before it"

@@ -15,7 +15,6 @@ import numpy.typing as npt
 from absl import app, flags, logging
 from absl.flags import argparse_flags
 
-from nested_keras.export.representative import CALIBRATIONS
 from nested_keras.firmware import RUNTIMES
 from nested_keras.report import TARGETS, format_table
 
@@ -134,9 +133,7 @@ def _export(args: argparse.Namespace) -> None:
 
     (x_train,) = _load_arrays(args.data, "x_train")
     model = nested_keras.load_model(args.model)
-    content = export.to_tflite(
-        model, representative_dataset=x_train[: args.samples], calibration=args.calibration
-    )
+    content = export.to_tflite(model, representative_dataset=x_train[: args.samples])
     args.out.write_bytes(content)
     _say(f"Wrote {args.out}: {len(content):,} bytes, every level verified against its dense twin")
     _print_levels(content)
@@ -375,13 +372,6 @@ def _parser() -> argparse_flags.ArgumentParser:
     sub.add_argument("--data", type=Path, required=True, help=".npz with x_train for calibration")
     sub.add_argument(
         "--samples", type=_positive, default=200, help="calibration images (default 200)"
-    )
-    sub.add_argument(
-        "--calibration",
-        choices=CALIBRATIONS,
-        default="min_max",
-        help="ranges of the activations: of all values (min_max, the default), or clipped to the "
-        "least error (mse)",
     )
     sub.add_argument("--out", type=Path, required=True, help="the .tflite to write")
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from nested_keras import conversion, layers, masks, training
 
-_RANGES = "activation_ranges"
+_QUANTIZATION = "quantization"
 
 
 def nest(
@@ -101,8 +101,8 @@ class NestedModel(training.LevelTrainer):
         **kwargs: What Keras hands on when it loads a model.
 
     Attributes:
-        activation_ranges: The smallest and largest value of each activation that int8 holds, by
-            the exporter's name for it; set by `nested_keras.export.quantize_aware`, else None.
+        quantization: How int8 holds the activations, as JSON (`nested_keras.export.activations`);
+            set by `nested_keras.export.quantize_aware`, else None.
 
     Raises:
         ValueError: if there is no nested layer, or they differ in their number of levels.
@@ -122,7 +122,7 @@ class NestedModel(training.LevelTrainer):
         if len(set(counts.values())) != 1:
             raise ValueError(f"layers must have the same number of levels: got {counts}")
         self._levels = self.nested_layers[0].levels
-        self.activation_ranges: dict[str, tuple[float, float]] | None = None
+        self.quantization: dict[str, dict[str, Any]] | None = None
         self.run_levels(self._build_level)
 
     @property
@@ -240,21 +240,20 @@ class NestedModel(training.LevelTrainer):
         return rows
 
     def save_own_variables(self, store: Any) -> None:
-        """Saves what Keras leaves out: the random state of dropout, and the activation ranges."""
+        """Saves what Keras leaves out: the random state of dropout, and the quantisation."""
         for index, state in enumerate(self._random_states()):
             store[str(index)] = state.numpy()
-        if self.activation_ranges is not None:
-            text = json.dumps(self.activation_ranges)
-            store[_RANGES] = np.frombuffer(text.encode(), np.uint8)
+        if self.quantization is not None:
+            text = json.dumps(self.quantization)
+            store[_QUANTIZATION] = np.frombuffer(text.encode(), np.uint8)
 
     def load_own_variables(self, store: Any) -> None:
         """Loads it, where the file has it, so that a resumed run goes on as if uninterrupted."""
         for index, state in enumerate(self._random_states()):
             if str(index) in store:
                 state.assign(store[str(index)])
-        if _RANGES in store:
-            ranges = json.loads(np.asarray(store[_RANGES]).tobytes())
-            self.activation_ranges = {name: (low, high) for name, (low, high) in ranges.items()}
+        if _QUANTIZATION in store:
+            self.quantization = json.loads(np.asarray(store[_QUANTIZATION]).tobytes())
 
     def _random_states(self) -> list[Any]:
         return [v for v in self.variables if v.path.endswith("seed_generator_state")]

@@ -40,7 +40,6 @@ def _export(model: Any, data: Data, recipe: Recipe) -> Any:
     return export.build(
         model,
         representative_dataset=normalised(data.x_train[: recipe.calibration_images]),
-        calibration=recipe.calibration,
     )
 
 

@@ -54,7 +54,6 @@ class Recipe:
         train_images: Use the first so many only; None for all.
         test_images: Likewise.
         calibration_images: Training images that set the ranges of the int8 model.
-        calibration: How they do, see `nested_keras.export.to_tflite`.
     """
 
     network: str = "resnet8"
@@ -76,7 +75,6 @@ class Recipe:
     train_images: int | None = None
     test_images: int | None = None
     calibration_images: int = 500
-    calibration: str = "min_max"
 
     def to_dict(self) -> dict[str, Any]:
         """The recipe as it stands in a JSON file; of `pretrained` the name alone."""

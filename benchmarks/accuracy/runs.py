@@ -73,7 +73,6 @@ _NOT_DENSE = (
     "distillation",
     "sparsities",
     "widths",
-    "calibration",
 )
 
 

@@ -12,7 +12,6 @@ from nested_keras.export.errors import ExportError, UnsupportedLayerError
 from nested_keras.export.strip import LayerSummary, strip_model, summarize_model
 
 if TYPE_CHECKING:
-    from nested_keras.export.representative import Calibration
     from nested_keras.export.stages import ExportedModel
 
 __all__ = [
@@ -27,9 +26,7 @@ __all__ = [
 ]
 
 
-def to_tflite(
-    model: Any, *, representative_dataset: Any, calibration: Calibration = "min_max"
-) -> bytes:
+def to_tflite(model: Any, *, representative_dataset: Any) -> bytes:
     """Exports a nested model as an int8 .tflite with the run-time input `level`.
 
     Args:
@@ -38,26 +35,17 @@ def to_tflite(
         model takes them: an array [n, ...] (for several inputs a list of arrays), a
         `tf.data.Dataset` of batches x or (x, y), or a callable that yields lists of one batch per
         input.
-      calibration: How the range of each activation is found. "min_max" takes all values that the
-        examples show. "mse" clips rare large ones where that makes int8 more exact on average: for
-        a level that loses accuracy through int8, as sparse levels of MobileNets do. Inputs and
-        outputs of the model are never clipped.
 
     Returns:
       The .tflite file. Every level was compared with a dense int8 model, bit for bit.
 
     Raises:
       ExportError: The model, a layer or the data cannot be exported; the text says which and why.
-      ValueError: The calibration is not known.
     """
-    return build(
-        model, representative_dataset=representative_dataset, calibration=calibration
-    ).tflite
+    return build(model, representative_dataset=representative_dataset).tflite
 
 
-def quantize_aware(
-    model: Any, *, representative_dataset: Any, calibration: Calibration = "min_max"
-) -> None:
+def quantize_aware(model: Any, *, representative_dataset: Any) -> None:
     """Makes a trained nested model compute every level as its int8 export will.
 
     From then on `fit`, `evaluate` and `at_level` round weights and activations to their int8
@@ -70,27 +58,21 @@ def quantize_aware(
     Args:
       model: A trained `NestedModel` with fixed input shapes; compiled before or after.
       representative_dataset: As `to_tflite`; without effect where the model has its ranges.
-      calibration: Likewise.
 
     Raises:
       ExportError: As `to_tflite`.
     """
     from nested_keras.export import aware
 
-    aware.quantize_aware(
-        model, representative_dataset=representative_dataset, calibration=calibration
-    )
+    aware.quantize_aware(model, representative_dataset=representative_dataset)
 
 
-def build(
-    model: Any, *, representative_dataset: Any, calibration: Calibration = "min_max"
-) -> ExportedModel:
+def build(model: Any, *, representative_dataset: Any) -> ExportedModel:
     """Exports a nested model together with the dense int8 model that it is made of.
 
     Args:
       model: As `to_tflite`.
       representative_dataset: As `to_tflite`.
-      calibration: As `to_tflite`.
 
     Returns:
       Both files.
@@ -100,6 +82,4 @@ def build(
     """
     from nested_keras.export import stages
 
-    return stages.build(
-        model, representative_dataset=representative_dataset, calibration=calibration
-    )
+    return stages.build(model, representative_dataset=representative_dataset)

@@ -18,33 +18,22 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from nested_keras.export import forward
-from nested_keras.export.calibrate import Ranges, calibrate, fixed_scales
+from nested_keras.export import activations, forward
+from nested_keras.export.activations import Quantization
 from nested_keras.export.fold import fold
 from nested_keras.export.graph import trace
-from nested_keras.export.nodes import Graph, Linear
-from nested_keras.export.representative import Calibration, collect
+from nested_keras.export.nodes import Linear
+from nested_keras.export.representative import collect
 from nested_keras.model import NestedModel
 
 
-def quantize_aware(
-    model: NestedModel, *, representative_dataset: Any, calibration: Calibration
-) -> None:
+def quantize_aware(model: NestedModel, *, representative_dataset: Any) -> None:
     """Makes a model compute as its int8 export; see `nested_keras.export.quantize_aware`."""
-    graph = fold(trace(model))
-    ranges = known_ranges(model, graph)
-    if ranges is None:
+    if model.quantization is None:
+        graph = fold(trace(model))
         shapes = [graph.nodes[name].shape[1:] for name in graph.inputs]
-        ranges = calibrate(graph, collect(representative_dataset, shapes), method=calibration)
-        model.activation_ranges = dict(ranges.limits)
-    model.run_levels(functools.partial(QuantizedLevel, model, ranges))
-
-
-def known_ranges(model: NestedModel, graph: Graph) -> Ranges | None:
-    """Returns the ranges that a model was trained with, or None."""
-    if model.activation_ranges is None:
-        return None
-    return Ranges(limits=model.activation_ranges, fixed=fixed_scales(graph))
+        model.quantization = activations.measure(graph, collect(representative_dataset, shapes))
+    model.run_levels(functools.partial(QuantizedLevel, model, model.quantization))
 
 
 class QuantizedLevel(keras.Model):
@@ -52,22 +41,23 @@ class QuantizedLevel(keras.Model):
 
     Args:
       model: The nested model, whose weights it reads.
-      ranges: Quantisation of the activations.
+      quantization: Of the activations.
       level: The level.
     """
 
-    def __init__(self, model: NestedModel, ranges: Ranges, level: int) -> None:
+    def __init__(self, model: NestedModel, quantization: Quantization, level: int) -> None:
         super().__init__(name=f"{model.name}_level_{level}_int8", dtype="float32")
         # In a partial, or Keras would count the model as a part of this one.
-        self._run = functools.partial(_run, model, ranges, level)
+        self._run = functools.partial(_run, model, quantization, level)
 
     def call(self, inputs: Any) -> Any:
         """Runs a batch of the model's inputs, float32."""
         return self._run(inputs)
 
 
-def _run(model: NestedModel, ranges: Ranges, level: int, inputs: Any) -> Any:
+def _run(model: NestedModel, quantization: Quantization, level: int, inputs: Any) -> Any:
     graph = fold(trace(model, read=tf.convert_to_tensor))
+    graph, ranges = activations.apply(graph, quantization)
     parameters = functools.partial(_parameters, level)
     outputs = forward.run(graph, keras.tree.flatten(inputs), parameters, ranges.fake_quantize)
     return keras.tree.pack_sequence_as(model.output, list(outputs))

@@ -3,32 +3,22 @@
 Operators that only move or select values (pooling, padding, reshaping, concatenation) leave scale
 and zero point alone in TFLite. Nodes tied by them form a group with one range, so that the
 converter has nothing to requantise between them.
-
-"min_max" takes the range of all values. "mse" narrows it, both ends by one factor, to where the
-mean squared error of an int8 value is least: a value within the range is off by rounding, s^2 / 12
-on average for a step s (zero is exact), and one outside by what it is clipped. A sparse level may
-have few values that are far larger than all others; they would coarsen the steps for everybody.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import tensorflow as tf
 
 from nested_keras.export import forward
 from nested_keras.export.errors import ExportError
 from nested_keras.export.nodes import Concatenate, Graph, Node, Pad, Pool, Reshape, Unary
-from nested_keras.export.representative import CALIBRATIONS, Calibration, Float32Array
+from nested_keras.export.representative import Float32Array
 
-_BATCH = 64
-# Bins of the values of a group, and the factors that are tried on its range.
-_BINS = 2048
-_SHARES = np.linspace(1.0, 0.3, 71)
 # Scale of functions whose int8 output TFLite fixes.
 _FIXED_SCALES = {"sigmoid": 1 / 256, "softmax": 1 / 256, "tanh": 1 / 128}
 # Narrower ranges are noise to the converter (its near-zero tolerance is 1e-6).
@@ -65,26 +55,19 @@ class Ranges:
         return tf.quantization.fake_quant_with_min_max_args(value, low, high, num_bits=8)
 
 
-def calibrate(
-    graph: Graph, data: tuple[Float32Array, ...], *, method: Calibration = "min_max"
-) -> Ranges:
+def calibrate(graph: Graph, data: tuple[Float32Array, ...]) -> Ranges:
     """Measures the range of every node's output over all examples and all levels.
 
     Args:
       graph: The folded graph.
       data: Representative examples, one array [n, ...] per input.
-      method: "min_max", or "mse" to clip rare large values; inputs and outputs of the model keep
-        their whole range.
 
     Returns:
       Ranges that contain zero, as affine int8 needs it.
 
     Raises:
-      ValueError: The method is not known.
       ExportError: An output is NaN or infinite.
     """
-    if method not in CALIBRATIONS:
-        raise ValueError(f"calibration must be one of {CALIBRATIONS}: got {method!r}")
     groups = _groups(graph)
     limits = dict.fromkeys(groups.values(), (0.0, 0.0))
 
@@ -98,12 +81,7 @@ def calibrate(
         low, high = limits[groups[node.name]]
         limits[groups[node.name]] = (min(low, smallest), max(high, largest))
 
-    _observe(graph, data, widen)
-    if method == "mse":
-        whole = {groups[name] for name in (*graph.inputs, *graph.outputs)}
-        limits |= _clipped(
-            graph, data, groups, {name: ends for name, ends in limits.items() if name not in whole}
-        )
+    forward.observe(graph, data, widen)
     fixed = fixed_scales(graph)
     return Ranges(
         limits={
@@ -111,62 +89,6 @@ def calibrate(
         },
         fixed=fixed,
     )
-
-
-def _observe(
-    graph: Graph,
-    data: tuple[Float32Array, ...],
-    see: Callable[[int, Node, Float32Array], None],
-) -> None:
-    """Shows `see` every node's output, at each level, for all examples."""
-    for level in range(graph.levels):
-
-        def observe(node: Node, value: Any, level: int = level) -> Any:
-            see(level, node, np.asarray(value))
-            return value
-
-        parameters = forward.level_parameters(level)
-        for start in range(0, len(data[0]), _BATCH):
-            batch = [array[start : start + _BATCH] for array in data]
-            forward.run(graph, batch, parameters, observe)
-
-
-def _clipped(
-    graph: Graph,
-    data: tuple[Float32Array, ...],
-    groups: Mapping[str, str],
-    limits: Mapping[str, tuple[float, float]],
-) -> dict[str, tuple[float, float]]:
-    """Narrows the ranges of some groups to the least mean squared error."""
-    edges = {
-        name: np.linspace(low, high, _BINS + 1)
-        for name, (low, high) in limits.items()
-        if low < high
-    }
-    counts = {name: np.zeros(_BINS) for name in edges}
-
-    def count(level: int, node: Node, array: Float32Array) -> None:
-        group = groups[node.name]
-        if group in counts:
-            counts[group] += np.histogram(array[array != 0.0], edges[group])[0]
-
-    _observe(graph, data, count)
-    return {name: _least_error(counts[name], edges[name]) for name in edges}
-
-
-def _least_error(
-    counts: npt.NDArray[np.float64], edges: npt.NDArray[np.float64]
-) -> tuple[float, float]:
-    """The range of least error for a histogram of values; of equal ones the widest."""
-    values = (edges[:-1] + edges[1:]) / 2
-    errors = []
-    for share in _SHARES:
-        low, high = edges[0] * share, edges[-1] * share
-        off = np.square(values - np.clip(values, low, high))
-        rounding = np.square((high - low) / 255) / 12
-        errors.append(np.sum(counts * np.where(off > 0.0, off, rounding)))
-    share = _SHARES[np.argmin(errors)]
-    return float(edges[0] * share), float(edges[-1] * share)
 
 
 def fixed_scales(graph: Graph) -> dict[str, float]:

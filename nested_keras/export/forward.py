@@ -23,10 +23,14 @@ from nested_keras.export.nodes import (
     Reshape,
     Unary,
 )
+from nested_keras.export.representative import Float32Array
 from nested_keras.format import LayerKind
 
 Parameters: TypeAlias = Callable[[Linear], tuple[Any, Any]]
 Observer: TypeAlias = Callable[[Node, Any], Any]
+
+# Examples that `observe` runs at once.
+_BATCH = 64
 
 _ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
     "linear": lambda x: x,
@@ -57,6 +61,29 @@ def level_parameters(level: int) -> Parameters:
         return node.masked_filter(level) * gain, node.bias[level]
 
     return parameters
+
+
+def observe(
+    graph: Graph,
+    data: tuple[Float32Array, ...],
+    see: Callable[[int, Node, Float32Array], None],
+) -> None:
+    """Shows every node's output, at each level, for all examples.
+
+    Args:
+      graph: The folded graph.
+      data: Examples, one array [n, ...] per input.
+      see: Called with the level, a node and its output for some of the examples.
+    """
+    for level in range(graph.levels):
+
+        def show(node: Node, value: Any, level: int = level) -> Any:
+            see(level, node, np.asarray(value))
+            return value
+
+        parameters = level_parameters(level)
+        for start in range(0, len(data[0]), _BATCH):
+            run(graph, [array[start : start + _BATCH] for array in data], parameters, show)
 
 
 def run(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -11,9 +11,6 @@ import numpy.typing as npt
 from nested_keras.export.errors import ExportError
 
 Float32Array: TypeAlias = npt.NDArray[np.float32]
-# How the ranges of activations are found from representative data, see `calibrate`.
-Calibration = Literal["min_max", "mse"]
-CALIBRATIONS: tuple[Calibration, ...] = get_args(Calibration)
 
 
 def collect(dataset: Any, shapes: Sequence[tuple[int, ...]]) -> tuple[Float32Array, ...]:

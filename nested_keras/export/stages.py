@@ -1,20 +1,18 @@
-"""The whole way: graph, fold, calibrate, convert, match, pack, rewrite, verify."""
+"""The whole way: graph, fold, equalize, calibrate, convert, match, pack, rewrite, verify."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-from nested_keras.export import rewrite
-from nested_keras.export.aware import known_ranges
-from nested_keras.export.calibrate import calibrate
+from nested_keras.export import activations, rewrite
 from nested_keras.export.convert import convert
 from nested_keras.export.fold import fold
 from nested_keras.export.graph import trace
 from nested_keras.export.match import match
 from nested_keras.export.pack import pack
 from nested_keras.export.quantize import twin_gain
-from nested_keras.export.representative import Calibration, collect
+from nested_keras.export.representative import collect
 from nested_keras.export.verify import verify
 from nested_keras.runtime.lowering import lower
 
@@ -34,13 +32,11 @@ class ExportedModel:
     levels: int
 
 
-def build(
-    model: Any, *, representative_dataset: Any, calibration: Calibration = "min_max"
-) -> ExportedModel:
+def build(model: Any, *, representative_dataset: Any) -> ExportedModel:
     """Exports a nested model; see `nested_keras.export.build`."""
     graph = fold(trace(model))
     data = collect(representative_dataset, [graph.nodes[name].shape[1:] for name in graph.inputs])
-    ranges = known_ranges(model, graph) or calibrate(graph, data, method=calibration)
+    graph, ranges = activations.apply(graph, model.quantization or activations.measure(graph, data))
     gains = {
         node.name: twin_gain(node, input_scale=ranges.scale(node.inputs[0]))
         for node in graph.linear_nodes()

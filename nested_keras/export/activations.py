@@ -1,0 +1,41 @@
+"""How int8 holds the activations: measured once, and kept with a model that is trained for it."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+from nested_keras.export.calibrate import Ranges, calibrate, fixed_scales
+from nested_keras.export.equalize import equalize, measure_factors
+from nested_keras.export.nodes import Graph
+from nested_keras.export.representative import Float32Array
+
+# JSON: the factors of `equalize` and the limits of `calibrate.Ranges`, by name of node.
+Quantization: TypeAlias = dict[str, dict[str, Any]]
+
+
+def measure(graph: Graph, data: tuple[Float32Array, ...]) -> Quantization:
+    """Measures the activations of a folded graph.
+
+    Args:
+      graph: The folded graph.
+      data: Representative examples, one array [n, ...] per input.
+
+    Returns:
+      What `apply` takes.
+
+    Raises:
+      ExportError: An output is NaN or infinite.
+    """
+    factors = measure_factors(graph, data)
+    ranges = calibrate(equalize(graph, factors), data)
+    return {
+        "factors": {name: values.tolist() for name, values in factors.items()},
+        "limits": {name: list(ends) for name, ends in ranges.limits.items()},
+    }
+
+
+def apply(graph: Graph, quantization: Quantization) -> tuple[Graph, Ranges]:
+    """Returns the graph with equalised channels, and the ranges of its activations."""
+    limits = {name: (low, high) for name, (low, high) in quantization["limits"].items()}
+    ranges = Ranges(limits=limits, fixed=fixed_scales(graph))
+    return equalize(graph, quantization["factors"]), ranges

@@ -1,0 +1,117 @@
+"""Evens out the channels that a depthwise convolution reads, so that one int8 range serves all.
+
+Int8 gives an activation one scale for all of its channels. Where channels differ a hundredfold, as
+after a sparse pointwise convolution of a few weights a channel, little is left of the small ones,
+and a depthwise convolution, which reads each alone, blows the little up. It is told apart by
+factors that cancel: with f > 0,
+
+    relu(f (g x + b)) = f relu(g x + b),        depthwise(f y) / f = depthwise(y),
+
+so channel c may be scaled by f_c where it is made, if the gain of the depthwise convolution is
+divided by f_c. In int8 both are entries of tables that each channel and level has anyway: nothing
+is stored or computed for it. Channels are scaled up to the largest of the activation, level by
+level. (The cross-layer equalisation of Nagel et al., arXiv:1906.04721, without its other half: the
+scales of weights are per channel here.)
+
+relu6 does not let factors through: such nodes stay as they are.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeAlias
+
+import numpy as np
+import tensorflow as tf
+
+from nested_keras.export import forward
+from nested_keras.export.nodes import FloatArray, Graph, Linear, Node, Pad, Pool
+from nested_keras.export.representative import Float32Array
+from nested_keras.format import LayerKind
+
+# By the name of a node: factors of its channels, [N, O].
+Factors: TypeAlias = Mapping[str, FloatArray]
+
+# Channels that are smaller still count as 1/1024 of the largest: nobody misses their rounding, and
+# the entries of the tables stay in range.
+_LARGEST = 1024.0
+
+
+def measure_factors(graph: Graph, data: tuple[Float32Array, ...]) -> Factors:
+    """Measures what evens out the channels in front of depthwise convolutions.
+
+    Args:
+      graph: The folded graph.
+      data: Representative examples, one array [n, ...] per input.
+
+    Returns:
+      Factors for `equalize`, 1 or more. All levels have the same where one of the two nodes is the
+      same at all levels, and must stay so.
+    """
+    pairs = list(_pairs(graph))
+    largest = {maker.name: np.zeros(maker.gain.shape) for maker, _ in pairs}
+
+    def see(level: int, node: Node, array: Float32Array) -> None:
+        if node.name in largest:
+            seen = np.abs(array).max(axis=tuple(range(array.ndim - 1)))
+            largest[node.name][level] = np.maximum(largest[node.name][level], seen)
+
+    if pairs:
+        forward.observe(graph, data, see)
+    factors = {}
+    for maker, reader in pairs:
+        values = largest[maker.name]
+        if not (maker.per_level and reader.per_level):
+            values[:] = values.max(axis=0)
+        used = values > 0.0  # a channel that is always zero stays as it is
+        factors[maker.name] = np.ones_like(values)
+        factors[maker.name][used] = values.max() / np.maximum(values, values.max() / _LARGEST)[used]
+    return factors
+
+
+def equalize(graph: Graph, factors: Factors) -> Graph:
+    """Returns the same network with scaled channels.
+
+    Args:
+      graph: The folded graph; its gains and biases may be tensors.
+      factors: As `measure_factors` returns them, for the same graph.
+    """
+    nodes: dict[str, Any] = dict(graph.nodes)
+    for maker, reader in _pairs(graph):
+        if maker.name not in factors:
+            continue
+        factor = np.asarray(factors[maker.name])
+        scaled = nodes[maker.name]
+        nodes[maker.name] = dataclasses.replace(
+            scaled, gain=_times(scaled.gain, factor), bias=_times(scaled.bias, factor)
+        )
+        scaled = nodes[reader.name]
+        inverse = np.repeat(1.0 / factor, reader.depth_multiplier, axis=1)
+        nodes[reader.name] = dataclasses.replace(scaled, gain=_times(scaled.gain, inverse))
+    return dataclasses.replace(graph, nodes=nodes)
+
+
+def _pairs(graph: Graph) -> Iterator[tuple[Linear, Linear]]:
+    """Nodes whose channels may be scaled, and the depthwise convolution that alone reads them."""
+    reads = graph.consumers()
+    reader_of = {name: node for node in graph.nodes.values() for name in node.inputs}
+    for maker in graph.linear_nodes():
+        node: Node = maker
+        while reads[node.name] == 1 and node.name in reader_of:
+            node = reader_of[node.name]
+            if not isinstance(node, Pad | Pool):
+                break
+        if (
+            node is not maker
+            and isinstance(node, Linear)
+            and node.kind is LayerKind.DEPTHWISE
+            and maker.activation in ("linear", "relu")
+        ):
+            yield maker, node
+
+
+def _times(values: Any, factor: FloatArray) -> Any:
+    if isinstance(values, np.ndarray):
+        return values * factor
+    return values * tf.cast(factor, values.dtype)
