@@ -3,13 +3,15 @@
  * the weights of its levels are. Made once a call, so that a tile goes from level to level with one
  * LDM.
  *
- * An entry is one word, the address of its routine; an entry that multiplies has two more:
+ * An entry is one word, the address of its routine (NK_M7_*). An entry that multiplies has two
+ * more:
  *
- *     bits 0..8    what the loop counts: passes, and from bit 8 on how the first one begins
- *     bits 16..31  position of its first weight in the packed input; with NK_M7_ON, steps from the
- *                  last weight of the entry before it
+ *     bits 0..7    passes of the loop
+ *     bit 8        whether its first pass is whole
+ *     bits 16..31  position of its first weight in the packed input; where it goes on (NK_M7_ON),
+ *                  steps from where the entry before it has left the input
  *
- *     the first byte of its piece of the stream
+ * and the address of its piece of the stream.
  */
 #ifndef NK_M7_LIST_H_
 #define NK_M7_LIST_H_
