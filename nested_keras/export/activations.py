@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, TypeAlias
 
 from nested_keras.export.calibrate import Ranges, calibrate, fixed_scales
-from nested_keras.export.equalize import equalize, limit_factors, measure_factors
+from nested_keras.export.equalize import equalize, measure_factors
 from nested_keras.export.nodes import Graph
 from nested_keras.export.representative import Float32Array
 
@@ -28,8 +28,6 @@ def measure(graph: Graph, data: tuple[Float32Array, ...]) -> Quantization:
     """
     factors = measure_factors(graph, data)
     ranges = calibrate(equalize(graph, factors), data)
-    # Within the ranges still: the largest channel of each has the factor 1.
-    factors = limit_factors(graph, factors, ranges.scale)
     return {
         "factors": {name: values.tolist() for name, values in factors.items()},
         "limits": {name: list(ends) for name, ends in ranges.limits.items()},

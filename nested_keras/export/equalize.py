@@ -19,7 +19,7 @@ relu6 does not let factors through: such nodes stay as they are.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -36,8 +36,6 @@ Factors: TypeAlias = Mapping[str, FloatArray]
 # Channels that are smaller still count as 1/1024 of the largest: nobody misses their rounding, and
 # the entries of the tables stay in range.
 _LARGEST = 1024.0
-# The kernels' short requantisation takes factors below 1/2 (docs/kernels.md); less a few roundings.
-_SHORT = 0.499
 
 
 def measure_factors(graph: Graph, data: tuple[Float32Array, ...]) -> Factors:
@@ -70,29 +68,6 @@ def measure_factors(graph: Graph, data: tuple[Float32Array, ...]) -> Factors:
         factors[maker.name] = np.ones_like(values)
         factors[maker.name][used] = values.max() / np.maximum(values, values.max() / _LARGEST)[used]
     return factors
-
-
-def limit_factors(graph: Graph, factors: Factors, scale: Callable[[str], float]) -> Factors:
-    """Lowers factors to where the kernels can still requantise with the short form.
-
-    Args:
-      graph: The folded graph that they were measured on.
-      factors: As `measure_factors` returns them.
-      scale: Gives the step of the int8 output of a node, by its name.
-
-    Returns:
-      Factors between 1 and those given.
-    """
-    limited = {}
-    for maker, reader in _pairs(graph):
-        used = np.where(maker.level_map < maker.levels, maker.filter, 0.0)
-        step = np.abs(used).max(axis=(1, 2, 3)) / 127
-        requantisation = scale(maker.inputs[0]) * step * np.abs(maker.gain) / scale(maker.name)
-        largest = _SHORT / np.maximum(requantisation, np.finfo(np.float64).tiny)
-        if not (maker.per_level and reader.per_level):
-            largest = np.broadcast_to(largest.min(axis=0), largest.shape)
-        limited[maker.name] = np.clip(largest, 1.0, factors[maker.name])
-    return limited
 
 
 def equalize(graph: Graph, factors: Factors) -> Graph:

@@ -6,8 +6,7 @@ import pytest
 
 from nested_keras import export, nest
 from nested_keras.export import forward
-from nested_keras.export.calibrate import calibrate
-from nested_keras.export.equalize import equalize, limit_factors, measure_factors
+from nested_keras.export.equalize import equalize, measure_factors
 from nested_keras.export.fold import fold
 from nested_keras.export.graph import trace
 from nested_keras.export.nodes import Linear
@@ -136,30 +135,6 @@ def test_nodes_that_are_the_same_at_all_levels_stay_so():
     even = equalize(alike, measure_factors(alike, (images(),)))
     for name in ("maker", "reader"):
         np.testing.assert_array_equal(even.nodes[name].gain[0], even.nodes[name].gain[1])
-
-
-def test_factors_leave_the_short_requantisation_alone():
-    """A factor of 1/2 or more takes the kernels six times as long."""
-    nested, x = uneven(), images()
-    graph = fold(trace(nested))
-    factors = measure_factors(graph, (x,))
-    ranges = calibrate(equalize(graph, factors), (x,))
-
-    def requantisation(node, scale):
-        step = np.abs(node.filter).max(axis=(1, 2, 3)) / 127
-        return ranges.scale(node.inputs[0]) * step * np.abs(node.gain) / scale
-
-    # With an output of finer steps, as if another level needed the range.
-    fine = ranges.scale("maker") / 120
-    limited = limit_factors(graph, factors, lambda n: fine if n == "maker" else ranges.scale(n))
-    plain = requantisation(graph.nodes["maker"], fine)
-    even = plain * limited["maker"]
-    assert (even[plain < 0.499] < 0.5).all()
-    assert (limited["maker"][plain >= 0.499] == 1).all()
-    assert (plain * factors["maker"] > 0.5).any(), "the limit matters here"
-    assert ((limited["maker"] >= 1) & (limited["maker"] <= factors["maker"])).all()
-    unlimited = limit_factors(graph, factors, ranges.scale)
-    np.testing.assert_array_equal(unlimited["maker"], factors["maker"])
 
 
 def test_int8_keeps_small_channels():
