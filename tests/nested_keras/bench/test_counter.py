@@ -57,6 +57,16 @@ def test_cycles_follow_the_model(regions):
     assert (empty.cycles, empty.blocks) == (0, ())
 
 
+@pytest.mark.parametrize("nops", range(506, 513))
+def test_markers_at_the_end_of_a_page_are_seen(nops, tmp_path):
+    """QEMU's pages are of 1 KiB on this machine."""
+    fill = asm(".balign 1024", f".rept {nops}", "nop", ".endr")
+    body = f"{fill} NK_BENCH_BEGIN(); {asm('nop')} NK_BENCH_END(); return 0;"
+    elf = build(tmp_path, body)
+    (region,) = counter.count(elf, tmp_path).regions
+    assert sum(region.values()) == 1
+
+
 def test_blocks_carry_function_and_share(regions):
     (countdown, _, _), _ = regions
     assert [block.executions for block in countdown.blocks] == [1, 100, 1]
