@@ -76,6 +76,9 @@ MobileNetV1 starts from scratch, with its depthwise layers in float32, far from 
 
     --network mobilenet_v1 --width 0.25 --policy float32 --dense_epochs 15 --epochs 8
 
+Its dense model, the teacher, is 3 to 5 points below what its students reach, and holds back those
+that learn from it: nested, stand-alone and slimmable. tfmot has no teacher.
+
 ResNet-8 with a fourth level:
 
     --sparsities 0.95,0.9,0.8,0.7
