@@ -222,12 +222,18 @@ def allocate(
             f"budgets must increase strictly, one for each of {model.levels} levels: got {limits}"
         )
     shapes = budget.kernel_shapes(model)
+    nested = [shape for shape in shapes if shape.nested]
+    densest = model.levels - 1
+    path = [step for shape in nested for step in _hull(shape, sensitivity, cost, level=densest)]
+    path.sort(key=lambda step: step.slope)
     targets = limits
     best: Allocation | None = None
     for _ in range(_PASSES):
-        found = _descend(shapes, sensitivity, targets, cost)
+        found = _descend(shapes, path, targets, cost)
+        if found == best:
+            break  # more budget than all weights need
         spent = budget.total_of(shapes, found, cost, levels=model.levels)
-        shares = [cost / limit for cost, limit in zip(spent, limits, strict=True)]
+        shares = [total / limit for total, limit in zip(spent, limits, strict=True)]
         if max(shares) <= 1.0 + _ROUNDING:
             best = found
             if min(shares) > 1.0 - _CLOSE:
@@ -243,10 +249,9 @@ def allocate(
 
 
 def _descend(
-    shapes: Sequence[KernelShape], sensitivity: Sensitivity, limits: Sequence[float], cost: Cost
+    shapes: Sequence[KernelShape], path: list[_Step], limits: Sequence[float], cost: Cost
 ) -> Allocation:
     """Returns the allocation that meets the limits if the levels below spread evenly."""
-    nested = [shape for shape in shapes if shape.nested]
 
     def total(chosen: Mapping[str, float], level: int) -> float:
         return math.fsum(
@@ -256,10 +261,8 @@ def _descend(
     def within(level: int, chosen: Mapping[str, float]) -> bool:
         return total(chosen, level) <= limits[level]
 
-    densest = len(limits) - 1
-    path = [step for shape in nested for step in _hull(shape, sensitivity, cost, level=densest)]
-    path.sort(key=lambda step: step.slope)
-    chosen = {shape.name: 0.0 for shape in nested}
+    nested = [shape.name for shape in shapes if shape.nested]
+    chosen = dict.fromkeys(nested, 0.0)
     levels = []
     for level in reversed(range(len(limits))):
         while not within(level, chosen):
@@ -275,7 +278,7 @@ def _descend(
                 chosen[step.name] = step.end
                 path = path[1:]
         levels.append(dict(chosen))
-    return {shape.name: tuple(level[shape.name] for level in reversed(levels)) for shape in nested}
+    return {name: tuple(level[name] for level in reversed(levels)) for name in nested}
 
 
 def _spread(sparsity: float, level: int) -> tuple[float, ...]:
