@@ -1,0 +1,86 @@
+"""The parser of `nested-keras`, and how a command ends."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from absl import app, flags, logging
+from absl.flags import argparse_flags
+
+from nested_keras.cli import (
+    bench,
+    codegen,
+    demo,
+    export,
+    firmware,
+    inspect,
+    run,
+    strip,
+    train,
+)
+
+_COMMANDS = (demo, train, export, inspect, run, codegen, firmware, strip, bench)
+
+_DESCRIPTION = """Nested sparse convnets: one set of weights, N sparsity levels, a knob at run time.
+
+Typical way through:
+  nested-keras train   --model base.keras --data data.npz --out nested.keras
+  nested-keras export  nested.keras --data data.npz --out model.tflite
+  nested-keras inspect model.tflite
+  nested-keras run     model.tflite --target qemu --data data.npz --limit 50
+  nested-keras codegen model.tflite --out firmware/model
+
+Data files are .npz archives. `train` reads x_train, y_train, x_test, y_test; `export` reads
+x_train; `run` reads x_test and, for the accuracy, y_test. Images are [n, height, width, channels]
+as the Keras model takes them; labels are class indices [n].
+"""
+
+
+def _parser() -> argparse_flags.ArgumentParser:
+    parser = argparse_flags.ArgumentParser(
+        prog="nested-keras",
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for command in _COMMANDS:
+        command.add(commands)
+    return parser
+
+
+def _execute(args: argparse.Namespace) -> int:
+    if not flags.FLAGS["verbosity"].present:
+        logging.set_verbosity(logging.WARNING)
+    try:
+        status: int | None = args.action(args)
+    except ModuleNotFoundError as error:
+        # Training and export need packages that running a .tflite does not.
+        print(
+            f"nested-keras: error: {args.command} needs the package {error.name}: "
+            "pip install 'nested_keras[demo]'",
+            file=sys.stderr,
+        )
+        return 1
+    except (ValueError, ImportError, OSError, RuntimeError) as error:
+        # What a user can put right is told in one line; a traceback is for defects of ours.
+        print(f"nested-keras: error: {error}", file=sys.stderr)
+        return 1
+    return status or 0
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Entry point of the `nested-keras` command.
+
+    Args:
+      argv: Program name and arguments; None takes sys.argv.
+    """
+    # TensorFlow's start-up and conversion notes would bury what the commands say.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    app.run(
+        _execute,
+        argv=list(argv) if argv is not None else None,
+        flags_parser=lambda arguments: _parser().parse_args(arguments[1:]),
+    )

@@ -1,0 +1,112 @@
+"""What the commands share: types of arguments, data files, what is printed."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nested_keras.firmware import RUNTIMES
+from nested_keras.report import format_table
+
+
+def add_command(
+    commands: Any,
+    name: str,
+    action: Callable[[argparse.Namespace], int | None] | None,
+    summary: str,
+    details: str,
+) -> argparse.ArgumentParser:
+    """Adds a command to the parser of `nested-keras`.
+
+    Args:
+        commands: The subparsers of the main parser.
+        name: The name of the command.
+        action: Runs the command; returns its exit status, None for 0. None where commands below
+            this one have actions of their own.
+        summary: One line, shown in the list of commands.
+        details: The rest of what `--help` says.
+
+    Returns:
+        The command's own parser.
+    """
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=summary,
+        description=f"{summary}\n\n{details}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(action=action)
+    return parser
+
+
+def add_model(parser: argparse.ArgumentParser, text: str) -> None:
+    """Adds the argument MODEL."""
+    parser.add_argument("model", metavar="MODEL", type=Path, help=text)
+
+
+def add_runtime(parser: argparse.ArgumentParser) -> None:
+    """Adds the flag --runtime."""
+    parser.add_argument(
+        "--runtime",
+        choices=RUNTIMES,
+        default="standalone",
+        help="what runs the model on a device: generated C (default) or TFLite Micro",
+    )
+
+
+def fractions(text: str) -> tuple[float, ...]:
+    """Reads comma-separated fractions such as 0.9,0.8,0.7."""
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"expected comma-separated fractions such as 0.9,0.8,0.7: got {text!r}"
+        ) from None
+
+
+def block_shape(text: str) -> tuple[int, int]:
+    """Reads a block shape such as 1x4."""
+    shapes = {"1x1": (1, 1), "1x2": (1, 2), "1x4": (1, 4)}
+    if text not in shapes:
+        raise argparse.ArgumentTypeError(f"expected one of {', '.join(shapes)}: got {text!r}")
+    return shapes[text]
+
+
+def positive(text: str) -> int:
+    """Reads a whole number of 1 or more."""
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of 1 or more: got {text!r}")
+    return int(text)
+
+
+def load_arrays(path: Path, *names: str) -> list[npt.NDArray[Any]]:
+    """Returns arrays of a .npz archive by name."""
+    with np.load(path, allow_pickle=False) as archive:
+        missing = [name for name in names if name not in archive.files]
+        if missing:
+            raise ValueError(
+                f"{path}: expected arrays {', '.join(names)}; "
+                f"got {', '.join(archive.files)} (missing {', '.join(missing)})"
+            )
+        return [archive[name] for name in names]
+
+
+def say(text: str) -> None:
+    """Prints a line."""
+    print(text, flush=True)
+
+
+def print_levels(content: bytes) -> None:
+    """Prints a table of what each level of a .tflite holds."""
+    from nested_keras import report
+
+    rows = [
+        [str(size.level), f"{size.sparsity:.3f}", f"{size.nnz:,}", f"{size.weight_bytes:,}"]
+        for size in report.level_sizes(content)
+    ]
+    say(format_table(["level", "zeros, all layers", "nonzeros", "weight bytes"], rows))

@@ -1,0 +1,32 @@
+"""`nested-keras codegen`: write a self-contained C library for a .tflite."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from nested_keras.cli import arguments
+
+
+def add(commands: Any) -> None:
+    """Adds the command."""
+    sub = arguments.add_command(
+        commands,
+        "codegen",
+        _codegen,
+        "Write a self-contained C library for a .tflite.",
+        "No heap, no interpreter: model data, a static arena plan and\n"
+        "NAME_invoke(input, output, level). Compiles with any C11 compiler.",
+    )
+    arguments.add_model(sub, "a .tflite written by `export`")
+    sub.add_argument("--out", type=Path, required=True, help="folder for the library")
+    sub.add_argument("--name", default="model", help="prefix of the C names (default model)")
+
+
+def _codegen(args: argparse.Namespace) -> None:
+    from nested_keras import firmware
+
+    library = firmware.generate(args.model.read_bytes(), args.out, name=args.name)
+    arguments.say(f"Wrote a C library to {args.out}: {library.arena_bytes:,} bytes of arena")
+    arguments.say(f"Include {args.name}.h, compile every .c file, call {args.name}_invoke().")

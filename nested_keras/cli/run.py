@@ -1,0 +1,73 @@
+"""`nested-keras run`: run a .tflite at every level and report accuracy and instructions."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nested_keras import files
+from nested_keras.cli import arguments
+from nested_keras.report import TARGETS, format_table
+
+
+def add(commands: Any) -> None:
+    """Adds the command."""
+    sub = arguments.add_command(
+        commands,
+        "run",
+        _run,
+        "Run a .tflite at every level and report accuracy and instructions.",
+        "Targets: `reference` (NumPy), `litert` (LiteRT with the NESTED_SPARSE_CONV delegate),\n"
+        "`tflm` (TFLite Micro's own interpreter, from the PyPI package tflite-micro),\n"
+        "`host` (generated C compiled for this PC), and generated C on an emulated Cortex-M7,\n"
+        "which also counts instructions per inference: `qemu` (mps2-an500) and `renode`\n"
+        "(NUCLEO-F767ZI; Renode is found on PATH or by the environment variable RENODE).\n"
+        "With `--runtime tflm` TFLite Micro runs there in place of the generated C; TFLM_ROOT\n"
+        "must name a tree of it with a library built for the Cortex-M7.\n"
+        "Every output is compared with the NumPy reference; mismatches must be 0.",
+    )
+    arguments.add_model(sub, "a .tflite written by `export`")
+    sub.add_argument("--target", choices=TARGETS, required=True)
+    arguments.add_runtime(sub)
+    sub.add_argument("--data", type=Path, required=True, help=".npz with x_test and maybe y_test")
+    sub.add_argument(
+        "--limit", type=arguments.positive, default=None, help="use only the first N inputs"
+    )
+    sub.add_argument("--json", type=Path, default=None, help="write the results to this file")
+
+
+def _run(args: argparse.Namespace) -> None:
+    from nested_keras import report
+
+    (x,) = arguments.load_arrays(args.data, "x_test")
+    with np.load(args.data, allow_pickle=False) as archive:
+        labels = archive["y_test"][: args.limit] if "y_test" in archive.files else None
+    result = report.run_levels(
+        args.model.read_bytes(),
+        x[: args.limit],
+        labels,
+        target=args.target,
+        device_runtime=args.runtime,
+    )
+    arguments.say(f"{args.model} on {args.target}: {len(x[: args.limit])} inputs")
+    header = ["level", "accuracy", "instructions", "arena bytes", "flash bytes", "mismatches"]
+    rows = [
+        [
+            str(row.level),
+            "-" if row.accuracy is None else f"{row.accuracy:.2%}",
+            *(
+                "-" if value is None else f"{value:,}"
+                for value in (row.instructions, row.arena_bytes, row.flash_bytes)
+            ),
+            str(row.mismatches_against_reference),
+        ]
+        for row in result.levels
+    ]
+    arguments.say(format_table(header, rows))
+    if args.json:
+        files.write_text(args.json, json.dumps(result.to_dict(), indent=2) + "\n")
+        arguments.say(f"Wrote {args.json}")

@@ -1,0 +1,37 @@
+"""`nested-keras strip`: keep only the sparsest K levels of a .tflite."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from nested_keras import files
+from nested_keras.cli import arguments
+
+
+def add(commands: Any) -> None:
+    """Adds the command."""
+    sub = arguments.add_command(
+        commands,
+        "strip",
+        _strip,
+        "Keep only the sparsest K levels of a .tflite.",
+        "The weights are stored level by level, so this cuts each stream after level K-1.",
+    )
+    arguments.add_model(sub, "a .tflite written by `export`")
+    sub.add_argument(
+        "--levels", type=arguments.positive, required=True, metavar="K", help="levels to keep"
+    )
+    sub.add_argument("--out", type=Path, required=True, help="the .tflite to write")
+
+
+def _strip(args: argparse.Namespace) -> None:
+    from nested_keras import export
+
+    before = args.model.read_bytes()
+    after = export.strip_model(before, args.levels)
+    files.write_bytes(args.out, after)
+    arguments.say(
+        f"Wrote {args.out}: levels 0..{args.levels - 1}, {len(before):,} -> {len(after):,} bytes"
+    )
