@@ -13,7 +13,6 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from nested_keras import format as nested_format
 from nested_keras.bench import cmsis, kernels, storage
 from nested_keras.bench.layers import LAYERS, SPARSITIES, cases_of
 from nested_keras.bench.operators import operator_cases
@@ -97,7 +96,7 @@ def _prediction_table(rows: Sequence[kernels.Row]) -> str:
         if predicted is None or case.stream is None:
             continue
         errors.append(predicted / row.cycles - 1)
-        blocks = nested_format.summarize(case.stream)[: case.level + 1]
+        blocks = case.stream.levels[: case.level + 1]
         cells.append(
             [
                 row.layer,
