@@ -15,7 +15,7 @@ C_SOURCES = $(shell git ls-files '*.c' '*.cc' '*.h')
 BAZEL_SHIMS = $(foreach name,rules_cc rules_java remote_coverage_tools,\
 	--override_repository=$(name)=$(CURDIR)/scripts/bazel/$(name))
 
-.PHONY: demo test lint format types c-test bazel-test py-test renode-test firmware flash clean
+.PHONY: demo test lint format types c-test bazel-test py-test docs pictures dist renode-test firmware flash clean
 
 demo: $(VENV)/.demo
 	scripts/install_tools.sh arm-none-eabi-gcc qemu-system-arm
@@ -44,6 +44,21 @@ bazel-test:
 py-test: $(VENV)/.dev
 	scripts/install_tools.sh gcc g++ cmake ninja arm-none-eabi-gcc qemu-system-arm
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+# Builds the documentation site in build/site; each warning is an error.
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+# Draws the pictures of the README from the results in benchmarks/.
+pictures: $(VENV)/.demo
+	$(BIN)/python -m docs.pictures
+
+# Builds wheel and sdist in dist/, installs the wheel alone in a new environment and runs a model with it.
+dist: $(VENV)/.dev
+	scripts/install_tools.sh gcc
+	rm -rf dist
+	$(BIN)/python -m build
+	scripts/check_wheel.sh $(BIN)/python dist/*.whl
 
 # Needs Renode 1.16 or later, which brings renode-test.
 renode-test: $(VENV)/.dev
