@@ -27,8 +27,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-# The classes that turn `loss` and `metrics` of compile() into objects; Keras makes one set for a
-# model and nothing public makes one per level.
+# The classes that turn `loss` and `metrics` of compile() into objects: Keras makes one set for a
+# model, and a nested model needs a set for each level.
 from keras.src.trainers.compile_utils import CompileLoss, CompileMetrics
 
 from nested_keras.distillation import Distillation
