@@ -25,9 +25,8 @@ _HEADERS = """
     monetary ndbm netdb nl_types poll pthread pwd regex sched search semaphore spawn strings
     stropts syslog tar termios trace ulimit unistd utime utmpx wordexp
     alloca argz byteswap elf endian envz execinfo fastmath features ieeefp ieee754 libc link
-    malloc memory mqueue newlib paths picolibc reent regdef resolv shadow stab stdc sysexits unctrl
-    unwind utmp values xlocale
-    arm_acle arm_mve arm_neon
+    malloc memory mqueue newlib paths picolibc reent regdef resolv shadow stab stdc sysexits
+    syslimits unctrl unwind utmp values xlocale arm_acle arm_mve arm_neon
 """
 _CMAKE = """
     all clean depend edit_cache help install list_install_components package package_source
