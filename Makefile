@@ -19,7 +19,7 @@ BAZEL_SHIMS = $(foreach name,rules_cc rules_java remote_coverage_tools,\
 
 demo: $(VENV)/.demo
 	scripts/install_tools.sh arm-none-eabi-gcc qemu-system-arm
-	$(BIN)/nested-keras demo --out $(OUT)
+	$(BIN)/nested-keras demo --out "$(OUT)"
 
 test: lint types c-test bazel-test py-test
 
@@ -42,7 +42,7 @@ bazel-test:
 		--override_repository=tflite_micro=$(CURDIR)/tests/tflm_abi --nosandbox_debug --symlink_prefix=/
 
 py-test: $(VENV)/.dev
-	scripts/install_tools.sh gcc g++ cmake ninja arm-none-eabi-gcc qemu-system-arm
+	scripts/install_tools.sh gcc g++ clang cmake ninja arm-none-eabi-gcc qemu-system-arm
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 # Builds the documentation site in build/site; each warning is an error.
@@ -62,7 +62,7 @@ dist: $(VENV)/.dev
 
 # Needs Renode 1.16 or later, which brings renode-test.
 renode-test: $(VENV)/.dev
-	$(BIN)/python -m tests.renode.prepare build/renode $(MODEL)
+	$(BIN)/python -m tests.renode.prepare build/renode $(if $(MODEL),"$(MODEL)")
 	renode-test --results-dir build/renode/results --variable CASES:$(CURDIR)/build/renode \
 		tests/renode/nucleo_f767zi.robot
 
@@ -70,14 +70,14 @@ renode-test: $(VENV)/.dev
 # inputs of DATA, or over one input of zeros. RUNTIME=tflm takes TFLite Micro from TFLM_ROOT.
 firmware: $(VENV)/.demo
 	scripts/install_tools.sh arm-none-eabi-gcc cmake ninja
-	$(BIN)/nested-keras firmware $(MODEL) --runtime $(RUNTIME) --board $(BOARD) \
-		$(if $(DATA),--data $(DATA) --limit $(LIMIT)) --out build/firmware
+	$(BIN)/nested-keras firmware "$(MODEL)" --runtime $(RUNTIME) --board $(BOARD) \
+		$(if $(DATA),--data "$(DATA)" --limit $(LIMIT)) --out build/firmware
 
 # Builds a firmware that runs MODEL over the first LIMIT inputs of DATA, and writes it to the board.
 flash: $(VENV)/.demo
 	scripts/install_tools.sh arm-none-eabi-gcc openocd
-	$(BIN)/nested-keras firmware $(MODEL) --runtime $(RUNTIME) --board nucleo_f767zi \
-		--data $(DATA) --limit $(LIMIT) --out build/firmware
+	$(BIN)/nested-keras firmware "$(MODEL)" --runtime $(RUNTIME) --board nucleo_f767zi \
+		--data "$(DATA)" --limit $(LIMIT) --out build/firmware
 	openocd -f board/st_nucleo_f7.cfg -c "program build/firmware/firmware.elf verify reset exit"
 
 format: $(VENV)/.dev

@@ -11,14 +11,12 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import signal
 import subprocess
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from nested_keras.firmware import sources
+from nested_keras.firmware import process, sources
 from nested_keras.firmware.errors import DeviceError, ToolchainError
 from nested_keras.firmware.qemu import last_lines
 
@@ -36,7 +34,6 @@ _POLL_S = 0.05
 _OPTIONS = ("--disable-xwt", "--console", "--plain", "--hide-log")
 # Comes after the script, also when a command of it fails.
 _AFTERWARDS = ("-e", "quit")
-_STOP_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -83,25 +80,22 @@ def run(elf: Path, *, timeout_s: float = 300.0) -> str:
     if timeout_s <= 0:
         raise ValueError(f"timeout_s must be positive: got {timeout_s}")
     renode = find_renode()
-    with tempfile.TemporaryDirectory(prefix="nested_keras_renode_") as name:
-        folder = Path(name)
+    with process.temporary_folder("nested_keras_renode_") as folder:
         files = _Files(folder / "uart.txt", folder / "console.txt", folder / "renode.log")
         commands = script(elf.resolve(), files)
         (folder / "run.resc").write_text(commands, encoding="utf-8")
-        with files.console.open("wb") as sink:
-            process = subprocess.Popen(
+        with (
+            files.console.open("wb") as sink,
+            process.running(
                 [renode, *_OPTIONS, "run.resc", *_AFTERWARDS],
                 cwd=folder,
                 # Nobody types, but the Monitor would take the end of its input for `quit`.
                 stdin=subprocess.PIPE,
                 stdout=sink,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-            try:
-                return _watch(process, files, timeout_s)
-            finally:
-                _stop(process)
+            ) as emulator,
+        ):
+            return _watch(emulator, files, timeout_s)
 
 
 def script(elf: Path, files: _Files) -> str:
@@ -148,11 +142,11 @@ def _escape(path: Path) -> str:
     return str(path).replace(" ", "\\ ")
 
 
-def _watch(process: subprocess.Popen[bytes], files: _Files, timeout_s: float) -> str:
+def _watch(emulator: subprocess.Popen[bytes], files: _Files, timeout_s: float) -> str:
     """Waits for the verdict of the firmware and for two readings of the counters."""
     deadline = time.monotonic() + timeout_s
     while True:
-        alive = process.poll() is None  # before the files: what they hold then is all there is
+        alive = emulator.poll() is None  # before the files: what they hold then is all there is
         text, counts = _read(files.uart), readings(_read(files.console))
         if _has_ended(text) and len(counts) >= 2:
             _check_counter(*counts[:2])
@@ -186,20 +180,3 @@ def _check_counter(first: tuple[int, int], second: tuple[int, int]) -> None:
             "the counter of the DWT must advance as the instructions do: "
             f"got {counts} counts for {instructions} instructions"
         )
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    """Ends Renode and what its launcher started."""
-    if process.stdin is not None:
-        process.stdin.close()
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(process.pid, number)
-        except ProcessLookupError:
-            break
-        try:
-            process.wait(_STOP_S)
-            break
-        except subprocess.TimeoutExpired:
-            continue
-    process.wait()
