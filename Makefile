@@ -45,11 +45,12 @@ py-test: $(VENV)/.dev
 	scripts/install_tools.sh gcc g++ cmake ninja arm-none-eabi-gcc qemu-system-arm
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-# Needs Renode 1.16 or later, which brings renode-test.
+# Needs Renode 1.16 or later, which brings renode-test. That takes `python3` from PATH, and there
+# robotframework, psutil and pyyaml.
 renode-test: $(VENV)/.dev
-	$(BIN)/python -m tests.renode.prepare build/renode $(MODEL)
-	renode-test --results-dir build/renode/results --variable CASES:$(CURDIR)/build/renode \
-		tests/renode/nucleo_f767zi.robot
+	"$(BIN)/python" -m tests.renode.prepare build/renode $(if $(MODEL),"$(MODEL)")
+	PATH="$$(cd "$(BIN)" && pwd):$$PATH" renode-test --results-dir build/renode/results \
+		--variable "CASES:$(CURDIR)/build/renode" tests/renode/nucleo_f767zi.robot
 
 # Builds build/firmware/firmware.elf, which runs MODEL on BOARD at every level: over the first LIMIT
 # inputs of DATA, or over one input of zeros. RUNTIME=tflm takes TFLite Micro from TFLM_ROOT.
