@@ -60,11 +60,12 @@ dist: $(VENV)/.dev
 	$(BIN)/python -m build
 	scripts/check_wheel.sh $(BIN)/python dist/*.whl
 
-# Needs Renode 1.16 or later, which brings renode-test.
+# Needs Renode 1.16 or later, which brings renode-test. That takes `python3` from PATH, and there
+# robotframework, psutil and pyyaml.
 renode-test: $(VENV)/.dev
-	$(BIN)/python -m tests.renode.prepare build/renode $(if $(MODEL),"$(MODEL)")
-	renode-test --results-dir build/renode/results --variable CASES:$(CURDIR)/build/renode \
-		tests/renode/nucleo_f767zi.robot
+	"$(BIN)/python" -m tests.renode.prepare build/renode $(if $(MODEL),"$(MODEL)")
+	PATH="$$(cd "$(BIN)" && pwd):$$PATH" renode-test --results-dir build/renode/results \
+		--variable "CASES:$(CURDIR)/build/renode" tests/renode/nucleo_f767zi.robot
 
 # Builds build/firmware/firmware.elf, which runs MODEL on BOARD at every level: over the first LIMIT
 # inputs of DATA, or over one input of zeros. RUNTIME=tflm takes TFLite Micro from TFLM_ROOT.
