@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from nested_keras.format import constants
-from nested_keras.format.decoder import decode
+from nested_keras.format.decoder import check, unpack
 from nested_keras.format.encoder import encode as encode_levels
 from nested_keras.format.encoder import smallest
 from nested_keras.format.reader import Buffer
@@ -24,23 +26,24 @@ from nested_keras.format.types import (
 
 @dataclass(frozen=True, eq=False)
 class Stream:
-    """The packed weights of one layer, checked and unpacked.
+    """The packed weights of one layer, checked.
 
     Make one with `parse` from bytes, or with `pack` from weights.
 
     Attributes:
       data: The stream as a file holds it; a multiple of 16 bytes.
-      weights: What the stream holds. A weight is zero exactly where its level is N.
+      params: The layer.
       levels: How each level is stored, level 0 first.
     """
 
     data: bytes = field(repr=False)
-    weights: NestedWeights = field(repr=False)
+    params: LayerParams
     levels: tuple[StoredLevel, ...]
+    _unpack: Callable[[], NestedWeights] = field(repr=False)
 
     @classmethod
     def parse(cls, data: Buffer) -> Stream:
-        """Takes a stream apart after checking all of it.
+        """Takes a stream apart after checking all of it, in memory that its length bounds.
 
         Args:
           data: The whole stream, or its prefix up to the end of a level block.
@@ -51,8 +54,8 @@ class Stream:
         Raises:
           FormatError: What was expected and what came.
         """
-        weights, levels = decode(data)
-        return cls(data=bytes(data), weights=weights, levels=levels)
+        checked = check(data)
+        return cls(bytes(data), checked.params, checked.levels, functools.partial(unpack, checked))
 
     @classmethod
     def pack(cls, nested: NestedWeights, *, choose: Chooser = smallest) -> Stream:
@@ -75,18 +78,16 @@ class Stream:
             bits.
         """
         data, levels = encode_levels(nested, choose=choose)
-        stored = (nested.level_map < nested.levels) & (nested.weights != 0)
-        weights = dataclasses.replace(
-            nested,
-            weights=np.where(stored, nested.weights, np.int8(0)),
-            level_map=np.where(stored, nested.level_map, np.uint8(nested.levels)),
-        )
-        return cls(data=data, weights=weights, levels=levels)
+        return cls(data, nested.params, levels, functools.partial(_canonical, nested))
 
-    @property
-    def params(self) -> LayerParams:
-        """The layer."""
-        return self.weights.params
+    @functools.cached_property
+    def weights(self) -> NestedWeights:
+        """The weights and tables; a weight is zero exactly where its level is N.
+
+        Raises:
+          FormatError: The header asks for more weights than the length of the stream justifies.
+        """
+        return self._unpack()
 
     def kernel(self, level: int) -> Int8Array:
         """Returns the filter of one level: int8 [O, kernel_h, kernel_w, I], zero where pruned."""
@@ -108,20 +109,37 @@ class Stream:
           FormatError: The stream holds fewer levels, or `levels` is not positive.
         """
         require_range("levels", levels, low=1, high=len(self.levels))
-        nested = self.weights
-        dropped = nested.level_map >= levels
-        weights = dataclasses.replace(
-            nested,
-            weights=np.where(dropped, np.int8(0), nested.weights),
-            level_map=np.where(dropped, np.uint8(levels), nested.level_map),
-            bias=nested.bias[:levels],
-            multiplier=nested.multiplier[:levels],
-            shift=nested.shift[:levels],
+        return Stream(
+            data=self.data[: self.prefix_bytes(levels - 1)],
+            params=self.params,
+            levels=self.levels[:levels],
+            _unpack=lambda: _cut(self.weights, levels),
         )
-        data = self.data[: self.prefix_bytes(levels - 1)]
-        return Stream(data=data, weights=weights, levels=self.levels[:levels])
 
 
 def encode(nested: NestedWeights, *, choose: Chooser = smallest) -> bytes:
     """Packs a layer and returns the bytes; see `Stream.pack`."""
     return Stream.pack(nested, choose=choose).data
+
+
+def _canonical(nested: NestedWeights) -> NestedWeights:
+    """The layer with zeros exactly where no level uses a weight, as a reader finds it."""
+    stored = (nested.level_map < nested.levels) & (nested.weights != 0)
+    return dataclasses.replace(
+        nested,
+        weights=np.where(stored, nested.weights, np.int8(0)),
+        level_map=np.where(stored, nested.level_map, np.uint8(nested.levels)),
+    )
+
+
+def _cut(nested: NestedWeights, levels: int) -> NestedWeights:
+    """The `levels` sparsest levels of a layer."""
+    kept = nested.level_map < levels
+    return dataclasses.replace(
+        nested,
+        weights=np.where(kept, nested.weights, np.int8(0)),
+        level_map=np.where(kept, nested.level_map, np.uint8(levels)),
+        bias=nested.bias[:levels],
+        multiplier=nested.multiplier[:levels],
+        shift=nested.shift[:levels],
+    )
