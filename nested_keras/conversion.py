@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from nested_keras import layers, masks
+from nested_keras import keras_graph, layers, masks
 
 _KERNELS: dict[Any, Any] = {
     keras.layers.Conv2D: layers.NestedConv2D,
@@ -56,37 +56,15 @@ def operations(model: Any, seen: set[int] | None = None) -> Iterator[tuple[Any, 
         Each operation once, with the name of the sub-model it stands in ("" at the top).
     """
     seen = set() if seen is None else seen
-    for operation in functional(model).operations:
+    for operation in keras_graph.functional(model).operations:
         if id(operation) in seen or isinstance(operation, keras.layers.InputLayer):
             continue
         seen.add(id(operation))
-        if is_graph(operation):
+        if keras_graph.is_graph(operation):
             for inner, scope in operations(operation, seen):
                 yield inner, scope or operation.name
         else:
             yield operation, ""
-
-
-def is_graph(operation: Any) -> bool:
-    """Says whether an operation is a model whose graph can be walked."""
-    return isinstance(operation, keras.Sequential) or hasattr(operation, "operations")
-
-
-def functional(model: Any) -> Any:
-    """Returns the functional form of a functional or Sequential model.
-
-    Raises:
-        TypeError: if it is neither.
-        ValueError: if it is not built.
-    """
-    if not isinstance(model, keras.Model) or not is_graph(model):
-        raise TypeError(
-            "model must be a functional or Sequential Keras model (a subclassed model has no graph "
-            f"to follow): got {type(model).__name__}"
-        )
-    if not model.built:
-        raise ValueError(f"model {model.name!r} must be built: give it a keras.Input")
-    return model if not isinstance(model, keras.Sequential) else model._functional
 
 
 def plan(

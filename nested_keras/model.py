@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from nested_keras import conversion, layers, masks, training
+from nested_keras import conversion, keras_graph, layers, masks, training
 
 _QUANTIZATION = "quantization"
 
@@ -58,15 +58,15 @@ def nest(
     nesting = conversion.Nesting(
         masks.check_sparsities(sparsities), masks.check_block_shape(block_shape)
     )
-    base = conversion.functional(model)
+    base = keras_graph.functional(model)
     new = conversion.plan(
         base, nesting, exclude=exclude, overrides=overrides, shared_affine=shared_affine
     )
 
     def call(operation: Any) -> Callable[..., Any]:
-        if conversion.is_graph(operation):
-            inner = conversion.functional(operation)
-            return lambda inputs, **_: run_graph(inner, inputs, call)
+        if keras_graph.is_graph(operation):
+            inner = keras_graph.functional(operation)
+            return lambda inputs, **_: keras_graph.run_graph(inner, inputs, call)
 
         def chain(*args: Any, **kwargs: Any) -> Any:
             first, *rest = new[id(operation)]
@@ -80,7 +80,7 @@ def nest(
     inputs = keras.tree.map_structure(_new_input, base.input)
     if isinstance(inputs, list) and len(inputs) == 1:
         inputs = inputs[0]  # as old files have it; Keras would warn at each call with a bare array
-    nested = NestedModel(inputs, run_graph(base, inputs, call), name=name or model.name)
+    nested = NestedModel(inputs, keras_graph.run_graph(base, inputs, call), name=name or model.name)
     for operation, _ in conversion.operations(base):
         conversion.copy_weights(operation, new[id(operation)])
     return nested
@@ -95,10 +95,9 @@ class NestedModel(training.LevelTrainer):
     `nested_keras.training.LevelTrainer`.
 
     Args:
-        inputs: A structure of symbolic inputs.
-        outputs: A structure of symbolic outputs, made by calling nested layers without `level`.
-        name: The name of the model.
-        **kwargs: What Keras hands on when it loads a model.
+        *args: The inputs and the outputs, as `keras.Model` takes them: two structures of symbolic
+            tensors. The outputs come from nested layers that were called without `level`.
+        **kwargs: The other arguments of `keras.Model`: `name` and `trainable`.
 
     Attributes:
         quantization: How int8 holds the activations, as JSON (`nested_keras.export.activations`);
@@ -108,8 +107,10 @@ class NestedModel(training.LevelTrainer):
         ValueError: if there is no nested layer, or they differ in their number of levels.
     """
 
-    def __init__(self, inputs: Any, outputs: Any, name: str | None = None, **kwargs: Any) -> None:
-        super().__init__(inputs, outputs, name=name, **kwargs)
+    # Keras loads a class as a functional model where its `__init__` takes (*args, **kwargs) only:
+    # up to 3.14 a class with a named argument counts as one that makes its own layers.
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
         counts = {
             layer.name: layer.levels
             for layer in self.layers
@@ -234,7 +235,11 @@ class NestedModel(training.LevelTrainer):
         rows = []
         for level in range(self.levels):
             prefix = f"level_{level}_"
-            values = {k.removeprefix(prefix): v for k, v in logs.items() if k.startswith(prefix)}
+            values = {
+                key.removeprefix(prefix): _as_number(value)
+                for key, value in logs.items()
+                if key.startswith(prefix)
+            }
             row = {"level": level, "sparsity": self.level_sparsity(level)}
             rows.append({**row, "loss": values.pop("loss"), **values})
         return rows
@@ -266,9 +271,8 @@ class NestedModel(training.LevelTrainer):
                 return lambda *args, **kwargs: operation(*args, **{**kwargs, "level": level})
             return operation
 
-        return keras.Model(
-            self.input, run_graph(self, self.input, call), name=f"{self.name}_level_{level}"
-        )
+        outputs = keras_graph.run_graph(self, self.input, call)
+        return keras.Model(self.input, outputs, name=f"{self.name}_level_{level}")
 
 
 class _Cache:
@@ -284,17 +288,14 @@ class _Cache:
         return self._made[index]
 
 
-def run_graph(model: Any, inputs: Any, call: Callable[[Any], Callable[..., Any]]) -> Any:
-    """Runs a functional model's graph with `call(operation)` in the place of each operation."""
-    # Keras's own functional call and clone_model stand on this method. The public way is
-    # `keras.models.clone_model` with a `call_function`, which also makes new inputs.
-    return model._run_through_graph(inputs, operation_fn=call)
+def _as_number(value: Any) -> Any:
+    """Returns a scalar tensor, as `evaluate` of Keras 3.12 gives it, as a Python number."""
+    array = np.asarray(value)
+    return array.item() if array.ndim == 0 else value
 
 
 def _new_input(tensor: Any) -> Any:
-    return keras.Input(
-        batch_shape=tensor.shape, dtype=tensor.dtype, name=tensor._keras_history.operation.name
-    )
+    return keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=tensor.name)
 
 
 def load_model(path: Any, **kwargs: Any) -> Any:

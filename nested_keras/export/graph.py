@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import keras
 import numpy as np
 
+from nested_keras import keras_graph
 from nested_keras import layers as nested_layers
 from nested_keras.export import nodes
 from nested_keras.export.errors import ExportError, UnsupportedLayerError
@@ -93,9 +94,8 @@ class _Tracer:
         """Makes the nodes that compute a Keras tensor; returns the name of the last."""
         stack = [tensor]
         while stack:
-            operation, index, _ = stack[-1]._keras_history
+            operation, index, sources = keras_graph.source(stack[-1])
             key = (id(operation), index)
-            sources = operation._inbound_nodes[index].arguments.keras_tensors
             missing = [t for t in sources if self._key(t) not in self.produced]
             if key not in self.produced and missing:
                 stack.extend(missing)
@@ -108,7 +108,7 @@ class _Tracer:
 
     @staticmethod
     def _key(tensor: Any) -> tuple[int, int]:
-        operation, index, _ = tensor._keras_history
+        operation, index, _ = keras_graph.source(tensor)
         return id(operation), index
 
     def add_operation(self, operation: Any, inputs: tuple[str, ...], output: Any) -> str:
