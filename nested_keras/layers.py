@@ -154,7 +154,8 @@ class NestedConv2D(NestedKernel, keras.layers.Conv2D):
     Args:
         filters: As Conv2D, and so are the arguments not named here.
         kernel_size: As Conv2D.
-        sparsities: Fraction of zeros per level, strictly decreasing.
+        sparsities: Fraction of zeros per level, level 0 first, never increasing: a layer may have
+            the same weights at several levels.
         block_shape: (1, 1), (1, 2) or (1, 4): blocks along the input channels.
         **kwargs: Other arguments of Conv2D. `data_format` must be channels_last, `groups` 1.
     """
@@ -175,7 +176,8 @@ class NestedDepthwiseConv2D(NestedKernel, keras.layers.DepthwiseConv2D):
 
     Args:
         kernel_size: As DepthwiseConv2D, and so are the arguments not named here.
-        sparsities: Fraction of zeros per level, strictly decreasing.
+        sparsities: Fraction of zeros per level, level 0 first, never increasing: a layer may have
+            the same weights at several levels.
         block_shape: (1, 1) only: a depthwise output channel has one input channel.
         **kwargs: Other arguments of DepthwiseConv2D. `data_format` must be channels_last.
     """
@@ -207,7 +209,8 @@ class NestedDense(NestedKernel, keras.layers.Dense):
 
     Args:
         units: As Dense, and so are the arguments not named here.
-        sparsities: Fraction of zeros per level, strictly decreasing.
+        sparsities: Fraction of zeros per level, level 0 first, never increasing: a layer may have
+            the same weights at several levels.
         block_shape: (1, 1), (1, 2) or (1, 4): blocks along the input channels.
         **kwargs: Other arguments of Dense.
     """

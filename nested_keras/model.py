@@ -383,7 +383,8 @@ def _run_flattened(model: Any, inputs: Any, act: Callable[..., Any]) -> Any:
 
 def run_graph(model: Any, inputs: Any, call: Callable[[Any], Callable[..., Any]]) -> Any:
     """Runs a functional model's graph with `call(operation)` in the place of each operation."""
-    # Keras's own functional call and clone_model stand on this method; nothing public walks nodes.
+    # Keras's own functional call and clone_model stand on this method. The public way is
+    # `keras.models.clone_model` with a `call_function`, which also makes new inputs.
     return model._run_through_graph(inputs, operation_fn=call)
 
 
