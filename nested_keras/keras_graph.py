@@ -89,7 +89,7 @@ def run_graph(model: Any, inputs: Any, call: Callable[[Any], Callable[..., Any]]
     return model._run_through_graph(inputs, operation_fn=call)
 
 
-def source(tensor: Any) -> tuple[Any, int, tuple[Any, ...]]:
+def source(tensor: Any) -> tuple[Any, int, Any]:
     """Says where a symbolic tensor comes from.
 
     The public `operation.input` serves only operations that are called once.
@@ -98,7 +98,8 @@ def source(tensor: Any) -> tuple[Any, int, tuple[Any, ...]]:
         tensor: A symbolic tensor.
 
     Returns:
-        The operation, which of its calls made the tensor, and the tensors that the call took.
+        The operation, which of its calls made the tensor, and the arguments of that call;
+        `arguments.keras_tensors` are the tensors among them.
     """
     operation, index, _ = tensor._keras_history
-    return operation, index, tuple(operation._inbound_nodes[index].arguments.keras_tensors)
+    return operation, index, operation._inbound_nodes[index].arguments
