@@ -23,7 +23,6 @@ from nested_keras.format.types import (
     require_range,
 )
 
-
 # Weights that a stream may unpack to: a few million always, beyond that so many for each byte.
 _ALWAYS_UNPACKED, _UNPACKED_PER_BYTE = 1 << 22, 1024
 
