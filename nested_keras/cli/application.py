@@ -69,6 +69,9 @@ def _execute(args: argparse.Namespace) -> int:
         # What a user can put right is told in one line; a traceback is for defects of ours.
         print(f"nested-keras: error: {error}", file=sys.stderr)
         return 1
+    except MemoryError:
+        print("nested-keras: error: this machine has not enough memory for it", file=sys.stderr)
+        return 1
     return status or 0
 
 
