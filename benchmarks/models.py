@@ -23,7 +23,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from nested_keras import applications, export, nest
+from nested_keras import applications, export, files, nest
 from nested_keras.bench import cmsis
 from nested_keras.bench import model as model_bench
 from nested_keras.report.table import format_table
@@ -211,11 +211,11 @@ def main() -> None:
     """Writes the files."""
     rows = [row for network in NETWORKS for row in measure_network(network)]
     content = [asdict(row) for row in rows]
-    (HERE / "models.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    (HERE / "models.md").write_text(
+    files.write_text(HERE / "models.json", json.dumps(content, indent=1) + "\n")
+    files.write_text(
+        HERE / "models.md",
         f"{_HEAD}# Whole models\n\n{_NOTE}\n{counted_with()}\n\n```\n{table(rows)}\n```\n\n"
         f"## Storage\n\n```\n{storage_table(rows)}\n```\n",
-        encoding="utf-8",
     )
     sys.stdout.write(f"Wrote {HERE / 'models.json'} and {HERE / 'models.md'}\n")
 

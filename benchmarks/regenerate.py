@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from nested_keras import files
 from nested_keras import format as nested_format
 from nested_keras.bench import cmsis, kernels, storage
 from nested_keras.bench.layers import LAYERS, SPARSITIES, cases_of
@@ -142,7 +143,7 @@ def _write_targets(rows: Sequence[kernels.Row]) -> None:
     path = HERE / "README.md"
     before, rest = path.read_text(encoding="utf-8").split(_BEGIN)
     after = rest.split(_END)[1]
-    path.write_text(f"{before}{_BEGIN}{target_table(rows)}{_END}{after}", encoding="utf-8")
+    files.write_text(path, f"{before}{_BEGIN}{target_table(rows)}{_END}{after}")
 
 
 def main() -> None:
@@ -152,13 +153,13 @@ def main() -> None:
         cmsis.record(root, _measure_baseline(root, operators=True).costs)
     benchmark = kernels.run()
     rows = [row.to_dict() for row in benchmark.rows]
-    (HERE / "kernels.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-    (HERE / "kernels.md").write_text(
+    files.write_text(HERE / "kernels.json", json.dumps(rows, indent=1) + "\n")
+    files.write_text(
+        HERE / "kernels.md",
         f"{_HEAD}# Kernels\n\n{counted_with()}\n\n```\n{kernels.table(benchmark)}\n```\n\n"
         f"## Predicted against counted cycles\n\n{_prediction_table(benchmark.rows)}\n"
         f"## Storage\n\n{storage_table()}\n"
         f"## CMSIS-NN 4.0.0 (2022), as the package bakenn carries it\n\n{_bakenn_table()}\n",
-        encoding="utf-8",
     )
     _write_targets(benchmark.rows)
     sys.stdout.write(f"Wrote kernels.json, kernels.md and README.md in {HERE}\n")

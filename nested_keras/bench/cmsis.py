@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from nested_keras import files
 from nested_keras.bench.bench_firmware import Library, measure
 from nested_keras.bench.bench_source import AnyCase
 from nested_keras.bench.layers import Case
@@ -97,7 +98,7 @@ def record(root: Path, costs: Mapping[str, Cost], path: Path = RECORD) -> None:
         "columns": ["instructions", "modelled cycles"],
         "layers": {name: [cost.instructions, cost.cycles] for name, cost in costs.items()},
     }
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    files.write_text(path, json.dumps(content, indent=2) + "\n")
 
 
 def measured(root: Path, cases: Sequence[AnyCase], work_dir: Path) -> Baseline:

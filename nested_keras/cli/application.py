@@ -21,6 +21,7 @@ from nested_keras.cli import (
     strip,
     train,
 )
+from nested_keras.firmware import process
 
 _COMMANDS = (demo, train, export, inspect, run, codegen, firmware, strip, bench)
 
@@ -55,7 +56,8 @@ def _execute(args: argparse.Namespace) -> int:
     if not flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.WARNING)
     try:
-        status: int | None = args.action(args)
+        with process.signals_raise():
+            status: int | None = args.action(args)
     except ModuleNotFoundError as error:
         # Training and export need packages that running a .tflite does not.
         print(

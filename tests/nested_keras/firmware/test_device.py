@@ -1,5 +1,7 @@
 """The firmware on the emulated board."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -153,10 +155,31 @@ def test_weights_with_a_wrong_checksum_are_refused_before_compilation(object_cac
         QemuModel(prog, cache_dir=object_cache).run(random_inputs(prog, 1))
 
 
-def test_images_that_do_not_fit_are_refused(object_cache, tmp_path):
-    images = np.zeros((90_000, 9, 7, 3), np.int8)  # of 192 bytes each; the board has 16 MiB
-    with pytest.raises(BuildError, match=r"region `IMAGES' overflowed"):
-        build_firmware(nested_net(), images, tmp_path, cache_dir=object_cache)
+@pytest.mark.parametrize(
+    ("board", "images", "region", "size"),
+    [
+        ("mps2_an500", 90_000, "IMAGES", "16,777,216"),
+        ("nucleo_f767zi", 12_000, "FLASH", "2,097,152"),
+    ],
+)
+def test_images_that_do_not_fit_are_refused_with_the_number_that_does(
+    board, images, region, size, object_cache, tmp_path
+):
+    def build(count):
+        x = np.zeros((count, 9, 7, 3), np.int8)  # of 192 bytes each
+        build_firmware(nested_net(), x, tmp_path, board=board, cache_dir=object_cache)
+
+    expected = (
+        rf"the firmware does not fit {board}: it needs [\d,]+ bytes for {region}, "
+        rf"which has {size}; "
+        rf"the {images:,} images take 192 bytes each: at most ([\d,]+) fit$"
+    )
+    with pytest.raises(BuildError, match=expected) as caught:
+        build(images)
+    most = int(re.search(expected, str(caught.value))[1].replace(",", ""))
+    build(most)
+    with pytest.raises(BuildError, match=f"at most {most:,} fit"):
+        build(most + 1)
 
 
 def test_instructions_are_counted(object_cache, tmp_path):
