@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nested_keras.firmware import CodegenError, generate
+from nested_keras.firmware import CodegenError, HostModel, generate
 from nested_keras.firmware.dense_stream import dense_stream
 from nested_keras.firmware.toolchain import cortex_m7_toolchain, run_tool
-from nested_keras.runtime import program
+from nested_keras.runtime import kernels, program
 from nested_keras.runtime.errors import ModelError
 from tests.nested_keras.firmware.programs import Builder, every_op, nested_net
 from tests.nested_keras.format.streams import random_layer
@@ -174,6 +174,39 @@ def test_too_many_dimensions_are_refused(tmp_path):
     y = b.add(program.Lookup, [x], b.tensor((1, 1, 1, 1, 4)), table=b.int8(256))
     with pytest.raises(CodegenError, match=r"shape \(1, 1, 1, 1, 4\); expected at most 4"):
         generate(b.build([x], [y]), tmp_path)
+
+
+def windowed_op(kind, shape):
+    b = Builder(levels=2)
+    x = b.tensor(shape)
+    if kind == "pool":
+        window = {"filter_h": 1, "filter_w": 1, "activation_min": -128, "activation_max": 127}
+        strides = {"stride_h": 1, "stride_w": 1, "pad_top": 0, "pad_left": 0}
+        return b.build([x], [b.add(program.MaxPool2D, [x], b.tensor(shape), **window, **strides)])
+    return b.build([x], [b.depthwise(x) if kind == "depthwise" else getattr(b, kind)(x, 1)])
+
+
+@pytest.mark.parametrize("kind", ["conv", "depthwise", "nested", "pool"])
+@pytest.mark.parametrize("shape", [(1, 1, 65536, 1), (1, 65536, 1, 1)])
+def test_an_image_of_more_than_65535_rows_or_columns_is_refused(kind, shape, tmp_path):
+    size = f"{shape[1]}x{shape[2]}"
+    with pytest.raises(CodegenError, match=f"an image of {size} pixels; expected at most 65535"):
+        generate(windowed_op(kind, shape), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_image_of_65535_columns_runs(object_cache):
+    prog = windowed_op("nested", (1, 1, 65535, 1))
+    x = np.random.default_rng(0).integers(-128, 128, (1, 1, 65535, 1)).astype(np.int8)
+    model = HostModel(prog, cache_dir=object_cache)
+    expected = kernels.run_op(prog.ops[0], [x], x.shape, 1)
+    np.testing.assert_array_equal(model.run(x), expected)
+
+
+def test_rows_of_a_fully_connected_layer_are_no_image(tmp_path):
+    b = Builder(levels=2)
+    x = b.tensor((70000, 1))
+    generate(b.build([x], [b.nested(x, 1)]), tmp_path)
 
 
 @pytest.mark.parametrize("name", ["2net", "nk_net", "string", "test"])
