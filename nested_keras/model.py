@@ -36,7 +36,9 @@ def nest(
 
     Args:
         model: A built functional or Sequential model. Of the layers with weights it may have
-            Conv2D, DepthwiseConv2D, SeparableConv2D, Dense and BatchNormalization.
+            Conv2D, DepthwiseConv2D, SeparableConv2D, Dense and BatchNormalization; see
+            docs/training.md. An activation of the user's own is carried, with a warning that
+            export will refuse it.
         sparsities: Fraction of zeros per level, each in [0, 1], strictly decreasing: level 0 is the
             sparsest.
         block_shape: (1, 1), (1, 2) or (1, 4): weights pruned together, along the input channels.
@@ -54,8 +56,8 @@ def nest(
 
     Raises:
         TypeError: if the model is neither functional nor Sequential.
-        ValueError: if sparsities, block shape or names are wrong, a layer is not supported, or no
-            layer is left to nest.
+        ValueError: if sparsities, block shape or names are wrong, a layer is not supported, no
+            layer is left to nest, or a level computes something else than the model.
     """
     nesting = conversion.Nesting(
         masks.check_sparsities(sparsities), masks.check_block_shape(block_shape)
