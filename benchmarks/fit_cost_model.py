@@ -12,7 +12,6 @@ import datetime
 import itertools
 import json
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from nested_keras import cost, files
 from nested_keras import format as nested_format
 from nested_keras.bench import bench_firmware
 from nested_keras.bench.layers import Case, Layer, level_cases
+from nested_keras.firmware import process
 from nested_keras.format import Chooser, Encoding, LayerKind, StoredLevel
 from nested_keras.runtime import kernels
 
@@ -133,12 +133,12 @@ def _cases() -> list[Case]:
 def _measure(cases: Sequence[Case]) -> list[int]:
     cycles: list[int] = []
     for first in range(0, len(cases), _BATCH):
-        with tempfile.TemporaryDirectory() as folder:
-            library = bench_firmware.own_library(Path(folder))
+        with process.temporary_folder() as folder:
+            library = bench_firmware.own_library(folder)
             part = cases[first : first + _BATCH]
             cycles += [
                 measured.profile.cycles
-                for measured in bench_firmware.measure(library, part, Path(folder))
+                for measured in bench_firmware.measure(library, part, folder)
             ]
     return cycles
 
