@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from absl import app, flags, logging
 from absl.flags import argparse_flags
 
+from nested_keras import extras
 from nested_keras.cli import (
     bench,
     codegen,
@@ -21,6 +22,7 @@ from nested_keras.cli import (
     strip,
     train,
 )
+from nested_keras.firmware import process
 
 _COMMANDS = (demo, train, export, inspect, run, codegen, firmware, strip, bench)
 
@@ -55,14 +57,13 @@ def _execute(args: argparse.Namespace) -> int:
     if not flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.WARNING)
     try:
-        status: int | None = args.action(args)
+        with process.signals_raise():
+            status: int | None = args.action(args)
     except ModuleNotFoundError as error:
         # Training and export need packages that running a .tflite does not.
-        print(
-            f"nested-keras: error: {args.command} needs the package {error.name}: "
-            "pip install 'nested_keras[demo]'",
-            file=sys.stderr,
-        )
+        extra = "demo" if args.command == "demo" else None
+        told = extras.missing(error, f"nested-keras {args.command}", extra=extra)
+        print(f"nested-keras: error: {told}", file=sys.stderr)
         return 1
     except (ValueError, ImportError, OSError, RuntimeError) as error:
         # What a user can put right is told in one line; a traceback is for defects of ours.

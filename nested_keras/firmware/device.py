@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from nested_keras.firmware import qemu, renode, results
+from nested_keras.firmware import process, qemu, renode, results
 from nested_keras.firmware.build import DEFAULT_BOARD, Firmware, build_firmware
 from nested_keras.firmware.codegen import load_program
 from nested_keras.firmware.records import from_records, output_layout
@@ -117,7 +116,7 @@ class DeviceModel(ModelRunner):
         self._find_emulator()  # first, because the build takes longer
         if self._build_dir is not None:
             return self._run_in(self._build_dir, x, levels)
-        with tempfile.TemporaryDirectory(prefix="nested_keras_") as folder:
+        with process.temporary_folder() as folder:
             return self._run_in(folder, x, levels)
 
     def build(

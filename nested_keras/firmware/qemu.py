@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from nested_keras.firmware import process
 from nested_keras.firmware.errors import DeviceError
 from nested_keras.firmware.toolchain import find_tool
 
@@ -51,14 +52,7 @@ def run(elf: Path, *, timeout_s: float = 300.0, options: Sequence[str] = ()) -> 
         *options,
     ]
     try:
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=timeout_s,
-            check=False,
-        )
+        done = process.run(command, timeout_s=timeout_s, stderr=subprocess.STDOUT)
     except subprocess.TimeoutExpired as error:
         text = _decode(error.stdout)
         raise DeviceError(

@@ -13,14 +13,12 @@ import itertools
 import os
 import re
 import shutil
-import signal
 import subprocess
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from nested_keras.firmware import sources
+from nested_keras.firmware import process, sources
 from nested_keras.firmware.errors import DeviceError, ToolchainError
 from nested_keras.firmware.qemu import last_lines
 
@@ -47,7 +45,6 @@ _OPTIONS = ("--disable-xwt", "--console", "--plain", "--hide-log")
 # Renode puts the folder in front of a script that is its argument and does not escape the spaces
 # in it; a command names the script as it is.
 _COMMANDS = ("-e", f"include @{_SCRIPT}", "-e", "quit")
-_STOP_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -94,24 +91,21 @@ def run(elf: Path, *, timeout_s: float = 300.0) -> str:
     if timeout_s <= 0:
         raise ValueError(f"timeout_s must be positive: got {timeout_s}")
     renode = find_renode()
-    with tempfile.TemporaryDirectory(prefix="nested_keras_renode_") as name:
-        folder = Path(name)
+    with process.temporary_folder("nested_keras_renode_") as folder:
         files = _Files(folder / "uart.txt", folder / "console.txt", folder / "renode.log")
         (folder / _SCRIPT).write_text(script(elf.resolve(), files), encoding="utf-8")
-        with files.console.open("wb") as sink:
-            process = subprocess.Popen(
+        with (
+            files.console.open("wb") as sink,
+            process.running(
                 [renode, *_OPTIONS, *_COMMANDS],
                 cwd=folder,
                 # Nobody types, but the Monitor would take the end of its input for `quit`.
                 stdin=subprocess.PIPE,
                 stdout=sink,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-            try:
-                return _watch(process, files, timeout_s)
-            finally:
-                _stop(process)
+            ) as emulator,
+        ):
+            return _watch(emulator, files, timeout_s)
 
 
 def script(elf: Path, files: _Files) -> str:
@@ -157,11 +151,11 @@ def _escape(path: Path) -> str:
     return str(path).replace(" ", "\\ ")
 
 
-def _watch(process: subprocess.Popen[bytes], files: _Files, timeout_s: float) -> str:
+def _watch(emulator: subprocess.Popen[bytes], files: _Files, timeout_s: float) -> str:
     """Waits for the verdict of the firmware and, where that is good, for the counters."""
     deadline = time.monotonic() + timeout_s
     while True:
-        alive = process.poll() is None  # before the files: what they hold then is all there is
+        alive = emulator.poll() is None  # before the files: what they hold then is all there is
         text, console = _read(files.uart), _read(files.console)
         verdict = _verdict(text)
         if verdict.startswith(_FAILURES):
@@ -221,20 +215,3 @@ def _counts_instructions(counts: list[tuple[int, int]]) -> bool:
             f"got {counted} counts for {instructions} instructions"
         )
     return False
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    """Ends Renode and what its launcher started."""
-    if process.stdin is not None:
-        process.stdin.close()
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(process.pid, number)
-        except ProcessLookupError:
-            break
-        try:
-            process.wait(_STOP_S)
-            break
-        except subprocess.TimeoutExpired:
-            continue
-    process.wait()

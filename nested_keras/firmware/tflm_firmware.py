@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from nested_keras import files
 from nested_keras.export import flatbuffer
 from nested_keras.firmware import sources
 from nested_keras.firmware.build import (
@@ -137,8 +138,8 @@ def build_tflm_firmware(
     out = Path(out_dir)
     run = out / "run"
     run.mkdir(parents=True, exist_ok=True)
-    (run / "model.tflite").write_bytes(content)
-    (run / "images.bin").write_bytes(records.tobytes())
+    files.write_bytes(run / "model.tflite", content)
+    files.write_bytes(run / "images.bin", records.tobytes())
     texts = {
         "tflm_model.h": _model_header(program, read_graph(content), arena_bytes),
         "firmware_run.c": run_source(
@@ -154,7 +155,7 @@ def build_tflm_firmware(
         + incbin_source("firmware_images", (run / "images.bin").resolve(), section=".images"),
     }
     for name, text in texts.items():
-        (run / name).write_text(text, encoding="utf-8")
+        files.write_text(run / name, text)
     try:
         elf = _build(root, out.resolve(), board)
     except BuildError as error:

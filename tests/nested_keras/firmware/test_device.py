@@ -14,9 +14,12 @@ from nested_keras.firmware import (
     qemu,
     sources,
 )
+from nested_keras.firmware.codegen import STACK_BYTES
 from nested_keras.firmware.toolchain import cortex_m7_toolchain
 from nested_keras.format import FormatError
+from nested_keras.runtime import program
 from tests.nested_keras.firmware.programs import (
+    Builder,
     every_op,
     expected,
     nested_net,
@@ -25,6 +28,7 @@ from tests.nested_keras.firmware.programs import (
     with_stream,
     wrong_nonzeros,
 )
+from tests.tflm_ops.cases import DEPTHWISE, make, stream_and_input
 
 RUN_SOURCE = """
 #include "firmware.h"
@@ -115,6 +119,36 @@ def test_costs_of_a_nested_model(object_cache, tmp_path):
     assert result.text_bytes > result.model_bytes
     assert 0 < result.stack_bytes < 64 * 1024
     assert (tmp_path / "firmware.elf").exists()
+
+
+def nested_depthwise(kernel):
+    stream, x, y_shape = stream_and_input(
+        make(DEPTHWISE, size=(16, 16), channels=(4, 1), kernel=(kernel, kernel)),
+        levels=3,
+        profile="mixed",
+        seed=0,
+    )
+    b = Builder(levels=3)
+    image = b.tensor(x.shape)
+    y = b.add(program.NestedSparseConv, [image], b.tensor(y_shape), stream=stream)
+    return b.build([image], [y])
+
+
+@pytest.mark.parametrize(
+    ("prog", "has_depthwise"),
+    [
+        (every_op(), False),
+        (nested_net(), False),
+        (nested_depthwise(3), True),
+        (nested_depthwise(5), True),
+        (nested_depthwise(7), False),
+    ],
+)
+def test_the_stack_is_within_the_bound_that_the_library_states(prog, has_depthwise, object_cache):
+    """The bound is that of nested depthwise layers of 3x3 and 5x5: an open stream and a tile."""
+    stack = QemuModel(prog, cache_dir=object_cache).run_all(random_inputs(prog, 1)).stack_bytes
+    assert 2000 < stack <= STACK_BYTES
+    assert (stack > 3000) == has_depthwise
 
 
 def test_counts_are_the_same_in_every_run(object_cache):
