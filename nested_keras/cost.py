@@ -13,7 +13,7 @@ import functools
 import itertools
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 
@@ -330,8 +330,9 @@ def _depthwise(params: LayerParams, size: ImageSize, levels: Sequence[StoredLeve
     columns = min(limit, -(-_part_of(output_w, limit) // 4) * 4)
     channels = params.out_channels
     counts = Counter({"depthwise.call": 1})
-    for high, wide in itertools.product(_cut(output_h, rows), _cut(output_w, columns)):
-        tiles = size.batches
+    pieces = itertools.product(_cut(output_h, rows), _cut(output_w, columns))
+    for (high, count_down), (wide, count_across) in pieces:
+        tiles = size.batches * count_down * count_across
         counts["depthwise.tile"] += tiles
         counts[f"depthwise.channel.{kernel}"] += tiles * channels
         below = min((high - 1) * stride_h + kernel, input_h)
@@ -364,10 +365,10 @@ def _part_of(total: int, limit: int) -> int:
     return -(-total // parts)
 
 
-def _cut(total: int, part: int) -> Iterator[int]:
-    """Lengths of the parts of `total`."""
-    for first in range(0, total, part):
-        yield min(part, total - first)
+def _cut(total: int, part: int) -> list[tuple[int, int]]:
+    """Lengths of the parts of `total`, each with how many there are."""
+    full, rest = divmod(total, part)
+    return [(length, count) for length, count in ((part, full), (rest, 1)) if length and count]
 
 
 # ----- Dilated convolution: nk_nested_conv_s8_ref.c
