@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from nested_keras import export, report
 from nested_keras import format as nested_format
 from nested_keras.export import flatbuffer
-from nested_keras.format import FormatError, LayerKind, LayerParams, NestedWeights
+from nested_keras.format import FormatError, LayerKind, LayerParams, NestedWeights, Stream
 from nested_keras.runtime import ModelError, ReferenceModel
 from nested_keras.runtime.lowering import lower, read_interface
 from tests.nested_keras.hostile import many_operators, mutations
@@ -187,7 +187,7 @@ def sparse_giant(outputs=65535, inputs=65535):
 
 def test_a_stream_whose_header_claims_65535_by_65535_weights():
     stream = sparse_giant()
-    assert nested_format.read_params(stream).in_channels == 65535
+    assert Stream.parse(stream).params.in_channels == 65535
     builder = ModelBuilder()
     x, y = (builder.tensor((1, 65535), scale=0.1) for _ in range(2))
     packed = builder.constant(np.frombuffer(stream, np.uint8))
@@ -196,7 +196,7 @@ def test_a_stream_whose_header_claims_65535_by_65535_weights():
     with little():
         assert set(read_all(model).values()) == {"read"}
     with little(), pytest.raises(FormatError, match=r"weights to unpack must be in .* 4294836225"):
-        nested_format.decode(stream)
+        Stream.parse(stream).weights
     with little(), pytest.raises(FormatError, match="weights to unpack"):
         ReferenceModel(model).run(np.zeros((1, 65535), np.int8))
 
