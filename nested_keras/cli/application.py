@@ -69,8 +69,12 @@ def _execute(args: argparse.Namespace) -> int:
         # What a user can put right is told in one line; a traceback is for defects of ours.
         print(f"nested-keras: error: {error}", file=sys.stderr)
         return 1
-    except MemoryError:
-        print("nested-keras: error: this machine has not enough memory for it", file=sys.stderr)
+    except MemoryError as error:
+        # NumPy says how much it wanted, Python itself says nothing.
+        print(
+            f"nested-keras: error: not enough memory: {str(error) or 'size unknown'}",
+            file=sys.stderr,
+        )
         return 1
     return status or 0
 
