@@ -15,7 +15,7 @@ C_SOURCES = $(shell git ls-files '*.c' '*.cc' '*.h')
 BAZEL_SHIMS = $(foreach name,rules_cc rules_java remote_coverage_tools,\
 	--override_repository=$(name)=$(CURDIR)/scripts/bazel/$(name))
 
-.PHONY: demo test lint format types c-test bazel-test py-test renode-test firmware flash clean
+.PHONY: demo test lint format types c-test bazel-test py-test docs pictures dist renode-test firmware flash clean
 
 demo: $(VENV)/.demo
 	scripts/install_tools.sh arm-none-eabi-gcc qemu-system-arm
@@ -45,11 +45,27 @@ py-test: $(VENV)/.dev
 	scripts/install_tools.sh gcc g++ clang cmake ninja arm-none-eabi-gcc qemu-system-arm
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-# Needs Renode 1.16 or later, which brings renode-test.
+# Builds the documentation site in build/site; each warning is an error.
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+# Draws the pictures of the README from the results in benchmarks/.
+pictures: $(VENV)/.demo
+	$(BIN)/python -m docs.pictures
+
+# Builds wheel and sdist in dist/, installs the wheel alone in a new environment and runs a model with it.
+dist: $(VENV)/.dev
+	scripts/install_tools.sh gcc
+	rm -rf dist
+	$(BIN)/python -m build
+	scripts/check_wheel.sh $(BIN)/python dist/*.whl
+
+# Needs Renode 1.16 or later, which brings renode-test. That takes `python3` from PATH, and there
+# robotframework, psutil and pyyaml.
 renode-test: $(VENV)/.dev
-	$(BIN)/python -m tests.renode.prepare build/renode $(if $(MODEL),"$(MODEL)")
-	renode-test --results-dir build/renode/results --variable CASES:$(CURDIR)/build/renode \
-		tests/renode/nucleo_f767zi.robot
+	"$(BIN)/python" -m tests.renode.prepare build/renode $(if $(MODEL),"$(MODEL)")
+	PATH="$$(cd "$(BIN)" && pwd):$$PATH" renode-test --results-dir build/renode/results \
+		--variable "CASES:$(CURDIR)/build/renode" tests/renode/nucleo_f767zi.robot
 
 # Builds build/firmware/firmware.elf, which runs MODEL on BOARD at every level: over the first LIMIT
 # inputs of DATA, or over one input of zeros. RUNTIME=tflm takes TFLite Micro from TFLM_ROOT.

@@ -27,12 +27,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-# The classes that turn `loss` and `metrics` of compile() into objects; Keras makes one set for a
-# model and nothing public makes one per level.
-from keras.src.trainers.compile_utils import CompileLoss, CompileMetrics
-
 from nested_keras.distillation import Distillation
+from nested_keras.keras_graph import CompileLoss, CompileMetrics
 from nested_keras.layers import several_workers
+from nested_keras.metric_copies import copy_metrics
 
 _LOSS_WEIGHTS = "level_loss_weights"
 
@@ -124,9 +122,10 @@ class LevelTrainer(keras.Model):
 
         Args:
             optimizer: As in `keras.Model.compile`, and so are the arguments not named here.
-            loss: Applied at each level.
+            loss: Applied at each level; a loss object serves all levels.
             loss_weights: Weights of the model's outputs.
-            metrics: Measured at each level.
+            metrics: Measured at each level; each gets a copy of a metric object
+                (`nested_keras.metric_copies`).
             weighted_metrics: Measured at each level, with sample weights.
             routing: The routing coefficient in [0, 1] or a Keras `LearningRateSchedule` of it; one
                 for all levels or one per level (level 0 has no level below: its own has no
@@ -145,16 +144,15 @@ class LevelTrainer(keras.Model):
 
         Raises:
             TypeError: if routing is neither a number nor a schedule.
-            ValueError: if routing or level_loss_weights have a wrong range or length, a model with
-                several outputs is to be distilled, or split_batch is to go with distillation in
-                place, for which the levels must see the same samples.
+            ValueError: if routing or level_loss_weights have a wrong range or length, a metric
+                cannot be copied, the distillation does not fit the model
+                (`Distillation.for_model`), or split_batch is to go with distillation in place, for
+                which the levels must see the same samples.
         """
         routings = _routings(routing, levels=self.levels)
         weights = _loss_weights(level_loss_weights, levels=self.levels)
-        if distillation is not None and len(self.outputs) != 1:
-            raise ValueError(
-                f"distillation must have a model with one output: got {len(self.outputs)}"
-            )
+        if distillation is not None:
+            distillation = distillation.for_model(self)
         if split_batch and distillation is not None and distillation.in_place:
             raise ValueError(
                 "split_batch=True must go without in-place distillation, which compares the levels "
@@ -319,7 +317,7 @@ class LevelTrainer(keras.Model):
         Returns:
             A scalar tensor: the compiled loss and the activity regularisation.
         """
-        terms = [self._aggregate_additional_loss(term) for term in self._activity_losses(level)]
+        terms = [_share_of_replica(term) for term in self._activity_losses(level)]
         objective = self._objectives.levels[level]
         if objective.loss is not None:
             terms.append(objective.loss(y, y_pred, sample_weight))
@@ -462,8 +460,7 @@ class LevelTrainer(keras.Model):
     def _weight_regularization(self) -> Any:
         """Computes the sum of the weights' regularisation losses."""
         terms = [
-            self._aggregate_additional_loss(variable.regularizer(variable))
-            for variable in self._regularized()
+            _share_of_replica(variable.regularizer(variable)) for variable in self._regularized()
         ]
         return tf.add_n(terms) if terms else tf.zeros(())
 
@@ -517,15 +514,14 @@ def _compile_metrics(metrics: Any, weighted_metrics: Any, output_names: Any) -> 
     """Returns compiled metrics with a state of their own, or None."""
     if metrics is None and weighted_metrics is None:
         return None
-    copies = (keras.tree.map_structure(_copy_metric, m) for m in (metrics, weighted_metrics))
-    return CompileMetrics(*copies, output_names=output_names)
+    return CompileMetrics(*copy_metrics([metrics, weighted_metrics]), output_names=output_names)
 
 
-def _copy_metric(metric: Any) -> Any:
-    """Returns a metric object with a state of its own; names and functions as they are."""
-    if isinstance(metric, keras.metrics.Metric):
-        return type(metric).from_config(metric.get_config())
-    return metric
+def _share_of_replica(loss: Any) -> Any:
+    """Returns the sum of a loss, divided among the replicas of a strategy, which are added up."""
+    total = keras.ops.sum(keras.ops.cast(loss, "float32"))
+    replicas = tf.distribute.get_strategy().num_replicas_in_sync
+    return total if replicas == 1 else total / replicas
 
 
 def _gradients(tape: Any, loss: Any, variables: list[Any]) -> list[Any]:

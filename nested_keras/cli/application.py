@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from absl import app, flags, logging
 from absl.flags import argparse_flags
 
+from nested_keras import extras
 from nested_keras.cli import (
     bench,
     codegen,
@@ -60,15 +61,16 @@ def _execute(args: argparse.Namespace) -> int:
             status: int | None = args.action(args)
     except ModuleNotFoundError as error:
         # Training and export need packages that running a .tflite does not.
-        print(
-            f"nested-keras: error: {args.command} needs the package {error.name}: "
-            "pip install 'nested_keras[demo]'",
-            file=sys.stderr,
-        )
+        extra = "demo" if args.command == "demo" else None
+        told = extras.missing(error, f"nested-keras {args.command}", extra=extra)
+        print(f"nested-keras: error: {told}", file=sys.stderr)
         return 1
     except (ValueError, ImportError, OSError, RuntimeError) as error:
         # What a user can put right is told in one line; a traceback is for defects of ours.
         print(f"nested-keras: error: {error}", file=sys.stderr)
+        return 1
+    except MemoryError:
+        print("nested-keras: error: this machine has not enough memory for it", file=sys.stderr)
         return 1
     return status or 0
 

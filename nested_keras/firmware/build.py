@@ -12,6 +12,8 @@ import numpy as np
 from nested_keras import files
 from nested_keras.firmware import ctext, sources
 from nested_keras.firmware.codegen import GeneratedLibrary, generate
+from nested_keras.firmware.errors import BuildError
+from nested_keras.firmware.memory import explain_overflow
 from nested_keras.firmware.records import Array, input_layout, output_layout, to_records
 from nested_keras.firmware.toolchain import Toolchain, cortex_m7_toolchain, run_tool
 from nested_keras.runtime.program import Program
@@ -99,7 +101,11 @@ def build_firmware(
 
     objects = _compile(toolchain, library, board_folder, run_file, cache)
     elf = out / "firmware.elf"
-    toolchain.link([*objects, images_source], elf, flags=(f"-T{board_folder / board}.ld",))
+    try:
+        toolchain.link([*objects, images_source], elf, flags=(f"-T{board_folder / board}.ld",))
+    except BuildError as error:
+        size = records.shape[1]
+        raise explain_overflow(error, board_folder, images=len(records), stride=size) from error
     text, data, bss = section_sizes(elf)
     return Firmware(elf, library, chosen, text, data, bss)
 

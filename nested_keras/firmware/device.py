@@ -113,6 +113,7 @@ class DeviceModel(ModelRunner):
           BuildError: The model or the images do not fit the board.
           DeviceError: The firmware failed, printed something unexpected or took too long.
         """
+        self._find_emulator()  # first, because the build takes longer
         if self._build_dir is not None:
             return self._run_in(self._build_dir, x, levels)
         with process.temporary_folder() as folder:
@@ -170,6 +171,10 @@ class DeviceModel(ModelRunner):
         firmware = self.build(x, folder, levels=levels)
         return self._result(firmware, results.parse(self._run_elf(firmware.elf)))
 
+    def _find_emulator(self) -> None:
+        """Raises ToolchainError where the emulator is missing."""
+        raise NotImplementedError
+
     def _run_elf(self, elf: Path) -> str:
         """Runs a firmware within the time limit; returns what it printed."""
         raise NotImplementedError
@@ -201,6 +206,9 @@ class QemuModel(DeviceModel):
 
     _board = DEFAULT_BOARD
 
+    def _find_emulator(self) -> None:
+        qemu.find_qemu()
+
     def _run_elf(self, elf: Path) -> str:
         return qemu.run(elf, timeout_s=self._timeout_s)
 
@@ -209,6 +217,9 @@ class RenodeModel(DeviceModel):
     """A model on Renode's NUCLEO-F767ZI; the images have to fit its flash beside the program."""
 
     _board = renode.BOARD
+
+    def _find_emulator(self) -> None:
+        renode.find_renode()
 
     def _run_elf(self, elf: Path) -> str:
         return renode.run(elf, timeout_s=self._timeout_s)

@@ -14,6 +14,15 @@ from nested_keras.firmware.toolchain import find_tool
 _LAST_LINES = 8
 
 
+def find_qemu() -> str:
+    """Path of QEMU.
+
+    Raises:
+      ToolchainError: It is not on PATH.
+    """
+    return find_tool("qemu-system-arm")
+
+
 def run(elf: Path, *, timeout_s: float = 300.0, options: Sequence[str] = ()) -> str:
     """Runs the firmware to its end and returns what it printed.
 
@@ -33,7 +42,7 @@ def run(elf: Path, *, timeout_s: float = 300.0, options: Sequence[str] = ()) -> 
     if timeout_s <= 0:
         raise ValueError(f"timeout_s must be positive: got {timeout_s}")
     command = [
-        find_tool("qemu-system-arm"),
+        find_qemu(),
         *("-machine", "mps2-an500"),
         *("-display", "none", "-monitor", "none", "-serial", "none"),
         *("-semihosting-config", "enable=on,target=native"),

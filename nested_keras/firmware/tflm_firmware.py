@@ -23,7 +23,8 @@ from nested_keras.firmware.build import (
     run_source,
     section_sizes,
 )
-from nested_keras.firmware.errors import ToolchainError
+from nested_keras.firmware.errors import BuildError, ToolchainError
+from nested_keras.firmware.memory import explain_overflow
 from nested_keras.firmware.records import (
     Array,
     RecordLayout,
@@ -155,7 +156,11 @@ def build_tflm_firmware(
     }
     for name, text in texts.items():
         files.write_text(run / name, text)
-    elf = _build(root, out.resolve(), board)
+    try:
+        elf = _build(root, out.resolve(), board)
+    except BuildError as error:
+        folder, size = sources.board_dir(board), records.shape[1]
+        raise explain_overflow(error, folder, images=len(records), stride=size) from error
     text_bytes, data_bytes, bss_bytes = section_sizes(elf)
     return TflmFirmware(elf, chosen, text_bytes, data_bytes, bss_bytes, len(content))
 

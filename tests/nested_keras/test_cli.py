@@ -192,11 +192,33 @@ def test_errors_are_one_line(arguments, message, model, data, folder, capsys, mo
     assert len(text.splitlines()) == 1
 
 
-def test_a_missing_package_is_named_with_its_extra(monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "keras", None)
-    assert nested_keras_command("train", "--model", "m", "--data", "d", "--out", "o") == 1
-    text = capsys.readouterr().err
-    assert "train needs the package keras: pip install 'nested_keras[demo]'" in text
+@pytest.mark.parametrize(
+    ("arguments", "package", "message"),
+    [
+        (
+            ("train", "--model", "m", "--data", "d", "--out", "o"),
+            "keras",
+            "nested-keras train needs the package keras: pip install 'nested_keras[train]'",
+        ),
+        (
+            ("train", "--model", "m", "--data", "d", "--out", "o"),
+            "tensorflow_model_optimization",
+            "needs the package tensorflow-model-optimization: pip install 'nested_keras[train]'",
+        ),
+        (
+            ("demo", "--out", "o"),
+            "keras",
+            "nested-keras demo needs the package keras: pip install 'nested_keras[demo]'",
+        ),
+    ],
+)
+def test_a_missing_package_is_named_with_its_extra(
+    arguments, package, message, monkeypatch, capsys
+):
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.delitem(sys.modules, "nested_keras.demo", raising=False)
+    assert nested_keras_command(*arguments) == 1
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

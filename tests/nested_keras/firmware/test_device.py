@@ -1,5 +1,7 @@
 """The firmware on the emulated board."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -14,7 +16,7 @@ from nested_keras.firmware import (
 )
 from nested_keras.firmware.codegen import STACK_BYTES
 from nested_keras.firmware.toolchain import cortex_m7_toolchain
-from nested_keras.format import FormatError
+from nested_keras.format import Stream
 from nested_keras.runtime import program
 from tests.nested_keras.firmware.programs import (
     Builder,
@@ -128,7 +130,7 @@ def nested_depthwise(kernel):
     )
     b = Builder(levels=3)
     image = b.tensor(x.shape)
-    y = b.add(program.NestedSparseConv, [image], b.tensor(y_shape), stream=stream)
+    y = b.add(program.NestedSparseConv, [image], b.tensor(y_shape), layer=Stream.parse(stream))
     return b.build([image], [y])
 
 
@@ -181,16 +183,31 @@ def test_damaged_weights_stop_the_firmware(object_cache):
         QemuModel(prog, cache_dir=object_cache).run(random_inputs(prog, 1))
 
 
-def test_weights_with_a_wrong_checksum_are_refused_before_compilation(object_cache):
-    prog = with_stream(nested_net(), lambda stream: stream[:-1] + b"\1")
-    with pytest.raises(FormatError, match="checksum must be"):
-        QemuModel(prog, cache_dir=object_cache).run(random_inputs(prog, 1))
+@pytest.mark.parametrize(
+    ("board", "images", "region", "size"),
+    [
+        ("mps2_an500", 90_000, "IMAGES", "16,777,216"),
+        ("nucleo_f767zi", 12_000, "FLASH", "2,097,152"),
+    ],
+)
+def test_images_that_do_not_fit_are_refused_with_the_number_that_does(
+    board, images, region, size, object_cache, tmp_path
+):
+    def build(count):
+        x = np.zeros((count, 9, 7, 3), np.int8)  # of 192 bytes each
+        build_firmware(nested_net(), x, tmp_path, board=board, cache_dir=object_cache)
 
-
-def test_images_that_do_not_fit_are_refused(object_cache, tmp_path):
-    images = np.zeros((90_000, 9, 7, 3), np.int8)  # of 192 bytes each; the board has 16 MiB
-    with pytest.raises(BuildError, match=r"region `IMAGES' overflowed"):
-        build_firmware(nested_net(), images, tmp_path, cache_dir=object_cache)
+    expected = (
+        rf"the firmware does not fit {board}: it needs [\d,]+ bytes for {region}, "
+        rf"which has {size}; "
+        rf"the {images:,} images take 192 bytes each: at most ([\d,]+) fit$"
+    )
+    with pytest.raises(BuildError, match=expected) as caught:
+        build(images)
+    most = int(re.search(expected, str(caught.value))[1].replace(",", ""))
+    build(most)
+    with pytest.raises(BuildError, match=f"at most {most:,} fit"):
+        build(most + 1)
 
 
 def test_instructions_are_counted(object_cache, tmp_path):
