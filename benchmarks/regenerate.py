@@ -9,15 +9,14 @@ that it carries is measured beside it.
 
 import json
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from nested_keras import files
-from nested_keras import format as nested_format
 from nested_keras.bench import cmsis, kernels, storage
 from nested_keras.bench.layers import LAYERS, SPARSITIES, cases_of
 from nested_keras.bench.operators import operator_cases
+from nested_keras.firmware import process
 from nested_keras.report.table import format_table
 
 HERE = Path(__file__).resolve().parent
@@ -49,8 +48,8 @@ def counted_with() -> str:
 def _measure_baseline(root: Path, *, operators: bool) -> cmsis.Baseline:
     cases = [case for layer in LAYERS for case in cases_of(layer)]
     cases += operator_cases() if operators else ()
-    with tempfile.TemporaryDirectory() as folder:
-        return cmsis.measured(root, kernels.baseline_cases(cases), Path(folder))
+    with process.temporary_folder() as folder:
+        return cmsis.measured(root, kernels.baseline_cases(cases), folder)
 
 
 def _bakenn_table() -> str:
@@ -103,7 +102,7 @@ def _prediction_table(rows: Sequence[kernels.Row]) -> str:
         if predicted is None or case.stream is None:
             continue
         errors.append(predicted / row.cycles - 1)
-        blocks = nested_format.summarize(case.stream)[: case.level + 1]
+        blocks = case.stream.levels[: case.level + 1]
         cells.append(
             [
                 row.layer,

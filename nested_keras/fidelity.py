@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -44,19 +43,34 @@ def tolerance(model: Any) -> float:
     return max(_TOLERANCES.get(dtype, 0.0) for dtype in {"float32", *policies})
 
 
-def examples(model: Any) -> Iterator[Any]:
-    """Makes random inputs of a model, seeded; of several sizes where a dimension is open.
+def example(model: Any) -> Any:
+    """Makes a batch of random inputs, seeded; a dimension that the model leaves open gets a size.
 
     Args:
         model: A functional model.
 
-    Yields:
-        Batches in the structure of the inputs, for the caller to take the first that fits.
+    Returns:
+        The batch, in the structure of the model's inputs.
+
+    Raises:
+        ValueError: if the model takes none of the sizes that are tried.
     """
     is_open = any(None in tensor.shape[1:] for tensor in model.inputs)
+    refused: Exception | None = None
     for size in _SIZES if is_open else _SIZES[:1]:
+        shapes = keras.tree.map_structure(lambda t, size=size: _sized(t, size), model.input)
+        try:
+            # TensorFlow computes garbage where an image is too small, Keras knows.
+            model.compute_output_spec(shapes)
+        except (TypeError, ValueError) as error:
+            refused = error
+            continue
         rng = np.random.default_rng(0)
-        yield keras.tree.map_structure(lambda t, r=rng, s=size: _example(t, r, s), model.input)
+        return keras.tree.map_structure(lambda t, rng=rng: _random(t, rng), shapes)
+    raise ValueError(
+        f"model {model.name!r} must take one of the sizes {_SIZES} in its open dimensions: "
+        f"{refused}"
+    )
 
 
 def first_difference(want: Trace, got: Trace, *, share: float) -> str | None:
@@ -94,29 +108,15 @@ def first_not_finite(run: Trace) -> str | None:
     return next((name for name, value in run.layers if not np.isfinite(value).all()), None)
 
 
-def first_that_runs(run: Callable[[Any], Any], batches: Iterator[Any]) -> tuple[Any, Any]:
-    """Runs the first batch that a model takes.
-
-    Returns:
-        The batch, and what `run` made of it.
-
-    Raises:
-        Exception: What `run` raises on the last batch, if it takes none.
-    """
-    tried: Sequence[Any] = list(batches)
-    for batch in tried[:-1]:
-        try:
-            return batch, run(batch)
-        except Exception:  # An image too small fails in as many ways as there are layers.
-            continue
-    return tried[-1], run(tried[-1])
-
-
-def _example(tensor: Any, rng: np.random.Generator, size: int) -> Any:
+def _sized(tensor: Any, size: int) -> Any:
     shape = (tensor.shape[0] or _EXAMPLES, *(each or size for each in tensor.shape[1:]))
+    return keras.KerasTensor(shape, tensor.dtype)
+
+
+def _random(tensor: Any, rng: np.random.Generator) -> Any:
     if keras.backend.is_float_dtype(tensor.dtype):
-        return keras.ops.cast(rng.normal(size=shape).astype(np.float32), tensor.dtype)
-    return keras.ops.cast(rng.integers(0, 2, shape), tensor.dtype)
+        return keras.ops.cast(rng.normal(size=tensor.shape), tensor.dtype)
+    return keras.ops.cast(rng.integers(0, 2, tensor.shape), tensor.dtype)
 
 
 def _float(value: Any) -> Any:

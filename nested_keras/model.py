@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -44,7 +44,9 @@ def nest(
 
     Args:
         model: A built functional or Sequential model. Of the layers with weights it may have
-            Conv2D, DepthwiseConv2D, SeparableConv2D, Dense and BatchNormalization.
+            Conv2D, DepthwiseConv2D, SeparableConv2D, Dense and BatchNormalization; see
+            docs/training.md. An activation of the user's own is carried, with a warning that
+            export will refuse it.
         sparsities: Fraction of zeros per level, each in [0, 1], strictly decreasing: level 0 is the
             sparsest.
         block_shape: (1, 1), (1, 2) or (1, 4): weights pruned together, along the input channels.
@@ -62,8 +64,8 @@ def nest(
 
     Raises:
         TypeError: if the model is neither functional nor Sequential.
-        ValueError: if sparsities, block shape or names are wrong, a layer is not supported, or no
-            layer is left to nest.
+        ValueError: if sparsities, block shape or names are wrong, a layer is not supported, no
+            layer is left to nest, or a level computes something else than the model.
     """
     nesting = conversion.Nesting(
         masks.check_sparsities(sparsities), masks.check_block_shape(block_shape)
@@ -110,10 +112,8 @@ def _compare(
     def run(act: Callable[..., Any], batch: Any) -> fidelity.Trace:
         return record(base, batch, act, name_of=lambda layer: names[id(layer)])
 
-    batch, want = fidelity.first_that_runs(
-        functools.partial(run, lambda layer, *args, **kwargs: layer(*args, **kwargs)),
-        fidelity.examples(base),
-    )
+    batch = fidelity.example(base)
+    want = run(lambda layer, *args, **kwargs: layer(*args, **kwargs), batch)
     if layer := fidelity.first_not_finite(want):
         raise ValueError(
             f"model {base.name!r} must give finite numbers for standard normal inputs: layer "
@@ -293,6 +293,22 @@ class NestedModel(training.LevelTrainer):
             rows.append({**row, "loss": values.pop("loss"), **values})
         return rows
 
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments that make the model again.
+
+        Raises:
+            ValueError: if a file would name an activation by which Keras finds another function.
+        """
+        for layer in self.layers:
+            function = getattr(layer, "activation", None)
+            if not supported.can_be_named(function):
+                raise ValueError(
+                    f"layer {layer.name!r} must have an activation that a file can name: got "
+                    f"{function}; define it as a function of a name of its own, and register it "
+                    "with @keras.saving.register_keras_serializable()"
+                )
+        return dict(super().get_config())
+
     def save_own_variables(self, store: Any) -> None:
         """Saves what Keras leaves out: the random state of dropout, and the quantisation."""
         for index, state in enumerate(self._random_states()):
@@ -384,17 +400,9 @@ def _run_flattened(model: Any, inputs: Any, act: Callable[..., Any]) -> Any:
     def call(operation: Any) -> Callable[..., Any]:
         if not keras_graph.is_graph(operation):
             return functools.partial(act, operation)
-
-        def inner(inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
-            def pass_on(layer: Any, *args: Any, **kwargs: Any) -> Any:
-                takes = "training" in inspect.signature(layer.call).parameters
-                if takes and training is not None:
-                    kwargs = {"training": training, **kwargs}
-                return act(layer, *args, **kwargs)
-
-            return _run_flattened(conversion.functional(operation), inputs, pass_on)
-
-        return inner
+        inner = conversion.functional(operation)
+        # As in Keras, whether the whole model trains overrides what its parts were called with.
+        return lambda inputs, **_: _run_flattened(inner, inputs, act)
 
     return keras_graph.run_graph(model, inputs, call)
 
@@ -415,5 +423,19 @@ def load_model(path: Any, **kwargs: Any) -> Any:
 
     Returns:
         The model, compiled as it was saved.
+
+    Raises:
+        ValueError: if the file names a function or a class that is not known.
     """
-    return keras.models.load_model(path, **kwargs)
+    try:
+        return keras.models.load_model(path, **kwargs)
+    except (TypeError, ValueError) as error:
+        # Keras puts the config of the whole model into its text.
+        unknown = re.search(r"Could not locate (function|class) '(\w+)'", str(error))
+        if unknown is None:
+            raise
+        kind, name = unknown.groups()
+        raise ValueError(
+            f"{path} needs the {kind} {name!r}, which is not known here: import what registers the "
+            f"{kind}, or pass custom_objects={{{name!r}: {name}}}"
+        ) from None

@@ -301,6 +301,19 @@ def activation_name(function: Any) -> str | None:
     return next((name for known, name in ACTIVATIONS.items() if known is own), None)
 
 
+def can_be_named(function: Any) -> bool:
+    """Says whether a saved file leads back to an activation, if need be by `custom_objects`."""
+    if function is None or isinstance(function, L.Layer):
+        return True
+    if _function_name(function) == "<lambda>":
+        return False
+    try:
+        found = keras.activations.deserialize(keras.activations.serialize(function))
+    except (TypeError, ValueError):
+        return True
+    return found is function or not callable(found)
+
+
 def _nearest(operation: Any) -> Any:
     """The class of `ENTRIES` that an operation inherits from, or None."""
     return next((cls for cls in type(operation).__mro__ if cls in ENTRIES), None)

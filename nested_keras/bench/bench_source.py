@@ -100,7 +100,7 @@ def _layer_entry(case: Case, data: Data, channels_last_depthwise: bool) -> str:
     filter_dims = _dims(weights.shape)
     if is_depthwise and channels_last_depthwise:
         weights = weights.transpose(3, 1, 2, 0)
-    stream = "NULL" if case.stream is None else data.add(case.stream, "uint8_t")
+    stream = "NULL" if case.stream is None else data.add(case.stream.data, "uint8_t")
     return f"""\
     {{
         .kind = {int(layer.kind)},
@@ -127,7 +127,7 @@ def _layer_entry(case: Case, data: Data, channels_last_depthwise: bool) -> str:
         .output_dims = {_dims(layer.output_shape)},
         .input = {data.add(case.x, "int8_t")},
         .stream = {stream},
-        .stream_bytes = {len(case.stream or b"")},
+        .stream_bytes = {0 if case.stream is None else len(case.stream.data)},
         .level = {case.level},
     }},
 """

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from nested_keras import cost, files
-from nested_keras import format as nested_format
 from nested_keras.bench import counter
 from nested_keras.bench.code_size import code_bytes
 from nested_keras.bench.profile import Listing, Profile
@@ -289,7 +288,7 @@ def _op_cost(program: Program, index: int, *, profile: Profile, level: int) -> O
     op = program.ops[index]
     predicted = None
     if isinstance(op, NestedSparseConv):
-        kind = nested_format.read_params(op.stream).kind
+        kind = op.layer.params.kind
         size = cost.ImageSize.of(kind, *program.shapes(op))
-        predicted = cost.predict_levels(op.stream, size)[level]
+        predicted = cost.predict_levels(op.layer, size)[level]
     return OpCost(op.name, type(op).__name__, profile.instructions, profile.cycles, predicted)

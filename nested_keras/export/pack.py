@@ -13,7 +13,7 @@ from nested_keras.export.idle import drop_idle
 from nested_keras.export.match import ConvertedLayer
 from nested_keras.export.nodes import FloatArray
 from nested_keras.export.quantize import LevelTables, quantize_levels
-from nested_keras.format import FormatError, LayerKind, LayerParams, NestedWeights
+from nested_keras.format import FormatError, LayerKind, LayerParams, NestedWeights, Stream
 from nested_keras.runtime.program import Conv2D, DepthwiseConv2D, Program
 
 
@@ -29,7 +29,7 @@ class PackedLayer:
 
     converted: ConvertedLayer
     tables: LevelTables
-    stream: bytes
+    stream: Stream
 
 
 def pack(
@@ -96,7 +96,7 @@ def _pack(layer: ConvertedLayer, size: cost.ImageSize, *, twin_gain: FloatArray)
             multiplier=tables.multiplier,
             shift=tables.shift,
         )
-        stream = cost.encode_fastest(drop_idle(weights), size)
+        stream = cost.pack_fastest(drop_idle(weights), size)
     except FormatError as error:
         raise ExportError(f"layer {layer.node.name!r} does not fit the stream: {error}") from error
     return PackedLayer(converted=layer, tables=tables, stream=stream)

@@ -95,7 +95,7 @@ def print_op(program: ir.Program, index: int, constants: ctext.Constants) -> OpC
         for tensor in (inputs[0], operands.output):
             _check_sides(op, index, tensor)
     if isinstance(op, ir.NestedSparseConv):
-        return _print_stream(op, operands, op.stream, level="level")
+        return _print_stream(op, operands, op.layer, level="level")
     assert printer is not None
     stream = None
     if type(op) is ir.Conv2D:
@@ -124,7 +124,7 @@ def _check_tensor(tensor: ir.Tensor) -> None:
 
 def _slides_a_window(op: ir.Op) -> bool:
     if isinstance(op, ir.NestedSparseConv):
-        kind = stream_format.read_params(op.stream).kind
+        kind = op.layer.params.kind
         return kind is not stream_format.LayerKind.FULLY_CONNECTED
     return isinstance(op, (ir.Conv2D, ir.DepthwiseConv2D, ir.AveragePool2D, ir.MaxPool2D))
 
@@ -258,9 +258,11 @@ _PRINTERS: dict[type[ir.Op], _Printer] = {
 }
 
 
-def _print_stream(op: ir.Op, operands: _Operands, packed: bytes, *, level: str) -> OpCode:
+def _print_stream(
+    op: ir.Op, operands: _Operands, layer: stream_format.Stream, *, level: str
+) -> OpCode:
     """A layer whose weights are a packed stream, at the level that `level` gives in C."""
-    params = stream_format.read_params(packed)
+    params = layer.params
     source = operands.inputs[0]
     if params.kind is stream_format.LayerKind.FULLY_CONNECTED:
         dims = [source.size // params.in_channels, 1, 1, 1, 1]
@@ -269,9 +271,9 @@ def _print_stream(op: ir.Op, operands: _Operands, packed: bytes, *, level: str) 
         dims = [batches, input_h, input_w, *_shape4(operands.output.shape)[1:3]]
     names = ("batches", "input_h", "input_w", "output_h", "output_w")
     fields = "".join(f"      .{n} = {d},\n" for n, d in zip(names, dims, strict=True))
-    scratch = nested_conv_scratch_bytes(packed, dims)
+    scratch = nested_conv_scratch_bytes(layer, dims)
     stream = operands.constants.add(
-        f"op{operands.index}_stream", np.frombuffer(packed, dtype=np.uint8)
+        f"op{operands.index}_stream", np.frombuffer(layer.data, dtype=np.uint8)
     )
     kernel = nested_function(params)
     arguments = [kernel, stream, f"sizeof {stream}", level, "&dims", "input", "output"]

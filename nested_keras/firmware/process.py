@@ -16,7 +16,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import IO
+from typing import IO, Any
 
 # Windows has no SIGHUP.
 _SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
@@ -78,10 +78,13 @@ def running(
         The process, the leader of a group of its own.
     """
     with signals_raise():
-        process = subprocess.Popen(
-            command, stdin=stdin, stdout=stdout, stderr=stderr, cwd=cwd, start_new_session=True
-        )
+        with _signals_put_off() as arrived:
+            process = subprocess.Popen(
+                command, stdin=stdin, stdout=stdout, stderr=stderr, cwd=cwd, start_new_session=True
+            )
         try:
+            for number in arrived:
+                signal.raise_signal(number)
             yield process
         finally:
             _end(process)
@@ -109,6 +112,23 @@ def run(
     with running(command, stderr=stderr) as process:
         output, errors = process.communicate(timeout=timeout_s)
         return subprocess.CompletedProcess(command, process.returncode, output, errors)
+
+
+@contextlib.contextmanager
+def _signals_put_off() -> Iterator[list[int]]:
+    """Collects signals for a block, in which an exception would lose a program just started."""
+    arrived: list[int] = []
+    handlers: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        all_handlers = {each: signal.getsignal(each) for each in (signal.SIGINT, *_SIGNALS)}
+        handlers = {each: old for each, old in all_handlers.items() if callable(old)}
+    for each in handlers:
+        signal.signal(each, lambda number, _: arrived.append(number))
+    try:
+        yield arrived
+    finally:
+        for each, old in handlers.items():
+            signal.signal(each, old)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from nested_keras import format as nested_format
+from nested_keras.format import Stream
 from nested_keras.runtime import kernels
 from nested_keras.runtime import tflite_abi as abi
 from nested_keras.runtime.convolutions import NESTED_SPARSE_CONV, require_fit
@@ -132,11 +132,10 @@ class NestedDelegate:
         x, y = (abi.describe(abi.tensor(context, i)) for i in (kernel.inputs[0], kernel.output))
         if (x.dtype, y.dtype) != ("int8", "int8"):
             raise ValueError(f"expected int8 input and output: got {x.dtype} and {y.dtype}")
-        stream = abi.constant(abi.tensor(context, kernel.inputs[2]))
-        nested_format.validate(stream)
-        require_fit(nested_format.read_params(stream), x, y)
-        kernel.op = NestedSparseConv(name=y.name, inputs=(), outputs=(), stream=stream)
-        kernel.levels = nested_format.count_levels(stream)
+        layer = Stream.parse(abi.constant(abi.tensor(context, kernel.inputs[2])))
+        require_fit(layer.params, x, y)
+        kernel.op = NestedSparseConv(name=y.name, inputs=(), outputs=(), layer=layer)
+        kernel.levels = len(layer.levels)
 
     def _on_invoke(self, address: int, node: Any) -> int:
         return _guard(address, lambda context: self._invoke(context, node.contents))

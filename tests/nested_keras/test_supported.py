@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from nested_keras import fidelity, layers, model, supported
+from nested_keras import layers, model, supported
 from nested_keras.export import compare, errors, forward
 from nested_keras.export.fold import fold
 from nested_keras.export.graph import _HANDLERS, trace
@@ -255,15 +255,3 @@ def test_models_that_override_call_are_refused():
             TypeError, match=r"'inner' must compute .* Doubled, which overrides call"
         ):
             model.nest(base, exclude=())
-
-
-def test_random_inputs_have_the_shapes_and_dtypes_of_the_model():
-    a = keras.Input((None, 5), batch_size=3, name="a", dtype="float16")
-    b = keras.Input((2,), name="b", dtype="int32")
-    first, second = list(fidelity.examples(keras.Model({"a": a, "b": b}, a)))[:2]
-    assert (first["a"].shape, second["a"].shape, first["b"].shape) == (
-        (3, 32, 5),
-        (3, 64, 5),
-        (2, 2),
-    )
-    assert (first["a"].dtype, first["b"].dtype) == ("float16", "int32")

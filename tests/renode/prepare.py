@@ -76,9 +76,10 @@ def _corrupt(program: Program) -> Program:
     """One bit of the last stream flipped, in the middle of its weights."""
     ops = list(program.ops)
     index = max(i for i, op in enumerate(ops) if isinstance(op, NestedSparseConv))
-    stream = bytearray(ops[index].stream)
+    stream = bytearray(ops[index].layer.data)
     stream[len(stream) // 2] ^= 1
-    ops[index] = dataclasses.replace(ops[index], stream=bytes(stream))
+    layer = dataclasses.replace(ops[index].layer, data=bytes(stream))
+    ops[index] = dataclasses.replace(ops[index], layer=layer)
     return dataclasses.replace(program, ops=tuple(ops))
 
 

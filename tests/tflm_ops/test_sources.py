@@ -64,17 +64,34 @@ def test_the_static_analyser_of_gcc_finds_nothing(core, tmp_path):
     assert complaints(["arm-none-eabi-gcc", *flags, *all_sources()], cwd=tmp_path) == ""
 
 
-def test_random_parameters_are_defined_for_clang(tmp_path):
+SANITIZED = ("clang", "-std=c11", "-g", "-O1", "-fsanitize=undefined,address")
+PROGRAMS = {
+    "test_random_parameters": ("4000", "20261122"),
+    "nested_grid": (),
+    "test_depthwise_grid": (),
+    "test_ops_grid": (),
+}
+
+
+@pytest.fixture(scope="module")
+def sanitized_kernels(tmp_path_factory):
+    """The kernels as objects with clang's sanitizers in them."""
+    folder = tmp_path_factory.mktemp("sanitized")
+    flags = ("-fno-sanitize-recover=all", f"-I{INCLUDE}", "-c")
+    assert complaints([*SANITIZED, *flags, *all_sources()], cwd=folder) == ""
+    return sorted(str(path) for path in folder.glob("*.o"))
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_nothing_is_undefined_for_clang(program, sanitized_kernels, tmp_path):
     """Clang's sanitizer sees what that of gcc does not, such as null pointers that are added to."""
-    program = tmp_path / "program"
+    built = tmp_path / program
+    board = [] if program == "test_random_parameters" else [str(TESTS / "host_board.c")]
     command = [
-        *("clang", "-std=c11", "-g", "-O1", f"-I{INCLUDE}"),
-        *("-fsanitize=undefined,address", "-fno-sanitize-recover=all"),
-        *(str(TESTS / "test_random_parameters.c"), *all_sources()),
-        *("-lm", "-o", str(program)),
+        *(*SANITIZED, "-fno-sanitize-recover=all", "-DFIRST_SEED=30001", "-DLAYERS=500"),
+        *(f"-I{INCLUDE}", f"-I{INCLUDE.parent / 'boards'}", str(TESTS / f"{program}.c"), *board),
+        *(*sanitized_kernels, "-lm", "-o", str(built)),
     ]
     assert complaints(command, cwd=tmp_path) == ""
-    done = subprocess.run(
-        [program, "4000", "20261122"], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([built, *PROGRAMS[program]], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

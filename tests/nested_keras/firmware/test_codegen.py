@@ -134,7 +134,7 @@ def test_weights_of_a_shared_layer_are_kept_once(tmp_path):
     output = b.tensor(shape)
     b.ops.append(dataclasses.replace(shared, inputs=(first,), outputs=(output,)))
     library = generate(b.build([x], [output]), tmp_path)
-    assert library.data_bytes == len(dense_stream(shared, shape, shape))
+    assert library.data_bytes == len(dense_stream(shared, shape, shape).data)
     assert (tmp_path / "model.c").read_text().count("op0_stream, sizeof op0_stream, 0,") == 2
 
 

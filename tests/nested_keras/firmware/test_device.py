@@ -16,7 +16,7 @@ from nested_keras.firmware import (
 )
 from nested_keras.firmware.codegen import STACK_BYTES
 from nested_keras.firmware.toolchain import cortex_m7_toolchain
-from nested_keras.format import FormatError
+from nested_keras.format import Stream
 from nested_keras.runtime import program
 from tests.nested_keras.firmware.programs import (
     Builder,
@@ -130,7 +130,7 @@ def nested_depthwise(kernel):
     )
     b = Builder(levels=3)
     image = b.tensor(x.shape)
-    y = b.add(program.NestedSparseConv, [image], b.tensor(y_shape), stream=stream)
+    y = b.add(program.NestedSparseConv, [image], b.tensor(y_shape), layer=Stream.parse(stream))
     return b.build([image], [y])
 
 
@@ -180,12 +180,6 @@ def test_a_level_out_of_range_is_refused(object_cache, tmp_path):
 def test_damaged_weights_stop_the_firmware(object_cache):
     prog = with_stream(nested_net(), wrong_nonzeros)
     with pytest.raises(DeviceError, match=r"(?s)exit status 1.*error check NK_ERROR_MALFORMED"):
-        QemuModel(prog, cache_dir=object_cache).run(random_inputs(prog, 1))
-
-
-def test_weights_with_a_wrong_checksum_are_refused_before_compilation(object_cache):
-    prog = with_stream(nested_net(), lambda stream: stream[:-1] + b"\1")
-    with pytest.raises(FormatError, match="checksum must be"):
         QemuModel(prog, cache_dir=object_cache).run(random_inputs(prog, 1))
 
 

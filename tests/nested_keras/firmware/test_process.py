@@ -100,3 +100,19 @@ def test_other_threads_run_programs_too():
     thread.start()
     thread.join()
     assert outputs == [b"1\n"]
+
+
+def test_a_signal_while_a_program_starts_waits_until_it_is_known(monkeypatch):
+    started = []
+
+    class Slow(subprocess.Popen):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options)
+            started.append(self)
+            signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(subprocess, "Popen", Slow)
+    with pytest.raises(SystemExit) as caught:
+        process.run(["/bin/sleep", "300"])
+    assert caught.value.code == 128 + signal.SIGTERM
+    assert started[0].returncode == -signal.SIGTERM
