@@ -12,17 +12,17 @@ import datetime
 import itertools
 import json
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from nested_keras import cost
+from nested_keras import cost, files
 from nested_keras import format as nested_format
 from nested_keras.bench import bench_firmware
 from nested_keras.bench.layers import Case, Layer, level_cases
-from nested_keras.format import BlockOption, Chooser, Encoding, LayerKind
+from nested_keras.firmware import process
+from nested_keras.format import Chooser, Encoding, LayerKind, StoredLevel
 from nested_keras.runtime import kernels
 
 OUT = Path(__file__).resolve().parents[1] / "nested_keras" / "cost.json"
@@ -39,7 +39,7 @@ _BATCH = 120
 def _only(encoding: Encoding) -> Chooser:
     """Takes `encoding` where a level can have it, and the smallest block elsewhere."""
 
-    def choose(options: Sequence[BlockOption]) -> BlockOption:
+    def choose(options: Sequence[StoredLevel]) -> StoredLevel:
         wanted = [option for option in options if option.encoding is encoding]
         return wanted[0] if wanted else nested_format.smallest(options)
 
@@ -73,9 +73,10 @@ def _variants(layer: Layer, number: int) -> Iterator[Case]:
 
 def _reshaped(case: Case, **changes: int) -> Case:
     """The same weights with other parameters of the layer."""
-    nested = nested_format.decode(case.stream or b"")
+    assert case.stream is not None
+    nested = case.stream.weights
     params = dataclasses.replace(nested.params, **changes)
-    stream = nested_format.encode(dataclasses.replace(nested, params=params))
+    stream = nested_format.Stream.pack(dataclasses.replace(nested, params=params))
     dense = kernels.dense_op(stream, case.level)
     y = kernels.run_op(dense, [case.x], case.layer.output_shape)
     return dataclasses.replace(case, stream=stream, dense=dense, y=y)
@@ -132,23 +133,20 @@ def _cases() -> list[Case]:
 def _measure(cases: Sequence[Case]) -> list[int]:
     cycles: list[int] = []
     for first in range(0, len(cases), _BATCH):
-        with tempfile.TemporaryDirectory() as folder:
-            library = bench_firmware.own_library(Path(folder))
+        with process.temporary_folder() as folder:
+            library = bench_firmware.own_library(folder)
             part = cases[first : first + _BATCH]
             cycles += [
                 measured.profile.cycles
-                for measured in bench_firmware.measure(library, part, Path(folder))
+                for measured in bench_firmware.measure(library, part, folder)
             ]
     return cycles
 
 
 def _features(case: Case) -> dict[str, float]:
-    stream = case.stream or b""
-    segments = [
-        cost.Segment(level.encoding, level.entries) for level in nested_format.summarize(stream)
-    ]
-    params = nested_format.read_params(stream)
-    return cost.features(params, case.layer.image_size, segments[: case.level + 1])
+    assert case.stream is not None
+    levels = case.stream.levels[: case.level + 1]
+    return cost.features(case.stream.params, case.layer.image_size, levels)
 
 
 def fit(features: Sequence[dict[str, float]], cycles: Sequence[int]) -> dict[str, float]:
@@ -198,7 +196,7 @@ def main() -> None:
         },
         "cycles": fitted,
     }
-    OUT.write_text(json.dumps(content, indent=1) + "\n", encoding="ascii")
+    files.write_text(OUT, json.dumps(content, indent=1) + "\n")
     worst = np.argsort(errors)[::-1][:20]
     for index in worst:
         sys.stdout.write(

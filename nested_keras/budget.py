@@ -15,7 +15,7 @@ from typing import Any
 import keras
 
 from nested_keras import conversion, cost, layers
-from nested_keras.format import Encoding, LayerKind, LayerParams
+from nested_keras.format import Encoding, LayerKind, LayerParams, StoredLevel
 from nested_keras.keras_graph import run_graph
 from nested_keras.model import NestedModel
 
@@ -73,12 +73,12 @@ def cycles(kernel: KernelShape, sparsities: Sequence[float]) -> float:
         Modelled cycles of the Cortex-M7 kernels.
     """
     blocks = kernel.weights // kernel.params.block_size
-    dense = cost.Segment(Encoding.DENSE, blocks)
+    dense = StoredLevel(Encoding.DENSE, blocks)
     options = [[dense]]
     if kernel.nested:
         kept = [round((1.0 - sparsity) * blocks) for sparsity in sparsities]
         added = [b - a for a, b in itertools.pairwise([0, *kept])]
-        first, *rest = [cost.Segment(Encoding.DELTA8, entries) for entries in added]
+        first, *rest = [StoredLevel(Encoding.DELTA8, entries) for entries in added]
         rest = [segment for segment in rest if segment.entries]
         options = [[dense, *rest], [first, *rest] if first.entries else rest]
     return math.fsum(

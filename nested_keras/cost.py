@@ -13,27 +13,28 @@ import functools
 import itertools
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 
 from nested_keras.format import (
-    BlockOption,
     Chooser,
     Encoding,
     LayerKind,
     LayerParams,
     NestedWeights,
-    encode,
-    read_params,
+    StoredLevel,
+    Stream,
     smallest,
-    summarize,
 )
 from nested_keras.format.constants import BLOCK_SIZES
 
 # Predictions closer than this are ties, which the size decides: twice what the model is good for,
 # so that blocks of two, 7 % slower than single weights, pay by their bytes.
 TIE = 0.08
+
+MAX_SIDE = 65535
+"""The most rows or columns of an image that the C kernels take (NK_MAX_EXTENT)."""
 
 # As tflm_ops/kernels/nk_m7_conv.c and nk_fully_connected_s8_m7.c have them.
 _TILE_PIXELS = 8
@@ -76,49 +77,31 @@ class ImageSize:
         return cls(input_shape[0], *input_shape[1:3], *output_shape[1:3])
 
 
-@dataclass(frozen=True)
-class Segment:
-    """The weights that one level adds.
-
-    Attributes:
-      encoding: How they are stored.
-      entries: Stored entries of `block_size` weights, fillers included.
-    """
-
-    encoding: Encoding
-    entries: int
-
-
-def predict(params: LayerParams, size: ImageSize, segments: Sequence[Segment]) -> float:
+def predict(params: LayerParams, size: ImageSize, levels: Sequence[StoredLevel]) -> float:
     """Predicted cycles of one call.
 
     Args:
       params: The layer.
       size: Its input and output.
-      segments: What each level up to the one that runs adds; at least one.
+      levels: What each level up to the one that runs adds; at least one.
 
     Returns:
       Modelled cycles of the Cortex-M7 kernels, argument checks and requantisation included.
     """
     cycles = _cycles()
-    return sum(cycles[name] * count for name, count in features(params, size, segments).items())
+    return sum(cycles[name] * count for name, count in features(params, size, levels).items())
 
 
-def predict_levels(stream: bytes, size: ImageSize) -> tuple[int, ...]:
-    """Predicted cycles of a packed stream at each of its levels, from the sparsest on.
-
-    Raises:
-      FormatError: The bytes are no stream.
-    """
-    params = read_params(stream)
-    segments = [Segment(level.encoding, level.entries) for level in summarize(stream)]
+def predict_levels(stream: Stream, size: ImageSize) -> tuple[int, ...]:
+    """Predicted cycles of a packed stream at each of its levels, from the sparsest on."""
     return tuple(
-        round(predict(params, size, segments[:count])) for count in range(1, len(segments) + 1)
+        round(predict(stream.params, size, stream.levels[:count]))
+        for count in range(1, len(stream.levels) + 1)
     )
 
 
 def fastest(params: LayerParams, size: ImageSize) -> Chooser:
-    """A chooser for `format.encode`: the fewest predicted cycles.
+    """A chooser for `Stream.pack`: the fewest predicted cycles.
 
     The width of the deltas goes by size. DENSE or deltas goes by cycles, and by size where the
     two are less than `TIE` apart.
@@ -128,20 +111,17 @@ def fastest(params: LayerParams, size: ImageSize) -> Chooser:
       size: Its input and output.
     """
 
-    def choose(options: Sequence[BlockOption]) -> BlockOption:
+    def choose(options: Sequence[StoredLevel]) -> StoredLevel:
         deltas = smallest([o for o in options if o.encoding is not Encoding.DENSE])
         both = [deltas, *(o for o in options if o.encoding is Encoding.DENSE)]
-        cycles = {
-            option: predict(params, size, [Segment(option.encoding, option.entries)])
-            for option in both
-        }
+        cycles = {option: predict(params, size, [option]) for option in both}
         limit = min(cycles.values()) * (1 + TIE)
         return smallest([option for option in both if cycles[option] <= limit])
 
     return choose
 
 
-def encode_fastest(nested: NestedWeights, size: ImageSize) -> bytes:
+def pack_fastest(nested: NestedWeights, size: ImageSize) -> Stream:
     """Packs a layer for the fewest predicted cycles, taken over all its levels alike.
 
     Args:
@@ -153,31 +133,32 @@ def encode_fastest(nested: NestedWeights, size: ImageSize) -> bytes:
       The stream: of those within `TIE` of the fastest, the smallest.
 
     Raises:
-      FormatError: As `format.encode` does.
+      FormatError: As `Stream.pack` does.
     """
-    streams = {}
+    streams = []
     for block_size in BLOCK_SIZES:
         if nested.params.filter_shape[-1] % block_size == 0:
             params = dataclasses.replace(nested.params, block_size=block_size)
             blocked = dataclasses.replace(nested, params=params)
-            stream = encode(blocked, choose=fastest(params, size))
-            streams[stream] = sum(predict_levels(stream, size))
-    limit = min(streams.values()) * (1 + TIE)
-    return min((s for s in streams if streams[s] <= limit), key=len)
+            stream = Stream.pack(blocked, choose=fastest(params, size))
+            streams.append((sum(predict_levels(stream, size)), stream))
+    limit = min(cycles for cycles, _ in streams) * (1 + TIE)
+    close = (stream for cycles, stream in streams if cycles <= limit)
+    return min(close, key=lambda stream: len(stream.data))
 
 
-def features(params: LayerParams, size: ImageSize, segments: Sequence[Segment]) -> Counter[str]:
+def features(params: LayerParams, size: ImageSize, levels: Sequence[StoredLevel]) -> Counter[str]:
     """How often each part of the kernel runs that nk_nested_conv_s8() calls for the layer.
 
     Args:
       params: The layer.
       size: Its input and output.
-      segments: What each level up to the one that runs adds.
+      levels: What each level up to the one that runs adds.
 
     Returns:
       Counts by the names that cost.json has.
     """
-    stored = [segment for segment in segments if segment.encoding is not Encoding.EMPTY]
+    stored = [level for level in levels if level.encoding is not Encoding.EMPTY]
     if params.kind is LayerKind.FULLY_CONNECTED:
         counts = _fully_connected(params, size.batches, stored)
     elif (params.dilation_h, params.dilation_w) != (1, 1):
@@ -196,11 +177,11 @@ def _cycles() -> dict[str, float]:
     return cycles
 
 
-def _loop(segment: Segment, params: LayerParams) -> str:
-    """The inner loop that reads a segment."""
-    if segment.encoding is Encoding.DENSE:
+def _loop(level: StoredLevel, params: LayerParams) -> str:
+    """The inner loop that reads a level."""
+    if level.encoding is Encoding.DENSE:
         return "dense"
-    wide = "wide" if segment.encoding is Encoding.DELTA16 else "block"
+    wide = "wide" if level.encoding is Encoding.DELTA16 else "block"
     return f"{wide}{params.block_size}"
 
 
@@ -211,7 +192,7 @@ def _is_clamped(params: LayerParams) -> bool:
 # ----- Convolution: nk_m7_conv.c, nk_m7_list.c and nk_m7_tile.S (docs/kernels.md)
 
 
-def _tiles(params: LayerParams, size: ImageSize, segments: Sequence[Segment]) -> Counter[str]:
+def _tiles(params: LayerParams, size: ImageSize, levels: Sequence[StoredLevel]) -> Counter[str]:
     """Tiles of up to 8 pixels, all output channels each; columns of tiles go down the image."""
     height, width, batches = size.output_h, size.output_w, size.batches
     if is_pointwise(params, size):
@@ -221,7 +202,7 @@ def _tiles(params: LayerParams, size: ImageSize, segments: Sequence[Segment]) ->
     # The lists are made anew where the width of the tiles changes.
     lists = channels * (2 * batches if full and rest else 1)
     counts = Counter({"tiles.call": 1, "tiles.row": channels, "tiles.list": lists})
-    counts["tiles.entry"] = lists * len(segments)
+    counts["tiles.entry"] = lists * len(levels)
     for pixels, columns in ((_TILE_PIXELS, full), (rest, 1)):
         if pixels and columns:
             _add_column(
@@ -230,7 +211,7 @@ def _tiles(params: LayerParams, size: ImageSize, segments: Sequence[Segment]) ->
                 pairs=(pixels + 1) // 2,
                 columns=batches * columns,
                 height=height,
-                segments=segments,
+                levels=levels,
             )
     if _is_clamped(params):
         counts["tiles.exact"] = batches * height * width * channels
@@ -254,7 +235,7 @@ def _add_column(
     pairs: int,
     columns: int,
     height: int,
-    segments: Sequence[Segment],
+    levels: Sequence[StoredLevel],
 ) -> None:
     """`columns` columns of `height` tiles, `pairs` pairs of pixels wide."""
     tiles = columns * height
@@ -262,16 +243,16 @@ def _add_column(
     channels = params.out_channels
     counts["tiles.tile"] += tiles
     counts[f"tiles.channel.{pairs}"] += tiles * channels
-    counts[f"tiles.segment.{pairs}"] += tiles * channels * max(0, len(segments) - 1)
+    counts[f"tiles.level.{pairs}"] += tiles * channels * max(0, len(levels) - 1)
     weights = 0
-    for segment in segments:
-        dense = segment.encoding is Encoding.DENSE
+    for level in levels:
+        dense = level.encoding is Encoding.DENSE
         per_entry = params.block_size if dense else 1
-        counts[f"tiles.{_loop(segment, params)}.{pairs}"] += tiles * segment.entries * per_entry
-        weights += segment.entries * params.block_size
+        counts[f"tiles.{_loop(level, params)}.{pairs}"] += tiles * level.entries * per_entry
+        weights += level.entries * params.block_size
     if weights > _SPAN * channels:
         # Channels of more than 255 weights run in pieces; taken as equally full.
-        pieces = sum(-(-s.entries * params.block_size // (_SPAN * channels)) for s in segments)
+        pieces = sum(-(-s.entries * params.block_size // (_SPAN * channels)) for s in levels)
         counts[f"tiles.piece.{pairs}"] += tiles * channels * pieces
 
 
@@ -303,14 +284,14 @@ def _add_packing(
 # ----- Fully connected: nk_fully_connected_s8_m7.c
 
 
-def _fully_connected(params: LayerParams, rows: int, segments: Sequence[Segment]) -> Counter[str]:
-    """Every chunk of 32 channels adds its segments one after the other, then is requantised."""
+def _fully_connected(params: LayerParams, rows: int, levels: Sequence[StoredLevel]) -> Counter[str]:
+    """Every chunk of 32 channels adds its levels one after the other, then is requantised."""
     channels, length = params.out_channels, params.in_channels
     counts = Counter({"fc.row": rows, "fc.channel": rows * channels})
     counts["fc.chunk"] = rows * -(-channels // _CHUNK)
-    for segment in segments:
-        loop = _loop(segment, params)
-        counts["fc.chunk_segment"] += counts["fc.chunk"]
+    for level in levels:
+        loop = _loop(level, params)
+        counts["fc.chunk_level"] += counts["fc.chunk"]
         if loop == "dense":
             pairs = rows * -(-channels // 2)
             counts["fc.dense.pair"] += pairs
@@ -318,7 +299,7 @@ def _fully_connected(params: LayerParams, rows: int, segments: Sequence[Segment]
             counts["fc.dense.tail"] += pairs * (length % 4)
         else:
             counts[f"fc.{loop}.channel"] += rows * channels
-            counts[f"fc.{loop}"] += rows * segment.entries
+            counts[f"fc.{loop}"] += rows * level.entries
     return counts
 
 
@@ -336,7 +317,7 @@ def has_depthwise_kernel(params: LayerParams) -> bool:
     )
 
 
-def _depthwise(params: LayerParams, size: ImageSize, segments: Sequence[Segment]) -> Counter[str]:
+def _depthwise(params: LayerParams, size: ImageSize, levels: Sequence[StoredLevel]) -> Counter[str]:
     """Tiles of the image, one channel at a time."""
     kernel = params.kernel_w
     y = (params.stride_h, size.input_h, size.output_h)
@@ -349,8 +330,9 @@ def _depthwise(params: LayerParams, size: ImageSize, segments: Sequence[Segment]
     columns = min(limit, -(-_part_of(output_w, limit) // 4) * 4)
     channels = params.out_channels
     counts = Counter({"depthwise.call": 1})
-    for high, wide in itertools.product(_cut(output_h, rows), _cut(output_w, columns)):
-        tiles = size.batches
+    pieces = itertools.product(_cut(output_h, rows), _cut(output_w, columns))
+    for (high, count_down), (wide, count_across) in pieces:
+        tiles = size.batches * count_down * count_across
         counts["depthwise.tile"] += tiles
         counts[f"depthwise.channel.{kernel}"] += tiles * channels
         below = min((high - 1) * stride_h + kernel, input_h)
@@ -366,12 +348,12 @@ def _depthwise(params: LayerParams, size: ImageSize, segments: Sequence[Segment]
         counts["depthwise.run"] += tiles * channels * runs
         counts[f"depthwise.fours.{kernel}.{stride_w}"] += tiles * channels * high * -(-wide // 4)
         counts["depthwise.rest"] += tiles * channels * rest * high
-    if [segment.encoding for segment in segments] != [Encoding.DENSE]:
+    if [level.encoding for level in levels] != [Encoding.DENSE]:
         counts["depthwise.copied"] = counts["depthwise.tile"] * channels * kernel * kernel
-    for segment in segments:
-        if segment.encoding is not Encoding.DENSE:
-            counts["depthwise.segment"] += counts["depthwise.tile"] * channels
-            counts["depthwise.entry"] += counts["depthwise.tile"] * segment.entries
+    for level in levels:
+        if level.encoding is not Encoding.DENSE:
+            counts["depthwise.level"] += counts["depthwise.tile"] * channels
+            counts["depthwise.entry"] += counts["depthwise.tile"] * level.entries
     if _is_clamped(params):
         counts["depthwise.clamped"] = size.batches * size.output_h * size.output_w * channels
     return counts
@@ -383,23 +365,23 @@ def _part_of(total: int, limit: int) -> int:
     return -(-total // parts)
 
 
-def _cut(total: int, part: int) -> Iterator[int]:
-    """Lengths of the parts of `total`."""
-    for first in range(0, total, part):
-        yield min(part, total - first)
+def _cut(total: int, part: int) -> list[tuple[int, int]]:
+    """Lengths of the parts of `total`, each with how many there are."""
+    full, rest = divmod(total, part)
+    return [(length, count) for length, count in ((part, full), (rest, 1)) if length and count]
 
 
 # ----- Dilated convolution: nk_nested_conv_s8_ref.c
 
 
-def _reference(params: LayerParams, size: ImageSize, segments: Sequence[Segment]) -> Counter[str]:
+def _reference(params: LayerParams, size: ImageSize, levels: Sequence[StoredLevel]) -> Counter[str]:
     """Every stored weight goes over the whole plane of its output channel."""
     planes = size.batches * params.out_channels
     plane = size.output_h * size.output_w
     counts = Counter({"reference.plane": planes, "reference.output": planes * plane})
-    for segment in segments:
-        kind = "dense" if segment.encoding is Encoding.DENSE else "delta"
-        weights = size.batches * segment.entries * params.block_size
+    for level in levels:
+        kind = "dense" if level.encoding is Encoding.DENSE else "delta"
+        weights = size.batches * level.entries * params.block_size
         counts[f"reference.{kind}.weight"] += weights
         counts[f"reference.{kind}.product"] += weights * plane
     return counts

@@ -9,6 +9,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from nested_keras.heads import head_of
+
 _register = keras.saving.register_keras_serializable(package="nested_keras")
 
 
@@ -28,14 +30,15 @@ class Distillation:
         in_place: Whether the sparser levels learn from the densest.
         weight: The share of the distillation in the loss, in [0, 1].
         temperature: Softens the probabilities of both sides, > 0; 1 leaves them.
-        from_logits: Whether the models end without softmax.
+        from_logits: Whether the models end in logits, without softmax; None to read it from their
+            last operations, when the nested model is compiled.
     """
 
     teacher: Any = None
     in_place: bool = False
     weight: float = 0.5
     temperature: float = 2.0
-    from_logits: bool = False
+    from_logits: bool | None = None
 
     def __post_init__(self) -> None:
         """Refuses wrong settings."""
@@ -49,8 +52,60 @@ class Distillation:
         if not self.temperature > 0.0:
             raise ValueError(f"temperature must be above 0: got {self.temperature}")
 
+    def for_model(self, model: Any) -> Distillation:
+        """Settles `from_logits` for a model.
+
+        Args:
+            model: The nested model.
+
+        Returns:
+            The same distillation with `from_logits` True or False.
+
+        Raises:
+            ValueError: If the model has several outputs or fewer than two classes, the ends of
+                model and teacher contradict each other or `from_logits`, or neither says whether
+                it ends in logits.
+        """
+        if len(model.outputs) != 1:
+            raise ValueError(
+                f"distillation must have a model with one output: got {len(model.outputs)}"
+            )
+        shape = tuple(model.outputs[0].shape)
+        if shape[-1] == 1:
+            raise ValueError(
+                "distillation must have a model with two or more classes along its last axis: "
+                f"got outputs of shape {shape}"
+            )
+        heads = {"the model": head_of(model)}
+        if self.teacher is not None:
+            heads["the teacher"] = head_of(self.teacher)
+        found: dict[str, bool] = {}
+        for whose, head in heads.items():
+            if head.kind == "sigmoid":
+                raise ValueError(
+                    f"distillation must have a softmax or logits: {whose} ends in a sigmoid "
+                    f"({head.name!r}), whose outputs are not one distribution over the classes"
+                )
+            if head.kind is not None:
+                found[f"{whose} ends in {head.kind} ({head.name!r})"] = head.kind == "logits"
+        if self.from_logits is not None:
+            found[f"from_logits={self.from_logits}"] = self.from_logits
+        if not found:
+            head = heads["the model"]
+            raise ValueError(
+                "from_logits must be True or False, because the end of the model does not say "
+                f"whether its outputs are logits: got None, and {head.name!r} of type {head.type}"
+            )
+        if len(set(found.values())) > 1:
+            raise ValueError(
+                f"distillation must have logits on all sides or on none: got {', '.join(found)}"
+            )
+        return dataclasses.replace(self, from_logits=next(iter(found.values())))
+
     def loss(self) -> DistillationLoss:
-        """Returns the loss towards the sources' probabilities."""
+        """Returns the loss towards the sources' probabilities, once `from_logits` is settled."""
+        if self.from_logits is None:
+            raise ValueError("from_logits must be True or False: got None; see for_model()")
         return DistillationLoss(temperature=self.temperature, from_logits=self.from_logits)
 
     def get_config(self) -> dict[str, Any]:

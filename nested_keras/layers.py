@@ -155,7 +155,8 @@ class NestedConv2D(NestedKernel, keras.layers.Conv2D):
     Args:
         filters: As Conv2D, and so are the arguments not named here.
         kernel_size: As Conv2D.
-        sparsities: Fraction of zeros per level, strictly decreasing.
+        sparsities: Fraction of zeros per level, level 0 first, never increasing: a layer may have
+            the same weights at several levels.
         block_shape: (1, 1), (1, 2) or (1, 4): blocks along the input channels.
         **kwargs: Other arguments of Conv2D. `data_format` must be channels_last, `groups` 1.
     """
@@ -176,7 +177,8 @@ class NestedDepthwiseConv2D(NestedKernel, keras.layers.DepthwiseConv2D):
 
     Args:
         kernel_size: As DepthwiseConv2D, and so are the arguments not named here.
-        sparsities: Fraction of zeros per level, strictly decreasing.
+        sparsities: Fraction of zeros per level, level 0 first, never increasing: a layer may have
+            the same weights at several levels.
         block_shape: (1, 1) only: a depthwise output channel has one input channel.
         **kwargs: Other arguments of DepthwiseConv2D. `data_format` must be channels_last.
     """
@@ -208,7 +210,8 @@ class NestedDense(NestedKernel, keras.layers.Dense):
 
     Args:
         units: As Dense, and so are the arguments not named here.
-        sparsities: Fraction of zeros per level, strictly decreasing.
+        sparsities: Fraction of zeros per level, level 0 first, never increasing: a layer may have
+            the same weights at several levels.
         block_shape: (1, 1), (1, 2) or (1, 4): blocks along the input channels.
         **kwargs: Other arguments of Dense.
     """
@@ -241,7 +244,7 @@ class NestedBatchNormalization(keras.layers.BatchNormalization):
     """
 
     def __init__(self, *, levels: int, shared_affine: bool = False, **kwargs: Any) -> None:
-        # Since Keras 3.13 a file names these arguments, which Keras 3.12 does not know.
+        # Since Keras 3.14 a file names these arguments, which older Keras does not know.
         renorm = {key: kwargs.pop(key) for key in tuple(kwargs) if key.startswith("renorm")}
         super().__init__(**kwargs)
         if not 1 <= levels <= masks.MAX_LEVELS:

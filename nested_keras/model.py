@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import keras
 import numpy as np
 
-from nested_keras import conversion, keras_graph, layers, masks, training
+from nested_keras import (
+    conversion,
+    fidelity,
+    keras_graph,
+    layers,
+    masks,
+    supported,
+    training,
+)
 
 _QUANTIZATION = "quantization"
 
@@ -34,7 +44,9 @@ def nest(
 
     Args:
         model: A built functional or Sequential model. Of the layers with weights it may have
-            Conv2D, DepthwiseConv2D, SeparableConv2D, Dense and BatchNormalization.
+            Conv2D, DepthwiseConv2D, SeparableConv2D, Dense and BatchNormalization; see
+            docs/training.md. An activation of the user's own is carried, with a warning that
+            export will refuse it.
         sparsities: Fraction of zeros per level, each in [0, 1], strictly decreasing: level 0 is the
             sparsest.
         block_shape: (1, 1), (1, 2) or (1, 4): weights pruned together, along the input channels.
@@ -52,38 +64,70 @@ def nest(
 
     Raises:
         TypeError: if the model is neither functional nor Sequential.
-        ValueError: if sparsities, block shape or names are wrong, a layer is not supported, or no
-            layer is left to nest.
+        ValueError: if sparsities, block shape or names are wrong, a layer is not supported, no
+            layer is left to nest, or a level computes something else than the model.
     """
     nesting = conversion.Nesting(
         masks.check_sparsities(sparsities), masks.check_block_shape(block_shape)
     )
-    base = keras_graph.functional(model)
+    base = conversion.functional(model)
     new = conversion.plan(
         base, nesting, exclude=exclude, overrides=overrides, shared_affine=shared_affine
     )
 
-    def call(operation: Any) -> Callable[..., Any]:
-        if keras_graph.is_graph(operation):
-            inner = keras_graph.functional(operation)
-            return lambda inputs, **_: keras_graph.run_graph(inner, inputs, call)
+    def act(operation: Any, *args: Any, **kwargs: Any) -> Any:
+        first, *rest = new[id(operation)]
+        outputs = first(*args, **kwargs)
+        for each in rest:
+            outputs = each(outputs)
+        return outputs
 
-        def chain(*args: Any, **kwargs: Any) -> Any:
-            first, *rest = new[id(operation)]
-            outputs = first(*args, **kwargs)
-            for each in rest:
-                outputs = each(outputs)
-            return outputs
-
-        return chain
+    def act_if_known(operation: Any, *args: Any, **kwargs: Any) -> Any:
+        name = new[id(operation)][-1].name
+        if text := supported.call_refusal(operation, name, args, kwargs):
+            raise ValueError(text)
+        return act(operation, *args, **kwargs)
 
     inputs = keras.tree.map_structure(_new_input, base.input)
     if isinstance(inputs, list) and len(inputs) == 1:
         inputs = inputs[0]  # as old files have it; Keras would warn at each call with a bare array
-    nested = NestedModel(inputs, keras_graph.run_graph(base, inputs, call), name=name or model.name)
+    outputs = _run_flattened(base, inputs, act_if_known)
+    nested = NestedModel(inputs, outputs, name=name or model.name)
     for operation, _ in conversion.operations(base):
         conversion.copy_weights(operation, new[id(operation)])
+    _compare(model, nested, act, names={key: made[-1].name for key, made in new.items()})
     return nested
+
+
+def _compare(
+    model: Any, nested: NestedModel, act: Callable[..., Any], *, names: Mapping[int, str]
+) -> None:
+    """Compares all levels with the base model, and each new layer with the one that it replaces.
+
+    Raises:
+        ValueError: if one differs, or the base model gives no finite numbers.
+    """
+    base = conversion.functional(model)
+
+    def run(act: Callable[..., Any], batch: Any) -> fidelity.Trace:
+        return record(base, batch, act, name_of=lambda layer: names[id(layer)])
+
+    batch = fidelity.example(base)
+    want = run(lambda layer, *args, **kwargs: layer(*args, **kwargs), batch)
+    if layer := fidelity.first_not_finite(want):
+        raise ValueError(
+            f"model {base.name!r} must give finite numbers for standard normal inputs: layer "
+            f"{layer!r} gives NaN or infinity. Are its weights those of a trained model?"
+        )
+    share = fidelity.tolerance(base)
+    wrong = fidelity.first_difference(want, run(act, batch), share=share)
+    want = fidelity.Trace(fidelity.flat(model(batch, training=False)))
+    batch = keras.tree.pack_sequence_as(nested.input, keras.tree.flatten(batch))
+    for level in range(nested.levels):
+        got = fidelity.Trace(fidelity.flat(nested.at_level(level)(batch, training=False)))
+        wrong = wrong or fidelity.first_difference(want, got, share=share)
+        if wrong:
+            raise ValueError(f"level {level} must compute what model {model.name!r} does: {wrong}")
 
 
 @keras.saving.register_keras_serializable(package="nested_keras")
@@ -124,7 +168,8 @@ class NestedModel(training.LevelTrainer):
             raise ValueError(f"layers must have the same number of levels: got {counts}")
         self._levels = self.nested_layers[0].levels
         self.quantization: dict[str, dict[str, Any]] | None = None
-        self.run_levels(self._build_level)
+        self._float_models = _Cache(self._build_level)
+        self.run_levels(self.float_level)
 
     @property
     def nested_layers(self) -> list[Any]:
@@ -167,6 +212,10 @@ class NestedModel(training.LevelTrainer):
             ValueError: if the level is out of range.
         """
         return self._level_models[masks.check_level(level, levels=self.levels)]
+
+    def float_level(self, level: int) -> Any:
+        """Returns one level as it computes in float, also where `at_level` rounds as int8 does."""
+        return self._float_models[masks.check_level(level, levels=self.levels)]
 
     def run_levels(self, make: Callable[[int], Any]) -> None:
         """Sets what runs a level: in training, in evaluation and in `at_level`.
@@ -244,6 +293,22 @@ class NestedModel(training.LevelTrainer):
             rows.append({**row, "loss": values.pop("loss"), **values})
         return rows
 
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments that make the model again.
+
+        Raises:
+            ValueError: if a file would name an activation by which Keras finds another function.
+        """
+        for layer in self.layers:
+            function = getattr(layer, "activation", None)
+            if not supported.can_be_named(function):
+                raise ValueError(
+                    f"layer {layer.name!r} must have an activation that a file can name: got "
+                    f"{function}; define it as a function of a name of its own, and register it "
+                    "with @keras.saving.register_keras_serializable()"
+                )
+        return dict(super().get_config())
+
     def save_own_variables(self, store: Any) -> None:
         """Saves what Keras leaves out: the random state of dropout, and the quantisation."""
         for index, state in enumerate(self._random_states()):
@@ -265,11 +330,10 @@ class NestedModel(training.LevelTrainer):
 
     def _build_level(self, level: int) -> Any:
         """Calls the layers of this graph again, at one level."""
+        act = call_at(level)
 
-        def call(operation: Any) -> Callable[..., Any]:
-            if isinstance(operation, layers.NestedKernel | layers.NestedBatchNormalization):
-                return lambda *args, **kwargs: operation(*args, **{**kwargs, "level": level})
-            return operation
+        def call(layer: Any) -> Callable[..., Any]:
+            return functools.partial(act, layer)
 
         outputs = keras_graph.run_graph(self, self.input, call)
         return keras.Model(self.input, outputs, name=f"{self.name}_level_{level}")
@@ -294,6 +358,55 @@ def _as_number(value: Any) -> Any:
     return array.item() if array.ndim == 0 else value
 
 
+def record(
+    model: Any, inputs: Any, act: Callable[..., Any], *, name_of: Callable[[Any], str]
+) -> fidelity.Trace:
+    """Runs a model on a batch with `act(layer, ...)` in the place of each layer.
+
+    Args:
+        model: A functional model.
+        inputs: A batch.
+        act: Calls a layer, or what stands for it.
+        name_of: Says under which name to note what a layer computes.
+
+    Returns:
+        The outputs of each layer and of the model.
+    """
+    noted: list[tuple[str, Any]] = []
+
+    def note(layer: Any, *args: Any, **kwargs: Any) -> Any:
+        outputs = act(layer, *args, **kwargs)
+        noted.extend((name_of(layer), value) for value in fidelity.flat(outputs))
+        return outputs
+
+    outputs = _run_flattened(model, inputs, note)
+    return fidelity.Trace(fidelity.flat(outputs), tuple(noted))
+
+
+def call_at(level: int) -> Callable[..., Any]:
+    """Returns what calls a layer of a nested model at one level."""
+
+    def act(layer: Any, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(layer, layers.NestedKernel | layers.NestedBatchNormalization):
+            kwargs = {**kwargs, "level": level}
+        return layer(*args, **kwargs)
+
+    return act
+
+
+def _run_flattened(model: Any, inputs: Any, act: Callable[..., Any]) -> Any:
+    """Runs a model with `act(layer, ...)` in the place of each layer, those of sub-models too."""
+
+    def call(operation: Any) -> Callable[..., Any]:
+        if not keras_graph.is_graph(operation):
+            return functools.partial(act, operation)
+        inner = conversion.functional(operation)
+        # As in Keras, whether the whole model trains overrides what its parts were called with.
+        return lambda inputs, **_: _run_flattened(inner, inputs, act)
+
+    return keras_graph.run_graph(model, inputs, call)
+
+
 def _new_input(tensor: Any) -> Any:
     return keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=tensor.name)
 
@@ -310,5 +423,19 @@ def load_model(path: Any, **kwargs: Any) -> Any:
 
     Returns:
         The model, compiled as it was saved.
+
+    Raises:
+        ValueError: if the file names a function or a class that is not known.
     """
-    return keras.models.load_model(path, **kwargs)
+    try:
+        return keras.models.load_model(path, **kwargs)
+    except (TypeError, ValueError) as error:
+        # Keras puts the config of the whole model into its text.
+        unknown = re.search(r"Could not locate (function|class) '(\w+)'", str(error))
+        if unknown is None:
+            raise
+        kind, name = unknown.groups()
+        raise ValueError(
+            f"{path} needs the {kind} {name!r}, which is not known here: import what registers the "
+            f"{kind}, or pass custom_objects={{{name!r}: {name}}}"
+        ) from None

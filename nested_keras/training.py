@@ -30,6 +30,7 @@ import tensorflow as tf
 from nested_keras.distillation import Distillation
 from nested_keras.keras_graph import CompileLoss, CompileMetrics
 from nested_keras.layers import several_workers
+from nested_keras.metric_copies import copy_metrics
 
 _LOSS_WEIGHTS = "level_loss_weights"
 
@@ -121,9 +122,10 @@ class LevelTrainer(keras.Model):
 
         Args:
             optimizer: As in `keras.Model.compile`, and so are the arguments not named here.
-            loss: Applied at each level.
+            loss: Applied at each level; a loss object serves all levels.
             loss_weights: Weights of the model's outputs.
-            metrics: Measured at each level.
+            metrics: Measured at each level; each gets a copy of a metric object
+                (`nested_keras.metric_copies`).
             weighted_metrics: Measured at each level, with sample weights.
             routing: The routing coefficient in [0, 1] or a Keras `LearningRateSchedule` of it; one
                 for all levels or one per level (level 0 has no level below: its own has no
@@ -142,16 +144,15 @@ class LevelTrainer(keras.Model):
 
         Raises:
             TypeError: if routing is neither a number nor a schedule.
-            ValueError: if routing or level_loss_weights have a wrong range or length, a model with
-                several outputs is to be distilled, or split_batch is to go with distillation in
-                place, for which the levels must see the same samples.
+            ValueError: if routing or level_loss_weights have a wrong range or length, a metric
+                cannot be copied, the distillation does not fit the model
+                (`Distillation.for_model`), or split_batch is to go with distillation in place, for
+                which the levels must see the same samples.
         """
         routings = _routings(routing, levels=self.levels)
         weights = _loss_weights(level_loss_weights, levels=self.levels)
-        if distillation is not None and len(self.outputs) != 1:
-            raise ValueError(
-                f"distillation must have a model with one output: got {len(self.outputs)}"
-            )
+        if distillation is not None:
+            distillation = distillation.for_model(self)
         if split_batch and distillation is not None and distillation.in_place:
             raise ValueError(
                 "split_batch=True must go without in-place distillation, which compares the levels "
@@ -513,15 +514,7 @@ def _compile_metrics(metrics: Any, weighted_metrics: Any, output_names: Any) -> 
     """Returns compiled metrics with a state of their own, or None."""
     if metrics is None and weighted_metrics is None:
         return None
-    copies = (keras.tree.map_structure(_copy_metric, m) for m in (metrics, weighted_metrics))
-    return CompileMetrics(*copies, output_names=output_names)
-
-
-def _copy_metric(metric: Any) -> Any:
-    """Returns a metric object with a state of its own; names and functions as they are."""
-    if isinstance(metric, keras.metrics.Metric):
-        return type(metric).from_config(metric.get_config())
-    return metric
+    return CompileMetrics(*copy_metrics([metrics, weighted_metrics]), output_names=output_names)
 
 
 def _share_of_replica(loss: Any) -> Any:

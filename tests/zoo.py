@@ -378,6 +378,32 @@ def squeeze_excite() -> Any:
     return _model((5, 5, 2), network)
 
 
+def squeeze_excite_by_rank() -> Any:
+    """The gate is a vector: Keras puts its axes of one after the batch."""
+
+    def network(x: Any) -> Any:
+        layers = _layers()
+        x = _conv_bn(x, 4)
+        gate = layers.Dense(4, activation="sigmoid")(layers.GlobalAveragePooling2D()(x))
+        return _classify(layers.Add()([layers.Multiply()([x, gate]), gate]))
+
+    return _model((5, 5, 2), network)
+
+
+def called_twice() -> Any:
+    """One layer twice on one tensor, two equal layers on one tensor, layers as activations."""
+
+    def network(x: Any) -> Any:
+        layers = _layers()
+        conv = layers.Conv2D(4, 3, padding="same", activation=layers.LeakyReLU(0.3))
+        x = layers.Add()([conv(x), conv(x)])
+        y = layers.Conv2D(4, 3, padding="same")(x)
+        y = layers.Concatenate()([layers.ReLU()(y), layers.ReLU()(y)])
+        return _classify(layers.Conv2D(4, 1, activation=layers.ReLU(6.0))(y))
+
+    return _model((5, 5, 2), network)
+
+
 def activations() -> Any:
     """leaky_relu, tanh, silu and a relu that cannot be fused."""
 
@@ -492,4 +518,6 @@ _ROWS: dict[str, Row] = {
     "squeeze_excite": Row(squeeze_excite),
     "activations": Row(activations),
     "sequential": Row(sequential),
+    "squeeze_excite_by_rank": Row(squeeze_excite_by_rank),
+    "called_twice": Row(called_twice),
 }

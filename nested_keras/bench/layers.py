@@ -10,8 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nested_keras import cost, masks
-from nested_keras import format as nested_format
-from nested_keras.format import Chooser, LayerKind, LayerParams, NestedWeights
+from nested_keras.format import Chooser, LayerKind, LayerParams, NestedWeights, Stream
 from nested_keras.runtime import kernels, program
 from nested_keras.runtime.arithmetic import quantize_multiplier
 
@@ -142,7 +141,7 @@ class Case:
     sparsity: float
     block_size: int
     dense: program.Conv2D | program.FullyConnected
-    stream: bytes | None
+    stream: Stream | None
     level: int
     x: Int8Array
     y: Int8Array
@@ -219,7 +218,7 @@ def level_cases(
     weights = _quantized(kernel)
     levels = range(len(layer.sparsities))
     tables = [_tables(layer, np.where(level_map <= level, weights, 0)) for level in levels]
-    stream = nested_format.encode(
+    stream = Stream.pack(
         NestedWeights(
             params,
             weights,
@@ -233,7 +232,7 @@ def level_cases(
     return tuple(_case(layer, block_size, stream, level, x) for level in levels)
 
 
-def _case(layer: Layer, block_size: int, stream: bytes, level: int, x: Int8Array) -> Case:
+def _case(layer: Layer, block_size: int, stream: Stream, level: int, x: Int8Array) -> Case:
     dense = kernels.dense_op(stream, level)
     if not isinstance(dense, program.Conv2D | program.FullyConnected):
         raise TypeError(f"expected a convolution or a fully connected layer: got {dense}")

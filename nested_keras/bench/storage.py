@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from nested_keras import format as nested_format
 from nested_keras.bench.layers import LAYERS, SPARSITIES, Layer, make_case
-from nested_keras.format import BlockOption, Encoding
+from nested_keras.format import Encoding, StoredLevel
 
 BLOCK_SIZES = (1, 2, 4)
 _DELTA_BYTES = {Encoding.DELTA8: 1, Encoding.DELTA16: 2}
@@ -55,11 +55,12 @@ def rows() -> tuple[StorageRow, ...]:
 def _stored(layer: Layer, sparsity: float, block_size: int) -> tuple[int, int]:
     """Nonzero weights, and bytes of counts and records when stored as deltas."""
 
-    def deltas(options: Sequence[BlockOption]) -> BlockOption:
+    def deltas(options: Sequence[StoredLevel]) -> StoredLevel:
         return nested_format.smallest([o for o in options if o.encoding in _DELTA_BYTES])
 
     case = make_case(layer, sparsity, block_size, choose=deltas)
-    (level,) = nested_format.summarize(case.stream or b"")
+    assert case.stream is not None
+    (level,) = case.stream.levels
     record = _DELTA_BYTES[level.encoding] + block_size
     counts = -(-layer.out_channels * level.count_bits // 8)
     return level.nnz, level.entries * record + counts

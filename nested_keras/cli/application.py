@@ -22,6 +22,7 @@ from nested_keras.cli import (
     strip,
     train,
 )
+from nested_keras.firmware import process
 
 _COMMANDS = (demo, train, export, inspect, run, codegen, firmware, strip, bench)
 
@@ -56,7 +57,8 @@ def _execute(args: argparse.Namespace) -> int:
     if not flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.WARNING)
     try:
-        status: int | None = args.action(args)
+        with process.signals_raise():
+            status: int | None = args.action(args)
     except ModuleNotFoundError as error:
         # Training and export need packages that running a .tflite does not.
         extra = "demo" if args.command == "demo" else None
@@ -66,6 +68,9 @@ def _execute(args: argparse.Namespace) -> int:
     except (ValueError, ImportError, OSError, RuntimeError) as error:
         # What a user can put right is told in one line; a traceback is for defects of ours.
         print(f"nested-keras: error: {error}", file=sys.stderr)
+        return 1
+    except MemoryError:
+        print("nested-keras: error: this machine has not enough memory for it", file=sys.stderr)
         return 1
     return status or 0
 

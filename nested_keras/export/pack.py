@@ -13,7 +13,7 @@ from nested_keras.export.idle import drop_idle
 from nested_keras.export.match import ConvertedLayer
 from nested_keras.export.nodes import FloatArray
 from nested_keras.export.quantize import LevelTables, quantize_levels
-from nested_keras.format import FormatError, LayerKind, LayerParams, NestedWeights
+from nested_keras.format import FormatError, LayerKind, LayerParams, NestedWeights, Stream
 from nested_keras.runtime.program import Conv2D, DepthwiseConv2D, Program
 
 
@@ -29,7 +29,7 @@ class PackedLayer:
 
     converted: ConvertedLayer
     tables: LevelTables
-    stream: bytes
+    stream: Stream
 
 
 def pack(
@@ -56,7 +56,8 @@ def pack(
       The packed layers.
 
     Raises:
-      ExportError: A layer does not fit the stream, or a table its range; the text names the layer.
+      ExportError: A layer does not fit the stream or the kernels, or a table its range; the text
+        names the layer.
     """
     if not any(layer.node.per_level for layer in layers.values()):
         return ()
@@ -72,6 +73,12 @@ def pack(
 
 
 def _pack(layer: ConvertedLayer, size: cost.ImageSize, *, twin_gain: FloatArray) -> PackedLayer:
+    for height, width in ((size.input_h, size.input_w), (size.output_h, size.output_w)):
+        if max(height, width) > cost.MAX_SIDE:
+            raise ExportError(
+                f"layer {layer.node.name!r} has an image of {height}x{width} pixels; "
+                f"expected at most {cost.MAX_SIDE} a side"
+            )
     tables = quantize_levels(
         layer.node,
         twin_gain=twin_gain,
@@ -89,7 +96,7 @@ def _pack(layer: ConvertedLayer, size: cost.ImageSize, *, twin_gain: FloatArray)
             multiplier=tables.multiplier,
             shift=tables.shift,
         )
-        stream = cost.encode_fastest(drop_idle(weights), size)
+        stream = cost.pack_fastest(drop_idle(weights), size)
     except FormatError as error:
         raise ExportError(f"layer {layer.node.name!r} does not fit the stream: {error}") from error
     return PackedLayer(converted=layer, tables=tables, stream=stream)

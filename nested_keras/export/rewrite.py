@@ -105,9 +105,9 @@ def nest_operators(dense: bytes, layers: Sequence[PackedLayer]) -> bytes:
         stream = _add_tensor(
             subgraph,
             f"{layer.converted.node.name}/stream",
-            (len(layer.stream),),
+            (len(layer.stream.data),),
             schema.TensorType.UINT8,
-            flatbuffer.add_buffer(tree, layer.stream),
+            flatbuffer.add_buffer(tree, layer.stream.data),
         )
         operator.inputs = np.array([operator.inputs[0], level, stream], np.int32)
         operator.opcodeIndex = len(tree.operatorCodes) - 1

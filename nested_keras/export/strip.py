@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from nested_keras import cost
-from nested_keras import format as nested_format
 from nested_keras.export import flatbuffer
 from nested_keras.export.errors import ExportError
 from nested_keras.runtime.lowering import lower
@@ -65,7 +64,7 @@ def strip_model(tflite: bytes, levels: int) -> bytes:
     subgraph = tree.subgraphs[0]
     for position, op in nested.items():
         tensor = subgraph.tensors[subgraph.operators[position].inputs[2]]
-        stream = nested_format.strip_levels(op.stream, levels)
+        stream = op.layer.strip(levels).data
         tensor.shape = np.array([len(stream)], np.int32)
         tensor.buffer = flatbuffer.add_buffer(tree, stream)
     return flatbuffer.save(tree)
@@ -88,19 +87,19 @@ def summarize_model(tflite: bytes) -> tuple[LayerSummary, ...]:
 
 
 def _nested_row(op: NestedSparseConv, program: Program) -> LayerSummary:
-    params = nested_format.read_params(op.stream)
+    layer, params = op.layer, op.layer.params
     size = cost.ImageSize.of(params.kind, *program.shapes(op))
-    levels = nested_format.summarize(op.stream)
+    levels = range(program.levels)
     return LayerSummary(
         name=op.name,
         kind=params.kind.name.lower(),
         nested=True,
         weights=int(np.prod(params.filter_shape)),
-        nnz=tuple(level.nnz for level in levels),
-        bytes=tuple(level.bytes for level in levels),
+        nnz=tuple(map(layer.nnz, levels)),
+        bytes=tuple(map(layer.prefix_bytes, levels)),
         block_size=params.block_size,
-        encodings=tuple(level.encoding.name for level in levels),
-        cycles=cost.predict_levels(op.stream, size),
+        encodings=tuple(level.encoding.name for level in layer.levels),
+        cycles=cost.predict_levels(layer, size),
     )
 
 

@@ -14,7 +14,7 @@ from nested_keras.runtime import program as ir
 
 def dense_stream(
     op: ir.Conv2D, input_shape: Sequence[int], output_shape: Sequence[int]
-) -> bytes | None:
+) -> stream_format.Stream | None:
     """Packs the weights and tables of a CONV_2D, for the fewest predicted cycles.
 
     Args:
@@ -43,7 +43,7 @@ def dense_stream(
     if np.any(shift != op.shift):
         return None
     try:
-        return cost.encode_fastest(
+        return cost.pack_fastest(
             stream_format.NestedWeights(
                 stream_format.LayerParams(
                     kind=stream_format.LayerKind.CONV,

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nested_keras import format as stream_format
+from nested_keras.cost import MAX_SIDE
 from nested_keras.firmware import ctext
 from nested_keras.firmware.dense_stream import dense_stream
 from nested_keras.firmware.errors import CodegenError
@@ -90,8 +91,11 @@ def print_op(program: ir.Program, index: int, constants: ctext.Constants) -> OpC
     operands = _Operands(index, inputs, program.tensors[op.outputs[0]], constants)
     for tensor in (*operands.inputs, operands.output):
         _check_tensor(tensor)
+    if _slides_a_window(op):
+        for tensor in (inputs[0], operands.output):
+            _check_sides(op, index, tensor)
     if isinstance(op, ir.NestedSparseConv):
-        return _print_stream(op, operands, op.stream, level="level")
+        return _print_stream(op, operands, op.layer, level="level")
     assert printer is not None
     stream = None
     if type(op) is ir.Conv2D:
@@ -115,6 +119,22 @@ def _check_tensor(tensor: ir.Tensor) -> None:
         raise CodegenError(
             f"tensor {tensor.name!r} has shape {tensor.shape}; "
             f"expected at most {_MAX_RANK} dimensions"
+        )
+
+
+def _slides_a_window(op: ir.Op) -> bool:
+    if isinstance(op, ir.NestedSparseConv):
+        kind = op.layer.params.kind
+        return kind is not stream_format.LayerKind.FULLY_CONNECTED
+    return isinstance(op, (ir.Conv2D, ir.DepthwiseConv2D, ir.AveragePool2D, ir.MaxPool2D))
+
+
+def _check_sides(op: ir.Op, index: int, tensor: ir.Tensor) -> None:
+    height, width = _shape4(tensor.shape)[1:3]
+    if max(height, width) > MAX_SIDE:
+        raise CodegenError(
+            f"operator {index} ({op.name!r}) has an image of {height}x{width} pixels; "
+            f"expected at most {MAX_SIDE} a side"
         )
 
 
@@ -238,9 +258,11 @@ _PRINTERS: dict[type[ir.Op], _Printer] = {
 }
 
 
-def _print_stream(op: ir.Op, operands: _Operands, packed: bytes, *, level: str) -> OpCode:
+def _print_stream(
+    op: ir.Op, operands: _Operands, layer: stream_format.Stream, *, level: str
+) -> OpCode:
     """A layer whose weights are a packed stream, at the level that `level` gives in C."""
-    params = stream_format.read_params(packed)
+    params = layer.params
     source = operands.inputs[0]
     if params.kind is stream_format.LayerKind.FULLY_CONNECTED:
         dims = [source.size // params.in_channels, 1, 1, 1, 1]
@@ -249,9 +271,9 @@ def _print_stream(op: ir.Op, operands: _Operands, packed: bytes, *, level: str) 
         dims = [batches, input_h, input_w, *_shape4(operands.output.shape)[1:3]]
     names = ("batches", "input_h", "input_w", "output_h", "output_w")
     fields = "".join(f"      .{n} = {d},\n" for n, d in zip(names, dims, strict=True))
-    scratch = nested_conv_scratch_bytes(packed, dims)
+    scratch = nested_conv_scratch_bytes(layer, dims)
     stream = operands.constants.add(
-        f"op{operands.index}_stream", np.frombuffer(packed, dtype=np.uint8)
+        f"op{operands.index}_stream", np.frombuffer(layer.data, dtype=np.uint8)
     )
     kernel = nested_function(params)
     arguments = [kernel, stream, f"sizeof {stream}", level, "&dims", "input", "output"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nested_keras.cost import ImageSize, has_depthwise_kernel, is_pointwise
-from nested_keras.format import Encoding, LayerKind, LayerParams, read_params, summarize
+from nested_keras.format import Encoding, LayerKind, LayerParams, Stream
 from nested_keras.format.layout import align
 
 # As tflm_ops/kernels/nk_nested_conv_s8_check.c has it.
@@ -27,7 +27,7 @@ _READ_AHEAD_WORDS = 2
 _PIECE_WEIGHTS = 252
 
 
-def nested_conv_scratch_bytes(stream: bytes, dims: Sequence[int]) -> int:
+def nested_conv_scratch_bytes(layer: Stream, dims: Sequence[int]) -> int:
     """Scratch of nk_nested_conv_s8: what the Cortex-M7's kernel needs.
 
     That of the reference kernel, which runs elsewhere, makes do with a row of accumulators. With
@@ -35,16 +35,13 @@ def nested_conv_scratch_bytes(stream: bytes, dims: Sequence[int]) -> int:
     layer needs none.
 
     Args:
-      stream: The packed layer.
+      layer: The packed layer.
       dims: The fields of nk_conv_dims: batches, input_h, input_w, output_h, output_w.
 
     Returns:
       Bytes.
-
-    Raises:
-      FormatError: The bytes are no stream.
     """
-    params = read_params(stream)
+    params = layer.params
     if params.kind is LayerKind.FULLY_CONNECTED:
         return 0
     output_h, output_w = dims[3:]
@@ -53,7 +50,7 @@ def nested_conv_scratch_bytes(stream: bytes, dims: Sequence[int]) -> int:
         return output_h * row
     if has_depthwise_kernel(params):
         return row
-    return max(row, _tiles_bytes(params, dims, _list_bytes(params, stream)))
+    return max(row, _tiles_bytes(params, dims, _list_bytes(layer)))
 
 
 def nested_function(params: LayerParams) -> str:
@@ -72,9 +69,10 @@ def nested_function(params: LayerParams) -> str:
     return "nk_nested_depthwise_s8" if has_depthwise_kernel(params) else "nk_nested_conv2d_s8"
 
 
-def _list_bytes(params: LayerParams, stream: bytes) -> int:
+def _list_bytes(layer: Stream) -> int:
     """nk_m7_list_bytes()."""
-    levels = [level for level in summarize(stream) if level.encoding is not Encoding.EMPTY]
+    params = layer.params
+    levels = [level for level in layer.levels if level.encoding is not Encoding.EMPTY]
     pieces = sum(level.entries for level in levels) * params.block_size // _PIECE_WEIGHTS
     words = params.out_channels * (_ENTRY_WORDS * len(levels) + _END_WORDS)
     return 4 * (words + (_ENTRY_WORDS + 1) * pieces + _READ_AHEAD_WORDS)

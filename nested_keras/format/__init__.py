@@ -1,34 +1,26 @@
-"""The packed weight stream: encode, decode, validate and strip levels (NumPy only)."""
+"""The packed weight stream: parse, pack and strip levels (NumPy only)."""
 
-from nested_keras.format.decoder import count_levels, decode, strip_levels, summarize, validate
-from nested_keras.format.encoder import encode, smallest
-from nested_keras.format.reader import read_params
+from nested_keras.format.encoder import smallest
+from nested_keras.format.stream import Stream, encode
 from nested_keras.format.types import (
-    BlockOption,
     Chooser,
     Encoding,
     FormatError,
     LayerKind,
     LayerParams,
-    LevelSummary,
     NestedWeights,
+    StoredLevel,
 )
 
 __all__ = [
-    "BlockOption",
     "Chooser",
     "Encoding",
     "FormatError",
     "LayerKind",
     "LayerParams",
-    "LevelSummary",
     "NestedWeights",
-    "count_levels",
-    "decode",
+    "StoredLevel",
+    "Stream",
     "encode",
-    "read_params",
     "smallest",
-    "strip_levels",
-    "summarize",
-    "validate",
 ]

@@ -1,133 +1,164 @@
-"""Packed stream -> NestedWeights."""
+"""Packed stream -> NestedWeights, in two steps: `check` all of it, then `unpack` it."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from nested_keras.format.folding import unfold_bias
-from nested_keras.format.reader import Buffer, LevelBlock, read_stream
+from nested_keras.format.reader import Arrays, Buffer, read
 from nested_keras.format.types import (
     Encoding,
     FormatError,
     Int8Array,
+    Int32Array,
     LayerParams,
-    LevelSummary,
     NestedWeights,
+    StoredLevel,
+    check_tables,
     require_equal,
     require_range,
 )
 
+# Weights that a stream may unpack to: a few million always, beyond that so many for each byte.
+_ALWAYS_UNPACKED, _UNPACKED_PER_BYTE = 1 << 22, 1024
 
-def decode(data: Buffer) -> NestedWeights:
-    """Unpacks a stream after checking all of it.
+
+@dataclass(frozen=True, eq=False)
+class _AddedWeights:
+    """The nonzero weights that a level adds.
+
+    Attributes:
+      index: Positions in the weights [O, K], flattened; ascending.
+      values: int8, as many.
+    """
+
+    index: npt.NDArray[np.int64]
+    values: Int8Array
+
+
+@dataclass(frozen=True, eq=False)
+class Checked:
+    """A stream that was checked; its weights are still sparse.
+
+    Attributes:
+      size: Length of the stream, bytes.
+      params: The layer.
+      levels: How each level is stored.
+      added: The weights that each level adds.
+      bias: int32 [N, O], unfolded.
+      multiplier: int32 [N, O].
+      shift: int8 [N, O].
+    """
+
+    size: int
+    params: LayerParams
+    levels: tuple[StoredLevel, ...]
+    added: tuple[_AddedWeights, ...]
+    bias: Int32Array
+    multiplier: Int32Array
+    shift: Int8Array
+
+
+def check(data: Buffer) -> Checked:
+    """Takes a stream apart and checks all of it, in memory that its length bounds.
 
     Args:
       data: The whole stream, or its prefix up to the end of a level block.
 
     Returns:
-      The layer with as many levels as there are blocks. A weight is zero exactly where its level
-      is N.
+      The stream, with as many levels as there are blocks.
 
     Raises:
       FormatError: What was expected and what came.
     """
-    stream = read_stream(data)
-    params, levels = stream.params, len(stream.blocks)
-    weights = np.zeros((params.out_channels, params.weights_per_channel), dtype=np.int8)
-    level_map = np.full(weights.shape, levels, dtype=np.uint8)
-    for block in stream.blocks:
-        added = _unpack(block, params)
-        used = added != 0
-        if (twice := used & (level_map != levels)).any():
-            channel, index = np.argwhere(twice)[0]
-            raise FormatError(
-                f"weight {index} of channel {channel} must be in one level: "
-                f"got levels {level_map[channel, index]} and {block.level}"
-            )
-        weights[used] = added[used]
-        level_map[used] = block.level
-    tables = {
-        name: np.stack([block.arrays[name] for block in stream.blocks])
-        for name in ("bias", "multiplier", "shift")
-    }
+    params, blocks = read(data)
+    added: list[_AddedWeights] = []
+    sums = np.zeros((len(blocks), params.out_channels), np.int64)
+    for stored, arrays in blocks:
+        weights = _added_weights(stored, arrays, params)
+        for earlier, other in enumerate(added):
+            if (twice := np.isin(weights.index, other.index, assume_unique=True)).any():
+                place = int(weights.index[np.argmax(twice)])
+                channel, index = divmod(place, params.weights_per_channel)
+                raise FormatError(
+                    f"weight {index} of channel {channel} must be in one level: "
+                    f"got levels {earlier} and {stored.level}"
+                )
+        added.append(weights)
+        channels = weights.index // params.weights_per_channel
+        # Exact: sums of at most 2^16 int8 weights a channel.
+        sums[stored.level :] += np.bincount(
+            channels, weights=weights.values, minlength=params.out_channels
+        ).astype(np.int64)
+    bias, multiplier, shift = (
+        np.stack([arrays[name] for _, arrays in blocks]) for name in ("bias", "multiplier", "shift")
+    )
+    check_tables(multiplier, shift)
+    return Checked(
+        size=len(data),
+        params=params,
+        levels=tuple(stored for stored, _ in blocks),
+        added=tuple(added),
+        bias=unfold_bias(bias, params=params, sums=sums),
+        multiplier=multiplier.astype(np.int32),
+        shift=shift,
+    )
+
+
+def unpack(stream: Checked) -> NestedWeights:
+    """Unpacks the weights of a stream.
+
+    Returns:
+      The layer. A weight is zero exactly where its level is N.
+
+    Raises:
+      FormatError: The stream unpacks to more than 4 million weights and more than 1024 a byte: its
+        header alone asks for the memory.
+    """
+    params, levels = stream.params, len(stream.levels)
+    size = params.out_channels * params.weights_per_channel
+    most = max(_ALWAYS_UNPACKED, _UNPACKED_PER_BYTE * stream.size)
+    require_range("weights to unpack", size, low=1, high=most)
+    weights = np.zeros(size, dtype=np.int8)
+    level_map = np.full(size, levels, dtype=np.uint8)
+    for level, added in enumerate(stream.added):
+        weights[added.index] = added.values
+        level_map[added.index] = level
     return NestedWeights(
         params=params,
         weights=weights.reshape(params.filter_shape),
         level_map=level_map.reshape(params.filter_shape),
-        bias=unfold_bias(tables["bias"], params=params, weights=weights, level_map=level_map),
-        multiplier=tables["multiplier"].astype(np.int32),
-        shift=tables["shift"],
+        bias=stream.bias,
+        multiplier=stream.multiplier,
+        shift=stream.shift,
     )
 
 
-def validate(data: Buffer) -> None:
-    """Checks all of a stream.
-
-    Raises:
-      FormatError: What was expected and what came.
-    """
-    decode(data)
-
-
-def count_levels(data: Buffer) -> int:
-    """Number of levels in a stream; weights are not unpacked.
-
-    Raises:
-      FormatError: The stream's structure or a checksum is wrong.
-    """
-    return len(read_stream(data).blocks)
-
-
-def strip_levels(data: Buffer, levels: int) -> bytes:
-    """Cuts a stream down to its `levels` sparsest levels.
-
-    Raises:
-      FormatError: The stream's structure or a checksum is wrong, or it holds fewer levels.
-    """
-    blocks = read_stream(data).blocks
-    require_range("levels", levels, low=1, high=len(blocks))
-    return bytes(data[: blocks[levels - 1].end])
+def _added_weights(stored: StoredLevel, arrays: Arrays, params: LayerParams) -> _AddedWeights:
+    """The weights that a level adds."""
+    if stored.encoding == Encoding.DENSE:
+        values = arrays["values"]
+        index = np.arange(values.size)
+    elif stored.entries:
+        channel = np.repeat(np.arange(params.out_channels), arrays["counts"])
+        position = _positions(stored, arrays, params)
+        first = channel * params.weights_per_channel + position * params.block_size
+        values = arrays["records"]["values"].reshape(-1)
+        index = (first[:, np.newaxis] + np.arange(params.block_size)).reshape(-1)
+    else:
+        values, index = np.zeros(0, np.int8), np.zeros(0, np.int64)
+    used = values != 0
+    require_equal(f"level {stored.level}: nnz", stored.nnz, expected=int(np.count_nonzero(used)))
+    return _AddedWeights(index[used], values[used])
 
 
-def summarize(data: Buffer) -> tuple[LevelSummary, ...]:
-    """Size and number of nonzero weights of every level, sparsest first.
-
-    Raises:
-      FormatError: The stream's structure or a checksum is wrong.
-    """
-    blocks = read_stream(data).blocks
-    nnz = np.cumsum([block.nnz for block in blocks]).tolist()
-    return tuple(
-        LevelSummary(
-            level=block.level,
-            encoding=block.encoding,
-            entries=block.entries,
-            count_bits=block.count_bits,
-            nnz=nonzeros,
-            bytes=block.end,
-        )
-        for block, nonzeros in zip(blocks, nnz, strict=True)
-    )
-
-
-def _unpack(block: LevelBlock, params: LayerParams) -> Int8Array:
-    """The weights that a level adds, int8 [O, K], zero elsewhere."""
-    shape = (params.out_channels, params.blocks_per_channel, params.block_size)
-    added = np.zeros(shape, dtype=np.int8)
-    if block.encoding == Encoding.DENSE:
-        added = block.arrays["values"].reshape(shape)
-    elif block.entries:
-        channel = np.repeat(np.arange(params.out_channels), block.arrays["counts"])
-        added[channel, _positions(block, params)] = block.arrays["records"]["values"]
-    require_equal(f"level {block.level}: nnz", block.nnz, expected=int(np.count_nonzero(added)))
-    return added.reshape(params.out_channels, params.weights_per_channel)
-
-
-def _positions(block: LevelBlock, params: LayerParams) -> npt.NDArray[np.int64]:
+def _positions(stored: StoredLevel, arrays: Arrays, params: LayerParams) -> npt.NDArray[np.int64]:
     """Block position of every entry within its channel, [entries]."""
-    counts = block.arrays["counts"]
-    deltas = block.arrays["records"]["delta"].astype(np.int64)
+    counts = arrays["counts"]
+    deltas = arrays["records"]["delta"].astype(np.int64)
     starts = np.cumsum(counts) - counts
     running = np.cumsum(deltas)
     before = np.concatenate([[0], running])[starts]
@@ -136,10 +167,10 @@ def _positions(block: LevelBlock, params: LayerParams) -> npt.NDArray[np.int64]:
     later[starts[counts > 0]] = False
     if (stuck := later & (deltas == 0)).any():
         raise FormatError(
-            f"level {block.level}: delta of entry {np.argmax(stuck)} must be at least 1: got 0"
+            f"level {stored.level}: delta of entry {np.argmax(stuck)} must be at least 1: got 0"
         )
     require_range(
-        f"level {block.level}: largest block position",
+        f"level {stored.level}: largest block position",
         int(position.max()),
         low=0,
         high=params.blocks_per_channel - 1,

@@ -20,7 +20,6 @@ from nested_keras.format.layout import (
     record_dtype,
 )
 from nested_keras.format.types import (
-    BlockOption,
     Chooser,
     Encoding,
     FormatError,
@@ -28,6 +27,7 @@ from nested_keras.format.types import (
     LayerKind,
     LayerParams,
     NestedWeights,
+    StoredLevel,
 )
 
 # A fully connected kernel meets a count as often as a weight: bytes spare it the unpacking, which
@@ -35,13 +35,15 @@ from nested_keras.format.types import (
 _LEAST_COUNT_BITS = {LayerKind.FULLY_CONNECTED: 8}
 
 
-def smallest(options: Sequence[BlockOption]) -> BlockOption:
+def smallest(options: Sequence[StoredLevel]) -> StoredLevel:
     """The option with the fewest bytes, and of those the one with the smallest encoding code."""
     return min(options, key=lambda option: (option.bytes, option.encoding))
 
 
-def encode(nested: NestedWeights, *, choose: Chooser = smallest) -> bytes:
-    """Packs a layer.
+def encode(
+    nested: NestedWeights, *, choose: Chooser = smallest
+) -> tuple[bytes, tuple[StoredLevel, ...]]:
+    """Packs a layer; see `stream.Stream.pack`.
 
     A zero weight is not stored, whatever its level. A level that adds no weight is always EMPTY;
     of the encodings that another one can have, `choose` picks one.
@@ -53,7 +55,7 @@ def encode(nested: NestedWeights, *, choose: Chooser = smallest) -> bytes:
         chooser that goes by predicted cycles.
 
     Returns:
-      The stream, a multiple of 16 bytes long.
+      The stream, a multiple of 16 bytes long, and how each level is stored in it.
 
     Raises:
       FormatError: A level block would not fit into 2^32-1 bytes, or a folded bias into 32 bits.
@@ -63,7 +65,8 @@ def encode(nested: NestedWeights, *, choose: Chooser = smallest) -> bytes:
         _encode_level(nested, level, folded_bias=folded_bias[level], choose=choose)
         for level in range(nested.levels)
     ]
-    return b"".join([_encode_header(nested.params, nested.levels), *blocks])
+    data = b"".join([_encode_header(nested.params, nested.levels), *(block for block, _ in blocks)])
+    return data, tuple(stored for _, stored in blocks)
 
 
 def _encode_header(params: LayerParams, levels: int) -> bytes:
@@ -79,13 +82,14 @@ def _encode_header(params: LayerParams, levels: int) -> bytes:
 
 def _encode_level(
     nested: NestedWeights, level: int, *, folded_bias: Int32Array, choose: Chooser
-) -> bytes:
+) -> tuple[bytes, StoredLevel]:
     params = nested.params
     added = np.where(nested.level_map == level, nested.weights, np.int8(0))
     blocks = added.reshape(params.out_channels, params.blocks_per_channel, params.block_size)
     candidates = _candidates(params, blocks, level)
+    nnz = int(np.count_nonzero(added))
     options = [
-        _option(params, level, encoding=encoding, arrays=arrays)
+        _option(params, level, encoding=encoding, arrays=arrays, nnz=nnz)
         for encoding, arrays in candidates.items()
     ]
     choice = options[0] if len(options) == 1 else choose(options)
@@ -97,7 +101,7 @@ def _encode_level(
         "multiplier": nested.multiplier[level],
         "shift": nested.shift[level],
     }
-    count_bits = _count_bits(params, arrays)
+    count_bits = choice.count_bits
     if count_bits:
         arrays["counts"] = pack_counts(arrays["counts"], count_bits)
     sections = block_sections(params, encoding, entries=entries, count_bits=count_bits)
@@ -107,7 +111,7 @@ def _encode_level(
     header["level"] = level
     header["encoding"] = encoding
     header["count_bits"] = count_bits
-    header["nnz"] = np.count_nonzero(added)
+    header["nnz"] = nnz
     packed = bytearray(size)
     for section in sections:
         packed[section.start : section.end] = (
@@ -117,7 +121,7 @@ def _encode_level(
         packed[constants.LEVEL_HEADER_BYTES :], zlib.crc32(header.tobytes()[:-4])
     )
     packed[: constants.LEVEL_HEADER_BYTES] = header.tobytes()
-    return bytes(packed)
+    return bytes(packed), choice
 
 
 def _candidates(
@@ -179,15 +183,25 @@ def _count_bits(params: LayerParams, arrays: dict[str, npt.NDArray[Any]]) -> int
 
 
 def _option(
-    params: LayerParams, level: int, *, encoding: Encoding, arrays: dict[str, npt.NDArray[Any]]
-) -> BlockOption:
+    params: LayerParams,
+    level: int,
+    *,
+    encoding: Encoding,
+    arrays: dict[str, npt.NDArray[Any]],
+    nnz: int,
+) -> StoredLevel:
     entries = 0
     if "records" in arrays:
         entries = arrays["records"].size
     elif "values" in arrays:
         entries = arrays["values"].size // params.block_size
-    sections = block_sections(
-        params, encoding, entries=entries, count_bits=_count_bits(params, arrays)
+    count_bits = _count_bits(params, arrays)
+    sections = block_sections(params, encoding, entries=entries, count_bits=count_bits)
+    return StoredLevel(
+        level=level,
+        encoding=encoding,
+        entries=entries,
+        count_bits=count_bits,
+        nnz=nnz,
+        bytes=block_bytes(encoding, sections),
     )
-    size = block_bytes(encoding, sections)
-    return BlockOption(level=level, encoding=encoding, entries=entries, bytes=size)

@@ -1,6 +1,6 @@
-"""The structure of a packed stream: its header and the blocks it is made of.
+"""The structure of a packed stream: its header and the blocks of its levels.
 
-Only what the structure needs is checked here; `decoder.validate` checks the rest.
+Only what the structure needs is checked here; `decoder.decode` checks the weights.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -26,6 +25,7 @@ from nested_keras.format.types import (
     FormatError,
     LayerKind,
     LayerParams,
+    StoredLevel,
     require_equal,
     require_range,
 )
@@ -33,56 +33,22 @@ from nested_keras.format.types import (
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
 
-@dataclass(frozen=True, eq=False)
-class LevelBlock:
-    """One level block.
-
-    Attributes:
-      level: The level.
-      encoding: How its weights are stored.
-      entries: Stored entries, fillers included.
-      count_bits: Bits of a stored count; 0 without counts.
-      nnz: Nonzero weights that the level adds, as the block's header says.
-      end: Offset of the first byte after the block, from the start of the stream.
-      arrays: Read-only "bias" (folded, as stored), "multiplier", "shift" and, as the encoding has
-        them, "values", or "counts" (unpacked) and "records" with the fields "delta" and "values".
-    """
-
-    level: int
-    encoding: Encoding
-    entries: int
-    count_bits: int
-    nnz: int
-    end: int
-    arrays: Mapping[str, npt.NDArray[Any]]
+# The arrays of a level's block, read-only: "bias" (folded, as stored), "multiplier", "shift" and,
+# as the encoding has them, "values", or "counts" (unpacked) and "records" of a delta and values.
+Arrays: TypeAlias = Mapping[str, npt.NDArray[Any]]
 
 
-@dataclass(frozen=True, eq=False)
-class Stream:
-    """A stream taken apart, its weights still packed."""
-
-    params: LayerParams
-    blocks: tuple[LevelBlock, ...]
-
-
-def read_params(data: Buffer) -> LayerParams:
-    """Reads the header of a stream.
-
-    Raises:
-      FormatError: The header is truncated, foreign, of another version, damaged, or holds an
-        unknown or contradictory value.
-    """
-    return _read_header(data)[0]
-
-
-def read_stream(data: Buffer) -> Stream:
+def read(data: Buffer) -> tuple[LayerParams, list[tuple[StoredLevel, Arrays]]]:
     """Takes a stream apart and checks checksums, structure and that unused bytes are zero.
+
+    Returns:
+      The layer, and each stored level with its arrays; the weights are still packed.
 
     Raises:
       FormatError: What was expected and what came.
     """
     params, levels_at_writing = _read_header(data)
-    blocks: list[LevelBlock] = []
+    blocks: list[tuple[StoredLevel, Arrays]] = []
     start = constants.STREAM_HEADER_BYTES
     while start < len(data):
         if len(blocks) == levels_at_writing:
@@ -90,10 +56,10 @@ def read_stream(data: Buffer) -> Stream:
                 f"stream of {levels_at_writing} levels must end at byte {start}: got {len(data)}"
             )
         blocks.append(_read_block(data, start, level=len(blocks), params=params))
-        start = blocks[-1].end
+        start += blocks[-1][0].bytes
     if not blocks:
         raise FormatError(f"stream must hold 1..{levels_at_writing} level blocks: got 0")
-    return Stream(params=params, blocks=tuple(blocks))
+    return params, blocks
 
 
 def _read_header(data: Buffer) -> tuple[LayerParams, int]:
@@ -116,7 +82,9 @@ def _read_header(data: Buffer) -> tuple[LayerParams, int]:
     return LayerParams(kind=LayerKind(values.pop("kind")), **values), levels
 
 
-def _read_block(data: Buffer, start: int, *, level: int, params: LayerParams) -> LevelBlock:
+def _read_block(
+    data: Buffer, start: int, *, level: int, params: LayerParams
+) -> tuple[StoredLevel, Arrays]:
     what = f"level {level}"
     left = len(data) - start
     if left < constants.LEVEL_HEADER_BYTES:
@@ -164,15 +132,15 @@ def _read_block(data: Buffer, start: int, *, level: int, params: LayerParams) ->
         require_equal(f"{what}: sum of the channels' counts", int(counts.sum()), expected=entries)
         require_equal(f"{what}: bits after the last count", int(spare.sum()), expected=0)
         arrays["counts"] = counts
-    return LevelBlock(
+    stored = StoredLevel(
         level=level,
         encoding=encoding,
         entries=entries,
         count_bits=count_bits,
         nnz=int(header["nnz"]),
-        end=start + size,
-        arrays=arrays,
+        bytes=size,
     )
+    return stored, arrays
 
 
 def _check_crc(what: str, computed: int, stored: int) -> None:

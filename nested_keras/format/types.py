@@ -235,42 +235,27 @@ def check_tables(multiplier: Int32Array, shift: Int8Array) -> None:
 
 
 @dataclass(frozen=True)
-class LevelSummary:
-    """What a stream holds up to and including one level.
+class StoredLevel:
+    """What one level adds, as a stream stores it.
+
+    An estimate (`nested_keras.budget`) knows `encoding` and `entries` alone.
 
     Attributes:
+      encoding: How the weights are stored.
+      entries: Stored entries of `block_size` weights, fillers included.
       level: The level, 0 = sparsest.
-      encoding: How the level's own block is stored.
-      entries: Entries of the level's own block, fillers included.
-      count_bits: Bits that the level's own block spends on a channel's count; 0 without counts.
-      nnz: Nonzero weights that the level uses (cumulative).
-      bytes: Length of the stream cut after this level: header and blocks 0..level (cumulative).
+      count_bits: Bits of a channel's count; 0 without counts.
+      nnz: Nonzero weights that the level adds.
+      bytes: Length of the level's block.
     """
 
-    level: int
     encoding: Encoding
     entries: int
-    count_bits: int
-    nnz: int
-    bytes: int
+    level: int = 0
+    count_bits: int = 0
+    nnz: int = 0
+    bytes: int = 0
 
 
-@dataclass(frozen=True)
-class BlockOption:
-    """One way to store what a level adds.
-
-    Attributes:
-      level: The level, 0 = sparsest.
-      encoding: The encoding.
-      entries: Entries of the block, fillers included.
-      bytes: Length of the block.
-    """
-
-    level: int
-    encoding: Encoding
-    entries: int
-    bytes: int
-
-
-# Picks one of the encodings that a level can have; there is at least one.
-Chooser: TypeAlias = Callable[[Sequence[BlockOption]], BlockOption]
+# Picks one of the ways in which a level can be stored; there is at least one.
+Chooser: TypeAlias = Callable[[Sequence[StoredLevel]], StoredLevel]

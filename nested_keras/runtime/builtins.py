@@ -337,4 +337,9 @@ def build(node: Node) -> program.Op:
     builder = _BUILDERS.get(node.operator.kind)
     if builder is None:
         raise node.unsupported(f"the supported ones are {', '.join(SUPPORTED)}")
-    return builder(node)
+    try:
+        # Infinite factors are refused where they are used; here they become no NaN and no integer.
+        with np.errstate(over="ignore", divide="raise", invalid="raise"):
+            return builder(node)
+    except (FloatingPointError, OverflowError) as error:
+        raise node.error(f"its scales are out of range: {error}") from error

@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from nested_keras import format as nested_format
-from nested_keras.format import LayerKind, LayerParams
+from nested_keras.format import FormatError, LayerKind, LayerParams, Stream
 from nested_keras.runtime import program
 from nested_keras.runtime.errors import ModelError
 from nested_keras.runtime.node import Node
@@ -153,17 +152,15 @@ def nested_sparse_conv(node: Node, *, level_input: int | None) -> program.Nested
             f"input 1 must be the int32[1] graph input 'level' or left out: "
             f"got {node.graph.tensors[level].name!r}"
         )
-    stream = node.constant(2, "uint8").tobytes()
     try:
-        nested_format.validate(stream)
-        params = nested_format.read_params(stream)
-    except nested_format.FormatError as error:
+        layer = Stream.parse(node.constant(2, "uint8").tobytes())
+    except FormatError as error:
         raise node.error(f"the packed stream is not valid: {error}") from error
     try:
-        require_fit(params, node.activation(0), node.result())
+        require_fit(layer.params, node.activation(0), node.result())
     except StreamMismatchError as error:
         raise node.error(str(error)) from error
-    return program.NestedSparseConv(stream=stream, **node.base(0))
+    return program.NestedSparseConv(layer=layer, **node.base(0))
 
 
 class StreamMismatchError(ModelError):

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from nested_keras import format as nested_format
+from nested_keras.format import LayerKind, Stream
 from nested_keras.runtime import program
 from nested_keras.runtime.arithmetic import (
     Int64Array,
@@ -41,43 +41,41 @@ def run_op(op: program.Op, inputs: Sequence[Array], output_shape: Shape, level: 
       The output: int8, or float32 for a Dequantize.
     """
     if isinstance(op, program.NestedSparseConv):
-        op = dense_op(op.stream, level)
+        op = dense_op(op.layer, level)
     return _KERNELS[type(op)](op, inputs, output_shape).reshape(output_shape)
 
 
 @functools.lru_cache(maxsize=256)
-def dense_op(stream: bytes, level: int) -> program.Op:
+def dense_op(layer: Stream, level: int) -> program.Op:
     """The dense operator that computes what one level of a packed stream computes.
 
     Args:
-      stream: A valid stream (docs/nested_format.md).
+      layer: The packed stream.
       level: 0 .. levels - 1.
 
     Returns:
       A Conv2D, DepthwiseConv2D or FullyConnected whose pruned weights are zero.
 
     Raises:
-      FormatError: If the stream is not valid.
       ValueError: If the level is out of range.
     """
-    layer = nested_format.decode(stream)
-    if not 0 <= level < layer.levels:
-        raise ValueError(f"level must be in 0..{layer.levels - 1}: got {level}")
-    p = layer.params
-    weights = np.where(layer.level_map <= level, layer.weights, 0).astype(np.int8)
+    nested, p = layer.weights, layer.params
+    if not 0 <= level < nested.levels:
+        raise ValueError(f"level must be in 0..{nested.levels - 1}: got {level}")
+    weights = layer.kernel(level)
     common: dict[str, Any] = {
         "name": "",
         "inputs": (),
         "outputs": (),
-        "bias": layer.bias[level],
-        "multiplier": layer.multiplier[level],
-        "shift": layer.shift[level].astype(np.int32),
+        "bias": nested.bias[level],
+        "multiplier": nested.multiplier[level],
+        "shift": nested.shift[level].astype(np.int32),
         "input_offset": p.input_offset,
         "output_offset": p.output_offset,
         "activation_min": p.activation_min,
         "activation_max": p.activation_max,
     }
-    if p.kind == nested_format.LayerKind.FULLY_CONNECTED:
+    if p.kind == LayerKind.FULLY_CONNECTED:
         return program.FullyConnected(filter=weights.reshape(p.out_channels, -1), **common)
     common.update(
         stride_h=p.stride_h,
@@ -87,7 +85,7 @@ def dense_op(stream: bytes, level: int) -> program.Op:
         pad_top=p.pad_top,
         pad_left=p.pad_left,
     )
-    if p.kind == nested_format.LayerKind.DEPTHWISE:
+    if p.kind == LayerKind.DEPTHWISE:
         return program.DepthwiseConv2D(
             filter=weights, depth_multiplier=p.depth_multiplier, **common
         )

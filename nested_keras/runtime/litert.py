@@ -7,6 +7,7 @@ be compiled (docs/decisions/0001-litert-delegate.md). It runs the operator with 
 from __future__ import annotations
 
 import ctypes
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from nested_keras import format as nested_format
+from nested_keras.format import Stream
 from nested_keras.runtime import kernels
 from nested_keras.runtime import tflite_abi as abi
 from nested_keras.runtime.convolutions import NESTED_SPARSE_CONV, require_fit
@@ -63,11 +64,14 @@ class NestedDelegate:
         """
         abi.check_platform()
         self.level = level
-        self._kernels: list[_Kernel] = []
+        self._kernels: dict[int, _Kernel] = {}
+        # A kernel's handle is its number from 1: a null pointer says that `init` failed.
+        self._handles = itertools.count(1)
         # The interpreter keeps pointers to these: they live as long as the delegate.
         self._prepare_callback = abi.DelegatePrepareFunction(self._on_delegate_prepare)
         self._registration = abi.TfLiteRegistration(
             init=abi.InitFunction(self._on_init),
+            free=abi.FreeFunction(self._on_free),
             prepare=abi.NodeFunction(self._on_prepare),
             invoke=abi.NodeFunction(self._on_invoke),
             builtin_code=abi.BUILTIN_DELEGATE,
@@ -103,6 +107,8 @@ class NestedDelegate:
                 _require_ok(status, "ReplaceNodeSubsetsWithDelegateKernels")
 
     def _on_init(self, address: int, buffer: int, _length: int) -> int | None:
+        handle = next(self._handles)
+
         def init(context: abi.TfLiteContext) -> None:
             params = abi.TfLiteDelegateParams.from_address(buffer)
             (index,) = abi.int_array(params.nodes_to_replace)
@@ -110,24 +116,26 @@ class NestedDelegate:
             inputs, outputs = abi.int_array(node.inputs), abi.int_array(node.outputs)
             if len(inputs) != 3 or len(outputs) != 1:
                 raise ValueError(f"expected 3 inputs and 1 output: got {inputs} and {outputs}")
-            self._kernels.append(_Kernel(inputs=inputs, output=outputs[0]))
+            self._kernels[handle] = _Kernel(inputs=inputs, output=outputs[0])
 
-        # The kernel's handle is its number from 1: a null pointer says that this failed.
-        return len(self._kernels) if _guard(address, init) == abi.OK else None
+        return handle if _guard(address, init) == abi.OK else None
+
+    def _on_free(self, _address: int, handle: int | None) -> None:
+        """Forgets a kernel: its interpreter goes, while the delegate may serve others."""
+        self._kernels.pop(handle or 0, None)
 
     def _on_prepare(self, address: int, node: Any) -> int:
         return _guard(address, lambda context: self._prepare(context, node.contents))
 
     def _prepare(self, context: abi.TfLiteContext, node: abi.TfLiteNode) -> None:
         kernel = self._kernel(node)
-        x, y = (abi.describe(context.tensors[i]) for i in (kernel.inputs[0], kernel.output))
+        x, y = (abi.describe(abi.tensor(context, i)) for i in (kernel.inputs[0], kernel.output))
         if (x.dtype, y.dtype) != ("int8", "int8"):
             raise ValueError(f"expected int8 input and output: got {x.dtype} and {y.dtype}")
-        stream = abi.constant(context.tensors[kernel.inputs[2]])
-        nested_format.validate(stream)
-        require_fit(nested_format.read_params(stream), x, y)
-        kernel.op = NestedSparseConv(name=y.name, inputs=(), outputs=(), stream=stream)
-        kernel.levels = nested_format.count_levels(stream)
+        layer = Stream.parse(abi.constant(abi.tensor(context, kernel.inputs[2])))
+        require_fit(layer.params, x, y)
+        kernel.op = NestedSparseConv(name=y.name, inputs=(), outputs=(), layer=layer)
+        kernel.levels = len(layer.levels)
 
     def _on_invoke(self, address: int, node: Any) -> int:
         return _guard(address, lambda context: self._invoke(context, node.contents))
@@ -138,17 +146,17 @@ class NestedDelegate:
             raise RuntimeError("the kernel has not been prepared")
         level = kernel.levels - 1 if self.level is None else self.level
         if kernel.inputs[1] >= 0:
-            level = int(abi.view(context.tensors[kernel.inputs[1]])[0])
+            level = abi.read_int32(abi.tensor(context, kernel.inputs[1]))
         if not 0 <= level < kernel.levels:
             raise ValueError(f"level must be in 0..{kernel.levels - 1}: got {level}")
-        x = abi.view(context.tensors[kernel.inputs[0]])
-        y = abi.view(context.tensors[kernel.output])
+        x = abi.view(abi.tensor(context, kernel.inputs[0]))
+        y = abi.view(abi.tensor(context, kernel.output))
         y[...] = kernels.run_op(kernel.op, [x], y.shape, level)
 
     def _kernel(self, node: abi.TfLiteNode) -> _Kernel:
         if not node.user_data:
             raise RuntimeError("the kernel could not be initialised")
-        return self._kernels[node.user_data - 1]
+        return self._kernels[node.user_data]
 
 
 def _guard(address: int, action: Callable[[abi.TfLiteContext], None]) -> int:

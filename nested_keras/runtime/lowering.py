@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nested_keras import format as nested_format
 from nested_keras.runtime import builtins
 from nested_keras.runtime.convolutions import NESTED_SPARSE_CONV, nested_sparse_conv
 from nested_keras.runtime.errors import ModelError
@@ -117,7 +116,7 @@ def _op(node: Node, level_input: int | None) -> Op:
 
 
 def _levels(ops: list[NestedSparseConv]) -> int:
-    counts = {op.name: nested_format.count_levels(op.stream) for op in ops}
+    counts = {op.name: len(op.layer.levels) for op in ops}
     if len(set(counts.values())) > 1:
         listing = ", ".join(f"{name!r} has {count}" for name, count in counts.items())
         raise ModelError(f"all {NESTED_SPARSE_CONV} streams must hold as many levels: {listing}")

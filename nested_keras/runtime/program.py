@@ -17,6 +17,8 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from nested_keras.format import Stream
+
 Int8Array: TypeAlias = npt.NDArray[np.int8]
 Int32Array: TypeAlias = npt.NDArray[np.int32]
 UInt8Array: TypeAlias = npt.NDArray[np.uint8]
@@ -120,7 +122,7 @@ class FullyConnected(Op):
 class NestedSparseConv(Op):
     """NESTED_SPARSE_CONV: the stream carries all parameters (docs/nested_format.md)."""
 
-    stream: bytes
+    layer: Stream
 
 
 @dataclass(frozen=True, eq=False)

@@ -49,7 +49,7 @@ def residual():
     x = inputs = keras.Input((6, 6, 3))
     x = layers.ReLU()(_conv_norm(x, 4, 3))
     y = layers.ReLU()(_conv_norm(x, 4, 3))
-    x = layers.ReLU()(_conv_norm(y, 4, 3) + x * 0.5)
+    x = layers.ReLU()(layers.Add()([_conv_norm(y, 4, 3), x]))
     x = layers.Add()([_conv_norm(x, 8, 3, strides=2), layers.Conv2D(8, 1, strides=2)(x)])
     x = layers.GlobalAveragePooling2D()(x)
     return keras.Model(inputs, layers.Dense(3, activation="softmax")(x), name="residual")

@@ -81,8 +81,10 @@ def test_run_reports_every_level(target, model, data, folder, capsys, monkeypatc
     for row in result["levels"]:
         assert row["mismatches_against_reference"] == 0
         assert 0 <= row["accuracy"] <= 1
-        counts = [row[name] for name in ("instructions", "arena_bytes", "flash_bytes")]
-        assert (counts == [None] * 3) == (target not in ("qemu", "renode"))
+        counts = [
+            row[name] for name in ("instructions", "arena_bytes", "flash_bytes", "stack_bytes")
+        ]
+        assert (counts == [None] * 4) == (target not in ("qemu", "renode"))
     if target in ("qemu", "renode"):
         counts = [row["instructions"] for row in result["levels"]]
         assert counts == sorted(counts)

@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 
 from nested_keras import cost
-from nested_keras import format as nested_format
 from nested_keras.bench.layers import LAYERS, cases_of
-from nested_keras.cost import ImageSize, Segment
-from nested_keras.format import Encoding, LayerKind, LayerParams, NestedWeights
+from nested_keras.cost import ImageSize
+from nested_keras.format import Encoding, LayerKind, LayerParams, NestedWeights, StoredLevel, Stream
 from tests.nested_keras.format.streams import random_layer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,7 +29,7 @@ def sparse_layer(params, share, *, block=1, levels=1, seed=0):
 
 
 def encodings(stream):
-    return [level.encoding for level in nested_format.summarize(stream)]
+    return [level.encoding for level in stream.levels]
 
 
 def test_the_counted_cycles_of_the_table_are_predicted_within_a_tenth():
@@ -44,9 +43,9 @@ def test_the_counted_cycles_of_the_table_are_predicted_within_a_tenth():
 
 def test_every_part_of_every_kernel_has_its_cycles():
     segments = [
-        [Segment(encoding, 4000)]
+        [StoredLevel(encoding, 4000)]
         for encoding in (Encoding.DENSE, Encoding.DELTA8, Encoding.DELTA16)
-    ] + [[Segment(Encoding.EMPTY, 0)], [Segment(Encoding.DELTA8, 9)] * 3]
+    ] + [[StoredLevel(Encoding.EMPTY, 0)], [StoredLevel(Encoding.DELTA8, 9)] * 3]
     shapes = itertools.product((1, 2, 3, 5, 7), (1, 2), (1, 2), (-128, 0), (1, 2, 4))
     for (kernel, stride, dilation, low, block), width in itertools.product(shapes, range(1, 18)):
         fields = dict.fromkeys(("stride_h", "stride_w"), stride)
@@ -66,11 +65,11 @@ def test_every_part_of_every_kernel_has_its_cycles():
 
 
 def test_a_level_costs_more_than_those_below_and_none_above():
-    stream = nested_format.encode(random_layer(CONV, levels=3))
+    stream = Stream.pack(random_layer(CONV, levels=3))
     cycles = cost.predict_levels(stream, IMAGE)
     assert list(cycles) == sorted(set(cycles))
     for levels in (1, 2):
-        cut = nested_format.strip_levels(stream, levels)
+        cut = stream.strip(levels)
         assert cost.predict_levels(cut, IMAGE) == cycles[:levels]
 
 
@@ -91,14 +90,14 @@ def test_sizes_of_tensors(kind, shapes, size):
 )
 def test_a_convolution_stores_deltas_where_they_are_faster_though_larger(share, encoding):
     nested = sparse_layer(CONV, share)
-    stream = cost.encode_fastest(nested, IMAGE)
+    stream = cost.pack_fastest(nested, IMAGE)
     assert encodings(stream) == [encoding]
     assert np.array_equal(
-        nested_format.decode(stream).weights,
+        stream.weights.weights,
         np.where(nested.level_map == 0, nested.weights, 0),
     )
     if share == 0.6:
-        assert encodings(nested_format.encode(nested)) == [Encoding.DENSE]
+        assert encodings(Stream.pack(nested)) == [Encoding.DENSE]
 
 
 def test_the_width_of_deltas_goes_by_size():
@@ -107,7 +106,7 @@ def test_the_width_of_deltas_goes_by_size():
     weights[..., 300::300] = 1
     nested = dataclasses.replace(random_layer(params, levels=1, profile="full"), weights=weights)
     size = ImageSize(1, 1, 1, 1, 1)
-    stream = nested_format.encode(nested, choose=cost.fastest(params, size))
+    stream = Stream.pack(nested, choose=cost.fastest(params, size))
     assert encodings(stream) == [Encoding.DELTA16]
 
 
@@ -115,17 +114,17 @@ def test_the_width_of_deltas_goes_by_size():
 def test_blocks_are_found_in_the_mask(block):
     params = dataclasses.replace(CONV, in_channels=32)
     nested = sparse_layer(params, 0.2, block=block)
-    stream = cost.encode_fastest(nested, IMAGE)
-    assert nested_format.read_params(stream).block_size == block
+    stream = cost.pack_fastest(nested, IMAGE)
+    assert stream.params.block_size == block
 
 
 def test_blocks_must_divide_the_channels():
     params = dataclasses.replace(CONV, in_channels=6)
-    stream = cost.encode_fastest(sparse_layer(params, 0.3, block=2), IMAGE)
-    assert nested_format.read_params(stream).block_size == 2
+    stream = cost.pack_fastest(sparse_layer(params, 0.3, block=2), IMAGE)
+    assert stream.params.block_size == 2
     depthwise = LayerParams(LayerKind.DEPTHWISE, 3, 3, 16, 16)
-    stream = cost.encode_fastest(sparse_layer(depthwise, 0.7), IMAGE)
-    assert nested_format.read_params(stream).block_size == 1
+    stream = cost.pack_fastest(sparse_layer(depthwise, 0.7), IMAGE)
+    assert stream.params.block_size == 1
     assert encodings(stream) == [Encoding.DENSE]
 
 
@@ -136,6 +135,6 @@ def test_all_levels_count_in_the_choice():
         nested, level_map=np.where((nested.level_map == 2) & later, 1, nested.level_map)
     )
     # Single weights of the second level outweigh the blocks of the first.
-    stream = cost.encode_fastest(nested, IMAGE)
-    assert nested_format.read_params(stream).block_size == 1
-    assert isinstance(nested_format.decode(stream), NestedWeights)
+    stream = cost.pack_fastest(nested, IMAGE)
+    assert stream.params.block_size == 1
+    assert isinstance(stream.weights, NestedWeights)

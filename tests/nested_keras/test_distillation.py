@@ -141,3 +141,69 @@ def test_several_outputs_are_refused():
     nested = model.nest(nets.branches(), SPARSITIES)
     with pytest.raises(ValueError, match="distillation must have a model with one output: got 2"):
         nested.compile("sgd", "mse", distillation=Distillation(in_place=True))
+
+
+def softmax_net(**kwargs):
+    net = nets.dense_net(**kwargs)
+    return keras.Sequential([keras.Input((12,)), *net.layers, keras.layers.Softmax()])
+
+
+@pytest.mark.parametrize("from_logits", [None, True])
+def test_logits_are_read_from_the_model(from_logits):
+    teacher = nets.dense_net(units=6, seed=5)
+    nested = compiled(distillation=Distillation(teacher=teacher, from_logits=from_logits))
+    assert nested.get_compile_config()["distillation"] is None  # with a teacher
+    soft = model.nest(softmax_net(), SPARSITIES)
+    soft.compile(
+        keras.optimizers.SGD(0.0),
+        "sparse_categorical_crossentropy",
+        distillation=Distillation(teacher=softmax_net(units=6, seed=5)),
+    )
+    values = []
+    for net in (nested, soft):
+        net.set_weights(nested.get_weights())
+        values.append(float(net.train_on_batch(*data(), return_dict=True)["loss"]))
+    assert values[0] == pytest.approx(values[1], rel=1e-4)
+
+
+def one_score():
+    layers = [keras.layers.Dense(4), keras.layers.Dense(1, activation="sigmoid")]
+    return keras.Sequential([keras.Input((12,)), *layers])
+
+
+def ending_in_tanh():
+    net = nets.dense_net()
+    return keras.Sequential([keras.Input((12,)), *net.layers, keras.layers.Activation("tanh")])
+
+
+@pytest.mark.parametrize(
+    ("make", "kwargs", "message"),
+    [
+        (nets.dense_net, {"from_logits": False}, r"ends in logits .*, from_logits=False"),
+        (softmax_net, {"from_logits": True}, r"the model ends in softmax .*, from_logits=True"),
+        (nets.dense_net, {"teacher": softmax_net}, r"ends in logits .*, the teacher ends in soft"),
+        (one_score, {}, r"two or more classes along its last axis: got outputs of shape \(None, 1"),
+        (ending_in_tanh, {}, "from_logits must be True or False, because the end of the model"),
+    ],
+)
+def test_contradicting_ends_are_refused(make, kwargs, message):
+    if "teacher" in kwargs:
+        kwargs = {"teacher": kwargs["teacher"]()}
+    nested = model.nest(make(), SPARSITIES)
+    with pytest.raises(ValueError, match=message):
+        nested.compile("sgd", "mse", distillation=Distillation(**{"in_place": True, **kwargs}))
+
+
+def test_from_logits_decides_where_the_end_does_not_say():
+    nested = model.nest(ending_in_tanh(), SPARSITIES)
+    distillation = Distillation(in_place=True, from_logits=True)
+    nested.compile("sgd", sparse_loss(), distillation=distillation)
+    assert np.isfinite(nested.train_on_batch(*data())[0])
+
+
+def test_several_sigmoids_are_no_distribution():
+    base = nets.dense_net()
+    base.add(keras.layers.Activation("sigmoid"))
+    nested = model.nest(base, SPARSITIES)
+    with pytest.raises(ValueError, match="the model ends in a sigmoid"):
+        nested.compile("sgd", "mse", distillation=Distillation(in_place=True))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import nested_keras
-from nested_keras import layers, masks, model
+from nested_keras import conversion, layers, masks, model
 from tests.nested_keras import nets
 
 L = keras.layers
@@ -200,7 +200,10 @@ def test_subclasses_that_compute_the_same_nest():
         def call(self, inputs):
             return super().call(inputs) * 2
 
-    with pytest.raises(ValueError, match=r"layer 'x' \(Other\) is not supported"):
+    with pytest.raises(
+        ValueError,
+        match=r"layer 'x' \(Other\) is not supported, because it overrides call of Conv2D",
+    ):
         model.nest(keras.Model(inputs, Other(3, 3, name="x")(inputs)))
 
 
@@ -247,6 +250,78 @@ def test_round_trips_keep_masks_and_statistics(net, tmp_path):
     assert type(clone) is model.NestedModel
     clone.set_weights(nested.get_weights())
     np.testing.assert_array_equal(clone.at_level(0)(x), nested.at_level(0)(x))
+
+
+def own_activation(function):
+    inputs = keras.Input((6, 6, 3))
+    x = L.Conv2D(4, 3, activation=function, name="own")(L.Conv2D(3, 3)(inputs))
+    with pytest.warns(UserWarning, match="export will refuse this model: layer 'own'"):
+        return model.nest(keras.Model(inputs, x), (0.5,))
+
+
+def test_files_never_lead_to_another_function_of_the_same_name(tmp_path):
+    def relu(x):
+        return keras.ops.clip(x, 0.0, 1.0)
+
+    for function in (relu, lambda x: 2.0 * x):
+        nested = own_activation(function)
+        with pytest.raises(ValueError, match="layer 'own' must have an activation that a file can"):
+            nested.save(tmp_path / "model.keras")
+    registered = keras.saving.register_keras_serializable("tests")(relu)
+    nested = own_activation(registered)
+    nested.save(tmp_path / "model.keras")
+    assert nested_keras.load_model(tmp_path / "model.keras").layers[-1].activation is registered
+
+
+def test_a_file_with_an_unknown_function_says_so_in_one_line(tmp_path):
+    def soft_step(x):
+        return x / (1.0 + keras.ops.abs(x))
+
+    path = tmp_path / "model.keras"
+    own_activation(soft_step).save(path)
+    with pytest.raises(ValueError, match="needs the function 'soft_step', which is not") as refusal:
+        nested_keras.load_model(path)
+    assert len(str(refusal.value).splitlines()) == 1
+    loaded = nested_keras.load_model(path, custom_objects={"soft_step": soft_step})
+    assert loaded.layers[-1].activation is soft_step
+
+
+def test_levels_that_differ_from_the_base_model_are_refused(monkeypatch):
+    monkeypatch.setattr(conversion, "copy_weights", lambda old, new: None)
+    base = nets.randomise(nets.submodels(), seed=0)
+    with pytest.raises(
+        ValueError, match=r"level 0 must compute .*: layer 'conv' is off by [0-9.]+,"
+    ):
+        model.nest(base, exclude=())
+
+
+def test_a_level_that_differs_alone_is_refused(monkeypatch):
+    right = layers.NestedDense.masked_kernel
+    monkeypatch.setattr(
+        layers.NestedDense,
+        "masked_kernel",
+        lambda self, level=None: right(self, level) * (1.001 if level == 1 else 1.0),
+    )
+    with pytest.raises(ValueError, match=r"level 1 must compute what model .*: output 0 is off by"):
+        model.nest(nets.dense_net())
+
+
+def test_a_base_model_of_nan_is_refused():
+    base = nets.sequential()
+    base.layers[1].bias.assign(np.full(5, np.nan))
+    name = base.layers[1].name
+    with pytest.raises(ValueError, match=f"must give finite numbers .*: layer '{name}' gives NaN"):
+        model.nest(base)
+
+
+def test_half_precision_and_open_sizes_nest():
+    inputs = keras.Input((None, None, 3))
+    x = L.Conv2D(4, 3, dtype="mixed_float16")(inputs)
+    x = L.BatchNormalization(dtype="mixed_float16")(x)
+    for _ in range(5):
+        x = L.MaxPooling2D(2)(L.Conv2D(4, 3, activation="relu")(x))  # 32 pixels are too few
+    x = L.Dense(3)(L.GlobalAveragePooling2D()(x))
+    model.nest(nets.randomise(keras.Model(inputs, x), seed=0))
 
 
 def test_saving_before_and_after_at_level_is_the_same(tmp_path):
@@ -308,8 +383,8 @@ class Custom(L.Layer):
     [
         (L.Conv2DTranspose(4, 3, name="x"), r"layer 'x' \(Conv2DTranspose\) is not supported"),
         (L.GroupNormalization(3, name="x"), r"layer 'x' \(GroupNormalization\) is not supported"),
-        (L.PReLU(name="x"), r"layer 'x' \(PReLU\) is not supported: .*DepthwiseConv2D, Dense, Sep"),
-        (Custom(name="x"), r"layer 'x' \(Custom\) is not supported"),
+        (L.PReLU(name="x"), r"layer 'x' \(PReLU\) is not supported: use ReLU, Leaky"),
+        (Custom(name="x"), r"'x' \(Custom\) is not supported: .*Conv2D, Dense, Dep"),
         (L.Conv2D(6, 3, groups=3, name="x"), r"layer 'x' \(Conv2D\) must have groups=1: got 3"),
         (
             L.Conv2D(6, 3, data_format="channels_first", name="x"),
@@ -330,7 +405,7 @@ def test_unsupported_layers_are_refused(layer, message):
 
 def test_renormalisation_is_refused():
     norm = L.BatchNormalization(name="x")
-    norm.renorm = True  # an argument since Keras 3.13
+    norm.renorm = True  # an argument since Keras 3.14
     inputs = keras.Input((6, 6, 3))
     base = keras.Model(inputs, norm(L.Conv2D(3, 3)(inputs)))
     message = r"layer 'x' \(BatchNormalization\) must have renorm=False: got True"

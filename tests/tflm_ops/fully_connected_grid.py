@@ -6,7 +6,7 @@ import struct
 
 import numpy as np
 
-from nested_keras.format import LayerKind, LayerParams, encode
+from nested_keras.format import LayerKind, LayerParams, Stream
 from nested_keras.runtime import kernels, program
 from tests.nested_keras.format.streams import PROFILES, random_layer
 from tests.tflm_ops.cases import realistic
@@ -29,7 +29,7 @@ ALIGNMENT = 16
 class GridCase:
     """One layer; `outputs` has its output at every level, `dense` is that of the last one."""
 
-    stream: bytes
+    stream: Stream
     x: np.ndarray
     outputs: tuple[np.ndarray, ...]
     dense: program.FullyConnected
@@ -73,7 +73,7 @@ def make_case(index, profile, block_size, inputs):
         block_size=block_size,
     )
     nested = random_layer(params, levels=levels, profile=profile, seed=index)
-    stream = encode(TABLES[index % 17 % 3](nested, seed=index))
+    stream = Stream.pack(TABLES[index % 17 % 3](nested, seed=index))
     rng = np.random.default_rng(index)
     x = rng.integers(-128, 128, (rows, inputs)).astype(np.int8)
     if index % 5 == 0:
@@ -96,7 +96,7 @@ def pack(case):
     """The case as fully_connected_grid.c reads it."""
     op = case.dense
     parts = (
-        case.stream,
+        case.stream.data,
         case.x,
         np.stack(case.outputs),
         op.filter,
@@ -104,7 +104,13 @@ def pack(case):
     )
     content = b"".join(padded(p if isinstance(p, bytes) else p.tobytes()) for p in parts)
     fields = (
-        *(len(content), len(case.outputs), len(case.stream), len(case.x), *op.filter.shape[::-1]),
+        *(
+            len(content),
+            len(case.outputs),
+            len(case.stream.data),
+            len(case.x),
+            *op.filter.shape[::-1],
+        ),
         *(op.input_offset, op.output_offset, op.activation_min, op.activation_max),
     )
     return padded(struct.pack("<10i", *fields)) + content

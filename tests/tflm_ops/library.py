@@ -120,7 +120,7 @@ class Library:
         output = Guarded(output_shape, dtype)
         inputs = [np.ascontiguousarray(x) for x in inputs]
         if isinstance(op, program.NestedSparseConv):
-            self.run_nested(op.stream, level, inputs[0], output.array)
+            self.run_nested(op.layer.data, level, inputs[0], output.array)
         else:
             self.call(op, params_struct(op), inputs, output.array)
         assert output.is_intact()

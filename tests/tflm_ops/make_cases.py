@@ -7,6 +7,7 @@ import struct
 import sys
 from pathlib import Path
 
+from nested_keras.format import Stream
 from nested_keras.runtime import kernels, program
 from tests.nested_keras.format.streams import PROFILES
 from tests.tflm_ops.cases import CASES, stream_and_input
@@ -20,7 +21,7 @@ GOLDEN = (
 def case_bytes(name, *, levels, profile):
     """One layer: dimensions, stream, input, and the expected output of every level."""
     data, x, y_shape = stream_and_input(CASES[name], levels=levels, profile=profile, seed=levels)
-    op = program.NestedSparseConv("", (0,), (1,), stream=data)
+    op = program.NestedSparseConv("", (0,), (1,), layer=Stream.parse(data))
     outputs = [kernels.run_op(op, [x], y_shape, level) for level in range(levels)]
     size = (*x.shape[1:3], *y_shape[1:3]) if x.ndim == 4 else (1, 1, 1, 1)
     header = (x.shape[0], *size, levels, len(data), x.size, outputs[0].size)

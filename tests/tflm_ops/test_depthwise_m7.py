@@ -5,7 +5,7 @@ import ctypes
 import numpy as np
 import pytest
 
-from nested_keras.format import encode
+from nested_keras.format import Stream, encode
 from nested_keras.runtime import kernels, program
 from tests.nested_keras.format.streams import PROFILES, random_layer
 from tests.tflm_ops.cases import DEPTHWISE, make, stream_and_input
@@ -35,7 +35,7 @@ OTHER_SHAPES = {
 def check(nk, data, x, y_shape, levels):
     stream = nk.validate(data)
     dims = ConvDims(x.shape[0], *x.shape[1:3], *y_shape[1:3])
-    op = program.NestedSparseConv("", (0,), (1,), stream=data)
+    op = program.NestedSparseConv("", (0,), (1,), layer=Stream.parse(data))
     for level in range(levels):
         y = Guarded(y_shape, np.int8)
         nk.c.nk_nested_depthwise_s8_m7(

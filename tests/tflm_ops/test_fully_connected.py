@@ -7,7 +7,7 @@ import pytest
 
 from nested_keras.firmware import qemu, sources
 from nested_keras.firmware.toolchain import cortex_m7_toolchain
-from nested_keras.format import Encoding, read_params, summarize
+from nested_keras.format import Encoding
 from tests.tflm_ops.conftest import ROOT
 from tests.tflm_ops.fully_connected_grid import ALIGNMENT, make_grid, pack
 from tests.tflm_ops.library import Guarded, params_struct, pointer
@@ -25,9 +25,7 @@ def grid():
 
 
 def test_grid_has_every_kind_of_level_and_unclamped_outputs(grid):
-    levels = [
-        (read_params(case.stream), level) for case in grid for level in summarize(case.stream)
-    ]
+    levels = [(case.stream.params, level) for case in grid for level in case.stream.levels]
     assert {level.encoding for _, level in levels} == set(Encoding)
     widths = {(params.block_size, level.count_bits > 8) for params, level in levels}
     assert widths == {(size, is_wide) for size in (1, 2, 4) for is_wide in (False, True)}
@@ -37,7 +35,7 @@ def test_grid_has_every_kind_of_level_and_unclamped_outputs(grid):
 
 def test_streams_equal_the_reference(nk, grid):
     for index, case in enumerate(grid):
-        stream = nk.validate(case.stream)
+        stream = nk.validate(case.stream.data)
         for level, expected in enumerate(case.outputs):
             y = Guarded(expected.shape, np.int8)
             nk.c.nk_nested_fully_connected_s8_m7(

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nested_keras.format import LayerKind, decode, read_params
+from nested_keras.format import LayerKind, Stream
 from nested_keras.runtime import kernels, program
 from tests.tflm_ops.make_cases import GOLDEN
 
@@ -27,20 +27,20 @@ def read_case(path):
 
 def test_all_are_there():
     assert len(CASES) == len(GOLDEN)
-    kinds = {read_params(read_case(path)[1]).kind for path in CASES}
+    kinds = {Stream.parse(read_case(path)[1]).params.kind for path in CASES}
     assert kinds == set(LayerKind)
 
 
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
 def test_a_golden_case_is_what_the_reference_says(path):
     (batches, input_h, input_w, output_h, output_w), stream, x, *outputs = read_case(path)
-    params = read_params(stream)
+    params = Stream.parse(stream).params
     x_shape, y_shape = (batches, params.in_channels), (batches, params.out_channels)
     if params.kind != LayerKind.FULLY_CONNECTED:
         x_shape = (batches, input_h, input_w, params.in_channels)
         y_shape = (batches, output_h, output_w, params.out_channels)
-    op = program.NestedSparseConv("", (0,), (1,), stream=stream)
-    assert decode(stream).levels == len(outputs)
+    op = program.NestedSparseConv("", (0,), (1,), layer=Stream.parse(stream))
+    assert Stream.parse(stream).weights.levels == len(outputs)
     for level, wanted in enumerate(outputs):
         y = kernels.run_op(op, [x.reshape(x_shape)], y_shape, level)
         np.testing.assert_array_equal(y.reshape(-1), wanted)

@@ -6,7 +6,7 @@ import struct
 import numpy as np
 import pytest
 
-from nested_keras.format import FormatError, LayerKind, LayerParams, encode, validate
+from nested_keras.format import FormatError, LayerKind, LayerParams, Stream, encode
 from tests.nested_keras.format.streams import block_ends, patch, random_layer, reseal
 from tests.tflm_ops.cases import CASES, stream_and_input
 from tests.tflm_ops.library import StatusError
@@ -202,10 +202,10 @@ def test_bias_fits_into_32_bits_unfolded(nk, input_offset, level, channel, total
         stream = patch(data, block + (BIAS - BLOCK) + 4 * channel, "<i", value)
         assert status(nk, stream) == ("NK_OK" if fits else "NK_ERROR_MALFORMED"), value
         if fits:
-            validate(stream)
+            Stream.parse(stream)
         else:
             with pytest.raises(FormatError, match=f"level {level}: bias of channel {channel}"):
-                validate(stream)
+                Stream.parse(stream)
 
 
 def test_a_block_too_short_to_read_ahead(nk):
@@ -218,7 +218,7 @@ def test_a_block_too_short_to_read_ahead(nk):
     cut = reseal(data[:BLOCK] + struct.pack("<I", 64) + data[BLOCK + 4 : BLOCK + 64])
     assert status(nk, cut) == "NK_ERROR_MALFORMED"
     with pytest.raises(FormatError, match="block_bytes must be 80: got 64"):
-        validate(cut)
+        Stream.parse(cut)
 
 
 def test_wrong_checksums(nk):
@@ -256,7 +256,7 @@ def test_agrees_with_the_python_reader(nk, name):
             spoilt[min(at, len(data) - 1)] = rng.choice([0, 1, 2, 255, rng.integers(256)])
         spoilt = reseal(bytes(spoilt))
         try:
-            validate(spoilt)
+            Stream.parse(spoilt)
             expected = True
         except FormatError:
             expected = False

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 
 from nested_keras.export.idle import drop_idle
-from nested_keras.format import LayerKind, LayerParams, NestedWeights, encode
+from nested_keras.format import LayerKind, LayerParams, NestedWeights, Stream
 from nested_keras.runtime import kernels
 from tests.nested_keras.format import streams
 
@@ -40,7 +40,7 @@ def level_map_of(kept):
 
 
 def outputs(given_layer, level, x):
-    op = kernels.dense_op(encode(given_layer), level)
+    op = kernels.dense_op(Stream.pack(given_layer), level)
     return kernels.run_op(op, [x], (len(x), 1, 1, given_layer.params.out_channels))
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from nested_keras.export import ExportError, pack, stages
 from nested_keras.export.idle import drop_idle
-from nested_keras.format import decode, encode
+from nested_keras.format import Stream
 from tests import zoo
 
 
@@ -16,10 +16,10 @@ def test_a_wrong_table_is_found_and_named(monkeypatch):
     def spoiled(layers, program, *, twin_gain):
         packed = list(original(layers, program, twin_gain=twin_gain))
         victim = packed[1]
-        weights = decode(victim.stream)
+        weights = victim.stream.weights
         bias = weights.bias.copy()
         bias[1] += 40 * np.abs(bias[1]).max()
-        stream = encode(dataclasses.replace(weights, bias=bias))
+        stream = Stream.pack(dataclasses.replace(weights, bias=bias))
         packed[1] = dataclasses.replace(victim, stream=stream)
         return tuple(packed)
 
@@ -45,7 +45,7 @@ def test_packed_streams_keep_every_weight_that_matters_in_its_level():
         patch.setattr(stages, "pack", record)
         stages.build(made.model, representative_dataset=made.data)
     for layer in streams:
-        weights = decode(layer.stream)
+        weights = layer.stream.weights
         filters = layer.converted.filter
         level_map = np.where(filters != 0, layer.converted.node.level_map, 3).astype(np.uint8)
         whole = dataclasses.replace(weights, weights=filters, level_map=level_map)

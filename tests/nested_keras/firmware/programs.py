@@ -113,7 +113,7 @@ class Builder:
         level_map = self.rng.integers(0, self.levels + 1, weights.shape).astype(np.uint8)
         weights[level_map == self.levels] = 0
         tables = [self.channel_params(channels, -7) for _ in range(self.levels)]
-        stream = stream_format.encode(
+        layer = stream_format.Stream.pack(
             stream_format.NestedWeights(
                 stream_format.LayerParams(
                     kind=kind,
@@ -135,7 +135,7 @@ class Builder:
                 np.stack([t["shift"] for t in tables]).astype(np.int8),
             )
         )
-        return self.add(program.NestedSparseConv, [source], output, stream=stream)
+        return self.add(program.NestedSparseConv, [source], output, layer=layer)
 
     def reshape(self, source: int, *shape: int) -> int:
         return self.add(program.Reshape, [source], self.tensor(shape))
@@ -174,7 +174,9 @@ def with_stream(prog: program.Program, change: Callable[[bytes], bytes]) -> prog
     """The program with its first packed stream changed."""
     ops = list(prog.ops)
     index, op = next((i, o) for i, o in enumerate(ops) if isinstance(o, program.NestedSparseConv))
-    ops[index] = dataclasses.replace(op, stream=change(op.stream))
+    ops[index] = dataclasses.replace(
+        op, layer=dataclasses.replace(op.layer, data=change(op.layer.data))
+    )
     return dataclasses.replace(prog, ops=tuple(ops))
 
 

@@ -29,7 +29,7 @@ def packed(prog):
 def test_a_stream_holds_what_the_operator_holds():
     prog = one_conv(activation_min=-100, input_offset=-5)
     (op,) = prog.ops
-    nested = stream_format.decode(packed(prog))
+    nested = packed(prog).weights
     np.testing.assert_array_equal(nested.weights, op.filter)
     for name in ("bias", "multiplier", "shift"):
         np.testing.assert_array_equal(getattr(nested, name), [getattr(op, name)])
@@ -52,12 +52,12 @@ def test_zeros_are_stored_as_the_exporter_would(share, block, encoding):
     )
     stream = packed(dataclasses.replace(prog, ops=(op,)))
     size = cost.ImageSize(1, 16, 16, 16, 16)
-    assert stream == cost.encode_fastest(stream_format.decode(stream), size)
-    assert [level.encoding.name for level in stream_format.summarize(stream)] == [encoding]
-    assert stream_format.read_params(stream).block_size == block
+    assert stream.data == cost.pack_fastest(stream.weights, size).data
+    assert [level.encoding.name for level in stream.levels] == [encoding]
+    assert stream.params.block_size == block
     # At a share of 0.6 that is larger than DENSE, and faster.
-    smallest = stream_format.encode(stream_format.decode(stream))
-    assert (len(stream) > len(smallest)) == (share == 0.6)
+    smallest = stream_format.encode(stream.weights)
+    assert (len(stream.data) > len(smallest)) == (share == 0.6)
 
 
 CANNOT_BE_PACKED = {

@@ -28,7 +28,7 @@ def test_planned_scratch_is_what_the_kernel_asks_for(shape, object_cache, tmp_pa
     output = b.nested(b.tensor(shape), 4, stride=2)
     dims = [7, 1, 1, 1, 1] if len(shape) == 2 else [*shape[:3], *b.tensors[output].shape[1:3]]
     source = tmp_path / "probe.c"
-    source.write_text(PROBE % (",".join(map(str, b.ops[0].stream)), ",".join(map(str, dims))))
+    source.write_text(PROBE % (",".join(map(str, b.ops[0].layer.data)), ",".join(map(str, dims))))
     toolchain = host_toolchain()
     include = sources.tflm_ops_dir() / "include"
     needed = sources.sources_for(["nk_stream_open", "nk_nested_conv_s8_get_buffer_size"])

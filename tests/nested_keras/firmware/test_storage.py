@@ -119,7 +119,7 @@ def test_the_level_input_takes_no_memory():
     level = len(prog.tensors)
     tensors = (*prog.tensors, program.Tensor("level", (1,), "int32"))
     ops = tuple(
-        program.NestedSparseConv(op.name, (*op.inputs, level), op.outputs, op.stream)
+        program.NestedSparseConv(op.name, (*op.inputs, level), op.outputs, op.layer)
         if isinstance(op, program.NestedSparseConv)
         else op
         for op in prog.ops

@@ -7,7 +7,7 @@ import pytest
 
 from nested_keras.firmware import TflmModel, tflm_host
 from nested_keras.firmware.tflm_host import TflmInterpreter
-from nested_keras.format import LayerKind, encode, strip_levels
+from nested_keras.format import LayerKind, Stream, encode
 from nested_keras.runtime import ModelError, ReferenceModel
 from tests.nested_keras.runtime.nested_models import (
     conv_params,
@@ -163,7 +163,7 @@ def test_a_broken_stream_is_refused_and_the_next_model_runs(what):
 def test_a_stream_cut_between_levels_is_a_smaller_model():
     layer = layers()[0]
     full = nested_model(layer, shapes=(SHAPE, SHAPE))
-    short = strip_levels(STREAM, 2)
+    short = Stream.parse(STREAM).strip(2).data
     # The length stands in the tensor's shape and before the buffer's data.
     assert full.count(struct.pack("<i", len(STREAM))) == 2
     smaller = full.replace(struct.pack("<i", len(STREAM)), struct.pack("<i", len(short)))

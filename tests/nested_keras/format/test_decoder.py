@@ -10,13 +10,8 @@ from nested_keras.format import (
     FormatError,
     LayerKind,
     LayerParams,
-    count_levels,
-    decode,
+    Stream,
     encode,
-    read_params,
-    strip_levels,
-    summarize,
-    validate,
 )
 from tests.nested_keras.format.streams import block_ends, layers, patch, random_layer
 
@@ -54,18 +49,18 @@ def test_prefix_property(nested):
     for length in range(len(stream)):
         if length not in ends:
             with pytest.raises(FormatError):
-                validate(stream[:length])
+                Stream.parse(stream[:length])
     for levels, end in enumerate(ends, start=1):
-        assert strip_levels(stream, levels) == stream[:end]
-        assert count_levels(stream[:end]) == levels
+        assert Stream.parse(stream).strip(levels).data == stream[:end]
+        assert len(Stream.parse(stream[:end]).levels) == levels
 
 
 @given(layers())
 def test_a_stripped_stream_holds_the_sparser_levels(nested):
     stream = encode(nested)
-    full = decode(stream)
+    full = Stream.parse(stream).weights
     for levels in range(1, nested.levels + 1):
-        cut = decode(strip_levels(stream, levels))
+        cut = Stream.parse(stream).strip(levels).weights
         kept = full.level_map < levels
         np.testing.assert_array_equal(cut.weights, np.where(kept, full.weights, 0))
         np.testing.assert_array_equal(cut.level_map, np.where(kept, full.level_map, levels))
@@ -80,14 +75,17 @@ def test_a_stripped_stream_holds_the_sparser_levels(nested):
 @pytest.mark.parametrize("levels", [0, 3, -1])
 def test_strip_to_a_number_of_levels_that_is_not_there(levels):
     with pytest.raises(FormatError, match=rf"levels must be in 1\.\.2: got {levels}"):
-        strip_levels(row_stream(), levels)
+        Stream.parse(row_stream()).strip(levels)
 
 
-def test_summary_is_cumulative():
-    stream = row_stream()
-    rows = summarize(stream)
-    assert [row.bytes for row in rows] == block_ends(stream)
-    assert [row.nnz for row in rows] == [3, 6]
+def test_levels_say_how_they_are_stored():
+    data = row_stream()
+    stream = Stream.parse(data)
+    rows = stream.levels
+    assert [stream.prefix_bytes(row.level) for row in rows] == block_ends(data)
+    assert [64 + row.bytes for row in rows[:1]] == block_ends(data)[:1]
+    assert [row.nnz for row in rows] == [3, 3]
+    assert [stream.nnz(row.level) for row in rows] == [3, 6]
     assert [row.entries for row in rows] == [3, 5]  # level 1 bridges 590 with two fillers
     assert [row.level for row in rows] == [0, 1]
 
@@ -96,13 +94,13 @@ def test_summary_is_cumulative():
 def test_any_bytes_are_read(buffer):
     stream = row_stream()
     data = buffer(stream)
-    assert encode(decode(data)) == stream
-    assert strip_levels(data, 1) == stream[: block_ends(stream)[0]]
-    assert read_params(data) == ROW
+    assert encode(Stream.parse(data).weights) == stream
+    assert Stream.parse(data).strip(1).data == stream[: block_ends(stream)[0]]
+    assert Stream.parse(data).params == ROW
 
 
 def test_decoded_arrays_may_be_written():
-    decoded = decode(row_stream())
+    decoded = Stream.parse(row_stream()).weights
     for name in ("weights", "level_map", "bias", "multiplier", "shift"):
         assert getattr(decoded, name).flags.writeable
 
@@ -120,7 +118,7 @@ MUTATED = {
 
 
 def test_mutated_streams_cover_every_encoding():
-    used = {row.encoding for stream in MUTATED.values() for row in summarize(stream)}
+    used = {row.encoding for stream in MUTATED.values() for row in Stream.parse(stream).levels}
     assert used == set(Encoding)
 
 
@@ -132,7 +130,7 @@ def test_every_single_byte_is_guarded(name):
             mutated = bytearray(stream)
             mutated[offset] ^= flip
             with pytest.raises(FormatError):
-                validate(mutated)
+                Stream.parse(mutated)
 
 
 @given(layers(max_levels=4), st.data())
@@ -140,7 +138,7 @@ def test_any_single_byte_mutation_is_rejected(nested, data):
     mutated = bytearray(encode(nested))
     mutated[data.draw(st.integers(0, len(mutated) - 1))] ^= data.draw(st.integers(1, 255))
     with pytest.raises(FormatError):
-        validate(mutated)
+        Stream.parse(mutated)
 
 
 @settings(max_examples=300)
@@ -152,10 +150,10 @@ def test_a_mutation_with_right_checksums_decodes_or_is_refused(name, data):
             stream, data.draw(st.integers(0, len(stream) - 1)), "B", data.draw(st.integers(0, 255))
         )
     try:
-        decoded = decode(stream)
+        decoded = Stream.parse(stream).weights
     except FormatError:
         return
-    assert decode(encode(decoded)).params == decoded.params
+    assert Stream.parse(encode(decoded)).weights.params == decoded.params
 
 
 @pytest.mark.parametrize(
@@ -206,16 +204,16 @@ def test_a_mutation_with_right_checksums_decodes_or_is_refused(name, data):
 def test_each_broken_rule_has_its_error(delta8, offset, layout, value, message):
     broken = patch(delta8, offset, layout, value)
     with pytest.raises(FormatError, match=message):
-        validate(broken)
+        Stream.parse(broken)
 
 
 def test_counts_that_only_move_entries_between_channels(delta8):
     # Channel 0 takes over an entry, for its position 14; channel 1 then starts with a filler.
-    moved = decode(patch(delta8, 116, "BB", 5, 3))
+    moved = Stream.parse(patch(delta8, 116, "BB", 5, 3)).weights
     assert moved.weights[0, 0, 0, 14] == 2
     assert moved.weights[1, 0, 0, 585] == 2
     # The first delta of a channel may be zero, and only that one.
-    first = decode(patch(delta8, 128, "B", 0))
+    first = Stream.parse(patch(delta8, 128, "B", 0)).weights
     assert first.weights[1, 0, 0, 0] == 2
 
 
@@ -224,13 +222,15 @@ def test_counts_of_any_width_that_holds_them(delta8, bits):
     # Two counts of 4. Both 8 and 16 bits a channel leave the records at byte 120.
     packed = 4 | 4 << bits
     wide = patch(patch(delta8, 116, "<I", packed), LEVEL_0 + 10, "B", bits)
-    np.testing.assert_array_equal(decode(wide).weights, decode(delta8).weights)
+    np.testing.assert_array_equal(
+        Stream.parse(wide).weights.weights, Stream.parse(delta8).weights.weights
+    )
     if bits % 4:
         spoilt = patch(wide, 116, "<I", packed | 1 << 2 * bits)
         with pytest.raises(
             FormatError, match="level 0: bits after the last count must be 0: got 1"
         ):
-            validate(spoilt)
+            Stream.parse(spoilt)
 
 
 @pytest.mark.parametrize("offset", [60, LEVEL_0 + 28, 96])
@@ -239,7 +239,7 @@ def test_checksums(delta8, offset):
     broken[offset] ^= 1
     what = "header" if offset == 60 else "level 0"
     with pytest.raises(FormatError, match=rf"{what}: checksum must be 0x\w{{8}}: got 0x\w{{8}}"):
-        validate(broken)
+        Stream.parse(broken)
 
 
 @pytest.mark.parametrize(
@@ -253,9 +253,8 @@ def test_checksums(delta8, offset):
     ],
 )
 def test_truncated(delta8, length, message):
-    for read in (validate, decode, count_levels, summarize):
-        with pytest.raises(FormatError, match=message):
-            read(delta8[:length])
+    with pytest.raises(FormatError, match=message):
+        Stream.parse(delta8[:length])
 
 
 def test_more_blocks_than_levels_at_writing():
@@ -264,7 +263,7 @@ def test_more_blocks_than_levels_at_writing():
     with pytest.raises(
         FormatError, match=f"stream of 1 levels must end at byte {end}: got {len(stream)}"
     ):
-        validate(stream)
+        Stream.parse(stream)
 
 
 def test_dense_above_level_0():
@@ -272,7 +271,7 @@ def test_dense_above_level_0():
     second = stream[64 : block_ends(stream)[0]]
     twice = patch(stream[: 64 + len(second)] + second, 64 + len(second) + 8, "B", 1)
     with pytest.raises(FormatError, match="level 1: level of a DENSE block must be 0: got 1"):
-        validate(twice)
+        Stream.parse(twice)
 
 
 def test_a_weight_in_two_levels():
@@ -282,11 +281,11 @@ def test_a_weight_in_two_levels():
     with pytest.raises(
         FormatError, match="weight 0 of channel 0 must be in one level: got levels 0 and 1"
     ):
-        validate(twice)
+        Stream.parse(twice)
 
 
 def test_foreign_bytes():
     with pytest.raises(FormatError, match="magic must be"):
-        validate(struct.pack("<I4s", 28, b"TFL3") + bytes(120))
+        Stream.parse(struct.pack("<I4s", 28, b"TFL3") + bytes(120))
     with pytest.raises(FormatError, match=r"magic must be b'NSC1': got b'\\x00\\x00\\x00\\x00'"):
-        read_params(bytes(64))
+        Stream.parse(bytes(64))

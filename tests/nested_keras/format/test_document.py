@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from nested_keras import format as nested_format
-from nested_keras.format import constants, decode, encode, strip_levels, summarize
+from nested_keras.format import Stream, constants, encode
 from tests.nested_keras.format import plain_reader
 
 PAGE = (Path(__file__).parents[3] / "docs" / "nested_format.md").read_text()
@@ -35,7 +35,7 @@ def nested():
 
 
 def test_example_decodes_to_the_layer_that_the_page_builds(stream, nested):
-    decoded = decode(stream)
+    decoded = Stream.parse(stream).weights
     assert decoded.params == nested.params
     for name in ("weights", "level_map", "bias", "multiplier", "shift"):
         np.testing.assert_array_equal(getattr(decoded, name), getattr(nested, name))
@@ -43,14 +43,14 @@ def test_example_decodes_to_the_layer_that_the_page_builds(stream, nested):
 
 def test_example_encodes_to_the_same_bytes(stream, nested):
     assert encode(nested) == stream
-    assert encode(decode(stream)) == stream
+    assert encode(Stream.parse(stream).weights) == stream
 
 
 def test_example_is_what_the_page_says_about_it(stream):
     prose = " ".join(PAGE.split())
     assert f"these {len(stream)} bytes" in prose
-    assert f"The first {summarize(stream)[0].bytes} bytes alone" in prose
-    assert len(strip_levels(stream, 1)) == summarize(stream)[0].bytes
+    assert f"The first {Stream.parse(stream).prefix_bytes(0)} bytes alone" in prose
+    assert len(Stream.parse(stream).strip(1).data) == Stream.parse(stream).prefix_bytes(0)
     assert f"{int.from_bytes(stream[60:64], 'little'):#010x}" in PAGE
 
 

@@ -8,12 +8,9 @@ from nested_keras.format import (
     LayerKind,
     LayerParams,
     NestedWeights,
-    decode,
+    Stream,
     encode,
     encoder,
-    read_params,
-    summarize,
-    validate,
 )
 from tests.nested_keras.format import plain_reader
 from tests.nested_keras.format.streams import PROFILES, layers, random_layer
@@ -54,10 +51,10 @@ def one_level_row(values, *, block_size=1):
 def test_round_trip_keeps_all_but_unused_weights(nested):
     stream = encode(nested)
     assert len(stream) % 16 == 0
-    decoded = decode(stream)
+    decoded = Stream.parse(stream).weights
     assert_same(decoded, nested)
     assert encode(decoded) == stream
-    assert read_params(stream) == nested.params
+    assert Stream.parse(stream).params == nested.params
 
 
 @pytest.mark.parametrize("levels", range(1, 17))
@@ -65,9 +62,10 @@ def test_round_trip_keeps_all_but_unused_weights(nested):
 def test_every_number_of_levels(levels, profile):
     params = LayerParams(LayerKind.CONV, 3, 3, 4, 3, block_size=2)
     nested = random_layer(params, levels=levels, profile=profile, seed=levels)
-    assert_same(decode(encode(nested)), nested)
+    assert_same(Stream.parse(encode(nested)).weights, nested)
     nnz = [int(np.count_nonzero(normalised(nested)[1] <= level)) for level in range(levels)]
-    assert [row.nnz for row in summarize(encode(nested))] == nnz
+    stream = Stream.parse(encode(nested))
+    assert [stream.nnz(level) for level in range(levels)] == nnz
 
 
 @settings(max_examples=60)
@@ -146,26 +144,30 @@ def legal_sizes(nested, level):
 @settings(max_examples=60)
 @given(layers(max_levels=4))
 def test_each_level_takes_its_smallest_encoding(nested):
-    before = 64
-    for row in summarize(encode(nested)):
+    for row in Stream.parse(encode(nested)).levels:
         sizes = legal_sizes(nested, row.level)
         smallest = min(sizes, key=lambda encoding: (sizes[encoding], encoding))
-        assert (row.encoding, row.bytes - before) == (smallest, sizes[smallest])
-        before = row.bytes
+        assert (row.encoding, row.bytes) == (smallest, sizes[smallest])
 
 
 def test_all_four_encodings_are_chosen_where_they_pay():
     full = random_layer(LayerParams(LayerKind.CONV, 3, 3, 8, 8), levels=2, profile="full")
-    assert [row.encoding for row in summarize(encode(full))] == [Encoding.DENSE, Encoding.EMPTY]
+    assert [row.encoding for row in Stream.parse(encode(full)).levels] == [
+        Encoding.DENSE,
+        Encoding.EMPTY,
+    ]
     near = one_level_row([(0, 1), (255, 2), (510, 3)])
-    assert summarize(encode(near))[0].encoding == Encoding.DELTA8
+    assert Stream.parse(encode(near)).levels[0].encoding == Encoding.DELTA8
     far = one_level_row([(index, 1) for index in range(300, 4096, 300)])
-    assert summarize(encode(far))[0].encoding == Encoding.DELTA16
+    assert Stream.parse(encode(far)).levels[0].encoding == Encoding.DELTA16
 
 
 def test_dense_is_for_level_0_only():
     late = random_layer(LayerParams(LayerKind.CONV, 3, 3, 8, 8), levels=2, profile="late")
-    assert [row.encoding for row in summarize(encode(late))] == [Encoding.EMPTY, Encoding.DELTA8]
+    assert [row.encoding for row in Stream.parse(encode(late)).levels] == [
+        Encoding.EMPTY,
+        Encoding.DELTA8,
+    ]
 
 
 @pytest.mark.parametrize("wanted", [Encoding.DENSE, Encoding.DELTA8, Encoding.DELTA16])
@@ -180,16 +182,16 @@ def test_a_chooser_picks_among_all_legal_encodings(wanted):
 
     stream = encode(nested, choose=choose)
     assert seen == sizes
-    first, second = summarize(stream)
-    assert (first.encoding, first.bytes) == (wanted, 64 + sizes[0][wanted])
+    first, second = Stream.parse(stream).levels
+    assert (first.encoding, first.bytes) == (wanted, sizes[0][wanted])
     assert second.encoding == (Encoding.DELTA8 if wanted == Encoding.DENSE else wanted)
-    assert_same(decode(stream), decode(encode(nested)))
+    assert_same(Stream.parse(stream).weights, Stream.parse(encode(nested)).weights)
 
 
 def test_a_level_without_weights_is_no_choice():
     nested = random_layer(LayerParams(LayerKind.CONV, 3, 3, 8, 8), levels=2, profile="pruned")
     stream = encode(nested, choose=None)
-    assert [row.encoding for row in summarize(stream)] == [Encoding.EMPTY, Encoding.EMPTY]
+    assert [row.encoding for row in Stream.parse(stream).levels] == [Encoding.EMPTY, Encoding.EMPTY]
 
 
 @pytest.mark.parametrize(
@@ -210,12 +212,12 @@ def test_counts_take_the_bits_of_the_largest(kind, weights, bits):
         nested.weights[channel, ..., :count] = 1
         nested.level_map[channel, ..., :count] = 0
     stream = encode(nested)
-    (row,) = summarize(stream)
+    (row,) = Stream.parse(stream).levels
     assert (row.encoding, row.count_bits) == (Encoding.DELTA8, bits)
     # Three outputs: tables end at byte 60 of the block.
     packed = sum(count << bits * channel for channel, count in enumerate(weights))
     assert int.from_bytes(stream[64 + 60 : 64 + 60 + (3 * bits + 7) // 8], "little") == packed
-    assert_same(decode(stream), nested)
+    assert_same(Stream.parse(stream).weights, nested)
 
 
 @pytest.mark.parametrize(
@@ -237,7 +239,7 @@ def test_gaps_over_255_are_bridged_by_fillers(gap, deltas, block_size):
     positions = [gap + step for step in range(20)]
     values = [(p * block_size + block_size - 1, 9) for p in positions]
     stream = encode(one_level_row(values, block_size=block_size))
-    (row,) = summarize(stream)
+    (row,) = Stream.parse(stream).levels
     assert (row.encoding, row.entries, row.nnz) == (Encoding.DELTA8, len(deltas) + 19, 20)
     start, length = 64 + 32 + 4 + 4 + 4 + 4, 1 + block_size
     records = [stream[start + e * length : start + (e + 1) * length] for e in range(row.entries)]
@@ -245,7 +247,7 @@ def test_gaps_over_255_are_bridged_by_fillers(gap, deltas, block_size):
     assert records[: len(deltas) - 1] == [bytes([255]) + zeros] * (len(deltas) - 1)
     weight = zeros[1:] + bytes([9])
     assert records[len(deltas) - 1 :] == [bytes([d]) + weight for d in [deltas[-1]] + [1] * 19]
-    validate(stream)
+    Stream.parse(stream)
 
 
 @pytest.mark.parametrize(
@@ -267,7 +269,7 @@ def test_four_zero_bytes_follow_the_last_weight(encoding, weights, end, block):
     nested.weights[..., :weights] = -1
     nested.level_map[..., :weights] = 0
     stream = encode(nested)
-    assert summarize(stream)[0].encoding == encoding
+    assert Stream.parse(stream).levels[0].encoding == encoding
     assert len(stream) == 64 + block
     assert stream[64 + end - 1] == 0xFF
     assert stream[64 + end :] == bytes(block - end)
@@ -275,7 +277,7 @@ def test_four_zero_bytes_follow_the_last_weight(encoding, weights, end, block):
 
 def test_records_of_two_byte_deltas_are_not_aligned():
     stream = encode(one_level_row([(300, 5), (1067, -6), (1068, 7)]))
-    assert summarize(stream)[0].encoding == Encoding.DELTA16
+    assert Stream.parse(stream).levels[0].encoding == Encoding.DELTA16
     assert stream[112:125].hex(" ") == "2c 01 05 ff 02 fa 01 00 07 00 00 00 00"
 
 
@@ -292,7 +294,7 @@ def test_a_gap_at_the_start_of_a_later_channel_counts_from_position_0():
         multiplier=np.zeros((1, 3), np.int32),
         shift=np.zeros((1, 3), np.int8),
     )
-    assert_same(decode(encode(nested)), nested)
+    assert_same(Stream.parse(encode(nested)).weights, nested)
 
 
 def test_a_block_may_be_spread_over_levels():
@@ -305,15 +307,15 @@ def test_a_block_may_be_spread_over_levels():
         multiplier=np.zeros((2, 1), np.int32),
         shift=np.zeros((2, 1), np.int8),
     )
-    assert_same(decode(encode(nested)), nested)
-    assert [row.nnz for row in summarize(encode(nested))] == [1, 3]
+    assert_same(Stream.parse(encode(nested)).weights, nested)
+    assert [row.nnz for row in Stream.parse(encode(nested)).levels] == [1, 2]
 
 
 def test_largest_channel():
     params = LayerParams(LayerKind.FULLY_CONNECTED, 1, 1, 65535, 1)
     for profile in ("sparse", "full", "late"):
         nested = random_layer(params, levels=2, profile=profile)
-        assert_same(decode(encode(nested)), nested)
+        assert_same(Stream.parse(encode(nested)).weights, nested)
 
 
 def test_a_block_too_long_for_its_length_field(monkeypatch):

@@ -4,7 +4,7 @@ import struct
 import numpy as np
 import pytest
 
-from nested_keras.format import FormatError, LayerKind, LayerParams, decode, encode
+from nested_keras.format import FormatError, LayerKind, LayerParams, Stream, encode
 from tests.nested_keras.format import plain_reader
 from tests.nested_keras.format.streams import block_ends, random_layer
 
@@ -30,7 +30,7 @@ def test_the_sum_over_levels_up_to_l_is_folded_in():
     nested = row([[5, 7], [-5, -7]])
     stream = encode(nested)
     assert stored_bias(stream) == [[5, 7 + 10000], [-5, -7 + 9000]]
-    np.testing.assert_array_equal(decode(stream).bias, nested.bias)
+    np.testing.assert_array_equal(Stream.parse(stream).weights.bias, nested.bias)
 
 
 def test_weights_that_no_level_uses_are_not_folded_in():
@@ -72,7 +72,7 @@ def test_the_limits_of_32_bits_are_legal():
     nested = row([[INT32.min, INT32.max - 10000], [INT32.max, INT32.max - 9000]])
     stream = encode(nested)
     assert stored_bias(stream) == [[INT32.min, INT32.max], [INT32.max, INT32.max]]
-    np.testing.assert_array_equal(decode(stream).bias, nested.bias)
+    np.testing.assert_array_equal(Stream.parse(stream).weights.bias, nested.bias)
 
 
 @pytest.mark.parametrize(
@@ -105,4 +105,4 @@ def test_the_largest_sum_of_weights():
     nested.bias[:] = 1 << 30
     stream = encode(nested)
     assert struct.unpack_from("<i", stream, 96) == ((1 << 30) - 128 * 128 * 65535,)
-    assert decode(stream).bias == 1 << 30
+    assert Stream.parse(stream).weights.bias == 1 << 30

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from nested_keras import format as nested_format
+from nested_keras.format import Stream
 from nested_keras.runtime import ReferenceModel, kernels, program
 from tests.nested_keras.runtime.nested_models import conv_params, dense_params, random_layer
 from tests.nested_keras.runtime.oracle import EVERY_INT8, Draw, assert_exact
@@ -357,7 +358,7 @@ NESTED_CASES = {
 def test_nested_convolution_is_its_definition(case: str, level: int) -> None:
     params, shape = NESTED_CASES[case]
     layer = random_layer(params, levels=3, seed=level)
-    op = program.NestedSparseConv("", (0,), (1,), stream=nested_format.encode(layer))
+    op = program.NestedSparseConv("", (0,), (1,), layer=Stream.pack(layer))
     x = Draw(7).int8(1, 5, 3, 4)
     y = kernels.run_op(op, [x], shape, level)
     np.testing.assert_array_equal(y, naive_nested(layer, level, x, shape))
@@ -365,7 +366,7 @@ def test_nested_convolution_is_its_definition(case: str, level: int) -> None:
 
 def test_nested_fully_connected_rounds_once() -> None:
     layer = random_layer(dense_params(), levels=2, seed=0)
-    op = program.NestedSparseConv("", (0,), (1,), stream=nested_format.encode(layer))
+    op = program.NestedSparseConv("", (0,), (1,), layer=Stream.pack(layer))
     x = Draw(1).int8(2, 60)
     for level in range(2):
         kept = np.where(layer.level_map <= level, layer.weights, 0).reshape(5, 60).astype(np.int64)
@@ -378,7 +379,7 @@ def test_nested_fully_connected_rounds_once() -> None:
 
 @pytest.mark.parametrize("level", [-1, 3])
 def test_nested_level_out_of_range(level: int) -> None:
-    stream = nested_format.encode(random_layer(conv_params(), levels=3, seed=0))
+    stream = Stream.pack(random_layer(conv_params(), levels=3, seed=0))
     with pytest.raises(ValueError, match=rf"level must be in 0\.\.2: got {level}"):
         kernels.dense_op(stream, level)
 

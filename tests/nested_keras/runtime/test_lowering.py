@@ -73,7 +73,7 @@ def test_a_nested_program() -> None:
     assert graph.tensors[graph.level_input].name == "level"
     for op, layer in zip(graph.ops, layers, strict=True):
         assert isinstance(op, program.NestedSparseConv)
-        assert op.stream == encode(layer)
+        assert op.layer.data == encode(layer)
     assert graph.ops[0].inputs == graph.inputs
     assert graph.ops[1].inputs == graph.ops[0].outputs
     assert graph.outputs == graph.ops[1].outputs

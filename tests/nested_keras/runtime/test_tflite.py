@@ -35,7 +35,7 @@ def test_buffers_behind_the_flatbuffer_are_read() -> None:
     inside = nested_model(layer, shapes=(SHAPE, SHAPE))
     outside = nested_model(layer, shapes=(SHAPE, SHAPE), external=True)
     assert inside.count(b"NSC1") == outside.count(b"NSC1") == 1
-    assert lower(outside).ops[0].stream == lower(inside).ops[0].stream
+    assert lower(outside).ops[0].layer.data == lower(inside).ops[0].layer.data
 
 
 def test_truncation_in_an_outside_buffer() -> None:

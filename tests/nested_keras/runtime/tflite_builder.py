@@ -96,6 +96,27 @@ class ModelBuilder:
         self._graph.operators.append(op)
         return op
 
+    def signature(self, inputs: dict[str, int], outputs: dict[str, int]) -> None:
+        """Adds a signature that names tensors, and metadata with a buffer of its own."""
+
+        def maps(tensors: dict[str, int]) -> list[Any]:
+            entries = []
+            for name, index in tensors.items():
+                entry = schema.TensorMapT()
+                entry.name, entry.tensorIndex = name.encode(), index
+                entries.append(entry)
+            return entries
+
+        signature = schema.SignatureDefT()
+        signature.signatureKey = b"serving_default"
+        signature.inputs, signature.outputs = maps(inputs), maps(outputs)
+        self._model.signatureDefs = [signature]
+        note = schema.MetadataT()
+        note.name, note.buffer = b"min_runtime_version", len(self._model.buffers)
+        self._model.metadata = [note]
+        self._model.buffers.append(schema.BufferT())
+        self._model.buffers[-1].data = np.frombuffer(b"1.5.0", np.uint8)
+
     @property
     def tree(self) -> Any:
         """The schema's model object, for changes that a test makes by hand."""
