@@ -79,6 +79,11 @@ def functional(model: Any) -> Any:
         TypeError: if it is neither.
         ValueError: if it is not built.
     """
+    if any(cls.__module__.split(".")[0] == "tf_keras" for cls in type(model).__mro__):
+        raise TypeError(
+            "model must be one of Keras 3: got a tf_keras (Keras 2) model; save it as .h5 and load "
+            "the file with nested_keras.load_model"
+        )
     if not isinstance(model, keras.Model) or not is_graph(model):
         raise TypeError(
             "model must be a functional or Sequential Keras model (a subclassed model has no graph "

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from nested_keras import conversion, layers, masks, training
+from nested_keras import conversion, layers, loading, masks, training
 
 _QUANTIZATION = "quantization"
 
@@ -297,16 +297,21 @@ def _new_input(tensor: Any) -> Any:
 
 
 def load_model(path: Any, **kwargs: Any) -> Any:
-    """Loads a saved `.keras` file whose layers are nested.
+    """Loads a Keras model, with or without nested layers.
 
     The same as `keras.models.load_model` after `import nested_keras.model`, which registers the
-    classes.
+    classes; the .h5 files of Keras 2 are read as well (`nested_keras.loading`).
 
     Args:
-        path: The file.
+        path: A .keras or .h5 file.
         **kwargs: Other arguments of `keras.models.load_model`.
 
     Returns:
         The model, compiled as it was saved.
+
+    Raises:
+        OSError: If the file cannot be read.
+        ValueError: If it is no file of a Keras model, is damaged, or has a layer that Keras does
+            not know.
     """
-    return keras.models.load_model(path, **kwargs)
+    return loading.load_keras(path, **kwargs)

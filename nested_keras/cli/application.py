@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
 import os
-import sys
 from collections.abc import Sequence
 
 from absl import app, flags, logging
 from absl.flags import argparse_flags
 
 from nested_keras.cli import (
+    arguments,
     bench,
     codegen,
     demo,
@@ -45,6 +46,11 @@ def _parser() -> argparse_flags.ArgumentParser:
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument(
+        "--version",
+        action="version",
+        version=f"nested-keras {importlib.metadata.version('nested_keras')}",
+    )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command in _COMMANDS:
         command.add(commands)
@@ -58,15 +64,16 @@ def _execute(args: argparse.Namespace) -> int:
         status: int | None = args.action(args)
     except ModuleNotFoundError as error:
         # Training and export need packages that running a .tflite does not.
-        print(
-            f"nested-keras: error: {args.command} needs the package {error.name}: "
-            "pip install 'nested_keras[demo]'",
-            file=sys.stderr,
+        arguments.complain(
+            f"{args.command} needs the package {error.name}: pip install 'nested_keras[demo]'"
         )
         return 1
+    except MemoryError as error:
+        arguments.complain(f"{args.command} needs more memory than there is. {error}")
+        return 1
     except (ValueError, ImportError, OSError, RuntimeError) as error:
-        # What a user can put right is told in one line; a traceback is for defects of ours.
-        print(f"nested-keras: error: {error}", file=sys.stderr)
+        # What a user can put right is one line; a traceback is for defects of ours.
+        arguments.complain(str(error))
         return 1
     return status or 0
 
