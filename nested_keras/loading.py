@@ -15,7 +15,7 @@ _LONGEST = 300  # characters; Keras's own text may hold the configuration of the
 def _without_groups(layer: Any) -> Any:
     """Makes what reads a layer of Keras 2, which wrote `groups` where the layer has none."""
 
-    class Reader(layer):  # type: ignore[misc]
+    class Reader(layer):
         @classmethod
         def from_config(cls, config: dict[str, Any]) -> Any:
             if config.get("groups", 1) != 1:

@@ -81,13 +81,13 @@ class Checkpoint:
         """Keeps the folder where the block is interrupted or fails after the first epoch.
 
         Raises:
-            Interrupted: On Ctrl-C, SIGTERM and SIGHUP.
+            StoppedError: On Ctrl-C, SIGTERM and SIGHUP.
         """
         try:
             with _signals_as_interrupt():
                 yield
         except KeyboardInterrupt:
-            raise Interrupted(self._left()) from None
+            raise StoppedError(self._left()) from None
         except Exception:
             self._left()
             raise
@@ -103,7 +103,7 @@ class Checkpoint:
         )
 
 
-class Interrupted(Exception):
+class StoppedError(Exception):
     """The user or the system stopped the training; the text says what is left of it."""
 
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from nested_keras import arrays, files
 from nested_keras.cli import arguments
-from nested_keras.cli.checkpoint import Checkpoint, Interrupted, digest
+from nested_keras.cli.checkpoint import Checkpoint, StoppedError, digest
 from nested_keras.report import format_table
 
 
@@ -26,8 +26,8 @@ def add(commands: Any) -> None:
         "Nest a Keras classifier and train all its levels together.",
         "Starts from the weights in the .keras or .h5 file (.h5 files of Keras 2 as well). The\n"
         "model ends in a softmax, in one sigmoid or in logits; the loss follows from that. Masks\n"
-        "ramp up over the first 60 % of the steps (tfmot PolynomialDecay), BatchNorm statistics are\n"
-        "re-estimated per level when training ends, and the result is saved as one .keras file.\n"
+        "ramp up over the first 60 % of the steps (tfmot PolynomialDecay), BatchNorm statistics\n"
+        "are re-estimated per level when training ends, and the result is one .keras file.\n"
         "Each epoch is kept in the folder NAME.training beside the output until that is written:\n"
         "after an interruption the same command goes on from there. For another loss, schedule or\n"
         "data pipeline use the Python API: nested_keras.nest, compile, fit.",
@@ -220,7 +220,7 @@ def _train(args: argparse.Namespace) -> int:
                 )
             with files.replacing(args.out) as temporary:
                 model.save(temporary)
-    except Interrupted as stopped:
+    except StoppedError as stopped:
         arguments.complain(str(stopped))
         return 130
     checkpoint.remove()

@@ -20,6 +20,7 @@ OK = 0
 ERROR = 1
 BUILTIN_CUSTOM = 32
 BUILTIN_DELEGATE = 51
+BUILTIN_QUANTIZE = 114
 FLAG_ALLOW_DYNAMIC_TENSORS = 1
 
 _READ_ONLY = 1  # kTfLiteMmapRo: constant data of the file
@@ -183,6 +184,11 @@ def int_array(pointer: Any) -> tuple[int, ...]:
 def new_int_array(*values: int) -> Any:
     """A TfLiteIntArray that Python owns."""
     return (ctypes.c_int * (len(values) + 1))(len(values), *values)
+
+
+def dtype(tensor: TfLiteTensor) -> str | None:
+    """Type of a tensor; None for one that the delegate does not know."""
+    return _DTYPES.get(tensor.type)
 
 
 def describe(tensor: TfLiteTensor) -> Tensor:
