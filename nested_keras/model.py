@@ -408,7 +408,9 @@ def _run_flattened(model: Any, inputs: Any, act: Callable[..., Any]) -> Any:
 
 
 def _new_input(tensor: Any) -> Any:
-    return keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=tensor.name)
+    # The name of the layer: that of the tensor is "keras_tensor" where the user gave none.
+    name = keras_graph.source(tensor)[0].name
+    return keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=name)
 
 
 def load_model(path: Any, **kwargs: Any) -> Any:
