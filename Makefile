@@ -15,11 +15,11 @@ C_SOURCES = $(shell git ls-files '*.c' '*.cc' '*.h')
 BAZEL_SHIMS = $(foreach name,rules_cc rules_java remote_coverage_tools,\
 	--override_repository=$(name)=$(CURDIR)/scripts/bazel/$(name))
 
-.PHONY: demo test lint format types c-test bazel-test py-test renode-test firmware flash clean
+.PHONY: demo test lint format types c-test bazel-test py-test docs pictures dist renode-test firmware flash clean
 
 demo: $(VENV)/.demo
 	scripts/install_tools.sh arm-none-eabi-gcc qemu-system-arm
-	$(BIN)/nested-keras demo --out $(OUT)
+	$(BIN)/nested-keras demo --out "$(OUT)"
 
 test: lint types c-test bazel-test py-test
 
@@ -42,27 +42,43 @@ bazel-test:
 		--override_repository=tflite_micro=$(CURDIR)/tests/tflm_abi --nosandbox_debug --symlink_prefix=/
 
 py-test: $(VENV)/.dev
-	scripts/install_tools.sh gcc g++ cmake ninja arm-none-eabi-gcc qemu-system-arm
+	scripts/install_tools.sh gcc g++ clang cmake ninja arm-none-eabi-gcc qemu-system-arm
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-# Needs Renode 1.16 or later, which brings renode-test.
+# Builds the documentation site in build/site; each warning is an error.
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+# Draws the pictures of the README from the results in benchmarks/.
+pictures: $(VENV)/.demo
+	$(BIN)/python -m docs.pictures
+
+# Builds wheel and sdist in dist/, installs the wheel alone in a new environment and runs a model with it.
+dist: $(VENV)/.dev
+	scripts/install_tools.sh gcc
+	rm -rf dist
+	$(BIN)/python -m build
+	scripts/check_wheel.sh $(BIN)/python dist/*.whl
+
+# Needs Renode 1.16 or later, which brings renode-test. That takes `python3` from PATH, and there
+# robotframework, psutil and pyyaml.
 renode-test: $(VENV)/.dev
-	$(BIN)/python -m tests.renode.prepare build/renode $(MODEL)
-	renode-test --results-dir build/renode/results --variable CASES:$(CURDIR)/build/renode \
-		tests/renode/nucleo_f767zi.robot
+	"$(BIN)/python" -m tests.renode.prepare build/renode $(if $(MODEL),"$(MODEL)")
+	PATH="$$(cd "$(BIN)" && pwd):$$PATH" renode-test --results-dir build/renode/results \
+		--variable "CASES:$(CURDIR)/build/renode" tests/renode/nucleo_f767zi.robot
 
 # Builds build/firmware/firmware.elf, which runs MODEL on BOARD at every level: over the first LIMIT
 # inputs of DATA, or over one input of zeros. RUNTIME=tflm takes TFLite Micro from TFLM_ROOT.
 firmware: $(VENV)/.demo
 	scripts/install_tools.sh arm-none-eabi-gcc cmake ninja
-	$(BIN)/nested-keras firmware $(MODEL) --runtime $(RUNTIME) --board $(BOARD) \
-		$(if $(DATA),--data $(DATA) --limit $(LIMIT)) --out build/firmware
+	$(BIN)/nested-keras firmware "$(MODEL)" --runtime $(RUNTIME) --board $(BOARD) \
+		$(if $(DATA),--data "$(DATA)" --limit $(LIMIT)) --out build/firmware
 
 # Builds a firmware that runs MODEL over the first LIMIT inputs of DATA, and writes it to the board.
 flash: $(VENV)/.demo
 	scripts/install_tools.sh arm-none-eabi-gcc openocd
-	$(BIN)/nested-keras firmware $(MODEL) --runtime $(RUNTIME) --board nucleo_f767zi \
-		--data $(DATA) --limit $(LIMIT) --out build/firmware
+	$(BIN)/nested-keras firmware "$(MODEL)" --runtime $(RUNTIME) --board nucleo_f767zi \
+		--data "$(DATA)" --limit $(LIMIT) --out build/firmware
 	openocd -f board/st_nucleo_f7.cfg -c "program build/firmware/firmware.elf verify reset exit"
 
 format: $(VENV)/.dev

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nested_keras import cost
+from nested_keras import cost, files
 from nested_keras import format as nested_format
 from nested_keras.bench import bench_firmware
 from nested_keras.bench.layers import Case, Layer, level_cases
@@ -198,7 +198,7 @@ def main() -> None:
         },
         "cycles": fitted,
     }
-    OUT.write_text(json.dumps(content, indent=1) + "\n", encoding="ascii")
+    files.write_text(OUT, json.dumps(content, indent=1) + "\n")
     worst = np.argsort(errors)[::-1][:20]
     for index in worst:
         sys.stdout.write(

@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from nested_keras import files
 from nested_keras import format as nested_format
 from nested_keras.bench import cmsis, kernels, storage
 from nested_keras.bench.layers import LAYERS, SPARSITIES, cases_of
@@ -40,6 +41,11 @@ _TARGETS: dict[tuple[str, str], tuple[float | None, ...]] = {
 }
 
 
+def counted_with() -> str:
+    """The line of kernels.md that names what the figures depend on."""
+    return f"Counted with {cmsis.compiler_version()}, -O2."
+
+
 def _measure_baseline(root: Path, *, operators: bool) -> cmsis.Baseline:
     cases = [case for layer in LAYERS for case in cases_of(layer)]
     cases += operator_cases() if operators else ()
@@ -65,7 +71,7 @@ def _bakenn_table() -> str:
     return f"```\n{format_table(header, rows)}\n```"
 
 
-def _target_table(rows: Sequence[kernels.Row]) -> str:
+def target_table(rows: Sequence[kernels.Row]) -> str:
     """Reached against target speed-ups, as Markdown."""
     lines = [
         f"| Layer | block | dense | {' | '.join(f'{s:.0%}' for s in SPARSITIES[1:])} |",
@@ -117,7 +123,7 @@ def _prediction_table(rows: Sequence[kernels.Row]) -> str:
     )
 
 
-def _storage_table() -> str:
+def storage_table() -> str:
     """Bits per nonzero of the sparse layers."""
     header = ["layer", "block", *(f"{sparsity:.0%}" for sparsity in SPARSITIES[1:])]
     cells: dict[tuple[str, str], list[str]] = {}
@@ -137,7 +143,7 @@ def _write_targets(rows: Sequence[kernels.Row]) -> None:
     path = HERE / "README.md"
     before, rest = path.read_text(encoding="utf-8").split(_BEGIN)
     after = rest.split(_END)[1]
-    path.write_text(f"{before}{_BEGIN}{_target_table(rows)}{_END}{after}", encoding="utf-8")
+    files.write_text(path, f"{before}{_BEGIN}{target_table(rows)}{_END}{after}")
 
 
 def main() -> None:
@@ -147,13 +153,13 @@ def main() -> None:
         cmsis.record(root, _measure_baseline(root, operators=True).costs)
     benchmark = kernels.run()
     rows = [row.to_dict() for row in benchmark.rows]
-    (HERE / "kernels.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-    (HERE / "kernels.md").write_text(
-        f"{_HEAD}# Kernels\n\n```\n{kernels.table(benchmark)}\n```\n\n"
+    files.write_text(HERE / "kernels.json", json.dumps(rows, indent=1) + "\n")
+    files.write_text(
+        HERE / "kernels.md",
+        f"{_HEAD}# Kernels\n\n{counted_with()}\n\n```\n{kernels.table(benchmark)}\n```\n\n"
         f"## Predicted against counted cycles\n\n{_prediction_table(benchmark.rows)}\n"
-        f"## Storage\n\n{_storage_table()}\n"
+        f"## Storage\n\n{storage_table()}\n"
         f"## CMSIS-NN 4.0.0 (2022), as the package bakenn carries it\n\n{_bakenn_table()}\n",
-        encoding="utf-8",
     )
     _write_targets(benchmark.rows)
     sys.stdout.write(f"Wrote kernels.json, kernels.md and README.md in {HERE}\n")

@@ -20,7 +20,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from nested_keras import applications, model, runs
+from nested_keras import applications, files, model, runs
 from nested_keras.distillation import Distillation
 
 SPARSITIES = (0.95, 0.9, 0.8, 0.7)
@@ -109,7 +109,7 @@ def main() -> None:
     if args.json:
         environment = {k: v for k, v in runs.environment().items() if k != "platform"}
         result = {"batch_size": args.batch_size, "environment": environment, "rows": rows}
-        args.json.write_text(json.dumps(result, indent=2) + "\n")
+        files.write_text(args.json, json.dumps(result, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+from nested_keras import extras
+
 _MODULES = (
     "allocation",
     "applications",
@@ -34,11 +36,14 @@ __all__ = [*_MODULES, *_MEMBERS]
 
 
 def __getattr__(name: str) -> Any:
-    if name in _MEMBERS:
-        return getattr(importlib.import_module(f"{__name__}.{_MEMBERS[name]}"), name)
-    if name in _MODULES:
-        return importlib.import_module(f"{__name__}.{name}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = _MEMBERS.get(name, name)
+    if module not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        found = importlib.import_module(f"{__name__}.{module}")
+    except ModuleNotFoundError as error:
+        raise extras.missing(error, f"{__name__}.{name}") from error
+    return getattr(found, name) if name in _MEMBERS else found
 
 
 def __dir__() -> list[str]:

@@ -16,7 +16,8 @@ import keras
 
 from nested_keras import conversion, cost, layers
 from nested_keras.format import Encoding, LayerKind, LayerParams
-from nested_keras.model import NestedModel, run_graph
+from nested_keras.keras_graph import run_graph
+from nested_keras.model import NestedModel
 
 _KINDS = {
     keras.layers.DepthwiseConv2D: LayerKind.DEPTHWISE,

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import keras
 import numpy as np
 
-from nested_keras import layers, masks
+from nested_keras import keras_graph, layers, masks, supported
+from nested_keras.supported import kind_of
 
 _KERNELS: dict[Any, Any] = {
     keras.layers.Conv2D: layers.NestedConv2D,
@@ -32,19 +34,6 @@ class Nesting:
     block_shape: tuple[int, int]
 
 
-def kind_of(operation: Any) -> Any:
-    """Returns the class that says what an operation computes.
-
-    That is one of the layers we know for it or a subclass that changes neither `build` nor `call`
-    (such as those that read the configs of old files), else its own class.
-    """
-    for known in (*_KERNELS, keras.layers.SeparableConv2D, keras.layers.BatchNormalization):
-        cls = type(operation)
-        if isinstance(operation, known) and (cls.build, cls.call) == (known.build, known.call):
-            return known
-    return type(operation)
-
-
 def operations(model: Any, seen: set[int] | None = None) -> Iterator[tuple[Any, str]]:
     """Walks the operations of a model in graph order, sub-models flattened.
 
@@ -60,23 +49,18 @@ def operations(model: Any, seen: set[int] | None = None) -> Iterator[tuple[Any, 
         if id(operation) in seen or isinstance(operation, keras.layers.InputLayer):
             continue
         seen.add(id(operation))
-        if is_graph(operation):
+        if keras_graph.is_graph(operation):
             for inner, scope in operations(operation, seen):
                 yield inner, scope or operation.name
         else:
             yield operation, ""
 
 
-def is_graph(operation: Any) -> bool:
-    """Says whether an operation is a model whose graph can be walked."""
-    return isinstance(operation, keras.Sequential) or hasattr(operation, "operations")
-
-
 def functional(model: Any) -> Any:
     """Returns the functional form of a functional or Sequential model.
 
     Raises:
-        TypeError: if it is neither.
+        TypeError: if it is neither, or computes something other than its graph.
         ValueError: if it is not built.
     """
     if any(cls.__module__.split(".")[0] == "tf_keras" for cls in type(model).__mro__):
@@ -84,14 +68,15 @@ def functional(model: Any) -> Any:
             "model must be one of Keras 3: got a tf_keras (Keras 2) model; save it as .h5 and load "
             "the file with nested_keras.load_model"
         )
-    if not isinstance(model, keras.Model) or not is_graph(model):
+    base = keras_graph.functional(model)
+    keras_class = next(cls for cls in type(model).__mro__ if cls.__module__.startswith("keras."))
+    changed = {"call", "__call__"}.intersection(supported.overridden(model, keras_class))
+    if changed:
         raise TypeError(
-            "model must be a functional or Sequential Keras model (a subclassed model has no graph "
-            f"to follow): got {type(model).__name__}"
+            f"model {model.name!r} must compute what its graph says: got {type(model).__name__}, "
+            f"which overrides {', '.join(sorted(changed))}; put that into layers of the graph"
         )
-    if not model.built:
-        raise ValueError(f"model {model.name!r} must be built: give it a keras.Input")
-    return model if not isinstance(model, keras.Sequential) else model._functional
+    return base
 
 
 def plan(
@@ -126,6 +111,10 @@ def plan(
     new: dict[int, list[Any]] = {}
     for operation, _ in walked:
         name = names[id(operation)]
+        if text := _nested_already(operation, name) or supported.refusal(operation, name):
+            raise ValueError(text)
+        if text := supported.export_refusal(operation, name):
+            warnings.warn(f"export will refuse this model: {text}", stacklevel=3)
         nestings = {
             part: _override(nesting, overrides.get(part, {}), part, kind=kind)
             for part, kind in _kernels(operation, name).items()
@@ -165,6 +154,15 @@ def copy_weights(old: Any, new: list[Any]) -> None:
         new[0].kernel.assign(old.kernel.numpy())
         if old.use_bias:
             new[0].bias.assign(old.bias)
+    _copy_activation(old, new[-1])
+
+
+def _copy_activation(old: Any, new: Any) -> None:
+    """Carries the weights of a layer that is the activation of another, such as PReLU's."""
+    function = getattr(old, "activation", None)
+    if isinstance(function, keras.layers.Layer):
+        for mine, theirs in zip(new.activation.weights, function.weights, strict=True):
+            mine.assign(theirs)
 
 
 def _unique_names(walked: list[tuple[Any, str]]) -> dict[int, str]:
@@ -259,7 +257,7 @@ def _replace(
 ) -> list[Any]:
     """Makes the operations in the place of one."""
     kind = kind_of(operation)
-    config = {**operation.get_config(), "name": name}
+    config = _config(operation, name)
     if kind is keras.layers.SeparableConv2D:
         depthwise, pointwise = _split_separable(config)
         return [
@@ -271,36 +269,49 @@ def _replace(
     if kind in _KERNELS:
         return [_kernel_layer(kind, config, nestings.get(name))]
     if kind is keras.layers.BatchNormalization:
-        last = operation.input_spec.ndim - 1
-        if operation.axis not in (-1, last):
-            raise ValueError(
-                f"layer {name!r} (BatchNormalization) must have axis -1: got {operation.axis}"
-            )
-        if getattr(operation, "renorm", False):
-            raise ValueError(
-                f"layer {name!r} (BatchNormalization) must have renorm=False: got True"
-            )
         return [layers.NestedBatchNormalization.from_config({**config, **norm})]
-    if getattr(operation, "weights", None):
-        known = ", ".join(
-            cls.__name__
-            for cls in (*_KERNELS, keras.layers.SeparableConv2D, keras.layers.BatchNormalization)
-        )
-        raise ValueError(
-            f"layer {name!r} ({kind.__name__}) is not supported: of the layers with weights only "
-            f"{known} can stand in a nested model"
-        )
     return [kind.from_config(config)]
+
+
+def _config(operation: Any, name: str) -> dict[str, Any]:
+    """Returns the arguments that make a layer again, functions of the user's as they are.
+
+    A config names a function by its bare name, under which Keras may find another.
+    """
+    config = {**supported.config_of(operation), "name": name}
+    for key in config:
+        if key == "activation":
+            config[key] = _activation(operation.activation, name)
+        elif key.endswith(("_initializer", "_regularizer", "_constraint")):
+            config[key] = getattr(operation, key)
+    return config
+
+
+def _activation(function: Any, name: str) -> Any:
+    """Returns what a new layer takes as its activation; a layer is made again."""
+    if not isinstance(function, keras.layers.Layer):
+        return supported.canonical(function)
+    changed = supported.overridden(function, type(function))
+    if changed:
+        raise ValueError(
+            f"layer {name!r} has the activation {type(function).__name__}, of which "
+            f"{', '.join(changed)} was replaced by hand: make a subclass in its place"
+        )
+    return type(function).from_config(function.get_config())
+
+
+def _nested_already(operation: Any, name: str) -> str | None:
+    kinds = layers.NestedKernel | layers.NestedBatchNormalization
+    if not isinstance(operation, kinds):
+        return None
+    return (
+        f"layer {name!r} ({type(operation).__name__}) must not be nested yet: nest the model that "
+        "it was made of"
+    )
 
 
 def _kernel_layer(kind: Any, config: dict[str, Any], nesting: Nesting | None) -> Any:
     """Makes a layer with a kernel, nested or (without a nesting) as it was."""
-    for key, wanted in (("data_format", "channels_last"), ("groups", 1)):
-        if config.get(key, wanted) != wanted:
-            raise ValueError(
-                f"layer {config['name']!r} ({kind.__name__}) must have {key}={wanted!r}: "
-                f"got {config[key]!r}"
-            )
     if nesting is None:
         return kind.from_config(config)
     return _KERNELS[kind].from_config({**config, **dataclasses.asdict(nesting)})

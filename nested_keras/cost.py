@@ -35,6 +35,9 @@ from nested_keras.format.constants import BLOCK_SIZES
 # so that blocks of two, 7 % slower than single weights, pay by their bytes.
 TIE = 0.08
 
+MAX_SIDE = 65535
+"""The most rows or columns of an image that the C kernels take (NK_MAX_EXTENT)."""
+
 # As tflm_ops/kernels/nk_m7_conv.c and nk_fully_connected_s8_m7.c have them.
 _TILE_PIXELS = 8
 _WORDS = {1: 1, 2: 2, 3: 4, 4: 4}

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from nested_keras import extras
+
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
@@ -45,10 +47,8 @@ def digits(*, test_size: int = 500, seed: int = 0) -> Dataset:
     """
     try:
         from sklearn import datasets, model_selection
-    except ImportError as error:
-        raise ImportError(
-            "nested_keras.datasets.digits needs scikit-learn: pip install 'nested_keras[demo]'"
-        ) from error
+    except ModuleNotFoundError as error:
+        raise extras.missing(error, "nested_keras.datasets.digits") from error
     bunch: Any = datasets.load_digits()
     images = (bunch.images / 16.0).astype(np.float32)[..., np.newaxis]
     labels = bunch.target.astype(np.int32)

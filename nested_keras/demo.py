@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from nested_keras import datasets, export, firmware, report
+from nested_keras import datasets, export, files, firmware, report
 from nested_keras.datasets import Dataset
 from nested_keras.report import (
     DenseResult,
@@ -102,7 +101,7 @@ def run(out_dir: Path, *, config: DemoConfig | None = None, say: Callable[[str],
     calibration = data.x_train[:200]
     nested = export.to_tflite(trained.nested, representative_dataset=calibration)
     dense = _dense_tflite(trained.dense, calibration)
-    (out_dir / "model.tflite").write_bytes(nested)
+    files.write_bytes(out_dir / "model.tflite", nested)
     say(f"  model.tflite: {len(nested):,} bytes; the dense model alone: {len(dense):,}")
 
     say(f"Running {len(data.x_test)} images on the PC at every level (LiteRT)")
@@ -117,7 +116,8 @@ def run(out_dir: Path, *, config: DemoConfig | None = None, say: Callable[[str],
     ]
     for target_run in (*on_pc, *on_device):
         _require_no_mismatch(target_run)
-    shutil.copyfile(out_dir / "firmware" / "firmware.elf", out_dir / "firmware.elf")
+    elf = out_dir / "firmware" / "firmware.elf"
+    files.write_bytes(out_dir / "firmware.elf", elf.read_bytes())
 
     result = Report(
         title="nested_keras demo: handwritten digits on an emulated Cortex-M7",
@@ -136,8 +136,8 @@ def run(out_dir: Path, *, config: DemoConfig | None = None, say: Callable[[str],
             "seed": config.seed,
         },
     )
-    (out_dir / "report.json").write_text(json.dumps(result.to_dict(), indent=2) + "\n")
-    (out_dir / "report.html").write_text(report.render_html(result))
+    files.write_text(out_dir / "report.json", json.dumps(result.to_dict(), indent=2) + "\n")
+    files.write_text(out_dir / "report.html", report.render_html(result))
     return result
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 
@@ -71,3 +72,34 @@ def write_text(path: str | os.PathLike[str], content: str) -> None:
     """Writes a UTF-8 text file with the line ends as given, whole or not at all."""
     with replacing(path) as temporary:
         temporary.write_text(content, encoding="utf-8", newline="")
+
+
+def write_folder(
+    folder: str | os.PathLike[str], contents: Mapping[str, bytes], *, remove: Iterable[str] = ()
+) -> None:
+    """Writes the files of a folder, all or none.
+
+    All files are written to a temporary folder first. Only then are they renamed into place, so
+    that a full disk leaves the old files as they were. Other files of the folder stay.
+
+    Args:
+        folder: Made where it does not exist, with the folders above it.
+        contents: What each file holds, by its path below `folder`, such as "src/a.c".
+        remove: Files below `folder` to be removed once the new ones are in place.
+    """
+    target = Path(folder)
+    existing = next(path for path in (target, *target.absolute().parents) if path.is_dir())
+    # Inside of what exists already: a rename must not cross to another file system.
+    temporary = existing / f".{target.name}.{secrets.token_hex(4)}"
+    try:
+        for name, content in contents.items():
+            path = temporary / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        for name in contents:
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            (temporary / name).replace(target / name)
+        for name in remove:
+            (target / name).unlink(missing_ok=True)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -16,8 +16,9 @@ import numpy.typing as npt
 import tensorflow as tf
 from keras import ops
 
-from nested_keras import masks
+from nested_keras import keras_graph, masks
 
+keras_graph.check_backend()  # first: what follows calls TensorFlow
 _register = keras.saving.register_keras_serializable(package="nested_keras")
 
 
@@ -154,7 +155,8 @@ class NestedConv2D(NestedKernel, keras.layers.Conv2D):
     Args:
         filters: As Conv2D, and so are the arguments not named here.
         kernel_size: As Conv2D.
-        sparsities: Fraction of zeros per level, strictly decreasing.
+        sparsities: Fraction of zeros per level, level 0 first, never increasing: a layer may have
+            the same weights at several levels.
         block_shape: (1, 1), (1, 2) or (1, 4): blocks along the input channels.
         **kwargs: Other arguments of Conv2D. `data_format` must be channels_last, `groups` 1.
     """
@@ -175,7 +177,8 @@ class NestedDepthwiseConv2D(NestedKernel, keras.layers.DepthwiseConv2D):
 
     Args:
         kernel_size: As DepthwiseConv2D, and so are the arguments not named here.
-        sparsities: Fraction of zeros per level, strictly decreasing.
+        sparsities: Fraction of zeros per level, level 0 first, never increasing: a layer may have
+            the same weights at several levels.
         block_shape: (1, 1) only: a depthwise output channel has one input channel.
         **kwargs: Other arguments of DepthwiseConv2D. `data_format` must be channels_last.
     """
@@ -207,7 +210,8 @@ class NestedDense(NestedKernel, keras.layers.Dense):
 
     Args:
         units: As Dense, and so are the arguments not named here.
-        sparsities: Fraction of zeros per level, strictly decreasing.
+        sparsities: Fraction of zeros per level, level 0 first, never increasing: a layer may have
+            the same weights at several levels.
         block_shape: (1, 1), (1, 2) or (1, 4): blocks along the input channels.
         **kwargs: Other arguments of Dense.
     """
@@ -240,12 +244,14 @@ class NestedBatchNormalization(keras.layers.BatchNormalization):
     """
 
     def __init__(self, *, levels: int, shared_affine: bool = False, **kwargs: Any) -> None:
+        # Since Keras 3.13 a file names these arguments, which Keras 3.12 does not know.
+        renorm = {key: kwargs.pop(key) for key in tuple(kwargs) if key.startswith("renorm")}
         super().__init__(**kwargs)
         if not 1 <= levels <= masks.MAX_LEVELS:
             raise ValueError(f"levels must be in 1..{masks.MAX_LEVELS}: got {levels}")
         if self.axis != -1:
             raise ValueError(f"{self.name}: axis must be -1: got {self.axis}")
-        if getattr(self, "renorm", False):  # older Keras 3 has no such argument
+        if renorm.get("renorm"):
             raise ValueError(f"{self.name}: renorm must be False: got True")
         self.levels = levels
         self.shared_affine = shared_affine
@@ -253,7 +259,6 @@ class NestedBatchNormalization(keras.layers.BatchNormalization):
 
     def build(self, input_shape: Any) -> None:
         """Creates the weights, each (levels, channels)."""
-        self._reduction_axes = list(range(len(input_shape) - 1))
         self.input_spec = keras.InputSpec(ndim=len(input_shape), axes={-1: input_shape[-1]})
         names = ["moving_mean", "moving_variance"]
         names = ["beta"] * self.center + names
@@ -283,10 +288,10 @@ class NestedBatchNormalization(keras.layers.BatchNormalization):
         # As Keras does: half precision would overflow.
         x = ops.cast(inputs, keras.backend.result_type(inputs.dtype, "float32"))
         if self.statistics_sink is not None:
-            mean, variance = self._moments(x, mask)
+            mean, variance = _moments(x, mask, synchronized=self.synchronized)
             self.statistics_sink(self, level, mean, variance)
         elif trains:
-            mean, variance = self._moments(x, mask)
+            mean, variance = _moments(x, mask, synchronized=self.synchronized)
             self._update(self.moving_mean, level, mean)
             self._update(self.moving_variance, level, variance)
         else:
@@ -341,5 +346,16 @@ class NestedBatchNormalization(keras.layers.BatchNormalization):
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments that make the layer again."""
-        own = {"levels": self.levels, "shared_affine": self.shared_affine}
-        return {**super().get_config(), **own}
+        kept = {k: v for k, v in super().get_config().items() if not k.startswith("renorm")}
+        return {**kept, "levels": self.levels, "shared_affine": self.shared_affine}
+
+
+def _moments(x: Any, mask: Any, *, synchronized: bool) -> tuple[Any, Any]:
+    """Returns the mean and the variance of each channel over the samples that the mask keeps."""
+    axes = list(range(len(x.shape) - 1))
+    if mask is None:
+        return ops.moments(x, axes=axes, synchronized=synchronized)
+    weights = ops.broadcast_to(ops.expand_dims(ops.cast(mask, x.dtype), -1), ops.shape(x))
+    total = ops.sum(weights, axes) + keras.config.epsilon()
+    mean = ops.sum(weights * x, axes) / total
+    return mean, ops.sum(weights * ops.square(x - mean), axes) / total

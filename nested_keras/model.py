@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -9,7 +11,16 @@ from typing import Any
 import keras
 import numpy as np
 
-from nested_keras import conversion, layers, loading, masks, training
+from nested_keras import (
+    conversion,
+    fidelity,
+    keras_graph,
+    layers,
+    loading,
+    masks,
+    supported,
+    training,
+)
 
 _QUANTIZATION = "quantization"
 
@@ -63,27 +74,61 @@ def nest(
         base, nesting, exclude=exclude, overrides=overrides, shared_affine=shared_affine
     )
 
-    def call(operation: Any) -> Callable[..., Any]:
-        if conversion.is_graph(operation):
-            inner = conversion.functional(operation)
-            return lambda inputs, **_: run_graph(inner, inputs, call)
+    def act(operation: Any, *args: Any, **kwargs: Any) -> Any:
+        first, *rest = new[id(operation)]
+        outputs = first(*args, **kwargs)
+        for each in rest:
+            outputs = each(outputs)
+        return outputs
 
-        def chain(*args: Any, **kwargs: Any) -> Any:
-            first, *rest = new[id(operation)]
-            outputs = first(*args, **kwargs)
-            for each in rest:
-                outputs = each(outputs)
-            return outputs
-
-        return chain
+    def act_if_known(operation: Any, *args: Any, **kwargs: Any) -> Any:
+        name = new[id(operation)][-1].name
+        if text := supported.call_refusal(operation, name, args, kwargs):
+            raise ValueError(text)
+        return act(operation, *args, **kwargs)
 
     inputs = keras.tree.map_structure(_new_input, base.input)
     if isinstance(inputs, list) and len(inputs) == 1:
         inputs = inputs[0]  # as old files have it; Keras would warn at each call with a bare array
-    nested = NestedModel(inputs, run_graph(base, inputs, call), name=name or model.name)
+    outputs = _run_flattened(base, inputs, act_if_known)
+    nested = NestedModel(inputs, outputs, name=name or model.name)
     for operation, _ in conversion.operations(base):
         conversion.copy_weights(operation, new[id(operation)])
+    _compare(model, nested, act, names={key: made[-1].name for key, made in new.items()})
     return nested
+
+
+def _compare(
+    model: Any, nested: NestedModel, act: Callable[..., Any], *, names: Mapping[int, str]
+) -> None:
+    """Compares all levels with the base model, and each new layer with the one that it replaces.
+
+    Raises:
+        ValueError: if one differs, or the base model gives no finite numbers.
+    """
+    base = conversion.functional(model)
+
+    def run(act: Callable[..., Any], batch: Any) -> fidelity.Trace:
+        return record(base, batch, act, name_of=lambda layer: names[id(layer)])
+
+    batch, want = fidelity.first_that_runs(
+        functools.partial(run, lambda layer, *args, **kwargs: layer(*args, **kwargs)),
+        fidelity.examples(base),
+    )
+    if layer := fidelity.first_not_finite(want):
+        raise ValueError(
+            f"model {base.name!r} must give finite numbers for standard normal inputs: layer "
+            f"{layer!r} gives NaN or infinity. Are its weights those of a trained model?"
+        )
+    share = fidelity.tolerance(base)
+    wrong = fidelity.first_difference(want, run(act, batch), share=share)
+    want = fidelity.Trace(fidelity.flat(model(batch, training=False)))
+    batch = keras.tree.pack_sequence_as(nested.input, keras.tree.flatten(batch))
+    for level in range(nested.levels):
+        got = fidelity.Trace(fidelity.flat(nested.at_level(level)(batch, training=False)))
+        wrong = wrong or fidelity.first_difference(want, got, share=share)
+        if wrong:
+            raise ValueError(f"level {level} must compute what model {model.name!r} does: {wrong}")
 
 
 @keras.saving.register_keras_serializable(package="nested_keras")
@@ -95,10 +140,9 @@ class NestedModel(training.LevelTrainer):
     `nested_keras.training.LevelTrainer`.
 
     Args:
-        inputs: A structure of symbolic inputs.
-        outputs: A structure of symbolic outputs, made by calling nested layers without `level`.
-        name: The name of the model.
-        **kwargs: What Keras hands on when it loads a model.
+        *args: The inputs and the outputs, as `keras.Model` takes them: two structures of symbolic
+            tensors. The outputs come from nested layers that were called without `level`.
+        **kwargs: The other arguments of `keras.Model`: `name` and `trainable`.
 
     Attributes:
         quantization: How int8 holds the activations, as JSON (`nested_keras.export.activations`);
@@ -108,8 +152,10 @@ class NestedModel(training.LevelTrainer):
         ValueError: if there is no nested layer, or they differ in their number of levels.
     """
 
-    def __init__(self, inputs: Any, outputs: Any, name: str | None = None, **kwargs: Any) -> None:
-        super().__init__(inputs, outputs, name=name, **kwargs)
+    # Keras loads a class as a functional model where its `__init__` takes (*args, **kwargs) only:
+    # up to 3.14 a class with a named argument counts as one that makes its own layers.
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
         counts = {
             layer.name: layer.levels
             for layer in self.layers
@@ -123,7 +169,8 @@ class NestedModel(training.LevelTrainer):
             raise ValueError(f"layers must have the same number of levels: got {counts}")
         self._levels = self.nested_layers[0].levels
         self.quantization: dict[str, dict[str, Any]] | None = None
-        self.run_levels(self._build_level)
+        self._float_models = _Cache(self._build_level)
+        self.run_levels(self.float_level)
 
     @property
     def nested_layers(self) -> list[Any]:
@@ -166,6 +213,10 @@ class NestedModel(training.LevelTrainer):
             ValueError: if the level is out of range.
         """
         return self._level_models[masks.check_level(level, levels=self.levels)]
+
+    def float_level(self, level: int) -> Any:
+        """Returns one level as it computes in float, also where `at_level` rounds as int8 does."""
+        return self._float_models[masks.check_level(level, levels=self.levels)]
 
     def run_levels(self, make: Callable[[int], Any]) -> None:
         """Sets what runs a level: in training, in evaluation and in `at_level`.
@@ -234,7 +285,11 @@ class NestedModel(training.LevelTrainer):
         rows = []
         for level in range(self.levels):
             prefix = f"level_{level}_"
-            values = {k.removeprefix(prefix): v for k, v in logs.items() if k.startswith(prefix)}
+            values = {
+                key.removeprefix(prefix): _as_number(value)
+                for key, value in logs.items()
+                if key.startswith(prefix)
+            }
             row = {"level": level, "sparsity": self.level_sparsity(level)}
             rows.append({**row, "loss": values.pop("loss"), **values})
         return rows
@@ -260,15 +315,13 @@ class NestedModel(training.LevelTrainer):
 
     def _build_level(self, level: int) -> Any:
         """Calls the layers of this graph again, at one level."""
+        act = call_at(level)
 
-        def call(operation: Any) -> Callable[..., Any]:
-            if isinstance(operation, layers.NestedKernel | layers.NestedBatchNormalization):
-                return lambda *args, **kwargs: operation(*args, **{**kwargs, "level": level})
-            return operation
+        def call(layer: Any) -> Callable[..., Any]:
+            return functools.partial(act, layer)
 
-        return keras.Model(
-            self.input, run_graph(self, self.input, call), name=f"{self.name}_level_{level}"
-        )
+        outputs = keras_graph.run_graph(self, self.input, call)
+        return keras.Model(self.input, outputs, name=f"{self.name}_level_{level}")
 
 
 class _Cache:
@@ -284,16 +337,71 @@ class _Cache:
         return self._made[index]
 
 
-def run_graph(model: Any, inputs: Any, call: Callable[[Any], Callable[..., Any]]) -> Any:
-    """Runs a functional model's graph with `call(operation)` in the place of each operation."""
-    # Keras's own functional call and clone_model stand on this method; nothing public walks nodes.
-    return model._run_through_graph(inputs, operation_fn=call)
+def _as_number(value: Any) -> Any:
+    """Returns a scalar tensor, as `evaluate` of Keras 3.12 gives it, as a Python number."""
+    array = np.asarray(value)
+    return array.item() if array.ndim == 0 else value
+
+
+def record(
+    model: Any, inputs: Any, act: Callable[..., Any], *, name_of: Callable[[Any], str]
+) -> fidelity.Trace:
+    """Runs a model on a batch with `act(layer, ...)` in the place of each layer.
+
+    Args:
+        model: A functional model.
+        inputs: A batch.
+        act: Calls a layer, or what stands for it.
+        name_of: Says under which name to note what a layer computes.
+
+    Returns:
+        The outputs of each layer and of the model.
+    """
+    noted: list[tuple[str, Any]] = []
+
+    def note(layer: Any, *args: Any, **kwargs: Any) -> Any:
+        outputs = act(layer, *args, **kwargs)
+        noted.extend((name_of(layer), value) for value in fidelity.flat(outputs))
+        return outputs
+
+    outputs = _run_flattened(model, inputs, note)
+    return fidelity.Trace(fidelity.flat(outputs), tuple(noted))
+
+
+def call_at(level: int) -> Callable[..., Any]:
+    """Returns what calls a layer of a nested model at one level."""
+
+    def act(layer: Any, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(layer, layers.NestedKernel | layers.NestedBatchNormalization):
+            kwargs = {**kwargs, "level": level}
+        return layer(*args, **kwargs)
+
+    return act
+
+
+def _run_flattened(model: Any, inputs: Any, act: Callable[..., Any]) -> Any:
+    """Runs a model with `act(layer, ...)` in the place of each layer, those of sub-models too."""
+
+    def call(operation: Any) -> Callable[..., Any]:
+        if not keras_graph.is_graph(operation):
+            return functools.partial(act, operation)
+
+        def inner(inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+            def pass_on(layer: Any, *args: Any, **kwargs: Any) -> Any:
+                takes = "training" in inspect.signature(layer.call).parameters
+                if takes and training is not None:
+                    kwargs = {"training": training, **kwargs}
+                return act(layer, *args, **kwargs)
+
+            return _run_flattened(conversion.functional(operation), inputs, pass_on)
+
+        return inner
+
+    return keras_graph.run_graph(model, inputs, call)
 
 
 def _new_input(tensor: Any) -> Any:
-    return keras.Input(
-        batch_shape=tensor.shape, dtype=tensor.dtype, name=tensor._keras_history.operation.name
-    )
+    return keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=tensor.name)
 
 
 def load_model(path: Any, **kwargs: Any) -> Any:

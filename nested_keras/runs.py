@@ -18,6 +18,8 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from nested_keras import files
+
 _PACKAGES = ("nested_keras", "keras", "tensorflow", "tensorflow-cpu", "numpy")
 
 
@@ -84,9 +86,7 @@ class RunDirectory(keras.callbacks.Callback):
         self._write(name, json.dumps(value, indent=2, default=str) + "\n")
 
     def _write(self, name: str, text: str) -> None:
-        temporary = self._folder / f"{name}.new"
-        temporary.write_text(text)
-        temporary.replace(self._folder / name)
+        files.write_text(self._folder / name, text)
 
 
 def environment() -> dict[str, Any]:

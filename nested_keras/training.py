@@ -27,11 +27,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-# The classes that turn `loss` and `metrics` of compile() into objects; Keras makes one set for a
-# model and nothing public makes one per level.
-from keras.src.trainers.compile_utils import CompileLoss, CompileMetrics
-
 from nested_keras.distillation import Distillation
+from nested_keras.keras_graph import CompileLoss, CompileMetrics
 from nested_keras.layers import several_workers
 from nested_keras.metric_copies import copy_metrics
 
@@ -320,7 +317,7 @@ class LevelTrainer(keras.Model):
         Returns:
             A scalar tensor: the compiled loss and the activity regularisation.
         """
-        terms = [self._aggregate_additional_loss(term) for term in self._activity_losses(level)]
+        terms = [_share_of_replica(term) for term in self._activity_losses(level)]
         objective = self._objectives.levels[level]
         if objective.loss is not None:
             terms.append(objective.loss(y, y_pred, sample_weight))
@@ -463,8 +460,7 @@ class LevelTrainer(keras.Model):
     def _weight_regularization(self) -> Any:
         """Computes the sum of the weights' regularisation losses."""
         terms = [
-            self._aggregate_additional_loss(variable.regularizer(variable))
-            for variable in self._regularized()
+            _share_of_replica(variable.regularizer(variable)) for variable in self._regularized()
         ]
         return tf.add_n(terms) if terms else tf.zeros(())
 
@@ -519,6 +515,13 @@ def _compile_metrics(metrics: Any, weighted_metrics: Any, output_names: Any) -> 
     if metrics is None and weighted_metrics is None:
         return None
     return CompileMetrics(*copy_metrics([metrics, weighted_metrics]), output_names=output_names)
+
+
+def _share_of_replica(loss: Any) -> Any:
+    """Returns the sum of a loss, divided among the replicas of a strategy, which are added up."""
+    total = keras.ops.sum(keras.ops.cast(loss, "float32"))
+    replicas = tf.distribute.get_strategy().num_replicas_in_sync
+    return total if replicas == 1 else total / replicas
 
 
 def _gradients(tape: Any, loss: Any, variables: list[Any]) -> list[Any]:

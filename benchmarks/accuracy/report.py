@@ -10,6 +10,7 @@ from statistics import mean
 from typing import Any
 
 from benchmarks.accuracy.recipe import Recipe
+from nested_keras import files
 
 _TITLES = {
     "nested": "nested (this project)",
@@ -112,7 +113,7 @@ def write(out: Path, *, runs: Path | None = None) -> None:
         results = gather(runs)
         if not results:
             raise FileNotFoundError(f"expected <network>/<method>/result.json below {runs}: none")
-        stored.write_text(json.dumps(results, indent=1) + "\n")
+        files.write_text(stored, json.dumps(results, indent=1) + "\n")
     results = json.loads(stored.read_text())
     sections = [_HEAD]
     for network in dict.fromkeys(map(network_of, results)):
@@ -121,10 +122,10 @@ def write(out: Path, *, runs: Path | None = None) -> None:
         plots = []
         for figure, label in (("cycles", "modelled cycles"), ("weight_bytes", "weight bytes")):
             path = out / f"{network}_{figure}.svg"
-            path.write_text(_plot(averaged, figure, label=label, title=network))
+            files.write_text(path, _plot(averaged, figure, label=label, title=network))
             plots.append(f"![accuracy over {label}]({path.name})")
         sections.append(_section(network, own, averaged, plots))
-    (out / "README.md").write_text("\n".join(sections), encoding="utf-8")
+    files.write_text(out / "README.md", "\n".join(sections))
 
 
 def network_of(result: dict[str, Any]) -> str:

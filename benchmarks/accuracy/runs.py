@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.accuracy.recipe import Recipe
+from nested_keras import files
 
 _PACKAGES = ("nested_keras", "keras", "tensorflow", "tensorflow-model-optimization", "numpy")
 
@@ -122,6 +123,4 @@ def environment() -> dict[str, Any]:
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Writes a file, whole or not at all."""
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(content, indent=2) + "\n")
-    part.replace(path)
+    files.write_text(path, json.dumps(content, indent=2) + "\n")

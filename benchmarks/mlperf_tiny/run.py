@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ import numpy as np
 from tensorflow_model_optimization.sparsity.keras import PolynomialDecay
 
 import nested_keras
-from nested_keras import callbacks, export, report
+from nested_keras import callbacks, export, files, report
 
 
 class _DepthwiseConv2D(keras.layers.DepthwiseConv2D):
@@ -111,8 +110,7 @@ def main() -> None:
 
     on_pc = report.run_levels(exported.tflite, *test, target="reference")
     few = [array[: args.device_images] for array in test]
-    with tempfile.TemporaryDirectory() as folder:
-        device = report.run_levels(exported.tflite, *few, target="qemu", build_dir=Path(folder))
+    device = report.run_levels(exported.tflite, *few, target="qemu")
     rows = [
         {
             "level": size.level,
@@ -139,7 +137,7 @@ def main() -> None:
         "tflite_bytes": len(exported.tflite),
         "levels": rows,
     }
-    args.out.write_text(json.dumps(result, indent=2) + "\n")
+    files.write_text(args.out, json.dumps(result, indent=2) + "\n")
     for row in rows:
         print(json.dumps(row))
 

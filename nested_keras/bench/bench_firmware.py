@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from nested_keras import files
 from nested_keras.bench import counter
 from nested_keras.bench.bench_source import AnyCase, Data, cases_source
 from nested_keras.bench.operators import OperatorCase
@@ -116,9 +117,9 @@ def _build(library: Library, cases: Sequence[AnyCase], work_dir: Path) -> Path:
     toolchain = cortex_m7_toolchain()
     data = Data()
     listed = work_dir / f"{library.name}_cases.c"
-    listed.write_text(
+    files.write_text(
+        listed,
         cases_source(cases, data, channels_last_depthwise=library.channels_last_depthwise),
-        encoding="ascii",
     )
     bench = sources.tflm_ops_dir() / "bench"
     board = sources.board_dir(_BOARD)

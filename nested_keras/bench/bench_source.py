@@ -11,6 +11,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from nested_keras import files
 from nested_keras.bench.layers import Case
 from nested_keras.bench.operators import OperatorCase
 from nested_keras.format import LayerKind
@@ -50,14 +51,14 @@ class Data:
         """Writes the data and the assembler file that includes it; returns the latter."""
         name = hashlib.sha256(self._bytes).hexdigest()[:24]
         content = folder / f"data-{name}.bin"
-        content.write_bytes(self._bytes)
+        files.write_bytes(content, bytes(self._bytes))
         source = content.with_suffix(".S")
-        source.write_text(
+        files.write_text(
+            source,
             '    .section .images, "a"\n'
             f"    .balign {_ALIGNMENT}\n"
             "    .global nk_bench_data\n"
             f'nk_bench_data:\n    .incbin "{content.resolve()}"\n',
-            encoding="utf-8",
         )
         return source
 

@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from nested_keras import files
 from nested_keras.bench.bench_firmware import Library, measure
 from nested_keras.bench.bench_source import AnyCase
 from nested_keras.bench.layers import Case
@@ -88,17 +89,16 @@ def record(root: Path, costs: Mapping[str, Cost], path: Path = RECORD) -> None:
     def git(*arguments: str) -> str:
         return run_tool(["git", "-C", os.fspath(root), *arguments]).strip()
 
-    compiler = run_tool([cortex_m7_toolchain().compiler, "--version"]).splitlines()[0]
     content = {
         "version": git("describe", "--tags", "--always"),
         "commit": git("rev-parse", "HEAD"),
         "commit_date": git("show", "-s", "--format=%cs", "HEAD"),
         "date": datetime.date.today().isoformat(),
-        "compiler": f"{compiler}, -O2",
+        "compiler": f"{compiler_version()}, -O2",
         "columns": ["instructions", "modelled cycles"],
         "layers": {name: [cost.instructions, cost.cycles] for name, cost in costs.items()},
     }
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    files.write_text(path, json.dumps(content, indent=2) + "\n")
 
 
 def measured(root: Path, cases: Sequence[AnyCase], work_dir: Path) -> Baseline:
@@ -135,6 +135,15 @@ def root_from_environment() -> Path | None:
     """The checkout that CMSIS_NN_ROOT names, or None where it is not set."""
     value = os.environ.get(ROOT_VARIABLE)
     return Path(value) if value else None
+
+
+def compiler_version() -> str:
+    """The name and version of the cross compiler, on which all counts depend.
+
+    Raises:
+      ToolchainError: The compiler is missing.
+    """
+    return run_tool([cortex_m7_toolchain().compiler, "--version"]).splitlines()[0]
 
 
 def bakenn_root() -> Path | None:

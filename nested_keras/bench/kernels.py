@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from nested_keras.bench import bench_firmware, cmsis
 from nested_keras.bench.bench_source import AnyCase
 from nested_keras.bench.layers import LAYERS, Case, Layer, cases_of, make_case
 from nested_keras.bench.operators import OperatorCase, operator_cases
+from nested_keras.firmware import process
 from nested_keras.report.table import format_table
 
 
@@ -89,12 +89,12 @@ def run(
       ValueError: `cmsis_nn_root` is no checkout, or a layer has no recorded baseline.
     """
     if work_dir is None:
-        with tempfile.TemporaryDirectory(prefix="nested_keras_") as folder:
+        with process.temporary_folder() as folder:
             return run(
                 layers=layers,
                 operators=operators,
                 cmsis_nn_root=cmsis_nn_root,
-                work_dir=Path(folder),
+                work_dir=folder,
             )
     work_dir.mkdir(parents=True, exist_ok=True)
     cases: list[AnyCase] = [case for layer in layers for case in cases_of(layer)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from nested_keras import cost
+from nested_keras import cost, files
 from nested_keras import format as nested_format
 from nested_keras.bench import counter
 from nested_keras.bench.code_size import code_bytes
 from nested_keras.bench.profile import Listing, Profile
-from nested_keras.firmware import ctext, sources
+from nested_keras.firmware import ctext, process, sources
 from nested_keras.firmware.codegen import GeneratedLibrary, generate
 from nested_keras.firmware.errors import DeviceError
 from nested_keras.firmware.qemu import last_lines
@@ -114,8 +113,8 @@ def run(model: bytes | str | Path, *, work_dir: Path | None = None) -> ModelBenc
       nested_keras.runtime.ModelError: The bytes are no model that can be run.
     """
     if work_dir is None:
-        with tempfile.TemporaryDirectory(prefix="nested_keras_") as folder:
-            return run(model, work_dir=Path(folder))
+        with process.temporary_folder() as folder:
+            return run(model, work_dir=folder)
     reference = ReferenceModel(model)
     library = generate(model, work_dir / "model")
     inputs = [_random_input(tensor) for tensor in reference.input_details]
@@ -184,7 +183,7 @@ def _build(library: GeneratedLibrary, inputs: Sequence[Array], work_dir: Path) -
     bench = sources.tflm_ops_dir() / "bench"
     board = sources.board_dir(_BOARD)
     run_source = work_dir / "nk_bench_model_run.c"
-    run_source.write_text(_run_source(library.program, inputs), encoding="ascii")
+    files.write_text(run_source, _run_source(library.program, inputs))
     model, *kernels = library.sources
 
     def compile_one(source: Path, *folders: Path, flags: Sequence[str] = ()) -> Path:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from absl import app, flags, logging
 from absl.flags import argparse_flags
 
+from nested_keras import extras
 from nested_keras.cli import (
     arguments,
     bench,
@@ -22,6 +23,7 @@ from nested_keras.cli import (
     strip,
     train,
 )
+from nested_keras.firmware import process
 
 _COMMANDS = (demo, train, export, inspect, run, codegen, firmware, strip, bench)
 
@@ -61,13 +63,17 @@ def _execute(args: argparse.Namespace) -> int:
     if not flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.WARNING)
     try:
-        status: int | None = args.action(args)
+        with process.signals_raise():
+            status: int | None = args.action(args)
     except ModuleNotFoundError as error:
         # Training and export need packages that running a .tflite does not.
-        arguments.complain(
-            f"{args.command} needs the package {error.name}: pip install 'nested_keras[demo]'"
-        )
+        extra = "demo" if args.command == "demo" else None
+        told = extras.missing(error, f"nested-keras {args.command}", extra=extra)
+        arguments.complain(str(told))
         return 1
+    except KeyboardInterrupt:
+        arguments.complain("stopped")
+        return 130  # as a shell reports a death by Ctrl-C
     except MemoryError as error:
         arguments.complain(f"{args.command} needs more memory than there is. {error}")
         return 1

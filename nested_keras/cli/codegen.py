@@ -17,7 +17,7 @@ def add(commands: Any) -> None:
         _codegen,
         "Write a self-contained C library for a .tflite.",
         "No heap, no interpreter: model data, a static arena plan and\n"
-        "NAME_invoke(input, output, level). Compiles with any C11 compiler.",
+        "NAME_invoke(input, output, level). C11; tried with GCC (PC, Arm) and Clang (PC).",
     )
     arguments.add_model(sub, "a .tflite written by `export`")
     sub.add_argument("--out", type=Path, required=True, help="folder for the library")

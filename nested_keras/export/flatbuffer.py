@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+
+from nested_keras.runtime.errors import ModelError
+from nested_keras.runtime.tflite import read_buffers
+from nested_keras.runtime.unpacking import DAMAGE, damaged, unpack
 
 # TFLite's own alignment of tensor data, and what the packed stream needs.
 _ALIGNMENT = 16
@@ -13,21 +16,49 @@ _IDENTIFIER = b"TFL3"
 
 
 def load(model: bytes) -> Any:
-    """Reads a .tflite file that `nested_keras.runtime.lower` accepts (nothing is checked here).
+    """Reads a .tflite file that `nested_keras.runtime.lower` or `read_interface` accepts.
+
+    What those two do not look at, signatures and metadata, is checked here.
 
     Returns:
       The schema's `ModelT`, all buffers inside it.
-    """
-    from ai_edge_litert import schema_py_generated as schema
 
-    tree = schema.ModelT.InitFromObj(schema.Model.GetRootAs(model, 0))
-    for buffer in tree.buffers:
-        # Some writers keep buffers behind the flatbuffer: writing the tree would lose them.
-        if buffer.offset > 1:
-            data = model[buffer.offset : buffer.offset + buffer.size]
-            buffer.data = np.frombuffer(data, np.uint8)
-            buffer.offset = buffer.size = 0
+    Raises:
+      nested_keras.runtime.ModelError: The file is foreign or damaged.
+    """
+    tree = unpack(model)
+    try:
+        for buffer, data in zip(tree.buffers, read_buffers(tree, model), strict=True):
+            # Some writers keep buffers behind the flatbuffer: writing the tree would lose them.
+            if buffer.offset > 1:
+                buffer.data = np.frombuffer(data, np.uint8)
+                buffer.offset = buffer.size = 0
+        _check_names(tree)
+    except DAMAGE as error:
+        raise error if isinstance(error, ModelError) else damaged(model, error) from error
     return tree
+
+
+def _check_names(tree: Any) -> None:
+    """Checks the indices of signatures and metadata."""
+    for signature in tree.signatureDefs or ():
+        name = text(signature.signatureKey)
+        _require_index(f"signature {name!r}: subgraph", signature.subgraphIndex, tree.subgraphs)
+        tensors = tree.subgraphs[signature.subgraphIndex].tensors
+        for entry in _tensor_maps(signature):
+            _require_index(f"signature {name!r}: tensor", entry.tensorIndex, tensors)
+    for entry in tree.metadata or ():
+        _require_index(f"metadata {text(entry.name)!r}: buffer", entry.buffer, tree.buffers)
+
+
+def _require_index(what: str, index: int, items: Any) -> None:
+    if not 0 <= index < len(items):
+        raise ModelError(f"{what} must be in 0..{len(items) - 1}: got {index}")
+
+
+def _tensor_maps(signature: Any) -> list[Any]:
+    """The inputs and outputs that a signature names."""
+    return [*(signature.inputs or ()), *(signature.outputs or ())]
 
 
 def save(tree: Any) -> bytes:
@@ -76,7 +107,7 @@ def prune(tree: Any) -> None:
     tree.buffers = [tree.buffers[index] for index in kept]
     for holder in holders:
         holder.buffer = renumbered[holder.buffer]
-    operators = [operator for subgraph in tree.subgraphs for operator in subgraph.operators]
+    operators = [entry for subgraph in tree.subgraphs for entry in subgraph.operators or ()]
     kept = sorted({operator.opcodeIndex for operator in operators})
     renumbered = {old: new for new, old in enumerate(kept)}
     tree.operatorCodes = [tree.operatorCodes[index] for index in kept]
@@ -85,27 +116,31 @@ def prune(tree: Any) -> None:
 
 
 def _prune_tensors(tree: Any, subgraph: Any) -> None:
-    used = {*map(int, subgraph.inputs), *map(int, subgraph.outputs)}
-    for operator in subgraph.operators:
-        used.update(map(int, operator.inputs))
-        used.update(map(int, operator.outputs))
+    named = [
+        entry
+        for signature in tree.signatureDefs or ()
+        if tree.subgraphs[signature.subgraphIndex] is subgraph
+        for entry in _tensor_maps(signature)
+    ]
+    users = [subgraph, *(subgraph.operators or ())]
+    used = {entry.tensorIndex for entry in named}
+    for user in users:
+        used.update(_indices(user.inputs), _indices(user.outputs))
     used.discard(-1)
     kept = sorted(used)
     renumbered = {-1: -1} | {old: new for new, old in enumerate(kept)}
-
-    def renumber(indices: Any) -> npt.NDArray[np.int32]:
-        return np.array([renumbered[int(index)] for index in indices], np.int32)
-
     subgraph.tensors = [subgraph.tensors[index] for index in kept]
-    subgraph.inputs = renumber(subgraph.inputs)
-    subgraph.outputs = renumber(subgraph.outputs)
-    for operator in subgraph.operators:
-        operator.inputs = renumber(operator.inputs)
-        operator.outputs = renumber(operator.outputs)
-    for signature in tree.signatureDefs or []:
-        if tree.subgraphs[signature.subgraphIndex] is subgraph:
-            for entry in [*signature.inputs, *signature.outputs]:
-                entry.tensorIndex = renumbered[int(entry.tensorIndex)]
+    for user in users:
+        for field in ("inputs", "outputs"):
+            indices = [renumbered[index] for index in _indices(getattr(user, field))]
+            setattr(user, field, np.array(indices, np.int32))
+    for entry in named:
+        entry.tensorIndex = renumbered[entry.tensorIndex]
+
+
+def _indices(vector: Any) -> list[int]:
+    """Tensor indices of a vector that may be absent."""
+    return [] if vector is None else [int(index) for index in vector]
 
 
 def text(name: Any) -> str:

@@ -23,10 +23,14 @@ from nested_keras.format import LayerKind
 _FUSED_ACTIVATIONS = ("relu", "relu6")
 
 
-def fold(graph: Graph) -> Graph:
+def fold(graph: Graph, *, fuse: bool = True) -> Graph:
     """Returns the same network without BatchNorm nodes and with fused activations.
 
     A fused node keeps the name of the first of its parts.
+
+    Args:
+      graph: As traced.
+      fuse: Whether nodes move into those before them; if not, each layer keeps a node of its own.
     """
     reads = graph.consumers()
     folded: dict[str, Node] = {}
@@ -35,7 +39,7 @@ def fold(graph: Graph) -> Graph:
     for old in graph.nodes.values():
         node = dataclasses.replace(old, inputs=tuple(moved[name] for name in old.inputs))
         fused = None
-        if old.inputs and reads[old.inputs[0]] == 1:
+        if fuse and old.inputs and reads[old.inputs[0]] == 1:
             fused = _fuse(folded[node.inputs[0]], node)
         if fused is not None:
             parts: tuple[Node, ...] = (fused,)

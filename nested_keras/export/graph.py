@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import keras
 import numpy as np
 
+from nested_keras import keras_graph, supported
 from nested_keras import layers as nested_layers
 from nested_keras.export import nodes
 from nested_keras.export.errors import ExportError, UnsupportedLayerError
@@ -29,6 +30,7 @@ _IDENTITIES = (
     keras.layers.Identity,
     keras.layers.SpatialDropout2D,
 )
+# Keras's name of a function -> the function of a node.
 _FUNCTIONS = {
     "relu": "relu",
     "relu6": "relu6",
@@ -71,6 +73,8 @@ class _Tracer:
         self.read = read
         self.nodes: dict[str, Node] = {}
         self.produced: dict[tuple[int, int], str] = {}
+        self.calls: dict[tuple[int, tuple[str, ...]], str] = {}
+        self.plain: dict[tuple[Any, ...], str] = {}
 
     def trace(self, functional: Any) -> Graph:
         """Walks from the outputs back, in an order in which every node's inputs come first."""
@@ -93,33 +97,37 @@ class _Tracer:
         """Makes the nodes that compute a Keras tensor; returns the name of the last."""
         stack = [tensor]
         while stack:
-            operation, index, _ = stack[-1]._keras_history
+            operation, index, arguments = keras_graph.source(stack[-1])
             key = (id(operation), index)
-            sources = operation._inbound_nodes[index].arguments.keras_tensors
+            sources = arguments.keras_tensors
             missing = [t for t in sources if self._key(t) not in self.produced]
             if key not in self.produced and missing:
                 stack.extend(missing)
                 continue
             if key not in self.produced:
                 names = tuple(self.produced[self._key(t)] for t in sources)
-                self.produced[key] = self.add_operation(operation, names, stack[-1])
+                # A layer that is called twice on one tensor computes the same twice.
+                call = id(operation), names
+                if call not in self.calls:
+                    _check(operation, arguments)
+                    self.calls[call] = self.add_operation(operation, names, stack[-1])
+                self.produced[key] = self.calls[call]
             stack.pop()
         return self.produced[self._key(tensor)]
 
     @staticmethod
     def _key(tensor: Any) -> tuple[int, int]:
-        operation, index, _ = tensor._keras_history
+        operation, index, _ = keras_graph.source(tensor)
         return id(operation), index
 
     def add_operation(self, operation: Any, inputs: tuple[str, ...], output: Any) -> str:
         """Makes the nodes of one call of one layer."""
         shape = (1, *output.shape[1:])
-        # By the exact type: a subclass may compute something else.
-        handler = _HANDLERS.get(type(operation))
-        if handler is None:
+        handler = _HANDLERS.get(supported.kind_of(operation))
+        if handler is None:  # a NestedModel that was put together by hand
+            kind = type(operation).__name__
             raise UnsupportedLayerError(
-                f"layer {operation.name!r} of type {type(operation).__module__}."
-                f"{type(operation).__name__} cannot be exported"
+                f"layer {operation.name!r} ({kind}) must be one that nested_keras.nest makes"
             )
         return handler(self, operation, inputs, shape)
 
@@ -137,16 +145,25 @@ class _Tracer:
         return candidate
 
     def add(self, cls: type[Node], name: str, inputs: tuple[str, ...], **fields: Any) -> str:
-        """Adds one node; returns its name."""
+        """Adds one node, or finds one without weights that computes the same; returns its name."""
+        weighty = cls in (nodes.Input, nodes.Linear, nodes.BatchNorm)
+        # The converter would merge two of them, and neither would be found in its file.
+        same = () if weighty else (cls, inputs, *sorted(fields.items()))
+        if same in self.plain:
+            return self.plain[same]
         name = self.unique(name)
         self.nodes[name] = cls(name=name, inputs=inputs, **fields)
+        if not weighty:
+            self.plain[same] = name
         return name
 
     def add_activation(self, layer: Any, function: Any, source: str) -> str:
-        """Adds the node of an activation function; none for the linear one."""
-        name = getattr(function, "__name__", type(function).__name__)
+        """Adds the node of an activation, a function or a layer; none for the linear one."""
         shape = self.nodes[source].shape
-        if name == "linear":
+        if isinstance(function, keras.layers.Layer):
+            return _HANDLERS[supported.kind_of(function)](self, function, (source,), shape)
+        name = supported.activation_name(function)
+        if name in (None, "linear"):
             return source
         if name == "silu":
             gate = self.add(
@@ -154,11 +171,6 @@ class _Tracer:
             )
             return self.add(
                 nodes.Binary, f"{layer.name}/silu", (source, gate), shape=shape, function="multiply"
-            )
-        if name not in _FUNCTIONS:
-            raise UnsupportedLayerError(
-                f"activation {name!r} of layer {layer.name!r} cannot be exported; "
-                f"known: {', '.join(sorted(_FUNCTIONS))}, silu, linear"
             )
         # keras.activations.leaky_relu has a slope of 0.2 unless told otherwise.
         return self.add(
@@ -180,12 +192,6 @@ class _Tracer:
 
     def linear(self, layer: Any, inputs: tuple[str, ...], shape: tuple[int, ...]) -> str:
         kind, to_ohwi = next(how for cls, how in _LINEAR_KINDS.items() if isinstance(layer, cls))
-        _require(
-            layer,
-            getattr(layer, "data_format", "channels_last") == "channels_last",
-            "data_format must be channels_last",
-        )
-        _require(layer, getattr(layer, "groups", 1) == 1, "groups must be 1")
         out_channels = shape[-1]
         flat_shape = shape
         if kind is LayerKind.FULLY_CONNECTED and len(shape) != 2:
@@ -229,7 +235,6 @@ class _Tracer:
         return name
 
     def batch_norm(self, layer: Any, inputs: tuple[str, ...], shape: tuple[int, ...]) -> str:
-        _require(layer, layer.axis in (-1, len(shape) - 1), f"axis must be -1, got {layer.axis}")
         variance = self.read_float(layer.moving_variance) + layer.epsilon
         gain = 1.0 / numpy_of(variance).sqrt(variance)
         if layer.gamma is not None:
@@ -244,14 +249,6 @@ class _Tracer:
 
     def relu(self, layer: Any, inputs: tuple[str, ...], shape: tuple[int, ...]) -> str:
         slope = float(layer.negative_slope or 0.0)
-        _require(
-            layer,
-            not layer.threshold
-            and layer.max_value in (None, 6)
-            and not (slope and layer.max_value),
-            "only max_value None or 6, threshold 0 and a slope without max_value are known: got "
-            f"max_value={layer.max_value}, threshold={layer.threshold}, negative_slope={slope}",
-        )
         function = "leaky_relu" if slope else "relu6" if layer.max_value else "relu"
         return self.add(
             nodes.Unary, layer.name, inputs, shape=shape, function=function, alpha=slope
@@ -268,11 +265,11 @@ class _Tracer:
         )
 
     def softmax(self, layer: Any, inputs: tuple[str, ...], shape: tuple[int, ...]) -> str:
-        _require(layer, layer.axis in (-1, len(shape) - 1), f"axis must be -1, got {layer.axis}")
         return self.add(nodes.Unary, layer.name, inputs, shape=shape, function="softmax")
 
     def binary(self, layer: Any, inputs: tuple[str, ...], shape: tuple[int, ...]) -> str:
         function = "multiply" if isinstance(layer, keras.layers.Multiply) else "add"
+        inputs = tuple(self.with_rank(len(shape), name) for name in inputs)
         # TFLite's operators take two operands: more are combined one after the other.
         name = inputs[0]
         for position, other in enumerate(inputs[1:], start=1):
@@ -286,6 +283,14 @@ class _Tracer:
                 function=function,
             )
         return name
+
+    def with_rank(self, rank: int, name: str) -> str:
+        """Puts axes of one after the batch, as Keras does where the operands' ranks differ."""
+        batch, *rest = self.nodes[name].shape
+        if 1 + len(rest) == rank:
+            return name
+        shape = (batch, *[1] * (rank - 1 - len(rest)), *rest)
+        return self.add(nodes.Reshape, f"{name}/rank_{rank}", (name,), shape=shape)
 
     def concatenate(self, layer: Any, inputs: tuple[str, ...], shape: tuple[int, ...]) -> str:
         return self.add(
@@ -331,9 +336,14 @@ class _Tracer:
         return self.add(nodes.Reshape, layer.name, inputs, shape=shape)
 
 
-def _require(layer: Any, condition: bool, message: str) -> None:
-    if not condition:
-        raise UnsupportedLayerError(f"layer {layer.name!r}: {message}")
+def _check(operation: Any, arguments: Any) -> None:
+    """Refuses a call of a layer that the nodes cannot say."""
+    name = operation.name
+    text = supported.refusal(operation, name) or supported.export_refusal(operation, name)
+    if not isinstance(operation, keras.layers.InputLayer):
+        text = text or supported.call_refusal(operation, name, arguments.args, arguments.kwargs)
+    if text:
+        raise UnsupportedLayerError(text)
 
 
 def _conv_to_ohwi(kernel: Any) -> Any:

@@ -56,7 +56,8 @@ def pack(
       The packed layers.
 
     Raises:
-      ExportError: A layer does not fit the stream, or a table its range; the text names the layer.
+      ExportError: A layer does not fit the stream or the kernels, or a table its range; the text
+        names the layer.
     """
     if not any(layer.node.per_level for layer in layers.values()):
         return ()
@@ -72,6 +73,12 @@ def pack(
 
 
 def _pack(layer: ConvertedLayer, size: cost.ImageSize, *, twin_gain: FloatArray) -> PackedLayer:
+    for height, width in ((size.input_h, size.input_w), (size.output_h, size.output_w)):
+        if max(height, width) > cost.MAX_SIDE:
+            raise ExportError(
+                f"layer {layer.node.name!r} has an image of {height}x{width} pixels; "
+                f"expected at most {cost.MAX_SIDE} a side"
+            )
     tables = quantize_levels(
         layer.node,
         twin_gain=twin_gain,

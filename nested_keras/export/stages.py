@@ -1,4 +1,4 @@
-"""The whole way: graph, fold, equalize, calibrate, convert, match, pack, rewrite, verify."""
+"""The whole way from a model to its files: `build` is the list of the steps."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nested_keras.export import activations, rewrite
+from nested_keras.export.compare import compare
 from nested_keras.export.convert import convert
 from nested_keras.export.fold import fold
 from nested_keras.export.graph import trace
@@ -37,6 +38,7 @@ def build(model: Any, *, representative_dataset: Any) -> ExportedModel:
     graph = fold(trace(model))
     shapes = [graph.nodes[name].shape[1:] for name in graph.inputs]
     data = collect(representative_dataset, shapes, keys_of(model))
+    compare(model, graph, data)
     graph, ranges = activations.apply(graph, model.quantization or activations.measure(graph, data))
     gains = {
         node.name: twin_gain(node, input_scale=ranges.scale(node.inputs[0]))

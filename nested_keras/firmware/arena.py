@@ -46,10 +46,11 @@ class Buffer:
 
 @dataclass(frozen=True)
 class Plan:
-    """Attributes.
+    """Where each buffer lies.
 
-    offsets: Offset in bytes of each buffer, in the order of the requests.
-    size: Bytes of the arena.
+    Attributes:
+      offsets: Offset in bytes of each buffer, in the order of the requests.
+      size: Bytes of the arena.
     """
 
     offsets: tuple[int, ...]

@@ -9,8 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
+from nested_keras import files
 from nested_keras.firmware import ctext, sources
 from nested_keras.firmware.codegen import GeneratedLibrary, generate
+from nested_keras.firmware.errors import BuildError
+from nested_keras.firmware.memory import explain_overflow
 from nested_keras.firmware.records import Array, input_layout, output_layout, to_records
 from nested_keras.firmware.toolchain import Toolchain, cortex_m7_toolchain, run_tool
 from nested_keras.runtime.program import Program
@@ -84,21 +87,25 @@ def build_firmware(
     arrays = [inputs] if isinstance(inputs, np.ndarray) else list(inputs)
     records = to_records(input_layout(program), arrays)
     records_file = out / "images.bin"
-    records_file.write_bytes(records.tobytes())
+    files.write_bytes(records_file, records.tobytes())
     run_file = out / "firmware_run.c"
-    run_file.write_text(
+    files.write_text(
+        run_file,
         run_source(program, chosen, len(records), declarations=_standalone_run(program)),
-        encoding="ascii",
     )
     images_source = out / "images.S"
-    images_source.write_text(
+    files.write_text(
+        images_source,
         incbin_source("firmware_images", records_file.resolve(), section=".images"),
-        encoding="utf-8",
     )
 
     objects = _compile(toolchain, library, board_folder, run_file, cache)
     elf = out / "firmware.elf"
-    toolchain.link([*objects, images_source], elf, flags=(f"-T{board_folder / board}.ld",))
+    try:
+        toolchain.link([*objects, images_source], elf, flags=(f"-T{board_folder / board}.ld",))
+    except BuildError as error:
+        size = records.shape[1]
+        raise explain_overflow(error, board_folder, images=len(records), stride=size) from error
     text, data, bss = section_sizes(elf)
     return Firmware(elf, library, chosen, text, data, bss)
 

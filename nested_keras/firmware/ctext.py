@@ -102,8 +102,10 @@ def initializer(values: Sequence[int]) -> str:
 
 def comment(text: str) -> str:
     """A block comment of lines that fit, safe for any text."""
-    # Names come from a file: they must neither end the comment nor carry odd characters.
-    safe = re.sub(r"[^\x20-\x7e]", "_", text).replace("*/", "* /").replace("/*", "/ *")
+    # Names come from a file: they must neither end the comment nor carry odd characters, and a
+    # compiler must find no trigraph, line splice or second comment in them.
+    safe = re.sub(r"[^\x20-\x7e]|\\", "_", text).replace("*/", "* /").replace("/*", "/ *")
+    safe = re.sub(r"\?(?=\?)", "? ", safe)
     lines = textwrap.wrap(safe, COLUMNS - 6, break_long_words=True)
     return "/* " + "\n * ".join(lines) + " */"
 

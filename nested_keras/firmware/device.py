@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from nested_keras.firmware import qemu, renode, results
+from nested_keras.firmware import process, qemu, renode, results
 from nested_keras.firmware.build import DEFAULT_BOARD, Firmware, build_firmware
 from nested_keras.firmware.codegen import load_program
 from nested_keras.firmware.records import from_records, output_layout
@@ -114,9 +113,10 @@ class DeviceModel(ModelRunner):
           BuildError: The model or the images do not fit the board.
           DeviceError: The firmware failed, printed something unexpected or took too long.
         """
+        self._find_emulator()  # first, because the build takes longer
         if self._build_dir is not None:
             return self._run_in(self._build_dir, x, levels)
-        with tempfile.TemporaryDirectory(prefix="nested_keras_") as folder:
+        with process.temporary_folder() as folder:
             return self._run_in(folder, x, levels)
 
     def build(
@@ -171,6 +171,10 @@ class DeviceModel(ModelRunner):
         firmware = self.build(x, folder, levels=levels)
         return self._result(firmware, results.parse(self._run_elf(firmware.elf)))
 
+    def _find_emulator(self) -> None:
+        """Raises ToolchainError where the emulator is missing."""
+        raise NotImplementedError
+
     def _run_elf(self, elf: Path) -> str:
         """Runs a firmware within the time limit; returns what it printed."""
         raise NotImplementedError
@@ -202,6 +206,9 @@ class QemuModel(DeviceModel):
 
     _board = DEFAULT_BOARD
 
+    def _find_emulator(self) -> None:
+        qemu.find_qemu()
+
     def _run_elf(self, elf: Path) -> str:
         return qemu.run(elf, timeout_s=self._timeout_s)
 
@@ -210,6 +217,9 @@ class RenodeModel(DeviceModel):
     """A model on Renode's NUCLEO-F767ZI; the images have to fit its flash beside the program."""
 
     _board = renode.BOARD
+
+    def _find_emulator(self) -> None:
+        renode.find_renode()
 
     def _run_elf(self, elf: Path) -> str:
         return renode.run(elf, timeout_s=self._timeout_s)

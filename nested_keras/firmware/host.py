@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import ctypes
-import tempfile
 from pathlib import Path
 
 import numpy as np
 
+from nested_keras.firmware import process
 from nested_keras.firmware.codegen import GeneratedLibrary, generate, load_program
 from nested_keras.firmware.errors import FirmwareError
 from nested_keras.firmware.toolchain import host_toolchain
@@ -43,9 +43,9 @@ class HostModel(ModelRunner):
         program = load_program(model)
         super().__init__(program)
         # Once loaded, the library does not need its file any more.
-        with tempfile.TemporaryDirectory(prefix="nested_keras_") as folder:
+        with process.temporary_folder() as folder:
             library = generate(program, folder)
-            self._dll = _load(library, Path(folder if cache_dir is None else cache_dir))
+            self._dll = _load(library, folder if cache_dir is None else Path(cache_dir))
         self.arena_bytes = library.arena_bytes
         self.data_bytes = library.data_bytes
         self._require_ok("model_check", self._dll.model_check())

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nested_keras import format as stream_format
+from nested_keras.cost import MAX_SIDE
 from nested_keras.firmware import ctext
 from nested_keras.firmware.dense_stream import dense_stream
 from nested_keras.firmware.errors import CodegenError
@@ -90,6 +91,9 @@ def print_op(program: ir.Program, index: int, constants: ctext.Constants) -> OpC
     operands = _Operands(index, inputs, program.tensors[op.outputs[0]], constants)
     for tensor in (*operands.inputs, operands.output):
         _check_tensor(tensor)
+    if _slides_a_window(op):
+        for tensor in (inputs[0], operands.output):
+            _check_sides(op, index, tensor)
     if isinstance(op, ir.NestedSparseConv):
         return _print_stream(op, operands, op.stream, level="level")
     assert printer is not None
@@ -115,6 +119,22 @@ def _check_tensor(tensor: ir.Tensor) -> None:
         raise CodegenError(
             f"tensor {tensor.name!r} has shape {tensor.shape}; "
             f"expected at most {_MAX_RANK} dimensions"
+        )
+
+
+def _slides_a_window(op: ir.Op) -> bool:
+    if isinstance(op, ir.NestedSparseConv):
+        kind = stream_format.read_params(op.stream).kind
+        return kind is not stream_format.LayerKind.FULLY_CONNECTED
+    return isinstance(op, (ir.Conv2D, ir.DepthwiseConv2D, ir.AveragePool2D, ir.MaxPool2D))
+
+
+def _check_sides(op: ir.Op, index: int, tensor: ir.Tensor) -> None:
+    height, width = _shape4(tensor.shape)[1:3]
+    if max(height, width) > MAX_SIDE:
+        raise CodegenError(
+            f"operator {index} ({op.name!r}) has an image of {height}x{width} pixels; "
+            f"expected at most {MAX_SIDE} a side"
         )
 
 

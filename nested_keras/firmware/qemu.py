@@ -7,10 +7,20 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from nested_keras.firmware import process
 from nested_keras.firmware.errors import DeviceError
 from nested_keras.firmware.toolchain import find_tool
 
 _LAST_LINES = 8
+
+
+def find_qemu() -> str:
+    """Path of QEMU.
+
+    Raises:
+      ToolchainError: It is not on PATH.
+    """
+    return find_tool("qemu-system-arm")
 
 
 def run(elf: Path, *, timeout_s: float = 300.0, options: Sequence[str] = ()) -> str:
@@ -32,7 +42,7 @@ def run(elf: Path, *, timeout_s: float = 300.0, options: Sequence[str] = ()) -> 
     if timeout_s <= 0:
         raise ValueError(f"timeout_s must be positive: got {timeout_s}")
     command = [
-        find_tool("qemu-system-arm"),
+        find_qemu(),
         *("-machine", "mps2-an500"),
         *("-display", "none", "-monitor", "none", "-serial", "none"),
         *("-semihosting-config", "enable=on,target=native"),
@@ -42,14 +52,7 @@ def run(elf: Path, *, timeout_s: float = 300.0, options: Sequence[str] = ()) -> 
         *options,
     ]
     try:
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=timeout_s,
-            check=False,
-        )
+        done = process.run(command, timeout_s=timeout_s, stderr=subprocess.STDOUT)
     except subprocess.TimeoutExpired as error:
         text = _decode(error.stdout)
         raise DeviceError(

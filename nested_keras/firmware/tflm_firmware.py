@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from nested_keras import files
 from nested_keras.export import flatbuffer
 from nested_keras.firmware import sources
 from nested_keras.firmware.build import (
@@ -22,7 +23,8 @@ from nested_keras.firmware.build import (
     run_source,
     section_sizes,
 )
-from nested_keras.firmware.errors import ToolchainError
+from nested_keras.firmware.errors import BuildError, ToolchainError
+from nested_keras.firmware.memory import explain_overflow
 from nested_keras.firmware.records import (
     Array,
     RecordLayout,
@@ -136,8 +138,8 @@ def build_tflm_firmware(
     out = Path(out_dir)
     run = out / "run"
     run.mkdir(parents=True, exist_ok=True)
-    (run / "model.tflite").write_bytes(content)
-    (run / "images.bin").write_bytes(records.tobytes())
+    files.write_bytes(run / "model.tflite", content)
+    files.write_bytes(run / "images.bin", records.tobytes())
     texts = {
         "tflm_model.h": _model_header(program, read_graph(content), arena_bytes),
         "firmware_run.c": run_source(
@@ -153,8 +155,12 @@ def build_tflm_firmware(
         + incbin_source("firmware_images", (run / "images.bin").resolve(), section=".images"),
     }
     for name, text in texts.items():
-        (run / name).write_text(text, encoding="utf-8")
-    elf = _build(root, out.resolve(), board)
+        files.write_text(run / name, text)
+    try:
+        elf = _build(root, out.resolve(), board)
+    except BuildError as error:
+        folder, size = sources.board_dir(board), records.shape[1]
+        raise explain_overflow(error, folder, images=len(records), stride=size) from error
     text_bytes, data_bytes, bss_bytes = section_sizes(elf)
     return TflmFirmware(elf, chosen, text_bytes, data_bytes, bss_bytes, len(content))
 

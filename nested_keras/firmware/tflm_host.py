@@ -11,7 +11,6 @@ import ctypes
 import functools
 import importlib.metadata
 import io
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from nested_keras.export import flatbuffer
-from nested_keras.firmware import sources
+from nested_keras.firmware import process, sources
 from nested_keras.firmware.toolchain import Toolchain, host_toolchain
 from nested_keras.runtime.lowering import read_interface
 from nested_keras.runtime.runner import Array, ModelRunner, read_model
@@ -161,8 +160,8 @@ def _runtime() -> Any:
 @functools.cache
 def _plugin() -> ctypes.CDLL:
     """Compiles and loads the adapter, once for the process."""
-    with tempfile.TemporaryDirectory(prefix="nested_keras_") as folder:
-        shared = build_plugin(Path(folder))
+    with process.temporary_folder() as folder:
+        shared = build_plugin(folder)
         # The interpreter looks for the registerer among the symbols of the whole process.
         plugin = ctypes.CDLL(str(shared), mode=ctypes.RTLD_GLOBAL)
     plugin.nested_keras_take_messages.restype = ctypes.c_char_p

@@ -9,12 +9,12 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import subprocess
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from nested_keras import files
+from nested_keras.firmware import process
 from nested_keras.firmware.errors import BuildError, ToolchainError
 
 _WARNINGS = ("-Wall", "-Wextra", "-Wconversion", "-Werror")
@@ -61,11 +61,11 @@ def run_tool(command: Sequence[str]) -> str:
       BuildError: It failed.
     """
     program = find_tool(command[0])
-    done = subprocess.run([program, *command[1:]], capture_output=True, text=True, check=False)
+    done = process.run([program, *command[1:]])
     if done.returncode != 0:
-        shown = (done.stderr or done.stdout).strip()
+        shown = (done.stderr or done.stdout).decode(errors="replace").strip()
         raise BuildError(f"{command[0]} failed with exit status {done.returncode}:\n{shown}")
-    return done.stdout
+    return done.stdout.decode(errors="replace")
 
 
 @dataclass(frozen=True)
@@ -116,26 +116,24 @@ class Toolchain:
             return target
         cache_dir.mkdir(parents=True, exist_ok=True)
         includes = [f"-I{folder}" for folder in include_dirs]
-        # Written aside and moved into place: another process may build the same object.
-        with tempfile.TemporaryDirectory(dir=cache_dir) as scratch:
-            made = Path(scratch) / "object.o"
+        # Another process may build the same object.
+        with files.replacing(target) as made:
             run_tool(
                 [self.compiler, *flags, *includes, "-c", os.fspath(source), "-o", os.fspath(made)]
             )
-            made.replace(target)
         return target
 
     def link(self, objects: Sequence[Path], output: Path, *, flags: Sequence[str] = ()) -> None:
-        """Links objects to an executable or a shared library.
+        """Links objects to an executable or a shared library, which is written whole or not at all.
 
         Raises:
           ToolchainError: The compiler is missing.
           BuildError: It refused, for example because the program does not fit the memory.
         """
         inputs = [os.fspath(path) for path in objects]
-        run_tool(
-            [self.compiler, *self.flags, *inputs, *self.link_flags, *flags, "-o", os.fspath(output)]
-        )
+        command = [self.compiler, *self.flags, *inputs, *self.link_flags, *flags]
+        with files.replacing(output) as made:
+            run_tool([*command, "-o", os.fspath(made)])
 
 
 def host_toolchain() -> Toolchain:

@@ -43,20 +43,18 @@ def fold_bias(nested: NestedWeights) -> Int32Array:
 
 
 def unfold_bias(
-    stored: Int32Array, *, params: LayerParams, weights: Int8Array, level_map: UInt8Array
+    stored: Int32Array, *, params: LayerParams, sums: npt.NDArray[np.int64]
 ) -> Int32Array:
     """The inverse of `fold_bias`, int32 [N, O].
 
     Args:
       stored: Folded bias, int32 [N, O].
       params: The layer.
-      weights: int8 [O, ...].
-      level_map: uint8, same shape: the first level that uses the weight; N means none does.
+      sums: Sum of the weights that each level uses of each channel, [N, O].
 
     Raises:
       FormatError: A bias does not fit into 32 bits.
     """
-    sums = _weight_sums(weights, level_map, levels=len(stored))
     offset = params.input_offset
     bias = stored - offset * sums
     if (wrong := _outside_int32(bias)) is not None:

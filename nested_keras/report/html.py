@@ -31,7 +31,8 @@ svg {{ max-width: 100%; height: auto; }}
 <body>
 <h1>{title}</h1>
 <p>Every level is a prefix of the same stored weights. Level 0 is the sparsest and fastest;
-instructions are counted exactly on an emulated Cortex-M7, they are not cycles.</p>
+instructions are counted exactly on an emulated Cortex-M7, they are not cycles. Zeros are counted in
+the nested kernels; nonzeros and bytes are those of all layers, the dense ones included.</p>
 <div class="scroll">{levels}</div>
 {plot}
 <h2>How it was measured</h2>

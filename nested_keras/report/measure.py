@@ -51,6 +51,8 @@ class LevelRun:
       instructions: Mean instructions per inference; None where the target does not count them.
       arena_bytes: Working memory of the generated code or of TFLite Micro; None on a PC.
       flash_bytes: Code and constants of the firmware without the images; None on a PC.
+      stack_bytes: Deepest use of the stack in the whole run, the firmware's own part included; None
+        on a PC.
       mismatches_against_reference: Output elements that differ from the NumPy reference.
     """
 
@@ -59,6 +61,7 @@ class LevelRun:
     instructions: int | None
     arena_bytes: int | None
     flash_bytes: int | None
+    stack_bytes: int | None
     mismatches_against_reference: int
 
 
@@ -195,6 +198,7 @@ def run_levels(
             instructions=None if device is None else round(device.instructions[level]),
             arena_bytes=None if device is None else device.arena_bytes,
             flash_bytes=None if device is None else device.text_bytes,
+            stack_bytes=None if device is None else device.stack_bytes,
             mismatches_against_reference=int(np.sum(outputs[level] != expected[level])),
         )
         for level in levels

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 
+from nested_keras import extras
 from nested_keras.report.results import Report
 
 
@@ -21,8 +22,8 @@ def accuracy_over_instructions(report: Report) -> str:
     """
     try:
         import matplotlib
-    except ImportError as error:
-        raise ImportError("plots need matplotlib: pip install 'nested_keras[plots]'") from error
+    except ModuleNotFoundError as error:
+        raise extras.missing(error, "a plot of nested_keras.report") from error
     from matplotlib.figure import Figure
 
     # Text stays text, and ids depend on the content alone: the same report gives the same file.

@@ -37,8 +37,8 @@ def level_cells(report: Report) -> tuple[list[str], list[list[str]]]:
     """Header and rows, as text, of a report: one row a level, the dense model last."""
     header = [
         "level",
-        "sparsity",
-        "nonzeros",
+        "zeros, nested",
+        "nonzeros, all",
         "weight bytes",
         "float acc.",
         "int8 acc. PC",

@@ -10,6 +10,7 @@ be compiled (docs/decisions/0001-litert-delegate.md). It runs the operator with 
 from __future__ import annotations
 
 import ctypes
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +46,7 @@ class _Kernel:
 
 
 class NestedDelegate:
-    """Runs NESTED_SPARSE_CONV and QUANTIZE of float32 in `ai_edge_litert` or `tf.lite` interpreters.
+    """Runs NESTED_SPARSE_CONV and QUANTIZE of float32 in interpreters of LiteRT or `tf.lite`.
 
     Example:
       >>> interpreter = Interpreter(  # doctest: +SKIP
@@ -67,11 +68,14 @@ class NestedDelegate:
         """
         abi.check_platform()
         self.level = level
-        self._kernels: list[_Kernel] = []
+        self._kernels: dict[int, _Kernel] = {}
+        # A kernel's handle is its number from 1: a null pointer says that `init` failed.
+        self._handles = itertools.count(1)
         # The interpreter keeps pointers to these: they live as long as the delegate.
         self._prepare_callback = abi.DelegatePrepareFunction(self._on_delegate_prepare)
         self._registration = abi.TfLiteRegistration(
             init=abi.InitFunction(self._on_init),
+            free=abi.FreeFunction(self._on_free),
             prepare=abi.NodeFunction(self._on_prepare),
             invoke=abi.NodeFunction(self._on_invoke),
             builtin_code=abi.BUILTIN_DELEGATE,
@@ -105,24 +109,30 @@ class NestedDelegate:
                 _require_ok(status, "ReplaceNodeSubsetsWithDelegateKernels")
 
     def _on_init(self, address: int, buffer: int, _length: int) -> int | None:
+        handle = next(self._handles)
+
         def init(context: abi.TfLiteContext) -> None:
             params = abi.TfLiteDelegateParams.from_address(buffer)
             (index,) = abi.int_array(params.nodes_to_replace)
-            node, _ = _node(address, context, index)
+            node, registration = _node(address, context, index)
             inputs, outputs = abi.int_array(node.inputs), abi.int_array(node.outputs)
-            if len(inputs) not in (1, 3) or len(outputs) != 1:
+            count = 1 if registration.builtin_code == abi.BUILTIN_QUANTIZE else 3
+            if len(inputs) != count or len(outputs) != 1:
                 raise ValueError(f"expected 3 inputs and 1 output: got {inputs} and {outputs}")
-            self._kernels.append(_Kernel(inputs=inputs, output=outputs[0]))
+            self._kernels[handle] = _Kernel(inputs=inputs, output=outputs[0])
 
-        # The kernel's handle is its number from 1: a null pointer says that this failed.
-        return len(self._kernels) if _guard(address, init) == abi.OK else None
+        return handle if _guard(address, init) == abi.OK else None
+
+    def _on_free(self, _address: int, handle: int | None) -> None:
+        """Forgets a kernel: its interpreter goes, while the delegate may serve others."""
+        self._kernels.pop(handle or 0, None)
 
     def _on_prepare(self, address: int, node: Any) -> int:
         return _guard(address, lambda context: self._prepare(context, node.contents))
 
     def _prepare(self, context: abi.TfLiteContext, node: abi.TfLiteNode) -> None:
         kernel = self._kernel(node)
-        x, y = (abi.describe(context.tensors[i]) for i in (kernel.inputs[0], kernel.output))
+        x, y = (abi.describe(abi.tensor(context, i)) for i in (kernel.inputs[0], kernel.output))
         if len(kernel.inputs) == 1:
             kernel.op = Quantize(
                 name=y.name, inputs=(), outputs=(), scale=y.scale, zero_point=y.zero_point
@@ -130,7 +140,7 @@ class NestedDelegate:
             return
         if (x.dtype, y.dtype) != ("int8", "int8"):
             raise ValueError(f"expected int8 input and output: got {x.dtype} and {y.dtype}")
-        stream = abi.constant(context.tensors[kernel.inputs[2]])
+        stream = abi.constant(abi.tensor(context, kernel.inputs[2]))
         nested_format.validate(stream)
         try:
             require_fit(nested_format.read_params(stream), x, y)
@@ -149,14 +159,14 @@ class NestedDelegate:
         kernel = self._kernel(node)
         if kernel.op is None:
             raise RuntimeError("the kernel has not been prepared")
-        x = abi.view(context.tensors[kernel.inputs[0]])
-        y = abi.view(context.tensors[kernel.output])
+        x = abi.view(abi.tensor(context, kernel.inputs[0]))
+        y = abi.view(abi.tensor(context, kernel.output))
         if isinstance(kernel.op, Quantize):
             y[...] = kernels.run_op(kernel.op, [x], y.shape, 0)
             return
         level = kernel.levels - 1 if self.level is None else self.level
         if kernel.inputs[1] >= 0:
-            level = int(abi.view(context.tensors[kernel.inputs[1]])[0])
+            level = abi.read_int32(abi.tensor(context, kernel.inputs[1]))
         if not 0 <= level < kernel.levels:
             raise ValueError(f"level must be in 0..{kernel.levels - 1}: got {level}")
         y[...] = kernels.run_op(kernel.op, [x], y.shape, level)
@@ -164,7 +174,7 @@ class NestedDelegate:
     def _kernel(self, node: abi.TfLiteNode) -> _Kernel:
         if not node.user_data:
             raise RuntimeError("the kernel could not be initialised")
-        return self._kernels[node.user_data - 1]
+        return self._kernels[node.user_data]
 
 
 def _guard(address: int, action: Callable[[abi.TfLiteContext], None]) -> int:
@@ -187,7 +197,7 @@ def _is_ours(context: abi.TfLiteContext, node: Any, registration: Any) -> bool:
     if registration.builtin_code != abi.BUILTIN_QUANTIZE:
         return False
     ends = (*abi.int_array(node.inputs), *abi.int_array(node.outputs))
-    return [abi.dtype(context.tensors[index]) for index in ends] == ["float32", "int8"]
+    return [abi.dtype(abi.tensor(context, index)) for index in ends] == ["float32", "int8"]
 
 
 def _node(address: int, context: abi.TfLiteContext, index: int) -> tuple[Any, Any]:

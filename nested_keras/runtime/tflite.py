@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +10,9 @@ import numpy.typing as npt
 
 from nested_keras.runtime.errors import ModelError
 from nested_keras.runtime.program import Tensor
+from nested_keras.runtime.unpacking import DAMAGE, damaged, unpack
 
 _DTYPES = ("float32", "int32", "uint8", "int64", "int8")
-# What the flatbuffers library raises on bytes that are no flatbuffer of this schema.
-_DAMAGE = (struct.error, IndexError, TypeError, ValueError, OverflowError, AttributeError)
 _MAX_ELEMENTS = 2**31 - 1
 
 
@@ -84,28 +82,22 @@ def read_graph(model: bytes) -> Graph:
       ModelError: If the file is foreign, damaged, or holds what no static graph of the known types
         holds.
     """
-    if len(model) < 8 or model[4:8] != b"TFL3":
-        found = model[4:8].hex(" ") or "nothing"
-        raise ModelError(f"not a .tflite file: expected 'TFL3' at byte 4, got {found}")
     from ai_edge_litert import schema_py_generated as schema
 
+    tree = unpack(model)
     try:
-        tree = schema.ModelT.InitFromObj(schema.Model.GetRootAs(model, 0))
         return _graph(tree, model, schema)
     except ModelError:
         raise
-    except _DAMAGE as error:
-        raise ModelError(
-            f"truncated or damaged .tflite file ({len(model)} bytes): {type(error).__name__}: "
-            f"{error}"
-        ) from error
+    except DAMAGE as error:
+        raise damaged(model, error) from error
 
 
 def _graph(tree: Any, model: bytes, schema: Any) -> Graph:
     if len(tree.subgraphs) != 1:
         raise ModelError(f"expected a .tflite file with one subgraph: got {len(tree.subgraphs)}")
     subgraph = tree.subgraphs[0]
-    buffers = [_buffer(buffer, model) for buffer in tree.buffers]
+    buffers = read_buffers(tree, model)
     types = {value: name for name, value in vars(schema.TensorType).items() if name[0] != "_"}
     count = len(subgraph.tensors)
     pairs = []
@@ -134,16 +126,37 @@ def _text(value: Any) -> str:
     return bytes(value or b"").decode("utf-8", errors="replace")
 
 
-def _buffer(buffer: Any, model: bytes) -> bytes:
-    """Contents of a buffer, inside the flatbuffer or behind it; offsets 0 and 1 mean inside."""
-    if buffer.offset <= 1:
-        return b"" if buffer.data is None else np.asarray(buffer.data, np.uint8).tobytes()
-    end = buffer.offset + buffer.size
+def read_buffers(tree: Any, model: bytes) -> list[bytes]:
+    """Contents of the buffers, inside the flatbuffer or behind it.
+
+    Raises:
+      ModelError: A buffer goes beyond the end of the file, or those behind the flatbuffer overlap.
+    """
+    # Offsets 0 and 1 mean inside.
+    outside = sum(buffer.size for buffer in tree.buffers if buffer.offset > 1)
+    if outside > len(model):
+        raise ModelError(
+            f"buffers behind the flatbuffer must share no bytes: they take {outside} in a file of "
+            f"{len(model)}"
+        )
+    return [
+        _outside(model, buffer.offset, buffer.size, "a buffer")
+        if buffer.offset > 1
+        else b""
+        if buffer.data is None
+        else np.asarray(buffer.data, np.uint8).tobytes()
+        for buffer in tree.buffers
+    ]
+
+
+def _outside(model: bytes, start: int, size: int, what: str) -> bytes:
+    """Bytes behind the flatbuffer."""
+    end = start + size
     if end > len(model):
         raise ModelError(
-            f"truncated .tflite file: a buffer ends at byte {end}, the file at {len(model)}"
+            f"truncated .tflite file: {what} ends at byte {end}, the file at {len(model)}"
         )
-    return model[buffer.offset : end]
+    return model[start:end]
 
 
 def _tensor(entry: Any, dtype: str, data: bytes, index: int) -> tuple[Tensor, Quantization]:
@@ -216,8 +229,9 @@ def _operator(entry: Any, codes: list[tuple[str, bool]], count: int, model: byte
     kind, custom = codes[entry.opcodeIndex]
     options = bytes(_items(entry.customOptions))
     if entry.largeCustomOptionsOffset:
-        end = entry.largeCustomOptionsOffset + entry.largeCustomOptionsSize
-        options = model[entry.largeCustomOptionsOffset : end]
+        options = _outside(
+            model, entry.largeCustomOptionsOffset, entry.largeCustomOptionsSize, "custom options"
+        )
     return Operator(
         kind=kind,
         custom=custom,

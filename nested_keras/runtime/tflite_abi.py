@@ -191,6 +191,20 @@ def dtype(tensor: TfLiteTensor) -> str | None:
     return _DTYPES.get(tensor.type)
 
 
+def tensor(context: TfLiteContext, index: int) -> TfLiteTensor:
+    """A tensor of the graph.
+
+    Raises:
+      IndexError: If the operand is left out (-1), which the file format allows, or out of range.
+    """
+    if not 0 <= index < context.tensors_size:
+        raise IndexError(
+            f"expected a tensor in 0..{context.tensors_size - 1}: got {index}"
+            + (", an operand left out" if index == -1 else "")
+        )
+    return context.tensors[index]
+
+
 def describe(tensor: TfLiteTensor) -> Tensor:
     """Name, shape, type and quantisation of a tensor, after checking that they make sense.
 
@@ -232,6 +246,21 @@ def view(tensor: TfLiteTensor) -> npt.NDArray[Any]:
         raise LayoutError(f"tensor {description.name!r} has no memory yet")
     memory = (ctypes.c_uint8 * tensor.bytes).from_address(tensor.data)
     return np.frombuffer(memory, description.dtype).reshape(description.shape)
+
+
+def read_int32(tensor: TfLiteTensor) -> int:
+    """The value of a tensor that holds one int32.
+
+    Raises:
+      LayoutError: If it is another one.
+    """
+    values = view(tensor)
+    if values.dtype != np.int32 or values.size != 1:
+        name = (tensor.name or b"").decode("utf-8", errors="replace")
+        raise LayoutError(
+            f"tensor {name!r} must hold one int32: got {values.dtype}{list(values.shape)}"
+        )
+    return int(values.reshape(())[()])
 
 
 def constant(tensor: TfLiteTensor) -> bytes:

@@ -69,7 +69,7 @@ def test_loss_is_the_weighted_sum_of_labels_and_sources(in_place, with_teacher, 
         expected += share * own
     logs = nested.train_on_batch(x, y, sample_weight=sample_weight, return_dict=True)
     assert float(logs["loss"]) == pytest.approx(expected, rel=1e-4)
-    plain = nested.evaluate(x, y, verbose=0, return_dict=True)
+    plain = nets.evaluate(nested, x, y)
     assert plain["level_0_loss"] == pytest.approx(float(sparse_loss()(y, logits[0])), rel=1e-5)
 
 

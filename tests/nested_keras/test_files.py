@@ -32,3 +32,34 @@ def test_failure_leaves_the_old_file_and_no_other(tmp_path):
 def test_missing_folder_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError):
         files.write_bytes(tmp_path / "none" / "a.bin", b"")
+
+
+def test_a_folder_is_made_and_other_files_of_it_stay(tmp_path):
+    folder = tmp_path / "a" / "b"
+    files.write_folder(folder, {"one.c": b"1", "src/two.c": b"2"})
+    (folder / "mine.c").write_bytes(b"m")
+    files.write_folder(folder, {"one.c": b"3"}, remove=["src/two.c"])
+    left = {p.relative_to(folder).as_posix() for p in folder.rglob("*")}
+    assert left == {"one.c", "mine.c", "src"}
+    assert (folder / "one.c").read_bytes() == b"3"
+    assert list(tmp_path.iterdir()) == [tmp_path / "a"]
+
+
+def test_a_folder_that_cannot_be_written_stays_as_it_was(tmp_path):
+    files.write_folder(tmp_path / "a", {"one.c": b"1", "two.c": b"2"})
+    with pytest.raises(OSError, match="too long"):
+        files.write_folder(tmp_path / "a", {"one.c": b"3", "x" * 300: b"4"}, remove=["two.c"])
+    assert {p.name: p.read_bytes() for p in (tmp_path / "a").iterdir()} == {
+        "one.c": b"1",
+        "two.c": b"2",
+    }
+
+
+def test_a_file_behind_a_symbolic_link_is_not_written_to(tmp_path):
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"old")
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "link").symlink_to(victim)
+    files.write_folder(tmp_path / "a", {"link": b"new"})
+    assert victim.read_bytes() == b"old"
+    assert (tmp_path / "a" / "link").read_bytes() == b"new"

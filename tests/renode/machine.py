@@ -1,7 +1,7 @@
 """A machine described by a .repl file, as far as the files of this project go, run by Unicorn.
 
-Stands in for Renode where that is not installed. It is strict where Renode is not: an access to an
-address that the platform file does not describe stops it.
+Stands in for Renode where that is not installed; README.md lists what it assumes. It is strict
+where Renode is not: an access to an address that the platform file does not describe stops it.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ _ENTRY = re.compile(r"^(\w+): ([\w.]+) @ sysbus(?: (0x[0-9A-Fa-f]+))?$")
 _PROPERTY = re.compile(r"^    (\w+): (\S+)$")
 _INIT = re.compile(r"^        WriteDoubleWord (0x[0-9A-Fa-f]+) (0x[0-9A-Fa-f]+)$")
 _SIGNAL = re.compile(r"^    IRQ -> \w+@\d+$")
-# Where a program waits for ever, the rest of the time is spent at once.
-_BRANCH_TO_ITSELF, _ENDLESS = b"\xfe\xe7", 1 << 62
+# Renode's core takes this instruction, `b .`, for WFI: nothing wakes a firmware without interrupts.
+_BRANCH_TO_ITSELF = b"\xfe\xe7"
+_NOP = b"\x00\xbf"
 # 16 KB of data in 4 ways: what the core of the STM32F767 says in CCSIDR.
 _CCSIDR, _CCSIDR_VALUE = 0xE000ED80, 0xF00FE019
 
@@ -55,16 +56,23 @@ def parse_platform(text: str) -> list[Entry]:
 
 
 class Machine:
-    """Core, memories, USART and DWT; `console` collects what the USART sent."""
+    """Core, memories, USART and DWT.
+
+    Attributes:
+      console: What the USART sent.
+      executed: Instructions executed since reset: Renode's `cpu ExecutedInstructions`.
+    """
 
     def __init__(self, platform: Path) -> None:
         self.uc = unicorn.Uc(unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB | unicorn.UC_MODE_MCLASS)
         self.uc.ctl_set_cpu_model(arm_const.UC_CPU_ARM_CORTEX_M7)
         self.console = bytearray()
         self.executed = 0
+        # Virtual time, in the instructions that it has room for; the core slept through the rest.
+        self._now = self._target = 0
         self._counted_from: int | None = None
         self.registers: dict[int, int] = {}
-        self._block_lengths: dict[tuple[int, int], int] = {}
+        self._blocks: dict[tuple[int, int], _Block] = {}
         self._ranges: list[range] = []
         entries = {entry.name: entry for entry in parse_platform(platform.read_text())}
         self.mips = int(entries["cpu"].properties["PerformanceInMips"])
@@ -103,28 +111,29 @@ class Machine:
         self.uc.reg_write(arm_const.UC_ARM_REG_SP, stack)
 
     def run_for(self, seconds: float) -> None:
-        """Executes as many instructions as the virtual time takes."""
-        self._target = self.executed + round(seconds * self.mips * 1_000_000)
+        """Executes as many instructions as the time takes, or fewer where the core sleeps."""
+        self._target = self._now + round(seconds * self.mips * 1_000_000)
         self.uc.emu_start(self._pc | 1, 0)
         self._pc = self.uc.reg_read(arm_const.UC_ARM_REG_PC)
 
     def cycle_count(self) -> int:
-        """CYCCNT."""
+        """CYCCNT, which follows virtual time."""
         if self._counted_from is None:
             return 0
-        counted = (self.executed - self._counted_from) * self._count_hz // (self.mips * 1_000_000)
+        counted = (self._now - self._counted_from) * self._count_hz // (self.mips * 1_000_000)
         return counted & 0xFFFFFFFF
 
     def _block(self, uc: unicorn.Uc, address: int, size: int, _: object) -> None:
-        if self.executed >= self._target:
+        if self._now >= self._target:
             uc.emu_stop()
             return
-        length = self._block_lengths.get((address, size))
-        if length is None:
-            code = bytes(uc.mem_read(address, size))
-            length = _ENDLESS if code == _BRANCH_TO_ITSELF else _instructions(code)
-            self._block_lengths[address, size] = length
-        self.executed = self._target if length == _ENDLESS else self.executed + length
+        code = self._blocks.get((address, size))
+        if code is None:
+            code = self._blocks[address, size] = _Block.of(bytes(uc.mem_read(address, size)))
+        passed = code.instructions or self._target - self._now
+        self._now += passed
+        if not code.sleeps:
+            self.executed += passed
 
     def _check(self, address: int) -> None:
         if not any(address in known for known in self._ranges):
@@ -150,10 +159,30 @@ class Machine:
         """Changes a register."""
         self.registers[address] = value
         if address == self._dwt and value & 1:
-            self._counted_from = self.executed
+            self._counted_from = self._now
         enabled = self.registers.get(self._usart, 0) & 9 == 9  # UE and TE, else it drops characters
         if address == self._usart + 0x28 and enabled:
             self.console.append(value & 0xFF)
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Code without a branch inside.
+
+    Attributes:
+      instructions: How many it has; 0 where the program stays in it for ever.
+      sleeps: Whether the core waits there for an interrupt.
+    """
+
+    instructions: int
+    sleeps: bool
+
+    @classmethod
+    def of(cls, code: bytes) -> _Block:
+        # A loop of nops, as board_exit ends in, is executed but not worth emulating.
+        nops = len(code) // 2 - 1
+        stays = code == _NOP * nops + struct.pack("<H", 0xE7FE - nops)
+        return cls(0 if stays else _instructions(code), code == _BRANCH_TO_ITSELF)
 
 
 def _address(entry: Entry) -> int:

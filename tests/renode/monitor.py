@@ -1,8 +1,8 @@
 """Renode's Monitor as far as the scripts of this project use it: `python -m tests.renode.monitor`.
 
 Takes Renode's options, runs a script on `machine.Machine`, and prints numbers as Renode does. A
-command that it does not know stops the script, as an error does there; and as there, the exit
-status is 0 all the same.
+command that it does not know stops the script, as an error does there; and as there, the commands
+after it are lost, `quit` among them, and Renode waits for input.
 """
 
 from __future__ import annotations
@@ -13,10 +13,17 @@ from pathlib import Path
 
 from tests.renode.machine import Machine
 
+# The Monitor ends a path at a space or semicolon, unless a backslash stands before the space.
+_PATH = r"@((?:\\ |[^\s;])+)"
+
 
 def _say(text: str) -> None:
     sys.stdout.write(text + "\r\n")
     sys.stdout.flush()
+
+
+def _unescape(path: str) -> str:
+    return path.replace("\\ ", " ")
 
 
 class MonitorError(Exception):
@@ -51,15 +58,16 @@ class Monitor:
         """Runs one command."""
         if not command or command.startswith(("#", ":")) or command == "using sysbus":
             return ""
-        if match := re.match(r"(?:set |\$)(\w+)(?: |(\?)?=)@(.*)$", command):
+        if match := re.match(rf"(?:set |\$)(\w+)(?: |(\?)?=){_PATH}$", command):
             name, conditional, value = match.groups()
             if not conditional or name not in self.variables:
-                self.variables[name] = value.replace("\\ ", " ")
+                self.variables[name] = _unescape(value)
             return ""
         expanded = re.sub(r"\$(\w+)", lambda m: self.variables[m[1]], command)
-        if match := re.match(r"(include|logFile|mach create) [@\"]?(.*?)\"?( true)?$", expanded):
-            if match[1] == "include":
-                self.include(Path(match[2].replace("\\ ", " ")))
+        if match := re.match(rf"include {_PATH}$", expanded):
+            self.include(Path(_unescape(match[1])))
+            return ""
+        if re.match(rf"logFile {_PATH} true$|mach create \"\w+\"$", expanded):
             return ""
         if command.startswith("runMacro $"):
             for line in expanded.removeprefix("runMacro ").splitlines():
@@ -72,11 +80,15 @@ class Monitor:
             self.machine = Machine(Path(match[1]))
         elif match := re.match(r"sysbus LoadELF (.*)$", command):
             self._elf = Path(match[1])
+            if not self._elf.exists():
+                raise MonitorError(
+                    f"There was an error executing command '{command}'\r\nNo such file: {self._elf}"
+                )
         elif match := re.match(r"cpu VectorTableOffset (0x\w+)$", command):
             assert self._elf is not None
             self._running().load(self._elf, int(match[1], 16))
-        elif match := re.match(r"sysbus\.usart3 CreateFileBackend @(.*) true$", command):
-            self._uart = Path(match[1].replace("\\ ", " "))
+        elif match := re.match(rf"sysbus\.usart3 CreateFileBackend {_PATH} true$", command):
+            self._uart = Path(_unescape(match[1]))
             self._uart.touch(exist_ok=False)
         elif match := re.match(r'emulation RunFor "([0-9.]+)"$', command):
             self._running().run_for(float(match[1]))
@@ -98,14 +110,15 @@ class Monitor:
 
 def main(arguments: list[str]) -> None:
     """Renode's command line."""
-    expected = ["--disable-xwt", "--console", "--plain", "--hide-log"]
-    if arguments[:4] != expected or arguments[5:] != ["-e", "quit"]:
+    expected = ["--disable-xwt", "--console", "--plain", "--hide-log", "-e"]
+    if arguments[:5] != expected or arguments[6:] != ["-e", "quit"]:
         raise SystemExit(f"unexpected arguments: {arguments}")
     monitor = Monitor()
     try:
-        monitor.include(Path(arguments[4]))
+        monitor.execute(arguments[5])
     except MonitorError as error:
         _say(str(error))
+        sys.stdin.read()
     _say("Renode is quitting")
 
 

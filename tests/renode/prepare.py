@@ -6,6 +6,7 @@ MODEL is a nested .tflite; without one a small network with random weights is ta
 from __future__ import annotations
 
 import dataclasses
+import math
 import shutil
 import sys
 import tempfile
@@ -20,10 +21,15 @@ from tests.nested_keras.firmware.programs import expected, nested_net, random_in
 
 BOARD = "nucleo_f767zi"
 IMAGES = 2
+# 50 ms at the 200 MIPS of the platform file.
+COUNTING_INSTRUCTIONS = 10_000_000
 
 
 def prepare(folder: Path, program: Program) -> None:
-    """Writes levels.elf, switching.elf, corrupted.elf and the lines that they are to print.
+    """Writes the firmwares and the lines that they are to print.
+
+    `levels.elf`, `switching.elf` and `corrupted.elf` are what their names say; `counting.elf` runs
+    the levels again and again, so that the counters can be read while it is at work.
 
     Args:
       folder: Receives the files.
@@ -33,11 +39,14 @@ def prepare(folder: Path, program: Program) -> None:
     x = random_inputs(program, IMAGES)
     levels = range(program.levels)
     switching = [*reversed(levels), *levels, *levels[::2]]
+    counts = QemuModel(program).run_all(x).instructions
+    repeats = math.ceil(COUNTING_INSTRUCTIONS / (IMAGES * sum(counts)))
     with tempfile.TemporaryDirectory() as work:
         for name, model, chosen in (
             ("levels", program, levels),
             ("switching", program, switching),
             ("corrupted", _corrupt(program), levels),
+            ("counting", program, [*levels] * repeats),
         ):
             firmware = build_firmware(
                 *(model, x, Path(work) / name),
@@ -48,7 +57,6 @@ def prepare(folder: Path, program: Program) -> None:
             shutil.copy(firmware.elf, folder / f"{name}.elf")
     (folder / "levels.txt").write_text(_lines(program, x, levels))
     (folder / "switching.txt").write_text(_lines(program, x, switching))
-    counts = QemuModel(program).run_all(x).instructions
     totals = (f"{level} {round(count * IMAGES)}\n" for level, count in enumerate(counts))
     (folder / "qemu.txt").write_text("".join(totals))
 

@@ -1,7 +1,10 @@
 /**
- * Firmware: random layers of every kind through the dispatcher, which takes the kernels of this
- * target, and through the reference kernel, at every level; then layers of the largest sums. Prints
- * a line per difference and the number of layers; ends with status 1 where something differed.
+ * Firmware: random layers of every kind through every entry point, which takes the kernels of this
+ * target, and through the reference kernel, at every level; then layers of the largest sums.
+ * Outputs and scratch, of the size that is asked for, lie between guards. An entry point of other
+ * layers refuses and writes nothing. Prints a line per difference and the number of layers; ends
+ * with status 1 where something differed. The same program runs on this computer under the
+ * sanitizers.
  *
  * -DFIRST_SEED=n -DLAYERS=n choose the layers; layer i depends on FIRST_SEED + i alone.
  */
@@ -11,13 +14,15 @@
 #include "nk_geometry.h"
 #include "nk_nested_conv.h"
 
-enum { POOL_BYTES = 1 << 20, TENSOR_BYTES = 1 << 18, SCRATCH_BYTES = 1 << 18, GUARD_BYTES = 64 };
+enum { POOL_BYTES = 1 << 20, TENSOR_BYTES = 1 << 18, SCRATCH_BYTES = 1 << 18, GUARD_BYTES = 1024 };
 enum { UNTOUCHED = 99 };
 
 static _Alignas(16) uint8_t pool[POOL_BYTES];
 static uint32_t pool_used;
-static int8_t input[TENSOR_BYTES], output[TENSOR_BYTES], expected[TENSOR_BYTES];
-static _Alignas(16) uint8_t scratch[SCRATCH_BYTES];
+static int8_t input[TENSOR_BYTES], expected[TENSOR_BYTES];
+/* With a guard in front of the tensor, or of the buffer, and one behind. */
+static _Alignas(16) int8_t output[TENSOR_BYTES];
+static _Alignas(16) int8_t scratch[SCRATCH_BYTES];
 static _Alignas(16) uint8_t reference_scratch[SCRATCH_BYTES];
 
 int main(void);
@@ -287,25 +292,68 @@ static void report(const nk_stream *s, const nk_conv_dims *d, int32_t seed, int3
   board_puts("\n");
 }
 
-/** Runs one level; returns the number of wrong bytes, overruns included. */
-static int32_t compare(const nk_stream *s, int32_t level, const nk_conv_dims *d) {
+typedef nk_status entry_point(const nk_stream *stream, int32_t level, const nk_conv_dims *dims,
+                              const int8_t *x, int8_t *y, void *buffer, size_t buffer_size);
+
+/** The entry points of a part of the layers. */
+static entry_point *const SPECIAL[] = {nk_nested_conv2d_s8, nk_nested_depthwise_s8,
+                                       nk_nested_fully_connected_s8};
+enum { SPECIALS = sizeof(SPECIAL) / sizeof(SPECIAL[0]) };
+
+/** The number of bytes that were written to, of `size` from `at` on. */
+static int32_t touched(const int8_t *at, int32_t size) {
+  int32_t count = 0;
+  for (int32_t i = 0; i < size; ++i) {
+    count += at[i] != UNTOUCHED;
+  }
+  return count;
+}
+
+/**
+ * Runs one level through one entry point. Returns the number of wrong bytes, overruns included; or
+ * -1 where it is refused, and nothing is written.
+ */
+static int32_t run_entry(entry_point *run, const nk_stream *s, int32_t level,
+                         const nk_conv_dims *d) {
   const int32_t size = d->batches * d->output_h * d->output_w * s->out_channels;
   const int32_t needed = nk_nested_conv_s8_get_buffer_size(s, d);
-  memset(output, UNTOUCHED, (size_t)size + GUARD_BYTES);
-  memset(scratch, UNTOUCHED, (size_t)needed + GUARD_BYTES);
-  if (nk_nested_conv_s8(s, level, d, input, output, scratch, (size_t)needed) != NK_OK ||
-      nk_nested_conv_s8_ref(s, level, d, input, expected, reference_scratch,
+  int8_t *const y = output + GUARD_BYTES;
+  memset(output, UNTOUCHED, (size_t)size + 2 * GUARD_BYTES);
+  memset(scratch, UNTOUCHED, (size_t)needed + 2 * GUARD_BYTES);
+  const nk_status status = run(s, level, d, input, y, scratch + GUARD_BYTES, (size_t)needed);
+  int32_t wrong = touched(output, GUARD_BYTES) + touched(y + size, GUARD_BYTES) +
+                  touched(scratch, GUARD_BYTES) +
+                  touched(scratch + GUARD_BYTES + needed, GUARD_BYTES);
+  if (status != NK_OK) {
+    wrong += touched(y, size) + touched(scratch + GUARD_BYTES, needed);
+    return status == NK_ERROR_ARGUMENT && wrong == 0 ? -1 : size + 1;
+  }
+  for (int32_t i = 0; i < size; ++i) {
+    wrong += y[i] != expected[i];
+  }
+  return wrong;
+}
+
+/**
+ * Runs one level through all entry points; returns the number of wrong bytes. The dispatcher runs
+ * every layer; of the others one runs it, or none where it is dilated.
+ */
+static int32_t compare(const nk_stream *s, int32_t level, const nk_conv_dims *d) {
+  if (nk_nested_conv_s8_ref(s, level, d, input, expected, reference_scratch,
                             sizeof(reference_scratch)) != NK_OK) {
     return -1;
   }
-  int32_t wrong = 0;
-  for (int32_t i = 0; i < size; ++i) {
-    wrong += output[i] != expected[i];
+  int32_t wrong = run_entry(nk_nested_conv_s8, s, level, d);
+  if (wrong < 0) {
+    return wrong;
   }
-  for (int32_t i = 0; i < GUARD_BYTES; ++i) {
-    wrong += (output[size + i] != UNTOUCHED) + (scratch[needed + i] != UNTOUCHED);
+  int32_t takers = 0;
+  for (int32_t i = 0; i < SPECIALS; ++i) {
+    const int32_t here = run_entry(SPECIAL[i], s, level, d);
+    takers += here >= 0;
+    wrong += here > 0 ? here : 0;
   }
-  return wrong;
+  return takers == (s->dilation_h == 1) ? wrong : wrong + 1;
 }
 
 /** Runs all levels; returns the number that differ. */

@@ -14,19 +14,24 @@ OBJECT = "tflm_ops/CMakeFiles/nk.dir/kernels/nk_m7_tile.S.obj"
 CORE = "-mcpu=cortex-m7 -mthumb -mfpu=fpv5-d16 -mfloat-abi=hard"
 
 
-@pytest.mark.parametrize("assembly_knows_the_core", [False, True])
-def test_the_assembly_is_built_for_the_core(tmp_path, assembly_knows_the_core):
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"CMAKE_ASM_FLAGS": CORE},
+        {"CMAKE_SYSTEM_PROCESSOR": "stm32"},
+        {"CMAKE_C_FLAGS": f"-include stdint.h {CORE} -std=c11"},
+    ],
+)
+def test_the_assembly_is_built_for_the_core(tmp_path, more):
     tflm_ops = sources.tflm_ops_dir()
     (tmp_path / "CMakeLists.txt").write_text(PROJECT.format(tflm_ops=tflm_ops))
     settings = {
         "CMAKE_SYSTEM_NAME": "Generic",
-        "CMAKE_SYSTEM_PROCESSOR": "arm",
         "CMAKE_TRY_COMPILE_TARGET_TYPE": "STATIC_LIBRARY",
         "CMAKE_C_COMPILER": "arm-none-eabi-gcc",
         "CMAKE_C_FLAGS": CORE,
-    }
-    if assembly_knows_the_core:
-        settings["CMAKE_ASM_FLAGS"] = CORE
+    } | more
     build = tmp_path / "build"
     defines = [f"-D{name}={value}" for name, value in settings.items()]
     run_tool(["cmake", "-G", "Ninja", "-S", str(tmp_path), "-B", str(build), *defines])

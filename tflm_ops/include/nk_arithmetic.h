@@ -6,6 +6,7 @@
 #ifndef NK_ARITHMETIC_H_
 #define NK_ARITHMETIC_H_
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -17,7 +18,8 @@
 #define NK_NOINLINE
 #endif
 
-_Static_assert((-1 >> 1) == -1, "right shifts of negative numbers must be arithmetic");
+// The macro of assert.h, because C++ has no _Static_assert.
+static_assert((-1 >> 1) == -1, "right shifts of negative numbers must be arithmetic");
 
 /** a + b modulo 2^32. */
 static inline int32_t nk_wrapping_add(int32_t a, int32_t b) {

@@ -34,9 +34,9 @@ static inline bool nk_is_fast_multiplier(int32_t multiplier) {
 static inline nk_doubled_stage nk_doubled_stage_of(int32_t multiplier, int32_t shift,
                                                    int32_t output_offset) {
   const nk_doubled_stage stage = {
-      .multiplier = multiplier,
-      .constant = (1 << (-shift - 1)) + output_offset * (1 << -shift),
-      .right = -shift,
+      multiplier,
+      (1 << (-shift - 1)) + output_offset * (1 << -shift),
+      -shift,
   };
   return stage;
 }

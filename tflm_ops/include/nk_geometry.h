@@ -26,10 +26,10 @@ static inline bool nk_dims4_broadcast_to(const nk_dims4 *dims, const nk_dims4 *o
 /** Steps in elements along each dimension; 0 along the broadcast ones. */
 static inline nk_dims4 nk_broadcast_strides(const nk_dims4 *dims) {
   const nk_dims4 strides = {
-      .n = dims->n == 1 ? 0 : dims->h * dims->w * dims->c,
-      .h = dims->h == 1 ? 0 : dims->w * dims->c,
-      .w = dims->w == 1 ? 0 : dims->c,
-      .c = dims->c == 1 ? 0 : 1,
+      dims->n == 1 ? 0 : dims->h * dims->w * dims->c,
+      dims->h == 1 ? 0 : dims->w * dims->c,
+      dims->w == 1 ? 0 : dims->c,
+      dims->c == 1 ? 0 : 1,
   };
   return strides;
 }

@@ -69,8 +69,8 @@ nk_status nk_nested_conv_s8(const nk_stream *stream, int32_t level, const nk_con
 
 /**
  * The same for some layers, so that a program which knows its layers links no kernels but theirs.
- * NK_ERROR_ARGUMENT for other layers. This one runs every layer without dilation that is not fully
- * connected.
+ * NK_ERROR_ARGUMENT for other layers, with nothing written. This one runs every layer without
+ * dilation that the next two refuse.
  */
 nk_status nk_nested_conv2d_s8(const nk_stream *stream, int32_t level, const nk_conv_dims *dims,
                               const int8_t *input, int8_t *output, void *scratch,

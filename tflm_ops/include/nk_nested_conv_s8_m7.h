@@ -12,6 +12,9 @@
 /** Whether the kernel can run the layer: a convolution, also depthwise, without dilation. */
 bool nk_nested_conv_s8_m7_applies(const nk_stream *stream);
 
+/** Whether it is a layer of nk_nested_conv2d_s8(): one that nk_nested_depthwise_s8() refuses. */
+bool nk_nested_conv2d_s8_takes(const nk_stream *stream, const nk_conv_dims *dims);
+
 /** Bytes of scratch, the same on every target; dims valid. */
 int32_t nk_nested_conv_s8_m7_get_buffer_size(const nk_stream *stream, const nk_conv_dims *dims);
 

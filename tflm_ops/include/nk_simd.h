@@ -216,11 +216,12 @@ static inline uint32_t nk_pack_bytes(int32_t a, int32_t b, int32_t c, int32_t d)
 }
 
 static inline uint32_t nk_max_bytes(uint32_t a, uint32_t b) {
-  int32_t y[4];
+  uint32_t word = 0;
   for (int32_t i = 0; i < 4; ++i) {
-    y[i] = nk_lane8(a, i) >= nk_lane8(b, i) ? nk_lane8(a, i) : nk_lane8(b, i);
+    const int32_t y = nk_lane8(a, i) >= nk_lane8(b, i) ? nk_lane8(a, i) : nk_lane8(b, i);
+    word |= (uint32_t)(uint8_t)y << 8 * i;
   }
-  return nk_pack_bytes(y[0], y[1], y[2], y[3]);
+  return word;
 }
 
 static inline uint32_t nk_min_bytes(uint32_t a, uint32_t b) { return ~nk_max_bytes(~a, ~b); }

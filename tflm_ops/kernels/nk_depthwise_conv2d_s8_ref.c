@@ -13,7 +13,8 @@ typedef struct layer {
 
 /** The part of one output pixel's window that lies inside the input. */
 typedef struct window {
-  /** The first pixel, and the offset of the tap that meets it in a channel's filter. */
+  /** The first pixel (any, where there is none), and the offset of its tap in a channel's filter.
+   */
   const int8_t *input;
   int32_t filter;
   int32_t rows;
@@ -28,7 +29,8 @@ static window find_window(const layer *l, nk_range rows, int32_t oy, int32_t ox,
   const nk_range columns = nk_axis_taps(&l->x, ox);
   const int32_t iy = oy * l->y.stride - l->y.pad + rows.begin * l->y.dilation;
   const int32_t ix = ox * l->x.stride - l->x.pad + columns.begin * l->x.dilation;
-  window w = {.rows = 0};
+  // A window that meets no pixel still points into the image: sum_of_window() adds to the pointer.
+  window w = {.input = image};
   if (rows.begin < rows.end && columns.begin < columns.end) {
     w.input = image + (iy * l->x.input + ix) * l->in_channels;
     w.filter = rows.begin * l->x.kernel + columns.begin;

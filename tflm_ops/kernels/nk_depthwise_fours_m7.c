@@ -10,6 +10,9 @@
 
 #if NK_HAS_SIMD32
 
+// C promises strings of 4095 characters; compilers that take this assembler take longer ones.
+#pragma GCC diagnostic ignored "-Woverlength-strings"
+
 // clang-format off
 
 // a0 .. a3 are the accumulators, h0 .. h2 hold words of the tile and w0, w1 weights; at the end

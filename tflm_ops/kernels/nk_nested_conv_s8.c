@@ -2,7 +2,6 @@
 #include "nk_fully_connected.h"
 #include "nk_nested_conv.h"
 #include "nk_nested_conv_s8_m7.h"
-#include "nk_simd.h"
 
 nk_status nk_nested_conv_s8(const nk_stream *stream, int32_t level, const nk_conv_dims *dims,
                             const int8_t *input, int8_t *output, void *scratch,
@@ -14,7 +13,7 @@ nk_status nk_nested_conv_s8(const nk_stream *stream, int32_t level, const nk_con
   if (stream->kind == NK_KIND_FULLY_CONNECTED) {
     return nk_nested_fully_connected_s8(stream, level, dims, input, output, scratch, scratch_size);
   }
-  if (nk_has_simd32() && nk_nested_depthwise_s8_m7_supports(stream, dims)) {
+  if (nk_nested_depthwise_s8_m7_supports(stream, dims)) {
     return nk_nested_depthwise_s8(stream, level, dims, input, output, scratch, scratch_size);
   }
   if (nk_nested_conv_s8_m7_applies(stream)) {

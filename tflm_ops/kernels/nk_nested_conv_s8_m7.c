@@ -1,11 +1,19 @@
 /** The nested convolution for Cortex-M7: a stream's tables and sizes for the tiles. */
 #include "nk_nested_conv_s8_m7.h"
 
+#include "nk_depthwise.h"
 #include "nk_m7_conv.h"
 #include "nk_target.h"
 
 bool nk_nested_conv_s8_m7_applies(const nk_stream *s) {
   return s->kind != NK_KIND_FULLY_CONNECTED && s->dilation_h == 1 && s->dilation_w == 1;
+}
+
+bool nk_nested_conv2d_s8_takes(const nk_stream *s, const nk_conv_dims *dims) {
+  if (s->kind == NK_KIND_CONV) {
+    return s->dilation_h == 1 && s->dilation_w == 1;
+  }
+  return nk_nested_conv_s8_m7_applies(s) && !nk_nested_depthwise_s8_m7_supports(s, dims);
 }
 
 static nk_m7_conv make_conv(const nk_stream *s, int32_t level, const nk_conv_dims *d) {

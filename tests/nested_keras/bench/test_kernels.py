@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from nested_keras.bench.layers import LAYERS, cases_of
 from nested_keras.bench.operators import operator_cases
 from nested_keras.firmware import DeviceError, ToolchainError
 
+BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
 BY_LABEL = {layer.label: layer for layer in LAYERS}
 FC = dataclasses.replace(BY_LABEL["FC 256->64"], sparsities=(0.0, 0.9), block_sizes=(1, 4))
 QUICK = (
@@ -63,6 +65,15 @@ def test_rows_are_in_order(benchmark):
     ]
     assert len(got) == 14
     assert got[-3:] == [(case.label, 0.0, "1x1") for case in OPERATORS]
+
+
+def test_the_committed_table_has_these_rows(benchmark):
+    page = (BENCHMARKS / "kernels.md").read_text()
+    if cmsis.compiler_version() not in page.splitlines()[3]:
+        pytest.skip(f"kernels.md was counted with another compiler: {cmsis.compiler_version()}")
+    committed = json.loads((BENCHMARKS / "kernels.json").read_text())
+    for row in benchmark.rows:
+        assert row.to_dict() in committed
 
 
 def test_json_rows_have_the_announced_keys(benchmark):

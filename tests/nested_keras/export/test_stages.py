@@ -161,3 +161,13 @@ def test_import_is_light():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert result.stdout.strip() == "set()"
+
+
+def test_an_image_of_more_than_65535_columns_is_refused_by_the_layer_s_name():
+    x = image = keras.Input((1, 65536, 1))
+    x = keras.layers.Conv2D(1, (1, 3), padding="same", name="wide")(x)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    model = nest(keras.Model(image, keras.layers.Dense(2)(x)), (0.5, 0.0), exclude=())
+    data = np.random.default_rng(0).normal(size=(2, 1, 65536, 1)).astype(np.float32)
+    with pytest.raises(export.ExportError, match="'wide' has an image of 1x65536 pixels"):
+        export.build(model, representative_dataset=data)

@@ -44,13 +44,15 @@ def test_equal_arrays_are_kept_once():
     assert [array.name for array in constants.arrays] == ["first", "third"]
 
 
-@given(st.text(max_size=300))
+@given(st.text(max_size=300) | st.text("?/*\\ \n-a", max_size=300))
 def test_comments_hold_any_text(text):
     comment = ctext.comment(text)
     assert comment.startswith("/* ")
     assert comment.endswith(" */")
     assert "*/" not in comment[:-2]
     assert "/*" not in comment[2:]
+    assert "??" not in comment
+    assert "\\" not in comment
     assert comment.isascii()
     assert max(map(len, comment.split("\n"))) <= ctext.COLUMNS
 

@@ -1,5 +1,7 @@
 """The firmware on the emulated board."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -12,9 +14,12 @@ from nested_keras.firmware import (
     qemu,
     sources,
 )
+from nested_keras.firmware.codegen import STACK_BYTES
 from nested_keras.firmware.toolchain import cortex_m7_toolchain
 from nested_keras.format import FormatError
+from nested_keras.runtime import program
 from tests.nested_keras.firmware.programs import (
+    Builder,
     every_op,
     expected,
     nested_net,
@@ -23,6 +28,7 @@ from tests.nested_keras.firmware.programs import (
     with_stream,
     wrong_nonzeros,
 )
+from tests.tflm_ops.cases import DEPTHWISE, make, stream_and_input
 
 RUN_SOURCE = """
 #include "firmware.h"
@@ -115,6 +121,36 @@ def test_costs_of_a_nested_model(object_cache, tmp_path):
     assert (tmp_path / "firmware.elf").exists()
 
 
+def nested_depthwise(kernel):
+    stream, x, y_shape = stream_and_input(
+        make(DEPTHWISE, size=(16, 16), channels=(4, 1), kernel=(kernel, kernel)),
+        levels=3,
+        profile="mixed",
+        seed=0,
+    )
+    b = Builder(levels=3)
+    image = b.tensor(x.shape)
+    y = b.add(program.NestedSparseConv, [image], b.tensor(y_shape), stream=stream)
+    return b.build([image], [y])
+
+
+@pytest.mark.parametrize(
+    ("prog", "has_depthwise"),
+    [
+        (every_op(), False),
+        (nested_net(), False),
+        (nested_depthwise(3), True),
+        (nested_depthwise(5), True),
+        (nested_depthwise(7), False),
+    ],
+)
+def test_the_stack_is_within_the_bound_that_the_library_states(prog, has_depthwise, object_cache):
+    """The bound is that of nested depthwise layers of 3x3 and 5x5: an open stream and a tile."""
+    stack = QemuModel(prog, cache_dir=object_cache).run_all(random_inputs(prog, 1)).stack_bytes
+    assert 2000 < stack <= STACK_BYTES
+    assert (stack > 3000) == has_depthwise
+
+
 def test_counts_are_the_same_in_every_run(object_cache):
     prog = nested_net()
     x = random_inputs(prog, 2)
@@ -153,10 +189,31 @@ def test_weights_with_a_wrong_checksum_are_refused_before_compilation(object_cac
         QemuModel(prog, cache_dir=object_cache).run(random_inputs(prog, 1))
 
 
-def test_images_that_do_not_fit_are_refused(object_cache, tmp_path):
-    images = np.zeros((90_000, 9, 7, 3), np.int8)  # of 192 bytes each; the board has 16 MiB
-    with pytest.raises(BuildError, match=r"region `IMAGES' overflowed"):
-        build_firmware(nested_net(), images, tmp_path, cache_dir=object_cache)
+@pytest.mark.parametrize(
+    ("board", "images", "region", "size"),
+    [
+        ("mps2_an500", 90_000, "IMAGES", "16,777,216"),
+        ("nucleo_f767zi", 12_000, "FLASH", "2,097,152"),
+    ],
+)
+def test_images_that_do_not_fit_are_refused_with_the_number_that_does(
+    board, images, region, size, object_cache, tmp_path
+):
+    def build(count):
+        x = np.zeros((count, 9, 7, 3), np.int8)  # of 192 bytes each
+        build_firmware(nested_net(), x, tmp_path, board=board, cache_dir=object_cache)
+
+    expected = (
+        rf"the firmware does not fit {board}: it needs [\d,]+ bytes for {region}, "
+        rf"which has {size}; "
+        rf"the {images:,} images take 192 bytes each: at most ([\d,]+) fit$"
+    )
+    with pytest.raises(BuildError, match=expected) as caught:
+        build(images)
+    most = int(re.search(expected, str(caught.value))[1].replace(",", ""))
+    build(most)
+    with pytest.raises(BuildError, match=f"at most {most:,} fit"):
+        build(most + 1)
 
 
 def test_instructions_are_counted(object_cache, tmp_path):

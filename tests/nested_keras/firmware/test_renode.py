@@ -1,12 +1,20 @@
 """Driving Renode: the real board's code on a stand-in, and misbehaving programs in its place."""
 
 import os
+import shutil
 import time
 
 import numpy as np
 import pytest
 
-from nested_keras.firmware import DeviceError, QemuModel, RenodeModel, ToolchainError, renode
+from nested_keras.firmware import (
+    DeviceError,
+    QemuModel,
+    RenodeModel,
+    ToolchainError,
+    renode,
+    sources,
+)
 from tests.nested_keras.firmware.programs import (
     expected,
     nested_net,
@@ -21,7 +29,7 @@ CANNED = """
 import os, re, sys, time
 from pathlib import Path
 Path({pid_file!r}).write_text(str(os.getpid()))
-script = Path(sys.argv[5]).read_text()
+script = Path(sys.argv[6].removeprefix("include @")).read_text()
 (uart,) = re.findall(r"CreateFileBackend @(.*) true", script)
 text, console, wait = {text!r}, {console!r}, {wait!r}
 Path(uart).write_text(text)
@@ -97,29 +105,51 @@ def test_errors_and_faults_end_a_run_too(last, tmp_path, monkeypatch):
     assert run_canned(tmp_path, monkeypatch, text=text) == text
 
 
-def test_a_script_error_shows_in_what_the_monitor_said(tmp_path, monkeypatch):
+@pytest.mark.parametrize("wait", [0, 60])  # after an error Renode may wait for input
+def test_a_script_error_shows_in_what_the_monitor_said(wait, tmp_path, monkeypatch):
     console = "There was an error executing command 'sysbus LoadELF'\r\n"
     with pytest.raises(
         DeviceError, match=r"(?s)Renode ended before the firmware did; it printed nothing.*LoadELF"
     ):
-        run_canned(tmp_path, monkeypatch, text="", console=console, wait=0)
+        run_canned(tmp_path, monkeypatch, text="", console=console, wait=wait)
 
 
 def test_a_firmware_that_does_not_end_is_stopped(tmp_path, monkeypatch):
     with pytest.raises(
-        DeviceError, match=r"(?s)did not end within 5 s; its last lines:\n  nk-firmware 1\n"
+        DeviceError,
+        match=r"(?s)within 5 s, the start of Renode among them; its last lines:\n  nk-firmware 1\n",
     ):
         run_canned(tmp_path, monkeypatch, text="nk-firmware 1\nend", timeout_s=5.0)
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)
 
 
+def printed(*counters):
+    """What the Monitor prints of pairs of instructions and counts."""
+    return "".join(f"0x{first:016X}\r\n0x{second:08X}\r\n" for first, second in counters)
+
+
 def test_a_counter_that_counts_something_else_is_refused(tmp_path, monkeypatch):
-    console = STEPS.replace("0x016D2D00", "0x01800000")
+    console = printed((200_000, 0), (400_000, 50_000), (600_000, 266_000), (800_000, 482_000))
     with pytest.raises(
-        DeviceError, match=r"must advance as the instructions do: got 21233664 counts for 20000000"
+        DeviceError, match=r"must advance as the instructions do: got 216000 counts for 200000"
     ):
         run_canned(tmp_path, monkeypatch, console=console)
+
+
+def test_a_core_that_sleeps_after_the_end_does_not_matter(tmp_path, monkeypatch):
+    # Awake between the second and the third reading only; the counter starts in the first interval.
+    console = printed((200_000, 0), (400_000, 190_000), (610_000, 400_000), (640_000, 620_500))
+    assert run_canned(tmp_path, monkeypatch, console=console) == TEXT
+
+
+@pytest.mark.parametrize(
+    "last", ["error check NK_ERROR_CHECKSUM\n", "fault 3 pc=08000100 cfsr=0\n"]
+)
+def test_the_firmware_s_verdict_comes_before_the_counter_s(last, tmp_path, monkeypatch):
+    console = printed((200_000, 190_000), (200_000, 410_000), (200_000, 630_000))
+    text = "nk-firmware 1\n" + last
+    assert run_canned(tmp_path, monkeypatch, text=text, console=console) == text
 
 
 def test_readings_are_found_among_the_monitor_s_other_output():
@@ -131,13 +161,29 @@ def test_readings_are_found_among_the_monitor_s_other_output():
     assert renode.readings(console) == [(0x10, 0xF), (0x1FFFFFFFF, 0xFFFFFFFE)]
 
 
-def test_paths_with_spaces_are_escaped(tmp_path, monkeypatch):
-    folder = tmp_path / "a folder"
-    folder.mkdir()
-    monkeypatch.setattr("tempfile.tempdir", str(folder))
-    monkeypatch.setenv("RENODE", str(write_launcher(tmp_path, "-m", "tests.renode.monitor")))
-    with pytest.raises(DeviceError, match=r"(?s)No such file or directory: '.*/a folder/no\.elf'"):
-        renode.run(folder / "no.elf")
+def test_folders_with_spaces(stand_in, object_cache, tmp_path, monkeypatch):
+    checkout, temporary = tmp_path / "a check out", tmp_path / "temporary files"
+    shutil.copytree(sources.board_dir("nucleo_f767zi"), checkout)
+    temporary.mkdir()
+    prog = nested_net()
+    firmware = RenodeModel(prog, cache_dir=object_cache).build(random_inputs(prog, 1), checkout)
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    monkeypatch.setattr(sources, "board_dir", lambda board: checkout)
+    assert renode.run(firmware.elf).endswith("end OK\n")
+    assert list(temporary.iterdir()) == []
+
+
+def test_a_file_that_is_not_there(stand_in, tmp_path):
+    with pytest.raises(DeviceError, match=r"(?s)Renode ended before.*No such file: .*no\.elf"):
+        renode.run(tmp_path / "no.elf")
+
+
+def test_renode_is_looked_for_before_the_build(tmp_path, monkeypatch):
+    monkeypatch.setenv("RENODE", "/nowhere/renode")
+    prog = nested_net()
+    with pytest.raises(ToolchainError, match="RENODE names '/nowhere/renode'"):
+        RenodeModel(prog, build_dir=tmp_path).run_all(random_inputs(prog, 1))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_missing_renode_is_reported(monkeypatch):

@@ -3,6 +3,7 @@
 import json
 import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 
@@ -83,6 +84,12 @@ def test_table_columns_line_up():
     assert " ".join(lines[2].split()) == "0 0.900 1,234 4,936 90.0% 89.0% 88.0% 1,000,000 8.00x"
     assert lines[4].startswith("dense")
     assert len({len(line) for line in lines[1:]}) == 1
+
+
+def test_the_readme_shows_these_columns():
+    readme = (Path(__file__).parents[3] / "README.md").read_text()
+    header = report_lib.level_table(make_report()).splitlines()[0]
+    assert " ".join(header.split()) in " ".join(readme.split())
 
 
 def test_table_refuses_a_short_row():

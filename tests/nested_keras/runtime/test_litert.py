@@ -1,11 +1,16 @@
 import dataclasses
+import gc
 import re
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 
+from nested_keras import format as nested_format
 from nested_keras.format import LayerKind
 from nested_keras.runtime import LiteRTModel, ModelError, NestedDelegate, ReferenceModel
 from nested_keras.runtime.arithmetic import quantize_multiplier
@@ -237,6 +242,71 @@ def test_wrong_number_of_operands() -> None:
     builder.op("custom:NESTED_SPARSE_CONV", [x], [y])
     with pytest.raises(RuntimeError, match="expected 3 inputs and 1 output"):
         new_interpreter(builder.build([x], [y])).allocate_tensors()
+
+
+@pytest.mark.parametrize("left_out", ["activation", "stream", "output"])
+def test_an_operand_left_out_is_refused(left_out: str) -> None:
+    builder = ModelBuilder()
+    x, y = builder.tensor(SHAPE, scale=0.05, zero_point=3), builder.tensor(SHAPE, scale=0.1)
+    layer = random_layer(conv_params(), levels=2, seed=0)
+    stream = builder.constant(np.frombuffer(nested_format.encode(layer), np.uint8))
+    operands = {"activation": x, "stream": stream, "output": y, left_out: -1}
+    builder.op(
+        "custom:NESTED_SPARSE_CONV",
+        [operands["activation"], -1, operands["stream"]],
+        [operands["output"]],
+    )
+    # Any error is right but a crash; LiteRT refuses a missing output before the delegate sees it.
+    message = "IndexError: expected a tensor in .* got -1, an operand left out"
+    with pytest.raises((RuntimeError, ValueError), match=None if left_out == "output" else message):
+        new_interpreter(builder.build([x], [y])).allocate_tensors()
+
+
+@pytest.mark.parametrize(("shape", "dtype"), [((1,), "float32"), ((2,), "int32"), ((1,), "int8")])
+def test_a_level_that_is_not_one_int32_is_refused(shape: tuple[int], dtype: str) -> None:
+    builder = ModelBuilder()
+    x = builder.tensor(SHAPE, scale=0.05, zero_point=3)
+    y = builder.tensor(SHAPE, scale=0.1, zero_point=-7)
+    level = builder.tensor(shape, dtype=dtype, name="level")
+    stream = nested_format.encode(random_layer(conv_params(), levels=2, seed=0))
+    operands = [x, level, builder.constant(np.frombuffer(stream, np.uint8))]
+    builder.op("custom:NESTED_SPARSE_CONV", operands, [y])
+    interpreter = new_interpreter(builder.build([x, level], [y]))
+    interpreter.allocate_tensors()
+    with pytest.raises(RuntimeError, match="tensor 'level' must hold one int32: got"):
+        interpreter.invoke()
+
+
+def test_a_shared_delegate_forgets_the_kernels_of_interpreters_that_are_gone(model: bytes) -> None:
+    delegate = NestedDelegate()
+    kept = new_interpreter(model, delegate)
+    kept.allocate_tensors()
+    for _ in range(3):
+        new_interpreter(model, delegate).allocate_tensors()
+    gc.collect()
+    assert len(delegate._kernels) == 3  # one for each operator of the one that is there
+    kept.set_tensor(kept.get_input_details()[1]["index"], np.array([1], np.int32))
+    kept.invoke()
+    del kept
+    gc.collect()
+    assert len(delegate._kernels) == 0
+
+
+def test_an_interpreter_may_outlive_its_script(model: bytes, tmp_path: Path) -> None:
+    """At the end of Python a kernel is freed while modules are taken down."""
+    path = tmp_path / "model.tflite"
+    path.write_bytes(model)
+    script = (
+        "import sys\nfrom ai_edge_litert.interpreter import Interpreter\n"
+        "from nested_keras.runtime import LiteRTModel, NestedDelegate\n"
+        "i = Interpreter(sys.argv[1], experimental_delegates=[NestedDelegate()])\n"
+        "i.allocate_tensors()\nm = LiteRTModel(sys.argv[1])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(path)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Error" not in done.stderr
 
 
 def test_float_tensors_are_refused() -> None:

@@ -1,0 +1,79 @@
+"""Compares the folded graph in float with the Keras model, before anything is rounded.
+
+All later steps compare with the folded graph: what it got wrong, they would keep.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import keras
+import numpy as np
+
+from nested_keras import fidelity
+from nested_keras.export import forward
+from nested_keras.export.errors import ExportError
+from nested_keras.export.fold import fold
+from nested_keras.export.graph import trace
+from nested_keras.export.nodes import Graph
+from nested_keras.export.representative import Float32Array
+from nested_keras.model import NestedModel, call_at, record
+
+_EXAMPLES = 4
+# Of the largest output. Folding multiplies BatchNorm's factors into the weights: 1e-6 in a small
+# network, more in a deep one. A layer that was mistaken for another is off by 1e-2 and more.
+_SHARE = 1e-3
+
+
+def compare(model: NestedModel, graph: Graph, data: tuple[Float32Array, ...]) -> None:
+    """Compares every level on a few examples.
+
+    Args:
+      model: The nested model.
+      graph: Its folded graph.
+      data: Representative examples, one array [n, ...] per input.
+
+    Raises:
+      ExportError: A level differs; the text names the level and the first layer that differs.
+    """
+    inputs = [array[:_EXAMPLES] for array in data]
+    batch = keras.tree.pack_sequence_as(model.input, inputs)
+    share = max(_SHARE, fidelity.tolerance(model))
+    for level in range(graph.levels):
+        want = fidelity.flat(model.float_level(level)(batch, training=False))
+        if not all(np.isfinite(each).all() for each in want):
+            return  # which calibration refuses in words of its own
+        got = fidelity.flat(
+            forward.run(graph, inputs, forward.level_parameters(level), lambda _, value: value)
+        )
+        runs = fidelity.Trace(want), fidelity.Trace(got)
+        if wrong := fidelity.first_difference(*runs, share=share):
+            layer = _first_layer(model, inputs, level=level, share=share)
+            raise ExportError(
+                f"level {level} must compute what the Keras model does: {layer or wrong}"
+            )
+
+
+def _first_layer(
+    model: NestedModel, inputs: list[Float32Array], *, level: int, share: float
+) -> str | None:
+    """Says which layer is the first that differs, of those that are called once."""
+    batch = keras.tree.pack_sequence_as(model.input, inputs)
+    wanted = record(model, batch, call_at(level), name_of=lambda layer: str(layer.name)).layers
+    calls = Counter(name for name, _ in wanted)
+    values: dict[str, Any] = {}
+
+    def note(node: Any, value: Any) -> Any:
+        # The nodes of a layer are named after it, the last of them being its output.
+        values[node.name.split("/")[0]] = np.asarray(value)
+        return value
+
+    graph = fold(trace(model), fuse=False)
+    forward.run(graph, inputs, forward.level_parameters(level), note)
+    common = [(name, want) for name, want in wanted if calls[name] == 1 and name in values]
+    return fidelity.first_difference(
+        fidelity.Trace((), tuple(common)),
+        fidelity.Trace((), tuple((name, values[name]) for name, _ in common)),
+        share=share,
+    )

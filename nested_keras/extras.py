@@ -1,0 +1,35 @@
+"""Which extra of this package brings a package that is missing."""
+
+from __future__ import annotations
+
+_TRAIN = ("keras", "tensorflow", "tensorflow_model_optimization", "tf_keras")
+_EXTRAS = {**dict.fromkeys(_TRAIN, "train"), "matplotlib": "plots", "sklearn": "demo"}
+# Where the name to import is not the name to install.
+_DISTRIBUTIONS = {
+    "sklearn": "scikit-learn",
+    "tensorflow_model_optimization": "tensorflow-model-optimization",
+}
+
+
+def missing(
+    error: ModuleNotFoundError, user: str, *, extra: str | None = None
+) -> ModuleNotFoundError:
+    """Returns an error that says how to install the package that an import did not find.
+
+    Args:
+        error: The error of the import.
+        user: What needs the package: the name of a function, module or command.
+        extra: The extra that brings all that the user needs; by default the one that brings the
+            package.
+
+    Returns:
+        The error to raise in its place; the same error where no extra brings the package.
+    """
+    package = (error.name or "").split(".")[0]
+    if package not in _EXTRAS:
+        return error
+    return ModuleNotFoundError(
+        f"{user} needs the package {_DISTRIBUTIONS.get(package, package)}: "
+        f"pip install 'nested_keras[{extra or _EXTRAS[package]}]'",
+        name=error.name,
+    )

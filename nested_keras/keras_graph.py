@@ -1,0 +1,105 @@
+"""The graph of a Keras model, and the losses and metrics that `compile` makes.
+
+Keras has no public way to these, so this is the only file that reads the private names of its graph
+and that imports from `keras.src`. Tested with Keras 3.12 to 3.15.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+# What turns `loss` and `metrics` of compile() into objects. The public way is to compile a model of
+# its own per level, which would make an optimizer and a loss tracker per level besides.
+from keras.src.trainers.compile_utils import CompileLoss, CompileMetrics
+
+__all__ = [
+    "CompileLoss",
+    "CompileMetrics",
+    "check_backend",
+    "functional",
+    "is_graph",
+    "run_graph",
+    "source",
+]
+
+
+def check_backend() -> None:
+    """Refuses the backends of Keras other than TensorFlow.
+
+    Raises:
+        RuntimeError: If Keras runs on another backend.
+    """
+    backend = keras.config.backend()
+    if backend != "tensorflow":
+        raise RuntimeError(
+            "nested_keras trains and exports with Keras's TensorFlow backend only: got the backend "
+            f"{backend!r}; set KERAS_BACKEND=tensorflow before Keras is imported"
+        )
+
+
+def is_graph(operation: Any) -> bool:
+    """Says whether an operation is a model whose graph can be walked."""
+    return isinstance(operation, keras.Sequential) or hasattr(operation, "operations")
+
+
+def functional(model: Any) -> Any:
+    """Returns the functional form of a functional or Sequential model.
+
+    Args:
+        model: The model.
+
+    Returns:
+        The model itself, or for a Sequential model a functional model of the same layers.
+
+    Raises:
+        TypeError: If it is neither.
+        ValueError: If it is not built.
+    """
+    if not isinstance(model, keras.Model) or not is_graph(model):
+        raise TypeError(
+            "model must be a functional or Sequential Keras model (a subclassed model has no graph "
+            f"to follow): got {type(model).__name__}"
+        )
+    if not model.built:
+        raise ValueError(f"model {model.name!r} must be built: give it a keras.Input")
+    if not isinstance(model, keras.Sequential):
+        return model
+    (single,) = model.inputs
+    outputs = model.outputs
+    return keras.Model(single, outputs[0] if len(outputs) == 1 else outputs, name=model.name)
+
+
+def run_graph(model: Any, inputs: Any, call: Callable[[Any], Callable[..., Any]]) -> Any:
+    """Runs a functional model's graph with other calls.
+
+    Args:
+        model: A functional model.
+        inputs: What takes the place of the model's inputs, in the same structure.
+        call: Gives what is called in the place of an operation of the graph.
+
+    Returns:
+        The outputs, in the structure of the model's outputs.
+    """
+    # The public keras.models.clone_model(call_function=...) stands on this method. It makes a model
+    # of what it ran, and a model that begins in the middle of a graph runs it a second time: so
+    # sub-models could not be flattened.
+    return model._run_through_graph(inputs, operation_fn=call)
+
+
+def source(tensor: Any) -> tuple[Any, int, Any]:
+    """Says where a symbolic tensor comes from.
+
+    The public `operation.input` serves only operations that are called once.
+
+    Args:
+        tensor: A symbolic tensor.
+
+    Returns:
+        The operation, which of its calls made the tensor, and the arguments of that call;
+        `arguments.keras_tensors` are the tensors among them.
+    """
+    operation, index, _ = tensor._keras_history
+    return operation, index, operation._inbound_nodes[index].arguments

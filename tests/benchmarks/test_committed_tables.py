@@ -1,0 +1,58 @@
+"""The committed tables hold what the code gives today, by one row of each that is quick.
+
+`tests/nested_keras/bench/test_kernels.py` has the rows of the kernels, which it counts anyway.
+"""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks import models, regenerate
+from benchmarks.accuracy import report
+from nested_keras.bench.kernels import Row
+
+FOLDER = Path(models.__file__).parent
+
+
+def test_a_network_costs_what_models_json_says():
+    page = (FOLDER / "models.md").read_text()
+    if models.counted_with() not in page:
+        pytest.skip(
+            f"models.md was counted with other versions than these: {models.counted_with()}"
+        )
+    (network,) = (each for each in models.NETWORKS if each.name == "DS-CNN")
+    tflite = models.build(network, models.SPARSITIES).tflite
+    counted = models.measure(network, tflite, models.SPARSITIES, label="90/80/70")
+    committed = json.loads((FOLDER / "models.json").read_text())
+    rows = [row for row in committed if (row["network"], row["model"]) == ("DS-CNN", "90/80/70")]
+    assert [dataclasses.asdict(row) for row in counted] == rows
+
+
+def test_models_md_shows_models_json():
+    rows = [models.Row(**row) for row in json.loads((FOLDER / "models.json").read_text())]
+    page = (FOLDER / "models.md").read_text()
+    assert models.table(rows) in page
+    assert models.storage_table(rows) in page
+
+
+def test_the_pages_show_kernels_json():
+    rows = [Row(**row) for row in json.loads((FOLDER / "kernels.json").read_text())]
+    page = (FOLDER / "kernels.md").read_text()
+    for row in rows:
+        numbers = (row.instructions, row.cycles, row.cmsis_instructions, row.cmsis_cycles)
+        cells = "  ".join(f"{number:,}" for number in numbers)
+        assert cells in " ".join(page.split()).replace(" ", "  "), row
+    assert regenerate.target_table(rows) in (FOLDER / "README.md").read_text()
+
+
+def test_the_storage_table_is_what_streams_take():
+    assert regenerate.storage_table() in (FOLDER / "kernels.md").read_text()
+
+
+def test_the_page_on_accuracy_shows_its_results(tmp_path):
+    folder = FOLDER / "accuracy"
+    (tmp_path / "results.json").write_bytes((folder / "results.json").read_bytes())
+    report.write(tmp_path)
+    assert (tmp_path / "README.md").read_text() == (folder / "README.md").read_text()

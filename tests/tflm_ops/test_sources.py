@@ -1,0 +1,80 @@
+"""The sources as other projects compile them: languages, compilers, warnings, analysers."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from nested_keras.firmware import sources
+
+TESTS = Path(__file__).parent
+INCLUDE = sources.tflm_ops_dir() / "include"
+CORES = {
+    "m0": ("-mcpu=cortex-m0", "-mthumb", "-mfloat-abi=soft"),
+    "m4": ("-mcpu=cortex-m4", "-mthumb", "-mfloat-abi=soft"),
+    "m7": ("-mcpu=cortex-m7", "-mthumb", "-mfpu=fpv5-d16", "-mfloat-abi=hard"),
+}
+STRICT = ("-Wall", "-Wextra", "-Wpedantic", "-Werror", "-O2", f"-I{INCLUDE}")
+HOST_COMPILERS = {
+    "gcc": ("gcc", "-std=c11", "-x", "c"),
+    "g++": ("g++", "-std=c++17", "-x", "c++"),
+    "clang": ("clang", "-std=c11", "-x", "c"),
+    "clang++": ("clang++", "-std=c++17", "-x", "c++"),
+    "arm-none-eabi-gcc": ("arm-none-eabi-gcc", *CORES["m7"], "-std=c11", "-x", "c"),
+    "arm-none-eabi-g++": ("arm-none-eabi-g++", *CORES["m7"], "-std=c++17", "-x", "c++"),
+}
+# Debian's clang finds no header of newlib by itself.
+CLANG_FOR_ARM = ("clang", "--target=arm-none-eabi", "-isystem", "/usr/lib/arm-none-eabi/include")
+
+
+def complaints(command, *, cwd, text=None):
+    """What a compiler prints; an empty string where it takes the text or the files in silence."""
+    if shutil.which(command[0]) is None:
+        pytest.skip(f"{command[0]} is not installed")
+    done = subprocess.run(command, input=text, cwd=cwd, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 or done.stderr
+    return done.stderr
+
+
+def all_sources():
+    folders = (sources.tflm_ops_dir() / name for name in ("kernels", "standalone"))
+    return [str(path) for folder in folders for path in sorted(folder.glob("*.c"))]
+
+
+@pytest.mark.parametrize("compiler", HOST_COMPILERS)
+def test_every_header_compiles_alone(compiler, tmp_path):
+    for header in sources.headers():
+        text = f'#include "{header.name}"\nextern int something;\n'
+        command = [*HOST_COMPILERS[compiler], *STRICT, "-fsyntax-only", "-"]
+        assert complaints(command, cwd=tmp_path, text=text) == "", header.name
+
+
+@pytest.mark.parametrize("core", CORES)
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+def test_every_source_compiles_without_a_pedantic_warning(compiler, core, tmp_path):
+    command = CLANG_FOR_ARM if compiler == "clang" else ("arm-none-eabi-gcc",)
+    flags = (*CORES[core], "-std=c11", *STRICT, "-c")
+    assert complaints([*command, *flags, *all_sources()], cwd=tmp_path) == ""
+
+
+@pytest.mark.parametrize("core", ["m0", "m4"])
+def test_the_static_analyser_of_gcc_finds_nothing(core, tmp_path):
+    flags = (*CORES[core], "-std=c11", *STRICT, "-fanalyzer", "-c")
+    assert complaints(["arm-none-eabi-gcc", *flags, *all_sources()], cwd=tmp_path) == ""
+
+
+def test_random_parameters_are_defined_for_clang(tmp_path):
+    """Clang's sanitizer sees what that of gcc does not, such as null pointers that are added to."""
+    program = tmp_path / "program"
+    command = [
+        *("clang", "-std=c11", "-g", "-O1", f"-I{INCLUDE}"),
+        *("-fsanitize=undefined,address", "-fno-sanitize-recover=all"),
+        *(str(TESTS / "test_random_parameters.c"), *all_sources()),
+        *("-lm", "-o", str(program)),
+    ]
+    assert complaints(command, cwd=tmp_path) == ""
+    done = subprocess.run(
+        [program, "4000", "20261122"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
