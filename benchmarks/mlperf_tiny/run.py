@@ -27,18 +27,9 @@ import nested_keras
 from nested_keras import callbacks, export, files, report
 
 
-class _DepthwiseConv2D(keras.layers.DepthwiseConv2D):
-    """Reads files of Keras 2, which stored the argument `groups`."""
-
-    def __init__(self, *args: Any, groups: int = 1, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-
-
 def load(path: Path) -> Any:
     """The Keras model of a benchmark's file."""
-    return keras.models.load_model(
-        path, compile=False, custom_objects={"DepthwiseConv2D": _DepthwiseConv2D}
-    )
+    return nested_keras.load_model(path, compile=False)
 
 
 def fit_to(model: Any, x: Any, y: Any, *, scale: float) -> tuple[Any, Any]:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from nested_keras import arrays, files
 from nested_keras.cli import arguments
-from nested_keras.cli.checkpoint import Checkpoint, StoppedError, digest
+from nested_keras.cli.checkpoint import Checkpoint, digest
 from nested_keras.report import format_table
 
 
@@ -157,7 +157,7 @@ def _checkpoint(args: argparse.Namespace) -> Checkpoint:
     return Checkpoint(args.out, json.loads(json.dumps(values)))
 
 
-def _train(args: argparse.Namespace) -> int:
+def _train(args: argparse.Namespace) -> None:
     import keras
     import tensorflow_model_optimization as tfmot
 
@@ -197,32 +197,28 @@ def _train(args: argparse.Namespace) -> int:
     checkpoint = _checkpoint(args)
     if checkpoint.epochs():
         arguments.say(f"Going on after {checkpoint.epochs()} epochs kept in {checkpoint.folder}")
-    try:
-        with checkpoint.kept():
-            history = model.fit(
-                batches,
-                epochs=args.epochs,
-                shuffle=False,
-                validation_data=(x_test, y_test),
-                callbacks=[
-                    checkpoint.callback(),
-                    keras.callbacks.TerminateOnNaN(),
-                    callbacks.NestedPruning(schedule),
-                    callbacks.BatchNormReestimation(x_train[:2000]),
-                ],
-            )
-            losses = history.history.get("loss", [])
-            if not np.isfinite(losses).all():
-                checkpoint.remove()
-                raise ValueError(
-                    f"the loss must stay finite: it is {losses[-1]} after epoch {len(losses)}; try "
-                    f"a lower --learning_rate than {args.learning_rate}"
-                )
-            with files.replacing(args.out) as temporary:
-                model.save(temporary)
-    except StoppedError as stopped:
-        arguments.complain(str(stopped))
-        return 130
+    with checkpoint.kept():
+        history = model.fit(
+            batches,
+            epochs=args.epochs,
+            shuffle=False,
+            validation_data=(x_test, y_test),
+            callbacks=[
+                checkpoint.callback(),
+                keras.callbacks.TerminateOnNaN(),
+                callbacks.NestedPruning(schedule),
+                callbacks.BatchNormReestimation(x_train[:2000]),
+            ],
+        )
+    losses = history.history.get("loss", [])
+    if not np.isfinite(losses).all():
+        checkpoint.remove()  # its weights are NaN
+        raise ValueError(
+            f"the loss must stay finite: it is {losses[-1]} after epoch {len(losses)}; try a lower "
+            f"--learning_rate than {args.learning_rate}"
+        )
+    with checkpoint.kept(), files.replacing(args.out) as temporary:
+        model.save(temporary)
     checkpoint.remove()
     rows = [
         [str(row["level"]), f"{row['sparsity']:.3f}", f"{row['accuracy']:.2%}"]
@@ -230,4 +226,3 @@ def _train(args: argparse.Namespace) -> int:
     ]
     arguments.say(format_table(["level", "sparsity", "accuracy"], rows))
     arguments.say(f"Wrote {args.out}")
-    return 0

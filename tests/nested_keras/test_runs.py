@@ -132,6 +132,9 @@ def test_order_depends_on_seed_and_epoch_alone():
     ]
     np.testing.assert_array_equal(noisy[0][1][0], noisy[1][1][0])
     assert noisy[0][1][0][0, 0] % 1 != noisy[0][0][0][0, 0] % 1
+    whole = runs.EpochShuffled(nested, x, y, batch_size=3, drop_remainder=False)
+    assert [len(whole[index][1]) for index in range(len(whole))] == [3, 3, 3, 1]
+    assert len({int(value) for index in range(4) for value in whole[index][1]}) == 10
     with pytest.raises(ValueError, match=r"batch_size must be in 1..10: got 11"):
         runs.EpochShuffled(nested, x, y, batch_size=11)
 
