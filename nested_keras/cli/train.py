@@ -18,9 +18,9 @@ def add(commands: Any) -> None:
         _train,
         "Nest a Keras classifier and train all its levels together.",
         "Starts from the weights in the .keras or .h5 file. Masks ramp up over the first 60 % of\n"
-        "the steps (tfmot PolynomialDecay), BatchNorm statistics are re-estimated per level after\n"
-        "each epoch, and the result is saved as one .keras file. For another loss, schedule or\n"
-        "data pipeline use the Python API: nested_keras.nest, compile, fit.",
+        "the steps (cubic, as tfmot PolynomialDecay), BatchNorm statistics are re-estimated per\n"
+        "level after each epoch, and the result is saved as one .keras file. For another loss,\n"
+        "schedule or data pipeline use the Python API: nested_keras.nest, compile, fit.",
     )
     sub.add_argument(
         "--model",
@@ -60,7 +60,6 @@ def add(commands: Any) -> None:
 
 def _train(args: argparse.Namespace) -> None:
     import keras
-    import tensorflow_model_optimization as tfmot
 
     import nested_keras
     from nested_keras import callbacks
@@ -77,14 +76,6 @@ def _train(args: argparse.Namespace) -> None:
         metrics=["accuracy"],
         routing=args.routing,
     )
-    steps = args.epochs * -(-len(x_train) // args.batch_size)
-    schedule = tfmot.sparsity.keras.PolynomialDecay(
-        initial_sparsity=0.0,
-        final_sparsity=max(args.sparsities),
-        begin_step=0,
-        end_step=max(1, int(0.6 * steps)),
-        frequency=max(1, steps // 50),
-    )
     model.fit(
         x_train,
         y_train,
@@ -92,8 +83,8 @@ def _train(args: argparse.Namespace) -> None:
         epochs=args.epochs,
         validation_data=(x_test, y_test),
         callbacks=[
-            callbacks.NestedPruning(schedule),
-            callbacks.BatchNormReestimation(x_train[:2000]),
+            callbacks.NestedPruning(),
+            callbacks.BatchNormReestimation(x_train),
         ],
     )
     model.save(args.out)
