@@ -26,8 +26,9 @@ def add(commands: Any) -> None:
         "Nest a Keras classifier and train all its levels together.",
         "Starts from the weights in the .keras or .h5 file (.h5 files of Keras 2 as well). The\n"
         "model ends in a softmax, in one sigmoid or in logits; the loss follows from that. Masks\n"
-        "ramp up over the first 60 % of the steps (tfmot PolynomialDecay), BatchNorm statistics\n"
-        "are re-estimated per level when training ends, and the result is one .keras file.\n"
+        "ramp up over the first 60 % of the steps (cubic, as tfmot PolynomialDecay), BatchNorm\n"
+        "statistics are re-estimated per level after each epoch, and the result is one .keras\n"
+        "file. "
         "Each epoch is kept in the folder NAME.training beside the output until that is written:\n"
         "after an interruption the same command goes on from there. For another loss, schedule or\n"
         "data pipeline use the Python API: nested_keras.nest, compile, fit.",
@@ -159,7 +160,6 @@ def _checkpoint(args: argparse.Namespace) -> Checkpoint:
 
 def _train(args: argparse.Namespace) -> None:
     import keras
-    import tensorflow_model_optimization as tfmot
 
     import nested_keras
     from nested_keras import callbacks, runs
@@ -177,14 +177,6 @@ def _train(args: argparse.Namespace) -> None:
         task.loss,
         metrics=[task.metric],
         routing=args.routing,
-    )
-    steps = args.epochs * -(-len(x_train) // args.batch_size)
-    schedule = tfmot.sparsity.keras.PolynomialDecay(
-        initial_sparsity=0.0,
-        final_sparsity=max(args.sparsities),
-        begin_step=0,
-        end_step=max(1, int(0.6 * steps)),
-        frequency=max(1, steps // 50),
     )
     batches = runs.EpochShuffled(
         model,
@@ -206,8 +198,8 @@ def _train(args: argparse.Namespace) -> None:
             callbacks=[
                 checkpoint.callback(),
                 keras.callbacks.TerminateOnNaN(),
-                callbacks.NestedPruning(schedule),
-                callbacks.BatchNormReestimation(x_train[:2000]),
+                callbacks.NestedPruning(),
+                callbacks.BatchNormReestimation(x_train),
             ],
         )
     losses = history.history.get("loss", [])
