@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 _PATTERNS = (
     *("README.md", "CONTRIBUTING.md", "docs/**/*.md", "benchmarks/**/*.md"),
-    *("tflm_ops/**/*.md", "notebooks/**/*.md", "scripts/**/*.md"),
+    *("tflm_ops/**/*.md", "notebooks/**/*.md", "scripts/**/*.md", "tests/**/*.md"),
 )
 # An indented block is shell if one of its lines starts with one of these; others are formulas,
 # layouts of bytes, or text of other tools.

@@ -7,12 +7,10 @@ its own. What a test cannot run stands in `NOT_RUN`, with the reason.
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -31,8 +29,12 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 # Pages whose blocks make what the later ones use.
-SELF_CONTAINED = ("README.md", "docs/training.md", "docs/nested_format.md")
+SELF_CONTAINED = (
+    *("README.md", "docs/getting_started.md", "docs/training.md", "docs/nested_format.md"),
+)
 
+# Programs that a page may start here; no other is ever started.
+PROGRAMS = ("arm-none-eabi-objcopy", "nested-keras", "qemu-system-arm")
 # What begins so is not run, because ...
 NOT_RUN = {
     "make demo": "it takes minutes; tests/nested_keras/test_demo.py runs the demo, shorter",
@@ -86,9 +88,6 @@ def folder(request, tmp_path, monkeypatch):
     launchers = tmp_path / "launchers"
     launchers.mkdir()
     monkeypatch.setenv("RENODE", str(write_launcher(launchers, "-m", "tests.renode.monitor")))
-    monkeypatch.setenv(
-        "PATH", os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    )
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -136,12 +135,13 @@ def _run_command(command: str) -> None:
     if command.startswith(tuple(NOT_RUN)):
         return
     program, *arguments = shlex.split(command)
+    assert program in PROGRAMS, f"expected one of {PROGRAMS}, or a reason in NOT_RUN: got {command}"
     if program == "nested-keras":  # in this process, which has TensorFlow already
         with pytest.raises(SystemExit) as ended:
             cli.main([program, *arguments])
         assert not ended.value.code, command
     else:
-        done = subprocess.run(["bash", "-ec", command], capture_output=True, text=True, check=False)
+        done = subprocess.run(shlex.split(command), capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
 
 

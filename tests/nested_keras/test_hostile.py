@@ -196,7 +196,7 @@ def test_a_stream_whose_header_claims_65535_by_65535_weights():
     with little():
         assert set(read_all(model).values()) == {"read"}
     with little(), pytest.raises(FormatError, match=r"weights to unpack must be in .* 4294836225"):
-        Stream.parse(stream).weights
+        _ = Stream.parse(stream).weights
     with little(), pytest.raises(FormatError, match="weights to unpack"):
         ReferenceModel(model).run(np.zeros((1, 65535), np.int8))
 
