@@ -12,8 +12,8 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 # What the lowest versions must do: train, save and load, export, run.
 CORE_TESTS = $(addprefix tests/nested_keras/,test_layers.py test_model.py test_saved_files.py \
-	test_training.py test_callbacks.py test_distillation.py export/test_stages.py runtime/test_litert.py \
-	runtime/test_reference.py)
+	test_training.py test_callbacks.py test_distillation.py test_fidelity.py test_supported.py \
+	export/test_stages.py runtime/test_litert.py runtime/test_reference.py)
 
 C_SOURCES = $(shell git ls-files '*.c' '*.cc' '*.h')
 

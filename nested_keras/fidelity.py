@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
+
+from nested_keras import keras_graph
 
 # Of the largest output. A right copy computes the same sums, in another order at most: 1e-6 in
 # float32, and more where half precision rounds between the layers. A layer that was mistaken for
@@ -61,7 +64,7 @@ def example(model: Any) -> Any:
         shapes = keras.tree.map_structure(lambda t, size=size: _sized(t, size), model.input)
         try:
             # TensorFlow computes garbage where an image is too small, Keras knows.
-            model.compute_output_spec(shapes)
+            keras_graph.run_graph(model, shapes, _spec)
         except (TypeError, ValueError) as error:
             refused = error
             continue
@@ -71,6 +74,19 @@ def example(model: Any) -> Any:
         f"model {model.name!r} must take one of the sizes {_SIZES} in its open dimensions: "
         f"{refused}"
     )
+
+
+def _spec(operation: Any) -> Callable[..., Any]:
+    """Returns what computes the shapes that an operation gives, and refuses empty ones."""
+
+    def spec(*args: Any, **kwargs: Any) -> Any:
+        outputs = operation.compute_output_spec(*args, **kwargs)
+        for output in keras.tree.flatten(outputs):
+            if 0 in output.shape:  # Keras 3.12 refuses negative sizes only
+                raise ValueError(f"layer {operation.name!r} gives the shape {tuple(output.shape)}")
+        return outputs
+
+    return spec
 
 
 def first_difference(want: Trace, got: Trace, *, share: float) -> str | None:

@@ -17,7 +17,8 @@ def run(*values):
 def test_random_inputs_have_the_shapes_and_dtypes_of_the_model():
     a = keras.Input((None, 5), batch_size=3, name="a", dtype="float16")
     b = keras.Input((2,), name="b", dtype="int32")
-    batch = fidelity.example(keras.Model({"a": a, "b": b}, a))
+    outputs = [layers.Identity()(each) for each in (a, b)]
+    batch = fidelity.example(keras.Model({"a": a, "b": b}, outputs))
     assert {name: each.shape for name, each in batch.items()} == {"a": (3, 32, 5), "b": (2, 2)}
     assert {name: each.dtype for name, each in batch.items()} == {"a": "float16", "b": "int32"}
     assert set(np.unique(batch["b"])) <= {0, 1}
@@ -27,6 +28,8 @@ def test_open_dimensions_get_a_size_that_fits():
     inputs = keras.Input((None, None, 1))
     large = keras.Model(inputs, layers.Conv2D(1, 65)(inputs))
     assert fidelity.example(large).shape == (2, 128, 128, 1)
+    pooled = layers.GlobalAveragePooling2D()(layers.Conv2D(1, 64)(layers.Conv2D(1, 2)(inputs)))
+    assert fidelity.example(keras.Model(inputs, pooled)).shape == (2, 128, 128, 1)
     too_large = keras.Model(inputs, layers.Conv2D(1, 300)(inputs), name="huge")
     with pytest.raises(ValueError, match=r"'huge' must take one of the sizes \(32, .*negative"):
         fidelity.example(too_large)
