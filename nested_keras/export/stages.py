@@ -37,7 +37,7 @@ class ExportedModel:
 def build(model: Any, *, representative_dataset: Any) -> ExportedModel:
     """Exports a nested model; see `nested_keras.export.build`."""
     graph = fold(trace(model))
-    fitting.warn_of_shortfall(model, hint="train with callbacks.NestedPruning()", stacklevel=3)
+    fitting.warn_of_shortfall(model, hint="train with callbacks.NestedPruning()", stacklevel=4)
     shapes = [graph.nodes[name].shape[1:] for name in graph.inputs]
     data = collect(representative_dataset, shapes, keys_of(model))
     compare(model, graph, data)

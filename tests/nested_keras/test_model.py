@@ -486,3 +486,35 @@ def test_members_are_those_of_the_modules():
     assert nested_keras.nest is model.nest
     assert nested_keras.NestedModel is model.NestedModel
     assert nested_keras.layers is layers
+
+
+@pytest.mark.parametrize("block_shape", [(1, 1), (1, 4)])
+def test_the_shortfall_names_the_levels_that_keep_too_much(block_shape):
+    nested = model.nest(nets.dense_net(), (0.9, 0.5), block_shape=block_shape)
+    assert nested.shortfall() == ("level 0: asked 0.90, has 0.00, level 1: asked 0.50, has 0.00")
+    nested.prune(0.5)
+    assert 0.45 < nested.ramp_reached() < 0.55
+    assert nested.shortfall().startswith("level 0: asked 0.90, has 0.4")
+    nested.prune()
+    assert (nested.shortfall(), nested.ramp_reached()) == ("", 1.0)
+    nested.set_sparsities({"hidden": (0.95, 0.5)})
+    assert nested.shortfall().startswith("level 0: asked 0.95, has 0.")
+    assert "level 1" not in nested.shortfall()
+    dense = model.nest(nets.dense_net(), (0.0,))
+    assert (dense.shortfall(), dense.ramp_reached()) == ("", 1.0)
+
+
+def test_the_summary_has_the_sparsities(capsys):
+    nested = model.nest(nets.dense_net(), (0.75, 0.5))
+    nested.prune(0.5)
+    nested.summary()
+    line = "Sparsity: level 0 0.38 (asked 0.75), level 1 0.25 (asked 0.50)"
+    shown = capsys.readouterr().out
+    assert "Total params" in shown
+    assert shown.count(line) == 1
+    lines = []
+    nested.summary(print_fn=lines.append)
+    assert line in lines[-1]
+    nested.summary(80, None, lines.append)
+    assert line in lines[-1]
+    assert capsys.readouterr().out == ""

@@ -205,7 +205,7 @@ def test_wrong_pruning_arguments_are_refused():
         callbacks.NestedPruning(frequency=0)
     with pytest.raises(ValueError, match=r"must go without a schedule.*'end': 0.5"):
         callbacks.NestedPruning(lambda step: (True, 0.5), final_sparsity=0.5, end=0.5)
-    with pytest.raises(ValueError, match=r"final_sparsity must go with a schedule.*: got 0\.9"):
+    with pytest.raises(ValueError, match=r"final_sparsity must go with a schedule.*: got 0.9"):
         callbacks.NestedPruning(final_sparsity=0.9)
     with pytest.raises(ValueError, match=r"sparsity in \[0, 0.5\]: got 0.75 at step 0"):
         dense_net().fit(*data(), verbose=0, callbacks=[too_much])

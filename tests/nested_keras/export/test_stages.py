@@ -171,3 +171,15 @@ def test_an_image_of_more_than_65535_columns_is_refused_by_the_layer_s_name():
     data = np.random.default_rng(0).normal(size=(2, 1, 65536, 1)).astype(np.float32)
     with pytest.raises(export.ExportError, match="'wide' has an image of 1x65536 pixels"):
         export.build(model, representative_dataset=data)
+
+
+def test_an_export_of_dense_levels_warns():
+    inputs = keras.Input((16,))
+    model = nest(keras.Model(inputs, keras.layers.Dense(4)(inputs)), (0.5, 0.25), exclude=())
+    data = np.random.default_rng(0).normal(size=(4, 16)).astype(np.float32)
+    has = r"level 0: asked 0\.50, has 0\.00, level 1: asked 0\.25, has 0\.00"
+    with pytest.warns(UserWarning, match=has) as caught:
+        export.to_tflite(model, representative_dataset=data)
+    assert [each.filename for each in caught] == [__file__], "it points to the call"
+    model.prune()
+    export.to_tflite(model, representative_dataset=data)
