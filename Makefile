@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
+LOWEST ?= .venv-lowest
 OUT    ?= build/demo
 LIMIT  ?= 10
 RUNTIME ?= standalone
@@ -9,19 +10,24 @@ BOARD  ?= mps2_an500
 # TensorFlow's start-up notes are not what a user of these targets came to read.
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
+# What the lowest versions must do: train, save and load, export, run.
+CORE_TESTS = $(addprefix tests/nested_keras/,test_layers.py test_model.py test_saved_files.py \
+	test_training.py test_callbacks.py test_distillation.py export/test_stages.py runtime/test_litert.py \
+	runtime/test_reference.py)
+
 C_SOURCES = $(shell git ls-files '*.c' '*.cc' '*.h')
 
 # In the place of what Bazel would fetch (scripts/bazel/README.md).
 BAZEL_SHIMS = $(foreach name,rules_cc rules_java remote_coverage_tools,\
 	--override_repository=$(name)=$(CURDIR)/scripts/bazel/$(name))
 
-.PHONY: demo test lint format types notebooks c-test bazel-test py-test docs pictures dist renode-test firmware flash clean
+.PHONY: demo test lint format types notebooks c-test bazel-test py-test test-lowest docs pictures dist renode-test firmware flash clean
 
 demo: $(VENV)/.demo
 	scripts/install_tools.sh arm-none-eabi-gcc qemu-system-arm
 	$(BIN)/nested-keras demo --out "$(OUT)"
 
-test: lint types c-test bazel-test py-test
+test: lint types c-test bazel-test py-test test-lowest
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -44,6 +50,10 @@ bazel-test:
 py-test: $(VENV)/.dev
 	scripts/install_tools.sh gcc g++ clang cmake ninja arm-none-eabi-gcc qemu-system-arm
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+# Old packages warn of what the newest ones under them will drop; any other warning is an error.
+test-lowest: $(LOWEST)/.dev
+	$(LOWEST)/bin/python -m pytest -n 2 --dist loadfile -W ignore::DeprecationWarning $(CORE_TESTS)
 
 # Builds the documentation site in build/site; each warning is an error.
 docs: $(VENV)/.docs
@@ -98,6 +108,11 @@ $(BIN)/python:
 
 $(VENV)/.%: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install -e '.[$*]'
+	touch $@
+
+$(LOWEST)/.dev: pyproject.toml scripts/lowest_environment.sh
+	scripts/install_tools.sh python3-venv
+	scripts/lowest_environment.sh $(LOWEST) $(PYTHON)
 	touch $@
 
 clean:

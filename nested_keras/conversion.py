@@ -63,6 +63,11 @@ def functional(model: Any) -> Any:
         TypeError: if it is neither, or computes something other than its graph.
         ValueError: if it is not built.
     """
+    if any(cls.__module__.split(".")[0] == "tf_keras" for cls in type(model).__mro__):
+        raise TypeError(
+            "model must be one of Keras 3: got a tf_keras (Keras 2) model; save it as .h5 and load "
+            "the file with nested_keras.load_model"
+        )
     base = keras_graph.functional(model)
     keras_class = next(cls for cls in type(model).__mro__ if cls.__module__.startswith("keras."))
     changed = {"call", "__call__"}.intersection(supported.overridden(model, keras_class))

@@ -10,6 +10,7 @@ import contextlib
 import os
 import secrets
 import shutil
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -34,6 +35,31 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def require_writable(path: str | os.PathLike[str], *, suffix: str | None = None) -> None:
+    """Checks that `replacing` can write a file, before the work that makes its content.
+
+    Args:
+        path: The file to make or to replace.
+        suffix: What its name must end in, if anything.
+
+    Raises:
+        ValueError: If the name ends in something else.
+        OSError: If the folder is missing or cannot be written to, or the path is a folder or a
+            file that is read-only.
+    """
+    target = Path(path)
+    if suffix is not None and target.suffix != suffix:
+        raise ValueError(f"expected the name of a file that ends in {suffix}: got {target}")
+    if target.is_dir():
+        raise IsADirectoryError(f"expected a file to write: {target} is a folder")
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"expected a folder to write {target.name} to: {target.parent}")
+    if target.exists() and not os.access(target, os.W_OK):
+        raise PermissionError(f"expected a file that can be written: {target} is read-only")
+    with tempfile.TemporaryFile(dir=target.parent):
+        pass
 
 
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:

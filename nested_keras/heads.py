@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 import keras
 
+from nested_keras import keras_graph
+
 Kind = Literal["softmax", "sigmoid", "logits"]
 
 _ACTIVATIONS: dict[Any, Kind] = {
@@ -77,12 +79,12 @@ def head_of(model: Any) -> Head:
 
 
 def _head(tensor: Any) -> Head:
-    operation, node, index = tensor._keras_history
+    operation, _, index, arguments = keras_graph.source(tensor)
     unknown = Head(None, operation.name, type(operation).__name__)
     if isinstance(operation, keras.Model):
         outputs = getattr(operation, "outputs", None)
         return _head(outputs[index]) if outputs else unknown
-    sources = operation._inbound_nodes[node].arguments.keras_tensors
+    sources = arguments.keras_tensors
     kind = _kind(operation, tensor)
     if kind is not None:
         return dataclasses.replace(unknown, kind=kind)

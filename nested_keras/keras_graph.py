@@ -7,7 +7,7 @@ and that imports from `keras.src`. Tested with Keras 3.12 to 3.15.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 
@@ -18,6 +18,7 @@ from keras.src.trainers.compile_utils import CompileLoss, CompileMetrics
 __all__ = [
     "CompileLoss",
     "CompileMetrics",
+    "Source",
     "check_backend",
     "functional",
     "is_graph",
@@ -89,7 +90,23 @@ def run_graph(model: Any, inputs: Any, call: Callable[[Any], Callable[..., Any]]
     return model._run_through_graph(inputs, operation_fn=call)
 
 
-def source(tensor: Any) -> tuple[Any, int, Any]:
+class Source(NamedTuple):
+    """Where a symbolic tensor comes from.
+
+    Attributes:
+        operation: The operation that made the tensor.
+        call: Which of the calls of the operation made the tensor.
+        output: Which of the outputs of the call the tensor is.
+        arguments: The arguments of the call; `arguments.keras_tensors` are the tensors among them.
+    """
+
+    operation: Any
+    call: int
+    output: int
+    arguments: Any
+
+
+def source(tensor: Any) -> Source:
     """Says where a symbolic tensor comes from.
 
     The public `operation.input` serves only operations that are called once.
@@ -98,8 +115,7 @@ def source(tensor: Any) -> tuple[Any, int, Any]:
         tensor: A symbolic tensor.
 
     Returns:
-        The operation, which of its calls made the tensor, and the arguments of that call;
-        `arguments.keras_tensors` are the tensors among them.
+        The call that made the tensor.
     """
-    operation, index, _ = tensor._keras_history
-    return operation, index, operation._inbound_nodes[index].arguments
+    operation, call, output = tensor._keras_history
+    return Source(operation, call, output, operation._inbound_nodes[call].arguments)

@@ -244,7 +244,7 @@ class NestedBatchNormalization(keras.layers.BatchNormalization):
     """
 
     def __init__(self, *, levels: int, shared_affine: bool = False, **kwargs: Any) -> None:
-        # Since Keras 3.13 a file names these arguments, which Keras 3.12 does not know.
+        # Since Keras 3.14 a file names these arguments, which older Keras does not know.
         renorm = {key: kwargs.pop(key) for key in tuple(kwargs) if key.startswith("renorm")}
         super().__init__(**kwargs)
         if not 1 <= levels <= masks.MAX_LEVELS:

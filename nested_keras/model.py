@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -16,6 +15,7 @@ from nested_keras import (
     fidelity,
     keras_graph,
     layers,
+    loading,
     masks,
     supported,
     training,
@@ -412,30 +412,21 @@ def _new_input(tensor: Any) -> Any:
 
 
 def load_model(path: Any, **kwargs: Any) -> Any:
-    """Loads a saved `.keras` file whose layers are nested.
+    """Loads a Keras model, with or without nested layers.
 
     The same as `keras.models.load_model` after `import nested_keras.model`, which registers the
-    classes.
+    classes; the .h5 files of Keras 2 are read as well (`nested_keras.loading`).
 
     Args:
-        path: The file.
+        path: A .keras or .h5 file.
         **kwargs: Other arguments of `keras.models.load_model`.
 
     Returns:
         The model, compiled as it was saved.
 
     Raises:
-        ValueError: if the file names a function or a class that is not known.
+        OSError: If the file cannot be read.
+        ValueError: If it is no file of a Keras model, is damaged, or has a layer that Keras does
+            not know.
     """
-    try:
-        return keras.models.load_model(path, **kwargs)
-    except (TypeError, ValueError) as error:
-        # Keras puts the config of the whole model into its text.
-        unknown = re.search(r"Could not locate (function|class) '(\w+)'", str(error))
-        if unknown is None:
-            raise
-        kind, name = unknown.groups()
-        raise ValueError(
-            f"{path} needs the {kind} {name!r}, which is not known here: import what registers the "
-            f"{kind}, or pass custom_objects={{{name!r}: {name}}}"
-        ) from None
+    return loading.load_keras(path, **kwargs)

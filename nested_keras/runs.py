@@ -112,7 +112,7 @@ class EpochShuffled(keras.utils.PyDataset):
     So a run resumed by `keras.callbacks.BackupAndRestore` sees what the uninterrupted one saw;
     `shuffle=True` of `fit` and `tf.data.Dataset.shuffle` start from the first order again. The
     epoch follows from the step of the model's optimizer. A last batch that is not full is left
-    out: every epoch has the same number of steps.
+    out, unless `drop_remainder` is False.
 
     Args:
         model: The compiled model that is trained; its optimizer counts the steps.
@@ -121,6 +121,7 @@ class EpochShuffled(keras.utils.PyDataset):
         batch_size: 1..n.
         seed: The seed, >= 0.
         augment: None, or a function (x, random generator) -> x of one batch of inputs.
+        drop_remainder: Whether the last batch is left out where it is not full.
 
     Raises:
         ValueError: if the batch size is out of range.
@@ -135,6 +136,7 @@ class EpochShuffled(keras.utils.PyDataset):
         batch_size: int,
         seed: int = 0,
         augment: Callable[[npt.NDArray[Any], np.random.Generator], npt.NDArray[Any]] | None = None,
+        drop_remainder: bool = True,
     ) -> None:
         super().__init__()
         if not 1 <= batch_size <= len(x):
@@ -144,12 +146,14 @@ class EpochShuffled(keras.utils.PyDataset):
         self._batch_size = batch_size
         self._seed = seed
         self._augment = augment
+        self._drop_remainder = drop_remainder
         self._epoch = 0
         self.on_epoch_begin()
 
     def __len__(self) -> int:
-        """The number of full batches."""
-        return len(self._x) // self._batch_size
+        """The number of batches of an epoch."""
+        full, rest = divmod(len(self._x), self._batch_size)
+        return full if self._drop_remainder or not rest else full + 1
 
     def on_epoch_begin(self) -> None:
         """Draws the order of the epoch that begins."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
 import os
-import sys
 from collections.abc import Sequence
 
 from absl import app, flags, logging
@@ -12,6 +12,7 @@ from absl.flags import argparse_flags
 
 from nested_keras import extras
 from nested_keras.cli import (
+    arguments,
     bench,
     codegen,
     demo,
@@ -47,6 +48,11 @@ def _parser() -> argparse_flags.ArgumentParser:
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument(
+        "--version",
+        action="version",
+        version=f"nested-keras {importlib.metadata.version('nested_keras')}",
+    )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command in _COMMANDS:
         command.add(commands)
@@ -62,15 +68,15 @@ def _execute(args: argparse.Namespace) -> int:
     except ModuleNotFoundError as error:
         # Training and export need packages that running a .tflite does not.
         extra = "demo" if args.command == "demo" else None
-        told = extras.missing(error, f"nested-keras {args.command}", extra=extra)
-        print(f"nested-keras: error: {told}", file=sys.stderr)
+        arguments.complain(str(extras.missing(error, f"nested-keras {args.command}", extra=extra)))
+        return 1
+    except MemoryError as error:
+        # NumPy says how much it wanted, Python itself says nothing.
+        arguments.complain(f"not enough memory: {str(error) or 'size unknown'}")
         return 1
     except (ValueError, ImportError, OSError, RuntimeError) as error:
-        # What a user can put right is told in one line; a traceback is for defects of ours.
-        print(f"nested-keras: error: {error}", file=sys.stderr)
-        return 1
-    except MemoryError:
-        print("nested-keras: error: this machine has not enough memory for it", file=sys.stderr)
+        # What a user can put right is one line; a traceback is for defects of ours.
+        arguments.complain(str(error))
         return 1
     return status or 0
 

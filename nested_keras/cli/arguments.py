@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -85,20 +87,85 @@ def positive(text: str) -> int:
 
 
 def load_arrays(path: Path, *names: str) -> list[npt.NDArray[Any]]:
-    """Returns arrays of a .npz archive by name."""
-    with np.load(path, allow_pickle=False) as archive:
-        missing = [name for name in names if name not in archive.files]
-        if missing:
-            raise ValueError(
-                f"{path}: expected arrays {', '.join(names)}; "
-                f"got {', '.join(archive.files)} (missing {', '.join(missing)})"
-            )
-        return [archive[name] for name in names]
+    """Returns arrays of a .npz archive by name.
+
+    Raises:
+        ValueError: If the file is no such archive or is damaged, or an array is missing.
+    """
+    found = [load_array(path, name) for name in names]
+    missing = [name for name, array in zip(names, found, strict=True) if array is None]
+    if missing:
+        raise ValueError(
+            f"{path}: expected arrays {', '.join(names)}; "
+            f"got {', '.join(_names(path)) or 'none'} (missing {', '.join(missing)})"
+        )
+    return [array for array in found if array is not None]
+
+
+def load_array(path: Path, name: str) -> npt.NDArray[Any] | None:
+    """Returns an array of a .npz archive; None where the archive has none of that name.
+
+    Raises:
+        ValueError: If the file is no such archive or is damaged.
+    """
+    if name not in _names(path):
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            array = archive[name]
+    except MemoryError:
+        raise ValueError(f"{path}: array {name} says that it is larger than the memory") from None
+    except Exception as error:  # whatever zipfile, zlib and NumPy raise for damaged bytes
+        text = " ".join(str(error).split())
+        if "pickle" in text:  # NumPy advises to load such a file in an unsafe way
+            text = "it holds Python objects where numbers are expected"
+        raise ValueError(f"{path}: array {name} cannot be read: {text}") from error
+    if not isinstance(array, np.ndarray):
+        raise ValueError(f"{path}: {name} must be an array that numpy.savez wrote")
+    return array
+
+
+def _names(path: Path) -> list[str]:
+    """Returns the names of the arrays of a .npz archive."""
+    with path.open("rb") as file:
+        start = file.read(6)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return [name.removesuffix(".npy") for name in archive.namelist()]
+    except zipfile.BadZipFile:
+        kinds = {b"": "an empty file", b"\x93NUMPY": "a .npy file, whose array has no name"}
+        damaged = "a damaged archive" if start.startswith(b"PK") else "a file of another kind"
+        raise ValueError(
+            f"{path}: expected a .npz archive as numpy.savez writes it: "
+            f"got {kinds.get(start, damaged)}"
+        ) from None
+
+
+def spread(count: int, samples: int, *, seed: int = 0) -> npt.NDArray[np.int64]:
+    """Draws indices that are spread over the whole of a data set, which may be sorted.
+
+    Args:
+        count: The size of the data set, >= 1.
+        samples: How many indices, >= 1; all of them where there are no more.
+        seed: The seed.
+
+    Returns:
+        Increasing indices in 0..count-1: one drawn from each of as many equal parts.
+    """
+    if samples >= count:
+        return np.arange(count)
+    edges = np.linspace(0, count, samples + 1).astype(np.int64)
+    return np.random.default_rng(seed).integers(edges[:-1], edges[1:])
 
 
 def say(text: str) -> None:
     """Prints a line."""
     print(text, flush=True)
+
+
+def complain(text: str) -> None:
+    """Prints the line of an error, whatever line breaks its text has."""
+    print(f"nested-keras: error: {' '.join(text.split())}", file=sys.stderr, flush=True)
 
 
 def print_levels(content: bytes) -> None:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from nested_keras import files
+from nested_keras import arrays, files
 from nested_keras.cli import arguments
 
 
@@ -24,7 +24,10 @@ def add(commands: Any) -> None:
     arguments.add_model(sub, "nested .keras file written by `train` or NestedModel.save")
     sub.add_argument("--data", type=Path, required=True, help=".npz with x_train for calibration")
     sub.add_argument(
-        "--samples", type=arguments.positive, default=200, help="calibration images (default 200)"
+        "--samples",
+        type=arguments.positive,
+        default=200,
+        help="calibration images, spread over all of x_train (default 200)",
     )
     sub.add_argument("--out", type=Path, required=True, help="the .tflite to write")
 
@@ -33,9 +36,12 @@ def _export(args: argparse.Namespace) -> None:
     import nested_keras
     from nested_keras import export
 
+    files.require_writable(args.out)
     (x_train,) = arguments.load_arrays(args.data, "x_train")
-    model = nested_keras.load_model(args.model)
-    content = export.to_tflite(model, representative_dataset=x_train[: args.samples])
+    x_train = arrays.real_images(x_train, name=f"{args.data}: x_train")
+    model = nested_keras.load_model(args.model, compile=False)
+    chosen = x_train[arguments.spread(len(x_train), args.samples)]
+    content = export.to_tflite(model, representative_dataset=chosen)
     files.write_bytes(args.out, content)
     arguments.say(
         f"Wrote {args.out}: {len(content):,} bytes, every level verified against its dense twin"

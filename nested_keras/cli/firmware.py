@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from nested_keras import arrays
 from nested_keras.cli import arguments
 
 
@@ -41,7 +42,7 @@ def _firmware(args: argparse.Namespace) -> None:
         x = [np.zeros(tensor.shape, tensor.dtype) for tensor in model.input_details]
     else:
         (images,) = arguments.load_arrays(args.data, "x_test")
-        x = [images if images.dtype == np.int8 else images.astype(np.float32)]
+        x = [arrays.real_images(images, name=f"{args.data}: x_test")]
     built = model.build([array[: args.limit] for array in x], args.out, board=args.board)
     arguments.say(
         f"Wrote {built.elf}: {built.text_bytes:,} bytes of code and constants, "

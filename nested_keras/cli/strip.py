@@ -29,6 +29,7 @@ def add(commands: Any) -> None:
 def _strip(args: argparse.Namespace) -> None:
     from nested_keras import export
 
+    files.require_writable(args.out)
     before = args.model.read_bytes()
     after = export.strip_model(before, args.levels)
     files.write_bytes(args.out, after)

@@ -32,9 +32,11 @@ def to_tflite(model: Any, *, representative_dataset: Any) -> bytes:
     Args:
       model: A `NestedModel` with fixed input shapes.
       representative_dataset: Examples that show the range of every activation, in float as the
-        model takes them: an array [n, ...] (for several inputs a list of arrays), a
-        `tf.data.Dataset` of batches x or (x, y), or a callable that yields lists of one batch per
-        input.
+        model takes them: an array [n, ...] (for several inputs a list of arrays, or a dict by the
+        names of the inputs), an iterable of such batches x, (x, y) or (x, y, sample_weight) as
+        `fit` takes it (`tf.data.Dataset`, `keras.utils.PyDataset`, a generator), or a callable that
+        returns one. An iterable without a length, such as a generator or `.repeat()`, is read up
+        to 2,000 examples. Give a sample of all the data: sorted data begin with one class.
 
     Returns:
       The .tflite file. Every level was compared with a dense int8 model, bit for bit.

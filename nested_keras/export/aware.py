@@ -23,7 +23,7 @@ from nested_keras.export.activations import Quantization
 from nested_keras.export.fold import fold
 from nested_keras.export.graph import trace
 from nested_keras.export.nodes import Linear
-from nested_keras.export.representative import collect
+from nested_keras.export.representative import collect, keys_of
 from nested_keras.model import NestedModel
 
 
@@ -32,7 +32,8 @@ def quantize_aware(model: NestedModel, *, representative_dataset: Any) -> None:
     if model.quantization is None:
         graph = fold(trace(model))
         shapes = [graph.nodes[name].shape[1:] for name in graph.inputs]
-        model.quantization = activations.measure(graph, collect(representative_dataset, shapes))
+        data = collect(representative_dataset, shapes, keys_of(model))
+        model.quantization = activations.measure(graph, data)
     model.run_levels(functools.partial(QuantizedLevel, model, model.quantization))
 
 

@@ -97,7 +97,7 @@ class _Tracer:
         """Makes the nodes that compute a Keras tensor; returns the name of the last."""
         stack = [tensor]
         while stack:
-            operation, index, arguments = keras_graph.source(stack[-1])
+            operation, index, _, arguments = keras_graph.source(stack[-1])
             key = (id(operation), index)
             sources = arguments.keras_tensors
             missing = [t for t in sources if self._key(t) not in self.produced]
@@ -117,7 +117,7 @@ class _Tracer:
 
     @staticmethod
     def _key(tensor: Any) -> tuple[int, int]:
-        operation, index, _ = keras_graph.source(tensor)
+        operation, index, *_ = keras_graph.source(tensor)
         return id(operation), index
 
     def add_operation(self, operation: Any, inputs: tuple[str, ...], output: Any) -> str:

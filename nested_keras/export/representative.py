@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -11,78 +13,197 @@ import numpy.typing as npt
 from nested_keras.export.errors import ExportError
 
 Float32Array: TypeAlias = npt.NDArray[np.float32]
+Path: TypeAlias = tuple[Any, ...]
+
+MAX_EXAMPLES = 2000
+"""Where a data set does not say how long it is, no batch is read after so many examples."""
 
 
-def collect(dataset: Any, shapes: Sequence[tuple[int, ...]]) -> tuple[Float32Array, ...]:
+@dataclass(frozen=True)
+class InputKey:
+    """How a batch names one input of a model.
+
+    Attributes:
+      path: Keys and indices that lead to the input in the structure of the model's inputs.
+      name: The name of the input.
+    """
+
+    path: Path
+    name: str
+
+
+def keys_of(model: Any) -> list[InputKey]:
+    """Returns the key of each input of a functional Keras model, in the order of the inputs."""
+    paths = {id(tensor): path for path, tensor in _leaves(model.input)}
+    return [InputKey(paths[id(tensor)], tensor.name) for tensor in model.inputs]
+
+
+def collect(
+    dataset: Any, shapes: Sequence[tuple[int, ...]], keys: Sequence[InputKey] = ()
+) -> tuple[Float32Array, ...]:
     """Gathers representative examples.
 
+    A batch is what `keras.Model.fit` takes: x, (x, y) or (x, y, sample_weight). x is an array, or
+    for several inputs a list of arrays, a dict by the names of the inputs, or the structure of the
+    model's inputs. What a dict has beside the inputs is not read.
+
     Args:
-      dataset: One of: an array [n, ...]; for several inputs a list or tuple of such arrays; a
-        `tf.data.Dataset` or another iterable of batches x or (x, y), where x is a tuple for several
-        inputs; a callable without arguments whose result yields lists of one batch per input, as
-        TFLite's converter takes it.
+      dataset: One of: a single batch of all examples; a `tf.data.Dataset`, a
+        `keras.utils.PyDataset`, a list of batches or another iterable of batches; a callable
+        without arguments that returns an iterable of batches, as TFLite's converter takes it. A
+        list of arrays alone is a single batch, with one array per input. Where an iterable has no
+        length, or is endless, reading stops after `MAX_EXAMPLES` examples.
       shapes: Shape of each model input without the batch.
+      keys: How dicts and structures name the inputs, see `keys_of`.
 
     Returns:
       One float32 array [n, ...] per input, n >= 1.
 
     Raises:
-      ExportError: No examples, a wrong number of inputs, a wrong shape, NaN or infinite values.
+      ExportError: No examples, a wrong number or other names of inputs, a wrong shape, text, NaN
+        or infinite values.
     """
-    count = len(shapes)
-    if callable(dataset):
-        batches = [_as_inputs(batch, count) for batch in dataset()]
-    elif hasattr(dataset, "shape"):
-        batches = [_as_inputs((dataset,), count)]
-    elif isinstance(dataset, list | tuple) and all(hasattr(item, "shape") for item in dataset):
-        batches = [_as_inputs(dataset, count)] if dataset else []
-    elif isinstance(dataset, Iterable):
-        batches = [_from_pair(batch, count) for batch in dataset]
-    else:
-        raise ExportError(
-            "representative_dataset must be an array, an iterable of batches or a callable: "
-            f"got {type(dataset).__name__}"
-        )
+    reader = _Reader(shapes, keys)
+    batches = [reader.read(batch) for batch in reader.batches(dataset)]
     if not batches:
         raise ExportError("representative_dataset must yield at least one batch: got none")
-    for batch in batches:
-        _check(batch, shapes)
     arrays = tuple(np.concatenate(column) for column in zip(*batches, strict=True))
     if not len(arrays[0]):
         raise ExportError("representative_dataset must hold at least one example: got none")
     return arrays
 
 
-def _from_pair(batch: Any, count: int) -> list[Float32Array]:
-    """Batches x or (x, y) of a dataset for training."""
-    if isinstance(batch, list | tuple) and len(batch) == 2:
-        first_is_all = isinstance(batch[0], list | tuple) and len(batch[0]) == count
-        if count == 1 or first_is_all:
-            batch = batch[0]
-    return _as_inputs(batch if isinstance(batch, list | tuple) else (batch,), count)
+class _Reader:
+    """Reads batches for the inputs of one model."""
 
+    def __init__(self, shapes: Sequence[tuple[int, ...]], keys: Sequence[InputKey]) -> None:
+        self._shapes = [tuple(shape) for shape in shapes]
+        self._keys = keys
+        self._count = len(self._shapes)
 
-def _as_inputs(batch: Any, count: int) -> list[Float32Array]:
-    if not isinstance(batch, list | tuple) or len(batch) != count:
-        found = len(batch) if isinstance(batch, list | tuple) else type(batch).__name__
-        raise ExportError(
-            f"representative_dataset must give {count} array(s) per batch, one per model input: "
-            f"got {found}"
-        )
-    return [np.asarray(array, np.float32) for array in batch]
+    def batches(self, dataset: Any) -> Iterator[Any]:
+        """Yields the batches of a data set in any form."""
+        if callable(dataset):
+            dataset = dataset()
+        if isinstance(dataset, Mapping) or hasattr(dataset, "shape"):
+            return iter([dataset])
+        if isinstance(dataset, list | tuple) and dataset:
+            find = self._find if isinstance(dataset, tuple) else self._match
+            if find(dataset) is not None:
+                return iter([dataset])
+        if isinstance(dataset, list | tuple) and all(hasattr(item, "shape") for item in dataset):
+            if dataset:
+                raise self._wrong(dataset)
+            return iter([])
+        return self._bounded(dataset)
 
-
-def _check(batch: list[Float32Array], shapes: Sequence[tuple[int, ...]]) -> None:
-    for array, shape in zip(batch, shapes, strict=True):
-        if array.shape[1:] != tuple(shape):
-            expected = ", ".join(["n", *map(str, shape)])
+    def _bounded(self, dataset: Any) -> Iterator[Any]:
+        """Yields the batches of an iterable, and not for ever."""
+        try:
+            length: int | None = len(dataset)
+        except (TypeError, NotImplementedError):
+            length = None
+        if isinstance(dataset, Iterable):
+            source: Iterator[Any] = iter(dataset)
+        elif hasattr(dataset, "__getitem__"):
+            # A keras.utils.PyDataset, which does not say where it ends but by its length.
+            source = (dataset[index] for index in itertools.count())
+        else:
             raise ExportError(
-                f"representative_dataset must hold batches of shape ({expected}): got {array.shape}"
+                "representative_dataset must be an array, a dict of arrays, an iterable of batches "
+                f"or a callable: got {type(dataset).__name__}"
             )
-        if not np.isfinite(array).all():
-            raise ExportError("representative_dataset must be finite: got NaN or infinity")
-    sizes = {len(array) for array in batch}
-    if len(sizes) != 1:
-        raise ExportError(
-            f"representative_dataset must give as many examples to every input: got {sorted(sizes)}"
+        read = 0
+        for batch in itertools.islice(source, length):
+            yield batch
+            found = self._find(batch)
+            read += max(1, len(found[0])) if found and np.ndim(found[0]) else 1
+            if length is None and read >= MAX_EXAMPLES:
+                return
+
+    def read(self, batch: Any) -> list[Float32Array]:
+        """Returns the inputs of a batch, one array per input."""
+        found = self._find(batch)
+        if found is None:
+            raise self._wrong(batch)
+        arrays = [_as_float(array) for array in found]
+        self._check(arrays)
+        return arrays
+
+    def _find(self, batch: Any) -> list[Any] | None:
+        """Returns the inputs in x, (x, y) or (x, y, sample_weight); None where they are not."""
+        found = self._match(batch)
+        if found is None and isinstance(batch, list | tuple) and 1 <= len(batch) <= 3:
+            found = self._match(batch[0])
+        return found
+
+    def _match(self, x: Any) -> list[Any] | None:
+        """Returns the inputs in x, in the order of the model's; None where they are not."""
+        if not isinstance(x, list | tuple | Mapping):
+            return [x] if self._count == 1 else None
+        leaves = dict(_leaves(x))
+        if isinstance(x, list | tuple):
+            if len(leaves) != self._count:
+                return None
+            if all(len(path) == 1 for path in leaves):
+                return list(x)
+        if not self._keys:
+            return None
+        found = [leaves.get(key.path, leaves.get((key.name,))) for key in self._keys]
+        return None if any(value is None for value in found) else found
+
+    def _wrong(self, batch: Any) -> ExportError:
+        names = ", ".join(repr(key.name) for key in self._keys)
+        if isinstance(batch, Mapping):
+            got = f"a dict of {', '.join(map(repr, batch))}"
+        else:
+            got = str(len(batch) if isinstance(batch, list | tuple) else type(batch).__name__)
+        return ExportError(
+            f"representative_dataset must give {self._count} array(s) per batch, one per model "
+            f"input{f' ({names})' if names else ''}: got {got}"
         )
+
+    def _check(self, batch: list[Float32Array]) -> None:
+        for array, shape in zip(batch, self._shapes, strict=True):
+            if array.shape[1:] != shape:
+                expected = ", ".join(["n", *map(str, shape)])
+                raise ExportError(
+                    f"representative_dataset must hold batches of shape ({expected}): "
+                    f"got {array.shape}"
+                )
+            if not np.isfinite(array).all():
+                raise ExportError("representative_dataset must be finite: got NaN or infinity")
+        sizes = {len(array) for array in batch}
+        if len(sizes) != 1:
+            raise ExportError(
+                "representative_dataset must give as many examples to every input: "
+                f"got {sorted(sizes)}"
+            )
+
+
+def _leaves(structure: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+    """Yields what lists, tuples and dicts hold, with the way to it."""
+    if isinstance(structure, Mapping):
+        items: Iterable[tuple[Any, Any]] = structure.items()
+    elif isinstance(structure, list | tuple):
+        items = enumerate(structure)
+    else:
+        yield path, structure
+        return
+    for key, value in items:
+        yield from _leaves(value, (*path, key))
+
+
+def _as_float(array: Any) -> Float32Array:
+    """Returns real numbers as float32."""
+    try:
+        values = np.asarray(array)
+        if values.dtype.kind not in "biuf":
+            values = values.astype(np.float32, casting="safe")
+    except (TypeError, ValueError):
+        kind = getattr(array, "dtype", type(array).__name__)
+        raise ExportError(
+            f"representative_dataset must hold arrays of real numbers: got {kind}"
+        ) from None
+    with np.errstate(over="ignore"):  # infinity is refused as such
+        return values.astype(np.float32, copy=False)

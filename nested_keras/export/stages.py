@@ -13,7 +13,7 @@ from nested_keras.export.graph import trace
 from nested_keras.export.match import match
 from nested_keras.export.pack import pack
 from nested_keras.export.quantize import twin_gain
-from nested_keras.export.representative import collect
+from nested_keras.export.representative import collect, keys_of
 from nested_keras.export.verify import verify
 from nested_keras.runtime.lowering import lower
 
@@ -36,7 +36,8 @@ class ExportedModel:
 def build(model: Any, *, representative_dataset: Any) -> ExportedModel:
     """Exports a nested model; see `nested_keras.export.build`."""
     graph = fold(trace(model))
-    data = collect(representative_dataset, [graph.nodes[name].shape[1:] for name in graph.inputs])
+    shapes = [graph.nodes[name].shape[1:] for name in graph.inputs]
+    data = collect(representative_dataset, shapes, keys_of(model))
     compare(model, graph, data)
     graph, ranges = activations.apply(graph, model.quantization or activations.measure(graph, data))
     gains = {

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nested_keras import export, firmware, runtime
+from nested_keras import arrays, export, firmware, runtime
+from nested_keras.runtime.program import Dequantize
 
 TARGETS = ("reference", "litert", "tflm", "host", "qemu", "renode")
 
@@ -109,23 +110,29 @@ def level_sizes(model: bytes) -> tuple[LevelSize, ...]:
     )
 
 
-def accuracy(outputs: npt.NDArray[Any], labels: npt.NDArray[Any]) -> float:
+def accuracy(
+    outputs: npt.NDArray[Any], labels: npt.NDArray[Any], *, threshold: float = 0.0
+) -> float:
     """Top-1 accuracy.
 
     Args:
       outputs: Scores [n, ...], flattened per input.
       labels: Class indices [n] or [n, 1].
+      threshold: Where there is one score per input, a score above it stands for class 1, any
+        other for class 0.
 
     Returns:
       Share of inputs whose largest score is at the label, 0..1. Of equal scores the first counts.
 
     Raises:
-      ValueError: Another number of labels than of outputs.
+      ValueError: Another number of labels than of outputs, or a label that is no class.
     """
-    if len(outputs) != labels.size:
-        raise ValueError(f"expected {len(outputs)} labels, one per input: got {labels.size}")
     scores = outputs.reshape(len(outputs), -1)
-    return float(np.mean(np.argmax(scores, axis=1) == labels.reshape(-1)))
+    single = scores.shape[1] == 1
+    classes = 2 if single else scores.shape[1]
+    wanted = arrays.class_indices(labels, count=len(outputs), classes=classes, name="labels")
+    found = scores[:, 0] > threshold if single else np.argmax(scores, axis=1)
+    return float(np.mean(found == wanted))
 
 
 def run_levels(
@@ -151,7 +158,9 @@ def run_levels(
       One row a level.
 
     Raises:
-      ValueError: An unknown target, no input, a wrong shape, or another number of labels.
+      ValueError: An unknown target, a model of several inputs or outputs, no input, a wrong shape,
+        values that are no finite real numbers, another number of labels, or labels that are no
+        classes.
       nested_keras.firmware.ToolchainError: A compiler, the emulator or TFLite Micro is missing.
       ImportError: The package tflite-micro is missing.
     """
@@ -161,11 +170,14 @@ def run_levels(
         raise ValueError(
             f"runtime {device_runtime!r} is for the targets {', '.join(_DEVICES)}: got {target!r}"
         )
-    if len(x) == 0:
-        raise ValueError("expected at least one input: got 0")
-    if x.dtype != np.int8:
-        x = x.astype(np.float32)
+    x = arrays.real_images(x, name="x")
     reference = runtime.ReferenceModel(model)
+    ends = len(reference.input_details), len(reference.output_details)
+    if ends != (1, 1):
+        raise ValueError(
+            f"the model must have one input and one output: got {ends[0]} and {ends[1]}"
+        )
+    threshold = _threshold(runtime.lower(model))
     levels = range(reference.levels)
     expected = [np.asarray(reference.run(x, level)) for level in levels]
     device = None
@@ -180,7 +192,9 @@ def run_levels(
     rows = [
         LevelRun(
             level=level,
-            accuracy=None if labels is None else accuracy(outputs[level], labels),
+            accuracy=None
+            if labels is None
+            else accuracy(outputs[level], labels, threshold=threshold),
             instructions=None if device is None else round(device.instructions[level]),
             arena_bytes=None if device is None else device.arena_bytes,
             flash_bytes=None if device is None else device.text_bytes,
@@ -195,3 +209,16 @@ def run_levels(
         inputs=len(x),
         levels=rows,
     )
+
+
+def _threshold(model: runtime.Program) -> float:
+    """Returns the output above which a model with one score per input means class 1.
+
+    TFLite fixes the int8 form of a sigmoid to scale 1/256 and zero point -128, which tells its
+    probabilities from logits.
+    """
+    output, last = model.tensors[model.outputs[0]], model.ops[-1]
+    real = isinstance(last, Dequantize)
+    quantized = last if isinstance(last, Dequantize) else output
+    middle = 0.5 if (quantized.scale, quantized.zero_point) == (1 / 256, -128) else 0.0
+    return middle if real else middle / quantized.scale + quantized.zero_point

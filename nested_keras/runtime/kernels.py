@@ -262,11 +262,12 @@ def _dequantize(
 def quantize(x: Array, *, scale: float, zero_point: int) -> Int8Array:
     """float32 -> int8: round(x / scale) half away from zero, plus zero point, saturated.
 
-    The division is TFLite's: in float32.
+    The division is TFLite's: in float32. A NaN gives the zero point (docs/quantization.md).
     """
-    scaled = np.asarray(x, np.float32) / np.float32(scale)
+    with np.errstate(over="ignore"):  # a quotient of infinity saturates
+        scaled = np.asarray(x, np.float32) / np.float32(scale)
     # Beyond +-256 the result is saturated whatever the zero point; clip before the integer cast.
-    limited = np.clip(scaled.astype(np.float64), -512.0, 512.0)
+    limited = np.clip(np.nan_to_num(scaled.astype(np.float64), nan=0.0), -512.0, 512.0)
     rounded = np.sign(limited) * np.floor(np.abs(limited) + 0.5)
     return _clamp(rounded.astype(np.int64) + zero_point, -128, 127)
 

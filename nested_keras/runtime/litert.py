@@ -1,5 +1,8 @@
 """NESTED_SPARSE_CONV in LiteRT: a delegate in pure Python, and a model class on top of it.
 
+The delegate takes QUANTIZE from float32 to int8 as well, because LiteRT leaves open what NaN and
+values far outside the range give (docs/quantization.md).
+
 The delegate registers a kernel through TFLite's C delegate interface with ctypes, so nothing has to
 be compiled (docs/decisions/0001-litert-delegate.md). It runs the operator with the NumPy kernels.
 """
@@ -19,8 +22,9 @@ from nested_keras.format import Stream
 from nested_keras.runtime import kernels
 from nested_keras.runtime import tflite_abi as abi
 from nested_keras.runtime.convolutions import NESTED_SPARSE_CONV, require_fit
+from nested_keras.runtime.errors import ModelError
 from nested_keras.runtime.lowering import read_interface
-from nested_keras.runtime.program import NestedSparseConv
+from nested_keras.runtime.program import NestedSparseConv, Quantize
 from nested_keras.runtime.runner import Array, ModelRunner, read_model
 
 
@@ -29,7 +33,7 @@ class _Kernel:
     """State of one replaced operator.
 
     Attributes:
-      inputs: Tensor indices of input, level (-1 where left out) and stream.
+      inputs: Tensor indices of input, level (-1 where left out) and stream; of QUANTIZE the input.
       output: Tensor index of the output.
       op: The prepared operator, set when the interpreter prepares the kernel.
       levels: Number of levels in the stream.
@@ -37,12 +41,12 @@ class _Kernel:
 
     inputs: tuple[int, ...]
     output: int
-    op: NestedSparseConv | None = None
+    op: NestedSparseConv | Quantize | None = None
     levels: int = 0
 
 
 class NestedDelegate:
-    """Runs NESTED_SPARSE_CONV in `ai_edge_litert` or `tf.lite` interpreters.
+    """Runs NESTED_SPARSE_CONV, and QUANTIZE of float32, in LiteRT and `tf.lite` interpreters.
 
     Example:
       >>> interpreter = Interpreter(  # doctest: +SKIP
@@ -90,13 +94,11 @@ class NestedDelegate:
         return _guard(address, lambda context: self._replace_nodes(address, context, delegate))
 
     def _replace_nodes(self, address: int, context: abi.TfLiteContext, delegate: int) -> None:
-        """Takes over each NESTED_SPARSE_CONV of the graph, one by one."""
+        """Takes over each NESTED_SPARSE_CONV and QUANTIZE of float32 of the graph, one by one."""
         plan = ctypes.POINTER(ctypes.c_int)()
         _require_ok(context.get_execution_plan(address, ctypes.byref(plan)), "GetExecutionPlan")
         for index in abi.int_array(plan):
-            _, registration = _node(address, context, index)
-            custom = registration.builtin_code == abi.BUILTIN_CUSTOM
-            if custom and registration.custom_name == NESTED_SPARSE_CONV.encode():
+            if _is_ours(context, *_node(address, context, index)):
                 nodes = abi.new_int_array(index)
                 status = context.replace_node_subsets(
                     address,
@@ -114,7 +116,7 @@ class NestedDelegate:
             (index,) = abi.int_array(params.nodes_to_replace)
             node, _ = _node(address, context, index)
             inputs, outputs = abi.int_array(node.inputs), abi.int_array(node.outputs)
-            if len(inputs) != 3 or len(outputs) != 1:
+            if len(inputs) not in (1, 3) or len(outputs) != 1:
                 raise ValueError(f"expected 3 inputs and 1 output: got {inputs} and {outputs}")
             self._kernels[handle] = _Kernel(inputs=inputs, output=outputs[0])
 
@@ -130,10 +132,21 @@ class NestedDelegate:
     def _prepare(self, context: abi.TfLiteContext, node: abi.TfLiteNode) -> None:
         kernel = self._kernel(node)
         x, y = (abi.describe(abi.tensor(context, i)) for i in (kernel.inputs[0], kernel.output))
+        if len(kernel.inputs) == 1:
+            kernel.op = Quantize(
+                name=y.name, inputs=(), outputs=(), scale=y.scale, zero_point=y.zero_point
+            )
+            return
         if (x.dtype, y.dtype) != ("int8", "int8"):
             raise ValueError(f"expected int8 input and output: got {x.dtype} and {y.dtype}")
         layer = Stream.parse(abi.constant(abi.tensor(context, kernel.inputs[2])))
-        require_fit(layer.params, x, y)
+        try:
+            require_fit(layer.params, x, y)
+        except ModelError as error:
+            raise ModelError(
+                f"{error}; a nested model runs with the shapes of its file, which "
+                "resize_tensor_input cannot change"
+            ) from error
         kernel.op = NestedSparseConv(name=y.name, inputs=(), outputs=(), layer=layer)
         kernel.levels = len(layer.levels)
 
@@ -144,13 +157,16 @@ class NestedDelegate:
         kernel = self._kernel(node)
         if kernel.op is None:
             raise RuntimeError("the kernel has not been prepared")
+        x = abi.view(abi.tensor(context, kernel.inputs[0]))
+        y = abi.view(abi.tensor(context, kernel.output))
+        if isinstance(kernel.op, Quantize):
+            y[...] = kernels.run_op(kernel.op, [x], y.shape, 0)
+            return
         level = kernel.levels - 1 if self.level is None else self.level
         if kernel.inputs[1] >= 0:
             level = abi.read_int32(abi.tensor(context, kernel.inputs[1]))
         if not 0 <= level < kernel.levels:
             raise ValueError(f"level must be in 0..{kernel.levels - 1}: got {level}")
-        x = abi.view(abi.tensor(context, kernel.inputs[0]))
-        y = abi.view(abi.tensor(context, kernel.output))
         y[...] = kernels.run_op(kernel.op, [x], y.shape, level)
 
     def _kernel(self, node: abi.TfLiteNode) -> _Kernel:
@@ -170,6 +186,16 @@ def _guard(address: int, action: Callable[[abi.TfLiteContext], None]) -> int:
         context.report_error(address, text.replace("%", "%%").encode())
         return abi.ERROR
     return abi.OK
+
+
+def _is_ours(context: abi.TfLiteContext, node: Any, registration: Any) -> bool:
+    """Says whether the delegate runs an operator."""
+    if registration.builtin_code == abi.BUILTIN_CUSTOM:
+        return bool(registration.custom_name == NESTED_SPARSE_CONV.encode())
+    if registration.builtin_code != abi.BUILTIN_QUANTIZE:
+        return False
+    ends = (*abi.int_array(node.inputs), *abi.int_array(node.outputs))
+    return [abi.dtype(abi.tensor(context, index)) for index in ends] == ["float32", "int8"]
 
 
 def _node(address: int, context: abi.TfLiteContext, index: int) -> tuple[Any, Any]:

@@ -20,6 +20,7 @@ OK = 0
 ERROR = 1
 BUILTIN_CUSTOM = 32
 BUILTIN_DELEGATE = 51
+BUILTIN_QUANTIZE = 114
 FLAG_ALLOW_DYNAMIC_TENSORS = 1
 
 _READ_ONLY = 1  # kTfLiteMmapRo: constant data of the file
@@ -197,6 +198,11 @@ def tensor(context: TfLiteContext, index: int) -> TfLiteTensor:
             + (", an operand left out" if index == -1 else "")
         )
     return context.tensors[index]
+
+
+def dtype(tensor: TfLiteTensor) -> str | None:
+    """Type of a tensor; None for one that the delegate does not know."""
+    return _DTYPES.get(tensor.type)
 
 
 def describe(tensor: TfLiteTensor) -> Tensor:

@@ -192,6 +192,17 @@ def test_errors_are_one_line(arguments, message, model, data, folder, capsys, mo
     assert len(text.splitlines()) == 1
 
 
+def test_too_little_memory_is_one_line(model, data, capsys, monkeypatch):
+    def run_levels(*_, **__):
+        return np.zeros(1 << 60, np.int8)
+
+    monkeypatch.setattr("nested_keras.report.run_levels", run_levels)
+    assert nested_keras_command("run", model, "--target", "reference", "--data", data) == 1
+    told = capsys.readouterr().err.strip().splitlines()
+    assert len(told) == 1
+    assert told[0].startswith("nested-keras: error: not enough memory: Unable to allocate 1.00 EiB")
+
+
 @pytest.mark.parametrize(
     ("arguments", "package", "message"),
     [

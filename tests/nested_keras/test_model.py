@@ -405,7 +405,7 @@ def test_unsupported_layers_are_refused(layer, message):
 
 def test_renormalisation_is_refused():
     norm = L.BatchNormalization(name="x")
-    norm.renorm = True  # an argument since Keras 3.13
+    norm.renorm = True  # an argument since Keras 3.14
     inputs = keras.Input((6, 6, 3))
     base = keras.Model(inputs, norm(L.Conv2D(3, 3)(inputs)))
     message = r"layer 'x' \(BatchNormalization\) must have renorm=False: got True"

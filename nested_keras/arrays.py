@@ -1,0 +1,75 @@
+"""Arrays that users hand over: checked once, where they come in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+
+def real_images(x: npt.NDArray[Any], *, name: str) -> npt.NDArray[Any]:
+    """Checks a batch of inputs.
+
+    Args:
+        x: Real numbers [n, ...].
+        name: What errors call the array.
+
+    Returns:
+        int8 as given; anything else as float32.
+
+    Raises:
+        ValueError: If there is no batch dimension or no input, or the values are no real numbers,
+            or are NaN or infinite in float32.
+    """
+    if x.dtype.kind not in "biuf":
+        raise ValueError(f"{name} must hold real numbers: got {x.dtype}")
+    if x.ndim < 1 or len(x) < 1:
+        raise ValueError(f"{name} must hold at least one input [n, ...]: got shape {x.shape}")
+    if x.dtype == np.int8:
+        return x
+    with np.errstate(over="ignore"):  # infinity is refused as such
+        values = x.astype(np.float32)
+    wrong = int(np.count_nonzero(~np.isfinite(values)))
+    if wrong:
+        raise ValueError(f"{name} must be finite: got {wrong} values of NaN or infinity")
+    return values
+
+
+def class_indices(
+    y: npt.NDArray[Any], *, count: int, classes: int, name: str
+) -> npt.NDArray[np.int64]:
+    """Checks labels.
+
+    Args:
+        y: Class indices [n] or [n, 1]; whole numbers of any real type.
+        count: The number of inputs, n.
+        classes: The number of classes.
+        name: What errors call the array.
+
+    Returns:
+        The labels [n].
+
+    Raises:
+        ValueError: If the shape or the number of labels is another, or a label is no whole number
+            in 0..classes-1.
+    """
+    if y.dtype.kind not in "biuf":
+        raise ValueError(f"{name} must hold class indices: got {y.dtype}")
+    if y.ndim == 2 and y.shape[1] != 1:
+        raise ValueError(
+            f"{name} must hold class indices [n]: got shape {y.shape} (of one-hot labels take "
+            "argmax(axis=1))"
+        )
+    if y.ndim not in (1, 2):
+        raise ValueError(f"{name} must hold class indices [n]: got shape {y.shape}")
+    if len(y) != count:
+        raise ValueError(f"{name}: expected {count} labels, one per input: got {len(y)}")
+    flat = y.reshape(-1)
+    wrong = ~((flat >= 0) & (flat < classes) & (flat == np.floor(flat)))
+    if wrong.any():
+        first = int(np.argmax(wrong))
+        raise ValueError(
+            f"{name} must hold whole numbers in 0..{classes - 1}: got {flat[first]} at {first}"
+        )
+    return flat.astype(np.int64)
