@@ -153,13 +153,12 @@ class _Trained:
 
 def _train(data: Dataset, config: DemoConfig, say: Callable[[str], None]) -> _Trained:
     import keras
-    from tensorflow_model_optimization.sparsity.keras import PolynomialDecay
+    import tensorflow as tf
 
     from nested_keras import callbacks, model
 
     keras.utils.set_random_seed(config.seed)
     batch_size, loss = 32, "sparse_categorical_crossentropy"
-    steps_per_epoch = -(-len(data.x_train) // batch_size)
     validation = (data.x_test, data.y_test)
 
     say(f"\nTraining the dense model, {config.dense_epochs} epochs")
@@ -177,21 +176,15 @@ def _train(data: Dataset, config: DemoConfig, say: Callable[[str], None]) -> _Tr
     say(f"\nTraining {len(config.sparsities)} nested levels, {config.nested_epochs} epochs")
     nested = model.nest(dense, config.sparsities)
     nested.compile(keras.optimizers.Adam(2e-3), loss, metrics=["accuracy"], routing=0.5)
-    schedule = PolynomialDecay(
-        initial_sparsity=0.0,
-        final_sparsity=max(config.sparsities),
-        begin_step=0,
-        end_step=max(1, int(0.6 * config.nested_epochs * steps_per_epoch)),
-        frequency=20,
-    )
+    statistics = tf.data.Dataset.from_tensor_slices(data.x_train).batch(batch_size)
     nested.fit(
         data.x_train,
         data.y_train,
         batch_size=batch_size,
         epochs=config.nested_epochs,
         callbacks=[
-            callbacks.NestedPruning(schedule),
-            callbacks.BatchNormReestimation(data.x_train),
+            callbacks.NestedPruning(frequency=20),
+            callbacks.BatchNormReestimation(statistics),
         ],
         verbose=2,
     )

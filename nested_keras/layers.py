@@ -80,6 +80,20 @@ class NestedKernel(keras.layers.Layer):
         level = masks.check_level(level, levels=self.levels)
         return np.asarray(self.level_map.numpy() <= level)
 
+    @property
+    def blocks(self) -> int:
+        """The number of blocks of weights that are kept or pruned together."""
+        return int(masks.block_map(self.level_map.numpy(), self.block_shape).size)
+
+    def kept_blocks(self, level: int) -> int:
+        """Returns how many blocks a level has now."""
+        found = masks.block_map(self.level_map.numpy(), self.block_shape)
+        return int(np.count_nonzero(found <= level))
+
+    def final_blocks(self, level: int) -> int:
+        """Returns how many blocks a level has at its final sparsity."""
+        return masks.kept_blocks(self.sparsities[level], self.blocks)
+
     def symbolic_mask(self, level: int, dtype: str) -> Any:
         """Returns the same as a tensor of zeros and ones that follows the level map.
 

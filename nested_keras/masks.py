@@ -122,17 +122,35 @@ def level_map(
         starts = np.arange(0, channels, size)
         magnitude = np.add.reduceat(magnitude, starts, axis=-2)
     weakness = -magnitude.ravel()
-    before = np.zeros(weakness.size) if within is None else within[..., ::size, :].ravel()
+    unranked = np.zeros(weakness.size, np.uint8)
+    before = unranked if within is None else block_map(within, block_shape).ravel()
     first_level = np.full(weakness.size, len(sparsities), dtype=np.uint8)
     for level, sparsity in enumerate(sparsities):
         # What a sparser level has comes first, then what this level had, the strongest first.
         order = np.lexsort((weakness, before > level, first_level == len(sparsities)))
-        kept = order[: round((1.0 - sparsity) * weakness.size)]
+        kept = order[: kept_blocks(sparsity, weakness.size)]
         first_level[kept] = np.minimum(first_level[kept], level)
     blocks = first_level.reshape(magnitude.shape)
     if size == 1:
         return blocks
     return np.repeat(blocks, size, axis=-2)[..., :channels, :]
+
+
+def kept_blocks(sparsity: float, blocks: int) -> int:
+    """Returns how many of some blocks a level of a sparsity keeps."""
+    return round((1.0 - sparsity) * blocks)
+
+
+def block_map(
+    level_map: npt.NDArray[np.uint8], block_shape: tuple[int, int]
+) -> npt.NDArray[np.uint8]:
+    """Returns the level map with one value per block.
+
+    Args:
+        level_map: (..., in, out), as `level_map` makes it.
+        block_shape: (1, 1), (1, 2) or (1, 4).
+    """
+    return level_map[..., :: block_shape[1], :]
 
 
 def sparsity(level_maps: Iterable[npt.NDArray[np.uint8]], level: int) -> float:

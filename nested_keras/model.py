@@ -198,6 +198,46 @@ class NestedModel(training.LevelTrainer):
         level = masks.check_level(level, levels=self.levels)
         return masks.sparsity((layer.level_map.numpy() for layer in self.nested_layers), level)
 
+    def shortfall(self) -> str:
+        """Returns which levels keep more weights than they should, "" if none does.
+
+        Returns:
+            Such as "level 0: asked 0.90, has 0.32", over all nested kernels, for each such level.
+        """
+        short = [
+            level
+            for level in range(self.levels)
+            if any(
+                layer.kept_blocks(level) > layer.final_blocks(level) for layer in self.nested_layers
+            )
+        ]
+        return ", ".join(
+            f"level {level}: asked {self.sparsities[level]:.2f}, "
+            f"has {self.level_sparsity(level):.2f}"
+            for level in short
+        )
+
+    def ramp_reached(self) -> float:
+        """Returns how far along the ramp to the final sparsities the levels are, 0..1."""
+        shares = [
+            (layer.blocks - layer.kept_blocks(level)) / (layer.blocks - final)
+            for layer in self.nested_layers
+            for level in range(self.levels)
+            if (final := layer.final_blocks(level)) < layer.blocks
+        ]
+        return min([1.0, *shares])
+
+    def summary(self, *args: Any, **kwargs: Any) -> None:
+        """Prints the summary of Keras, and the sparsity of each level; arguments as Keras's."""
+        super().summary(*args, **kwargs)
+        levels = ", ".join(
+            f"level {level} {self.level_sparsity(level):.2f} (asked {asked:.2f})"
+            for level, asked in enumerate(self.sparsities)
+        )
+        positional = dict(zip(("line_length", "positions", "print_fn"), args, strict=False))
+        print_fn = {**positional, **kwargs}.get("print_fn") or print
+        print_fn(f" Sparsity: {levels}\n")
+
     def at_level(self, level: int) -> Any:
         """Returns one level as a functional Keras model that shares the weights.
 
@@ -408,7 +448,9 @@ def _run_flattened(model: Any, inputs: Any, act: Callable[..., Any]) -> Any:
 
 
 def _new_input(tensor: Any) -> Any:
-    return keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=tensor.name)
+    # The name of the layer: that of the tensor is "keras_tensor" where the user gave none.
+    name = keras_graph.source(tensor)[0].name
+    return keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=name)
 
 
 def load_model(path: Any, **kwargs: Any) -> Any:

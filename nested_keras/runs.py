@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from nested_keras import files
+from nested_keras import files, fitting
 
 _PACKAGES = ("nested_keras", "keras", "tensorflow", "tensorflow-cpu", "numpy")
 
@@ -157,7 +157,7 @@ class EpochShuffled(keras.utils.PyDataset):
 
     def on_epoch_begin(self) -> None:
         """Draws the order of the epoch that begins."""
-        self._epoch = int(self._model.optimizer.iterations.numpy()) // len(self)
+        self._epoch = int(fitting.step_counter(self._model.optimizer).numpy()) // len(self)
         self._order = np.random.default_rng((self._seed, self._epoch)).permutation(len(self._x))
 
     def __getitem__(self, index: int) -> tuple[Any, Any]:

@@ -10,9 +10,9 @@ already::
 ``a = 1`` trains the levels jointly; ``a = 0`` is strict routing: each weight follows only the first
 level that uses it. All other variables take the plain sum.
 
-A weight that no level uses has no gradient, and pruning it sets both the weight and what the
-optimizer keeps for it to zero: neither momentum nor weight decay nor a moving average moves it
-again, and no step has to see to that.
+A weight that no level uses has no gradient, and pruning it sets the weight to zero and what the
+optimizer keeps for it to what it starts with: neither momentum nor weight decay nor a moving
+average moves it again, and no step has to see to that.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from nested_keras import fitting
 from nested_keras.distillation import Distillation
 from nested_keras.keras_graph import CompileLoss, CompileMetrics
 from nested_keras.layers import several_workers
@@ -86,21 +87,57 @@ class Objectives:
         distillation: What the levels learn from besides, or None.
         sandwich: Whether a step trains the densest, the sparsest and one level between.
         split_batch: Whether each level that a step trains has samples of its own.
+        slots: What the optimizer keeps for each weight before the first step, by the path of its
+            variable, where that is not 0.
     """
 
     levels: tuple[LevelObjective, ...]
     distillation: Distillation | None
     sandwich: bool
     split_batch: bool
+    slots: dict[str, float]
 
 
 class LevelTrainer(keras.Model):
     """Trains and evaluates all levels of a nested model together.
 
     `fit` and `evaluate` report "loss" (what is minimised: the weighted sum over the levels and the
-    weight regularisation) and for each level "level_<l>_loss" (the compiled loss, without weight
-    regularisation and distillation) and "level_<l>_<metric>".
+    weight regularisation), for each level "level_<l>_loss" (the compiled loss, without weight
+    regularisation and distillation) and "level_<l>_<metric>", and under the plain name of each
+    metric ("accuracy", "val_accuracy") that of the densest level, which is what the model computes
+    when it is called. The logs of an epoch also have "level_<l>_sparsity".
     """
+
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: Any = "auto",
+        callbacks: Any = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Any:
+        """Trains all levels, as `keras.Model.fit`, and warns if they end short of their sparsities.
+
+        Args:
+            x: As in `keras.Model.fit`, and so are the other arguments.
+            y: The targets, unless `x` brings them.
+            batch_size: Where the data are arrays.
+            epochs: The epoch to end with.
+            verbose: What Keras shows.
+            callbacks: Those of Keras and of `nested_keras.callbacks`.
+            *args: Other arguments of `keras.Model.fit`.
+            **kwargs: The same by name.
+
+        Returns:
+            The history, with the sparsity of each level.
+        """
+        with fitting.level_states(self, callbacks) as (watched, states):
+            history = super().fit(x, y, batch_size, epochs, verbose, watched, *args, **kwargs)
+        fitting.warn_of_shortfall(self, hint=states.hint(), stacklevel=2)
+        return history
 
     def compile(
         self,
@@ -187,6 +224,7 @@ class LevelTrainer(keras.Model):
             distillation=distillation,
             sandwich=sandwich,
             split_batch=split_batch,
+            slots=self._initial_slots(),
         )
         for level in range(self.levels):
             self.at_level(level)  # made here, not while a train step is traced
@@ -229,7 +267,7 @@ class LevelTrainer(keras.Model):
         return found
 
     def get_metrics_result(self) -> dict[str, Any]:
-        """Returns "loss", and "level_<l>_loss" and "level_<l>_<metric>" of each level."""
+        """Returns "loss", "<metric>" of the densest level, and those of each level."""
         results = {metric.name: metric.result() for metric in self._shared_metrics()}
         for level, each in enumerate(self._objectives.levels):
             results[each.tracker.name] = each.tracker.result()
@@ -237,7 +275,21 @@ class LevelTrainer(keras.Model):
             if each.loss is not None:
                 named.update((metric.name, metric.result()) for metric in each.loss.metrics)
             results.update((f"level_{level}_{name}", value) for name, value in named.items())
-        return results
+        return {**results, **{name: v for name, v in named.items() if name not in results}}
+
+    def level_metrics(self) -> list[Any]:
+        """Returns the metrics of one level, from `metrics` and `weighted_metrics` of compile()."""
+        each = self._objectives.levels[-1]
+        return [] if each.metrics is None else list(each.metrics.metrics)
+
+    def _flatten_metrics_in_order(self, logs: dict[str, Any]) -> Any:
+        """Returns a list for `evaluate`: the loss, the densest level's metrics, the levels' own.
+
+        Keras's own order would repeat the densest level's metrics for each level.
+        """
+        names = sorted(logs, key=lambda name: (name.startswith("level_"), name != "loss"))
+        values = [logs[name] for name in names]
+        return values[0] if len(values) == 1 else values
 
     def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
         """Makes the metrics' variables before a strategy's replicas run.
@@ -285,11 +337,36 @@ class LevelTrainer(keras.Model):
         return [metric for metric in super().metrics if id(metric) not in unused]
 
     def forget_pruned(self) -> None:
-        """Zeroes what the optimizer keeps for the weights that no level uses."""
+        """Resets what the optimizer keeps for the weights that no level uses."""
         if not self.compiled or self.optimizer is None:
             return
+        for slot, layer in self._kernel_slots():
+            fresh = self._objectives.slots.get(slot.path, 0.0)
+            slot.assign(np.where(layer.mask(self.levels - 1), slot.numpy(), fresh))
+
+    def _initial_slots(self) -> dict[str, float]:
+        """Returns what the optimizer keeps for a weight that has never moved, where it is not 0.
+
+        Ftrl, for one, divides by its accumulator, which starts above 0.
+        """
+        if self.optimizer is None:
+            return {}
+        if int(fitting.step_counter(self.optimizer).numpy()):  # compiled again, with what it has
+            return self._objectives.slots if hasattr(self, "_objectives") else {}
+        found = {}
+        for slot, layer in self._kernel_slots():
+            values = slot.numpy()
+            first = float(values.flat[0])
+            copies_weights = np.array_equal(values, layer.kernel)
+            if first and np.all(values == values.flat[0]) and not copies_weights:
+                found[slot.path] = first
+        return found
+
+    def _kernel_slots(self) -> list[tuple[Any, Any]]:
+        """Returns the optimizer's variables that have a value for each weight of a nested layer."""
         references = [(_slot_prefix(v), v) for v in self.trainable_variables]
         kernels = {id(layer.kernel): layer for layer in self.nested_layers}
+        found = []
         for slot in self.optimizer.variables:
             name = slot.path.split("/")[-1]
             owners = [(prefix, v) for prefix, v in references if name.startswith(prefix)]
@@ -298,7 +375,8 @@ class LevelTrainer(keras.Model):
             owner = max(owners, key=lambda owner: len(owner[0]))[1]
             layer = kernels.get(id(owner))
             if layer is not None and slot.shape == owner.shape:  # not Adafactor's rows and columns
-                slot.assign(np.where(layer.mask(self.levels - 1), slot.numpy(), 0.0))
+                found.append((slot, layer))
+        return found
 
     def level_loss(
         self, level: int, *, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
@@ -375,7 +453,7 @@ class LevelTrainer(keras.Model):
         if len(levels) == 1:
             return step(levels[0])
         # A function of the step alone: the same on every worker and in a resumed run.
-        count = tf.cast(self.optimizer.iterations.value, tf.int32)
+        count = tf.cast(fitting.step_counter(self.optimizer).value, tf.int32)
         seed = tf.stack([0, count])
         index = tf.random.stateless_uniform([], seed, maxval=len(levels), dtype=tf.int32)
         return tf.switch_case(index, [functools.partial(step, level) for level in levels])
@@ -423,7 +501,9 @@ class LevelTrainer(keras.Model):
         routing = self._objectives.levels[level].routing
         if level == 0 or routing == 1.0:
             return gradients
-        coefficient = routing(self.optimizer.iterations) if callable(routing) else routing
+        coefficient = routing
+        if callable(routing):
+            coefficient = routing(fitting.step_counter(self.optimizer))
 
         def scale(layer: Any, dtype: str) -> Any:
             # The gradient is zero outside M[l] already.

@@ -21,24 +21,14 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import keras
 import numpy as np
-from tensorflow_model_optimization.sparsity.keras import PolynomialDecay
 
 import nested_keras
 from nested_keras import callbacks, export, files, report
 
 
-class _DepthwiseConv2D(keras.layers.DepthwiseConv2D):
-    """Reads files of Keras 2, which stored the argument `groups`."""
-
-    def __init__(self, *args: Any, groups: int = 1, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-
-
 def load(path: Path) -> Any:
     """The Keras model of a benchmark's file."""
-    return keras.models.load_model(
-        path, compile=False, custom_objects={"DepthwiseConv2D": _DepthwiseConv2D}
-    )
+    return nested_keras.load_model(path, compile=False)
 
 
 def fit_to(model: Any, x: Any, y: Any, *, scale: float) -> tuple[Any, Any]:
@@ -60,7 +50,6 @@ def fine_tune(model: Any, x: Any, y: Any, *, steps: int, batch_size: int) -> Non
     )
     if model.sparsities == (0.0,):
         return  # nothing is pruned: the pretrained weights are measured as they are
-    ramp = PolynomialDecay(0.0, max(model.sparsities), 0, max(1, steps * 2 // 3), frequency=10)
     model.fit(
         x,
         y,
@@ -68,8 +57,8 @@ def fine_tune(model: Any, x: Any, y: Any, *, steps: int, batch_size: int) -> Non
         steps_per_epoch=steps,
         epochs=1,
         callbacks=[
-            callbacks.NestedPruning(ramp),
-            callbacks.BatchNormReestimation(x[:2000]),
+            callbacks.NestedPruning(end=2 / 3, frequency=10),
+            callbacks.BatchNormReestimation(x),
         ],
         verbose=2,
     )

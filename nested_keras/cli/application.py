@@ -70,6 +70,9 @@ def _execute(args: argparse.Namespace) -> int:
         extra = "demo" if args.command == "demo" else None
         arguments.complain(str(extras.missing(error, f"nested-keras {args.command}", extra=extra)))
         return 1
+    except KeyboardInterrupt:
+        arguments.complain("stopped")
+        return 130  # as a shell reports a death by Ctrl-C
     except MemoryError as error:
         # NumPy says how much it wanted, Python itself says nothing.
         arguments.complain(f"not enough memory: {str(error) or 'size unknown'}")

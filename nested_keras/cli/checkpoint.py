@@ -6,12 +6,12 @@ import contextlib
 import hashlib
 import json
 import shutil
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from nested_keras import files
+from nested_keras.cli import arguments
 
 _RECORD = "arguments.json"
 _BACKUP = "backup"
@@ -25,7 +25,7 @@ class Checkpoint:
 
     Args:
         out: The output of the training.
-        arguments: What decides how the training goes; JSON values.
+        values: What decides how the training goes; JSON values.
 
     Attributes:
         folder: The folder.
@@ -34,7 +34,7 @@ class Checkpoint:
         ValueError: If the folder holds a training with other arguments.
     """
 
-    def __init__(self, out: Path, arguments: dict[str, Any]) -> None:
+    def __init__(self, out: Path, values: dict[str, Any]) -> None:
         self.folder = out.with_name(f"{out.stem}.training")
         record = self.folder / _RECORD
         if record.exists():
@@ -43,7 +43,7 @@ class Checkpoint:
             except ValueError:
                 before = {}
             changed = sorted(
-                name for name in {*before, *arguments} if before.get(name) != arguments.get(name)
+                name for name in {*before, *values} if before.get(name) != values.get(name)
             )
             if changed:
                 raise ValueError(
@@ -53,7 +53,7 @@ class Checkpoint:
         elif self.folder.exists() and not (self.folder.is_dir() and not any(self.folder.iterdir())):
             raise ValueError(f"{self.folder} is needed for checkpoints, but is no folder of them")
         self.folder.mkdir(exist_ok=True)
-        files.write_text(record, json.dumps(arguments, indent=2) + "\n")
+        files.write_text(record, json.dumps(values, indent=2) + "\n")
 
     def epochs(self) -> int:
         """Returns how many epochs the backup holds."""
@@ -78,51 +78,34 @@ class Checkpoint:
 
     @contextlib.contextmanager
     def kept(self) -> Iterator[None]:
-        """Keeps the folder where the block is interrupted or fails after the first epoch.
+        """Says what is left where the block is interrupted or fails.
 
         Raises:
-            StoppedError: On Ctrl-C, SIGTERM and SIGHUP.
+            SystemExit: On Ctrl-C; SIGTERM and SIGHUP raise it in every command.
         """
         try:
-            with _signals_as_interrupt():
-                yield
+            yield
         except KeyboardInterrupt:
-            raise StoppedError(self._left()) from None
+            arguments.complain(f"stopped: {self._left()}")
+            raise SystemExit(130) from None  # as a shell reports a death by Ctrl-C
+        except SystemExit:
+            arguments.complain(f"stopped: {self._left()}")
+            raise
         except Exception:
-            self._left()
+            arguments.say(self._left())
             raise
 
     def _left(self) -> str:
         """Says what is left, and removes a folder without a backup."""
         if not self.epochs():
             self.remove()
-            return "stopped before the end of the first epoch: nothing is kept"
+            return "no epoch was finished, so nothing is kept"
         return (
-            f"stopped: {self.folder} keeps {self.epochs()} epochs; give the same command again to "
-            "go on, or remove the folder"
+            f"{self.folder} keeps {self.epochs()} epochs; give the same command again to go on, or "
+            "remove the folder"
         )
-
-
-class StoppedError(Exception):
-    """The user or the system stopped the training; the text says what is left of it."""
 
 
 def digest(path: Path) -> str:
     """Returns the SHA-256 of a file."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-@contextlib.contextmanager
-def _signals_as_interrupt() -> Iterator[None]:
-    """Makes SIGTERM and SIGHUP raise KeyboardInterrupt, as Ctrl-C does."""
-
-    def interrupt(number: int, frame: Any) -> None:
-        raise KeyboardInterrupt
-
-    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    before = {number: signal.signal(number, interrupt) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

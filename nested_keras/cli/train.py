@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from nested_keras import arrays, files
 from nested_keras.cli import arguments
-from nested_keras.cli.checkpoint import Checkpoint, StoppedError, digest
+from nested_keras.cli.checkpoint import Checkpoint, digest
 from nested_keras.report import format_table
 
 
@@ -26,8 +26,9 @@ def add(commands: Any) -> None:
         "Nest a Keras classifier and train all its levels together.",
         "Starts from the weights in the .keras or .h5 file (.h5 files of Keras 2 as well). The\n"
         "model ends in a softmax, in one sigmoid or in logits; the loss follows from that. Masks\n"
-        "ramp up over the first 60 % of the steps (tfmot PolynomialDecay), BatchNorm statistics\n"
-        "are re-estimated per level when training ends, and the result is one .keras file.\n"
+        "ramp up over the first 60 % of the steps (cubic, as tfmot PolynomialDecay), BatchNorm\n"
+        "statistics are re-estimated per level after each epoch, and the result is one .keras\n"
+        "file. "
         "Each epoch is kept in the folder NAME.training beside the output until that is written:\n"
         "after an interruption the same command goes on from there. For another loss, schedule or\n"
         "data pipeline use the Python API: nested_keras.nest, compile, fit.",
@@ -157,9 +158,8 @@ def _checkpoint(args: argparse.Namespace) -> Checkpoint:
     return Checkpoint(args.out, json.loads(json.dumps(values)))
 
 
-def _train(args: argparse.Namespace) -> int:
+def _train(args: argparse.Namespace) -> None:
     import keras
-    import tensorflow_model_optimization as tfmot
 
     import nested_keras
     from nested_keras import callbacks, runs
@@ -178,14 +178,6 @@ def _train(args: argparse.Namespace) -> int:
         metrics=[task.metric],
         routing=args.routing,
     )
-    steps = args.epochs * -(-len(x_train) // args.batch_size)
-    schedule = tfmot.sparsity.keras.PolynomialDecay(
-        initial_sparsity=0.0,
-        final_sparsity=max(args.sparsities),
-        begin_step=0,
-        end_step=max(1, int(0.6 * steps)),
-        frequency=max(1, steps // 50),
-    )
     batches = runs.EpochShuffled(
         model,
         x_train,
@@ -197,32 +189,28 @@ def _train(args: argparse.Namespace) -> int:
     checkpoint = _checkpoint(args)
     if checkpoint.epochs():
         arguments.say(f"Going on after {checkpoint.epochs()} epochs kept in {checkpoint.folder}")
-    try:
-        with checkpoint.kept():
-            history = model.fit(
-                batches,
-                epochs=args.epochs,
-                shuffle=False,
-                validation_data=(x_test, y_test),
-                callbacks=[
-                    checkpoint.callback(),
-                    keras.callbacks.TerminateOnNaN(),
-                    callbacks.NestedPruning(schedule),
-                    callbacks.BatchNormReestimation(x_train[:2000]),
-                ],
-            )
-            losses = history.history.get("loss", [])
-            if not np.isfinite(losses).all():
-                checkpoint.remove()
-                raise ValueError(
-                    f"the loss must stay finite: it is {losses[-1]} after epoch {len(losses)}; try "
-                    f"a lower --learning_rate than {args.learning_rate}"
-                )
-            with files.replacing(args.out) as temporary:
-                model.save(temporary)
-    except StoppedError as stopped:
-        arguments.complain(str(stopped))
-        return 130
+    with checkpoint.kept():
+        history = model.fit(
+            batches,
+            epochs=args.epochs,
+            shuffle=False,
+            validation_data=(x_test, y_test),
+            callbacks=[
+                checkpoint.callback(),
+                keras.callbacks.TerminateOnNaN(),
+                callbacks.NestedPruning(),
+                callbacks.BatchNormReestimation(x_train),
+            ],
+        )
+    losses = history.history.get("loss", [])
+    if not np.isfinite(losses).all():
+        checkpoint.remove()  # its weights are NaN
+        raise ValueError(
+            f"the loss must stay finite: it is {losses[-1]} after epoch {len(losses)}; try a lower "
+            f"--learning_rate than {args.learning_rate}"
+        )
+    with checkpoint.kept(), files.replacing(args.out) as temporary:
+        model.save(temporary)
     checkpoint.remove()
     rows = [
         [str(row["level"]), f"{row['sparsity']:.3f}", f"{row['accuracy']:.2%}"]
@@ -230,4 +218,3 @@ def _train(args: argparse.Namespace) -> int:
     ]
     arguments.say(format_table(["level", "sparsity", "accuracy"], rows))
     arguments.say(f"Wrote {args.out}")
-    return 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from nested_keras import fitting
 from nested_keras.export import activations, rewrite
 from nested_keras.export.compare import compare
 from nested_keras.export.convert import convert
@@ -36,6 +37,7 @@ class ExportedModel:
 def build(model: Any, *, representative_dataset: Any) -> ExportedModel:
     """Exports a nested model; see `nested_keras.export.build`."""
     graph = fold(trace(model))
+    fitting.warn_of_shortfall(model, hint="train with callbacks.NestedPruning()", stacklevel=3)
     shapes = [graph.nodes[name].shape[1:] for name in graph.inputs]
     data = collect(representative_dataset, shapes, keys_of(model))
     compare(model, graph, data)

@@ -114,9 +114,10 @@ class NestedDelegate:
         def init(context: abi.TfLiteContext) -> None:
             params = abi.TfLiteDelegateParams.from_address(buffer)
             (index,) = abi.int_array(params.nodes_to_replace)
-            node, _ = _node(address, context, index)
+            node, registration = _node(address, context, index)
             inputs, outputs = abi.int_array(node.inputs), abi.int_array(node.outputs)
-            if len(inputs) not in (1, 3) or len(outputs) != 1:
+            count = 1 if registration.builtin_code == abi.BUILTIN_QUANTIZE else 3
+            if len(inputs) != count or len(outputs) != 1:
                 raise ValueError(f"expected 3 inputs and 1 output: got {inputs} and {outputs}")
             self._kernels[handle] = _Kernel(inputs=inputs, output=outputs[0])
 

@@ -63,3 +63,23 @@ def test_a_file_behind_a_symbolic_link_is_not_written_to(tmp_path):
     files.write_folder(tmp_path / "a", {"link": b"new"})
     assert victim.read_bytes() == b"old"
     assert (tmp_path / "a" / "link").read_bytes() == b"new"
+
+
+def test_what_cannot_be_written_is_refused(tmp_path):
+    files.require_writable(tmp_path / "a.keras", suffix=".keras")
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(ValueError, match=r"a file that ends in \.tflite: got .*a\.keras"):
+        files.require_writable(tmp_path / "a.keras", suffix=".tflite")
+    with pytest.raises(IsADirectoryError, match=r"expected a file to write: .* is a folder"):
+        files.require_writable(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"expected a folder to write a to: .*none"):
+        files.require_writable(tmp_path / "none" / "a")
+
+
+def test_what_is_read_only_is_refused(tmp_path, monkeypatch):
+    path = tmp_path / "a"
+    path.write_text("kept")
+    monkeypatch.setattr(files.os, "access", lambda *_: False)
+    with pytest.raises(PermissionError, match=r"expected a file that can be written: .*read-only"):
+        files.require_writable(path)
+    assert path.read_text() == "kept"

@@ -153,6 +153,7 @@ def test_names_stay_and_colliding_ones_are_prefixed():
     base = nets.submodels()
     nested = model.nest(base, name="renamed")
     assert nested.name == "renamed"
+    assert nested.layers[0].name == base.layers[0].name  # an input that the user did not name
     assert model.nest(base).name == base.name
     assert [name for name in kinds(nested) if "conv" in name] == ["conv", "inner_conv"]
     assert kinds(nested)["norm"] == "NestedBatchNormalization"

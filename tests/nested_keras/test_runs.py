@@ -76,6 +76,7 @@ def test_run_directory_records_the_run(whole):
         rows = list(csv.DictReader(file))
     assert [row["epoch"] for row in rows] == ["0", "1", "2", "3", "4"]
     assert {"loss", "level_0_accuracy", "val_level_2_loss"} <= set(rows[0])
+    assert float(rows[-1]["level_0_sparsity"]) == nested.level_sparsity(0)
     final = json.loads((folder / "final.json").read_text())
     assert final == nested.evaluate_levels(*long_runs.images())
     assert [row["level"] for row in final] == [0, 1, 2]
@@ -86,6 +87,7 @@ def test_tensorboard_has_scalars_of_every_level(tmp_path):
     pytest.importorskip("tensorboard")
     nested = long_runs.compiled()
     x, y = long_runs.images(8)
+    nested.prune()
     board = keras.callbacks.TensorBoard(tmp_path, write_graph=False)
     nested.fit(x, y, batch_size=8, validation_data=(x, y), verbose=0, callbacks=[board])
     for part in ("train", "validation"):
@@ -95,7 +97,8 @@ def test_tensorboard_has_scalars_of_every_level(tmp_path):
             for event in tf.compat.v1.train.summary_iterator(str(path))
             for value in event.summary.value
         }
-        names = [f"level_{level}_{name}" for level in range(3) for name in ("loss", "accuracy")]
+        kinds = ("loss", "accuracy", *(["sparsity"] if part == "train" else []))
+        names = [f"level_{level}_{kind}" for level in range(3) for kind in kinds]
         assert {f"epoch_{name}" for name in names} <= tags
 
 
@@ -132,6 +135,9 @@ def test_order_depends_on_seed_and_epoch_alone():
     ]
     np.testing.assert_array_equal(noisy[0][1][0], noisy[1][1][0])
     assert noisy[0][1][0][0, 0] % 1 != noisy[0][0][0][0, 0] % 1
+    whole = runs.EpochShuffled(nested, x, y, batch_size=3, drop_remainder=False)
+    assert [len(whole[index][1]) for index in range(len(whole))] == [3, 3, 3, 1]
+    assert len({int(value) for index in range(4) for value in whole[index][1]}) == 10
     with pytest.raises(ValueError, match=r"batch_size must be in 1..10: got 11"):
         runs.EpochShuffled(nested, x, y, batch_size=11)
 

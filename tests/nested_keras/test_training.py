@@ -146,7 +146,11 @@ def test_history_has_every_level(source):
         kwargs = {"x": forever, "steps_per_epoch": 3, "shuffle": False, "validation_data": (x, y)}
     history = nested.fit(**kwargs, epochs=2, verbose=0).history
     names = [f"level_{level}_{name}" for level in range(3) for name in ("loss", "accuracy")]
-    assert set(history) == {*names, "loss", *(f"val_{n}" for n in names), "val_loss"}
+    names += ["loss", "accuracy"]
+    sparsities = [f"level_{level}_sparsity" for level in range(3)]
+    assert set(history) == {*names, *(f"val_{n}" for n in names), *sparsities}
+    assert history["val_accuracy"] == history["val_level_2_accuracy"]
+    assert history["accuracy"] == history["level_2_accuracy"]
     assert all(len(values) == 2 for values in history.values())
     for level in range(3):
         logits = nested.at_level(level)(x).numpy()
@@ -270,7 +274,7 @@ def test_evaluate_gives_a_list_as_keras_does():
     x, y = data()
     logs = nets.evaluate(nested, x, y)
     values = [float(value) for value in nested.evaluate(x, y, verbose=0)]
-    assert values[0] == pytest.approx(logs["loss"])
+    assert values[:2] == pytest.approx([logs["loss"], logs["accuracy"]])
     assert sorted(values) == pytest.approx(sorted(logs.values()))
 
 
@@ -441,6 +445,7 @@ def test_split_batch_takes_several_inputs():
     a, b = keras.Input((12,), name="a"), keras.Input((12,), name="b")
     hidden = keras.layers.Dense(8, activation="relu")(keras.layers.Add()([a, b]))
     nested = model.nest(keras.Model([a, b], keras.layers.Dense(3)(hidden)), SPARSITIES)
+    nested.prune()
     nested.compile("sgd", sparse_loss(), split_batch=True)
     x, y = data()
     nested.fit([x, x], y, batch_size=12, verbose=0)

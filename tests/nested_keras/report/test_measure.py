@@ -7,6 +7,7 @@ import pytest
 
 from nested_keras import export, report
 from tests import zoo
+from tests.nested_keras.runtime.tflite_builder import ModelBuilder
 from tests.renode.launcher import write_launcher
 
 MODEL = "four_levels_default_exclude"
@@ -37,6 +38,33 @@ def test_sizes_grow_with_the_level_and_add_up(model):
 def test_a_dense_model_has_one_level():
     (size,) = report.level_sizes(zoo.exported(MODEL).dense_tflite)
     assert size.level == 0
+
+
+def one_score(zero_point, scale, *, real):
+    """Writes a model that computes relu and has one score per input."""
+    builder = ModelBuilder()
+    x, y = (builder.tensor((1, 1), scale=scale, zero_point=zero_point) for _ in range(2))
+    builder.op("RELU", [x], [y])
+    if not real:
+        return builder.build([x], [y])
+    z = builder.tensor((1, 1), dtype="float32")
+    builder.op("DEQUANTIZE", [y], [z], "DequantizeOptions")
+    return builder.build([x], [z])
+
+
+@pytest.mark.parametrize("real", [False, True])
+@pytest.mark.parametrize(
+    ("zero_point", "scale", "scores"),
+    [(-128, 1 / 256, [0.0, 0.25, 0.75, 0.9]), (-128, 0.5, [-0.0, 0.0, 0.5, 9.0])],
+    ids=["sigmoid", "logit"],
+)
+def test_one_score_is_one_of_two_classes(zero_point, scale, scores, real):
+    content = one_score(zero_point, scale, real=real)
+    x = np.float32(scores)[:, None]
+    (row,) = report.run_levels(content, x, np.array([0, 0, 1, 0]), target="reference").levels
+    assert row.accuracy == 0.75
+    with pytest.raises(ValueError, match=r"whole numbers in 0..1: got 2 at 3"):
+        report.run_levels(content, x, np.array([0, 0, 1, 2]), target="reference")
 
 
 def test_accuracy_counts_the_largest_output():
@@ -103,5 +131,5 @@ def test_bad_arguments(model, x):
         report.run_levels(model, x, target="gpu")
     with pytest.raises(ValueError, match="runtime 'tflm' is for the targets qemu, renode: got"):
         report.run_levels(model, x, target="litert", device_runtime="tflm")
-    with pytest.raises(ValueError, match="expected at least one input: got 0"):
+    with pytest.raises(ValueError, match=r"x must hold at least one input .*: got shape \(0, "):
         report.run_levels(model, x[:0], target="reference")

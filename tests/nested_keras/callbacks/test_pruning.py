@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 import nested_keras
-from nested_keras import callbacks, layers, masks, model
+from nested_keras import callbacks, masks, model
 from tests.nested_keras import nets
 
 SPARSITIES = (0.75, 0.5, 0.25)
@@ -144,6 +144,7 @@ def assert_same_state(one, other):
         np.testing.assert_array_equal(mine, theirs, err_msg=mine.path)
 
 
+@pytest.mark.filterwarnings("ignore:levels are not at their sparsities")  # where it stops
 @pytest.mark.parametrize(("stop", "end_step"), [(4, 11), (8, 8), (12, 11)])
 def test_saving_and_resuming_equals_one_run_bit_for_bit(tmp_path, stop, end_step):
     whole = dense_net()
@@ -198,6 +199,14 @@ def test_wrong_pruning_arguments_are_refused():
     with pytest.raises(ValueError, match=r"final_sparsity must lie in \(0, 1\].*: got 1.5"):
         callbacks.NestedPruning(lambda step: (True, 0.5), final_sparsity=1.5)
     too_much = callbacks.NestedPruning(lambda step: (True, 0.75), final_sparsity=0.5)
+    with pytest.raises(ValueError, match=r"0 <= begin < end <= 1: got 0.6 and 0.6"):
+        callbacks.NestedPruning(begin=0.6)
+    with pytest.raises(ValueError, match="frequency must be at least 1: got 0"):
+        callbacks.NestedPruning(frequency=0)
+    with pytest.raises(ValueError, match=r"must go without a schedule.*'end': 0.5"):
+        callbacks.NestedPruning(lambda step: (True, 0.5), final_sparsity=0.5, end=0.5)
+    with pytest.raises(ValueError, match="final_sparsity must go with a schedule.*: got 0.9"):
+        callbacks.NestedPruning(final_sparsity=0.9)
     with pytest.raises(ValueError, match=r"sparsity in \[0, 0.5\]: got 0.75 at step 0"):
         dense_net().fit(*data(), verbose=0, callbacks=[too_much])
 
@@ -206,7 +215,9 @@ def test_wrong_pruning_arguments_are_refused():
     "callback",
     [
         lambda: callbacks.NestedPruning(lambda step: (True, 0.5), final_sparsity=0.5),
+        callbacks.NestedPruning,
         lambda: callbacks.BatchNormReestimation(np.zeros((4, 12))),
+        lambda: callbacks.LevelCheckpoint("best.keras"),
     ],
 )
 def test_callbacks_refuse_plain_models(callback):
@@ -214,113 +225,6 @@ def test_callbacks_refuse_plain_models(callback):
     plain.compile("sgd", "mse")
     with pytest.raises(TypeError, match="model must be a NestedModel: got Sequential"):
         plain.fit(*data(), verbose=0, callbacks=[callback()])
-
-
-def norm_net(**kwargs):
-    """A nested Dense, dropout before it, a shared norm after it."""
-    inputs = keras.Input((6,))
-    x = keras.layers.Dropout(0.5)(inputs)
-    x = keras.layers.Dense(5, name="hidden")(x)
-    norm = keras.layers.BatchNormalization(name="norm", **kwargs)
-    x = norm(x)
-    base = keras.Model(inputs, norm(keras.layers.ReLU()(x)))
-    nested = model.nest(nets.randomise(base, seed=0), (0.6, 0.3), exclude=())
-    nested.prune()
-    return nested
-
-
-def reference_statistics(nested, batches):
-    """Pooled statistics of the shared norm by hand, over both of its calls, per level."""
-    hidden, norm = nested.get_layer("hidden"), nested.get_layer("norm")
-    rows = []
-    for level in range(2):
-        size, means, squares = 0, 0.0, 0.0
-        for x in batches:
-            x = x.astype("float64")
-            h = x @ (hidden.kernel.numpy() * hidden.mask(level)) + hidden.bias.numpy()
-            for _ in range(2):
-                mean, variance = h.mean(0), h.var(0)
-                size += len(x)
-                means = means + len(x) * mean
-                squares = squares + len(x) * (variance + mean**2)
-                normal = (h - mean) / np.sqrt(variance + norm.epsilon)
-                h = np.maximum(normal * norm.gamma.numpy()[level] + norm.beta.numpy()[level], 0)
-        rows.append((means / size, squares / size - (means / size) ** 2))
-    return [np.stack(column) for column in zip(*rows, strict=True)]
-
-
-@pytest.mark.parametrize("form", ["array", "dataset", "list"])
-def test_reestimation_pools_batch_statistics_per_level(form):
-    nested = norm_net()
-    x = nets.images(20, (6,)) * 3 + 1
-    batches = [x[:8], x[8:16], x[16:]]
-    given = {
-        "array": x,
-        "dataset": tf.data.Dataset.from_tensor_slices((x, np.zeros(20))).batch(8),
-        "list": [(batch, None) for batch in batches],
-    }[form]
-    norm = nested.get_layer("norm")
-    before = {w.path: w.numpy() for w in nested.weights if w.path.split("/")[-1][:6] != "moving"}
-    callbacks.reestimate_batch_norm(nested, given, batch_size=8)
-    mean, variance = reference_statistics(nested, batches)
-    np.testing.assert_allclose(norm.moving_mean, mean, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(norm.moving_variance, variance, rtol=1e-5)
-    assert not np.allclose(mean[0], mean[1])
-    for weight in nested.weights:
-        if weight.path in before:
-            np.testing.assert_array_equal(weight, before[weight.path])
-    assert norm.statistics_sink is None
-
-
-def test_reestimation_over_one_batch_of_everything_is_the_population():
-    inputs = keras.Input((6,))
-    x = layers.NestedDense(4, sparsities=(0.5,), name="hidden")(inputs)
-    norm = layers.NestedBatchNormalization(levels=1)
-    nested = model.NestedModel(inputs, norm(x))
-    data_ = nets.images(32, (6,))
-    hidden = nested.get_layer("hidden")(data_).numpy()
-    callbacks.reestimate_batch_norm(nested, data_, batch_size=8)
-    np.testing.assert_allclose(norm.moving_mean[0], hidden.mean(0), rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(norm.moving_variance[0], hidden.var(0), rtol=1e-5)
-
-
-def test_reestimation_stops_after_the_batches_asked_for():
-    nested = norm_net()
-    x = nets.images(20, (6,))
-    callbacks.reestimate_batch_norm(nested, x, batches=2, batch_size=4)
-    mean, _ = reference_statistics(nested, [x[:4], x[4:8]])
-    np.testing.assert_allclose(nested.get_layer("norm").moving_mean, mean, rtol=1e-5, atol=1e-6)
-
-
-def test_reestimation_leaves_frozen_norms_alone():
-    nested = norm_net(trainable=False)
-    before = nested.get_layer("norm").moving_mean.numpy()
-    callbacks.reestimate_batch_norm(nested, nets.images(20, (6,)))
-    np.testing.assert_array_equal(nested.get_layer("norm").moving_mean, before)
-
-
-def test_reestimation_runs_when_training_ends():
-    nested = norm_net()
-    nested.compile("sgd", "mse")
-    x, y = nets.images(16, (6,)), nets.images(16, (5,))
-    estimate = callbacks.BatchNormReestimation(x, batches=2, batch_size=8)
-    nested.fit(x, y, batch_size=8, verbose=0, callbacks=[estimate])
-    mean, variance = reference_statistics(nested, [x[:8], x[8:]])
-    norm = nested.get_layer("norm")
-    np.testing.assert_allclose(norm.moving_mean, mean, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(norm.moving_variance, variance, rtol=1e-4, atol=1e-6)
-
-
-def test_wrong_reestimation_arguments_are_refused():
-    nested = norm_net()
-    with pytest.raises(ValueError, match="data must give at least one batch: got none"):
-        callbacks.reestimate_batch_norm(nested, [])
-    with pytest.raises(ValueError, match="batches must be at least 1: got 0"):
-        callbacks.reestimate_batch_norm(nested, np.zeros((4, 6)), batches=0)
-    with pytest.raises(ValueError, match="batch_size must be at least 1: got 0"):
-        callbacks.reestimate_batch_norm(nested, np.zeros((4, 6)), batch_size=0)
-    with pytest.raises(TypeError, match="model must be a NestedModel: got Sequential"):
-        callbacks.reestimate_batch_norm(nets.dense_net(), np.zeros((4, 12)))
 
 
 def test_masks_are_recomputed_from_the_weights_of_that_step():
@@ -392,3 +296,204 @@ def test_the_gradient_of_a_regrowing_weight_is_that_of_the_densest_level():
 def test_regrowing_needs_an_end():
     with pytest.raises(ValueError, match=r"schedule must have an end_step, .* regrow: got -1"):
         callbacks.NestedPruning(lambda step: (True, 0.5), final_sparsity=0.5, regrow=True)
+
+
+def ramp(nested, *, epochs, pruning=None, more=(), **kwargs):
+    """Trains for epochs of four steps; returns the kept weights at each step of this fit."""
+    recorder = Recorder()
+    calls = [pruning or callbacks.NestedPruning(frequency=1), recorder, *more]
+    if "x" not in kwargs:
+        x, y = data(16)
+        kwargs.update(x=x, y=y, batch_size=4)
+    nested.fit(epochs=epochs, shuffle=False, verbose=0, callbacks=calls, **kwargs)
+    return recorder.kept
+
+
+def is_final(nested):
+    hidden = nested.get_layer("hidden")
+    return [int(hidden.mask(level).sum()) for level in range(3)] == counts(1.0)
+
+
+# Keras complains of the end of each epoch.
+runs_out = pytest.mark.filterwarnings("ignore:Your input ran out of data")
+
+
+def unsized():
+    """A dataset that does not say how many batches it has."""
+    return tf.data.Dataset.from_tensor_slices(data(16)).batch(4).filter(lambda x, y: True)
+
+
+def test_a_ramp_without_a_schedule_takes_its_length_from_the_fit():
+    kept = ramp(dense_net(), epochs=5)
+    for step in range(20):
+        left = 1 - min(1.0, step / 12)
+        assert kept[step] == counts(1 - left**3), f"at step {step}"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "begins", "ends", "steps"),
+    [
+        ({"begin": 0.25, "end": 0.75, "frequency": 2}, 5, 15, [5, 7, 9, 11, 13, 15]),
+        ({"end": 1.0, "frequency": 7}, 0, 20, [7, 14]),
+    ],
+)
+def test_a_ramp_keeps_to_its_shares_and_frequency(arguments, begins, ends, steps):
+    nested = dense_net()
+    kept = ramp(nested, epochs=5, pruning=callbacks.NestedPruning(**arguments))
+    changes = [step for step in range(1, 20) if kept[step] != kept[step - 1]]
+    assert set(changes) <= set(steps)
+    assert kept[begins] == [96] * 3
+    assert (kept[19] == counts(1.0)) == (ends < 20)
+    assert is_final(nested)
+
+
+def test_a_fit_of_a_single_step_ends_at_the_final_sparsities():
+    nested = dense_net()
+    nested.fit(*data(4), batch_size=4, verbose=0, callbacks=[callbacks.NestedPruning()])
+    assert is_final(nested)
+
+
+@runs_out
+@pytest.mark.parametrize("epochs", [2, 3, 5])
+def test_steps_that_nobody_knows_are_counted_in_the_first_epoch(epochs):
+    nested = dense_net()
+    kept = ramp(nested, epochs=epochs, x=unsized())
+    assert [kept[step] for step in range(4)] == [[96] * 3] * 4
+    assert is_final(nested)
+    # Keras may count one step more, which finds no data.
+    assert kept[max(6, int(0.6 * 5 * epochs))] == counts(1.0)
+    ratios = list(dict.fromkeys(map(tuple, kept.values())))
+    assert len(ratios) > (2 if epochs > 2 else 1), "a ramp, as far as there is room for one"
+
+
+def test_steps_that_nobody_knows_in_a_single_epoch_are_refused():
+    with pytest.raises(ValueError, match="must have a schedule, or fit steps_per_epoch"):
+        ramp(dense_net(), epochs=1, x=unsized())
+    nested = dense_net()
+    ramp(nested, epochs=1, x=unsized().repeat(), steps_per_epoch=4)
+    assert is_final(nested)
+
+
+def test_a_second_fit_never_falls_back():
+    nested = dense_net()
+    ramp(nested, epochs=2)
+    kept = ramp(nested, epochs=2)
+    assert set(map(tuple, kept.values())) == {tuple(counts(1.0))}
+    nested.compile("sgd", nested.loss)  # which counts from 0 again
+    assert set(map(tuple, ramp(nested, epochs=1).values())) == {tuple(counts(1.0))}
+
+
+def test_a_ramp_goes_on_from_where_the_model_is():
+    nested = dense_net()
+    nested.prune(0.5)
+    kept = ramp(nested, epochs=5)
+    assert kept[0] == counts(0.5)
+    assert all(now <= then for then, now in itertools.pairwise(map(sum, kept.values())))
+    assert is_final(nested)
+
+
+@pytest.mark.parametrize("regrow", [False, True])
+def test_a_resumed_ramp_without_a_schedule_equals_one_run(tmp_path, regrow):
+    def pruning():
+        return callbacks.NestedPruning(regrow=regrow, frequency=3)
+
+    whole = dense_net()
+    ramp(whole, epochs=4, pruning=pruning())
+    for stop in (5, 11):  # in the ramp and after it
+        backup = tmp_path / f"{stop}"
+
+        class Stop(keras.callbacks.Callback):
+            def on_train_batch_end(self, batch, logs=None, stop=stop):
+                if int(self.model.optimizer.iterations.numpy()) == stop:
+                    raise KeyboardInterrupt
+
+        kills = [keras.callbacks.BackupAndRestore(backup), Stop()]
+        with pytest.raises(KeyboardInterrupt):
+            ramp(dense_net(), epochs=4, pruning=pruning(), more=kills)
+        resumed = dense_net()
+        more = [keras.callbacks.BackupAndRestore(backup)]
+        ramp(resumed, epochs=4, pruning=pruning(), more=more)
+        assert_same_state(resumed, whole)
+
+
+@pytest.mark.parametrize("accumulated", [3, 4])
+@pytest.mark.parametrize("plain", [True, False])
+def test_accumulated_gradients_do_not_change_the_ramp(accumulated, plain):
+    nested = dense_net()
+    optimizer = keras.optimizers.SGD(0.01, gradient_accumulation_steps=accumulated)
+    nested.compile(optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    seen = []
+    watch = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: seen.append(nested.level_sparsity(0))
+    )
+    schedule = polynomial(begin_step=0, end_step=12, frequency=1)
+    pruning = callbacks.NestedPruning(frequency=1) if plain else callbacks.NestedPruning(schedule)
+    ramp(nested, epochs=5, pruning=pruning, more=[watch])
+    expected = [1 - counts(1 - (1 - min(1.0, step / 12)) ** 3)[0] / 96 for step in range(20)]
+    np.testing.assert_allclose(seen, expected)
+
+
+@runs_out
+@pytest.mark.parametrize("known", [True, False])
+def test_executions_of_several_steps_count_the_last_one_as_it_is(known):
+    """Executions of three steps: an epoch of four has one of three and one of one."""
+    nested = dense_net(steps_per_execution=3)
+    pruning = callbacks.NestedPruning(frequency=1)
+    source = {} if known else {"x": unsized()}
+    kept = ramp(nested, epochs=5, pruning=pruning, **source)
+    assert kept[8] != counts(1.0)
+    assert kept[15] == counts(1.0)
+    assert is_final(nested)
+
+
+OPTIMIZERS = [
+    name
+    for name in dir(keras.optimizers)
+    if isinstance(getattr(keras.optimizers, name), type)
+    and issubclass(getattr(keras.optimizers, name), keras.optimizers.Optimizer)
+    and name not in ("Optimizer", "LossScaleOptimizer", "MultiOptimizer")
+]
+
+
+def with_optimizer(optimizer):
+    nested = dense_net()
+    nested.compile(optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    ramp(nested, epochs=4)
+    hidden = nested.get_layer("hidden")
+    assert is_final(nested)
+    assert all(np.isfinite(v.numpy()).all() for v in nested.variables)
+    if not isinstance(optimizer, getattr(keras.optimizers, "Muon", ())):
+        assert not hidden.kernel.numpy()[~hidden.mask(2)].any(), "pruned weights stay at zero"
+    # Muon moves all weights of a kernel, for all that: the levels do not see it.
+    assert not hidden.masked_kernel(2).numpy()[~hidden.mask(2)].any()
+    return nested
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_pruned_weights_stay_at_zero_under_every_optimizer(name):
+    nested = with_optimizer(getattr(keras.optimizers, name)(0.01))
+    before = nested.get_layer("hidden").kernel.numpy()
+    nested.fit(*data(16), verbose=0)
+    assert not np.array_equal(nested.get_layer("hidden").kernel, before), "the others learn"
+
+
+def test_pruned_weights_stay_at_zero_under_wrapped_optimizers():
+    with_optimizer(keras.optimizers.LossScaleOptimizer(keras.optimizers.Ftrl(0.01)))
+    with_optimizer(keras.optimizers.Ftrl(0.01, use_ema=True, ema_overwrite_frequency=2))
+    if hasattr(keras.optimizers, "MultiOptimizer"):
+        chosen = keras.optimizers.OptimizerMap(
+            keras.optimizers.Adam(0.01), {".*kernel": keras.optimizers.Ftrl(0.01)}
+        )
+        with_optimizer(keras.optimizers.MultiOptimizer(chosen))
+
+
+def test_compiling_again_knows_what_the_optimizer_starts_with():
+    nested = dense_net()
+    nested.compile(keras.optimizers.Ftrl(0.01), "mse")
+    slots = nested._objectives.slots
+    assert set(slots.values()) == {np.float32(0.1)}
+    nested.train_on_batch(nets.images(4, (12,)), nets.images(4, (3,)))
+    nested.compile(nested.optimizer, "mse")
+    assert nested._objectives.slots == slots
+    nested.compile("adam", "mse")
+    assert nested._objectives.slots == {}

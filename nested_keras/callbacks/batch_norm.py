@@ -1,0 +1,242 @@
+"""BatchNorm statistics of all levels, measured anew on a sample of the training data."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from nested_keras import fitting, layers
+from nested_keras.callbacks.check import check_model
+
+SAMPLES = 2000
+_SEARCHED = 10  # so many times the sample are looked at, where data may have no end
+
+
+class BatchNormReestimation(fitting.LevelCallback):
+    """Re-estimates the BatchNorm statistics of all levels after each epoch.
+
+    Each epoch's validation, what callbacks save or restore, and the model after `fit` have
+    statistics that fit the weights. Moving averages lag behind while the masks change, and too
+    few steps leave them far off. The averages go on from the re-estimated values; training itself
+    normalises by the batch and does not see them. The sample is drawn once per fit, and kept.
+
+    Put it after callbacks that restore weights. See `reestimate_batch_norm` for the arguments.
+
+    Args:
+        data: Training data, augmented as in training.
+        batches: The size of the sample in batches; None for as many as have 2000 examples.
+        batch_size: The batch size where `data` is an array.
+    """
+
+    def __init__(self, data: Any, *, batches: int | None = None, batch_size: int = 32) -> None:
+        super().__init__()
+        _check_sizes(batches=batches, batch_size=batch_size)
+        self._data = data
+        self._batches = batches
+        self._batch_size = batch_size
+        self._estimate: _Estimate | None = None
+
+    def set_model(self, model: Any) -> None:
+        """Accepts nested models only."""
+        super().set_model(check_model(model))
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Draws the sample."""
+        self._estimate = _Estimate(
+            self.model, sample(self._data, batches=self._batches, batch_size=self._batch_size)
+        )
+
+    def settle(self) -> None:
+        """Re-estimates the statistics of the weights as they are."""
+        if self._estimate is not None:
+            self._estimate.run()
+
+    def on_train_end(self, logs: Any = None) -> None:
+        """Re-estimates the statistics of the weights that training ends with."""
+        self.settle()
+        self._estimate = None
+
+
+def reestimate_batch_norm(
+    model: Any, data: Any, *, batches: int | None = None, batch_size: int = 32
+) -> None:
+    """Replaces the BatchNorm statistics of all levels by plain averages over a sample of data.
+
+    All weights stay as they are. Each batch is normalised with its own statistics, as in training,
+    but dropout is off. Over the batches, weighted by their size, the mean is the average of the
+    batches' means, and the variance is pooled (law of total variance)::
+
+        mean = average(mean_b),    variance = average(variance_b + mean_b^2) - mean^2
+
+    Use augmented training images (2000 are enough); others cost accuracy. Layers that are not
+    trainable keep their statistics.
+
+    The sample is a random one, with a fixed seed: of an array, examples from the whole of it, in
+    random order, so that sorted data do no harm; of anything else, whole batches, each as it comes,
+    from all of the data. Where data do not say how long they are and may have no end, such as a
+    generator or a repeated dataset, the sample is one of the first ten times as many batches.
+
+    Args:
+        model: The nested model.
+        data: An array (n, ...), a dict of arrays for a model with several inputs, or an iterable
+            such as `tf.data.Dataset` of batches x, (x, y) or (x, y, sample_weight).
+        batches: The size of the sample in batches, >= 1; None for as many as have 2000 examples.
+        batch_size: The batch size where `data` is an array, >= 1.
+
+    Raises:
+        TypeError: if the model is not nested.
+        ValueError: if batches or batch_size are below 1, there is no batch, or the model is
+            trained quantisation-aware.
+    """
+    check_model(model)
+    _check_sizes(batches=batches, batch_size=batch_size)
+    _Estimate(model, sample(data, batches=batches, batch_size=batch_size)).run()
+
+
+class _Estimate:
+    """The re-estimation of one model on one sample; its graph is traced once.
+
+    Args:
+        model: The nested model.
+        batches: The inputs of each batch.
+    """
+
+    def __init__(self, model: Any, batches: list[Any]) -> None:
+        if model.quantization is not None:
+            raise ValueError(
+                "BatchNorm statistics must stay after export.quantize_aware, which measured the "
+                "activations with them: re-estimate them before it"
+            )
+        if not batches:
+            raise ValueError("data must give at least one batch: got none")
+        self._batches = batches
+        self._norms = [
+            layer
+            for layer in model.layers
+            if isinstance(layer, layers.NestedBatchNormalization) and layer.trainable
+        ]
+        self._statistics = tf.function(
+            lambda x: _statistics(model, self._norms, x), reduce_retracing=True
+        )
+
+    def run(self) -> None:
+        """Sets the statistics."""
+        if not self._norms:
+            return
+        samples = 0
+        sums = [(0.0, 0.0) for _ in self._norms]
+        for x in self._batches:
+            size = int(keras.tree.flatten(x)[0].shape[0])
+            samples += size
+            for index, (mean, variance) in enumerate(self._statistics(x)):
+                means, variances = np.float64(mean), np.float64(variance)  # (calls, levels, c)
+                sums[index] = (
+                    sums[index][0] + size * means.mean(0),
+                    sums[index][1] + size * (variances + np.square(means)).mean(0),
+                )
+        for layer, (mean_sum, square_sum) in zip(self._norms, sums, strict=True):
+            mean = mean_sum / samples
+            variance = np.maximum(square_sum / samples - np.square(mean), 0.0)
+            layer.moving_mean.assign(mean)
+            layer.moving_variance.assign(variance)
+
+
+def _statistics(model: Any, norms: list[Any], x: Any) -> list[tuple[Any, Any]]:
+    """Runs all levels and returns each layer's batch means and variances.
+
+    Returns:
+        Per layer two tensors (calls, levels, channels): a shared layer is called several times.
+    """
+    found: dict[tuple[int, int], list[tuple[Any, Any]]] = {}
+
+    def sink(layer: Any, level: int, mean: Any, variance: Any) -> None:
+        found.setdefault((id(layer), level), []).append((mean, variance))
+
+    with contextlib.ExitStack() as stack:
+        for norm in norms:
+            norm.statistics_sink = sink
+            stack.callback(setattr, norm, "statistics_sink", None)
+        for level in range(model.levels):
+            model.at_level(level)(x, training=False)
+    stacked = []
+    for norm in norms:
+        calls = [found[id(norm), level] for level in range(model.levels)]
+        mean, variance = (
+            tf.stack([tf.stack([call[part] for call in level]) for level in calls], axis=1)
+            for part in (0, 1)
+        )
+        stacked.append((mean, variance))
+    return stacked
+
+
+def sample(data: Any, *, batches: int | None, batch_size: int) -> list[Any]:
+    """Returns the inputs of some batches, a random sample of the data; see above."""
+    rng = np.random.default_rng(0)
+    arrays = data if isinstance(data, dict) else {"": data}
+    if all(hasattr(array, "shape") for array in arrays.values()):
+        count = len(next(iter(arrays.values())))
+        wanted = SAMPLES if batches is None else batches * batch_size
+        order = rng.permutation(count)[:wanted]
+        drawn = [
+            {
+                name: _take(array, order[start : start + batch_size])
+                for name, array in arrays.items()
+            }
+            for start in range(0, len(order), batch_size)
+        ]
+        return drawn if isinstance(data, dict) else [batch[""] for batch in drawn]
+    return [
+        keras.utils.unpack_x_y_sample_weight(batch)[0] for batch in _reservoir(data, batches, rng)
+    ]
+
+
+def _take(array: Any, indices: Any) -> Any:
+    """Returns some examples of an array, also of one on disk, which must be read in order."""
+    indices = np.sort(indices)
+    return tf.gather(array, indices) if tf.is_tensor(array) else array[indices]
+
+
+def _reservoir(data: Any, batches: int | None, rng: np.random.Generator) -> list[Any]:
+    """Returns batches of which each is as likely as any other; all of them if they are few."""
+    iterator, count = _iterate(data)
+    kept = list(itertools.islice(iterator, 1))
+    if not kept:
+        return []
+    wanted = batches or -(-SAMPLES // _batch_length(kept[0]))
+    end = _SEARCHED * wanted if count is None else count
+    for index, batch in enumerate(itertools.islice(iterator, end - 1), start=1):
+        if index < wanted:
+            kept.append(batch)
+        elif (place := int(rng.integers(index + 1))) < wanted:
+            kept[place] = batch
+    return kept
+
+
+def _iterate(data: Any) -> tuple[Iterator[Any], int | None]:
+    """Returns an iterator over batches, and how many they are; None where nobody knows."""
+    if isinstance(data, keras.utils.PyDataset):
+        # Iterated as a Python sequence it would go on behind its end.
+        count = data.num_batches
+        indices: Iterable[int] = itertools.count() if count is None else range(count)
+        return (data[index] for index in indices), count
+    if isinstance(data, tf.data.Dataset):
+        count = int(data.cardinality())
+        return iter(data), count if count >= 0 else None
+    return iter(data), len(data) if hasattr(data, "__len__") else None
+
+
+def _batch_length(batch: Any) -> int:
+    x = keras.utils.unpack_x_y_sample_weight(batch)[0]
+    return max(1, int(keras.tree.flatten(x)[0].shape[0]))
+
+
+def _check_sizes(**sizes: int | None) -> None:
+    for argument, value in sizes.items():
+        if value is not None and value < 1:
+            raise ValueError(f"{argument} must be at least 1: got {value}")

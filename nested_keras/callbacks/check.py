@@ -1,0 +1,14 @@
+"""What every callback of a nested model asks first."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nested_keras.model import NestedModel
+
+
+def check_model(model: Any) -> Any:
+    """Returns the model, or refuses one that is not nested."""
+    if not isinstance(model, NestedModel):
+        raise TypeError(f"model must be a NestedModel: got {type(model).__name__}")
+    return model

@@ -1,0 +1,85 @@
+"""The best epoch of a level."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from typing import Any
+
+import keras
+
+from nested_keras.callbacks.check import check_model
+
+
+class LevelCheckpoint(keras.callbacks.ModelCheckpoint):
+    """Saves the model after the epoch that is best for one level, or for the levels on average.
+
+    Only epochs at the final sparsities compete, so that the file never holds a model that is pruned
+    half of the way.
+
+    Args:
+        filepath: As `keras.callbacks.ModelCheckpoint`, `{epoch}` and names of the logs included.
+        metric: Which metric counts, as it is called in `compile`, "loss" for each level's loss.
+        level: The level, 0..levels-1; None for the mean over all levels.
+        mode: "min", "max" or "auto", which knows the metrics of Keras.
+        validation: Whether to compare on the validation data; else on the training data.
+        **kwargs: Other arguments of `ModelCheckpoint`, such as `save_weights_only`.
+
+    Raises:
+        TypeError: for `monitor`, `save_best_only` or `save_freq`, which are given by the others.
+        ValueError: in `fit`, if the level is out of range or no level has the metric.
+    """
+
+    def __init__(
+        self,
+        filepath: str | os.PathLike[str],
+        *,
+        metric: str = "accuracy",
+        level: int | None = None,
+        mode: str = "auto",
+        validation: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        given = sorted({"monitor", "save_best_only", "save_freq"} & set(kwargs))
+        if given:
+            raise TypeError(
+                "LevelCheckpoint must go by metric and level, and saves the best epoch only: "
+                f"got {given}"
+            )
+        self._prefix = "val_" if validation else ""
+        self._metric, self._level = metric, level
+        self._found = False
+        which = "mean" if level is None else f"level_{level}"
+        monitor = f"{self._prefix}{which}_{metric}"
+        super().__init__(filepath, monitor=monitor, mode=mode, save_best_only=True, **kwargs)
+
+    def set_model(self, model: Any) -> None:
+        """Accepts nested models that have the level."""
+        super().set_model(check_model(model))
+        if self._level is not None and not 0 <= self._level < model.levels:
+            raise ValueError(f"level must be in 0..{model.levels - 1}: got {self._level}")
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Saves the model if the epoch is the best at the final sparsities."""
+        if self.model.shortfall():
+            return
+        levels = range(self.model.levels) if self._level is None else [self._level]
+        names = [f"{self._prefix}level_{level}_{self._metric}" for level in levels]
+        logs = logs or {}
+        missing = [name for name in names if name not in logs]
+        if not missing:
+            self._found = True
+            value = sum(float(logs[name]) for name in names) / len(names)
+            super().on_epoch_end(epoch, {**logs, self.monitor: value})
+        elif any(name.startswith(self._prefix) for name in logs):
+            raise ValueError(f"LevelCheckpoint must find {missing} in the logs: got {sorted(logs)}")
+
+    def on_train_end(self, logs: Any = None) -> None:
+        """Says if nothing could be compared."""
+        super().on_train_end(logs)
+        if not self._found and not self.model.shortfall():
+            warnings.warn(
+                f"LevelCheckpoint saved nothing: no epoch at the final sparsities had "
+                f"{self.monitor!r}, for which fit must have validation data",
+                stacklevel=2,
+            )
