@@ -21,7 +21,7 @@ C_SOURCES = $(shell git ls-files '*.c' '*.cc' '*.h')
 BAZEL_SHIMS = $(foreach name,rules_cc rules_java remote_coverage_tools,\
 	--override_repository=$(name)=$(CURDIR)/scripts/bazel/$(name))
 
-.PHONY: demo test lint format types c-test bazel-test py-test test-lowest docs pictures dist renode-test firmware flash clean
+.PHONY: demo test lint format types notebooks c-test bazel-test py-test test-lowest docs pictures dist renode-test firmware flash clean
 
 demo: $(VENV)/.demo
 	scripts/install_tools.sh arm-none-eabi-gcc qemu-system-arm
@@ -90,6 +90,11 @@ flash: $(VENV)/.demo
 	$(BIN)/nested-keras firmware "$(MODEL)" --runtime $(RUNTIME) --board nucleo_f767zi \
 		--data "$(DATA)" --limit $(LIMIT) --out build/firmware
 	openocd -f board/st_nucleo_f7.cfg -c "program build/firmware/firmware.elf verify reset exit"
+
+# Runs the notebooks and writes their outputs into them, some five minutes.
+notebooks: $(VENV)/.dev
+	scripts/install_tools.sh gcc arm-none-eabi-gcc qemu-system-arm
+	$(BIN)/python scripts/run_notebooks.py
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .

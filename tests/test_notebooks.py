@@ -7,6 +7,8 @@ import nbclient
 import nbformat
 import pytest
 
+from scripts import run_notebooks
+
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 TINY = {
     "01_nest_and_train.ipynb": "WIDTH, DENSE_EPOCHS, NESTED_EPOCHS = 0.25, 1, 2\n"
@@ -49,3 +51,12 @@ def test_notebook_runs(name, folder, monkeypatch):
     text = "".join(output.get("text", "") for output in outputs)
     for expected in SHOWN[name]:
         assert expected in text
+
+
+@pytest.mark.parametrize("name", sorted(TINY))
+def test_the_outputs_are_clean(name):
+    """As `make notebooks` leaves them."""
+    text = (NOTEBOOKS / name).read_text()
+    notebook = nbformat.reads(text, as_version=4)
+    run_notebooks.clean(notebook)
+    assert nbformat.writes(notebook) + "\n" == text
