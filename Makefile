@@ -11,9 +11,9 @@ BOARD  ?= mps2_an500
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 # What the lowest versions must do: train, save and load, export, run.
-CORE_TESTS = $(addprefix tests/nested_keras/,test_layers.py test_model.py test_saved_files.py \
-	test_training.py test_callbacks.py test_distillation.py test_fidelity.py test_supported.py \
-	export/test_stages.py runtime/test_litert.py runtime/test_reference.py)
+CORE_TESTS = $(addprefix tests/nested_keras/,$(addprefix nesting/,test_layers.py test_model.py \
+	test_trainer.py test_distillation_loss.py test_fidelity.py test_supported.py) callbacks \
+	test_saved_files.py export/test_stages.py runtime/test_litert.py runtime/test_reference.py)
 
 C_SOURCES = $(shell git ls-files '*.c' '*.cc' '*.h')
 

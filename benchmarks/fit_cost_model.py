@@ -1,4 +1,4 @@
-"""Fits nested_keras/cost.json, the cycles of the cost model, to layers run on QEMU.
+"""Fits nested_keras/cycles.json, the cycles of the cost model, to layers run on QEMU.
 
     python benchmarks/fit_cost_model.py
 
@@ -17,15 +17,15 @@ from pathlib import Path
 
 import numpy as np
 
-from nested_keras import cost, files
-from nested_keras import format as nested_format
+from nested_keras import files, format as nested_format
 from nested_keras.bench import bench_firmware
-from nested_keras.bench.layers import Case, Layer, level_cases
-from nested_keras.firmware import process
+from nested_keras.bench.layer_cases import Case, Layer, level_cases
+from nested_keras.cortex_m import cycles
+from nested_keras.devices import process
 from nested_keras.format import Chooser, Encoding, LayerKind, StoredLevel
-from nested_keras.runtime import kernels
+from nested_keras.tflite.operators import kernels
 
-OUT = Path(__file__).resolve().parents[1] / "nested_keras" / "cost.json"
+OUT = Path(__file__).resolve().parents[1] / "nested_keras" / "cycles.json"
 _CONV, _DEPTHWISE, _FC = LayerKind.CONV, LayerKind.DEPTHWISE, LayerKind.FULLY_CONNECTED
 _SPARSITIES = (0.95, 0.85, 0.7, 0.5, 0.2)
 _LEVELS = (0.92, 0.8, 0.6)
@@ -146,7 +146,7 @@ def _measure(cases: Sequence[Case]) -> list[int]:
 def _features(case: Case) -> dict[str, float]:
     assert case.stream is not None
     levels = case.stream.levels[: case.level + 1]
-    return cost.features(case.stream.params, case.layer.image_size, levels)
+    return cycles.features(case.stream.params, case.layer.image_size, levels)
 
 
 def fit(features: Sequence[dict[str, float]], cycles: Sequence[int]) -> dict[str, float]:

@@ -24,8 +24,7 @@ import numpy as np
 import tensorflow as tf
 
 from nested_keras import applications, export, files, nest
-from nested_keras.bench import cmsis
-from nested_keras.bench import model as model_bench
+from nested_keras.bench import cmsis, whole_model as model_bench
 from nested_keras.report.table import format_table
 
 HERE = Path(__file__).resolve().parent

@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nested_keras import files
-from nested_keras.bench import cmsis, kernels, storage
-from nested_keras.bench.layers import LAYERS, SPARSITIES, cases_of
-from nested_keras.bench.operators import operator_cases
-from nested_keras.firmware import process
+from nested_keras.bench import cmsis, kernel_table, storage_bits
+from nested_keras.bench.layer_cases import LAYERS, SPARSITIES, cases_of
+from nested_keras.bench.operator_cases import operator_cases
+from nested_keras.devices import process
 from nested_keras.report.table import format_table
 
 HERE = Path(__file__).resolve().parent
@@ -49,7 +49,7 @@ def _measure_baseline(root: Path, *, operators: bool) -> cmsis.Baseline:
     cases = [case for layer in LAYERS for case in cases_of(layer)]
     cases += operator_cases() if operators else ()
     with process.temporary_folder() as folder:
-        return cmsis.measured(root, kernels.baseline_cases(cases), folder)
+        return cmsis.measured(root, kernel_table.baseline_cases(cases), folder)
 
 
 def _bakenn_table() -> str:
@@ -70,7 +70,7 @@ def _bakenn_table() -> str:
     return f"```\n{format_table(header, rows)}\n```"
 
 
-def target_table(rows: Sequence[kernels.Row]) -> str:
+def target_table(rows: Sequence[kernel_table.Row]) -> str:
     """Reached against target speed-ups, as Markdown."""
     lines = [
         f"| Layer | block | dense | {' | '.join(f'{s:.0%}' for s in SPARSITIES[1:])} |",
@@ -92,7 +92,7 @@ def target_table(rows: Sequence[kernels.Row]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _prediction_table(rows: Sequence[kernels.Row]) -> str:
+def _prediction_table(rows: Sequence[kernel_table.Row]) -> str:
     """The cost model beside the counted rows, none of which it was fitted to."""
     cases = [case for layer in LAYERS for case in cases_of(layer)]
     header = ["layer", "block", "sparsity", "stored as", "cycles", "predicted", "error"]
@@ -126,7 +126,7 @@ def storage_table() -> str:
     """Bits per nonzero of the sparse layers."""
     header = ["layer", "block", *(f"{sparsity:.0%}" for sparsity in SPARSITIES[1:])]
     cells: dict[tuple[str, str], list[str]] = {}
-    for row in storage.rows():
+    for row in storage_bits.rows():
         key = (row.layer, row.block_shape)
         cells.setdefault(key, []).append(f"{row.bits_per_nonzero:.2f}")
     table = format_table(header, [[*key, *values] for key, values in cells.items()])
@@ -137,7 +137,7 @@ def storage_table() -> str:
     )
 
 
-def _write_targets(rows: Sequence[kernels.Row]) -> None:
+def _write_targets(rows: Sequence[kernel_table.Row]) -> None:
     """Puts the table of targets between its marks in README.md."""
     path = HERE / "README.md"
     before, rest = path.read_text(encoding="utf-8").split(_BEGIN)
@@ -150,12 +150,12 @@ def main() -> None:
     root = cmsis.root_from_environment()
     if root is not None:
         cmsis.record(root, _measure_baseline(root, operators=True).costs)
-    benchmark = kernels.run()
+    benchmark = kernel_table.run()
     rows = [row.to_dict() for row in benchmark.rows]
     files.write_text(HERE / "kernels.json", json.dumps(rows, indent=1) + "\n")
     files.write_text(
         HERE / "kernels.md",
-        f"{_HEAD}# Kernels\n\n{counted_with()}\n\n```\n{kernels.table(benchmark)}\n```\n\n"
+        f"{_HEAD}# Kernels\n\n{counted_with()}\n\n```\n{kernel_table.table(benchmark)}\n```\n\n"
         f"## Predicted against counted cycles\n\n{_prediction_table(benchmark.rows)}\n"
         f"## Storage\n\n{storage_table()}\n"
         f"## CMSIS-NN 4.0.0 (2022), as the package bakenn carries it\n\n{_bakenn_table()}\n",

@@ -20,8 +20,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from nested_keras import applications, files, model, runs
+from nested_keras import applications, files, runs
 from nested_keras.distillation import Distillation
+from nested_keras.nesting import model
 
 SPARSITIES = (0.95, 0.9, 0.8, 0.7)
 NETWORKS: dict[str, Callable[[], Any]] = {

@@ -20,7 +20,8 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from nested_keras import files, masks
+from nested_keras import files
+from nested_keras.nesting import masks
 
 _ROOT = Path(__file__).resolve().parent.parent
 _RESULTS = _ROOT / "benchmarks" / "accuracy" / "results.json"

@@ -10,26 +10,25 @@ from typing import Any
 
 from nested_keras import extras
 
-_MODULES = (
-    "allocation",
-    "applications",
-    "budget",
-    "callbacks",
-    "cli",
-    "cost",
-    "datasets",
-    "distillation",
-    "export",
-    "firmware",
-    "format",
-    "layers",
-    "masks",
-    "model",
-    "report",
-    "runs",
-    "runtime",
-    "training",
-)
+# Where the public names live: a module or package of this package, each with its room.
+_MODULES = {
+    "allocation": "allocation",
+    "applications": "applications",
+    "budget": "allocation.budget",
+    "callbacks": "callbacks",
+    "cli": "cli",
+    "datasets": "datasets",
+    "distillation": "distillation",
+    "export": "export",
+    "firmware": "firmware",
+    "format": "format",
+    "layers": "nesting.layers",
+    "masks": "nesting.masks",
+    "model": "nesting.model",
+    "report": "report",
+    "runs": "runs",
+    "runtime": "runtime",
+}
 _MEMBERS = {"NestedModel": "model", "load_model": "model", "nest": "model"}
 
 __all__ = [*_MODULES, *_MEMBERS]
@@ -40,7 +39,7 @@ def __getattr__(name: str) -> Any:
     if module not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
-        found = importlib.import_module(f"{__name__}.{module}")
+        found = importlib.import_module(f"{__name__}.{_MODULES[module]}")
     except ModuleNotFoundError as error:
         raise extras.missing(error, f"{__name__}.{name}") from error
     return getattr(found, name) if name in _MEMBERS else found

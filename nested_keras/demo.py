@@ -155,7 +155,8 @@ def _train(data: Dataset, config: DemoConfig, say: Callable[[str], None]) -> _Tr
     import keras
     import tensorflow as tf
 
-    from nested_keras import callbacks, model
+    from nested_keras import callbacks
+    from nested_keras.nesting import model
 
     keras.utils.set_random_seed(config.seed)
     batch_size, loss = 32, "sparse_categorical_crossentropy"
@@ -198,7 +199,7 @@ def _train(data: Dataset, config: DemoConfig, say: Callable[[str], None]) -> _Tr
 
 def _dense_tflite(model: Any, calibration: npt.NDArray[np.float32]) -> bytes:
     """The dense model as the converter makes it: builtin int8 operators only."""
-    from nested_keras.model import nest
+    from nested_keras.nesting.model import nest
 
     exported = export.build(nest(model, sparsities=(0.0,)), representative_dataset=calibration)
     return exported.dense_tflite

@@ -18,7 +18,8 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from nested_keras import files, fitting
+from nested_keras import files
+from nested_keras.nesting import fitting
 
 _PACKAGES = ("nested_keras", "keras", "tensorflow", "tensorflow-cpu", "numpy")
 

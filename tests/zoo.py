@@ -59,7 +59,6 @@ def names() -> tuple[str, ...]:
 def make(name: str) -> ZooModel:
     """Builds a model; the same one at every call."""
     import keras
-
     import nested_keras.model
 
     row = _ROWS[name]
@@ -88,7 +87,7 @@ def exported(name: str) -> Any:
 
 def _randomize(model: Any, gammas: str, rng: np.random.Generator) -> None:
     """Draws biases and BatchNorm values, different at each level."""
-    from nested_keras.layers import NestedBatchNormalization
+    from nested_keras.nesting.layers import NestedBatchNormalization
 
     for layer in model.layers:
         if isinstance(layer, NestedBatchNormalization):

@@ -13,7 +13,7 @@ from benchmarks.accuracy.data import Data, Epochs
 from benchmarks.accuracy.recipe import Recipe, optimizer
 from benchmarks.accuracy.runs import Run
 from nested_keras import callbacks
-from nested_keras.layers import NestedBatchNormalization
+from nested_keras.nesting.layers import NestedBatchNormalization
 
 LOSS = "sparse_categorical_crossentropy"
 # Augmented images for BatchNorm statistics, and test images watched after each epoch.

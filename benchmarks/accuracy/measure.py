@@ -7,7 +7,7 @@ from typing import Any
 from benchmarks.accuracy.data import Data, normalised
 from benchmarks.accuracy.recipe import Recipe
 from nested_keras import export, report
-from nested_keras.bench import model as bench
+from nested_keras.bench import whole_model
 
 
 def nested_points(model: Any, data: Data, *, recipe: Recipe) -> tuple[list[dict[str, Any]], int]:
@@ -46,7 +46,7 @@ def _export(model: Any, data: Data, recipe: Recipe) -> Any:
 def _costs(tflite: bytes, data: Data) -> list[dict[str, Any]]:
     """The figures of the int8 model, level by level."""
     run = report.run_levels(tflite, data.x_test, data.y_test, target="reference")
-    benchmark = bench.run(tflite)  # compares the firmware's outputs with the same reference
+    benchmark = whole_model.run(tflite)  # compares the firmware's outputs with the same reference
     return [
         {
             "accuracy_int8": row.accuracy,

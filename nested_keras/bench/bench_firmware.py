@@ -11,11 +11,11 @@ import numpy as np
 from nested_keras import files
 from nested_keras.bench import counter
 from nested_keras.bench.bench_source import AnyCase, Data, cases_source
-from nested_keras.bench.operators import OperatorCase
+from nested_keras.bench.operator_cases import OperatorCase
 from nested_keras.bench.profile import Listing, Profile
-from nested_keras.firmware import sources
-from nested_keras.firmware.errors import DeviceError
-from nested_keras.firmware.toolchain import cortex_m7_toolchain
+from nested_keras.codegen import sources
+from nested_keras.codegen.firmware_errors import DeviceError
+from nested_keras.devices.toolchain import cortex_m7_toolchain
 
 _BOARD = "mps2_an500"
 

@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from nested_keras import files
-from nested_keras.bench.layers import Case
-from nested_keras.bench.operators import OperatorCase
+from nested_keras.bench.layer_cases import Case
+from nested_keras.bench.operator_cases import OperatorCase
 from nested_keras.format import LayerKind
-from nested_keras.runtime import program
+from nested_keras.tflite import program
 
 AnyCase: TypeAlias = Case | OperatorCase
 

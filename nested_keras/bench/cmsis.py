@@ -18,8 +18,8 @@ from pathlib import Path
 from nested_keras import files
 from nested_keras.bench.bench_firmware import Library, measure
 from nested_keras.bench.bench_source import AnyCase
-from nested_keras.bench.layers import Case
-from nested_keras.firmware.toolchain import Toolchain, cortex_m7_toolchain, run_tool
+from nested_keras.bench.layer_cases import Case
+from nested_keras.devices.toolchain import Toolchain, cortex_m7_toolchain, run_tool
 
 ROOT_VARIABLE = "CMSIS_NN_ROOT"
 RECORD = Path(__file__).with_name("cmsis_nn.json")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from nested_keras.firmware.codegen import GeneratedLibrary
-from nested_keras.firmware.toolchain import cortex_m7_toolchain, run_tool
+from nested_keras.codegen.library import GeneratedLibrary
+from nested_keras.devices.toolchain import cortex_m7_toolchain, run_tool
 
 
 def code_bytes(library: GeneratedLibrary, work_dir: Path) -> int:

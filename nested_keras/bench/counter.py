@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from nested_keras.firmware import qemu
-from nested_keras.firmware.errors import DeviceError, ToolchainError
-from nested_keras.firmware.sources import tflm_ops_dir
-from nested_keras.firmware.toolchain import Toolchain, run_tool
+from nested_keras.codegen.firmware_errors import DeviceError, ToolchainError
+from nested_keras.codegen.sources import tflm_ops_dir
+from nested_keras.devices import qemu
+from nested_keras.devices.toolchain import Toolchain, run_tool
 
 _PLUGIN_API_1 = range(6, 9)
 _WARNINGS = ("-Wall", "-Wextra", "-Wconversion", "-Werror")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from nested_keras.bench.instruction import Instruction, parse
 from nested_keras.bench.pipeline import loop_cycles, straight_cycles
-from nested_keras.firmware.toolchain import run_tool
+from nested_keras.devices.toolchain import run_tool
 
 # Cortex-M7: 8 cycles, or 6 where the flags are known three cycles ahead.
 MISPREDICTED_BRANCH_CYCLES = 8

@@ -11,8 +11,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from nested_keras import fitting, layers
 from nested_keras.callbacks.check import check_model
+from nested_keras.nesting import fitting, layers
 
 SAMPLES = 2000
 _SEARCHED = 10  # so many times the sample are looked at, where data may have no end

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from nested_keras.model import NestedModel
+from nested_keras.nesting.model import NestedModel
 
 
 def check_model(model: Any) -> Any:

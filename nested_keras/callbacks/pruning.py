@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from nested_keras import fitting
 from nested_keras.callbacks.check import check_model
+from nested_keras.nesting import fitting
 
 _SHARES = {"begin": 0.0, "end": 0.6, "frequency": None}
 

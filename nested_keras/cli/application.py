@@ -13,19 +13,29 @@ from absl.flags import argparse_flags
 from nested_keras import extras
 from nested_keras.cli import (
     arguments,
-    bench,
-    codegen,
-    demo,
-    export,
-    firmware,
-    inspect,
-    run,
-    strip,
-    train,
+    bench_command,
+    codegen_command,
+    demo_command,
+    export_command,
+    firmware_command,
+    inspect_command,
+    run_command,
+    strip_command,
+    train_command,
 )
-from nested_keras.firmware import process
+from nested_keras.devices import process
 
-_COMMANDS = (demo, train, export, inspect, run, codegen, firmware, strip, bench)
+_COMMANDS = (
+    demo_command,
+    train_command,
+    export_command,
+    inspect_command,
+    run_command,
+    codegen_command,
+    firmware_command,
+    strip_command,
+    bench_command,
+)
 
 _DESCRIPTION = """Nested sparse convnets: one set of weights, N sparsity levels, a knob at run time.
 

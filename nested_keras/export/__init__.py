@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from nested_keras.export.errors import ExportError, UnsupportedLayerError
-from nested_keras.export.strip import LayerSummary, strip_model, summarize_model
+from nested_keras.export.export_errors import ExportError, UnsupportedLayerError
+from nested_keras.tflite.strip import LayerSummary, strip_model, summarize_model
 
 if TYPE_CHECKING:
     from nested_keras.export.stages import ExportedModel

@@ -24,7 +24,7 @@ from nested_keras.export.fold import fold
 from nested_keras.export.graph import trace
 from nested_keras.export.nodes import Linear
 from nested_keras.export.representative import collect, keys_of
-from nested_keras.model import NestedModel
+from nested_keras.nesting.model import NestedModel
 
 
 def quantize_aware(model: NestedModel, *, representative_dataset: Any) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from nested_keras.export import forward
-from nested_keras.export.errors import ExportError
+from nested_keras.export.export_errors import ExportError
 from nested_keras.export.nodes import Concatenate, Graph, Node, Pad, Pool, Reshape, Unary
 from nested_keras.export.representative import Float32Array
 

@@ -11,14 +11,14 @@ from typing import Any
 import keras
 import numpy as np
 
-from nested_keras import fidelity
 from nested_keras.export import forward
-from nested_keras.export.errors import ExportError
+from nested_keras.export.export_errors import ExportError
 from nested_keras.export.fold import fold
 from nested_keras.export.graph import trace
 from nested_keras.export.nodes import Graph
 from nested_keras.export.representative import Float32Array
-from nested_keras.model import NestedModel, call_at, record
+from nested_keras.nesting import fidelity
+from nested_keras.nesting.model import NestedModel, call_at, record
 
 _EXAMPLES = 4
 # Of the largest output. Folding multiplies BatchNorm's factors into the weights: 1e-6 in a small

@@ -8,7 +8,6 @@ from typing import Any, TypeAlias
 import numpy as np
 import tensorflow as tf
 
-from nested_keras.export.names import scope_name
 from nested_keras.export.nodes import (
     Binary,
     Concatenate,
@@ -24,6 +23,7 @@ from nested_keras.export.nodes import (
     Unary,
 )
 from nested_keras.export.representative import Float32Array
+from nested_keras.export.tensor_names import scope_name
 from nested_keras.format import LayerKind
 
 Parameters: TypeAlias = Callable[[Linear], tuple[Any, Any]]

@@ -12,14 +12,13 @@ from typing import Any, TypeAlias
 import keras
 import numpy as np
 
-from nested_keras import keras_graph, supported
-from nested_keras import layers as nested_layers
 from nested_keras.export import nodes
-from nested_keras.export.errors import ExportError, UnsupportedLayerError
+from nested_keras.export.export_errors import ExportError, UnsupportedLayerError
 from nested_keras.export.forward import numpy_of
 from nested_keras.export.nodes import FloatArray, Graph, Node, UInt8Array
 from nested_keras.format import LayerKind
-from nested_keras.model import NestedModel
+from nested_keras.nesting import keras_graph, layers as nested_layers, supported
+from nested_keras.nesting.model import NestedModel
 
 # Layers that do nothing at inference.
 _IDENTITIES = (

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nested_keras.format import LayerKind, NestedWeights
-from nested_keras.runtime.arithmetic import (
+from nested_keras.int8.fixed_point import (
     INT32_MAX,
     INT32_MIN,
     multiply_by_quantized_multiplier,

@@ -9,11 +9,11 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from nested_keras.export.errors import ExportError
-from nested_keras.export.names import node_of_tensor
+from nested_keras.export.export_errors import ExportError
 from nested_keras.export.nodes import FloatArray, Graph, Linear, Reshape
+from nested_keras.export.tensor_names import node_of_tensor
 from nested_keras.format import LayerKind
-from nested_keras.runtime.program import Conv2D, DepthwiseConv2D, FullyConnected, Program
+from nested_keras.tflite.program import Conv2D, DepthwiseConv2D, FullyConnected, Program
 
 WeightedOp: TypeAlias = Conv2D | FullyConnected
 

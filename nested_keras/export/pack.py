@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nested_keras import cost
-from nested_keras.export.errors import ExportError
+from nested_keras.cortex_m import cycles
+from nested_keras.export.export_errors import ExportError
 from nested_keras.export.idle import drop_idle
 from nested_keras.export.match import ConvertedLayer
 from nested_keras.export.nodes import FloatArray
 from nested_keras.export.quantize import LevelTables, quantize_levels
 from nested_keras.format import FormatError, LayerKind, LayerParams, NestedWeights, Stream
-from nested_keras.runtime.program import Conv2D, DepthwiseConv2D, Program
+from nested_keras.tflite.program import Conv2D, DepthwiseConv2D, Program
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +45,7 @@ def pack(
     (docs/quantization.md). As NESTED_SPARSE_CONV it gives the same bytes everywhere.
 
     Weights that cannot change any output are left out (`idle`). How the others are stored is chosen
-    for each layer by predicted cycles (`nested_keras.cost.encode_fastest`).
+    for each layer by predicted cycles (`cortex_m.cycles.pack_fastest`).
 
     Args:
       layers: The layers by node name.
@@ -64,7 +64,7 @@ def pack(
     return tuple(
         _pack(
             layer,
-            cost.ImageSize.of(layer.node.kind, *program.shapes(layer.op)),
+            cycles.ImageSize.of(layer.node.kind, *program.shapes(layer.op)),
             twin_gain=twin_gain[name],
         )
         for name, layer in layers.items()
@@ -72,12 +72,12 @@ def pack(
     )
 
 
-def _pack(layer: ConvertedLayer, size: cost.ImageSize, *, twin_gain: FloatArray) -> PackedLayer:
+def _pack(layer: ConvertedLayer, size: cycles.ImageSize, *, twin_gain: FloatArray) -> PackedLayer:
     for height, width in ((size.input_h, size.input_w), (size.output_h, size.output_w)):
-        if max(height, width) > cost.MAX_SIDE:
+        if max(height, width) > cycles.MAX_SIDE:
             raise ExportError(
                 f"layer {layer.node.name!r} has an image of {height}x{width} pixels; "
-                f"expected at most {cost.MAX_SIDE} a side"
+                f"expected at most {cycles.MAX_SIDE} a side"
             )
     tables = quantize_levels(
         layer.node,
@@ -96,7 +96,7 @@ def _pack(layer: ConvertedLayer, size: cost.ImageSize, *, twin_gain: FloatArray)
             multiplier=tables.multiplier,
             shift=tables.shift,
         )
-        stream = cost.pack_fastest(drop_idle(weights), size)
+        stream = cycles.pack_fastest(drop_idle(weights), size)
     except FormatError as error:
         raise ExportError(f"layer {layer.node.name!r} does not fit the stream: {error}") from error
     return PackedLayer(converted=layer, tables=tables, stream=stream)

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from nested_keras.export.errors import ExportError
+from nested_keras.export.export_errors import ExportError
 
 Float32Array: TypeAlias = npt.NDArray[np.float32]
 Path: TypeAlias = tuple[Any, ...]

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nested_keras.export import flatbuffer
-from nested_keras.export.errors import ExportError
-from nested_keras.export.names import input_name, node_of_tensor, output_name
+from nested_keras.export.export_errors import ExportError
 from nested_keras.export.nodes import Graph, Linear
 from nested_keras.export.pack import PackedLayer
+from nested_keras.export.tensor_names import input_name, node_of_tensor, output_name
 from nested_keras.format import LayerKind
-from nested_keras.runtime.convolutions import NESTED_SPARSE_CONV
-from nested_keras.runtime.lowering import LEVEL_INPUT
+from nested_keras.tflite import flatbuffer
+from nested_keras.tflite.lowering import LEVEL_INPUT
+from nested_keras.tflite.operators.convolutions import NESTED_SPARSE_CONV
 
 _SIGNATURE = "serving_default"
 

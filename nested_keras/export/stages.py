@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from nested_keras import fitting
 from nested_keras.export import activations, rewrite
 from nested_keras.export.compare import compare
 from nested_keras.export.convert import convert
@@ -16,7 +15,8 @@ from nested_keras.export.pack import pack
 from nested_keras.export.quantize import twin_gain
 from nested_keras.export.representative import collect, keys_of
 from nested_keras.export.verify import verify
-from nested_keras.runtime.lowering import lower
+from nested_keras.nesting import fitting
+from nested_keras.tflite.lowering import lower
 
 
 @dataclass(frozen=True)

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from nested_keras.export.errors import ExportError
+from nested_keras.export.export_errors import ExportError
 from nested_keras.export.pack import PackedLayer
 from nested_keras.export.representative import Float32Array
 from nested_keras.export.rewrite import dense_level
 from nested_keras.runtime import LiteRTModel
-from nested_keras.runtime.kernels import quantize, run_op
-from nested_keras.runtime.lowering import lower
-from nested_keras.runtime.program import Program
+from nested_keras.tflite.lowering import lower
+from nested_keras.tflite.operators.kernels import quantize, run_op
+from nested_keras.tflite.program import Program
 
 # The arithmetic does not depend on the data: a few examples that reach every branch are enough.
 MAX_EXAMPLES = 8

@@ -51,7 +51,7 @@ def encode(
     Args:
       nested: The layer; it was checked when it was made.
       choose: Called for each level that adds weights with its options: DELTA8, DELTA16 and, at
-        level 0, DENSE. By default the smallest block is made; `nested_keras.cost.fastest` makes a
+        level 0, DENSE. By default the smallest block is made; `cortex_m.cycles.fastest` makes a
         chooser that goes by predicted cycles.
 
     Returns:

@@ -11,8 +11,7 @@ import numpy as np
 
 from nested_keras.format import constants
 from nested_keras.format.decoder import check, unpack
-from nested_keras.format.encoder import encode as encode_levels
-from nested_keras.format.encoder import smallest
+from nested_keras.format.encoder import encode as encode_levels, smallest
 from nested_keras.format.reader import Buffer
 from nested_keras.format.types import (
     Chooser,
@@ -67,7 +66,7 @@ class Stream:
         Args:
           nested: The layer; it was checked when it was made.
           choose: Called for each level that adds weights with its options: DELTA8, DELTA16 and, at
-            level 0, DENSE. By default the smallest block is made; `nested_keras.cost.fastest`
+            level 0, DENSE. By default the smallest block is made; `cortex_m.cycles.fastest`
             makes a chooser that goes by predicted cycles.
 
         Returns:

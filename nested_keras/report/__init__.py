@@ -1,6 +1,7 @@
 """Tables, plots and one HTML page."""
 
 from nested_keras.report.html import render_html
+from nested_keras.report.level_results import DenseResult, LevelResult, Report
 from nested_keras.report.measure import (
     TARGETS,
     LevelRun,
@@ -10,7 +11,6 @@ from nested_keras.report.measure import (
     level_sizes,
     run_levels,
 )
-from nested_keras.report.results import DenseResult, LevelResult, Report
 from nested_keras.report.table import format_table, level_table
 
 __all__ = [

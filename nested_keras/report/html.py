@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import html
 
+from nested_keras.report.level_results import Report
 from nested_keras.report.plot import accuracy_over_instructions
-from nested_keras.report.results import Report
 from nested_keras.report.table import level_cells
 
 _PAGE = """<!doctype html>

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 
 from nested_keras import extras
-from nested_keras.report.results import Report
+from nested_keras.report.level_results import Report
 
 
 def accuracy_over_instructions(report: Report) -> str:

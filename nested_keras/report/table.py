@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nested_keras.report.results import Report
+from nested_keras.report.level_results import Report
 
 
 def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -19,13 +19,13 @@ from typing import Any
 import numpy as np
 
 from nested_keras.format import Stream
-from nested_keras.runtime import kernels
-from nested_keras.runtime import tflite_abi as abi
-from nested_keras.runtime.convolutions import NESTED_SPARSE_CONV, require_fit
-from nested_keras.runtime.errors import ModelError
-from nested_keras.runtime.lowering import read_interface
-from nested_keras.runtime.program import NestedSparseConv, Quantize
+from nested_keras.runtime import litert_abi
 from nested_keras.runtime.runner import Array, ModelRunner, read_model
+from nested_keras.tflite.lowering import read_interface
+from nested_keras.tflite.model_error import ModelError
+from nested_keras.tflite.operators import kernels
+from nested_keras.tflite.operators.convolutions import NESTED_SPARSE_CONV, require_fit
+from nested_keras.tflite.program import NestedSparseConv, Quantize
 
 
 @dataclass
@@ -66,24 +66,24 @@ class NestedDelegate:
         Raises:
           LayoutError: If this platform is not a 64-bit one.
         """
-        abi.check_platform()
+        litert_abi.check_platform()
         self.level = level
         self._kernels: dict[int, _Kernel] = {}
         # A kernel's handle is its number from 1: a null pointer says that `init` failed.
         self._handles = itertools.count(1)
         # The interpreter keeps pointers to these: they live as long as the delegate.
-        self._prepare_callback = abi.DelegatePrepareFunction(self._on_delegate_prepare)
-        self._registration = abi.TfLiteRegistration(
-            init=abi.InitFunction(self._on_init),
-            free=abi.FreeFunction(self._on_free),
-            prepare=abi.NodeFunction(self._on_prepare),
-            invoke=abi.NodeFunction(self._on_invoke),
-            builtin_code=abi.BUILTIN_DELEGATE,
+        self._prepare_callback = litert_abi.DelegatePrepareFunction(self._on_delegate_prepare)
+        self._registration = litert_abi.TfLiteRegistration(
+            init=litert_abi.InitFunction(self._on_init),
+            free=litert_abi.FreeFunction(self._on_free),
+            prepare=litert_abi.NodeFunction(self._on_prepare),
+            invoke=litert_abi.NodeFunction(self._on_invoke),
+            builtin_code=litert_abi.BUILTIN_DELEGATE,
             custom_name=b"NestedDelegate",
             version=1,
         )
-        self._delegate = abi.TfLiteDelegate(
-            prepare=self._prepare_callback, flags=abi.FLAG_ALLOW_DYNAMIC_TENSORS
+        self._delegate = litert_abi.TfLiteDelegate(
+            prepare=self._prepare_callback, flags=litert_abi.FLAG_ALLOW_DYNAMIC_TENSORS
         )
 
     def _get_native_delegate_pointer(self) -> int:
@@ -93,13 +93,15 @@ class NestedDelegate:
     def _on_delegate_prepare(self, address: int, delegate: int) -> int:
         return _guard(address, lambda context: self._replace_nodes(address, context, delegate))
 
-    def _replace_nodes(self, address: int, context: abi.TfLiteContext, delegate: int) -> None:
+    def _replace_nodes(
+        self, address: int, context: litert_abi.TfLiteContext, delegate: int
+    ) -> None:
         """Takes over each NESTED_SPARSE_CONV and QUANTIZE of float32 of the graph, one by one."""
         plan = ctypes.POINTER(ctypes.c_int)()
         _require_ok(context.get_execution_plan(address, ctypes.byref(plan)), "GetExecutionPlan")
-        for index in abi.int_array(plan):
+        for index in litert_abi.int_array(plan):
             if _is_ours(context, *_node(address, context, index)):
-                nodes = abi.new_int_array(index)
+                nodes = litert_abi.new_int_array(index)
                 status = context.replace_node_subsets(
                     address,
                     self._registration,
@@ -111,17 +113,17 @@ class NestedDelegate:
     def _on_init(self, address: int, buffer: int, _length: int) -> int | None:
         handle = next(self._handles)
 
-        def init(context: abi.TfLiteContext) -> None:
-            params = abi.TfLiteDelegateParams.from_address(buffer)
-            (index,) = abi.int_array(params.nodes_to_replace)
+        def init(context: litert_abi.TfLiteContext) -> None:
+            params = litert_abi.TfLiteDelegateParams.from_address(buffer)
+            (index,) = litert_abi.int_array(params.nodes_to_replace)
             node, registration = _node(address, context, index)
-            inputs, outputs = abi.int_array(node.inputs), abi.int_array(node.outputs)
-            count = 1 if registration.builtin_code == abi.BUILTIN_QUANTIZE else 3
+            inputs, outputs = litert_abi.int_array(node.inputs), litert_abi.int_array(node.outputs)
+            count = 1 if registration.builtin_code == litert_abi.BUILTIN_QUANTIZE else 3
             if len(inputs) != count or len(outputs) != 1:
                 raise ValueError(f"expected 3 inputs and 1 output: got {inputs} and {outputs}")
             self._kernels[handle] = _Kernel(inputs=inputs, output=outputs[0])
 
-        return handle if _guard(address, init) == abi.OK else None
+        return handle if _guard(address, init) == litert_abi.OK else None
 
     def _on_free(self, _address: int, handle: int | None) -> None:
         """Forgets a kernel: its interpreter goes, while the delegate may serve others."""
@@ -130,9 +132,12 @@ class NestedDelegate:
     def _on_prepare(self, address: int, node: Any) -> int:
         return _guard(address, lambda context: self._prepare(context, node.contents))
 
-    def _prepare(self, context: abi.TfLiteContext, node: abi.TfLiteNode) -> None:
+    def _prepare(self, context: litert_abi.TfLiteContext, node: litert_abi.TfLiteNode) -> None:
         kernel = self._kernel(node)
-        x, y = (abi.describe(abi.tensor(context, i)) for i in (kernel.inputs[0], kernel.output))
+        x, y = (
+            litert_abi.describe(litert_abi.tensor(context, i))
+            for i in (kernel.inputs[0], kernel.output)
+        )
         if len(kernel.inputs) == 1:
             kernel.op = Quantize(
                 name=y.name, inputs=(), outputs=(), scale=y.scale, zero_point=y.zero_point
@@ -140,7 +145,7 @@ class NestedDelegate:
             return
         if (x.dtype, y.dtype) != ("int8", "int8"):
             raise ValueError(f"expected int8 input and output: got {x.dtype} and {y.dtype}")
-        layer = Stream.parse(abi.constant(abi.tensor(context, kernel.inputs[2])))
+        layer = Stream.parse(litert_abi.constant(litert_abi.tensor(context, kernel.inputs[2])))
         try:
             require_fit(layer.params, x, y)
         except ModelError as error:
@@ -154,54 +159,57 @@ class NestedDelegate:
     def _on_invoke(self, address: int, node: Any) -> int:
         return _guard(address, lambda context: self._invoke(context, node.contents))
 
-    def _invoke(self, context: abi.TfLiteContext, node: abi.TfLiteNode) -> None:
+    def _invoke(self, context: litert_abi.TfLiteContext, node: litert_abi.TfLiteNode) -> None:
         kernel = self._kernel(node)
         if kernel.op is None:
             raise RuntimeError("the kernel has not been prepared")
-        x = abi.view(abi.tensor(context, kernel.inputs[0]))
-        y = abi.view(abi.tensor(context, kernel.output))
+        x = litert_abi.view(litert_abi.tensor(context, kernel.inputs[0]))
+        y = litert_abi.view(litert_abi.tensor(context, kernel.output))
         if isinstance(kernel.op, Quantize):
             y[...] = kernels.run_op(kernel.op, [x], y.shape, 0)
             return
         level = kernel.levels - 1 if self.level is None else self.level
         if kernel.inputs[1] >= 0:
-            level = abi.read_int32(abi.tensor(context, kernel.inputs[1]))
+            level = litert_abi.read_int32(litert_abi.tensor(context, kernel.inputs[1]))
         if not 0 <= level < kernel.levels:
             raise ValueError(f"level must be in 0..{kernel.levels - 1}: got {level}")
         y[...] = kernels.run_op(kernel.op, [x], y.shape, level)
 
-    def _kernel(self, node: abi.TfLiteNode) -> _Kernel:
+    def _kernel(self, node: litert_abi.TfLiteNode) -> _Kernel:
         if not node.user_data:
             raise RuntimeError("the kernel could not be initialised")
         return self._kernels[node.user_data]
 
 
-def _guard(address: int, action: Callable[[abi.TfLiteContext], None]) -> int:
+def _guard(address: int, action: Callable[[litert_abi.TfLiteContext], None]) -> int:
     """Runs a callback; an exception becomes the interpreter's error message and status."""
-    context = abi.TfLiteContext.from_address(address)
+    context = litert_abi.TfLiteContext.from_address(address)
     try:
         action(context)
     except Exception as error:
         # An exception cannot pass through C. The interpreter raises RuntimeError with this text.
         text = f"{NESTED_SPARSE_CONV}: {type(error).__name__}: {error}\n"
         context.report_error(address, text.replace("%", "%%").encode())
-        return abi.ERROR
-    return abi.OK
+        return litert_abi.ERROR
+    return litert_abi.OK
 
 
-def _is_ours(context: abi.TfLiteContext, node: Any, registration: Any) -> bool:
+def _is_ours(context: litert_abi.TfLiteContext, node: Any, registration: Any) -> bool:
     """Says whether the delegate runs an operator."""
-    if registration.builtin_code == abi.BUILTIN_CUSTOM:
+    if registration.builtin_code == litert_abi.BUILTIN_CUSTOM:
         return bool(registration.custom_name == NESTED_SPARSE_CONV.encode())
-    if registration.builtin_code != abi.BUILTIN_QUANTIZE:
+    if registration.builtin_code != litert_abi.BUILTIN_QUANTIZE:
         return False
-    ends = (*abi.int_array(node.inputs), *abi.int_array(node.outputs))
-    return [abi.dtype(abi.tensor(context, index)) for index in ends] == ["float32", "int8"]
+    ends = (*litert_abi.int_array(node.inputs), *litert_abi.int_array(node.outputs))
+    return [litert_abi.dtype(litert_abi.tensor(context, index)) for index in ends] == [
+        "float32",
+        "int8",
+    ]
 
 
-def _node(address: int, context: abi.TfLiteContext, index: int) -> tuple[Any, Any]:
-    node = ctypes.POINTER(abi.TfLiteNode)()
-    registration = ctypes.POINTER(abi.TfLiteRegistration)()
+def _node(address: int, context: litert_abi.TfLiteContext, index: int) -> tuple[Any, Any]:
+    node = ctypes.POINTER(litert_abi.TfLiteNode)()
+    registration = ctypes.POINTER(litert_abi.TfLiteRegistration)()
     status = context.get_node_and_registration(
         address, index, ctypes.byref(node), ctypes.byref(registration)
     )
@@ -210,7 +218,7 @@ def _node(address: int, context: abi.TfLiteContext, index: int) -> tuple[Any, An
 
 
 def _require_ok(status: int, function: str) -> None:
-    if status != abi.OK:
+    if status != litert_abi.OK:
         raise RuntimeError(f"{function} failed with status {status}")
 
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from nested_keras.runtime import kernels, program
-from nested_keras.runtime.lowering import lower
 from nested_keras.runtime.runner import Array, ModelRunner, read_model
+from nested_keras.tflite import program
+from nested_keras.tflite.lowering import lower
+from nested_keras.tflite.operators import kernels
 
 _VECTORIZED_SAMPLES = 16  # small enough for the int64 intermediates to stay in the cache
 

@@ -10,9 +10,9 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from nested_keras.runtime.kernels import quantize
-from nested_keras.runtime.lowering import Interface
-from nested_keras.runtime.program import Program, Tensor
+from nested_keras.tflite.lowering import Interface
+from nested_keras.tflite.operators.kernels import quantize
+from nested_keras.tflite.program import Program, Tensor
 
 Array: TypeAlias = npt.NDArray[Any]
 

@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks import models, regenerate
 from benchmarks.accuracy import report
-from nested_keras.bench.kernels import Row
+from nested_keras.bench.kernel_table import Row
 
 FOLDER = Path(models.__file__).parent
 

@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 
 from nested_keras import cli, datasets, demo, export, nest
-from nested_keras.firmware import QemuModel, qemu
+from nested_keras.devices import qemu
+from nested_keras.firmware import QemuModel
 from tests.documents.pages import ROOT, Block, pages, read
 from tests.renode.launcher import write_launcher
 

@@ -9,8 +9,8 @@ import numpy as np
 from hypothesis import strategies as st
 
 from nested_keras import format as nested_format
-from tests.nested_keras.runtime.nested_models import conv_params, random_layer
-from tests.nested_keras.runtime.tflite_builder import ModelBuilder
+from tests.nested_keras.tflite.nested_models import conv_params, random_layer
+from tests.nested_keras.tflite.tflite_builder import ModelBuilder
 
 # Sizes, offsets and indices that a check may miss.
 WORDS = (0, 1, 2, 4, 8, 0x7F, 0xFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFE, 0xFFFFFFFF)

@@ -12,8 +12,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from nested_keras import callbacks, layers, model, runs
+from nested_keras import callbacks, runs
 from nested_keras.distillation import Distillation
+from nested_keras.nesting import layers, model
 from tests.nested_keras import nets
 
 SPARSITIES = (0.75, 0.5, 0.25)

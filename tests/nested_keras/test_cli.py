@@ -16,7 +16,7 @@ import nested_keras
 from nested_keras import cli, export
 from nested_keras.callbacks import NestedPruning
 from nested_keras.cli import arguments
-from nested_keras.model import NestedModel
+from nested_keras.nesting.model import NestedModel
 from nested_keras.runtime import LiteRTModel
 from tests import zoo
 from tests.renode.launcher import write_launcher

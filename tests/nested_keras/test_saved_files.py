@@ -4,8 +4,9 @@ import keras
 import numpy as np
 import pytest
 
-from nested_keras import export, load_model, model
+from nested_keras import export, load_model
 from nested_keras.distillation import Distillation
+from nested_keras.nesting import model
 from tests.nested_keras import nets
 from tests.nested_keras.saved import make
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from nested_keras.firmware import RenodeModel, results, sources
-from tests.nested_keras.firmware.programs import nested_net, random_inputs
+from nested_keras.codegen import sources
+from nested_keras.devices import line_protocol
+from nested_keras.firmware import RenodeModel
+from tests.nested_keras.codegen.programs import nested_net, random_inputs
 from tests.renode.machine import Machine
 
 BOARD = sources.board_dir("nucleo_f767zi")
@@ -58,7 +60,7 @@ def silicon(tmp_path_factory):
 
 
 def test_it_runs_to_its_end(silicon):
-    assert results.parse(silicon.console.decode()).levels == (0, 1, 2)
+    assert line_protocol.parse(silicon.console.decode()).levels == (0, 1, 2)
 
 
 def test_fpu_and_vector_table_come_first(silicon):

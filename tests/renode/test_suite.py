@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from robot import api
 
-from nested_keras.firmware import sources
-from tests.nested_keras.firmware.programs import nested_net
+from nested_keras.codegen import sources
+from tests.nested_keras.codegen.programs import nested_net
 from tests.renode.prepare import prepare
 
 SUITE = Path(__file__).parent / "nucleo_f767zi.robot"

@@ -7,7 +7,8 @@ import struct
 import numpy as np
 
 from nested_keras.format import LayerKind, LayerParams, Stream
-from nested_keras.runtime import kernels, program
+from nested_keras.tflite import program
+from nested_keras.tflite.operators import kernels
 from tests.nested_keras.format.streams import PROFILES, random_layer
 from tests.tflm_ops.cases import realistic
 

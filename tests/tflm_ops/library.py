@@ -1,11 +1,11 @@
-"""The C kernels through ctypes, called as nested_keras.runtime.kernels is."""
+"""The C kernels through ctypes, called as nested_keras.tflite.operators.kernels is."""
 
 import ctypes
 import dataclasses
 
 import numpy as np
 
-from nested_keras.runtime import program
+from nested_keras.tflite import program
 
 GUARD = 64
 GUARD_BYTE = 0x55
@@ -115,7 +115,7 @@ class Library:
             raise StatusError(self.c.nk_status_name(status).decode())
 
     def run_op(self, op, inputs, output_shape, level=0):
-        """Runs an operator as nested_keras.runtime.kernels.run_op does; raises StatusError."""
+        """Runs an operator as `operators.kernels.run_op` does; raises StatusError."""
         dtype = np.float32 if isinstance(op, program.Dequantize) else np.int8
         output = Guarded(output_shape, dtype)
         inputs = [np.ascontiguousarray(x) for x in inputs]

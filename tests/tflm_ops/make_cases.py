@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 from nested_keras.format import Stream
-from nested_keras.runtime import kernels, program
+from nested_keras.tflite import program
+from nested_keras.tflite.operators import kernels
 from tests.nested_keras.format.streams import PROFILES
 from tests.tflm_ops.cases import CASES, stream_and_input
 

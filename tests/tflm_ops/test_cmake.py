@@ -2,8 +2,8 @@
 
 import pytest
 
-from nested_keras.firmware import sources
-from nested_keras.firmware.toolchain import run_tool
+from nested_keras.codegen import sources
+from nested_keras.devices.toolchain import run_tool
 
 PROJECT = """
 cmake_minimum_required(VERSION 3.25)

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from nested_keras.format import LayerKind
-from nested_keras.runtime import kernels, program
+from nested_keras.tflite import program
+from nested_keras.tflite.operators import kernels
 from tests.nested_keras.format.streams import random_layer
 from tests.tflm_ops.cases import CASES, realistic
 from tests.tflm_ops.library import Dims4, StatusError, params_struct, pointer

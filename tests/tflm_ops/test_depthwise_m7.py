@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from nested_keras.format import Stream, encode
-from nested_keras.runtime import kernels, program
+from nested_keras.tflite import program
+from nested_keras.tflite.operators import kernels
 from tests.nested_keras.format.streams import PROFILES, random_layer
 from tests.tflm_ops.cases import DEPTHWISE, make, stream_and_input
 from tests.tflm_ops.library import ConvDims, Guarded, StatusError, pointer

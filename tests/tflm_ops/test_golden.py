@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from nested_keras.format import LayerKind, Stream
-from nested_keras.runtime import kernels, program
+from nested_keras.tflite import program
+from nested_keras.tflite.operators import kernels
 from tests.tflm_ops.make_cases import GOLDEN
 
 CASES = sorted((Path(__file__).parent / "golden").glob("*.case"))

@@ -6,9 +6,10 @@ import itertools
 import numpy as np
 import pytest
 
-from nested_keras.firmware.scratch import nested_conv_scratch_bytes, nested_function
+from nested_keras.cortex_m.scratch import nested_conv_scratch_bytes, nested_function
 from nested_keras.format import NestedWeights, Stream, encode
-from nested_keras.runtime import kernels, program
+from nested_keras.tflite import program
+from nested_keras.tflite.operators import kernels
 from tests.nested_keras.format.streams import PROFILES, random_layer
 from tests.tflm_ops.cases import CASES, row, stream_and_input
 from tests.tflm_ops.library import ConvDims, StatusError, aligned_copy, pointer

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from nested_keras.firmware import qemu, sources
-from nested_keras.firmware.errors import DeviceError
-from nested_keras.firmware.toolchain import cortex_m7_toolchain
+from nested_keras.codegen import sources
+from nested_keras.codegen.firmware_errors import DeviceError
+from nested_keras.devices import qemu
+from nested_keras.devices.toolchain import cortex_m7_toolchain
 
 HERE = Path(__file__).parent
 BOARD = "mps2_an500"

@@ -7,9 +7,10 @@ import itertools
 import numpy as np
 import pytest
 
-from nested_keras.runtime import kernels, program
-from nested_keras.runtime.arithmetic import quantize_multiplier
-from nested_keras.runtime.softmax import softmax_parameters
+from nested_keras.int8.fixed_point import quantize_multiplier
+from nested_keras.int8.softmax import softmax_parameters
+from nested_keras.tflite import program
+from nested_keras.tflite.operators import kernels
 from tests.tflm_ops.library import (
     FUNCTIONS,
     Dims4,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nested_keras.firmware import sources
+from nested_keras.codegen import sources
 
 TESTS = Path(__file__).parent
 INCLUDE = sources.tflm_ops_dir() / "include"

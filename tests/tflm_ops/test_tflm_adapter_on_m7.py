@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from nested_keras.firmware import DeviceError, qemu, sources
-from nested_keras.firmware.build import DEFAULT_BOARD
-from nested_keras.firmware.toolchain import Toolchain, cortex_m7_toolchain
+from nested_keras.codegen import sources
+from nested_keras.devices import qemu
+from nested_keras.devices.firmware_build import DEFAULT_BOARD
+from nested_keras.devices.toolchain import Toolchain, cortex_m7_toolchain
+from nested_keras.firmware import DeviceError
 from tests.nested_keras.format.streams import PROFILES
 from tests.tflm_ops.make_cases import case_bytes
 

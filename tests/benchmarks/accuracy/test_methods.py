@@ -5,8 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from benchmarks.accuracy import __main__ as command
-from benchmarks.accuracy import methods, recipe
+from benchmarks.accuracy import __main__ as command, methods, recipe
 from nested_keras import datasets
 from tests.benchmarks.accuracy.networks import tiny
 

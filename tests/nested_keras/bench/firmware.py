@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nested_keras.firmware import sources
-from nested_keras.firmware.toolchain import cortex_m7_toolchain
+from nested_keras.codegen import sources
+from nested_keras.devices.toolchain import cortex_m7_toolchain
 
 
 def build(folder: Path, body: str) -> Path:

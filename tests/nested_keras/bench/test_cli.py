@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.nested_keras.runtime.nested_models import dense_params, nested_model, random_layer
+from tests.nested_keras.tflite.nested_models import dense_params, nested_model, random_layer
 
 ROOT = Path(__file__).resolve().parents[3]
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from nested_keras.bench import cmsis
-from nested_keras.bench.kernels import baseline_cases
-from nested_keras.bench.layers import LAYERS, cases_of
-from nested_keras.bench.operators import operator_cases
+from nested_keras.bench.kernel_table import baseline_cases
+from nested_keras.bench.layer_cases import LAYERS, cases_of
+from nested_keras.bench.operator_cases import operator_cases
 from nested_keras.firmware import BuildError
 
 

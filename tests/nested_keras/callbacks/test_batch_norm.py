@@ -3,9 +3,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from nested_keras import callbacks, layers, model
+from nested_keras import callbacks
 from nested_keras.callbacks import batch_norm
 from nested_keras.callbacks.batch_norm import sample
+from nested_keras.nesting import layers, model
 from tests.nested_keras import nets
 
 

@@ -2,7 +2,8 @@ import keras
 import numpy as np
 import pytest
 
-from nested_keras import callbacks, load_model, model
+from nested_keras import callbacks, load_model
+from nested_keras.nesting import model
 from tests.nested_keras import nets
 
 SPARSITIES = (0.75, 0.5)

@@ -6,7 +6,8 @@ import pytest
 import tensorflow as tf
 
 import nested_keras
-from nested_keras import callbacks, masks, model
+from nested_keras import callbacks
+from nested_keras.nesting import masks, model
 from tests.nested_keras import nets
 
 SPARSITIES = (0.75, 0.5, 0.25)

@@ -4,7 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from nested_keras import export, model
+from nested_keras import export
+from nested_keras.nesting import model
 from nested_keras.runtime import ReferenceModel
 from tests.nested_keras import nets
 

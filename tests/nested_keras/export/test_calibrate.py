@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from nested_keras.export.calibrate import calibrate
-from nested_keras.export.errors import ExportError
+from nested_keras.export.export_errors import ExportError
 from nested_keras.export.nodes import Concatenate, Graph, Input, Pool, Reshape, Unary
 from tests.nested_keras.export.linear_nodes import linear
 

@@ -5,9 +5,9 @@ from keras import layers
 
 from nested_keras import export
 from nested_keras.export import compare, graph
-from nested_keras.export.errors import ExportError
+from nested_keras.export.export_errors import ExportError
 from nested_keras.export.fold import fold
-from nested_keras.model import nest
+from nested_keras.nesting.model import nest
 from tests.nested_keras import nets
 
 

@@ -4,11 +4,11 @@ import pytest
 from keras import layers
 
 from nested_keras.export import nodes
-from nested_keras.export.errors import ExportError, UnsupportedLayerError
+from nested_keras.export.export_errors import ExportError, UnsupportedLayerError
 from nested_keras.export.graph import trace
 from nested_keras.format import LayerKind
-from nested_keras.layers import NestedConv2D
-from nested_keras.model import NestedModel, nest
+from nested_keras.nesting.layers import NestedConv2D
+from nested_keras.nesting.model import NestedModel, nest
 
 
 def nested(*stack, shape=(4, 4, 2), **options):

@@ -8,7 +8,7 @@ from hypothesis import given
 
 from nested_keras.export.idle import drop_idle
 from nested_keras.format import LayerKind, LayerParams, NestedWeights, Stream
-from nested_keras.runtime import kernels
+from nested_keras.tflite.operators import kernels
 from tests.nested_keras.format import streams
 
 HALF = 1 << 30  # the multiplier 0.5

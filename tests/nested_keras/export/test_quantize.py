@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from nested_keras.export.errors import ExportError
+from nested_keras.export.export_errors import ExportError
 from nested_keras.export.quantize import quantize_levels, twin_gain
 from nested_keras.format import LayerKind
-from nested_keras.runtime.arithmetic import multiply_by_quantized_multiplier, quantize_multiplier
+from nested_keras.int8.fixed_point import multiply_by_quantized_multiplier, quantize_multiplier
 from tests.nested_keras.export.linear_nodes import linear
 
 SX, SY = float(np.float32(0.02)), float(np.float32(0.05))

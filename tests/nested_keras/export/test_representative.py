@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from nested_keras.export.errors import ExportError
+from nested_keras.export.export_errors import ExportError
 from nested_keras.export.representative import MAX_EXAMPLES, InputKey, collect, keys_of
 
 X = np.arange(24).reshape(6, 2, 2)

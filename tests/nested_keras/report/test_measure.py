@@ -7,7 +7,7 @@ import pytest
 
 from nested_keras import export, report
 from tests import zoo
-from tests.nested_keras.runtime.tflite_builder import ModelBuilder
+from tests.nested_keras.tflite.tflite_builder import ModelBuilder
 from tests.renode.launcher import write_launcher
 
 MODEL = "four_levels_default_exclude"

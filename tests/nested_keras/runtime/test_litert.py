@@ -12,16 +12,16 @@ from ai_edge_litert.interpreter import Interpreter
 
 from nested_keras import format as nested_format
 from nested_keras.format import LayerKind
+from nested_keras.int8.fixed_point import quantize_multiplier
 from nested_keras.runtime import LiteRTModel, ModelError, NestedDelegate, ReferenceModel
-from nested_keras.runtime.arithmetic import quantize_multiplier
-from tests.nested_keras.runtime.nested_models import (
+from tests.nested_keras.runtime.oracle import Draw, run_litert
+from tests.nested_keras.tflite.nested_models import (
     conv_params,
     dense_params,
     nested_model,
     random_layer,
 )
-from tests.nested_keras.runtime.oracle import Draw, run_litert
-from tests.nested_keras.runtime.tflite_builder import ModelBuilder
+from tests.nested_keras.tflite.tflite_builder import ModelBuilder
 
 SHAPE = (1, 5, 3, 4)
 CHAIN = (SHAPE, SHAPE, SHAPE, (1, 5))

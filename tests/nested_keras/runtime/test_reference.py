@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 from nested_keras.runtime import ModelError, ReferenceModel
-from tests.nested_keras.runtime.nested_models import (
+from tests.nested_keras.runtime.oracle import Draw
+from tests.nested_keras.tflite.nested_models import (
     conv_params,
     dense_params,
     nested_model,
     random_layer,
 )
-from tests.nested_keras.runtime.oracle import Draw
-from tests.nested_keras.runtime.tflite_builder import ModelBuilder
+from tests.nested_keras.tflite.tflite_builder import ModelBuilder
 
 SHAPE = (1, 5, 3, 4)
 

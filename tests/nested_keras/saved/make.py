@@ -10,7 +10,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from nested_keras import model
+from nested_keras.nesting import model
 
 FOLDER = Path(__file__).parent
 

@@ -1,0 +1,225 @@
+"""What the layers of a nested model cost at each level: cycles on a Cortex-M7, or bytes.
+
+A cost is any function of a `KernelShape` and its sparsities from the sparsest level up to the one
+that runs; `cycles` and `stored_bytes` are at hand.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import keras
+
+from nested_keras.cortex_m.cycles import ImageSize, predict
+from nested_keras.format import Encoding, LayerKind, LayerParams, StoredLevel
+from nested_keras.nesting import conversion, layers
+from nested_keras.nesting.keras_graph import run_graph
+from nested_keras.nesting.model import NestedModel
+
+_KINDS = {
+    keras.layers.DepthwiseConv2D: LayerKind.DEPTHWISE,
+    keras.layers.Conv2D: LayerKind.CONV,
+    keras.layers.Dense: LayerKind.FULLY_CONNECTED,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class KernelShape:
+    """What a layer's work and storage depend on.
+
+    Attributes:
+        name: The layer's name.
+        params: The layer as the kernels see it, without padding and quantisation, on which the
+            cost does not depend.
+        sizes: The sizes of input and output at each call of the layer.
+        nested: Whether the kernel is nested, or stays dense.
+    """
+
+    name: str
+    params: LayerParams
+    sizes: tuple[ImageSize, ...]
+    nested: bool
+
+    @property
+    def weights(self) -> int:
+        """The number of weights."""
+        return math.prod(self.params.filter_shape)
+
+    @property
+    def macs(self) -> int:
+        """The multiplications of the dense layer."""
+        return sum(self.weights * s.batches * s.output_h * s.output_w for s in self.sizes)
+
+
+Cost = Callable[[KernelShape, Sequence[float]], float]
+
+
+def cycles(kernel: KernelShape, sparsities: Sequence[float]) -> float:
+    """Predicts the cycles of a layer in one inference, as the exporter does (`nested_keras.cost`).
+
+    The weights that a level keeps are taken as spread evenly over its output channels. A level that
+    keeps no more than the one below costs nothing by itself, and where the sparsest level keeps so
+    many that it is faster stored dense, it is taken so.
+
+    Args:
+        kernel: The layer.
+        sparsities: Its shares of zeros, 0..1, from the sparsest level up to the one that runs;
+            without effect where it stays dense.
+
+    Returns:
+        Modelled cycles of the Cortex-M7 kernels.
+    """
+    blocks = kernel.weights // kernel.params.block_size
+    dense = StoredLevel(Encoding.DENSE, blocks)
+    options = [[dense]]
+    if kernel.nested:
+        kept = [round((1.0 - sparsity) * blocks) for sparsity in sparsities]
+        added = [b - a for a, b in itertools.pairwise([0, *kept])]
+        first, *rest = [StoredLevel(Encoding.DELTA8, entries) for entries in added]
+        rest = [segment for segment in rest if segment.entries]
+        options = [[dense, *rest], [first, *rest] if first.entries else rest]
+    return math.fsum(
+        min(predict(kernel.params, size, option) for option in options) for size in kernel.sizes
+    )
+
+
+def stored_bytes(kernel: KernelShape, sparsities: Sequence[float]) -> float:
+    """Returns the bytes of a layer in the file, up to a level.
+
+    A kept weight of a nested kernel takes two bytes (value and step to it), one of a dense kernel
+    one; each output channel takes nine per level (bias, multiplier, shift). See
+    docs/nested_format.md.
+
+    Args:
+        kernel: The layer.
+        sparsities: Its shares of zeros, 0..1, from the sparsest level up to that one; without
+            effect where it stays dense.
+
+    Returns:
+        Bytes.
+    """
+    per_weight = 2.0 * (1.0 - sparsities[-1]) if kernel.nested else 1.0
+    return per_weight * kernel.weights + 9.0 * len(sparsities) * kernel.params.out_channels
+
+
+def kernel_shapes(model: NestedModel) -> tuple[KernelShape, ...]:
+    """Returns the shapes of all layers with a kernel, nested or dense, in graph order.
+
+    Args:
+        model: The nested model; its inputs must have fixed sizes.
+
+    Returns:
+        One row per layer, shared layers once.
+
+    Raises:
+        ValueError: if the size of a layer's output is not known.
+    """
+    sizes: dict[int, tuple[ImageSize, ...]] = {}
+
+    def call(operation: Any) -> Callable[..., Any]:
+        def infer(*args: Any, **kwargs: Any) -> Any:
+            output = operation.compute_output_spec(*args, **kwargs)
+            kind = _kind(operation)
+            if kind is not None:
+                shapes = [(1, *tensor.shape[1:]) for tensor in (args[0], output)]
+                if None in shapes[1]:
+                    raise ValueError(
+                        f"layer {operation.name!r} must have outputs of a fixed size: got "
+                        f"{output.shape}"
+                    )
+                sizes[id(operation)] = (
+                    *sizes.get(id(operation), ()),
+                    ImageSize.of(kind, *shapes),
+                )
+            return output
+
+        return infer
+
+    run_graph(model, model.input, call)
+    return tuple(
+        KernelShape(
+            name=layer.name,
+            params=_params(layer),
+            sizes=sizes[id(layer)],
+            nested=isinstance(layer, layers.NestedKernel),
+        )
+        for layer, _ in conversion.operations(model)
+        if id(layer) in sizes
+    )
+
+
+def total(model: NestedModel, cost: Cost) -> tuple[float, ...]:
+    """Returns what the model costs at each level, with its final sparsities.
+
+    Args:
+        model: The nested model.
+        cost: The cost of a layer at its sparsities.
+
+    Returns:
+        One sum over all layers with a kernel per level.
+    """
+    final = {layer.name: layer.sparsities for layer in model.nested_layers}
+    return total_of(kernel_shapes(model), final, cost, levels=model.levels)
+
+
+def total_of(
+    shapes: Sequence[KernelShape],
+    sparsities: Mapping[str, Sequence[float]],
+    cost: Cost,
+    *,
+    levels: int,
+) -> tuple[float, ...]:
+    """Returns what layers cost at each level.
+
+    Args:
+        shapes: The layers.
+        sparsities: By their names, one sparsity per level; layers that stay dense have none.
+        cost: The cost of a layer at its sparsities.
+        levels: The number of levels.
+
+    Returns:
+        One sum over all layers per level.
+    """
+    dense = (0.0,) * levels
+    return tuple(
+        math.fsum(cost(shape, sparsities.get(shape.name, dense)[:count]) for shape in shapes)
+        for count in range(1, levels + 1)
+    )
+
+
+def _kind(operation: Any) -> LayerKind | None:
+    for cls, kind in _KINDS.items():
+        if isinstance(operation, cls):
+            return kind
+    return None
+
+
+def _params(layer: Any) -> LayerParams:
+    kind = _kind(layer)
+    assert kind is not None
+    *window, inputs, last = layer.kernel.shape
+    depthwise = kind is LayerKind.DEPTHWISE
+    geometry = {}
+    if kind is not LayerKind.FULLY_CONNECTED:
+        geometry = {
+            "stride_h": layer.strides[0],
+            "stride_w": layer.strides[1],
+            "dilation_h": layer.dilation_rate[0],
+            "dilation_w": layer.dilation_rate[1],
+        }
+    block = layer.block_shape[1] if isinstance(layer, layers.NestedKernel) else 1
+    return LayerParams(
+        kind=kind,
+        kernel_h=window[0] if window else 1,
+        kernel_w=window[1] if window else 1,
+        in_channels=inputs,
+        out_channels=inputs * last if depthwise else last,
+        depth_multiplier=last if depthwise else 1,
+        # As the exporter: blocks that do not divide the channels are stored as single weights.
+        block_size=1 if inputs % block else block,
+        **geometry,
+    )

@@ -1,0 +1,296 @@
+"""The model benchmark: every operator of a .tflite, at every level, in the generated C firmware."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nested_keras import files
+from nested_keras.bench import counter
+from nested_keras.bench.code_size import code_bytes
+from nested_keras.bench.profile import Listing, Profile
+from nested_keras.codegen import ctext, sources
+from nested_keras.codegen.firmware_errors import DeviceError
+from nested_keras.codegen.library import GeneratedLibrary, generate
+from nested_keras.cortex_m import cycles
+from nested_keras.devices import process
+from nested_keras.devices.qemu import last_lines
+from nested_keras.devices.records import (
+    Array,
+    from_records,
+    input_layout,
+    output_layout,
+    to_records,
+)
+from nested_keras.devices.toolchain import cortex_m7_toolchain
+from nested_keras.report.table import format_table
+from nested_keras.runtime.reference import ReferenceModel
+from nested_keras.tflite.program import NestedSparseConv, Program, Tensor
+
+_BOARD = "mps2_an500"
+# What runs outside the operators: argument checks, copies, the return.
+_GLUE = "(between operators)"
+
+
+@dataclass(frozen=True)
+class OpCost:
+    """One operator at one level.
+
+    Attributes:
+      name: Its output tensor's name.
+      kind: Class of the prepared operator, such as "NestedSparseConv".
+      instructions: Exact.
+      cycles: Modelled.
+      predicted_cycles: What the cost model says (`nested_keras.cost`); None where it has nothing
+        to say, as for operators without a stream.
+    """
+
+    name: str
+    kind: str
+    instructions: int
+    cycles: int
+    predicted_cycles: int | None = None
+
+
+@dataclass(frozen=True)
+class LevelCost:
+    """One inference at one level.
+
+    Attributes:
+      level: 0 is the sparsest.
+      instructions: Of the whole inference; exact.
+      cycles: Likewise; modelled.
+      ops: The operators in order, then what runs between them.
+    """
+
+    level: int
+    instructions: int
+    cycles: int
+    ops: tuple[OpCost, ...]
+
+
+@dataclass(frozen=True)
+class ModelBenchmark:
+    """All levels of a model.
+
+    Attributes:
+      levels: From the sparsest on.
+      arena_bytes: Static working memory of the generated code, with places for input and output.
+      io_bytes: Input and output buffers, for a caller with buffers of its own.
+      data_bytes: Its constants: weights, tables, streams.
+      code_bytes: Its machine code; see `code_size.code_bytes`.
+    """
+
+    levels: tuple[LevelCost, ...]
+    arena_bytes: int
+    io_bytes: int
+    data_bytes: int
+    code_bytes: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """The result as it stands in the JSON file."""
+        return asdict(self)
+
+
+def run(model: bytes | str | Path, *, work_dir: Path | None = None) -> ModelBenchmark:
+    """Builds the generated firmware, runs one random input at every level and checks the outputs.
+
+    Args:
+      model: Contents of a .tflite, or its path.
+      work_dir: Keeps the firmware and its objects; a temporary folder by default.
+
+    Returns:
+      Instructions and modelled cycles.
+
+    Raises:
+      ToolchainError: arm-none-eabi-gcc, qemu-system-arm or the PC's compiler is missing.
+      BuildError: A compiler refused a source.
+      DeviceError: An output differs from the NumPy reference, or the run failed.
+      nested_keras.runtime.ModelError: The bytes are no model that can be run.
+    """
+    if work_dir is None:
+        with process.temporary_folder() as folder:
+            return run(model, work_dir=folder)
+    reference = ReferenceModel(model)
+    library = generate(model, work_dir / "model")
+    inputs = [_random_input(tensor) for tensor in reference.input_details]
+    elf = _build(library, inputs, work_dir)
+    counted = counter.count(elf, work_dir)
+    outputs, op_order = _parse(counted.console, library.program)
+    for level, output in enumerate(outputs):
+        _check(output, reference.run(inputs, level), level)
+    listing = Listing(elf)
+    profiles = [listing.profile(region) for region in counted.regions]
+    return ModelBenchmark(
+        levels=_levels(library.program, profiles, op_order),
+        arena_bytes=library.arena_bytes,
+        io_bytes=sum(tensor.nbytes for tensor in _interface(library.program)),
+        data_bytes=library.data_bytes,
+        code_bytes=code_bytes(library, work_dir),
+    )
+
+
+def table(benchmark: ModelBenchmark) -> str:
+    """One row for each operator and one for the whole inference; columns by level."""
+    header = ["operator", "kind"]
+    for level in benchmark.levels:
+        header += [f"instr. L{level.level}", f"cycles L{level.level}", "predicted"]
+    rows = []
+    for ops in zip(*(level.ops for level in benchmark.levels), strict=True):
+        rows.append([ops[0].name, ops[0].kind, *_cells(ops)])
+    rows.append(["whole inference", "", *_cells(benchmark.levels)])
+    return (
+        f"{format_table(header, rows)}\n\n"
+        f"Arena {benchmark.arena_bytes:,} bytes with input and output ({benchmark.io_bytes:,}), "
+        f"constants {benchmark.data_bytes:,} bytes, code {benchmark.code_bytes:,} bytes.\n"
+        "L0 is the sparsest level.\n"
+        "Instructions are exact; cycles come from a static, uncalibrated Cortex-M7 issue model;\n"
+        "predicted is what the exporter's cost model takes them for.\n"
+        "Every output equals the NumPy reference."
+    )
+
+
+def _cells(costs: Sequence[OpCost | LevelCost]) -> list[str]:
+    cells = []
+    for each in costs:
+        predicted = each.predicted_cycles if isinstance(each, OpCost) else None
+        cells += [
+            f"{each.instructions:,}",
+            f"{each.cycles:,}",
+            "" if predicted is None else f"{predicted:,}",
+        ]
+    return cells
+
+
+def _interface(program: Program) -> list[Tensor]:
+    return [program.tensors[i] for i in (*program.inputs, *program.outputs)]
+
+
+def _random_input(tensor: Tensor) -> Array:
+    rng = np.random.default_rng(0)
+    if tensor.dtype == "int8":
+        return rng.integers(-128, 128, tensor.shape, dtype=np.int8)
+    return rng.standard_normal(tensor.shape).astype(tensor.dtype)
+
+
+def _build(library: GeneratedLibrary, inputs: Sequence[Array], work_dir: Path) -> Path:
+    toolchain = cortex_m7_toolchain()
+    directory, include = library.include_dirs
+    bench = sources.tflm_ops_dir() / "bench"
+    board = sources.board_dir(_BOARD)
+    run_source = work_dir / "nk_bench_model_run.c"
+    files.write_text(run_source, _run_source(library.program, inputs))
+    model, *kernels = library.sources
+
+    def compile_one(source: Path, *folders: Path, flags: Sequence[str] = ()) -> Path:
+        return toolchain.compile(
+            source, include_dirs=folders, cache_dir=work_dir, extra_flags=flags
+        )
+
+    hook = ("-include", "nk_bench_model.h")
+    objects = [
+        compile_one(model, directory, include, bench, flags=hook),
+        compile_one(run_source, directory, include, bench),
+        compile_one(bench / "nk_bench_model_main.c", include, bench, board.parent),
+        *(compile_one(kernel, include) for kernel in kernels),
+        *(compile_one(source, include, board.parent) for source in sources.board_sources(_BOARD)),
+    ]
+    elf = work_dir / "model_bench.elf"
+    toolchain.link(objects, elf, flags=(f"-T{os.fspath(board / _BOARD)}.ld",))
+    return elf
+
+
+def _run_source(program: Program, inputs: Sequence[Array]) -> str:
+    layout, outputs = input_layout(program), output_layout(program)
+    record = to_records(layout, inputs)
+    arguments = [f"(const void *)(input + {offset})" for offset in layout.offsets]
+    arguments += [f"(void *)(output + {offset})" for offset in outputs.offsets]
+    invoke = ctext.call("model_invoke", [*arguments, "level"], prefix="return ")
+    return f"""\
+#include "nk_bench_model.h"
+#include "model.h"
+
+{ctext.ConstArray("input", record).definition()}
+static _Alignas(16) uint8_t output[{outputs.size}];
+
+static nk_status invoke(int32_t level) {{
+{invoke};
+}}
+
+const nk_bench_model the_nk_bench_model = {{
+    .levels = MODEL_LEVELS,
+    .outputs = output,
+    .output_bytes = {outputs.size},
+    .check = model_check,
+    .invoke = invoke,
+}};
+"""
+
+
+def _parse(console: str, program: Program) -> tuple[list[tuple[Array, ...]], list[int]]:
+    """The outputs at each level and the operators in the order of their ends."""
+    lines = console.splitlines()
+    if len(lines) != program.levels + 2 or lines[-1] != "end":
+        raise DeviceError(f"expected {program.levels} levels and `end`{last_lines(console)}")
+    layout = output_layout(program)
+    outputs = []
+    for level, line in enumerate(lines[: program.levels]):
+        keyword, number, digits = line.split(" ")
+        data = np.frombuffer(bytes.fromhex(digits), np.uint8)
+        if (keyword, number, data.size) != ("level", str(level), layout.size):
+            raise DeviceError(
+                f"expected `level {level}` and {layout.size} bytes: got {line[:80]!r}"
+            )
+        outputs.append(from_records(layout, data[np.newaxis]))
+    return outputs, [int(word) for word in lines[-2].split(" ")[1:]]
+
+
+def _check(output: tuple[Array, ...], expected: Any, level: int) -> None:
+    tensors = expected if isinstance(expected, tuple) else (expected,)
+    for index, (got, want) in enumerate(zip(output, tensors, strict=True)):
+        wrong = int(np.count_nonzero(got != want))
+        if wrong:
+            raise DeviceError(
+                f"output {index} at level {level}: {wrong} of {got.size} values differ from the "
+                "reference"
+            )
+
+
+def _levels(
+    program: Program, profiles: Sequence[Profile], op_order: Sequence[int]
+) -> tuple[LevelCost, ...]:
+    """Shares the counted regions out: each level has one for each operator and one for the end."""
+    per_level = len(op_order) // program.levels
+    if len(profiles) != (per_level + 1) * program.levels:
+        raise DeviceError(
+            f"expected {(per_level + 1) * program.levels} counted regions: got {len(profiles)}"
+        )
+    levels = []
+    for level in range(program.levels):
+        own = profiles[level * (per_level + 1) : (level + 1) * (per_level + 1)]
+        ops = [
+            _op_cost(program, index, profile=p, level=level)
+            for index, p in zip(op_order[level * per_level :], own[:-1], strict=False)
+        ]
+        ops.append(OpCost(_GLUE, "", own[-1].instructions, own[-1].cycles))
+        levels.append(
+            LevelCost(
+                level, sum(p.instructions for p in own), sum(p.cycles for p in own), tuple(ops)
+            )
+        )
+    return tuple(levels)
+
+
+def _op_cost(program: Program, index: int, *, profile: Profile, level: int) -> OpCost:
+    op = program.ops[index]
+    predicted = None
+    if isinstance(op, NestedSparseConv):
+        kind = op.layer.params.kind
+        size = cycles.ImageSize.of(kind, *program.shapes(op))
+        predicted = cycles.predict_levels(op.layer, size)[level]
+    return OpCost(op.name, type(op).__name__, profile.instructions, profile.cycles, predicted)

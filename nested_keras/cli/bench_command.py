@@ -1,0 +1,61 @@
+"""`nested-keras bench`: count instructions and model Cortex-M7 cycles of kernels or of a model."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from nested_keras import files
+from nested_keras.cli import arguments
+
+
+def add(commands: Any) -> None:
+    """Adds the command."""
+    sub = arguments.add_command(
+        commands,
+        "bench",
+        None,
+        "Count instructions and model Cortex-M7 cycles of kernels or of a model.",
+        "Builds firmware, runs it under QEMU and checks every output against the NumPy reference.\n"
+        "Instructions are exact; cycles come from a static, uncalibrated model\n"
+        "(benchmarks/cycle_model.md). `kernels` compares with dense CMSIS-NN: measured from\n"
+        "CMSIS_NN_ROOT where that names a checkout, else recorded counts.",
+    )
+    _add_bench(sub)
+
+
+def _bench_kernels(args: argparse.Namespace) -> None:
+    from nested_keras.bench import cmsis, kernel_table
+
+    benchmark = kernel_table.run(cmsis_nn_root=cmsis.root_from_environment())
+    arguments.say(kernel_table.table(benchmark))
+    if args.json:
+        rows = [row.to_dict() for row in benchmark.rows]
+        files.write_text(args.json, json.dumps(rows, indent=2) + "\n")
+        arguments.say(f"Wrote {args.json}")
+
+
+def _bench_model(args: argparse.Namespace) -> None:
+    from nested_keras.bench import whole_model
+
+    benchmark = whole_model.run(args.model.read_bytes())
+    arguments.say(whole_model.table(benchmark))
+    if args.json:
+        files.write_text(args.json, json.dumps(benchmark.to_dict(), indent=2) + "\n")
+        arguments.say(f"Wrote {args.json}")
+
+
+def _add_bench(sub: argparse.ArgumentParser) -> None:
+    """Adds the two benchmarks below the command `bench`."""
+    benchmarks = sub.add_subparsers(dest="benchmark", required=True, metavar="BENCHMARK")
+    kernels = benchmarks.add_parser("kernels", help="the layers of benchmarks/README.md")
+    kernels.set_defaults(action=_bench_kernels)
+    model = benchmarks.add_parser("model", help="every operator of a .tflite, at every level")
+    model.set_defaults(action=_bench_model)
+    model.add_argument("model", metavar="MODEL", type=Path, help="a .tflite written by `export`")
+    for benchmark in (kernels, model):
+        benchmark.add_argument(
+            "--json", type=Path, default=None, help="write the results to this file"
+        )

@@ -1,0 +1,1 @@
+"""Print a `Program` as a self-contained C library."""

@@ -1,0 +1,62 @@
+"""A dense convolution as a packed stream of one level, which the tuned kernels run."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from nested_keras import format as stream_format
+from nested_keras.cortex_m import cycles
+from nested_keras.tflite import program as ir
+
+
+def dense_stream(
+    op: ir.Conv2D, input_shape: Sequence[int], output_shape: Sequence[int]
+) -> stream_format.Stream | None:
+    """Packs the weights and tables of a CONV_2D, for the fewest predicted cycles.
+
+    Args:
+      op: The operator.
+      input_shape: [n, h, w, in_channels].
+      output_shape: [n, h, w, out_channels].
+
+    Returns:
+      A stream that gives the same bytes as the operator. None where the format cannot hold it, such
+      as a multiplier that is not normalised or more than 65535 weights a channel, and with
+      dilation, for which there is no tuned kernel.
+    """
+    if (op.dilation_h, op.dilation_w) != (1, 1):
+        return None
+    out_channels, kernel_h, kernel_w, in_channels = op.filter.shape
+    shape = {
+        "kernel_h": kernel_h,
+        "kernel_w": kernel_w,
+        "in_channels": in_channels,
+        "out_channels": out_channels,
+    }
+    same = {field.name for field in dataclasses.fields(stream_format.LayerParams)}
+    same &= {field.name for field in dataclasses.fields(op)}
+    size = cycles.ImageSize.of(stream_format.LayerKind.CONV, input_shape, output_shape)
+    shift = op.shift.astype(np.int8)
+    if np.any(shift != op.shift):
+        return None
+    try:
+        return cycles.pack_fastest(
+            stream_format.NestedWeights(
+                stream_format.LayerParams(
+                    kind=stream_format.LayerKind.CONV,
+                    **shape,
+                    **{name: getattr(op, name) for name in same},
+                ),
+                op.filter,
+                np.zeros(op.filter.shape, np.uint8),
+                op.bias[np.newaxis],
+                op.multiplier[np.newaxis],
+                shift[np.newaxis],
+            ),
+            size,
+        )
+    except stream_format.FormatError:
+        return None

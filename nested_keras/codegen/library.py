@@ -1,0 +1,226 @@
+"""Standalone C from a .tflite: a folder with the model, its weights and the kernels it needs."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from nested_keras import files
+from nested_keras.codegen import ctext, marks, sources
+from nested_keras.codegen.firmware_errors import CodegenError
+from nested_keras.codegen.model_source import ModelSource, print_model
+from nested_keras.codegen.reserved_names import checked_name
+from nested_keras.runtime.runner import read_model
+from nested_keras.tflite.lowering import lower
+from nested_keras.tflite.program import Program
+
+STACK_BYTES = 3400
+"""Bound of the stack under `<name>_invoke` on a Cortex-M7: 3,188 bytes were measured at -O2 and -Os
+for the deepest layers, nested depthwise ones of 3x3 and 5x5 (docs/firmware.md)."""
+
+_FILES_NAMED = 5  # in an error message
+
+
+@dataclass(frozen=True)
+class GeneratedLibrary:
+    """A generated folder.
+
+    Attributes:
+      directory: The folder.
+      name: Prefix of its functions and, in capitals, macros.
+      sources: Its C files.
+      include_dirs: Folders for the compiler's -I.
+      arena_bytes: Size of the static arena.
+      data_bytes: Size of the constants: weights, tables, streams.
+      program: The prepared graph it was printed from.
+    """
+
+    directory: Path
+    name: str
+    sources: tuple[Path, ...]
+    include_dirs: tuple[Path, ...]
+    arena_bytes: int
+    data_bytes: int
+    program: Program = field(repr=False)
+
+
+def load_program(model: bytes | str | Path | Program) -> Program:
+    """The prepared graph of a model.
+
+    Args:
+      model: Contents of a .tflite, its path, or a graph that is prepared already.
+
+    Returns:
+      The graph.
+
+    Raises:
+      nested_keras.runtime.ModelError: The bytes are no model that can be run.
+      nested_keras.runtime.UnsupportedOpError: An operator that the runtimes do not know.
+    """
+    if isinstance(model, Program):
+        return model
+    return lower(read_model(model))
+
+
+def generate(
+    model: bytes | str | Path | Program, out_dir: str | Path, *, name: str = "model"
+) -> GeneratedLibrary:
+    """Writes a self-contained C library that runs the model.
+
+    The library has no heap, no interpreter and no dependency but the C library. Its interface is
+    `<name>.h`: `nk_status <name>_invoke(const int8_t *input, int8_t *output, int32_t level)`,
+    `nk_status <name>_check(void)`, and places for input and output in the arena.
+
+    All files are written, or none. The files of an earlier run bear a mark in their first line and
+    are replaced; what the model does not need any more is removed. Other files stay.
+
+    Args:
+      model: Contents of a .tflite, its path, or a prepared graph.
+      out_dir: The folder; made when absent.
+      name: Prefix of all names: lower-case letters, digits and underscores, a letter first.
+
+    Returns:
+      What was written.
+
+    Raises:
+      ValueError: `name` is no such prefix, or is reserved (see names.py).
+      CodegenError: The graph holds something that cannot be printed, or a file to be written exists
+        and is not of an earlier run.
+      nested_keras.runtime.ModelError: The bytes are no model that can be run.
+      nested_keras.runtime.UnsupportedOpError: An operator that the runtimes do not know.
+    """
+    checked_name(name)
+    digest = None
+    if not isinstance(model, Program):
+        model = read_model(model)
+        digest = hashlib.sha256(model).hexdigest()
+    program = load_program(model)
+    banner = marks.lines(digest)
+    source = print_model(program, name, marks.comment(digest))
+    directory = Path(out_dir)
+    kernels = sources.sources_for(source.kernels)
+    texts = {
+        f"{name}.h": source.header,
+        f"{name}.c": source.source,
+        f"{name}_data.h": source.data,
+        "CMakeLists.txt": _cmake(name, [path.name for path in kernels], banner),
+        "README.md": _readme(name, source, banner),
+    }
+    for folder, paths in (("include", sources.headers()), ("src", kernels)):
+        for path in paths:
+            texts[f"{folder}/{path.name}"] = marks.comment() + path.read_text(encoding="utf-8")
+    _write(directory, {path: text.encode("ascii") for path, text in texts.items()})
+    return GeneratedLibrary(
+        directory=directory,
+        name=name,
+        sources=(directory / f"{name}.c", *(directory / "src" / path.name for path in kernels)),
+        include_dirs=(directory, directory / "include"),
+        arena_bytes=source.arena_bytes,
+        data_bytes=source.data_bytes,
+        program=program,
+    )
+
+
+def _write(directory: Path, contents: dict[str, bytes]) -> None:
+    """Writes the files, and removes those of an earlier run that are not among them."""
+    paths = [*contents, *sorted({path.split("/")[0] for path in contents if "/" in path})]
+    foreign = [path for path in paths if _is_foreign(directory / path, folder=path not in contents)]
+    if foreign:
+        raise CodegenError(
+            f"{directory} holds files that codegen did not write: {_listed(foreign)}; "
+            "choose another folder, or delete them"
+        )
+    marked = [path for path in sorted(directory.glob("*")) if marks.is_marked(path)]
+    others = [path.name for path in marked if path.name not in contents]
+    if others:
+        raise CodegenError(
+            f"{directory} holds a library of another name: {_listed(others)}; "
+            "choose another folder, or delete them"
+        )
+    copies = (path.relative_to(directory) for path in sorted(directory.glob("*/*")))
+    stale = [
+        path.as_posix()
+        for path in copies
+        if path.parts[0] in ("include", "src")
+        and path.as_posix() not in contents
+        and marks.is_marked(directory / path)
+    ]
+    files.write_folder(directory, contents, remove=stale)
+
+
+def _is_foreign(path: Path, *, folder: bool) -> bool:
+    """Whether something is in the place of a file or folder that no earlier run has put there."""
+    if folder:
+        return path.exists() and not path.is_dir()
+    return (path.exists() or path.is_symlink()) and not marks.is_marked(path)
+
+
+def _listed(names: list[str]) -> str:
+    more = len(names) - _FILES_NAMED
+    return ", ".join(names[:_FILES_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _cmake(name: str, kernels: list[str], banner: tuple[str, ...]) -> str:
+    compiled = "".join(f"  src/{kernel}\n" for kernel in kernels if kernel.endswith(".c"))
+    assembly = "".join(
+        _CMAKE_ASSEMBLY.format(name=name, file=kernel)
+        for kernel in kernels
+        if kernel.endswith(".S")
+    )
+    return f"""\
+{"".join(f"# {line}" + chr(10) for line in banner)}cmake_minimum_required(VERSION 3.16)
+project({name} C)
+
+# In your own project: add_subdirectory(<this folder>), then target_link_libraries(app {name}).
+add_library({name} STATIC
+  {name}.c
+{compiled})
+{assembly}target_include_directories({name} PUBLIC ${{CMAKE_CURRENT_SOURCE_DIR}}
+                                  ${{CMAKE_CURRENT_SOURCE_DIR}}/include)
+target_compile_features({name} PRIVATE c_std_11)
+if(UNIX)
+  target_link_libraries({name} PUBLIC m)
+endif()
+"""
+
+
+# As in tflm_ops/CMakeLists.txt.
+_CMAKE_ASSEMBLY = """\
+if(CMAKE_C_COMPILER_ID MATCHES "GNU|Clang")
+  # Empty but for cores with the instructions of the Cortex-M7, which it learns from the flags.
+  # Toolchain files often give them to the C compiler alone.
+  if(NOT CMAKE_ASM_COMPILER_TARGET)
+    set(CMAKE_ASM_COMPILER_TARGET "${{CMAKE_C_COMPILER_TARGET}}")
+  endif()
+  enable_language(ASM)
+  string(REGEX MATCHALL "(^| )(-m|--target=)[^ ]+" core "${{CMAKE_C_FLAGS}}")
+  string(REPLACE ";" "" core "${{core}}")
+  set(CMAKE_ASM_FLAGS "${{CMAKE_ASM_FLAGS}} ${{core}}")
+  target_sources({name} PRIVATE src/{file})
+endif()
+"""
+
+
+def _readme(name: str, source: ModelSource, banner: tuple[str, ...]) -> str:
+    upper = name.upper()
+    return f"""\
+<!-- {" ".join(banner)} -->
+# {name}
+
+The model as C11 without heap and without an interpreter: {source.data_bytes} bytes of constants,
+{source.arena_bytes} bytes of static memory. A call takes at most {STACK_BYTES} bytes of stack, as
+measured on a Cortex-M7 with gcc at -O2 and -Os.
+
+    #include "{name}.h"
+
+    {ctext.call(f"{name}_invoke", source.example, prefix="nk_status status = ", indent="")}
+
+`level` is 0 (sparsest, fastest) to {upper}_LEVELS - 1 (densest). Quantisation constants and sizes
+stand in {name}.h. `{name}_check()` verifies all packed weights: call it once at start-up where the
+flash may be damaged.
+`{name}_invoke` uses one static arena, so it must not be called from two threads at a time.
+
+Build: add the folder to a CMake project (`add_subdirectory`), or compile {name}.c and src/* with
+`-std=c11 -O2 -I. -Iinclude`.
+"""

@@ -1,0 +1,379 @@
+"""Print a whole `Program` as C: the model's header, its source and its constants."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nested_keras.codegen import ctext
+from nested_keras.codegen.firmware_errors import CodegenError
+from nested_keras.codegen.operator_calls import OpCode, print_op
+from nested_keras.codegen.storage import Home, Place, Storage, plan_storage
+from nested_keras.tflite import program as ir
+
+_RUN_NESTED = """\
+/* The kernel of a layer with packed weights. */
+typedef nk_status (*nested_kernel)(const nk_stream *stream, int32_t level, const nk_conv_dims *dims,
+                                   const int8_t *input, int8_t *output, void *scratch,
+                                   size_t scratch_size);
+
+/* Opens the packed weights and runs the layer at one level. */
+static nk_status run_nested(nested_kernel kernel, const uint8_t *data, size_t size, int32_t level,
+                            const nk_conv_dims *dims, const int8_t *input, int8_t *output,
+                            void *scratch, size_t scratch_size) {
+  nk_stream stream;
+  const nk_status status = nk_stream_open(data, size, &stream);
+  if (status != NK_OK) {
+    return status;
+  }
+  return kernel(&stream, level, dims, input, output, scratch, scratch_size);
+}
+"""
+_CHECK_STREAM = """\
+static nk_status check_stream(const uint8_t *data, size_t size, int32_t levels) {
+  nk_stream stream;
+  const nk_status status = nk_stream_open(data, size, &stream);
+  if (status != NK_OK) {
+    return status;
+  }
+  if (stream.levels != levels) {
+    return NK_ERROR_LEVEL;
+  }
+  return nk_stream_validate(&stream);
+}
+"""
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """The printed model.
+
+    Attributes:
+      header: Text of <name>.h.
+      source: Text of <name>.c.
+      data: Text of <name>_data.h.
+      kernels: The tflm_ops functions that the source calls.
+      example: The arguments of an example call.
+      arena_bytes: Size of the static arena.
+      data_bytes: Size of the constants.
+    """
+
+    header: str
+    source: str
+    data: str
+    kernels: tuple[str, ...]
+    example: tuple[str, ...]
+    arena_bytes: int
+    data_bytes: int
+
+
+def print_model(program: ir.Program, name: str, banner: str) -> ModelSource:
+    """Prints a program.
+
+    Args:
+      program: The graph.
+      name: Prefix of the public names.
+      banner: The comment that begins each text.
+
+    Returns:
+      The texts.
+
+    Raises:
+      CodegenError: Something that cannot be printed.
+    """
+    for tensor in (program.tensors[i] for i in (*program.inputs, *program.outputs)):
+        if tensor.dtype not in ("int8", "float32"):
+            raise CodegenError(
+                f"graph input or output {tensor.name!r} is {tensor.dtype}; expected int8 or float32"
+            )
+    return _ModelPrinter(program, name, banner).print()
+
+
+class _ModelPrinter:
+    """The state that the sections of the texts share."""
+
+    def __init__(self, program: ir.Program, name: str, banner: str) -> None:
+        self.banner = banner
+        self.program = program
+        self.name = name
+        self.upper = name.upper()
+        self.constants = ctext.Constants()
+        self.codes: dict[int, OpCode] = {
+            index: print_op(program, index, self.constants)
+            for index, op in enumerate(program.ops)
+            if not isinstance(op, ir.Reshape)
+        }
+        scratch = [
+            self.codes[i].scratch_bytes if i in self.codes else 0 for i in range(len(program.ops))
+        ]
+        self.storage: Storage = plan_storage(program, scratch)
+        # C text of the number of levels in each stream.
+        self.streams = {
+            code.stream: f"{self.upper}_LEVELS" if code.takes_level else "1"
+            for code in self.codes.values()
+            if code.stream is not None
+        }
+        self.input_names = _numbered("input", len(program.inputs))
+        self.output_names = _numbered("output", len(program.outputs))
+        self.tensor_names = self._add_constant_tensors()
+
+    def print(self) -> ModelSource:
+        arrays = self.constants.arrays
+        kernels = {code.kernel for code in self.codes.values()} | {"nk_status_name"}
+        if self.streams:
+            kernels |= {"nk_stream_open", "nk_stream_validate"}
+        return ModelSource(
+            header=self._header(),
+            source=self._source(),
+            data=self._data(arrays),
+            kernels=tuple(sorted(kernels)),
+            example=(*self.input_names, *self.output_names, "level"),
+            arena_bytes=self.storage.arena_bytes,
+            data_bytes=sum(array.values.nbytes for array in arrays),
+        )
+
+    # --- <name>_data.h ----------------------------------------------------------------------------
+
+    def _add_constant_tensors(self) -> dict[int, str]:
+        """Names of the constants that operators or the caller read as activations."""
+        used = {i for op in self.program.ops for i in op.inputs} | set(self.program.outputs)
+        names = {}
+        for index in sorted(used):
+            data = self.program.tensors[index].data
+            if data is not None:
+                names[index] = self.constants.add(f"tensor{index}", data)
+        return names
+
+    def _data(self, arrays: list[ctext.ConstArray]) -> str:
+        guard = f"{self.upper}_DATA_H_"
+        parts = [
+            self.banner,
+            f"/* Constants of {self.name}.c, the only file that includes this one. */\n",
+            f"#ifndef {guard}\n#define {guard}\n",
+            "\n#include <stdint.h>\n\n// clang-format off\n",
+            "\n".join(array.definition() for array in arrays),
+            f"// clang-format on\n\n#endif  // {guard}\n",
+        ]
+        return "".join(parts)
+
+    # --- <name>.h ---------------------------------------------------------------------------------
+
+    def _header(self) -> str:
+        guard = f"{self.upper}_H_"
+        lines = [
+            f"#define {self.upper}_LEVELS {self.program.levels}",
+            f"#define {self.upper}_OP_COUNT {len(self.program.ops)}",
+            "/* Bytes of the static arena, planned offline: room for inputs and outputs, too. */",
+            f"#define {self.upper}_ARENA_SIZE {self.storage.arena_bytes}",
+        ]
+        for names, indices in (
+            (self.input_names, self.program.inputs),
+            (self.output_names, self.program.outputs),
+        ):
+            for label, index in zip(names, indices, strict=True):
+                lines += ["", *self._tensor_macros(label, self.program.tensors[index])]
+        macros = "\n".join(lines)
+        places = "".join(f"{head};\n" for head, _ in self._io_places())
+        return f"""\
+{self.banner}#ifndef {guard}
+#define {guard}
+
+#include <stdint.h>
+
+#include "nk_status.h"
+
+#ifdef __cplusplus
+extern "C" {{
+#endif
+
+{macros}
+
+/* Runs the model at one level: 0 is the sparsest, {self.upper}_LEVELS - 1 the densest.
+ *
+ * The buffers hold as many elements as the _SIZE macros say and must not overlap. Not reentrant:
+ * there is one static arena.
+ *
+ * Returns NK_OK, NK_ERROR_LEVEL for a level out of range, NK_ERROR_ARGUMENT for a null pointer, or
+ * what a kernel returned. */
+{self._invoke_head(";")}
+
+/* Where in the arena an input may be put and an output be found by a caller without a buffer of its
+ * own: pass the pointer. There an inference overwrites the input; nothing else is different. */
+{places}
+/* Verifies the checksums and every table of the packed weights. Needed once at start-up where the
+ * memory that holds them may be damaged. Returns NK_OK or the first error. */
+nk_status {self.name}_check(void);
+
+#ifdef __cplusplus
+}}
+#endif
+
+#endif  // {guard}
+"""
+
+    def _tensor_macros(self, label: str, tensor: ir.Tensor) -> list[str]:
+        prefix = f"{self.upper}_{label.upper()}"
+        shape = "x".join(map(str, tensor.shape)) or "scalar"
+        lines = [
+            ctext.comment(f"{tensor.name}: {tensor.dtype} {shape}; size in elements"),
+            f"#define {prefix}_SIZE {tensor.size}",
+        ]
+        if tensor.dtype == "int8":
+            lines += [
+                f"#define {prefix}_SCALE {ctext.float_literal(tensor.scale)}",
+                f"#define {prefix}_ZERO_POINT {ctext.integer_literal(tensor.zero_point)}",
+            ]
+        return lines
+
+    def _invoke_head(self, tail: str) -> str:
+        tensors = self.program.tensors
+        parameters = [
+            f"const {ctext.c_type(tensors[i].dtype)} *{label}"
+            for label, i in zip(self.input_names, self.program.inputs, strict=True)
+        ]
+        parameters += [
+            f"{ctext.c_type(tensors[i].dtype)} *{label}"
+            for label, i in zip(self.output_names, self.program.outputs, strict=True)
+        ]
+        parameters.append("int32_t level")
+        return ctext.call(
+            f"{self.name}_invoke", parameters, prefix="nk_status ", indent="", tail=tail
+        )
+
+    def _io_places(self) -> list[tuple[str, str]]:
+        """The head and the value of the functions that give places in the arena."""
+        labels = (*self.input_names, *self.output_names)
+        indices = (*self.program.inputs, *self.program.outputs)
+        offsets = (*self.storage.input_offsets, *self.storage.output_offsets)
+        dtypes = [self.program.tensors[index].dtype for index in indices]
+        return [
+            (f"{ctext.c_type(dtype)} *{self.name}_{label}(void)", _arena_address(offset, dtype))
+            for label, dtype, offset in zip(labels, dtypes, offsets, strict=True)
+        ]
+
+    # --- <name>.c ---------------------------------------------------------------------------------
+
+    def _source(self) -> str:
+        hook = f"{self.upper}_ON_OP"
+        needed = ["nk_nested_conv.h", "nk_ops.h", "nk_stream.h"] if self.streams else ["nk_ops.h"]
+        includes = "".join(f'#include "{header}"\n' for header in needed)
+        sections = [
+            f'{self.banner}#include "{self.name}.h"\n\n#include <stddef.h>\n#include <string.h>\n\n'
+            f'#include "{self.name}_data.h"\n{includes}',
+            f"/* Called after each operator, for profiling. */\n#ifndef {hook}\n"
+            f"#define {hook}(index)\n#endif\n",
+        ]
+        if self.codes:
+            sections.append(_run_macro(hook))
+        sections.append(
+            "/* Working memory: activations and scratch at their planned offsets. */\n"
+            f"static _Alignas(16) int8_t arena[{self.upper}_ARENA_SIZE];\n"
+        )
+        if self.streams:
+            sections.append(_RUN_NESTED)
+        sections += [code.function for code in self.codes.values()]
+        sections.append(self._invoke())
+        sections.append(
+            "\n".join(f"{head} {{ return {place}; }}\n" for head, place in self._io_places())
+        )
+        sections.append(self._check())
+        return "\n".join(sections)
+
+    def _invoke(self) -> str:
+        pointers = [*self.input_names, *self.output_names]
+        lines = [
+            self._invoke_head(" {"),
+            ctext.condition("if", "||", [f"{pointer} == NULL" for pointer in pointers]),
+            "    return NK_ERROR_ARGUMENT;",
+            "  }",
+            f"  if (level < 0 || level >= {self.upper}_LEVELS) {{",
+            "    return NK_ERROR_LEVEL;",
+            "  }",
+        ]
+        for index in range(len(self.program.ops)):
+            lines += self._statement(index)
+        for k, tensor in self.storage.output_copies:
+            lines.append(self._copy(self.output_names[k], tensor))
+        return "\n".join([*lines, "  return NK_OK;", "}", ""])
+
+    def _statement(self, index: int) -> list[str]:
+        op = self.program.ops[index]
+        if index not in self.codes:
+            if index not in self.storage.reshape_copies:
+                return []  # input and output share their memory
+            return [self._copy(self._place(op.outputs[0]), op.inputs[0])]
+        code = self.codes[index]
+        tensors = [i for i in op.inputs if i != self.program.level_input] + [op.outputs[0]]
+        arguments = [self._place(tensor) for tensor in tensors]
+        if code.takes_level:
+            arguments.append("level")
+        if code.scratch_bytes:
+            arguments.append(f"arena + {self.storage.scratch_offsets[index]}")
+        return [ctext.call(f"op{index}", arguments, prefix=f"RUN({index}, ", tail=");")]
+
+    def _copy(self, target: str, tensor: int) -> str:
+        size = self.program.tensors[tensor].nbytes
+        return ctext.call("memcpy", [target, self._place(tensor), str(size)])
+
+    def _place(self, tensor: int) -> str:
+        """The C expression of a tensor's address."""
+        home: Home = self.storage.homes[tensor]
+        if home.place is Place.INPUT:
+            return self.input_names[home.position]
+        if home.place is Place.OUTPUT:
+            return self.output_names[home.position]
+        if home.place is Place.CONSTANT:
+            return self.tensor_names[home.position]
+        return _arena_address(home.position, self.program.tensors[tensor].dtype)
+
+    def _check(self) -> str:
+        head = f"nk_status {self.name}_check(void) {{"
+        if not self.streams:
+            return f"{head}\n  return NK_OK;\n}}\n"
+        rows = "".join(
+            f"      {{{stream}, sizeof {stream}, {levels}}},\n"
+            for stream, levels in self.streams.items()
+        )
+        return f"""\
+{_CHECK_STREAM}
+{head}
+  // clang-format off
+  static const struct {{
+    const uint8_t *data;
+    size_t size;
+    int32_t levels;
+  }} streams[] = {{
+{rows}  }};
+  // clang-format on
+  for (size_t i = 0; i < sizeof streams / sizeof streams[0]; i++) {{
+    const nk_status status = check_stream(streams[i].data, streams[i].size, streams[i].levels);
+    if (status != NK_OK) {{
+      return status;
+    }}
+  }}
+  return NK_OK;
+}}
+"""
+
+
+def _arena_address(offset: int, dtype: str) -> str:
+    address = f"arena + {offset}"
+    return address if dtype == "int8" else f"(void *)({address})"
+
+
+def _run_macro(hook: str) -> str:
+    lines = (
+        "#define RUN(index, call)",
+        "  do {",
+        "    const nk_status status_ = (call);",
+        "    if (status_ != NK_OK) {",
+        "      return status_;",
+        "    }",
+        f"    {hook}(index);",
+    )
+    width = max(map(len, lines))
+    body = "".join(f"{line:{width}} \\\n" for line in lines)
+    return f"/* Runs one operator and leaves at the first error. */\n{body}  }} while (0)\n"
+
+
+def _numbered(word: str, count: int) -> list[str]:
+    return [word] if count == 1 else [f"{word}{i}" for i in range(count)]

@@ -1,0 +1,147 @@
+"""Where the C sources of tflm_ops live, and which of them a generated library needs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+
+import nested_keras
+from nested_keras.codegen.firmware_errors import FirmwareError
+
+_SOURCE_FOLDERS = ("kernels", "standalone")
+_COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
+# A function's head at the start of a line, up to the brace that opens its body.
+_DEFINITION = re.compile(r"^(?!static\b)[a-z][^;{}()=]*?\b(nk_\w+)\([^;{}]*\)\s*\{", re.MULTILINE)
+# Assembly names what it defines: ".global nk_a, nk_b". It uses nothing but what its callers do.
+_GLOBAL = re.compile(r"^\s*\.global\s+(nk_\w+(?:\s*,\s*nk_\w+)*)$", re.MULTILINE)
+_USE = re.compile(r"\b(nk_\w+)\(")
+
+
+def tflm_ops_dir() -> Path:
+    """The folder of the C sources: beside the package in a checkout, inside it when installed.
+
+    Raises:
+      FirmwareError: It is in neither place.
+    """
+    package = Path(nested_keras.__file__).resolve().parent
+    places = (package.parent / "tflm_ops", package / "tflm_ops")
+    for place in places:
+        if (place / "include" / "nk_ops.h").is_file():
+            return place
+    raise FirmwareError(
+        "the C sources of tflm_ops are missing: expected include/nk_ops.h in "
+        f"{places[0]} or {places[1]}"
+    )
+
+
+def board_dir(board: str) -> Path:
+    """The folder of one board.
+
+    Args:
+      board: Its name, such as "mps2_an500".
+
+    Raises:
+      ValueError: There is no such board.
+    """
+    boards = tflm_ops_dir() / "boards"
+    known = sorted(path.parent.name for path in boards.glob("*/*.ld"))
+    if board not in known:
+        raise ValueError(f"board must be one of {', '.join(known)}: got {board!r}")
+    return boards / board
+
+
+def board_sources(board: str) -> tuple[Path, ...]:
+    """The C files that bring up one board: the start-up code of all boards and its own.
+
+    They need `#include` to look in tflm_ops/boards.
+
+    Args:
+      board: Its name, such as "mps2_an500".
+
+    Raises:
+      ValueError: There is no such board.
+    """
+    folder = board_dir(board)
+    return (folder.parent / "common" / "startup.c", *sorted(folder.glob("*.c")))
+
+
+def tflm_adapter() -> Path:
+    """The source of the operator for TFLite Micro; its header lies beside it."""
+    return tflm_ops_dir() / "tflm" / "nested_sparse_conv.cc"
+
+
+def tflm_abi_dir() -> Path:
+    """The declarations that the adapter is compiled against without TFLite Micro.
+
+    Raises:
+      FirmwareError: They are neither in a checkout nor in the package.
+    """
+    package = Path(nested_keras.__file__).resolve().parent
+    places = (package.parent / "tests" / "tflm_abi", package / "tflm_abi")
+    for place in places:
+        if (place / "tflm_abi.h").is_file():
+            return place
+    raise FirmwareError(f"tflm_abi.h is missing: expected it in {places[0]} or {places[1]}")
+
+
+def functions_used(source: Path) -> tuple[str, ...]:
+    """Names of the library's public functions that a source file calls."""
+    text = _COMMENT.sub("", source.read_text(encoding="utf-8"))
+    return tuple(sorted(set(_USE.findall(text))))
+
+
+def headers() -> tuple[Path, ...]:
+    """All headers of the library."""
+    return tuple(sorted((tflm_ops_dir() / "include").glob("*.h")))
+
+
+def sources_for(functions: Iterable[str]) -> tuple[Path, ...]:
+    """The source files that define the functions, and those that they call in turn.
+
+    Args:
+      functions: Names of public functions.
+
+    Returns:
+      Paths in alphabetical order.
+
+    Raises:
+      FirmwareError: No source file defines a function.
+    """
+    root = tflm_ops_dir()
+    defined_in, used_by = _index(root)
+    needed: set[Path] = set()
+    wanted = list(functions)
+    for function in wanted:
+        if function not in defined_in:
+            raise FirmwareError(f"no source file below {root} defines {function}")
+    while wanted:
+        path = defined_in[wanted.pop()]
+        if path not in needed:
+            needed.add(path)
+            wanted.extend(used_by[path])
+    return tuple(sorted(needed))
+
+
+@lru_cache(maxsize=4)
+def _index(root: Path) -> tuple[dict[str, Path], dict[Path, tuple[str, ...]]]:
+    """File of each public function, and the public functions of other files that a file calls."""
+    texts = {
+        path: _COMMENT.sub("", path.read_text(encoding="utf-8"))
+        for folder in _SOURCE_FOLDERS
+        for path in sorted((root / folder).glob("*.c"))
+    }
+    defined_in = {name: path for path, text in texts.items() for name in _DEFINITION.findall(text)}
+    for folder in _SOURCE_FOLDERS:
+        for path in sorted((root / folder).glob("*.S")):
+            texts[path] = ""
+            for names in _GLOBAL.findall(path.read_text(encoding="utf-8")):
+                defined_in.update({name.strip(): path for name in names.split(",")})
+    used_by = {
+        path: tuple(
+            name for name in sorted(set(_USE.findall(text))) if defined_in.get(name, path) != path
+        )
+        for path, text in texts.items()
+    }
+    return defined_in, used_by

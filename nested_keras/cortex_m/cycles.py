@@ -1,0 +1,389 @@
+"""Predicted Cortex-M7 cycles of a NESTED_SPARSE_CONV layer, and a choice of encodings by them.
+
+The model is linear: `features` says how often each part of a kernel runs (a tile, a channel of a
+tile, a stored weight, ...), and cycles.json holds the cycles of each part. They are fitted by
+benchmarks/fit_cost_model.py to the modelled cycles of the kernel benchmark
+(benchmarks/cycle_model.md): an estimate of an estimate, good enough to choose by.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+
+from nested_keras.format import (
+    Chooser,
+    Encoding,
+    LayerKind,
+    LayerParams,
+    NestedWeights,
+    StoredLevel,
+    Stream,
+    smallest,
+)
+from nested_keras.format.constants import BLOCK_SIZES
+
+# Predictions closer than this are ties, which the size decides: twice what the model is good for,
+# so that blocks of two, 7 % slower than single weights, pay by their bytes.
+TIE = 0.08
+
+MAX_SIDE = 65535
+"""The most rows or columns of an image that the C kernels take (NK_MAX_EXTENT)."""
+
+# As tflm_ops/kernels/nk_m7_conv.c and nk_fully_connected_s8_m7.c have them.
+_TILE_PIXELS = 8
+_WORDS = {1: 1, 2: 2, 3: 4, 4: 4}
+_SPAN = 255
+_CHUNK = 32
+# As tflm_ops/kernels/nk_depthwise_s8_m7.c has them.
+_DEPTHWISE_ROWS = 20
+_DEPTHWISE_COLUMNS = {1: 28, 2: 12}
+
+
+@dataclass(frozen=True)
+class ImageSize:
+    """Sizes of a layer's input and output; 1x1 for a fully connected layer.
+
+    Attributes:
+      batches: Images, or rows of a fully connected layer.
+      input_h: Input rows.
+      input_w: Input columns.
+      output_h: Output rows.
+      output_w: Output columns.
+    """
+
+    batches: int
+    input_h: int
+    input_w: int
+    output_h: int
+    output_w: int
+
+    @classmethod
+    def of(
+        cls, kind: LayerKind, input_shape: Sequence[int], output_shape: Sequence[int]
+    ) -> ImageSize:
+        """The sizes of a layer between tensors [n, h, w, c], or [..., features]."""
+        if kind is LayerKind.FULLY_CONNECTED:
+            rows = 1
+            for dim in output_shape[:-1]:
+                rows *= dim
+            return cls(rows, 1, 1, 1, 1)
+        return cls(input_shape[0], *input_shape[1:3], *output_shape[1:3])
+
+
+def predict(params: LayerParams, size: ImageSize, levels: Sequence[StoredLevel]) -> float:
+    """Predicted cycles of one call.
+
+    Args:
+      params: The layer.
+      size: Its input and output.
+      levels: What each level up to the one that runs adds; at least one.
+
+    Returns:
+      Modelled cycles of the Cortex-M7 kernels, argument checks and requantisation included.
+    """
+    cycles = _cycles()
+    return sum(cycles[name] * count for name, count in features(params, size, levels).items())
+
+
+def predict_levels(stream: Stream, size: ImageSize) -> tuple[int, ...]:
+    """Predicted cycles of a packed stream at each of its levels, from the sparsest on."""
+    return tuple(
+        round(predict(stream.params, size, stream.levels[:count]))
+        for count in range(1, len(stream.levels) + 1)
+    )
+
+
+def fastest(params: LayerParams, size: ImageSize) -> Chooser:
+    """A chooser for `Stream.pack`: the fewest predicted cycles.
+
+    The width of the deltas goes by size. DENSE or deltas goes by cycles, and by size where the
+    two are less than `TIE` apart.
+
+    Args:
+      params: The layer.
+      size: Its input and output.
+    """
+
+    def choose(options: Sequence[StoredLevel]) -> StoredLevel:
+        deltas = smallest([o for o in options if o.encoding is not Encoding.DENSE])
+        both = [deltas, *(o for o in options if o.encoding is Encoding.DENSE)]
+        cycles = {option: predict(params, size, [option]) for option in both}
+        limit = min(cycles.values()) * (1 + TIE)
+        return smallest([option for option in both if cycles[option] <= limit])
+
+    return choose
+
+
+def pack_fastest(nested: NestedWeights, size: ImageSize) -> Stream:
+    """Packs a layer for the fewest predicted cycles, taken over all its levels alike.
+
+    Args:
+      nested: The layer. Its block size does not matter: every size that divides the filter's input
+        channels is tried, and a larger one pays where the weights come in such blocks.
+      size: Its input and output.
+
+    Returns:
+      The stream: of those within `TIE` of the fastest, the smallest.
+
+    Raises:
+      FormatError: As `Stream.pack` does.
+    """
+    streams = []
+    for block_size in BLOCK_SIZES:
+        if nested.params.filter_shape[-1] % block_size == 0:
+            params = dataclasses.replace(nested.params, block_size=block_size)
+            blocked = dataclasses.replace(nested, params=params)
+            stream = Stream.pack(blocked, choose=fastest(params, size))
+            streams.append((sum(predict_levels(stream, size)), stream))
+    limit = min(cycles for cycles, _ in streams) * (1 + TIE)
+    close = (stream for cycles, stream in streams if cycles <= limit)
+    return min(close, key=lambda stream: len(stream.data))
+
+
+def features(params: LayerParams, size: ImageSize, levels: Sequence[StoredLevel]) -> Counter[str]:
+    """How often each part of the kernel runs that nk_nested_conv_s8() calls for the layer.
+
+    Args:
+      params: The layer.
+      size: Its input and output.
+      levels: What each level up to the one that runs adds.
+
+    Returns:
+      Counts by the names that cycles.json has.
+    """
+    stored = [level for level in levels if level.encoding is not Encoding.EMPTY]
+    if params.kind is LayerKind.FULLY_CONNECTED:
+        counts = _fully_connected(params, size.batches, stored)
+    elif (params.dilation_h, params.dilation_w) != (1, 1):
+        counts = _reference(params, size, stored)
+    elif has_depthwise_kernel(params):
+        counts = _depthwise(params, size, stored)
+    else:
+        counts = _tiles(params, size, stored)
+    return +counts  # without the zeros
+
+
+@functools.cache
+def _cycles() -> dict[str, float]:
+    text = (
+        resources.files("nested_keras.cortex_m").joinpath("cycles.json").read_text(encoding="ascii")
+    )
+    cycles: dict[str, float] = json.loads(text)["cycles"]
+    return cycles
+
+
+def _loop(level: StoredLevel, params: LayerParams) -> str:
+    """The inner loop that reads a level."""
+    if level.encoding is Encoding.DENSE:
+        return "dense"
+    wide = "wide" if level.encoding is Encoding.DELTA16 else "block"
+    return f"{wide}{params.block_size}"
+
+
+def _is_clamped(params: LayerParams) -> bool:
+    return (params.activation_min, params.activation_max) != (-128, 127)
+
+
+# ----- Convolution: nk_m7_conv.c, nk_m7_list.c and nk_m7_tile.S (docs/kernels.md)
+
+
+def _tiles(params: LayerParams, size: ImageSize, levels: Sequence[StoredLevel]) -> Counter[str]:
+    """Tiles of up to 8 pixels, all output channels each; columns of tiles go down the image."""
+    height, width, batches = size.output_h, size.output_w, size.batches
+    if is_pointwise(params, size):
+        height, width, batches = 1, batches * height * width, 1
+    channels = params.out_channels
+    full, rest = divmod(width, _TILE_PIXELS)
+    # The lists are made anew where the width of the tiles changes.
+    lists = channels * (2 * batches if full and rest else 1)
+    counts = Counter({"tiles.call": 1, "tiles.row": channels, "tiles.list": lists})
+    counts["tiles.entry"] = lists * len(levels)
+    for pixels, columns in ((_TILE_PIXELS, full), (rest, 1)):
+        if pixels and columns:
+            _add_column(
+                counts,
+                params,
+                pairs=(pixels + 1) // 2,
+                columns=batches * columns,
+                height=height,
+                levels=levels,
+            )
+    if _is_clamped(params):
+        counts["tiles.exact"] = batches * height * width * channels
+    return counts
+
+
+def is_pointwise(params: LayerParams, size: ImageSize) -> bool:
+    """Whether the windows are single pixels side by side, which make one long row."""
+    window = (params.kernel_h, params.kernel_w, params.stride_h, params.stride_w)
+    return (
+        window == (1, 1, 1, 1)
+        and (params.pad_top, params.pad_left) == (0, 0)
+        and (size.input_h, size.input_w) == (size.output_h, size.output_w)
+    )
+
+
+def _add_column(
+    counts: Counter[str],
+    params: LayerParams,
+    *,
+    pairs: int,
+    columns: int,
+    height: int,
+    levels: Sequence[StoredLevel],
+) -> None:
+    """`columns` columns of `height` tiles, `pairs` pairs of pixels wide."""
+    tiles = columns * height
+    _add_packing(counts, params, pairs=pairs, columns=columns, height=height)
+    channels = params.out_channels
+    counts["tiles.tile"] += tiles
+    counts[f"tiles.channel.{pairs}"] += tiles * channels
+    counts[f"tiles.level.{pairs}"] += tiles * channels * max(0, len(levels) - 1)
+    weights = 0
+    for level in levels:
+        dense = level.encoding is Encoding.DENSE
+        per_entry = params.block_size if dense else 1
+        counts[f"tiles.{_loop(level, params)}.{pairs}"] += tiles * level.entries * per_entry
+        weights += level.entries * params.block_size
+    if weights > _SPAN * channels:
+        # Channels of more than 255 weights run in pieces; taken as equally full.
+        pieces = sum(-(-s.entries * params.block_size // (_SPAN * channels)) for s in levels)
+        counts[f"tiles.piece.{pairs}"] += tiles * channels * pieces
+
+
+def _add_packing(
+    counts: Counter[str], params: LayerParams, *, pairs: int, columns: int, height: int
+) -> None:
+    """The packing of the input under the tiles; rows that two windows share are kept."""
+    kernel_h, stride_h = params.kernel_h, params.stride_h
+    kept = max(kernel_h - stride_h, 0)
+    rows = columns * (kernel_h + (height - 1) * (kernel_h - kept))
+    shifted = params.kernel_w - 2 if pairs == 4 and params.stride_w == 1 else 0
+    shifted = max(shifted, 0)
+    plain = params.kernel_w - shifted
+    kind = params.kind.name.lower()
+    counts[f"packing.{kind}.pixel"] += rows * ((2 * pairs - 1) * params.stride_w + params.kernel_w)
+    counts[f"packing.{kind}.call"] += rows * params.kernel_w
+    if params.stride_w != 1:
+        counts[f"packing.{kind}.strided"] += rows * params.kernel_w * pairs
+    counts[f"packing.{kind}.{pairs}"] += rows * plain * params.in_channels
+    counts[f"packing.{kind}.shifted"] += rows * shifted * params.in_channels
+    if kept:
+        depth = 2 if params.kind is LayerKind.DEPTHWISE else 1
+        room = min(depth * kept, (height - 1) * stride_h)
+        moves = columns * ((height - 1) // (room // stride_h + 1))
+        words = kept * params.kernel_w * params.in_channels * _WORDS[pairs]
+        counts[f"packing.{kind}.moved"] += moves * words
+
+
+# ----- Fully connected: nk_fully_connected_s8_m7.c
+
+
+def _fully_connected(params: LayerParams, rows: int, levels: Sequence[StoredLevel]) -> Counter[str]:
+    """Every chunk of 32 channels adds its levels one after the other, then is requantised."""
+    channels, length = params.out_channels, params.in_channels
+    counts = Counter({"fc.row": rows, "fc.channel": rows * channels})
+    counts["fc.chunk"] = rows * -(-channels // _CHUNK)
+    for level in levels:
+        loop = _loop(level, params)
+        counts["fc.chunk_level"] += counts["fc.chunk"]
+        if loop == "dense":
+            pairs = rows * -(-channels // 2)
+            counts["fc.dense.pair"] += pairs
+            counts["fc.dense.word"] += pairs * (length // 4)
+            counts["fc.dense.tail"] += pairs * (length % 4)
+        else:
+            counts[f"fc.{loop}.channel"] += rows * channels
+            counts[f"fc.{loop}"] += rows * level.entries
+    return counts
+
+
+# ----- Depthwise 3x3 and 5x5: nk_depthwise_s8_m7.c
+
+
+def has_depthwise_kernel(params: LayerParams) -> bool:
+    """nk_depthwise_s8_m7_supports(), for an undilated layer."""
+    window = (params.kernel_h, params.kernel_w)
+    return (
+        params.kind is LayerKind.DEPTHWISE
+        and window in ((3, 3), (5, 5))
+        and params.stride_w <= 2
+        and params.stride_h <= _DEPTHWISE_ROWS
+    )
+
+
+def _depthwise(params: LayerParams, size: ImageSize, levels: Sequence[StoredLevel]) -> Counter[str]:
+    """Tiles of the image, one channel at a time."""
+    kernel = params.kernel_w
+    y = (params.stride_h, size.input_h, size.output_h)
+    x = (params.stride_w, size.input_w, size.output_w)
+    if y[0] <= 2 and x[2] * -(-y[2] // 4) < y[2] * -(-x[2] // 4):
+        y, x = x, y  # the image on its side
+    (stride_h, input_h, output_h), (stride_w, input_w, output_w) = y, x
+    rows = _part_of(output_h, (_DEPTHWISE_ROWS - kernel) // stride_h + 1)
+    limit = _DEPTHWISE_COLUMNS[stride_w]
+    columns = min(limit, -(-_part_of(output_w, limit) // 4) * 4)
+    channels = params.out_channels
+    counts = Counter({"depthwise.call": 1})
+    pieces = itertools.product(_cut(output_h, rows), _cut(output_w, columns))
+    for (high, count_down), (wide, count_across) in pieces:
+        tiles = size.batches * count_down * count_across
+        counts["depthwise.tile"] += tiles
+        counts[f"depthwise.channel.{kernel}"] += tiles * channels
+        below = min((high - 1) * stride_h + kernel, input_h)
+        beside = min((wide - 1) * stride_w + kernel, input_w)
+        parts = beside // 4 + (beside % 4).bit_count()
+        counts["depthwise.unpack_part"] += tiles * params.in_channels * parts
+        counts["depthwise.unpack_row"] += tiles * params.in_channels * parts * below
+        counts["depthwise.unpack"] += tiles * params.in_channels * beside * below
+        fours, rest = divmod(wide, 4)
+        down = stride_h <= 2
+        runs = (fours if down and high >= fours else high) if fours else 0
+        runs += (1 if down else high) if rest else 0
+        counts["depthwise.run"] += tiles * channels * runs
+        counts[f"depthwise.fours.{kernel}.{stride_w}"] += tiles * channels * high * -(-wide // 4)
+        counts["depthwise.rest"] += tiles * channels * rest * high
+    if [level.encoding for level in levels] != [Encoding.DENSE]:
+        counts["depthwise.copied"] = counts["depthwise.tile"] * channels * kernel * kernel
+    for level in levels:
+        if level.encoding is not Encoding.DENSE:
+            counts["depthwise.level"] += counts["depthwise.tile"] * channels
+            counts["depthwise.entry"] += counts["depthwise.tile"] * level.entries
+    if _is_clamped(params):
+        counts["depthwise.clamped"] = size.batches * size.output_h * size.output_w * channels
+    return counts
+
+
+def _part_of(total: int, limit: int) -> int:
+    """Cuts `total` into the fewest parts of at most `limit`: the size of each."""
+    parts = -(-total // limit)
+    return -(-total // parts)
+
+
+def _cut(total: int, part: int) -> list[tuple[int, int]]:
+    """Lengths of the parts of `total`, each with how many there are."""
+    full, rest = divmod(total, part)
+    return [(length, count) for length, count in ((part, full), (rest, 1)) if length and count]
+
+
+# ----- Dilated convolution: nk_nested_conv_s8_ref.c
+
+
+def _reference(params: LayerParams, size: ImageSize, levels: Sequence[StoredLevel]) -> Counter[str]:
+    """Every stored weight goes over the whole plane of its output channel."""
+    planes = size.batches * params.out_channels
+    plane = size.output_h * size.output_w
+    counts = Counter({"reference.plane": planes, "reference.output": planes * plane})
+    for level in levels:
+        kind = "dense" if level.encoding is Encoding.DENSE else "delta"
+        weights = size.batches * level.entries * params.block_size
+        counts[f"reference.{kind}.weight"] += weights
+        counts[f"reference.{kind}.product"] += weights * plane
+    return counts

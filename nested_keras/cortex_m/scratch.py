@@ -1,0 +1,103 @@
+"""What the C functions for packed layers need and take, known before compilation.
+
+Scratch sizes are as the C functions compute them. A test compares them with
+nk_nested_conv_s8_get_buffer_size(); at run time the kernel refuses a buffer that is too small
+(NK_ERROR_BUFFER).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from nested_keras.cortex_m.cycles import ImageSize, has_depthwise_kernel, is_pointwise
+from nested_keras.format import Encoding, LayerKind, LayerParams, Stream
+from nested_keras.format.layout import align
+
+# As tflm_ops/kernels/nk_nested_conv_s8_check.c has it.
+_ACCUMULATOR_BYTES = 4
+# As tflm_ops/kernels/nk_m7_conv.c and nk_m7_list.c have them.
+_MAX_PAIRS = 4
+_ROW_BYTES = 28
+_POINTER_BYTES = 4
+_GROUP_BYTES = 4096
+_READ_AHEAD_BYTES = 16
+_ENTRY_WORDS = 3
+_END_WORDS = 2
+_READ_AHEAD_WORDS = 2
+_PIECE_WEIGHTS = 252
+
+
+def nested_conv_scratch_bytes(layer: Stream, dims: Sequence[int]) -> int:
+    """Scratch of nk_nested_conv_s8: what the Cortex-M7's kernel needs.
+
+    That of the reference kernel, which runs elsewhere, makes do with a row of accumulators. With
+    dilation it runs on the Cortex-M7 too, and gets room for the whole image. A fully connected
+    layer needs none.
+
+    Args:
+      layer: The packed layer.
+      dims: The fields of nk_conv_dims: batches, input_h, input_w, output_h, output_w.
+
+    Returns:
+      Bytes.
+    """
+    params = layer.params
+    if params.kind is LayerKind.FULLY_CONNECTED:
+        return 0
+    output_h, output_w = dims[3:]
+    row = _ACCUMULATOR_BYTES * output_w
+    if (params.dilation_h, params.dilation_w) != (1, 1):
+        return output_h * row
+    if has_depthwise_kernel(params):
+        return row
+    return max(row, _tiles_bytes(params, dims, _list_bytes(layer)))
+
+
+def nested_function(params: LayerParams) -> str:
+    """The function that runs a layer and links no kernels but those of its kind.
+
+    Args:
+      params: The layer, as its stream's header has it.
+
+    Returns:
+      One of the functions in nk_nested_conv.h.
+    """
+    if params.kind is LayerKind.FULLY_CONNECTED:
+        return "nk_nested_fully_connected_s8"
+    if (params.dilation_h, params.dilation_w) != (1, 1):
+        return "nk_nested_conv_s8"
+    return "nk_nested_depthwise_s8" if has_depthwise_kernel(params) else "nk_nested_conv2d_s8"
+
+
+def _list_bytes(layer: Stream) -> int:
+    """nk_m7_list_bytes()."""
+    params = layer.params
+    levels = [level for level in layer.levels if level.encoding is not Encoding.EMPTY]
+    pieces = sum(level.entries for level in levels) * params.block_size // _PIECE_WEIGHTS
+    words = params.out_channels * (_ENTRY_WORDS * len(levels) + _END_WORDS)
+    return 4 * (words + (_ENTRY_WORDS + 1) * pieces + _READ_AHEAD_WORDS)
+
+
+def _tiles_bytes(params: LayerParams, dims: Sequence[int], list_bytes: int) -> int:
+    """nk_m7_conv_lay_out()."""
+    batches, _, _, output_h, output_w = dims
+    if is_pointwise(params, ImageSize(*dims)):
+        output_h, output_w = 1, batches * output_h * output_w
+    pairs = (min(output_w, 2 * _MAX_PAIRS) + 1) // 2
+    words = {1: 4, 2: 8, 3: 16, 4: 16}[pairs]
+    kept = max(params.kernel_h - params.stride_h, 0)
+    depthwise = params.kind is LayerKind.DEPTHWISE
+    room = min((2 if depthwise else 1) * kept, (output_h - 1) * params.stride_h)
+    channel = (params.kernel_h + room) * params.kernel_w * words
+    group = params.in_channels
+    if depthwise:
+        group = min(max(_GROUP_BYTES // channel, 1), params.in_channels)
+    columns = (2 * pairs - 1) * params.stride_w + params.kernel_w
+    parts = (
+        group * channel + _READ_AHEAD_BYTES,
+        params.out_channels * _ROW_BYTES,
+        columns * _POINTER_BYTES,
+        list_bytes,
+        group,
+    )
+    return sum(align(part, 4) for part in parts)

@@ -1,0 +1,227 @@
+"""A model on the emulated Cortex-M7, with the instructions that it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from nested_keras.codegen.library import load_program
+from nested_keras.devices import line_protocol, process, qemu, renode
+from nested_keras.devices.firmware_build import DEFAULT_BOARD, Firmware, build_firmware
+from nested_keras.devices.records import from_records, output_layout
+from nested_keras.devices.tflm_firmware import TflmFirmware, build_tflm_firmware
+from nested_keras.runtime.runner import Array, ModelRunner, read_model
+from nested_keras.tflite.program import Program
+
+RUNTIMES = ("standalone", "tflm")
+"""What can run a model on a device: generated C, or TFLite Micro."""
+
+
+@dataclass(frozen=True, eq=False)
+class DeviceResult:
+    """Outputs and costs of a model on the device.
+
+    Attributes:
+      levels: The levels run, in order.
+      outputs: For each level the output [n, ...], or a tuple of them for several outputs.
+      instructions: Mean instructions of an inference at each level.
+      op_names: Names of the operators.
+      op_instructions: Instructions of each operator for the first image, int64 [len(levels), ops];
+        0 for a Reshape, which shares its input's memory. All 0 with a TFLite Micro that was built
+        without error strings, which has no profiler.
+      arena_bytes: Size of the static arena; with TFLite Micro what is used of it.
+      stack_bytes: Deepest use of the stack, the firmware's own part included.
+      text_bytes: Code and constants.
+      model_bytes: The part of text_bytes that is the model's constants.
+    """
+
+    levels: tuple[int, ...]
+    outputs: tuple[Any, ...]
+    instructions: tuple[float, ...]
+    op_names: tuple[str, ...]
+    op_instructions: npt.NDArray[np.int64]
+    arena_bytes: int
+    stack_bytes: int
+    text_bytes: int
+    model_bytes: int
+
+
+class DeviceModel(ModelRunner):
+    """A model run by firmware on an emulated board; the interface is that of `ReferenceModel`.
+
+    Each call builds a firmware that carries the images, runs it and parses what it prints.
+    """
+
+    _board: ClassVar[str]
+
+    def __init__(
+        self,
+        model: bytes | str | Path | Program,
+        *,
+        runtime: str = "standalone",
+        build_dir: str | Path | None = None,
+        cache_dir: str | Path | None = None,
+        timeout_s: float = 300.0,
+    ) -> None:
+        """Prepares the model; nothing is built yet.
+
+        Args:
+          model: Contents of a .tflite, its path, or a prepared graph.
+          runtime: "standalone", the generated C; or "tflm", TFLite Micro, for which TFLM_ROOT must
+            name a tree with a library built for the Cortex-M7, and `model` must be a .tflite.
+          build_dir: Receives the firmware of the latest run; a temporary folder by default.
+          cache_dir: Where compiled objects are kept, to be shared by many models.
+          timeout_s: Time limit of a run in seconds.
+
+        Raises:
+          ValueError: An unknown runtime, or a prepared graph for TFLite Micro.
+          nested_keras.runtime.ModelError: The bytes are no model that can be run.
+        """
+        if runtime not in RUNTIMES:
+            raise ValueError(f"runtime must be one of {', '.join(RUNTIMES)}: got {runtime!r}")
+        self._tflite: bytes | None = None
+        if runtime == "tflm":
+            if isinstance(model, Program):
+                raise ValueError("TFLite Micro needs the .tflite: got a prepared graph")
+            self._tflite = read_model(model)
+        self._program = load_program(model)
+        super().__init__(self._program)
+        self._build_dir = build_dir
+        self._cache_dir = cache_dir
+        self._timeout_s = timeout_s
+
+    def run_all(
+        self, x: Array | Sequence[Array], *, levels: Sequence[int] | None = None
+    ) -> DeviceResult:
+        """Runs a batch at several levels.
+
+        Args:
+          x: As for `run`.
+          levels: The levels; all by default.
+
+        Returns:
+          Outputs and instruction counts.
+
+        Raises:
+          ValueError: Number, shape or type of the inputs or a level are wrong.
+          ToolchainError: A tool is missing.
+          BuildError: The model or the images do not fit the board.
+          DeviceError: The firmware failed, printed something unexpected or took too long.
+        """
+        self._find_emulator()  # first, because the build takes longer
+        if self._build_dir is not None:
+            return self._run_in(self._build_dir, x, levels)
+        with process.temporary_folder() as folder:
+            return self._run_in(folder, x, levels)
+
+    def build(
+        self,
+        x: Array | Sequence[Array],
+        out_dir: str | Path,
+        *,
+        levels: Sequence[int] | None = None,
+        board: str | None = None,
+    ) -> Firmware | TflmFirmware:
+        """Builds the firmware that runs a batch, without running it.
+
+        Args:
+          x: As for `run`.
+          out_dir: Receives firmware.elf and what it is made of.
+          levels: The levels; all by default.
+          board: A folder of tflm_ops/boards; by default the board of the emulator.
+
+        Returns:
+          The firmware.
+
+        Raises:
+          ValueError: Number, shape or type of the inputs or a level are wrong, or there is no such
+            board.
+          ToolchainError: A tool is missing.
+          BuildError: The model or the images do not fit the board.
+        """
+        inputs = self._checked_inputs(x)
+        board = board or self._board
+        if self._tflite is not None:
+            return build_tflm_firmware(self._tflite, inputs, out_dir, levels=levels, board=board)
+        return build_firmware(
+            self._program,
+            inputs,
+            out_dir,
+            levels=levels,
+            board=board,
+            cache_dir=self._cache_dir,
+        )
+
+    @property
+    def _chunk_size(self) -> int:
+        return 1 << 30  # all images go into one firmware
+
+    def _run_batch(self, inputs: tuple[Array, ...], level: int) -> tuple[Array, ...]:
+        (output,) = self.run_all(inputs, levels=(level,)).outputs
+        return output if isinstance(output, tuple) else (output,)
+
+    def _run_in(
+        self, folder: str | Path, x: Array | Sequence[Array], levels: Sequence[int] | None
+    ) -> DeviceResult:
+        firmware = self.build(x, folder, levels=levels)
+        return self._result(firmware, line_protocol.parse(self._run_elf(firmware.elf)))
+
+    def _find_emulator(self) -> None:
+        """Raises ToolchainError where the emulator is missing."""
+        raise NotImplementedError
+
+    def _run_elf(self, elf: Path) -> str:
+        """Runs a firmware within the time limit; returns what it printed."""
+        raise NotImplementedError
+
+    def _result(
+        self, firmware: Firmware | TflmFirmware, run: line_protocol.DeviceRun
+    ) -> DeviceResult:
+        layout = output_layout(self._program)
+        outputs = (from_records(layout, records) for records in run.outputs)
+        return DeviceResult(
+            levels=run.levels,
+            outputs=tuple(o[0] if len(o) == 1 else o for o in outputs),
+            instructions=tuple(run.instructions.tolist()),
+            op_names=tuple(op.name for op in self._program.ops),
+            op_instructions=run.op_instructions,
+            arena_bytes=run.arena_bytes,
+            stack_bytes=run.stack_bytes,
+            text_bytes=firmware.text_bytes,
+            model_bytes=firmware.model_bytes,
+        )
+
+
+class QemuModel(DeviceModel):
+    """A model on QEMU's mps2-an500.
+
+    Example:
+      >>> model = QemuModel("model.tflite")  # doctest: +SKIP
+      >>> result = model.run_all(x)  # doctest: +SKIP
+      >>> result.instructions  # doctest: +SKIP
+    """
+
+    _board = DEFAULT_BOARD
+
+    def _find_emulator(self) -> None:
+        qemu.find_qemu()
+
+    def _run_elf(self, elf: Path) -> str:
+        return qemu.run(elf, timeout_s=self._timeout_s)
+
+
+class RenodeModel(DeviceModel):
+    """A model on Renode's NUCLEO-F767ZI; the images have to fit its flash beside the program."""
+
+    _board = renode.BOARD
+
+    def _find_emulator(self) -> None:
+        renode.find_renode()
+
+    def _run_elf(self, elf: Path) -> str:
+        return renode.run(elf, timeout_s=self._timeout_s)

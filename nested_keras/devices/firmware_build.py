@@ -1,0 +1,237 @@
+"""Build a firmware ELF: the generated model, a board, and the images of one run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from nested_keras import files
+from nested_keras.codegen import ctext, sources
+from nested_keras.codegen.firmware_errors import BuildError
+from nested_keras.codegen.library import GeneratedLibrary, generate
+from nested_keras.devices.memory import explain_overflow
+from nested_keras.devices.records import Array, input_layout, output_layout, to_records
+from nested_keras.devices.toolchain import Toolchain, cortex_m7_toolchain, run_tool
+from nested_keras.tflite.program import Program
+
+DEFAULT_BOARD = "mps2_an500"
+
+
+@dataclass(frozen=True)
+class Firmware:
+    """A built firmware.
+
+    Attributes:
+      elf: The file.
+      library: The generated model in it.
+      levels: The levels that it runs.
+      text_bytes: Code and constants in flash, without the images of the run.
+      data_bytes: Initialised variables: flash and RAM.
+      bss_bytes: Zeroed variables, the arena among them, without the stack.
+    """
+
+    elf: Path
+    library: GeneratedLibrary
+    levels: tuple[int, ...]
+    text_bytes: int
+    data_bytes: int
+    bss_bytes: int
+
+    @property
+    def model_bytes(self) -> int:
+        """The part of text_bytes that is the model's constants."""
+        return self.library.data_bytes
+
+
+def build_firmware(
+    model: bytes | str | Path | Program,
+    inputs: Array | Sequence[Array],
+    out_dir: str | Path,
+    *,
+    levels: Sequence[int] | None = None,
+    board: str = DEFAULT_BOARD,
+    cache_dir: str | Path | None = None,
+) -> Firmware:
+    """Generates and builds a firmware that runs the model over the inputs at every level.
+
+    Args:
+      model: Contents of a .tflite, its path, or a prepared graph.
+      inputs: [n, ...] of the input's dtype; a sequence of such arrays for several inputs.
+      out_dir: Receives firmware.elf, the generated library in model/, and the objects.
+      levels: The levels to run; all by default.
+      board: A folder of tflm_ops/boards.
+      cache_dir: Where compiled objects are kept, to be shared by many builds; <out_dir>/objects by
+        default.
+
+    Returns:
+      The firmware.
+
+    Raises:
+      ToolchainError: The cross compiler is missing.
+      BuildError: It refused, for example because the model or the images do not fit the board.
+      ValueError: A level out of range, inputs of a wrong shape or dtype, an unknown board.
+      CodegenError: The graph holds something that cannot be printed.
+      nested_keras.runtime.ModelError: The bytes are no model that can be run.
+    """
+    board_folder = sources.board_dir(board)
+    toolchain = cortex_m7_toolchain()
+    out = Path(out_dir)
+    cache = out / "objects" if cache_dir is None else Path(cache_dir)
+    library = generate(model, out / "model")
+    program = library.program
+    chosen = checked_levels(program, levels)
+    arrays = [inputs] if isinstance(inputs, np.ndarray) else list(inputs)
+    records = to_records(input_layout(program), arrays)
+    records_file = out / "images.bin"
+    files.write_bytes(records_file, records.tobytes())
+    run_file = out / "firmware_run.c"
+    files.write_text(
+        run_file,
+        run_source(program, chosen, len(records), declarations=_standalone_run(program)),
+    )
+    images_source = out / "images.S"
+    files.write_text(
+        images_source,
+        incbin_source("firmware_images", records_file.resolve(), section=".images"),
+    )
+
+    objects = _compile(toolchain, library, board_folder, run_file, cache)
+    elf = out / "firmware.elf"
+    try:
+        toolchain.link([*objects, images_source], elf, flags=(f"-T{board_folder / board}.ld",))
+    except BuildError as error:
+        size = records.shape[1]
+        raise explain_overflow(error, board_folder, images=len(records), stride=size) from error
+    text, data, bss = section_sizes(elf)
+    return Firmware(elf, library, chosen, text, data, bss)
+
+
+def _compile(
+    toolchain: Toolchain, library: GeneratedLibrary, board: Path, run_source: Path, cache: Path
+) -> list[Path]:
+    """Compiles everything but the images.
+
+    Only the model's own files see its folder: a kernel's cached object serves all models.
+    """
+    directory, include = library.include_dirs
+    common = board.parent / "common"
+    board_includes = (include, board.parent, common)
+    model, *kernels = library.sources
+    objects = [
+        toolchain.compile(
+            model,
+            include_dirs=(directory, include, common),
+            cache_dir=cache,
+            extra_flags=("-include", "profile.h"),
+        ),
+        toolchain.compile(run_source, include_dirs=(directory, include, common), cache_dir=cache),
+    ]
+    for kernel in kernels:
+        objects.append(toolchain.compile(kernel, include_dirs=(include,), cache_dir=cache))
+    for source in (common / "main.c", *sources.board_sources(board.name)):
+        objects.append(toolchain.compile(source, include_dirs=board_includes, cache_dir=cache))
+    return objects
+
+
+def incbin_source(symbol: str, content: Path, *, section: str) -> str:
+    """Assembler text that places a file's bytes in a read-only section, 16-byte aligned."""
+    path = str(content).replace("\\", "\\\\").replace('"', '\\"')
+    return f"""\
+    .section {section}, "a"
+    .balign 16
+    .global {symbol}
+{symbol}:
+    .incbin "{path}"
+"""
+
+
+def _standalone_run(program: Program) -> str:
+    """C text of the generated model behind the functions that main.c calls."""
+    inputs, outputs = input_layout(program), output_layout(program)
+    arguments = [f"(const void *)(in + {offset})" for offset in inputs.offsets]
+    arguments += [f"(void *)(out + {offset})" for offset in outputs.offsets]
+    invoke = ctext.call("model_invoke", [*arguments, "level"], prefix="return ")
+    return f"""\
+#include "model.h"
+
+static const int32_t arena_bytes = MODEL_ARENA_SIZE;
+
+static nk_status invoke(const uint8_t *in, uint8_t *out, int32_t level) {{
+{invoke}
+}}
+"""
+
+
+def run_source(
+    program: Program,
+    levels: tuple[int, ...],
+    images: int,
+    *,
+    declarations: str,
+    arena_bytes: str = "arena_bytes",
+    check: str = "model_check",
+    invoke: str = "invoke",
+) -> str:
+    """C text of `the_run` (boards/common/firmware.h).
+
+    Args:
+      program: The model.
+      levels: The levels to run.
+      images: Number of records in `firmware_images`.
+      declarations: C text that defines or declares the next three.
+      arena_bytes: Name of the variable that holds the bytes of the arena in use.
+      check: Name of the function that checks the model.
+      invoke: Name of the function that runs one record.
+    """
+    inputs, outputs = input_layout(program), output_layout(program)
+    return f"""\
+#include "firmware.h"
+
+{declarations}
+extern const uint8_t firmware_images[];
+
+static const int32_t levels[] = {ctext.initializer(levels)};
+static _Alignas(16) uint8_t outputs[{outputs.size}];
+static uint64_t op_instructions[{max(len(program.ops), 1)}];
+
+const firmware_run the_run = {{
+    .model_levels = {program.levels},
+    .levels = levels,
+    .level_count = {len(levels)},
+    .inputs = firmware_images,
+    .images = {images},
+    .input_stride = {inputs.stride},
+    .outputs = outputs,
+    .output_bytes = {outputs.size},
+    .op_count = {len(program.ops)},
+    .op_instructions = op_instructions,
+    .arena_bytes = &{arena_bytes},
+    .check = {check},
+    .invoke = {invoke},
+}};
+"""
+
+
+def checked_levels(program: Program, levels: Sequence[int] | None) -> tuple[int, ...]:
+    """The levels to run; all by default.
+
+    Raises:
+      ValueError: None at all, or one out of range.
+    """
+    chosen = tuple(range(program.levels)) if levels is None else tuple(levels)
+    if not chosen or any(not 0 <= level < program.levels for level in chosen):
+        raise ValueError(f"levels must be in 0..{program.levels - 1}: got {chosen}")
+    return chosen
+
+
+def section_sizes(elf: Path) -> tuple[int, int, int]:
+    """Bytes of text, data and bss; the images of the run and the stack do not count."""
+    listing = run_tool(["arm-none-eabi-size", "-A", os.fspath(elf)])
+    rows = (line.split() for line in listing.splitlines())
+    sections = {row[0]: int(row[1]) for row in rows if len(row) == 3 and row[1].isdigit()}
+    text = sections.get(".text", 0) + sections.get(".ARM.exidx", 0)
+    return text, sections.get(".data", 0), sections.get(".bss", 0)

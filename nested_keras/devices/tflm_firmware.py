@@ -1,0 +1,241 @@
+"""Build a firmware ELF that runs a model in TFLite Micro instead of generated C.
+
+TFLite Micro itself is the user's: TFLM_ROOT names a tree whose Makefile has built a library for
+the Cortex-M7. CMake builds the rest (tflm_ops/tflm/firmware).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from nested_keras import files
+from nested_keras.codegen import sources
+from nested_keras.codegen.firmware_errors import BuildError, ToolchainError
+from nested_keras.devices.firmware_build import (
+    DEFAULT_BOARD,
+    checked_levels,
+    incbin_source,
+    run_source,
+    section_sizes,
+)
+from nested_keras.devices.memory import explain_overflow
+from nested_keras.devices.records import (
+    Array,
+    RecordLayout,
+    input_layout,
+    output_layout,
+    to_records,
+)
+from nested_keras.devices.toolchain import cortex_m7_toolchain, find_tool, run_tool
+from nested_keras.runtime.runner import read_model
+from nested_keras.tflite import flatbuffer
+from nested_keras.tflite.file_reader import Graph, read_graph
+from nested_keras.tflite.lowering import lower
+from nested_keras.tflite.program import Program
+
+ROOT_VARIABLE = "TFLM_ROOT"
+"""Environment variable that names a TFLite Micro tree with a built library."""
+
+ARENA_BYTES = 256 * 1024
+"""Default size of TFLite Micro's arena; what a model uses of it is measured."""
+
+_RUN_DECLARATIONS = """\
+extern int32_t tflm_arena_bytes;
+nk_status tflm_check(void);
+nk_status tflm_invoke(const uint8_t *inputs, uint8_t *outputs, int32_t level);
+"""
+
+
+@dataclass(frozen=True)
+class TflmFirmware:
+    """A built firmware with TFLite Micro in it.
+
+    Attributes:
+      elf: The file.
+      levels: The levels that it runs.
+      text_bytes: Code and constants in flash, the model among them, without the images of the run.
+      data_bytes: Initialised variables: flash and RAM.
+      bss_bytes: Zeroed variables, the whole arena among them, without the stack.
+      model_bytes: Size of the .tflite in flash.
+    """
+
+    elf: Path
+    levels: tuple[int, ...]
+    text_bytes: int
+    data_bytes: int
+    bss_bytes: int
+    model_bytes: int
+
+
+def tflm_root() -> Path:
+    """The user's TFLite Micro tree.
+
+    Raises:
+      ToolchainError: TFLM_ROOT is not set, or names no such tree.
+    """
+    value = os.environ.get(ROOT_VARIABLE)
+    if not value:
+        raise ToolchainError(
+            f"{ROOT_VARIABLE} is not set: it must name a TFLite Micro tree with a library built "
+            "for the Cortex-M7 (tflm_ops/README.md)"
+        )
+    root = Path(value).resolve()
+    marker = Path("tensorflow") / "lite" / "micro" / "micro_interpreter.h"
+    if not (root / marker).is_file():
+        raise ToolchainError(
+            f"{ROOT_VARIABLE} must name a TFLite Micro tree: {root} has no {marker}"
+        )
+    return root
+
+
+def build_tflm_firmware(
+    model: bytes | str | Path,
+    inputs: Array | Sequence[Array],
+    out_dir: str | Path,
+    *,
+    levels: Sequence[int] | None = None,
+    board: str = DEFAULT_BOARD,
+    arena_bytes: int = ARENA_BYTES,
+) -> TflmFirmware:
+    """Builds a firmware that runs the model in TFLite Micro over the inputs at every level.
+
+    The resolver holds just the operators of the model.
+
+    Args:
+      model: Contents of a .tflite or its path.
+      inputs: [n, ...] of the input's dtype; a sequence of such arrays for several inputs.
+      out_dir: Receives firmware.elf and what it is built from.
+      levels: The levels to run; all by default.
+      board: A folder of tflm_ops/boards.
+      arena_bytes: Size of the arena.
+
+    Returns:
+      The firmware.
+
+    Raises:
+      ToolchainError: TFLM_ROOT, the cross compiler or CMake is missing.
+      BuildError: A compiler refused, for example because the model does not fit the board.
+      ValueError: A level out of range, inputs of a wrong shape or dtype, an unknown board.
+      nested_keras.runtime.ModelError: The bytes are no model that can be run.
+    """
+    root = tflm_root()
+    sources.board_dir(board)
+    for tool in ("cmake", "ninja"):
+        find_tool(tool)
+    original = read_model(model)
+    lower(original)  # refuses what flatbuffer.load() takes on trust
+    # All buffers inside the flatbuffer and aligned: TFLite Micro takes both on trust.
+    content = flatbuffer.save(flatbuffer.load(original))
+    program = lower(content)
+    chosen = checked_levels(program, levels)
+    arrays = [inputs] if isinstance(inputs, np.ndarray) else list(inputs)
+    records = to_records(input_layout(program), arrays)
+    out = Path(out_dir)
+    run = out / "run"
+    run.mkdir(parents=True, exist_ok=True)
+    files.write_bytes(run / "model.tflite", content)
+    files.write_bytes(run / "images.bin", records.tobytes())
+    texts = {
+        "tflm_model.h": _model_header(program, read_graph(content), arena_bytes),
+        "firmware_run.c": run_source(
+            program,
+            chosen,
+            len(records),
+            declarations=_RUN_DECLARATIONS,
+            arena_bytes="tflm_arena_bytes",
+            check="tflm_check",
+            invoke="tflm_invoke",
+        ),
+        "data.S": incbin_source("tflm_model", (run / "model.tflite").resolve(), section=".rodata")
+        + incbin_source("firmware_images", (run / "images.bin").resolve(), section=".images"),
+    }
+    for name, text in texts.items():
+        files.write_text(run / name, text)
+    try:
+        elf = _build(root, out.resolve(), board)
+    except BuildError as error:
+        folder, size = sources.board_dir(board), records.shape[1]
+        raise explain_overflow(error, folder, images=len(records), stride=size) from error
+    text_bytes, data_bytes, bss_bytes = section_sizes(elf)
+    return TflmFirmware(elf, chosen, text_bytes, data_bytes, bss_bytes, len(content))
+
+
+def _build(root: Path, out: Path, board: str) -> Path:
+    """Configures and builds the CMake project with the flags of the other firmware."""
+    toolchain = cortex_m7_toolchain()
+    c_flags = " ".join(toolchain.flags)
+    cxx_flags = " ".join(f for f in toolchain.flags if f not in ("-std=c11", "-Wconversion"))
+    settings = {
+        "CMAKE_SYSTEM_NAME": "Generic",
+        "CMAKE_SYSTEM_PROCESSOR": "cortex-m7",
+        "CMAKE_TRY_COMPILE_TARGET_TYPE": "STATIC_LIBRARY",
+        "CMAKE_C_COMPILER": toolchain.compiler,
+        "CMAKE_CXX_COMPILER": "arm-none-eabi-g++",
+        "CMAKE_C_FLAGS": c_flags,
+        "CMAKE_CXX_FLAGS": cxx_flags,
+        "CMAKE_ASM_FLAGS": c_flags,
+        "TFLM_ROOT": root,
+        "NK_BOARD": board,
+        "NK_RUN_DIR": out / "run",
+        "CMAKE_RUNTIME_OUTPUT_DIRECTORY": out,
+    }
+    project = sources.tflm_ops_dir() / "tflm" / "firmware"
+    defines = [f"-D{name}={value}" for name, value in settings.items()]
+    build = str(out / "build")
+    run_tool(["cmake", "-G", "Ninja", "-S", str(project), "-B", build, *defines])
+    run_tool(["cmake", "--build", build])
+    return out / "firmware.elf"
+
+
+def _model_header(program: Program, graph: Graph, arena_bytes: int) -> str:
+    """C++ text of tflm_model.h, which tflm_run.cc includes."""
+    level = program.level_input
+    kinds = sorted({(op.kind, op.custom) for op in graph.operators})
+    adders = "".join(f"  resolver->{_adder(kind, custom=custom)};\n" for kind, custom in kinds)
+    inputs = _record_tensors(
+        input_layout(program), [graph.inputs.index(tensor) for tensor in program.inputs]
+    )
+    outputs = _record_tensors(output_layout(program), range(len(program.outputs)))
+    return f"""\
+#include <stddef.h>
+#include <stdint.h>
+
+/** A graph input or output in the records of the images. */
+struct RecordTensor {{
+  size_t position;
+  size_t offset;
+  size_t bytes;
+}};
+
+constexpr RecordTensor kInputs[] = {{{inputs}}};
+constexpr RecordTensor kOutputs[] = {{{outputs}}};
+/** Position of the level among the graph inputs; -1 where it comes from the external context. */
+constexpr int kLevelInput = {-1 if level is None else graph.inputs.index(level)};
+constexpr size_t kArenaBytes = {arena_bytes};
+constexpr unsigned kOps = {len(kinds)};
+
+template <typename Resolver>
+void AddOps(Resolver *resolver) {{
+{adders}}}
+"""
+
+
+def _record_tensors(layout: RecordLayout, positions: Sequence[int]) -> str:
+    """Initialisers of RecordTensor."""
+    return ", ".join(
+        f"{{{position}, {offset}, {tensor.nbytes}}}"
+        for position, offset, tensor in zip(positions, layout.offsets, layout.tensors, strict=True)
+    )
+
+
+def _adder(kind: str, *, custom: bool) -> str:
+    """The call that puts an operator into the resolver, such as AddAveragePool2D()."""
+    if custom:
+        return f'AddCustom("{kind}", Register_{kind}())'
+    words = (word if word == "2D" else word.capitalize() for word in kind.split("_"))
+    return f"Add{''.join(words)}()"

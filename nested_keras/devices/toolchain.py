@@ -1,0 +1,160 @@
+"""Compilers as Python objects: find the program, compile with a cache, link.
+
+Objects are cached by the hash of everything that goes into them, so building many models compiles
+the kernels once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nested_keras import files
+from nested_keras.codegen.firmware_errors import BuildError, ToolchainError
+from nested_keras.devices import process
+
+_WARNINGS = ("-Wall", "-Wextra", "-Wconversion", "-Werror")
+_CORTEX_M7 = ("-mcpu=cortex-m7", "-mthumb", "-mfpu=fpv5-d16", "-mfloat-abi=hard")
+_PACKAGES = {
+    "arm-none-eabi-gcc": "gcc-arm-none-eabi",
+    "arm-none-eabi-objdump": "binutils-arm-none-eabi",
+    "arm-none-eabi-size": "binutils-arm-none-eabi",
+    "qemu-system-arm": "qemu-system-arm",
+    "c++": "g++",
+    "cc": "gcc",
+}
+
+
+def find_tool(name: str) -> str:
+    """Path of a program.
+
+    Args:
+      name: A program on PATH.
+
+    Raises:
+      ToolchainError: It is not there.
+    """
+    path = shutil.which(name)
+    if path is None:
+        package = _PACKAGES.get(name, name)
+        raise ToolchainError(
+            f"{name} was not found on PATH; on Debian install it with: apt install {package}"
+        )
+    return path
+
+
+def run_tool(command: Sequence[str]) -> str:
+    """Runs a build tool to its end.
+
+    Args:
+      command: The program's name (looked up on PATH) or path, and its arguments.
+
+    Returns:
+      What it printed on standard output.
+
+    Raises:
+      ToolchainError: The program is missing.
+      BuildError: It failed.
+    """
+    program = find_tool(command[0])
+    done = process.run([program, *command[1:]])
+    if done.returncode != 0:
+        shown = (done.stderr or done.stdout).decode(errors="replace").strip()
+        raise BuildError(f"{command[0]} failed with exit status {done.returncode}:\n{shown}")
+    return done.stdout.decode(errors="replace")
+
+
+@dataclass(frozen=True)
+class Toolchain:
+    """A C compiler with its flags.
+
+    Attributes:
+      compiler: Program name.
+      flags: For compiling and linking.
+      link_flags: For linking alone.
+    """
+
+    compiler: str
+    flags: tuple[str, ...]
+    link_flags: tuple[str, ...]
+
+    def compile(
+        self,
+        source: Path,
+        *,
+        include_dirs: Sequence[Path],
+        cache_dir: Path,
+        extra_flags: Sequence[str] = (),
+    ) -> Path:
+        """Compiles one file, or finds the object of an earlier equal compilation.
+
+        Args:
+          source: A .c or .S file.
+          include_dirs: Where `#include "..."` looks; every .h in them is part of the cache key.
+          cache_dir: Where objects are kept; made when absent.
+          extra_flags: Flags for this file alone.
+
+        Returns:
+          The object file.
+
+        Raises:
+          ToolchainError: The compiler is missing.
+          BuildError: It refused the file.
+        """
+        find_tool(self.compiler)
+        flags = (*self.flags, *extra_flags)
+        digest = hashlib.sha256(repr((self.compiler, flags, source.suffix)).encode())
+        headers = (h for folder in include_dirs for h in sorted(folder.glob("*.h")))
+        for path in (source, *headers):
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+        target = cache_dir / f"{source.stem}-{digest.hexdigest()[:24]}.o"
+        if target.exists():
+            return target
+        cache_dir.mkdir(parents=True, exist_ok=True)
+        includes = [f"-I{folder}" for folder in include_dirs]
+        # Another process may build the same object.
+        with files.replacing(target) as made:
+            run_tool(
+                [self.compiler, *flags, *includes, "-c", os.fspath(source), "-o", os.fspath(made)]
+            )
+        return target
+
+    def link(self, objects: Sequence[Path], output: Path, *, flags: Sequence[str] = ()) -> None:
+        """Links objects to an executable or a shared library, which is written whole or not at all.
+
+        Raises:
+          ToolchainError: The compiler is missing.
+          BuildError: It refused, for example because the program does not fit the memory.
+        """
+        inputs = [os.fspath(path) for path in objects]
+        command = [self.compiler, *self.flags, *inputs, *self.link_flags, *flags]
+        with files.replacing(output) as made:
+            run_tool([*command, "-o", os.fspath(made)])
+
+
+def host_toolchain() -> Toolchain:
+    """The machine's own C compiler, building shared libraries."""
+    flags = ("-std=c11", "-O2", "-fPIC", *_WARNINGS)
+    return Toolchain("cc", flags, ("-shared", "-lm"))
+
+
+def cortex_m7_toolchain() -> Toolchain:
+    """The cross compiler for the Cortex-M7 with double-precision FPU.
+
+    Raises:
+      ToolchainError: The compiler is there but its C library is not.
+    """
+    compiler = "arm-none-eabi-gcc"
+    find_tool(compiler)
+    # gcc prints the bare name back when it has no such file.
+    if not Path(run_tool([compiler, *_CORTEX_M7, "-print-file-name=libc.a"]).strip()).is_absolute():
+        raise ToolchainError(
+            f"{compiler} has no C library (libc.a); on Debian install it with: "
+            "apt install libnewlib-arm-none-eabi"
+        )
+    flags = ("-std=c11", "-O2", "-ffunction-sections", "-fdata-sections", *_CORTEX_M7, *_WARNINGS)
+    return Toolchain(compiler, flags, ("-nostartfiles", "-Wl,--gc-sections", "-lm"))

@@ -1,0 +1,1 @@
+"""TFLite's integer arithmetic in NumPy (docs/quantization.md)."""

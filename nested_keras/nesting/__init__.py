@@ -1,0 +1,1 @@
+"""Turn a Keras model into a nested one and train its levels together."""

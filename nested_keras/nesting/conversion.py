@@ -1,0 +1,346 @@
+"""One Keras layer at a time: which layers nest, what takes their place, whose weights go where."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from nested_keras.nesting import keras_graph, layers, masks, supported
+from nested_keras.nesting.supported import kind_of
+
+_KERNELS: dict[Any, Any] = {
+    keras.layers.Conv2D: layers.NestedConv2D,
+    keras.layers.DepthwiseConv2D: layers.NestedDepthwiseConv2D,
+    keras.layers.Dense: layers.NestedDense,
+}
+_OVERRIDES = {"sparsities", "block_shape"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Nesting:
+    """How a kernel nests.
+
+    Attributes:
+        sparsities: Final fraction of zeros per level.
+        block_shape: Weights pruned together.
+    """
+
+    sparsities: tuple[float, ...]
+    block_shape: tuple[int, int]
+
+
+def operations(model: Any, seen: set[int] | None = None) -> Iterator[tuple[Any, str]]:
+    """Walks the operations of a model in graph order, sub-models flattened.
+
+    Args:
+        model: A functional or Sequential model.
+        seen: The ids of operations to pass over.
+
+    Yields:
+        Each operation once, with the name of the sub-model it stands in ("" at the top).
+    """
+    seen = set() if seen is None else seen
+    for operation in functional(model).operations:
+        if id(operation) in seen or isinstance(operation, keras.layers.InputLayer):
+            continue
+        seen.add(id(operation))
+        if keras_graph.is_graph(operation):
+            for inner, scope in operations(operation, seen):
+                yield inner, scope or operation.name
+        else:
+            yield operation, ""
+
+
+def functional(model: Any) -> Any:
+    """Returns the functional form of a functional or Sequential model.
+
+    Raises:
+        TypeError: if it is neither, or computes something other than its graph.
+        ValueError: if it is not built.
+    """
+    if any(cls.__module__.split(".")[0] == "tf_keras" for cls in type(model).__mro__):
+        raise TypeError(
+            "model must be one of Keras 3: got a tf_keras (Keras 2) model; save it as .h5 and load "
+            "the file with nested_keras.load_model"
+        )
+    base = keras_graph.functional(model)
+    keras_class = next(cls for cls in type(model).__mro__ if cls.__module__.startswith("keras."))
+    changed = {"call", "__call__"}.intersection(supported.overridden(model, keras_class))
+    if changed:
+        raise TypeError(
+            f"model {model.name!r} must compute what its graph says: got {type(model).__name__}, "
+            f"which overrides {', '.join(sorted(changed))}; put that into layers of the graph"
+        )
+    return base
+
+
+def plan(
+    model: Any,
+    nesting: Nesting,
+    *,
+    exclude: Iterable[str] | None,
+    overrides: Mapping[str, Mapping[str, Any]] | None,
+    shared_affine: bool = False,
+) -> dict[int, list[Any]]:
+    """Makes the operations that take the place of each operation of a model.
+
+    Args:
+        model: A built functional or Sequential model.
+        nesting: The default of the nested kernels.
+        exclude: Names of layers to keep dense; None for the depthwise kernels, the first
+            convolution and the last Dense.
+        overrides: Per layer name, "sparsities" and "block_shape" in place of the default.
+        shared_affine: Whether the levels share gamma and beta.
+
+    Returns:
+        By the id of the operation, the new ones, to be called one after the other.
+
+    Raises:
+        ValueError: for a layer that cannot be nested, an unknown name, or nothing to nest.
+    """
+    walked = list(operations(model))
+    names = _unique_names(walked)
+    norm = {"axis": -1, "levels": len(nesting.sparsities), "shared_affine": shared_affine}
+    overrides = dict(overrides or {})
+    chosen = _choose(walked, names, exclude=exclude, overrides=overrides)
+    new: dict[int, list[Any]] = {}
+    for operation, _ in walked:
+        name = names[id(operation)]
+        if text := _nested_already(operation, name) or supported.refusal(operation, name):
+            raise ValueError(text)
+        if text := supported.export_refusal(operation, name):
+            warnings.warn(f"export will refuse this model: {text}", stacklevel=3)
+        nestings = {
+            part: _override(nesting, overrides.get(part, {}), part, kind=kind)
+            for part, kind in _kernels(operation, name).items()
+            if part in chosen
+        }
+        new[id(operation)] = _replace(operation, name, nestings, norm=norm)
+    if not chosen:
+        kept = ", ".join(names[id(operation)] for operation, _ in walked) or "none"
+        raise ValueError(
+            "model has no layer to nest (exclude=() would nest the first convolution and the last "
+            f"Dense too): got the layers {kept}"
+        )
+    return new
+
+
+def copy_weights(old: Any, new: list[Any]) -> None:
+    """Carries the weights of one operation over to those in its place, exactly.
+
+    Args:
+        old: An operation of the base model.
+        new: The built operations in its place.
+    """
+    kind = kind_of(old)
+    if kind is keras.layers.SeparableConv2D:
+        depthwise, pointwise = new
+        depthwise.kernel.assign(old.depthwise_kernel)
+        pointwise.kernel.assign(old.pointwise_kernel)
+        if old.use_bias:
+            pointwise.bias.assign(old.bias)
+    elif kind is keras.layers.BatchNormalization:
+        for name in ("gamma", "beta", "moving_mean", "moving_variance"):
+            values = getattr(old, name)
+            if values is not None:
+                rows = np.broadcast_to(values.numpy(), getattr(new[0], name).shape)
+                getattr(new[0], name).assign(rows)
+    elif kind in _KERNELS:
+        new[0].kernel.assign(old.kernel.numpy())
+        if old.use_bias:
+            new[0].bias.assign(old.bias)
+    _copy_activation(old, new[-1])
+
+
+def _copy_activation(old: Any, new: Any) -> None:
+    """Carries the weights of a layer that is the activation of another, such as PReLU's."""
+    function = getattr(old, "activation", None)
+    if isinstance(function, keras.layers.Layer):
+        for mine, theirs in zip(new.activation.weights, function.weights, strict=True):
+            mine.assign(theirs)
+
+
+def _unique_names(walked: list[tuple[Any, str]]) -> dict[int, str]:
+    """Names the operations as they were; of two that agree, the second after its sub-model."""
+    names: dict[int, str] = {}
+    taken: set[str] = set()
+    for operation, scope in walked:
+        name = operation.name
+        if name in taken and scope:
+            name = f"{scope}_{name}"
+        stem, number = name, 1
+        while name in taken:
+            name, number = f"{stem}_{number}", number + 1
+        taken.add(name)
+        names[id(operation)] = name
+    return names
+
+
+def _kernels(operation: Any, name: str) -> dict[str, Any]:
+    """Returns a layer's kernels: the class of the new layer by the name that users give it.
+
+    The halves of a SeparableConv2D go by "<name>_depthwise" and by its own name.
+    """
+    kind = kind_of(operation)
+    if kind is keras.layers.SeparableConv2D:
+        return {f"{name}_depthwise": keras.layers.DepthwiseConv2D, name: keras.layers.Conv2D}
+    return {name: kind} if kind in _KERNELS else {}
+
+
+def _choose(
+    walked: list[tuple[Any, str]],
+    names: dict[int, str],
+    *,
+    exclude: Iterable[str] | None,
+    overrides: Mapping[str, Any],
+) -> set[str]:
+    """Returns the names of the kernels to nest."""
+    if isinstance(exclude, str):
+        raise TypeError(f"exclude must be an iterable of layer names: got the str {exclude!r}")
+    per_layer = [_kernels(operation, names[id(operation)]) for operation, _ in walked]
+    kernels = {part: kind for parts in per_layer for part, kind in parts.items()}
+    if exclude is None:
+        by_kind: dict[Any, list[str]] = {kind: [] for kind in _KERNELS}
+        for part, kind in kernels.items():
+            by_kind[kind].append(part)
+        dense = {
+            *by_kind[keras.layers.DepthwiseConv2D],
+            *by_kind[keras.layers.Conv2D][:1],
+            *by_kind[keras.layers.Dense][-1:],
+        }
+    else:
+        dense = set(exclude)
+    for argument, given in (
+        ("exclude", dense),
+        ("overrides", overrides),
+    ):
+        unknown = sorted(set(given) - set(kernels))
+        if unknown:
+            raise ValueError(
+                f"{argument} must name layers with a kernel, of {sorted(kernels)}: got {unknown}"
+            )
+    # The name of a SeparableConv2D stands for both of its halves here.
+    dense.update(f"{part}_depthwise" for part in set(dense))
+    return set(kernels) - dense | set(overrides)
+
+
+def _override(nesting: Nesting, override: Mapping[str, Any], name: str, *, kind: Any) -> Nesting:
+    """Returns the nesting of one kernel."""
+    depthwise = kind is keras.layers.DepthwiseConv2D
+    if not set(override) <= _OVERRIDES:
+        raise ValueError(
+            f"overrides of {name!r} must have the keys {sorted(_OVERRIDES)}: got {sorted(override)}"
+        )
+    sparsities = masks.check_sparsities(override.get("sparsities", nesting.sparsities))
+    if len(sparsities) != len(nesting.sparsities):
+        raise ValueError(
+            f"overrides of {name!r} must have {len(nesting.sparsities)} sparsities, one per level "
+            f"of the model: got {sparsities}"
+        )
+    default = (1, 1) if depthwise else nesting.block_shape
+    block_shape = masks.check_block_shape(override.get("block_shape", default))
+    if depthwise and block_shape != (1, 1):
+        raise ValueError(
+            f"overrides of {name!r} must have block_shape (1, 1), as the kernel is depthwise: "
+            f"got {block_shape}"
+        )
+    return Nesting(sparsities, block_shape)
+
+
+def _replace(
+    operation: Any, name: str, nestings: Mapping[str, Nesting], *, norm: Mapping[str, Any]
+) -> list[Any]:
+    """Makes the operations in the place of one."""
+    kind = kind_of(operation)
+    config = _config(operation, name)
+    if kind is keras.layers.SeparableConv2D:
+        depthwise, pointwise = _split_separable(config)
+        return [
+            _kernel_layer(
+                keras.layers.DepthwiseConv2D, depthwise, nestings.get(f"{name}_depthwise")
+            ),
+            _kernel_layer(keras.layers.Conv2D, pointwise, nestings.get(name)),
+        ]
+    if kind in _KERNELS:
+        return [_kernel_layer(kind, config, nestings.get(name))]
+    if kind is keras.layers.BatchNormalization:
+        return [layers.NestedBatchNormalization.from_config({**config, **norm})]
+    return [kind.from_config(config)]
+
+
+def _config(operation: Any, name: str) -> dict[str, Any]:
+    """Returns the arguments that make a layer again, functions of the user's as they are.
+
+    A config names a function by its bare name, under which Keras may find another.
+    """
+    config = {**supported.config_of(operation), "name": name}
+    for key in config:
+        if key == "activation":
+            config[key] = _activation(operation.activation, name)
+        elif key.endswith(("_initializer", "_regularizer", "_constraint")):
+            config[key] = getattr(operation, key)
+    return config
+
+
+def _activation(function: Any, name: str) -> Any:
+    """Returns what a new layer takes as its activation; a layer is made again."""
+    if not isinstance(function, keras.layers.Layer):
+        return supported.canonical(function)
+    changed = supported.overridden(function, type(function))
+    if changed:
+        raise ValueError(
+            f"layer {name!r} has the activation {type(function).__name__}, of which "
+            f"{', '.join(changed)} was replaced by hand: make a subclass in its place"
+        )
+    return type(function).from_config(function.get_config())
+
+
+def _nested_already(operation: Any, name: str) -> str | None:
+    kinds = layers.NestedKernel | layers.NestedBatchNormalization
+    if not isinstance(operation, kinds):
+        return None
+    return (
+        f"layer {name!r} ({type(operation).__name__}) must not be nested yet: nest the model that "
+        "it was made of"
+    )
+
+
+def _kernel_layer(kind: Any, config: dict[str, Any], nesting: Nesting | None) -> Any:
+    """Makes a layer with a kernel, nested or (without a nesting) as it was."""
+    if nesting is None:
+        return kind.from_config(config)
+    return _KERNELS[kind].from_config({**config, **dataclasses.asdict(nesting)})
+
+
+def _split_separable(config: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Returns the configs of the depthwise and of the pointwise half of a SeparableConv2D."""
+    common = {key: config[key] for key in ("trainable", "dtype", "data_format")}
+    spatial = ("kernel_size", "strides", "padding", "dilation_rate", "depth_multiplier")
+    depthwise = {
+        **common,
+        **{key: config[key] for key in (*spatial, *_prefixed("depthwise"))},
+        "name": f"{config['name']}_depthwise",
+        "use_bias": False,
+    }
+    tail = ("filters", "use_bias", "activation", "activity_regularizer")
+    bias = ("bias_initializer", "bias_regularizer", "bias_constraint")
+    pointwise = {
+        **common,
+        **{key: config[key] for key in (*tail, *bias)},
+        **{
+            f"kernel_{key.removeprefix('pointwise_')}": config[key]
+            for key in _prefixed("pointwise")
+        },
+        "name": f"{config['name']}_pointwise",
+        "kernel_size": 1,
+    }
+    return depthwise, pointwise
+
+
+def _prefixed(prefix: str) -> tuple[str, ...]:
+    return tuple(f"{prefix}_{suffix}" for suffix in ("initializer", "regularizer", "constraint"))

@@ -1,0 +1,474 @@
+"""From a Keras model to a nested one: the same graph, its kernels shared by N levels."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from nested_keras.nesting import (
+    conversion,
+    fidelity,
+    keras_graph,
+    layers,
+    loading,
+    masks,
+    supported,
+    trainer,
+)
+
+_QUANTIZATION = "quantization"
+
+
+def nest(
+    model: Any,
+    sparsities: Iterable[float] = (0.9, 0.8, 0.7),
+    *,
+    block_shape: Iterable[int] = (1, 1),
+    exclude: Iterable[str] | None = None,
+    overrides: Mapping[str, Mapping[str, Any]] | None = None,
+    shared_affine: bool = False,
+    name: str | None = None,
+) -> NestedModel:
+    """Makes a nested model of a Keras model.
+
+    Weights and BatchNorm statistics are carried over exactly and nothing is pruned yet: each level
+    computes what the model did. The ramp of `callbacks.NestedPruning`, or `NestedModel.prune` in
+    one shot, makes the levels differ. The model itself is left as it was. Sub-models are
+    flattened, a SeparableConv2D becomes a DepthwiseConv2D and a Conv2D ("<name>_depthwise",
+    "<name>_pointwise"), and every BatchNormalization gets statistics per level.
+
+    Args:
+        model: A built functional or Sequential model. Of the layers with weights it may have
+            Conv2D, DepthwiseConv2D, SeparableConv2D, Dense and BatchNormalization; see
+            docs/trainer.md. An activation of the user's own is carried, with a warning that
+            export will refuse it.
+        sparsities: Fraction of zeros per level, each in [0, 1], strictly decreasing: level 0 is the
+            sparsest.
+        block_shape: (1, 1), (1, 2) or (1, 4): weights pruned together, along the input channels.
+            Depthwise kernels always have (1, 1).
+        exclude: Names of the layers whose kernel stays dense. None stands for the depthwise
+            kernels, the first convolution and the last Dense.
+        overrides: Per layer name, a mapping with "sparsities" (as many) or "block_shape" or both.
+            It nests a layer that would be excluded.
+        shared_affine: Share gamma and beta of each BatchNormalization among the levels; its
+            statistics are per level in any case.
+        name: The name of the nested model; as the model's when None.
+
+    Returns:
+        The nested model, not compiled.
+
+    Raises:
+        TypeError: if the model is neither functional nor Sequential.
+        ValueError: if sparsities, block shape or names are wrong, a layer is not supported, no
+            layer is left to nest, or a level computes something else than the model.
+    """
+    nesting = conversion.Nesting(
+        masks.check_sparsities(sparsities), masks.check_block_shape(block_shape)
+    )
+    base = conversion.functional(model)
+    new = conversion.plan(
+        base, nesting, exclude=exclude, overrides=overrides, shared_affine=shared_affine
+    )
+
+    def act(operation: Any, *args: Any, **kwargs: Any) -> Any:
+        first, *rest = new[id(operation)]
+        outputs = first(*args, **kwargs)
+        for each in rest:
+            outputs = each(outputs)
+        return outputs
+
+    def act_if_known(operation: Any, *args: Any, **kwargs: Any) -> Any:
+        name = new[id(operation)][-1].name
+        if text := supported.call_refusal(operation, name, args, kwargs):
+            raise ValueError(text)
+        return act(operation, *args, **kwargs)
+
+    inputs = keras.tree.map_structure(_new_input, base.input)
+    if isinstance(inputs, list) and len(inputs) == 1:
+        inputs = inputs[0]  # as old files have it; Keras would warn at each call with a bare array
+    outputs = _run_flattened(base, inputs, act_if_known)
+    nested = NestedModel(inputs, outputs, name=name or model.name)
+    for operation, _ in conversion.operations(base):
+        conversion.copy_weights(operation, new[id(operation)])
+    _compare(model, nested, act, names={key: made[-1].name for key, made in new.items()})
+    return nested
+
+
+def _compare(
+    model: Any, nested: NestedModel, act: Callable[..., Any], *, names: Mapping[int, str]
+) -> None:
+    """Compares all levels with the base model, and each new layer with the one that it replaces.
+
+    Raises:
+        ValueError: if one differs, or the base model gives no finite numbers.
+    """
+    base = conversion.functional(model)
+
+    def run(act: Callable[..., Any], batch: Any) -> fidelity.Trace:
+        return record(base, batch, act, name_of=lambda layer: names[id(layer)])
+
+    batch = fidelity.example(base)
+    want = run(lambda layer, *args, **kwargs: layer(*args, **kwargs), batch)
+    if layer := fidelity.first_not_finite(want):
+        raise ValueError(
+            f"model {base.name!r} must give finite numbers for standard normal inputs: layer "
+            f"{layer!r} gives NaN or infinity. Are its weights those of a trained model?"
+        )
+    share = fidelity.tolerance(base)
+    wrong = fidelity.first_difference(want, run(act, batch), share=share)
+    want = fidelity.Trace(fidelity.flat(model(batch, training=False)))
+    batch = keras.tree.pack_sequence_as(nested.input, keras.tree.flatten(batch))
+    for level in range(nested.levels):
+        got = fidelity.Trace(fidelity.flat(nested.at_level(level)(batch, training=False)))
+        wrong = wrong or fidelity.first_difference(want, got, share=share)
+        if wrong:
+            raise ValueError(f"level {level} must compute what model {model.name!r} does: {wrong}")
+
+
+@keras.saving.register_keras_serializable(package="nested_keras")
+class NestedModel(trainer.LevelTrainer):
+    """A functional Keras model with N levels; make one with `nest`.
+
+    Called as a model it runs its densest level, so `predict`, `summary` and `get_layer` do what
+    Keras users expect. `fit` trains all levels together and `evaluate` measures all of them; see
+    `nested_keras.nesting.trainer.LevelTrainer`.
+
+    Args:
+        *args: The inputs and the outputs, as `keras.Model` takes them: two structures of symbolic
+            tensors. The outputs come from nested layers that were called without `level`.
+        **kwargs: The other arguments of `keras.Model`: `name` and `trainable`.
+
+    Attributes:
+        quantization: How int8 holds the activations, as JSON (`nested_keras.export.activations`);
+            set by `nested_keras.export.quantize_aware`, else None.
+
+    Raises:
+        ValueError: if there is no nested layer, or they differ in their number of levels.
+    """
+
+    # Keras loads a class as a functional model where its `__init__` takes (*args, **kwargs) only:
+    # up to 3.14 a class with a named argument counts as one that makes its own layers.
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        counts = {
+            layer.name: layer.levels
+            for layer in self.layers
+            if isinstance(layer, layers.NestedKernel | layers.NestedBatchNormalization)
+        }
+        if not self.nested_layers:
+            raise ValueError(
+                f"model {self.name!r} must have a layer with a nested kernel: got none"
+            )
+        if len(set(counts.values())) != 1:
+            raise ValueError(f"layers must have the same number of levels: got {counts}")
+        self._levels = self.nested_layers[0].levels
+        self.quantization: dict[str, dict[str, Any]] | None = None
+        self._float_models = _Cache(self._build_level)
+        self.run_levels(self.float_level)
+
+    @property
+    def nested_layers(self) -> list[Any]:
+        """The layers with a nested kernel, in graph order."""
+        return [layer for layer in self.layers if isinstance(layer, layers.NestedKernel)]
+
+    @property
+    def levels(self) -> int:
+        """The number of levels."""
+        return int(self._levels)
+
+    @property
+    def sparsities(self) -> tuple[float, ...]:
+        """The final sparsity of each level over all nested kernels together."""
+        per_layer = [layer.sparsities for layer in self.nested_layers]
+        if len(set(per_layer)) == 1:
+            return tuple(per_layer[0])
+        sizes = [layer.level_map.numpy().size for layer in self.nested_layers]
+        return tuple(
+            sum(s * size for s, size in zip(level, sizes, strict=True)) / sum(sizes)
+            for level in zip(*per_layer, strict=True)
+        )
+
+    def level_sparsity(self, level: int) -> float:
+        """Returns the fraction of zeros over all nested kernels as they are masked now."""
+        level = masks.check_level(level, levels=self.levels)
+        return masks.sparsity((layer.level_map.numpy() for layer in self.nested_layers), level)
+
+    def shortfall(self) -> str:
+        """Returns which levels keep more weights than they should, "" if none does.
+
+        Returns:
+            Such as "level 0: asked 0.90, has 0.32", over all nested kernels, for each such level.
+        """
+        short = [
+            level
+            for level in range(self.levels)
+            if any(
+                layer.kept_blocks(level) > layer.final_blocks(level) for layer in self.nested_layers
+            )
+        ]
+        return ", ".join(
+            f"level {level}: asked {self.sparsities[level]:.2f}, "
+            f"has {self.level_sparsity(level):.2f}"
+            for level in short
+        )
+
+    def ramp_reached(self) -> float:
+        """Returns how far along the ramp to the final sparsities the levels are, 0..1."""
+        shares = [
+            (layer.blocks - layer.kept_blocks(level)) / (layer.blocks - final)
+            for layer in self.nested_layers
+            for level in range(self.levels)
+            if (final := layer.final_blocks(level)) < layer.blocks
+        ]
+        return min([1.0, *shares])
+
+    def summary(self, *args: Any, **kwargs: Any) -> None:
+        """Prints the summary of Keras, and the sparsity of each level; arguments as Keras's."""
+        super().summary(*args, **kwargs)
+        levels = ", ".join(
+            f"level {level} {self.level_sparsity(level):.2f} (asked {asked:.2f})"
+            for level, asked in enumerate(self.sparsities)
+        )
+        positional = dict(zip(("line_length", "positions", "print_fn"), args, strict=False))
+        print_fn = {**positional, **kwargs}.get("print_fn") or print
+        print_fn(f" Sparsity: {levels}\n")
+
+    def at_level(self, level: int) -> Any:
+        """Returns one level as a functional Keras model that shares the weights.
+
+        Args:
+            level: 0 (the sparsest) to levels-1.
+
+        Returns:
+            A functional model, the same object at each call. It follows later training and
+            pruning of this model.
+
+        Raises:
+            ValueError: if the level is out of range.
+        """
+        return self._level_models[masks.check_level(level, levels=self.levels)]
+
+    def float_level(self, level: int) -> Any:
+        """Returns one level as it computes in float, also where `at_level` rounds as int8 does."""
+        return self._float_models[masks.check_level(level, levels=self.levels)]
+
+    def run_levels(self, make: Callable[[int], Any]) -> None:
+        """Sets what runs a level: in training, in evaluation and in `at_level`.
+
+        Args:
+            make: Makes the Keras model of a level that shares the weights of this one.
+        """
+        # Keras would track a list or dict of models and save their weights again: hide it.
+        self._level_models = _Cache(make)
+        if self.compiled:
+            for level in range(self.levels):
+                self.at_level(level)  # made here, not while a step is traced
+            self.make_train_function(force=True)
+            self.make_test_function(force=True)
+
+    def set_sparsities(self, sparsities: Mapping[str, Iterable[float]]) -> None:
+        """Gives layers other final sparsities; the masks follow when they are recomputed.
+
+        Args:
+            sparsities: By the name of a nested layer, one fraction of zeros per level in [0, 1],
+                not increasing; see `nested_keras.allocation`.
+
+        Raises:
+            ValueError: for a name, range, order or number of levels that does not fit.
+        """
+        by_name = {layer.name: layer for layer in self.nested_layers}
+        unknown = sorted(set(sparsities) - set(by_name))
+        if unknown:
+            raise ValueError(f"sparsities must name layers of {sorted(by_name)}: got {unknown}")
+        checked = {name: masks.check_sparsities(v, strict=False) for name, v in sparsities.items()}
+        for name, values in checked.items():
+            if len(values) != self.levels:
+                raise ValueError(
+                    f"sparsities of {name!r} must have {self.levels} entries, one per level: "
+                    f"got {values}"
+                )
+        for name, values in checked.items():
+            by_name[name].sparsities = values
+
+    def prune(self, ratio: float = 1.0, *, regrow: bool = False) -> None:
+        """Recomputes all level maps from the weights' magnitudes, layer by layer.
+
+        Args:
+            ratio: How far along the ramp, 0..1: each level's sparsity is scaled by it.
+            regrow: Keep the weights that no level uses, so that they may come back; else they and
+                what the optimizer keeps for them become zero.
+        """
+        for layer in self.nested_layers:
+            layer.prune(ratio, regrow=regrow)
+        if not regrow:
+            self.forget_pruned()
+
+    def evaluate_levels(self, x: Any, y: Any = None, **kwargs: Any) -> list[dict[str, Any]]:
+        """Evaluates all levels in one pass over the data.
+
+        Args:
+            x: Data as `keras.Model.evaluate` takes it.
+            y: Targets, unless `x` brings them.
+            **kwargs: Other arguments of `evaluate`, such as `batch_size`.
+
+        Returns:
+            One row per level, sparsest first: "level", "sparsity" (over the nested kernels, as
+            masked now), "loss" (without weight regularisation) and each metric.
+        """
+        logs = self.evaluate(x, y, return_dict=True, **{"verbose": 0, **kwargs})
+        rows = []
+        for level in range(self.levels):
+            prefix = f"level_{level}_"
+            values = {
+                key.removeprefix(prefix): _as_number(value)
+                for key, value in logs.items()
+                if key.startswith(prefix)
+            }
+            row = {"level": level, "sparsity": self.level_sparsity(level)}
+            rows.append({**row, "loss": values.pop("loss"), **values})
+        return rows
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments that make the model again.
+
+        Raises:
+            ValueError: if a file would name an activation by which Keras finds another function.
+        """
+        for layer in self.layers:
+            function = getattr(layer, "activation", None)
+            if not supported.can_be_named(function):
+                raise ValueError(
+                    f"layer {layer.name!r} must have an activation that a file can name: got "
+                    f"{function}; define it as a function of a name of its own, and register it "
+                    "with @keras.saving.register_keras_serializable()"
+                )
+        return dict(super().get_config())
+
+    def save_own_variables(self, store: Any) -> None:
+        """Saves what Keras leaves out: the random state of dropout, and the quantisation."""
+        for index, state in enumerate(self._random_states()):
+            store[str(index)] = state.numpy()
+        if self.quantization is not None:
+            text = json.dumps(self.quantization)
+            store[_QUANTIZATION] = np.frombuffer(text.encode(), np.uint8)
+
+    def load_own_variables(self, store: Any) -> None:
+        """Loads it, where the file has it, so that a resumed run goes on as if uninterrupted."""
+        for index, state in enumerate(self._random_states()):
+            if str(index) in store:
+                state.assign(store[str(index)])
+        if _QUANTIZATION in store:
+            self.quantization = json.loads(np.asarray(store[_QUANTIZATION]).tobytes())
+
+    def _random_states(self) -> list[Any]:
+        return [v for v in self.variables if v.path.endswith("seed_generator_state")]
+
+    def _build_level(self, level: int) -> Any:
+        """Calls the layers of this graph again, at one level."""
+        act = call_at(level)
+
+        def call(layer: Any) -> Callable[..., Any]:
+            return functools.partial(act, layer)
+
+        outputs = keras_graph.run_graph(self, self.input, call)
+        return keras.Model(self.input, outputs, name=f"{self.name}_level_{level}")
+
+
+class _Cache:
+    """Values made on first use, by index."""
+
+    def __init__(self, make: Callable[[int], Any]) -> None:
+        self._make = make
+        self._made: dict[int, Any] = {}
+
+    def __getitem__(self, index: int) -> Any:
+        if index not in self._made:
+            self._made[index] = self._make(index)
+        return self._made[index]
+
+
+def _as_number(value: Any) -> Any:
+    """Returns a scalar tensor, as `evaluate` of Keras 3.12 gives it, as a Python number."""
+    array = np.asarray(value)
+    return array.item() if array.ndim == 0 else value
+
+
+def record(
+    model: Any, inputs: Any, act: Callable[..., Any], *, name_of: Callable[[Any], str]
+) -> fidelity.Trace:
+    """Runs a model on a batch with `act(layer, ...)` in the place of each layer.
+
+    Args:
+        model: A functional model.
+        inputs: A batch.
+        act: Calls a layer, or what stands for it.
+        name_of: Says under which name to note what a layer computes.
+
+    Returns:
+        The outputs of each layer and of the model.
+    """
+    noted: list[tuple[str, Any]] = []
+
+    def note(layer: Any, *args: Any, **kwargs: Any) -> Any:
+        outputs = act(layer, *args, **kwargs)
+        noted.extend((name_of(layer), value) for value in fidelity.flat(outputs))
+        return outputs
+
+    outputs = _run_flattened(model, inputs, note)
+    return fidelity.Trace(fidelity.flat(outputs), tuple(noted))
+
+
+def call_at(level: int) -> Callable[..., Any]:
+    """Returns what calls a layer of a nested model at one level."""
+
+    def act(layer: Any, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(layer, layers.NestedKernel | layers.NestedBatchNormalization):
+            kwargs = {**kwargs, "level": level}
+        return layer(*args, **kwargs)
+
+    return act
+
+
+def _run_flattened(model: Any, inputs: Any, act: Callable[..., Any]) -> Any:
+    """Runs a model with `act(layer, ...)` in the place of each layer, those of sub-models too."""
+
+    def call(operation: Any) -> Callable[..., Any]:
+        if not keras_graph.is_graph(operation):
+            return functools.partial(act, operation)
+        inner = conversion.functional(operation)
+        # As in Keras, whether the whole model trains overrides what its parts were called with.
+        return lambda inputs, **_: _run_flattened(inner, inputs, act)
+
+    return keras_graph.run_graph(model, inputs, call)
+
+
+def _new_input(tensor: Any) -> Any:
+    # The name of the layer: that of the tensor is "keras_tensor" where the user gave none.
+    name = keras_graph.source(tensor)[0].name
+    return keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=name)
+
+
+def load_model(path: Any, **kwargs: Any) -> Any:
+    """Loads a Keras model, with or without nested layers.
+
+    The same as `keras.models.load_model` after `import nested_keras.model`, which registers the
+    classes; the .h5 files of Keras 2 are read as well (`nested_keras.loading`).
+
+    Args:
+        path: A .keras or .h5 file.
+        **kwargs: Other arguments of `keras.models.load_model`.
+
+    Returns:
+        The model, compiled as it was saved.
+
+    Raises:
+        OSError: If the file cannot be read.
+        ValueError: If it is no file of a Keras model, is damaged, or has a layer that Keras does
+            not know.
+    """
+    return loading.load_keras(path, **kwargs)

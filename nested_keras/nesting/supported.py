@@ -1,0 +1,414 @@
+"""Which Keras layers a nested model may have, and what of each layer's config counts.
+
+`nest` asks before it makes a model, and export asks again. A layer, an argument or an operator that
+is not named here is refused: it would compute something else after export.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from nested_keras.nesting import alternatives, layers
+
+L = keras.layers
+A = keras.activations
+
+# By the function itself: a user's own function may have the name of one of Keras's.
+ACTIVATIONS: dict[Callable[..., Any], str] = {
+    A.linear: "linear",
+    A.relu: "relu",
+    A.relu6: "relu6",
+    A.leaky_relu: "leaky_relu",
+    A.sigmoid: "sigmoid",
+    A.tanh: "tanh",
+    A.hard_silu: "hard_silu",
+    A.silu: "silu",
+    A.softmax: "softmax",
+}
+# Functions of TensorFlow and of keras.ops that compute the same, with the same defaults.
+_SYNONYMS: dict[Callable[..., Any], Callable[..., Any]] = {
+    **{
+        getattr(keras.ops, name): function
+        for function, name in ACTIVATIONS.items()
+        if name != "linear"
+    },
+    tf.nn.relu: A.relu,
+    tf.nn.relu6: A.relu6,
+    tf.nn.leaky_relu: A.leaky_relu,
+    tf.nn.sigmoid: A.sigmoid,
+    tf.nn.tanh: A.tanh,
+    tf.nn.silu: A.silu,
+    tf.nn.softmax: A.softmax,
+    tf.identity: A.linear,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """What is known of the config of a layer class.
+
+    Attributes:
+        read: Keys that nesting and export follow.
+        training: Keys without effect on what the layer computes at inference.
+        only: Keys that must have a certain value.
+        not_exported: Keys that must have a certain value for export, and may have any for training.
+    """
+
+    read: frozenset[str] = frozenset()
+    training: frozenset[str] = frozenset()
+    only: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    not_exported: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """All keys that are known."""
+        return self.read | self.training | self.only.keys() | self.not_exported.keys() | _COMMON
+
+
+# `dtype` is read by `_policy_refusal`.
+_COMMON = frozenset({"name", "trainable", "dtype", "activity_regularizer"})
+_FORMAT = {"data_format": "channels_last"}
+_WINDOW = frozenset(
+    {"kernel_size", "strides", "padding", "dilation_rate", "activation", "use_bias"}
+)
+_NESTED = frozenset({"sparsities", "block_shape"})
+
+
+def _variables(*names: str) -> frozenset[str]:
+    """The keys of variables that matter when they are made and when they are trained."""
+    kinds = ("initializer", "regularizer", "constraint")
+    return frozenset(f"{name}_{kind}" for name in names for kind in kinds)
+
+
+_CONV = Entry(
+    _WINDOW | {"filters"}, _variables("kernel", "bias"), {**_FORMAT, "groups": 1, "lora_rank": None}
+)
+_DEPTHWISE = Entry(
+    _WINDOW | {"depth_multiplier"}, _variables("depthwise", "bias"), {**_FORMAT, "groups": 1}
+)
+_DENSE = Entry(
+    frozenset({"units", "activation", "use_bias"}),
+    _variables("kernel", "bias"),
+    {"lora_rank": None, "quantization_config": None},
+)
+_NORM = Entry(
+    frozenset({"axis", "epsilon", "center", "scale"}),
+    _variables("beta", "gamma", "moving_mean", "moving_variance")
+    | {"momentum", "synchronized", "renorm_clipping", "renorm_momentum"},
+    {"renorm": False},
+)
+_POOL = Entry(frozenset({"pool_size", "strides", "padding"}), not_exported=_FORMAT)
+_GLOBAL = Entry(frozenset({"keepdims"}), not_exported=_FORMAT)
+
+
+def _with(entry: Entry, *keys: str) -> Entry:
+    return dataclasses.replace(entry, read=entry.read | set(keys))
+
+
+ENTRIES: dict[Any, Entry] = {
+    L.Conv2D: _CONV,
+    L.DepthwiseConv2D: _DEPTHWISE,
+    L.SeparableConv2D: Entry(
+        _WINDOW | {"filters", "depth_multiplier"},
+        _variables("depthwise", "pointwise", "bias"),
+        {**_FORMAT, "groups": 1},
+    ),
+    L.Dense: _DENSE,
+    L.BatchNormalization: _NORM,
+    layers.NestedConv2D: _with(_CONV, *_NESTED),
+    layers.NestedDepthwiseConv2D: _with(_DEPTHWISE, *_NESTED),
+    layers.NestedDense: _with(_DENSE, *_NESTED),
+    layers.NestedBatchNormalization: _with(_NORM, "levels", "shared_affine"),
+    L.InputLayer: Entry(
+        frozenset({"batch_shape", "optional"}), only={"sparse": False, "ragged": False}
+    ),
+    L.ActivityRegularization: Entry(training=frozenset({"l1", "l2"})),
+    L.Dropout: Entry(training=frozenset({"rate", "seed", "noise_shape"})),
+    L.GaussianDropout: Entry(training=frozenset({"rate", "seed"})),
+    L.GaussianNoise: Entry(training=frozenset({"stddev", "seed"})),
+    L.Identity: Entry(),
+    L.SpatialDropout2D: Entry(training=frozenset({"rate", "seed", "data_format", "noise_shape"})),
+    L.Activation: Entry(frozenset({"activation"})),
+    L.ReLU: Entry(frozenset({"max_value", "negative_slope"}), only={"threshold": 0}),
+    L.LeakyReLU: Entry(frozenset({"negative_slope"})),
+    L.Softmax: Entry(frozenset({"axis"})),
+    L.Add: Entry(),
+    L.Multiply: Entry(),
+    L.Concatenate: Entry(frozenset({"axis"})),
+    L.AveragePooling2D: _POOL,
+    L.MaxPooling2D: _POOL,
+    L.GlobalAveragePooling2D: _GLOBAL,
+    L.GlobalMaxPooling2D: _GLOBAL,
+    L.ZeroPadding2D: Entry(frozenset({"padding"}), not_exported=_FORMAT),
+    L.Flatten: Entry(not_exported=_FORMAT),
+    L.Reshape: Entry(frozenset({"target_shape"})),
+}
+
+_COMPUTE_DTYPES = ("float16", "bfloat16", "float32", "float64")
+
+# Their overrides change no output: `get_config` says with which arguments the layer is made again.
+_HARMLESS = {"__init__", "get_config", "from_config", "compute_output_shape"}
+# Keras itself puts these wrappers on each layer.
+_WRAPPERS = {"build", "quantize"}
+_CAN_ACTIVATE = (L.ReLU, L.LeakyReLU, L.Softmax, L.Activation)
+
+
+def kind_of(operation: Any) -> Any:
+    """Returns the class of `ENTRIES` that says what an operation computes, or None.
+
+    The operation may be of a subclass that overrides none of its methods, such as those that read
+    the configs of old files.
+    """
+    known = _nearest(operation)
+    return known if known is not None and not overridden(operation, known) else None
+
+
+def overridden(instance: Any, known: Any) -> list[str]:
+    """Returns which methods of a class an instance of it has replaced, in a subclass or by hand."""
+    own = (cls for cls in type(instance).__mro__ if cls not in known.__mro__)
+    names = {name for cls in own for name, value in vars(cls).items() if _is_method(value)}
+    patched = {name for name, value in vars(instance).items() if callable(value)} - _WRAPPERS
+    return sorted(name for name in (names | patched) - _HARMLESS if _is_method_of(known, name))
+
+
+def refusal(operation: Any, name: str) -> str | None:
+    """Says why a nested model cannot have an operation.
+
+    Args:
+        operation: A layer or an operator of a model.
+        name: What the layer is called.
+
+    Returns:
+        One sentence that names the layer and says what to use in its place, or None.
+    """
+    kind = kind_of(operation)
+    label = f"layer {name!r} ({type(operation).__name__})"
+    if kind is None:
+        return _unknown(operation, name)
+    policy = operation.dtype_policy
+    if policy.quantization_mode is not None:
+        return f"{label} must have a dtype policy without quantization: got {policy.name!r}"
+    # Inputs alone may hold integers.
+    if policy.compute_dtype not in _COMPUTE_DTYPES and kind is not L.InputLayer:
+        return f"{label} must compute in a float dtype: got {policy.compute_dtype!r}"
+    try:
+        config = config_of(operation)
+    except Exception as error:  # A layer's own get_config raises what it likes.
+        reason = " ".join(str(error).split())[:200]
+        return f"{label} has no config to make the layer again from: {reason}"
+    if kind is L.ReLU and (operation.max_value not in (None, 6) or _slope_and_limit(operation)):
+        return (
+            f"{label} must have max_value None or 6, and no negative_slope beside a max_value: got "
+            f"max_value={operation.max_value}, negative_slope={operation.negative_slope}"
+        )
+    return (
+        _wrong_value(label, operation, config, ENTRIES[kind].only)
+        or _unknown_key(label, kind, config)
+        or _activation_refusal(operation, name)
+    )
+
+
+def call_refusal(
+    operation: Any, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> str | None:
+    """Says why a nested model cannot have one call of an operation that it could have.
+
+    Args:
+        operation: The layer.
+        name: What the layer is called.
+        args: The positional arguments, tensors symbolic.
+        kwargs: The arguments by name.
+
+    Returns:
+        One sentence, or None.
+    """
+    label = f"layer {name!r} ({type(operation).__name__})"
+    given = {
+        key: value for key, value in kwargs.items() if value is not None and value is not False
+    }
+    first, *rest = args or (given.pop("inputs", None),)
+    if given:
+        return f"{label} must be called with its inputs alone, as at inference: got " + ", ".join(
+            f"{key}={_shown(value)}" for key, value in given.items()
+        )
+    tensors: list[Any] = list(first) if isinstance(first, list | tuple) else [first]
+    symbolic = all(isinstance(each, keras.KerasTensor) for each in tensors)
+    if not symbolic or any(each is not None for each in rest):
+        shown = ", ".join(map(_shown, (*tensors, *rest)))
+        return f"{label} must be called with outputs of layers alone: got {shown}"
+    rank = len(tensors[0].shape)
+    by_last_axis = isinstance(operation, L.BatchNormalization | L.Softmax)
+    if by_last_axis and operation.axis not in (-1, rank - 1):
+        return f"{label} must have axis -1: got {operation.axis}"
+    if isinstance(operation, L.Concatenate) and operation.axis % rank == 0:
+        return f"{label} must have another axis than that of the batch: got {operation.axis}"
+    return None
+
+
+def export_refusal(operation: Any, name: str) -> str | None:
+    """Says why export cannot write an operation that a nested model may have.
+
+    `nest` carries these exactly: they can be trained and evaluated.
+
+    Args:
+        operation: A layer that `refusal` lets pass.
+        name: What the layer is called.
+
+    Returns:
+        One sentence that names the layer and says what to use in its place, or None.
+    """
+    wrong = _wrong_value(
+        f"layer {name!r} ({type(operation).__name__})",
+        operation,
+        config_of(operation),
+        ENTRIES[kind_of(operation)].not_exported,
+    )
+    function = getattr(operation, "activation", None)
+    if wrong or function is None or activation_name(function) is not None:
+        return wrong
+    if isinstance(function, L.Layer):
+        text = _layer_activation_refusal(function)
+        return text and f"layer {name!r} has an activation that cannot be exported: {text}"
+    return (
+        f"layer {name!r} has an activation that is no function of Keras's, "
+        f"{_function_name(function)}, and cannot be exported: use another in its place, "
+        f"{alternatives.ACTIVATIONS}"
+    )
+
+
+def config_of(layer: Any) -> dict[str, Any]:
+    """Returns the config of a layer, without Keras's warning that files cannot hold a lambda."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*includes a `lambda`")
+        return dict(layer.get_config())
+
+
+def canonical(function: Any) -> Any:
+    """Returns Keras's own function for one of TensorFlow's or of keras.ops that is the same."""
+    return next((keras_s for other, keras_s in _SYNONYMS.items() if other is function), function)
+
+
+def activation_name(function: Any) -> str | None:
+    """Returns Keras's name of an activation function that export knows, or None."""
+    own = canonical(function)
+    return next((name for known, name in ACTIVATIONS.items() if known is own), None)
+
+
+def can_be_named(function: Any) -> bool:
+    """Says whether a saved file leads back to an activation, if need be by `custom_objects`."""
+    if function is None or isinstance(function, L.Layer):
+        return True
+    if _function_name(function) == "<lambda>":
+        return False
+    try:
+        found = keras.activations.deserialize(keras.activations.serialize(function))
+    except (TypeError, ValueError):
+        return True
+    return found is function or not callable(found)
+
+
+def _nearest(operation: Any) -> Any:
+    """The class of `ENTRIES` that an operation inherits from, or None."""
+    return next((cls for cls in type(operation).__mro__ if cls in ENTRIES), None)
+
+
+def _is_method(value: Any) -> bool:
+    return callable(value) or isinstance(value, property | classmethod | staticmethod)
+
+
+def _is_method_of(cls: Any, name: str) -> bool:
+    return _is_method(inspect.getattr_static(cls, name, None))
+
+
+def _unknown(operation: Any, name: str) -> str:
+    """The sentence for an operation that is not in `ENTRIES`."""
+    kind = type(operation).__name__
+    if not isinstance(operation, L.Layer):
+        return (
+            f"operator {name!r} ({kind}) between layers is not supported: "
+            f"{alternatives.for_operator(kind)}"
+        )
+    known = _nearest(operation)
+    if known is not None:
+        methods = ", ".join(overridden(operation, known))
+        return (
+            f"layer {name!r} ({kind}) is not supported, because it overrides {methods} of "
+            f"{known.__name__}: use {known.__name__} itself in its place"
+        )
+    supported = ", ".join(sorted(c.__name__ for c in ENTRIES if c.__module__.startswith("keras.")))
+    return f"layer {name!r} ({kind}) is not supported: {alternatives.for_layer(kind, supported)}"
+
+
+def _wrong_value(
+    label: str, layer: Any, config: Mapping[str, Any], wanted: Mapping[str, Any]
+) -> str | None:
+    for key, right in wanted.items():
+        # Older versions of Keras have some attributes and do not write them.
+        value = config.get(key, getattr(layer, key, right))
+        if value != right and not (right is None and not value):
+            hint = alternatives.ARGUMENTS.get(key, "")
+            return f"{label} must have {key}={right!r}: got {value!r}{hint}"
+    return None
+
+
+def _unknown_key(label: str, kind: Any, config: Mapping[str, Any]) -> str | None:
+    """Refuses arguments of a newer Keras or of a subclass, unless they are as by default."""
+    parameters = inspect.signature(kind.__init__).parameters
+    for key in sorted(set(config) - ENTRIES[kind].keys):
+        default = parameters[key].default if key in parameters else None
+        if config[key] != default:
+            return (
+                f"{label} has an argument that nested_keras does not know: expected "
+                f"{key}={default!r}, got {config[key]!r}"
+            )
+    return None
+
+
+def _activation_refusal(operation: Any, name: str) -> str | None:
+    """Refuses the functions of Keras that export does not know."""
+    function = getattr(operation, "activation", None)
+    if function is None or isinstance(function, L.Layer) or activation_name(function) is not None:
+        return None
+    known = _function_name(function)
+    if getattr(A, known, None) is not function:
+        return None
+    return (
+        f"layer {name!r} has the activation {known!r}, which is not supported: use another in its "
+        f"place, {alternatives.ACTIVATIONS}"
+    )
+
+
+def _layer_activation_refusal(layer: Any) -> str | None:
+    """Says why export cannot write a layer that another layer has as its activation."""
+    if kind_of(layer) not in _CAN_ACTIVATE:
+        return (
+            _unknown(layer, layer.name)
+            if kind_of(layer) is None
+            else f"{type(layer).__name__} is no activation"
+        )
+    if isinstance(layer, L.Softmax) and layer.axis != -1:
+        return f"Softmax must have axis -1: got {layer.axis}"
+    return refusal(layer, layer.name) or export_refusal(layer, layer.name)
+
+
+def _slope_and_limit(layer: Any) -> bool:
+    return bool(layer.negative_slope) and layer.max_value is not None
+
+
+def _function_name(function: Any) -> str:
+    return str(getattr(function, "__name__", type(function).__name__))
+
+
+def _shown(value: Any) -> str:
+    return (
+        type(value).__name__
+        if keras.ops.is_tensor(value) or hasattr(value, "shape")
+        else repr(value)
+    )

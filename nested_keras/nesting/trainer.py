@@ -1,0 +1,618 @@
+"""The train step of a nested model: one tape per level, one optimizer step.
+
+The loss of a step is the weighted sum of the levels' losses, plus the weight regularisation once.
+Level ``l`` runs on ``W * M[l]``, where ``M[l]`` is its mask, so its gradient is zero outside it.
+Within, the routing coefficient ``a`` scales what reaches the weights that the level below has
+already::
+
+    gradient of W = sum over l of  g_l * (a_l * M[l-1] + (M[l] - M[l-1])),     M[-1] = 0
+
+``a = 1`` trains the levels jointly; ``a = 0`` is strict routing: each weight follows only the first
+level that uses it. All other variables take the plain sum.
+
+A weight that no level uses has no gradient, and pruning it sets the weight to zero and what the
+optimizer keeps for it to what it starts with: neither momentum nor weight decay nor a moving
+average moves it again, and no step has to see to that.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import warnings
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from nested_keras.nesting import fitting
+from nested_keras.nesting.distillation_loss import Distillation
+from nested_keras.nesting.keras_graph import CompileLoss, CompileMetrics
+from nested_keras.nesting.layers import several_workers
+from nested_keras.nesting.metric_copies import copy_metrics
+
+_LOSS_WEIGHTS = "level_loss_weights"
+
+
+@dataclasses.dataclass(frozen=True)
+class Batch:
+    """One batch of training or evaluation.
+
+    Attributes:
+        x: The inputs.
+        y: The targets, or None.
+        sample_weight: The weights of the samples, or None.
+    """
+
+    x: Any
+    y: Any = None
+    sample_weight: Any = None
+
+    def size(self) -> Any:
+        """Returns the number of samples, a scalar tensor."""
+        return tf.shape(keras.tree.flatten(self.x)[0])[0]
+
+    def share(self, index: int, count: int) -> Batch:
+        """Returns every `count`-th sample from the `index`-th on."""
+        return Batch(*(_share(each, index, count) for each in (self.x, self.y, self.sample_weight)))
+
+
+@dataclasses.dataclass(frozen=True)
+class LevelObjective:
+    """What compile() settles for one level.
+
+    Attributes:
+        routing: The routing coefficient, 0..1, or a Keras schedule of it.
+        weight: The weight of the level's loss in the sum, >= 0.
+        loss: The compiled loss, or None.
+        metrics: The compiled metrics, or None.
+        tracker: The mean of the level's loss.
+    """
+
+    routing: Any
+    weight: float
+    loss: Any
+    metrics: Any
+    tracker: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Objectives:
+    """What compile() settles; a plain object, which Keras neither tracks nor saves.
+
+    Attributes:
+        levels: One objective per level.
+        distillation: What the levels learn from besides, or None.
+        sandwich: Whether a step trains the densest, the sparsest and one level between.
+        split_batch: Whether each level that a step trains has samples of its own.
+        slots: What the optimizer keeps for each weight before the first step, by the path of its
+            variable, where that is not 0.
+    """
+
+    levels: tuple[LevelObjective, ...]
+    distillation: Distillation | None
+    sandwich: bool
+    split_batch: bool
+    slots: dict[str, float]
+
+
+class LevelTrainer(keras.Model):
+    """Trains and evaluates all levels of a nested model together.
+
+    `fit` and `evaluate` report "loss" (what is minimised: the weighted sum over the levels and the
+    weight regularisation), for each level "level_<l>_loss" (the compiled loss, without weight
+    regularisation and distillation) and "level_<l>_<metric>", and under the plain name of each
+    metric ("accuracy", "val_accuracy") that of the densest level, which is what the model computes
+    when it is called. The logs of an epoch also have "level_<l>_sparsity".
+    """
+
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: Any = "auto",
+        callbacks: Any = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Any:
+        """Trains all levels, as `keras.Model.fit`, and warns if they end short of their sparsities.
+
+        Args:
+            x: As in `keras.Model.fit`, and so are the other arguments.
+            y: The targets, unless `x` brings them.
+            batch_size: Where the data are arrays.
+            epochs: The epoch to end with.
+            verbose: What Keras shows.
+            callbacks: Those of Keras and of `nested_keras.callbacks`.
+            *args: Other arguments of `keras.Model.fit`.
+            **kwargs: The same by name.
+
+        Returns:
+            The history, with the sparsity of each level.
+        """
+        with fitting.level_states(self, callbacks) as (watched, states):
+            history = super().fit(x, y, batch_size, epochs, verbose, watched, *args, **kwargs)
+        fitting.warn_of_shortfall(self, hint=states.hint(), stacklevel=2)
+        return history
+
+    def compile(
+        self,
+        optimizer: Any = "rmsprop",
+        loss: Any = None,
+        loss_weights: Any = None,
+        metrics: Any = None,
+        weighted_metrics: Any = None,
+        *,
+        routing: Any = 1.0,
+        level_loss_weights: Iterable[float] | None = None,
+        distillation: Distillation | None = None,
+        sandwich: bool = False,
+        split_batch: bool = False,
+        jit_compile: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        """Configures the model for training.
+
+        Args:
+            optimizer: As in `keras.Model.compile`, and so are the arguments not named here.
+            loss: Applied at each level; a loss object serves all levels.
+            loss_weights: Weights of the model's outputs.
+            metrics: Measured at each level; each gets a copy of a metric object
+                (`nested_keras.metric_copies`).
+            weighted_metrics: Measured at each level, with sample weights.
+            routing: The routing coefficient in [0, 1] or a Keras `LearningRateSchedule` of it; one
+                for all levels or one per level (level 0 has no level below: its own has no
+                effect). 1 trains jointly; 0.5 helps the sparsest level when a teacher is used; 0
+                is strict.
+            level_loss_weights: The weight of each level's loss, >= 0, one per level; None for 1.
+            distillation: What the levels learn from besides the labels, or None.
+            sandwich: Train the densest, the sparsest and one random level between at each step,
+                in place of all levels.
+            split_batch: Share the samples of a batch out to the levels that a step trains (of N
+                levels, level N-1 gets samples 0, N, 2N, ..., the next sparser 1, N+1, ...), in
+                place of showing each level all of them. The weights that levels share then learn
+                from N times as many samples a step as a level sees: give batches N times as large.
+            jit_compile: XLA; off unless asked for, as it slows the step down on CPUs.
+            **kwargs: Other arguments of `keras.Model.compile`.
+
+        Raises:
+            TypeError: if routing is neither a number nor a schedule.
+            ValueError: if routing or level_loss_weights have a wrong range or length, a metric
+                cannot be copied, the distillation does not fit the model
+                (`Distillation.for_model`), or split_batch is to go with distillation in place, for
+                which the levels must see the same samples.
+        """
+        routings = _routings(routing, levels=self.levels)
+        weights = _loss_weights(level_loss_weights, levels=self.levels)
+        if distillation is not None:
+            distillation = distillation.for_model(self)
+        if split_batch and distillation is not None and distillation.in_place:
+            raise ValueError(
+                "split_batch=True must go without in-place distillation, which compares the levels "
+                "on the same samples: got Distillation(in_place=True)"
+            )
+        super().compile(
+            optimizer=optimizer,
+            loss=loss,
+            loss_weights=loss_weights,
+            metrics=metrics,
+            weighted_metrics=weighted_metrics,
+            jit_compile=jit_compile,
+            **kwargs,
+        )
+        if self.optimizer is not None and not self.optimizer.built:
+            # A backup can only be restored into an optimizer that has its variables.
+            self.optimizer.build(self.trainable_variables)
+        names = self.output_names
+        self._objectives = Objectives(
+            tuple(
+                LevelObjective(
+                    routing=routings[level],
+                    weight=weights[level],
+                    loss=None
+                    if loss is None
+                    else CompileLoss(loss, loss_weights, output_names=names),
+                    metrics=_compile_metrics(metrics, weighted_metrics, names),
+                    tracker=keras.metrics.Mean(name=f"level_{level}_loss"),
+                )
+                for level in range(self.levels)
+            ),
+            distillation=distillation,
+            sandwich=sandwich,
+            split_batch=split_batch,
+            slots=self._initial_slots(),
+        )
+        for level in range(self.levels):
+            self.at_level(level)  # made here, not while a train step is traced
+
+    def get_compile_config(self) -> dict[str, Any]:
+        """Returns the arguments of compile() in a form that can be saved."""
+        config = dict(super().get_compile_config())
+        if config:
+            given = self._objectives
+            teacher = given.distillation is not None and given.distillation.teacher is not None
+            save = keras.saving.serialize_keras_object
+            config["routing"] = [save(each.routing) for each in given.levels]
+            config["level_loss_weights"] = [each.weight for each in given.levels]
+            config["distillation"] = None if teacher else save(given.distillation)
+            config["sandwich"] = given.sandwich
+            config["split_batch"] = given.split_batch
+            config["had_teacher"] = teacher
+        return config
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Compiles the model as `get_compile_config` says."""
+        config = dict(config)
+        if config.pop("had_teacher", False):
+            warnings.warn(
+                f"model {self.name!r} was trained with a teacher, which its file does not hold: "
+                "give distillation to compile() again before training on",
+                stacklevel=2,
+            )
+        self.compile(**keras.saving.deserialize_keras_object(config))
+
+    @property
+    def metrics(self) -> list[Any]:
+        """The metrics of all levels, so that Keras resets them."""
+        found = self._shared_metrics()
+        if hasattr(self, "_objectives"):
+            for each in self._objectives.levels:
+                found.append(each.tracker)
+                found += [] if each.metrics is None else [each.metrics]
+                found += [] if each.loss is None else each.loss.metrics
+        return found
+
+    def get_metrics_result(self) -> dict[str, Any]:
+        """Returns "loss", "<metric>" of the densest level, and those of each level."""
+        results = {metric.name: metric.result() for metric in self._shared_metrics()}
+        for level, each in enumerate(self._objectives.levels):
+            results[each.tracker.name] = each.tracker.result()
+            named = {} if each.metrics is None else dict(each.metrics.result())
+            if each.loss is not None:
+                named.update((metric.name, metric.result()) for metric in each.loss.metrics)
+            results.update((f"level_{level}_{name}", value) for name, value in named.items())
+        return {**results, **{name: v for name, v in named.items() if name not in results}}
+
+    def level_metrics(self) -> list[Any]:
+        """Returns the metrics of one level, from `metrics` and `weighted_metrics` of compile()."""
+        each = self._objectives.levels[-1]
+        return [] if each.metrics is None else list(each.metrics.metrics)
+
+    def _flatten_metrics_in_order(self, logs: dict[str, Any]) -> Any:
+        """Returns a list for `evaluate`: the loss, the densest level's metrics, the levels' own.
+
+        Keras's own order would repeat the densest level's metrics for each level.
+        """
+        names = sorted(logs, key=lambda name: (name.startswith("level_"), name != "loss"))
+        values = [logs[name] for name in names]
+        return values[0] if len(values) == 1 else values
+
+    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
+        """Makes the metrics' variables before a strategy's replicas run.
+
+        Keras averages a batch over the replicas to see its shapes, which fails with several
+        workers; one replica's part of it has them as well.
+        """
+        strategy = self._distribute_strategy
+        if strategy is None:
+            return
+        if iterator is not None:
+            for _, _, batches in iterator:
+                data_batch = keras.tree.map_structure(
+                    lambda value: strategy.experimental_local_results(value)[0], next(batches)
+                )
+                break
+        with strategy.scope():
+            self._symbolic_build(data_batch=data_batch)
+
+    def _step_logs(self) -> dict[str, Any]:
+        """Returns the logs of a step."""
+        logs = self.get_metrics_result()
+        if several_workers():
+            # Keras averages each over the workers along an axis that scalars lack.
+            return {name: tf.expand_dims(value, 0) for name, value in logs.items()}
+        return logs
+
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        """Updates the metrics of all levels with the same outputs.
+
+        Keras calls it with symbolic outputs, to make the metrics' variables before a strategy's
+        replicas run; the steps below update each level's metrics with its own outputs.
+        """
+        for each in self._objectives.levels:
+            if each.metrics is not None:
+                each.metrics.update_state(y, y_pred, sample_weight)
+        return self.get_metrics_result()
+
+    def _shared_metrics(self) -> list[Any]:
+        """Returns the loss tracker and what a user attached to the model."""
+        # Keras's own set of compiled metrics is never updated: each level has one instead.
+        unused = {id(self._compile_metrics)}
+        if self._compile_loss is not None:
+            unused.update(id(metric) for metric in self._compile_loss.metrics)
+        return [metric for metric in super().metrics if id(metric) not in unused]
+
+    def forget_pruned(self) -> None:
+        """Resets what the optimizer keeps for the weights that no level uses."""
+        if not self.compiled or self.optimizer is None:
+            return
+        for slot, layer in self._kernel_slots():
+            fresh = self._objectives.slots.get(slot.path, 0.0)
+            slot.assign(np.where(layer.mask(self.levels - 1), slot.numpy(), fresh))
+
+    def _initial_slots(self) -> dict[str, float]:
+        """Returns what the optimizer keeps for a weight that has never moved, where it is not 0.
+
+        Ftrl, for one, divides by its accumulator, which starts above 0.
+        """
+        if self.optimizer is None:
+            return {}
+        if int(fitting.step_counter(self.optimizer).numpy()):  # compiled again, with what it has
+            return self._objectives.slots if hasattr(self, "_objectives") else {}
+        found = {}
+        for slot, layer in self._kernel_slots():
+            values = slot.numpy()
+            first = float(values.flat[0])
+            copies_weights = np.array_equal(values, layer.kernel)
+            if first and np.all(values == values.flat[0]) and not copies_weights:
+                found[slot.path] = first
+        return found
+
+    def _kernel_slots(self) -> list[tuple[Any, Any]]:
+        """Returns the optimizer's variables that have a value for each weight of a nested layer."""
+        references = [(_slot_prefix(v), v) for v in self.trainable_variables]
+        kernels = {id(layer.kernel): layer for layer in self.nested_layers}
+        found = []
+        for slot in self.optimizer.variables:
+            name = slot.path.split("/")[-1]
+            owners = [(prefix, v) for prefix, v in references if name.startswith(prefix)]
+            if not owners:
+                continue
+            owner = max(owners, key=lambda owner: len(owner[0]))[1]
+            layer = kernels.get(id(owner))
+            if layer is not None and slot.shape == owner.shape:  # not Adafactor's rows and columns
+                found.append((slot, layer))
+        return found
+
+    def level_loss(
+        self, level: int, *, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
+    ) -> Any:
+        """Computes the loss of one level; override it to train towards something else as well.
+
+        The levels are run from the densest to the sparsest, in training and in evaluation.
+
+        Args:
+            level: The level, 0..levels-1.
+            x: The inputs of the batch.
+            y: The targets, or None.
+            y_pred: The level's outputs.
+            sample_weight: The weights of the samples, or None.
+
+        Returns:
+            A scalar tensor: the compiled loss and the activity regularisation.
+        """
+        terms = [_share_of_replica(term) for term in self._activity_losses(level)]
+        objective = self._objectives.levels[level]
+        if objective.loss is not None:
+            terms.append(objective.loss(y, y_pred, sample_weight))
+        return tf.add_n(terms) if terms else tf.zeros(())
+
+    def train_step(self, data: Any) -> dict[str, Any]:
+        """Trains the levels on one batch with one optimizer step."""
+        batch = Batch(*keras.utils.unpack_x_y_sample_weight(data))
+        variables = self.trainable_variables
+        total, gradients = self._regularization(variables)
+        distillation = self._objectives.distillation
+        sources: list[Any] = []
+        if distillation is not None and distillation.teacher is not None:
+            sources.append(distillation.teacher(batch.x, training=False))
+        turns = self._turns()
+        if self._objectives.split_batch:
+            tf.debugging.assert_greater_equal(
+                batch.size(),
+                len(turns),
+                f"split_batch must have a sample for each of {len(turns)} levels in every batch",
+            )
+        for turn, levels in enumerate(turns):
+            seen, taught = batch, tuple(sources)
+            if self._objectives.split_batch:
+                seen = batch.share(turn, len(turns))
+                taught = _share(taught, turn, len(turns))
+            step = functools.partial(self._level_step, seen, taught, variables)
+            loss, found, y_pred = self._run_one_of(levels, step)
+            total += loss
+            gradients = [tf.add(*pair) for pair in zip(gradients, found, strict=True)]
+            if distillation is not None and distillation.in_place and levels[0] == self.levels - 1:
+                sources.append(y_pred)
+        self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        self._track(self._loss_tracker, total, batch)
+        return self._step_logs()
+
+    def test_step(self, data: Any) -> dict[str, Any]:
+        """Evaluates all levels on one batch, without distillation."""
+        batch = Batch(*keras.utils.unpack_x_y_sample_weight(data))
+        total = self._weight_regularization()
+        for level in reversed(range(self.levels)):
+            y_pred = self.at_level(level)(batch.x, training=False)
+            total += self._objectives.levels[level].weight * self._own_loss(level, batch, y_pred)
+        self._track(self._loss_tracker, total, batch)
+        return self._step_logs()
+
+    def _turns(self) -> list[tuple[int, ...]]:
+        """Returns what a step trains, densest first: in each turn one of some levels."""
+        if self._objectives.sandwich and self.levels > 2:
+            return [(self.levels - 1,), tuple(range(1, self.levels - 1)), (0,)]
+        return [(level,) for level in reversed(range(self.levels))]
+
+    def _run_one_of(self, levels: tuple[int, ...], step: Callable[[int], Any]) -> Any:
+        """Runs a step at one of some levels, drawn by the number of the optimizer's step."""
+        if len(levels) == 1:
+            return step(levels[0])
+        # A function of the step alone: the same on every worker and in a resumed run.
+        count = tf.cast(fitting.step_counter(self.optimizer).value, tf.int32)
+        seed = tf.stack([0, count])
+        index = tf.random.stateless_uniform([], seed, maxval=len(levels), dtype=tf.int32)
+        return tf.switch_case(index, [functools.partial(step, level) for level in levels])
+
+    def _level_step(
+        self, batch: Batch, sources: tuple[Any, ...], variables: list[Any], level: int
+    ) -> tuple[Any, list[Any], Any]:
+        """Runs one level on a batch.
+
+        Returns:
+            The level's share of the loss, its gradient by each variable, and the outputs.
+        """
+        objective = self._objectives.levels[level]
+        distillation = self._objectives.distillation
+        with tf.GradientTape() as tape:
+            y_pred = self.at_level(level)(batch.x, training=True)
+            loss = self._own_loss(level, batch, y_pred)
+            if distillation is not None and sources:
+                towards = distillation.loss()
+                distilled = towards(towards.softened(sources), y_pred, batch.sample_weight)
+                loss = (1.0 - distillation.weight) * loss + distillation.weight * distilled
+            loss = objective.weight * loss
+            scaled = self.optimizer.scale_loss(loss)
+        found = _gradients(tape, scaled, variables)
+        return loss, self._route(level, variables, found), y_pred
+
+    def _own_loss(self, level: int, batch: Batch, y_pred: Any) -> Any:
+        """Computes a level's loss, and updates the level's metrics."""
+        objective = self._objectives.levels[level]
+        loss = self.level_loss(
+            level, x=batch.x, y=batch.y, y_pred=y_pred, sample_weight=batch.sample_weight
+        )
+        self._track(objective.tracker, loss, batch)
+        if objective.metrics is not None:
+            objective.metrics.update_state(batch.y, y_pred, batch.sample_weight)
+        return loss
+
+    def _track(self, tracker: Any, loss: Any, batch: Batch) -> None:
+        """Averages a loss over the batches; of a strategy's replicas, each has its share of it."""
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        tracker.update_state(loss * float(replicas), sample_weight=batch.size())
+
+    def _route(self, level: int, variables: list[Any], gradients: list[Any]) -> list[Any]:
+        """Scales the gradient into the weights that the level below has by the coefficient."""
+        routing = self._objectives.levels[level].routing
+        if level == 0 or routing == 1.0:
+            return gradients
+        coefficient = routing
+        if callable(routing):
+            coefficient = routing(fitting.step_counter(self.optimizer))
+
+        def scale(layer: Any, dtype: str) -> Any:
+            # The gradient is zero outside M[l] already.
+            return 1.0 - (1.0 - tf.cast(coefficient, dtype)) * layer.symbolic_mask(level - 1, dtype)
+
+        return self._scale_kernels(variables, gradients, scale)
+
+    def _scale_kernels(
+        self, variables: list[Any], gradients: list[Any], scale: Callable[[Any, str], Any]
+    ) -> list[Any]:
+        """Multiplies the gradient of each nested kernel by `scale(layer, dtype)`."""
+        scaled = dict(zip(map(id, variables), gradients, strict=True))
+        for layer in self.nested_layers:
+            gradient = scaled.get(id(layer.kernel))
+            if gradient is not None:
+                scaled[id(layer.kernel)] = gradient * scale(layer, gradient.dtype)
+        return [scaled[id(variable)] for variable in variables]
+
+    def _regularization(self, variables: list[Any]) -> tuple[Any, list[Any]]:
+        """Returns the weights' regularisation loss and its gradient by each variable."""
+        if not self._regularized():
+            return tf.zeros(()), [tf.zeros(v.shape, v.dtype) for v in variables]
+        with tf.GradientTape() as tape:
+            loss = self._weight_regularization()
+            scaled = self.optimizer.scale_loss(loss)
+        found = _gradients(tape, scaled, variables)
+
+        def keep(layer: Any, dtype: str) -> Any:
+            # Not every regulariser has a zero gradient at zero.
+            return 1.0 if layer.regrow else layer.symbolic_mask(self.levels - 1, dtype)
+
+        return loss, self._scale_kernels(variables, found, keep)
+
+    def _weight_regularization(self) -> Any:
+        """Computes the sum of the weights' regularisation losses."""
+        terms = [
+            _share_of_replica(variable.regularizer(variable)) for variable in self._regularized()
+        ]
+        return tf.add_n(terms) if terms else tf.zeros(())
+
+    def _activity_losses(self, level: int) -> list[Any]:
+        """Returns what the level's last call added: its losses before those of the weights."""
+        losses = self.at_level(level).losses
+        return list(losses[: len(losses) - len(self._regularized())])
+
+    def _regularized(self) -> list[Any]:
+        return [v for v in self.trainable_variables if v.regularizer is not None]
+
+
+def _share(values: Any, index: int, count: int) -> Any:
+    """Returns every `count`-th of a batch's values from the `index`-th on; None for None."""
+    return keras.tree.map_structure(
+        lambda value: None if value is None else value[index::count], values
+    )
+
+
+def _routings(routing: Any, *, levels: int) -> tuple[Any, ...]:
+    """Returns one routing coefficient or schedule per level."""
+    routings = _per_level(routing, levels=levels, argument="routing")
+    for value in routings:
+        if isinstance(value, keras.optimizers.schedules.LearningRateSchedule):
+            continue
+        if isinstance(value, str) or not hasattr(value, "__float__"):
+            raise TypeError(f"routing must be a number or a LearningRateSchedule: got {value!r}")
+        if not 0.0 <= value <= 1.0:
+            raise ValueError(f"routing must lie in [0, 1]: got {routings}")
+    return routings
+
+
+def _loss_weights(given: Iterable[float] | None, *, levels: int) -> tuple[float, ...]:
+    """Returns the weight of each level's loss."""
+    weights = _per_level(1.0 if given is None else given, levels=levels, argument=_LOSS_WEIGHTS)
+    if min(weights) < 0.0:
+        raise ValueError(f"{_LOSS_WEIGHTS} must not be negative: got {weights}")
+    return weights
+
+
+def _per_level(values: Any, *, levels: int, argument: str) -> tuple[Any, ...]:
+    """Returns one value per level, numbers as floats."""
+    given = tuple(values) if isinstance(values, Iterable) else (values,) * levels
+    given = tuple(float(value) if hasattr(value, "__float__") else value for value in given)
+    if len(given) != levels:
+        raise ValueError(f"{argument} must have {levels} entries, one per level: got {given}")
+    return given
+
+
+def _compile_metrics(metrics: Any, weighted_metrics: Any, output_names: Any) -> Any:
+    """Returns compiled metrics with a state of their own, or None."""
+    if metrics is None and weighted_metrics is None:
+        return None
+    return CompileMetrics(*copy_metrics([metrics, weighted_metrics]), output_names=output_names)
+
+
+def _share_of_replica(loss: Any) -> Any:
+    """Returns the sum of a loss, divided among the replicas of a strategy, which are added up."""
+    total = keras.ops.sum(keras.ops.cast(loss, "float32"))
+    replicas = tf.distribute.get_strategy().num_replicas_in_sync
+    return total if replicas == 1 else total / replicas
+
+
+def _gradients(tape: Any, loss: Any, variables: list[Any]) -> list[Any]:
+    """Returns the gradient by each variable, zero by those the loss does not depend on."""
+    found = tape.gradient(loss, variables)
+    return [
+        tf.zeros(variable.shape, variable.dtype) if gradient is None else gradient
+        for variable, gradient in zip(variables, found, strict=True)
+    ]
+
+
+def _slot_prefix(variable: Any) -> str:
+    """Returns how the names of a variable's optimizer slots begin."""
+    return f"{variable.path.replace('/', '_')}_"

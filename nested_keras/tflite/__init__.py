@@ -1,0 +1,1 @@
+"""A .tflite file as a `Program`, and back."""

@@ -1,0 +1,250 @@
+"""Reads the flatbuffer of a .tflite file into plain dataclasses, trusting nothing in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nested_keras.tflite.model_error import ModelError
+from nested_keras.tflite.program import Tensor
+from nested_keras.tflite.unpacking import DAMAGE, damaged, unpack
+
+_DTYPES = ("float32", "int32", "uint8", "int64", "int8")
+_MAX_ELEMENTS = 2**31 - 1
+
+
+@dataclass(frozen=True, eq=False)
+class Quantization:
+    """Affine quantisation of one tensor; empty arrays where it has none.
+
+    Attributes:
+      scales: float32, one or one per channel.
+      zero_points: int64, as many.
+    """
+
+    scales: npt.NDArray[np.float32]
+    zero_points: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Operator:
+    """One operator of the graph.
+
+    Attributes:
+      kind: Builtin name such as "CONV_2D", or the custom code of a custom operator.
+      custom: Whether `kind` is a custom code.
+      inputs: Tensor indices; -1 for an operand left out.
+      outputs: Tensor indices.
+      options: The schema's options object, None where the file has none.
+      custom_options: Bytes of a custom operator's options.
+    """
+
+    kind: str
+    custom: bool
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    options: Any
+    custom_options: bytes
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """The one subgraph of a .tflite file.
+
+    Attributes:
+      tensors: All tensors, constants with their data.
+      quantization: Quantisation of each tensor.
+      operators: In execution order.
+      inputs: Tensor indices of the graph inputs.
+      outputs: Tensor indices of the graph outputs.
+    """
+
+    tensors: tuple[Tensor, ...]
+    quantization: tuple[Quantization, ...]
+    operators: tuple[Operator, ...]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+
+
+def read_graph(model: bytes) -> Graph:
+    """Reads a .tflite file.
+
+    Args:
+      model: The whole file.
+
+    Returns:
+      Its subgraph; every index in it is in range and every constant has the size of its shape.
+
+    Raises:
+      ModelError: If the file is foreign, damaged, or holds what no static graph of the known types
+        holds.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+
+    tree = unpack(model)
+    try:
+        return _graph(tree, model, schema)
+    except ModelError:
+        raise
+    except DAMAGE as error:
+        raise damaged(model, error) from error
+
+
+def _graph(tree: Any, model: bytes, schema: Any) -> Graph:
+    if len(tree.subgraphs) != 1:
+        raise ModelError(f"expected a .tflite file with one subgraph: got {len(tree.subgraphs)}")
+    subgraph = tree.subgraphs[0]
+    buffers = read_buffers(tree, model)
+    types = {value: name for name, value in vars(schema.TensorType).items() if name[0] != "_"}
+    count = len(subgraph.tensors)
+    pairs = []
+    for index, entry in enumerate(subgraph.tensors):
+        if not 0 <= entry.buffer < len(buffers):
+            raise ModelError(f"tensor {index} has buffer {entry.buffer} of {len(buffers)}")
+        dtype = types.get(entry.type, f"type {entry.type}").lower()
+        pairs.append(_tensor(entry, dtype, buffers[entry.buffer], index))
+    codes = [_operator_kind(code, schema) for code in tree.operatorCodes]
+    operators = tuple(_operator(entry, codes, count, model) for entry in _items(subgraph.operators))
+    return Graph(
+        tensors=tuple(tensor for tensor, _ in pairs),
+        quantization=tuple(quantization for _, quantization in pairs),
+        operators=operators,
+        inputs=_indices(subgraph.inputs, count, low=0),
+        outputs=_indices(subgraph.outputs, count, low=0),
+    )
+
+
+def _items(vector: Any) -> Any:
+    """A flatbuffer vector that may be absent."""
+    return () if vector is None else vector
+
+
+def _text(value: Any) -> str:
+    return bytes(value or b"").decode("utf-8", errors="replace")
+
+
+def read_buffers(tree: Any, model: bytes) -> list[bytes]:
+    """Contents of the buffers, inside the flatbuffer or behind it.
+
+    Raises:
+      ModelError: A buffer goes beyond the end of the file, or those behind the flatbuffer overlap.
+    """
+    # Offsets 0 and 1 mean inside.
+    outside = sum(buffer.size for buffer in tree.buffers if buffer.offset > 1)
+    if outside > len(model):
+        raise ModelError(
+            f"buffers behind the flatbuffer must share no bytes: they take {outside} in a file of "
+            f"{len(model)}"
+        )
+    return [
+        _outside(model, buffer.offset, buffer.size, "a buffer")
+        if buffer.offset > 1
+        else b""
+        if buffer.data is None
+        else np.asarray(buffer.data, np.uint8).tobytes()
+        for buffer in tree.buffers
+    ]
+
+
+def _outside(model: bytes, start: int, size: int, what: str) -> bytes:
+    """Bytes behind the flatbuffer."""
+    end = start + size
+    if end > len(model):
+        raise ModelError(
+            f"truncated .tflite file: {what} ends at byte {end}, the file at {len(model)}"
+        )
+    return model[start:end]
+
+
+def _tensor(entry: Any, dtype: str, data: bytes, index: int) -> tuple[Tensor, Quantization]:
+    name = _text(entry.name)
+    label = f"tensor {index} {name!r}"
+    shape = tuple(int(size) for size in _items(entry.shape))
+    # A free batch axis is common and harmless: the file's own batch size is taken.
+    signature = tuple(int(size) for size in _items(entry.shapeSignature))
+    if min(shape + signature[1:], default=1) < 0:
+        raise ModelError(
+            f"{label} has a dynamic shape {list(signature or shape)}: convert the model with a "
+            f"fixed input shape"
+        )
+    if dtype not in _DTYPES:
+        raise ModelError(f"{label} must have one of the types {', '.join(_DTYPES)}: got {dtype}")
+    if entry.isVariable or entry.sparsity is not None:
+        raise ModelError(f"{label} is a variable or a TFLite-sparse tensor: neither is supported")
+    quantization = _quantization(entry.quantization, label)
+    per_tensor = quantization.scales.size == 1
+    tensor = Tensor(
+        name=name,
+        shape=shape,
+        dtype=dtype,
+        scale=float(quantization.scales[0]) if per_tensor else 0.0,
+        zero_point=int(quantization.zero_points[0]) if per_tensor else 0,
+        data=None,
+    )
+    if tensor.size > _MAX_ELEMENTS:
+        raise ModelError(f"{label} has too many elements: {list(shape)}")
+    if not data:
+        return tensor, quantization
+    if len(data) != tensor.nbytes:
+        raise ModelError(
+            f"{label} of shape {list(shape)} needs {tensor.nbytes} bytes: got {len(data)}"
+        )
+    little = np.dtype(dtype).newbyteorder("<")
+    values = np.frombuffer(data, little).astype(dtype, copy=False).reshape(shape)
+    return (
+        Tensor(tensor.name, shape, dtype, tensor.scale, tensor.zero_point, values),
+        quantization,
+    )
+
+
+def _quantization(entry: Any, label: str) -> Quantization:
+    scales = np.zeros(0, np.float32)
+    zero_points = np.zeros(0, np.int64)
+    if entry is not None and entry.scale is not None:
+        scales = np.asarray(entry.scale, np.float32)
+        zero_points = np.asarray(_items(entry.zeroPoint), np.int64)
+    if zero_points.size == 0:
+        zero_points = np.zeros(scales.size, np.int64)
+    if zero_points.size == 1:
+        zero_points = np.repeat(zero_points, scales.size)
+    if scales.size != zero_points.size:
+        raise ModelError(f"{label} has {scales.size} scales and {zero_points.size} zero points")
+    if not (np.isfinite(scales).all() and (scales > 0).all()):
+        raise ModelError(f"{label} must have positive finite scales: got {scales.tolist()}")
+    return Quantization(scales, zero_points)
+
+
+def _operator_kind(code: Any, schema: Any) -> tuple[str, bool]:
+    builtin = max(code.builtinCode, code.deprecatedBuiltinCode)
+    if builtin == schema.BuiltinOperator.CUSTOM:
+        return _text(code.customCode), True
+    names = {v: name for name, v in vars(schema.BuiltinOperator).items() if name[0] != "_"}
+    return names.get(builtin, f"builtin operator {builtin}"), False
+
+
+def _operator(entry: Any, codes: list[tuple[str, bool]], count: int, model: bytes) -> Operator:
+    kind, custom = codes[entry.opcodeIndex]
+    options = bytes(_items(entry.customOptions))
+    if entry.largeCustomOptionsOffset:
+        options = _outside(
+            model, entry.largeCustomOptionsOffset, entry.largeCustomOptionsSize, "custom options"
+        )
+    return Operator(
+        kind=kind,
+        custom=custom,
+        inputs=_indices(entry.inputs, count, low=-1),
+        outputs=_indices(entry.outputs, count, low=0),
+        options=entry.builtinOptions,
+        custom_options=options,
+    )
+
+
+def _indices(vector: Any, count: int, *, low: int) -> tuple[int, ...]:
+    indices = tuple(int(index) for index in _items(vector))
+    for index in indices:
+        if not low <= index < count:
+            raise ModelError(f"tensor index {index} is out of range: there are {count} tensors")
+    return indices

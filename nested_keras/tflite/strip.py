@@ -1,0 +1,116 @@
+"""Cuts levels off an exported file and lists what each layer costs at each level."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from nested_keras.cortex_m import cycles
+from nested_keras.tflite import flatbuffer
+from nested_keras.tflite.lowering import lower
+from nested_keras.tflite.program import Conv2D, FullyConnected, NestedSparseConv, Program
+
+
+@dataclass(frozen=True)
+class LayerSummary:
+    """One layer with weights.
+
+    Attributes:
+      name: Name of its output.
+      kind: "conv", "depthwise" or "fully_connected".
+      nested: Whether it is a NESTED_SPARSE_CONV.
+      weights: Number of weights, zeros counted.
+      nnz: Nonzero int8 weights that each level uses.
+      bytes: Bytes of weights and tables that each level reads.
+      block_size: Weights in an entry of the stream; None where there is no stream.
+      encodings: How each level's own block is stored, such as "DELTA8"; empty likewise.
+      cycles: Predicted Cortex-M7 cycles of each level (`nested_keras.cost`); empty likewise.
+    """
+
+    name: str
+    kind: str
+    nested: bool
+    weights: int
+    nnz: tuple[int, ...]
+    bytes: tuple[int, ...]
+    block_size: int | None = None
+    encodings: tuple[str, ...] = ()
+    cycles: tuple[int, ...] = ()
+
+
+def strip_model(tflite: bytes, levels: int) -> bytes:
+    """Keeps the `levels` sparsest levels of an exported model.
+
+    Args:
+      tflite: The nested .tflite.
+      levels: How many levels to keep, 1 to the model's.
+
+    Returns:
+      A .tflite whose levels 0 .. levels - 1 compute what they did.
+
+    Raises:
+      nested_keras.runtime.ModelError: The file is foreign or damaged.
+      ValueError: The model has no nested layer, or `levels` is out of range.
+    """
+    program = lower(tflite)
+    nested = {i: op for i, op in enumerate(program.ops) if isinstance(op, NestedSparseConv)}
+    if not nested:
+        raise ValueError("expected a nested model: got one without NESTED_SPARSE_CONV")
+    if not 1 <= levels <= program.levels:
+        raise ValueError(f"levels must be in 1..{program.levels}: got {levels}")
+    tree = flatbuffer.load(tflite)
+    subgraph = tree.subgraphs[0]
+    for position, op in nested.items():
+        tensor = subgraph.tensors[subgraph.operators[position].inputs[2]]
+        stream = op.layer.strip(levels).data
+        tensor.shape = np.array([len(stream)], np.int32)
+        tensor.buffer = flatbuffer.add_buffer(tree, stream)
+    return flatbuffer.save(tree)
+
+
+def summarize_model(tflite: bytes) -> tuple[LayerSummary, ...]:
+    """Lists the layers with weights in execution order.
+
+    Raises:
+      nested_keras.runtime.ModelError: The file is foreign or damaged.
+    """
+    program = lower(tflite)
+    rows = []
+    for op in program.ops:
+        if isinstance(op, NestedSparseConv):
+            rows.append(_nested_row(op, program))
+        elif isinstance(op, Conv2D | FullyConnected):
+            rows.append(_dense_row(op, program.levels))
+    return tuple(rows)
+
+
+def _nested_row(op: NestedSparseConv, program: Program) -> LayerSummary:
+    layer, params = op.layer, op.layer.params
+    size = cycles.ImageSize.of(params.kind, *program.shapes(op))
+    levels = range(program.levels)
+    return LayerSummary(
+        name=op.name,
+        kind=params.kind.name.lower(),
+        nested=True,
+        weights=int(np.prod(params.filter_shape)),
+        nnz=tuple(map(layer.nnz, levels)),
+        bytes=tuple(map(layer.prefix_bytes, levels)),
+        block_size=params.block_size,
+        encodings=tuple(level.encoding.name for level in layer.levels),
+        cycles=cycles.predict_levels(layer, size),
+    )
+
+
+def _dense_row(op: Conv2D | FullyConnected, levels: int) -> LayerSummary:
+    kinds = {"Conv2D": "conv", "DepthwiseConv2D": "depthwise", "FullyConnected": "fully_connected"}
+    # TFLite stores the weights, an int32 bias and a float32 scale per channel.
+    size = op.filter.nbytes + 4 * op.bias.size + 4 * op.multiplier.size
+    return LayerSummary(
+        name=op.name,
+        kind=kinds[type(op).__name__],
+        nested=False,
+        weights=op.filter.size,
+        nnz=(int(np.count_nonzero(op.filter)),) * levels,
+        bytes=(size,) * levels,
+    )

@@ -1,0 +1,105 @@
+"""What layers cost; how near that comes to what is counted: bench/test_budget.py."""
+
+import keras
+import numpy as np
+import pytest
+
+from nested_keras import applications
+from nested_keras.allocation import allocate as allocation, budget
+from nested_keras.allocation.allocate import Sensitivity
+from nested_keras.allocation.budget import cycles, stored_bytes
+from nested_keras.cortex_m.cycles import ImageSize
+from nested_keras.format import LayerKind
+from nested_keras.nesting import model
+from tests.nested_keras import nets
+
+
+def test_kernel_shapes_are_what_the_kernels_see():
+    rows = budget.kernel_shapes(model.nest(nets.residual(), block_shape=(1, 2)))
+    conv, nested, *_, last = rows
+    assert (conv.params.kind, conv.params.filter_shape, conv.nested) == (
+        *(LayerKind.CONV, (4, 3, 3, 3), False),
+    )
+    assert conv.sizes == (ImageSize(1, 6, 6, 6, 6),)
+    assert (conv.weights, conv.macs) == (108, 36 * 108)
+    assert (conv.params.block_size, nested.params.block_size, nested.nested) == (1, 2, True)
+    strided = next(row for row in rows if row.params.stride_h == 2)
+    assert (strided.params.stride_w, strided.sizes) == (2, (ImageSize(1, 6, 6, 3, 3),))
+    assert (last.params.kind, last.nested, last.macs) == (LayerKind.FULLY_CONNECTED, False, 24)
+    rows = budget.kernel_shapes(model.nest(nets.mobile()))
+    depthwise = [row.params for row in rows if row.params.kind is LayerKind.DEPTHWISE]
+    assert [(row.out_channels, row.depth_multiplier) for row in depthwise] == [(8, 2), (16, 2)]
+    shared = budget.kernel_shapes(model.nest(nets.shared()))
+    assert [len(row.sizes) for row in shared] == [1, 2, 1], "two calls of a shared layer"
+
+
+def test_blocks_that_do_not_divide_the_channels_count_as_single_weights():
+    inputs = keras.Input((4, 4, 6))
+    x = keras.layers.Conv2D(4, 3, name="stem")(inputs)
+    x = keras.layers.Conv2D(4, 1, name="last")(keras.layers.Concatenate()([x, x[..., :2]]))
+    rows = budget.kernel_shapes(model.nest(keras.Model(inputs, x), block_shape=(1, 4)))
+    assert rows[-1].params.block_size == 1
+
+
+def test_shapes_must_be_known():
+    inputs = keras.Input((None, None, 3))
+    x = keras.layers.Conv2D(4, 3)(keras.layers.Conv2D(4, 3, name="stem")(inputs))
+    nested = model.nest(keras.Model(inputs, x))
+    with pytest.raises(ValueError, match="layer 'stem' must have outputs of a fixed size: got"):
+        budget.kernel_shapes(nested)
+
+
+def test_costs_grow_with_density_and_with_levels():
+    shapes = budget.kernel_shapes(model.nest(applications.resnet8()))
+    kernel = max(shapes, key=lambda shape: shape.weights)
+    for cost in (cycles, stored_bytes):
+        by_sparsity = [cost(kernel, (sparsity,)) for sparsity in (1.0, 0.95, 0.9, 0.8, 0.7, 0.6)]
+        assert by_sparsity == sorted(set(by_sparsity))
+        by_level = [cost(kernel, (0.98, 0.94, 0.9)[3 - count :]) for count in (1, 2, 3)]
+        assert by_level == sorted(set(by_level))
+        stem = shapes[0]
+        assert cost(stem, (0.9,)) == cost(stem, (0.0,)), "it stays dense"
+
+
+def test_cycles_are_those_of_what_is_stored():
+    shapes = budget.kernel_shapes(model.nest(applications.resnet8()))
+    kernel = max(shapes, key=lambda shape: shape.weights)
+    # Stored dense where that is faster: then the sparsity does not matter.
+    assert cycles(kernel, (0.0,)) == cycles(kernel, (0.1,)) < cycles(kernel, (0.1, 0.0))
+    # A level that adds nothing has no segment.
+    assert cycles(kernel, (0.8, 0.8)) == cycles(kernel, (0.8,)) < cycles(kernel, (0.9, 0.8))
+    assert cycles(kernel, (1.0, 0.8)) == cycles(kernel, (0.8,))
+    assert cycles(kernel, (1.0,)) < cycles(kernel, (0.99,))
+
+
+def test_budgets_in_cycles_are_met():
+    nested = model.nest(applications.resnet8(), (0.9, 0.8, 0.7))
+    budgets = budget.total(nested, cycles)
+    rng = np.random.default_rng(0)
+    found = Sensitivity(
+        (0.5, 0.8, 0.95),
+        {layer.name: tuple(np.cumsum(rng.uniform(0, 1, 3))) for layer in nested.nested_layers},
+    )
+    nested.set_sparsities(allocation.allocate(nested, found, budgets))
+    got = budget.total(nested, cycles)
+    assert all(spent <= limit for spent, limit in zip(got, budgets, strict=True))
+    np.testing.assert_allclose(got, budgets, rtol=1e-3)  # weights are whole
+    assert len({layer.sparsities for layer in nested.nested_layers}) > 1
+
+
+def test_budgets_are_used_up_where_layers_are_equal_at_several_levels():
+    """Such layers cost less than levels that all add weights, which the search starts from."""
+    nested = model.nest(applications.resnet8(), (0.9, 0.8, 0.7))
+    budgets = budget.total(nested, cycles)
+    # One cheap layer takes all that is pruned, the others stay as they are.
+    names = [layer.name for layer in nested.nested_layers]
+    found = Sensitivity(
+        (0.5, 0.7, 0.9, 0.99),
+        {name: (0.1, 0.2, 0.3, 0.4) if i % 2 else (10, 20, 30, 40) for i, name in enumerate(names)},
+    )
+    chosen = allocation.allocate(nested, found, budgets)
+    assert any(values[0] == values[1] for values in chosen.values())
+    nested.set_sparsities(chosen)
+    got = np.asarray(budget.total(nested, cycles))
+    assert (got <= budgets).all()
+    np.testing.assert_allclose(got, budgets, rtol=1e-3)

@@ -1,0 +1,73 @@
+"""Which names a generated library may have."""
+
+import re
+import subprocess
+
+import pytest
+
+from nested_keras.codegen.reserved_names import checked_name
+from nested_keras.devices.toolchain import cortex_m7_toolchain
+
+
+@pytest.mark.parametrize(
+    "name", ["model", "my_net", "a", "net2", "kws_model", "strings2", "testnet"]
+)
+def test_other_names_are_taken(name):
+    assert checked_name(name) == name
+
+
+@pytest.mark.parametrize(
+    "name", ["", "2net", "Net", "my-net", "nk", "nk_net", "net\n", "größe", "_a"]
+)
+def test_a_name_that_is_no_prefix_is_refused(name):
+    with pytest.raises(ValueError, match="name must be lower-case letters") as caught:
+        checked_name(name)
+    assert repr(name) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        *(
+            (name, "would hide a header")
+            for name in ("string", "math", "stdint", "assert", "unistd")
+        ),
+        *((name, "keyword of C or C") for name in ("int", "class", "constexpr", "namespace")),
+        *(
+            (name, "CMake reserves it")
+            for name in ("test", "all", "install", "edit_cache", "debug")
+        ),
+        ("m", "a library of the system"),
+        ("con", "Windows"),
+    ],
+)
+def test_a_reserved_name_is_refused_with_the_reason(name, reason):
+    with pytest.raises(ValueError, match=re.escape(reason)) as caught:
+        checked_name(name)
+    assert str(caught.value).startswith(f"name must not be {name!r}: ")
+
+
+# Headers in folders of their own, such as sys/, are included with the folder's name.
+ROOTS = ("/include", "/include-fixed", "/newlib")
+
+
+def headers_of(command):
+    """The headers that those of ISO C include, as the compiler finds them."""
+    names = "assert errno float inttypes limits math stdalign stdarg stdbool stddef stdint stdio"
+    text = "".join(f"#include <{name}.h>\n" for name in f"{names} stdlib string time".split())
+    done = subprocess.run(
+        [*command, "-M", "-x", "c", "-"], input=text, capture_output=True, text=True, check=True
+    )
+    return re.findall(r"(\S*)/([a-z][a-z0-9_]*)\.h\b", done.stdout)
+
+
+@pytest.mark.parametrize("target", ["pc", "cortex-m7"])
+def test_no_name_hides_a_header_that_the_c_library_itself_includes(target):
+    toolchain = cortex_m7_toolchain()
+    command = ["cc"] if target == "pc" else [toolchain.compiler, *toolchain.flags]
+    found = headers_of(command)
+    top = {name for folder, name in found if folder.endswith(ROOTS)}
+    assert {"string", "stdint", "math"} <= top
+    for name in sorted(top):
+        with pytest.raises(ValueError, match="name must not be"):
+            checked_name(name)

@@ -1,0 +1,42 @@
+import ctypes
+
+import pytest
+
+from nested_keras.codegen import ctext, sources
+from nested_keras.codegen.operator_calls import print_op
+from nested_keras.devices.toolchain import host_toolchain
+from tests.nested_keras.codegen.programs import Builder
+
+PROBE = """
+#include "nk_nested_conv.h"
+static const _Alignas(16) uint8_t data[] = {%s};
+int32_t probe(void);
+int32_t probe(void) {
+  static const nk_conv_dims dims = {%s};
+  nk_stream stream;
+  if (nk_stream_open(data, sizeof data, &stream) != NK_OK) {
+    return -2;
+  }
+  return nk_nested_conv_s8_get_buffer_size(&stream, &dims);
+}
+"""
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1, 3), (1, 3, 2, 4), (2, 8, 5, 3), (7, 12)])
+def test_planned_scratch_is_what_the_kernel_asks_for(shape, object_cache, tmp_path):
+    b = Builder(levels=2)
+    output = b.nested(b.tensor(shape), 4, stride=2)
+    dims = [7, 1, 1, 1, 1] if len(shape) == 2 else [*shape[:3], *b.tensors[output].shape[1:3]]
+    source = tmp_path / "probe.c"
+    source.write_text(PROBE % (",".join(map(str, b.ops[0].layer.data)), ",".join(map(str, dims))))
+    toolchain = host_toolchain()
+    include = sources.tflm_ops_dir() / "include"
+    needed = sources.sources_for(["nk_stream_open", "nk_nested_conv_s8_get_buffer_size"])
+    objects = [
+        toolchain.compile(path, include_dirs=[include], cache_dir=object_cache)
+        for path in (source, *needed)
+    ]
+    toolchain.link(objects, tmp_path / "probe.so")
+    asked = ctypes.CDLL(str(tmp_path / "probe.so")).probe()
+    assert asked >= 0
+    assert print_op(b.build([0], [output]), 0, ctext.Constants()).scratch_bytes == asked
