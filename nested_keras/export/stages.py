@@ -37,7 +37,6 @@ class ExportedModel:
 def build(model: Any, *, representative_dataset: Any) -> ExportedModel:
     """Exports a nested model; see `nested_keras.export.build`."""
     graph = fold(trace(model))
-    fitting.warn_of_shortfall(model, hint="train with callbacks.NestedPruning()", stacklevel=4)
     shapes = [graph.nodes[name].shape[1:] for name in graph.inputs]
     data = collect(representative_dataset, shapes, keys_of(model))
     compare(model, graph, data)
@@ -58,4 +57,5 @@ def build(model: Any, *, representative_dataset: Any) -> ExportedModel:
     dense = rewrite.name_after_layers(converted, graph)
     nested = rewrite.nest_operators(dense, packed)
     verify(nested, dense=dense, layers=packed, data=data)
+    fitting.warn_of_shortfall(model, hint="train with callbacks.NestedPruning()", stacklevel=4)
     return ExportedModel(tflite=nested, dense_tflite=dense, levels=graph.levels)
