@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+from nested_keras.tflite import flatbuffer
 from nested_keras.tflite.file_reader import Graph, read_graph
 from nested_keras.tflite.model_error import ModelError
 from nested_keras.tflite.operator_reader import Node
@@ -34,7 +36,7 @@ class Interface:
 
 
 def lower(model: bytes) -> Program:
-    """Prepares a fully int8 .tflite model, nested or not.
+    """Parses and prepares a fully int8 .tflite model, nested or not.
 
     Args:
       model: The whole file. Activations are int8; graph inputs and outputs may be float32 behind
@@ -47,31 +49,49 @@ def lower(model: bytes) -> Program:
       UnsupportedOpError: If an operator has no implementation here; the text names it.
       ModelError: If the file is foreign, truncated, damaged or inconsistent.
     """
-    graph = read_graph(bytes(model))
-    interface = _interface(graph)
+    return lower_graph(read_graph(flatbuffer.load(bytes(model))))
+
+
+def lower_graph(graph: Graph) -> Program:
+    """Prepares the graph of a parsed model; see `lower`."""
+    level_input = _level_input(graph)
+    inputs = _checked_inputs(graph, level_input)
+    nested = _nested_ops(graph, level_input)
+    levels = _levels(nested.values())
     _check_data_flow(graph)
+    ops = (
+        nested[position] if position in nested else _builtin_op(Node(graph, operator))
+        for position, operator in enumerate(graph.operators)
+    )
     return Program(
         tensors=graph.tensors,
-        ops=tuple(_op(Node(graph, entry), interface.level_input) for entry in graph.operators),
-        inputs=interface.inputs,
-        outputs=interface.outputs,
-        levels=interface.levels,
-        level_input=interface.level_input,
+        ops=tuple(ops),
+        inputs=inputs,
+        outputs=graph.outputs,
+        levels=levels,
+        level_input=level_input,
     )
 
 
-def read_interface(model: bytes) -> Interface:
-    """Reads inputs, outputs and levels of a .tflite model that may hold any builtin operator.
+def read_interface(graph: Graph) -> Interface:
+    """Reads inputs, outputs and levels of a model that may hold any builtin operator.
 
     Raises:
-      ModelError: If the file is foreign, truncated or damaged, or a NESTED_SPARSE_CONV in it is
-        not valid.
+      ModelError: If a NESTED_SPARSE_CONV in it is not valid.
     """
-    return _interface(read_graph(bytes(model)))
-
-
-def _interface(graph: Graph) -> Interface:
     level_input = _level_input(graph)
+    inputs = _checked_inputs(graph, level_input)
+    return Interface(
+        tensors=graph.tensors,
+        inputs=inputs,
+        outputs=graph.outputs,
+        levels=_levels(_nested_ops(graph, level_input).values()),
+        level_input=level_input,
+    )
+
+
+def _checked_inputs(graph: Graph, level_input: int | None) -> tuple[int, ...]:
+    """Checks the graph's inputs and outputs; returns the inputs without the level."""
     inputs = tuple(index for index in graph.inputs if index != level_input)
     if not inputs or not graph.outputs:
         raise ModelError(f"expected inputs and outputs: got {len(inputs)} and {len(graph.outputs)}")
@@ -82,17 +102,7 @@ def _interface(graph: Graph) -> Interface:
                 f"graph input or output {tensor.name!r} must be int8 or float32 with at least one "
                 f"dimension: got {tensor.dtype}{list(tensor.shape)}"
             )
-    nodes = (Node(graph, operator) for operator in graph.operators)
-    nested = [
-        nested_sparse_conv(node, level_input=level_input) for node in nodes if _is_nested(node)
-    ]
-    return Interface(
-        tensors=graph.tensors,
-        inputs=inputs,
-        outputs=graph.outputs,
-        levels=_levels(nested),
-        level_input=level_input,
-    )
+    return inputs
 
 
 def _level_input(graph: Graph) -> int | None:
@@ -107,15 +117,23 @@ def _is_nested(node: Node) -> bool:
     return node.operator.custom and node.operator.kind == NESTED_SPARSE_CONV
 
 
-def _op(node: Node, level_input: int | None) -> Op:
-    if _is_nested(node):
-        return nested_sparse_conv(node, level_input=level_input)
+def _nested_ops(graph: Graph, level_input: int | None) -> dict[int, NestedSparseConv]:
+    """The nested operators by their position; each stream is parsed here, once."""
+    nodes = enumerate(Node(graph, operator) for operator in graph.operators)
+    return {
+        position: nested_sparse_conv(node, level_input=level_input)
+        for position, node in nodes
+        if _is_nested(node)
+    }
+
+
+def _builtin_op(node: Node) -> Op:
     if node.operator.custom:
         raise node.unsupported(f"the only custom operator is {NESTED_SPARSE_CONV}")
     return builtins.build(node)
 
 
-def _levels(ops: list[NestedSparseConv]) -> int:
+def _levels(ops: Iterable[NestedSparseConv]) -> int:
     counts = {op.name: len(op.layer.levels) for op in ops}
     if len(set(counts.values())) > 1:
         listing = ", ".join(f"{name!r} has {count}" for name, count in counts.items())
