@@ -12,7 +12,7 @@ from nested_keras.export.representative import Float32Array
 from nested_keras.export.rewrite import dense_level
 from nested_keras.runtime import LiteRTModel, interpreter
 from nested_keras.tflite.lowering import lower
-from nested_keras.tflite.operators.kernels import quantize
+from nested_keras.tflite.operators.real_numbers import quantize
 from nested_keras.tflite.program import Program
 
 # The arithmetic does not depend on the data: a few examples that reach every branch are enough.

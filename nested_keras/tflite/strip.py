@@ -9,7 +9,8 @@ import numpy as np
 from nested_keras.cortex_m import cycles
 from nested_keras.tflite import flatbuffer
 from nested_keras.tflite.lowering import lower
-from nested_keras.tflite.program import Conv2D, FullyConnected, NestedSparseConv, Program
+from nested_keras.tflite.operators import Conv2D, FullyConnected, NestedSparseConv
+from nested_keras.tflite.program import Program
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import pytest
 
 from nested_keras.format import LayerKind, encode
 from nested_keras.runtime import ModelError, UnsupportedOpError, lower
-from nested_keras.tflite import program
+from nested_keras.tflite import operators
 from nested_keras.tflite.lowering import read_interface
 from tests.nested_keras.tflite.nested_models import (
     conv_params,
@@ -73,7 +73,7 @@ def test_a_nested_program() -> None:
     assert [graph.tensors[i].name for i in graph.inputs] == ["image"]
     assert graph.tensors[graph.level_input].name == "level"
     for op, layer in zip(graph.ops, layers, strict=True):
-        assert isinstance(op, program.NestedSparseConv)
+        assert isinstance(op, operators.NestedSparseConv)
         assert op.layer.data == encode(layer)
     assert graph.ops[0].inputs == graph.inputs
     assert graph.ops[1].inputs == graph.ops[0].outputs
@@ -87,7 +87,7 @@ def test_a_plain_program_has_one_level() -> None:
 
 def test_convolution_parameters() -> None:
     (op,) = lower(conv(fusedActivationFunction=3)).ops
-    assert isinstance(op, program.Conv2D)
+    assert isinstance(op, operators.Conv2D)
     assert (op.pad_top, op.pad_left, op.input_offset, op.output_offset) == (1, 1, -1, 1)
     assert (op.activation_min, op.activation_max) == (1, 13)  # relu6: 0 and 6 / 0.5 steps
     assert op.bias.tolist() == [0] * 4
@@ -110,7 +110,7 @@ def test_depthwise_filter_is_transposed() -> None:
             depthMultiplier=2,
         )
     ).ops
-    assert isinstance(op, program.DepthwiseConv2D)
+    assert isinstance(op, operators.DepthwiseConv2D)
     assert op.depth_multiplier == 2
     np.testing.assert_array_equal(op.filter[5, :, :, 0], weights[0, :, :, 5])
 

@@ -7,9 +7,10 @@ import pytest
 
 from nested_keras import format as nested_format
 from nested_keras.format import Stream
+from nested_keras.int8.fixed_point import multiply_by_quantized_multiplier
 from nested_keras.runtime import ReferenceModel
-from nested_keras.tflite import program
-from nested_keras.tflite.operators import kernels
+from nested_keras.tflite import operators
+from nested_keras.tflite.operators.real_numbers import quantize
 from tests.nested_keras.runtime.oracle import EVERY_INT8, Draw, assert_exact
 from tests.nested_keras.tflite.nested_models import conv_params, dense_params, random_layer
 from tests.nested_keras.tflite.tflite_builder import ModelBuilder
@@ -307,7 +308,7 @@ def test_quantize_from_float(ties: bool) -> None:
 
 def test_quantize_saturates_any_float() -> None:
     values = np.array([1e30, -1e30, np.inf, -np.inf, 0.0], np.float32)
-    y = kernels.quantize(values, scale=0.5, zero_point=127)
+    y = quantize(values, scale=0.5, zero_point=127)
     np.testing.assert_array_equal(y, [127, -128, 127, -128, 127])
 
 
@@ -339,7 +340,7 @@ def naive_nested(
                 pixel = int(x[0, h, w, channel]) + p.input_offset
                 acc += int(layer.weights[o, kh, kw, c]) * pixel
         y[0, oh, ow, o] = acc
-    y = kernels.multiply_by_quantized_multiplier(y, layer.multiplier[level], layer.shift[level])
+    y = multiply_by_quantized_multiplier(y, layer.multiplier[level], layer.shift[level])
     return np.clip(y + p.output_offset, p.activation_min, p.activation_max).astype(np.int8)
 
 
@@ -360,15 +361,15 @@ NESTED_CASES = {
 def test_nested_convolution_is_its_definition(case: str, level: int) -> None:
     params, shape = NESTED_CASES[case]
     layer = random_layer(params, levels=3, seed=level)
-    op = program.NestedSparseConv("", (0,), (1,), layer=Stream.pack(layer))
+    op = operators.NestedSparseConv("", (0,), (1,), layer=Stream.pack(layer))
     x = Draw(7).int8(1, 5, 3, 4)
-    y = kernels.run_op(op, [x], shape, level)
+    y = operators.run_op(op, [x], shape, level)
     np.testing.assert_array_equal(y, naive_nested(layer, level, x, shape))
 
 
 def test_nested_fully_connected_rounds_once() -> None:
     layer = random_layer(dense_params(), levels=2, seed=0)
-    op = program.NestedSparseConv("", (0,), (1,), layer=Stream.pack(layer))
+    op = operators.NestedSparseConv("", (0,), (1,), layer=Stream.pack(layer))
     x = Draw(1).int8(2, 60)
     for level in range(2):
         kept = np.where(layer.level_map <= level, layer.weights, 0).reshape(5, 60).astype(np.int64)
@@ -376,14 +377,14 @@ def test_nested_fully_connected_rounds_once() -> None:
         exact = acc * layer.multiplier[level] * 2.0 ** (layer.shift[level].astype(float) - 31)
         y = np.sign(exact) * np.floor(np.abs(exact) + 0.5) + layer.params.output_offset
         expected = np.clip(y, -128, 127).astype(np.int8)
-        np.testing.assert_array_equal(kernels.run_op(op, [x], (2, 5), level), expected)
+        np.testing.assert_array_equal(operators.run_op(op, [x], (2, 5), level), expected)
 
 
 @pytest.mark.parametrize("level", [-1, 3])
 def test_nested_level_out_of_range(level: int) -> None:
     stream = Stream.pack(random_layer(conv_params(), levels=3, seed=0))
     with pytest.raises(ValueError, match=rf"level must be in 0\.\.2: got {level}"):
-        kernels.dense_op(stream, level)
+        operators.dense_op(stream, level)
 
 
 def test_batches_are_independent() -> None:
@@ -401,10 +402,10 @@ def test_large_accumulators_stay_exact() -> None:
     x = np.full((1, 4001), 127, np.int8)
     x[0, 0] = -127
     acc = (4000 * 255 + 1) * 127
-    op = program.FullyConnected(
+    op = operators.FullyConnected(
         name="", inputs=(0,), outputs=(1,), filter=np.full((1, 4001), 127, np.int8),
         bias=np.array([5 - acc], np.int32), multiplier=np.array([2**30], np.int32),
         shift=np.array([1], np.int32), input_offset=128, output_offset=0, activation_min=-128,
         activation_max=127,
     )  # fmt: skip
-    assert kernels.run_op(op, [x], (1, 1)).tolist() == [[5]]
+    assert operators.run_op(op, [x], (1, 1)).tolist() == [[5]]
