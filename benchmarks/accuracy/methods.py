@@ -21,8 +21,8 @@ from benchmarks.accuracy import fitting, legacy, measure
 from benchmarks.accuracy.data import Data, Epochs, normalised
 from benchmarks.accuracy.recipe import Recipe, build, pruning_schedule
 from benchmarks.accuracy.runs import Run, environment, open_run, write_json
-from nested_keras import callbacks
-from nested_keras.allocation import allocate as allocation, budget
+from nested_keras import allocation, callbacks
+from nested_keras.allocation import budget
 from nested_keras.distillation import Distillation
 
 Points = tuple[list[dict[str, Any]], int]
@@ -267,7 +267,7 @@ def _nested(context: Context, model: Any, name: str, **options: Any) -> Points:
         recipe=recipe,
         run=context.open(name),
         epochs=recipe.epochs,
-        shares=model.levels if recipe.split_batch else 1,
+        split_batch=recipe.split_batch,
         schedule=pruning_schedule(max(recipe.sparsities), recipe=recipe, steps=context.steps()),
         routing=recipe.routing,
         distillation=context.distillation(levels=model.levels),
