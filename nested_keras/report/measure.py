@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nested_keras import arrays, export, firmware, runtime
-from nested_keras.tflite.program import Dequantize
+from nested_keras.tflite.operators import Dequantize
 
 TARGETS = ("reference", "litert", "tflm", "host", "qemu", "renode")
 
