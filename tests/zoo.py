@@ -59,6 +59,7 @@ def names() -> tuple[str, ...]:
 def make(name: str) -> ZooModel:
     """Builds a model; the same one at every call."""
     import keras
+
     import nested_keras
 
     row = _ROWS[name]
