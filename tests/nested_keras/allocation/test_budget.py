@@ -4,9 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from nested_keras import applications
-from nested_keras.allocation import allocate as allocation, budget
-from nested_keras.allocation.allocate import Sensitivity
+from nested_keras import allocation, applications
+from nested_keras.allocation import Sensitivity, budget
 from nested_keras.allocation.budget import cycles, stored_bytes
 from nested_keras.cortex_m.cycles import ImageSize
 from nested_keras.format import LayerKind

@@ -5,8 +5,8 @@ import keras
 import numpy as np
 import pytest
 
-from nested_keras.allocation import allocate as allocation, budget
-from nested_keras.allocation.allocate import Sensitivity
+from nested_keras import allocation
+from nested_keras.allocation import Sensitivity, budget
 from nested_keras.allocation.budget import stored_bytes
 from nested_keras.nesting import layers, masks, model
 from tests.nested_keras import nets
