@@ -77,6 +77,11 @@ def tflm_abi_dir() -> Path:
     return tflm_adapter().parent / "abi"
 
 
+def exported_names() -> dict[str, Path]:
+    """The names that the library exports to a linker, each with the file that defines it."""
+    return dict(_index(tflm_ops_dir())[0])
+
+
 def functions_used(source: Path) -> tuple[str, ...]:
     """Names of the library's public functions that a source file calls."""
     text = _COMMENT.sub("", source.read_text(encoding="utf-8"))
