@@ -23,7 +23,7 @@ import keras
 import numpy as np
 
 import nested_keras
-from nested_keras import callbacks, export, files, report
+from nested_keras import callbacks, export, files, recipe, report
 
 
 def load(path: Path) -> Any:
@@ -56,10 +56,7 @@ def fine_tune(model: Any, x: Any, y: Any, *, steps: int, batch_size: int) -> Non
         batch_size=batch_size,
         steps_per_epoch=steps,
         epochs=1,
-        callbacks=[
-            callbacks.NestedPruning(end=2 / 3, frequency=10),
-            callbacks.BatchNormReestimation(x),
-        ],
+        callbacks=recipe.callbacks(x, masks=callbacks.NestedPruning(end=2 / 3, frequency=10)),
         verbose=2,
     )
 
