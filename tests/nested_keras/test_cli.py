@@ -15,7 +15,7 @@ import pytest
 import nested_keras
 from nested_keras import cli, export
 from nested_keras.callbacks import NestedPruning
-from nested_keras.cli import arguments
+from nested_keras.cli import data_files
 from nested_keras.nesting.model import NestedModel
 from nested_keras.runtime import LiteRTModel
 from tests import zoo
@@ -260,7 +260,7 @@ def write_base(path, *ends):
 def train_arguments(folder, *ends, **changed):
     base = write_base(folder / "base.keras", *ends or (keras.layers.Dense(3),))
     data = write_data(folder / "train.npz", **changed)
-    common = ("--sparsities", "0.8,0.5", "--batch_size", 20, "--out", folder / "nested.keras")
+    common = ("--sparsities", "0.8,0.5", "--batch-size", 20, "--out", folder / "nested.keras")
     return ("train", "--model", base, "--data", data, *common)
 
 
@@ -343,7 +343,7 @@ def test_train_refuses_an_output_before_it_trains(out, message, tmp_path, capsys
 def test_train_reports_a_loss_that_is_nan(tmp_path, capsys):
     out = tmp_path / "nested.keras"
     out.write_bytes(b"earlier")
-    arguments = (*train_arguments(tmp_path), "--epochs", 2, "--learning_rate", 1e30)
+    arguments = (*train_arguments(tmp_path), "--epochs", 2, "--learning-rate", 1e30)
     assert nested_keras_command(*arguments) == 1
     assert "the loss must stay finite: it is " in capsys.readouterr().err
     assert out.read_bytes() == b"earlier"
@@ -534,7 +534,7 @@ def test_version_and_python_m(capsys):
 
 def test_spread_reaches_every_part():
     for count, samples in ((10, 10), (10, 30), (1000, 7), (7, 6), (1, 1)):
-        found = arguments.spread(count, samples)
+        found = data_files.spread(count, samples)
         assert len(found) == min(count, samples)
         assert (np.diff(found) > 0).all()
         assert found[0] >= 0
@@ -554,7 +554,7 @@ def test_a_missing_package_is_named_with_its_extra(
     ("flag", "value", "message"),
     [
         ("--sparsities", "a,b", "expected comma-separated fractions such as 0.9,0.8,0.7: got"),
-        ("--block_shape", "2x2", "expected one of 1x1, 1x2, 1x4: got '2x2'"),
+        ("--block-shape", "2x2", "expected one of 1x1, 1x2, 1x4: got '2x2'"),
         ("--epochs", "0", "expected a whole number of 1 or more: got '0'"),
     ],
 )
