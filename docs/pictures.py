@@ -48,15 +48,15 @@ def nested_kernel() -> Figure:
     axes.set_axis_off()
     names = ("level 0 (90 % zeros)", "level 1 adds (80 %)", "level 2 adds (70 %)")
     handles = [Patch(facecolor=c, label=n) for c, n in zip(_LEVELS, names, strict=True)]
-    handles.append(Patch(facecolor=_PRUNED, edgecolor="#c5cad0", label="pruned, not stored"))
+    handles.append(Patch(facecolor=_PRUNED, edgecolor="#c5cad0", label="pruned"))
     figure.legend(
         handles=handles,
         loc="outside lower center",
         ncols=4,
         frameon=False,
-        fontsize=10,
-        handlelength=1.2,
-        columnspacing=1.4,
+        fontsize=9.5,
+        handlelength=1.0,
+        columnspacing=1.2,
     )
     return figure
 

@@ -21,8 +21,8 @@ from benchmarks.accuracy import fitting, legacy, measure
 from benchmarks.accuracy.data import Data, Epochs, normalised
 from benchmarks.accuracy.recipe import Recipe, build, pruning_schedule
 from benchmarks.accuracy.runs import Run, environment, open_run, write_json
-from nested_keras import callbacks
-from nested_keras.allocation import allocate as allocation, budget
+from nested_keras import allocation, callbacks
+from nested_keras.allocation import budget
 from nested_keras.distillation import Distillation
 
 Points = tuple[list[dict[str, Any]], int]

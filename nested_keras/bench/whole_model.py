@@ -187,14 +187,13 @@ def _build(library: GeneratedLibrary, inputs: Sequence[Array], work_dir: Path) -
     files.write_text(run_source, _run_source(library.program, inputs))
     model, *kernels = library.sources
 
-    def compile_one(source: Path, *folders: Path, flags: Sequence[str] = ()) -> Path:
+    def compile_one(source: Path, *folders: Path, first_include: Path | None = None) -> Path:
         return toolchain.compile(
-            source, include_dirs=folders, cache_dir=work_dir, extra_flags=flags
+            source, include_dirs=folders, cache_dir=work_dir, first_include=first_include
         )
 
-    hook = ("-include", "nk_bench_model.h")
     objects = [
-        compile_one(model, directory, include, bench, flags=hook),
+        compile_one(model, directory, include, first_include=bench / "nk_bench_model.h"),
         compile_one(run_source, directory, include, bench),
         compile_one(bench / "nk_bench_model_main.c", include, bench, board.parent),
         *(compile_one(kernel, include) for kernel in kernels),

@@ -107,9 +107,10 @@ def generate(
         "CMakeLists.txt": _cmake(name, [path.name for path in kernels], banner),
         "README.md": _readme(name, source, banner),
     }
-    for folder, paths in (("include", sources.headers()), ("src", kernels)):
+    copies = {"include": sources.headers(), "src": (*kernels, *sources.private_headers(kernels))}
+    for folder, paths in copies.items():
         for path in paths:
-            texts[f"{folder}/{path.name}"] = marks.comment() + path.read_text(encoding="utf-8")
+            texts[f"{folder}/{path.name}"] = marks.comment() + sources.flat_text(path)
     _write(directory, {path: text.encode("ascii") for path, text in texts.items()})
     return GeneratedLibrary(
         directory=directory,
@@ -221,6 +222,6 @@ stand in {name}.h. `{name}_check()` verifies all packed weights: call it once at
 flash may be damaged.
 `{name}_invoke` uses one static arena, so it must not be called from two threads at a time.
 
-Build: add the folder to a CMake project (`add_subdirectory`), or compile {name}.c and src/* with
-`-std=c11 -O2 -I. -Iinclude`.
+Build: add the folder to a CMake project (`add_subdirectory`), or compile {name}.c and the .c
+and .S files in src with `-std=c11 -O2 -I. -Iinclude`.
 """

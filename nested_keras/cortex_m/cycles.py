@@ -36,12 +36,12 @@ TIE = 0.08
 MAX_SIDE = 65535
 """The most rows or columns of an image that the C kernels take (NK_MAX_EXTENT)."""
 
-# As tflm_ops/kernels/nk_m7_conv.c and nk_fully_connected_s8_m7.c have them.
+# As tflm_ops/src/cortex_m/nk_m7_conv.c and nk_fully_connected_s8_m7.c have them.
 _TILE_PIXELS = 8
 _WORDS = {1: 1, 2: 2, 3: 4, 4: 4}
 _SPAN = 255
 _CHUNK = 32
-# As tflm_ops/kernels/nk_depthwise_s8_m7.c has them.
+# As tflm_ops/src/cortex_m/nk_depthwise_s8_m7.c has them.
 _DEPTHWISE_ROWS = 20
 _DEPTHWISE_COLUMNS = {1: 28, 2: 12}
 

@@ -13,9 +13,9 @@ from nested_keras.cortex_m.cycles import ImageSize, has_depthwise_kernel, is_poi
 from nested_keras.format import Encoding, LayerKind, LayerParams, Stream
 from nested_keras.format.layout import align
 
-# As tflm_ops/kernels/nk_nested_conv_s8_check.c has it.
+# As tflm_ops/src/ops/nk_nested_conv_s8_check.c has it.
 _ACCUMULATOR_BYTES = 4
-# As tflm_ops/kernels/nk_m7_conv.c and nk_m7_list.c have them.
+# As tflm_ops/src/cortex_m/nk_m7_conv.c and nk_m7_list.c have them.
 _MAX_PAIRS = 4
 _ROW_BYTES = 28
 _POINTER_BYTES = 4

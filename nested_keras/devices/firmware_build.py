@@ -126,7 +126,7 @@ def _compile(
             model,
             include_dirs=(directory, include, common),
             cache_dir=cache,
-            extra_flags=("-include", "profile.h"),
+            first_include=common / "profile.h",
         ),
         toolchain.compile(run_source, include_dirs=(directory, include, common), cache_dir=cache),
     ]

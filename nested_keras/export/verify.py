@@ -10,9 +10,9 @@ from nested_keras.export.export_errors import ExportError
 from nested_keras.export.pack import PackedLayer
 from nested_keras.export.representative import Float32Array
 from nested_keras.export.rewrite import dense_level
-from nested_keras.runtime import LiteRTModel
+from nested_keras.runtime import LiteRTModel, interpreter
 from nested_keras.tflite.lowering import lower
-from nested_keras.tflite.operators.kernels import quantize, run_op
+from nested_keras.tflite.operators.kernels import quantize
 from nested_keras.tflite.program import Program
 
 # The arithmetic does not depend on the data: a few examples that reach every branch are enough.
@@ -73,14 +73,11 @@ def _first_difference(
 
 def _trace(program: Program, inputs: Sequence[np.ndarray], level: int) -> dict[str, np.ndarray]:
     """Every operator's output by name."""
-    values = {i: t.data for i, t in enumerate(program.tensors) if t.data is not None}
-    for index, x in zip(program.inputs, inputs, strict=True):
-        tensor = program.tensors[index]
-        values[index] = quantize(x, scale=tensor.scale, zero_point=tensor.zero_point)
-    trace = {}
-    for op in program.ops:
-        (output,) = op.outputs
-        shape = program.tensors[output].shape
-        values[output] = run_op(op, [values[i] for i in op.inputs], shape, level)
-        trace[op.name] = np.asarray(values[output])
+    trace: dict[str, np.ndarray] = {}
+    tensors = (program.tensors[index] for index in program.inputs)
+    values = [
+        quantize(x, scale=tensor.scale, zero_point=tensor.zero_point)
+        for x, tensor in zip(inputs, tensors, strict=True)
+    ]
+    interpreter.run(program, values, level, on_op=lambda op, y: trace.update({op.name: y}))
     return trace

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
+from nested_keras.runtime import interpreter
 from nested_keras.runtime.runner import Array, ModelRunner, read_model
 from nested_keras.tflite import program
 from nested_keras.tflite.lowering import lower
-from nested_keras.tflite.operators import kernels
 
 _VECTORIZED_SAMPLES = 16  # small enough for the int64 intermediates to stay in the cache
 
@@ -40,20 +38,7 @@ class ReferenceModel(ModelRunner):
         return self._samples or super()._chunk_size
 
     def _run_batch(self, inputs: tuple[Array, ...], level: int) -> tuple[Array, ...]:
-        graph = self._program
-        values = {
-            index: tensor.data
-            for index, tensor in enumerate(graph.tensors)
-            if tensor.data is not None
-        }
-        values.update(zip(graph.inputs, inputs, strict=True))
-        for op in graph.ops:
-            (output,) = op.outputs
-            shape = graph.tensors[output].shape
-            if self._samples:
-                shape = (len(inputs[0]), *shape[1:])
-            values[output] = kernels.run_op(op, [values[i] for i in op.inputs], shape, level)
-        return tuple(np.asarray(values[index]) for index in graph.outputs)
+        return interpreter.run(self._program, inputs, level)
 
 
 def _is_vectorizable(graph: program.Program) -> bool:

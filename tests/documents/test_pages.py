@@ -52,3 +52,11 @@ def test_files_that_a_page_names_exist(page):
     named = re.findall(rf"`((?:{FOLDERS})/[\w./-]+)`", text)
     missing = [name for name in named if not (ROOT / name).exists() and "NAME" not in name]
     assert not missing
+
+
+def test_the_table_of_rooms_is_the_order_of_imports():
+    contract = (ROOT / "pyproject.toml").read_text().split("layers = [")[1].split("]")[0]
+    order = [room.removeprefix("nested_keras.") for room in re.findall(r'"(.+?)"', contract)]
+    rows = re.findall(r"^\| (`.+?) \|", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)
+    table = [re.sub(r"\.py$|/$", "", room) for row in rows for room in re.findall(r"`(.+?)`", row)]
+    assert table == order[::-1]

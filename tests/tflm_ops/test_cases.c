@@ -6,9 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../../tflm_ops/src/cortex_m/nk_depthwise.h"
+#include "../../tflm_ops/src/cortex_m/nk_fully_connected.h"
 #include "nested_case.h"
-#include "nk_depthwise.h"
-#include "nk_fully_connected.h"
 
 /** Copies into a block of just this size, so that a sanitizer sees every step beyond it. */
 static void *copy(const void *data, int32_t size) {

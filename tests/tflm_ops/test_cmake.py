@@ -10,7 +10,7 @@ cmake_minimum_required(VERSION 3.25)
 project(theirs LANGUAGES C)
 add_subdirectory("{tflm_ops}" tflm_ops)
 """
-OBJECT = "tflm_ops/CMakeFiles/nk.dir/kernels/nk_m7_tile.S.obj"
+OBJECT = "tflm_ops/CMakeFiles/nk.dir/src/cortex_m/nk_m7_tile.S.obj"
 CORE = "-mcpu=cortex-m7 -mthumb -mfpu=fpv5-d16 -mfloat-abi=hard"
 
 

@@ -5,7 +5,8 @@
  */
 #include <string.h>
 
-#include "nk_depthwise.h"
+#include "../../tflm_ops/src/cortex_m/nk_depthwise.h"
+#include "../../tflm_ops/src/ref/nk_reference.h"
 #include "test_grid.h"
 
 enum {

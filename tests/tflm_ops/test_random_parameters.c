@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "nk_fully_connected.h"
-#include "nk_geometry.h"
+#include "../../tflm_ops/src/cortex_m/nk_fully_connected.h"
+#include "../../tflm_ops/src/ref/nk_geometry.h"
 #include "nk_ops.h"
 
 #if defined(__SANITIZE_ADDRESS__)

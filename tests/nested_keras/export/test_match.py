@@ -3,7 +3,8 @@ import pytest
 
 from nested_keras.export.export_errors import ExportError
 from nested_keras.export.match import match
-from nested_keras.export.nodes import Graph, Input, Reshape
+from nested_keras.export.nodes import Graph, Input
+from nested_keras.export.plain_layers import Reshape
 from nested_keras.tflite.program import Conv2D, DepthwiseConv2D, Program, Tensor
 from tests.nested_keras.export.linear_nodes import linear
 
