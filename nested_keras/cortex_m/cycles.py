@@ -51,11 +51,11 @@ class ImageSize:
     """Sizes of a layer's input and output; 1x1 for a fully connected layer.
 
     Attributes:
-      batches: Images, or rows of a fully connected layer.
-      input_h: Input rows.
-      input_w: Input columns.
-      output_h: Output rows.
-      output_w: Output columns.
+        batches: Images, or rows of a fully connected layer.
+        input_h: Input rows.
+        input_w: Input columns.
+        output_h: Output rows.
+        output_w: Output columns.
     """
 
     batches: int
@@ -81,12 +81,12 @@ def predict(params: LayerParams, size: ImageSize, levels: Sequence[StoredLevel])
     """Predicted cycles of one call.
 
     Args:
-      params: The layer.
-      size: Its input and output.
-      levels: What each level up to the one that runs adds; at least one.
+        params: The layer.
+        size: Its input and output.
+        levels: What each level up to the one that runs adds; at least one.
 
     Returns:
-      Modelled cycles of the Cortex-M7 kernels, argument checks and requantisation included.
+        Modelled cycles of the Cortex-M7 kernels, argument checks and requantisation included.
     """
     cycles = _cycles()
     return sum(cycles[name] * count for name, count in features(params, size, levels).items())
@@ -107,8 +107,8 @@ def fastest(params: LayerParams, size: ImageSize) -> Chooser:
     two are less than `TIE` apart.
 
     Args:
-      params: The layer.
-      size: Its input and output.
+        params: The layer.
+        size: Its input and output.
     """
 
     def choose(options: Sequence[StoredLevel]) -> StoredLevel:
@@ -125,15 +125,15 @@ def pack_fastest(nested: NestedWeights, size: ImageSize) -> Stream:
     """Packs a layer for the fewest predicted cycles, taken over all its levels alike.
 
     Args:
-      nested: The layer. Its block size does not matter: every size that divides the filter's input
-        channels is tried, and a larger one pays where the weights come in such blocks.
-      size: Its input and output.
+        nested: The layer. Its block size does not matter: every size that divides the filter's
+            input channels is tried, and a larger one pays where the weights come in such blocks.
+        size: Its input and output.
 
     Returns:
-      The stream: of those within `TIE` of the fastest, the smallest.
+        The stream: of those within `TIE` of the fastest, the smallest.
 
     Raises:
-      FormatError: As `Stream.pack` does.
+        FormatError: As `Stream.pack` does.
     """
     streams = []
     for block_size in BLOCK_SIZES:
@@ -151,12 +151,12 @@ def features(params: LayerParams, size: ImageSize, levels: Sequence[StoredLevel]
     """How often each part of the kernel runs that nk_nested_conv_s8() calls for the layer.
 
     Args:
-      params: The layer.
-      size: Its input and output.
-      levels: What each level up to the one that runs adds.
+        params: The layer.
+        size: Its input and output.
+        levels: What each level up to the one that runs adds.
 
     Returns:
-      Counts by the names that cycles.json has.
+        Counts by the names that cycles.json has.
     """
     stored = [level for level in levels if level.encoding is not Encoding.EMPTY]
     if params.kind is LayerKind.FULLY_CONNECTED:

@@ -35,11 +35,11 @@ def nested_conv_scratch_bytes(layer: Stream, dims: Sequence[int]) -> int:
     layer needs none.
 
     Args:
-      layer: The packed layer.
-      dims: The fields of nk_conv_dims: batches, input_h, input_w, output_h, output_w.
+        layer: The packed layer.
+        dims: The fields of nk_conv_dims: batches, input_h, input_w, output_h, output_w.
 
     Returns:
-      Bytes.
+        Bytes.
     """
     params = layer.params
     if params.kind is LayerKind.FULLY_CONNECTED:
@@ -57,10 +57,10 @@ def nested_function(params: LayerParams) -> str:
     """The function that runs a layer and links no kernels but those of its kind.
 
     Args:
-      params: The layer, as its stream's header has it.
+        params: The layer, as its stream's header has it.
 
     Returns:
-      One of the functions in nk_nested_conv.h.
+        One of the functions in nk_nested_conv.h.
     """
     if params.kind is LayerKind.FULLY_CONNECTED:
         return "nk_nested_fully_connected_s8"

@@ -31,8 +31,8 @@ class _AddedWeights:
     """The nonzero weights that a level adds.
 
     Attributes:
-      index: Positions in the weights [O, K], flattened; ascending.
-      values: int8, as many.
+        index: Positions in the weights [O, K], flattened; ascending.
+        values: int8, as many.
     """
 
     index: npt.NDArray[np.int64]
@@ -44,13 +44,13 @@ class Checked:
     """A stream that was checked; its weights are still sparse.
 
     Attributes:
-      size: Length of the stream, bytes.
-      params: The layer.
-      levels: How each level is stored.
-      added: The weights that each level adds.
-      bias: int32 [N, O], unfolded.
-      multiplier: int32 [N, O].
-      shift: int8 [N, O].
+        size: Length of the stream, bytes.
+        params: The layer.
+        levels: How each level is stored.
+        added: The weights that each level adds.
+        bias: int32 [N, O], unfolded.
+        multiplier: int32 [N, O].
+        shift: int8 [N, O].
     """
 
     size: int
@@ -66,13 +66,13 @@ def check(data: Buffer) -> Checked:
     """Takes a stream apart and checks all of it, in memory that its length bounds.
 
     Args:
-      data: The whole stream, or its prefix up to the end of a level block.
+        data: The whole stream, or its prefix up to the end of a level block.
 
     Returns:
-      The stream, with as many levels as there are blocks.
+        The stream, with as many levels as there are blocks.
 
     Raises:
-      FormatError: What was expected and what came.
+        FormatError: What was expected and what came.
     """
     params, blocks = read(data)
     added: list[_AddedWeights] = []
@@ -112,11 +112,11 @@ def unpack(stream: Checked) -> NestedWeights:
     """Unpacks the weights of a stream.
 
     Returns:
-      The layer. A weight is zero exactly where its level is N.
+        The layer. A weight is zero exactly where its level is N.
 
     Raises:
-      FormatError: The stream unpacks to more than 4 million weights and more than 1024 a byte: its
-        header alone asks for the memory.
+        FormatError: The stream unpacks to more than 4 million weights and more than 1024 a byte:
+            its header alone asks for the memory.
     """
     params, levels = stream.params, len(stream.levels)
     size = params.out_channels * params.weights_per_channel

@@ -49,16 +49,16 @@ def encode(
     of the encodings that another one can have, `choose` picks one.
 
     Args:
-      nested: The layer; it was checked when it was made.
-      choose: Called for each level that adds weights with its options: DELTA8, DELTA16 and, at
-        level 0, DENSE. By default the smallest block is made; `cortex_m.cycles.fastest` makes a
-        chooser that goes by predicted cycles.
+        nested: The layer; it was checked when it was made.
+        choose: Called for each level that adds weights with its options: DELTA8, DELTA16 and, at
+            level 0, DENSE. By default the smallest block is made; `cortex_m.cycles.fastest` makes a
+            chooser that goes by predicted cycles.
 
     Returns:
-      The stream, a multiple of 16 bytes long, and how each level is stored in it.
+        The stream, a multiple of 16 bytes long, and how each level is stored in it.
 
     Raises:
-      FormatError: A level block would not fit into 2^32-1 bytes, or a folded bias into 32 bits.
+        FormatError: A level block would not fit into 2^32-1 bytes, or a folded bias into 32 bits.
     """
     folded_bias = fold_bias(nested)
     blocks = [
@@ -130,12 +130,12 @@ def _candidates(
     """Every legal encoding of one level with the arrays that it stores.
 
     Args:
-      params: The layer.
-      blocks: int8 [O, positions, block_size], zero where the level adds nothing.
-      level: The level.
+        params: The layer.
+        blocks: int8 [O, positions, block_size], zero where the level adds nothing.
+        level: The level.
 
     Returns:
-      For each encoding its "values", or its "counts" and "records".
+        For each encoding its "values", or its "counts" and "records".
     """
     channel, position = np.nonzero(blocks.any(axis=-1))
     if not channel.size:

@@ -28,7 +28,7 @@ def fold_bias(nested: NestedWeights) -> Int32Array:
     The sum is over the weights that levels 0..l use, so that of level l survives a cut after l.
 
     Raises:
-      FormatError: A folded bias does not fit into 32 bits.
+        FormatError: A folded bias does not fit into 32 bits.
     """
     sums = _weight_sums(nested.weights, nested.level_map, levels=nested.levels)
     offset = nested.params.input_offset
@@ -48,12 +48,12 @@ def unfold_bias(
     """The inverse of `fold_bias`, int32 [N, O].
 
     Args:
-      stored: Folded bias, int32 [N, O].
-      params: The layer.
-      sums: Sum of the weights that each level uses of each channel, [N, O].
+        stored: Folded bias, int32 [N, O].
+        params: The layer.
+        sums: Sum of the weights that each level uses of each channel, [N, O].
 
     Raises:
-      FormatError: A bias does not fit into 32 bits.
+        FormatError: A bias does not fit into 32 bits.
     """
     offset = params.input_offset
     bias = stored - offset * sums

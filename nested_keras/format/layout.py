@@ -22,10 +22,10 @@ class Section:
     """One array of a level block.
 
     Attributes:
-      name: "bias", "multiplier", "shift", "counts" (packed), "records" or "values".
-      dtype: Element type, little-endian and without gaps.
-      start: Offset from the start of the block, bytes.
-      count: Number of elements.
+        name: "bias", "multiplier", "shift", "counts" (packed), "records" or "values".
+        dtype: Element type, little-endian and without gaps.
+        start: Offset from the start of the block, bytes.
+        count: Number of elements.
     """
 
     name: str
@@ -70,13 +70,13 @@ def block_sections(
     """Lays out a level block; sections start 4-byte aligned.
 
     Args:
-      params: The layer.
-      encoding: How the block stores its weights.
-      entries: Entries that it stores.
-      count_bits: Bits of a channel's count; 0 where the encoding has no counts.
+        params: The layer.
+        encoding: How the block stores its weights.
+        entries: Entries that it stores.
+        count_bits: Bits of a channel's count; 0 where the encoding has no counts.
 
     Returns:
-      The sections in the order of their offsets.
+        The sections in the order of their offsets.
     """
     channels = params.out_channels
     parts: list[tuple[str, np.dtype[Any], int]] = [

@@ -30,9 +30,9 @@ class Stream:
     Make one with `parse` from bytes, or with `pack` from weights.
 
     Attributes:
-      data: The stream as a file holds it; a multiple of 16 bytes.
-      params: The layer.
-      levels: How each level is stored, level 0 first.
+        data: The stream as a file holds it; a multiple of 16 bytes.
+        params: The layer.
+        levels: How each level is stored, level 0 first.
     """
 
     data: bytes = field(repr=False)
@@ -45,13 +45,13 @@ class Stream:
         """Takes a stream apart after checking all of it, in memory that its length bounds.
 
         Args:
-          data: The whole stream, or its prefix up to the end of a level block.
+            data: The whole stream, or its prefix up to the end of a level block.
 
         Returns:
-          The stream, with as many levels as there are blocks.
+            The stream, with as many levels as there are blocks.
 
         Raises:
-          FormatError: What was expected and what came.
+            FormatError: What was expected and what came.
         """
         checked = check(data)
         return cls(bytes(data), checked.params, checked.levels, functools.partial(unpack, checked))
@@ -64,17 +64,17 @@ class Stream:
         EMPTY; of the encodings that another one can have, `choose` picks one.
 
         Args:
-          nested: The layer; it was checked when it was made.
-          choose: Called for each level that adds weights with its options: DELTA8, DELTA16 and, at
-            level 0, DENSE. By default the smallest block is made; `cortex_m.cycles.fastest`
-            makes a chooser that goes by predicted cycles.
+            nested: The layer; it was checked when it was made.
+            choose: Called for each level that adds weights with its options: DELTA8, DELTA16 and,
+                at level 0, DENSE. By default the smallest block is made; `cortex_m.cycles.fastest`
+                makes a chooser that goes by predicted cycles.
 
         Returns:
-          The stream.
+            The stream.
 
         Raises:
-          FormatError: A level block would not fit into 2^32-1 bytes, or a folded bias into 32
-            bits.
+            FormatError: A level block would not fit into 2^32-1 bytes, or a folded bias into 32
+                bits.
         """
         data, levels = encode_levels(nested, choose=choose)
         return cls(data, nested.params, levels, functools.partial(_canonical, nested))
@@ -84,7 +84,7 @@ class Stream:
         """The weights and tables; a weight is zero exactly where its level is N.
 
         Raises:
-          FormatError: The header asks for more weights than the length of the stream justifies.
+            FormatError: The header asks for more weights than the length of the stream justifies.
         """
         return self._unpack()
 
@@ -105,7 +105,7 @@ class Stream:
         """Returns the stream of the `levels` sparsest levels.
 
         Raises:
-          FormatError: The stream holds fewer levels, or `levels` is not positive.
+            FormatError: The stream holds fewer levels, or `levels` is not positive.
         """
         require_range("levels", levels, low=1, high=len(self.levels))
         return Stream(

@@ -35,15 +35,15 @@ def softmax_parameters(beta: float, input_scale: float) -> tuple[int, int, int]:
     """Parameters of the kernel for one input scale.
 
     Args:
-      beta: TFLite's softmax temperature factor, 1.0 for a Keras softmax.
-      input_scale: Scale of the int8 input.
+        beta: TFLite's softmax temperature factor, 1.0 for a Keras softmax.
+        input_scale: Scale of the int8 input.
 
     Returns:
-      `(input_multiplier, input_left_shift, diff_min)`: differences x - max(x) below diff_min count
-      as exp = 0.
+        `(input_multiplier, input_left_shift, diff_min)`: differences x - max(x) below diff_min
+        count as exp = 0.
 
     Raises:
-      ValueError: If beta * input_scale is too small for Q5.26 (at most 2**-26).
+        ValueError: If beta * input_scale is too small for Q5.26 (at most 2**-26).
     """
     real = min(beta * input_scale * 2 ** (31 - _DIFF_INTEGER_BITS), 2.0**31 - 1.0)
     if real <= 1.0:
@@ -63,13 +63,13 @@ def softmax(
     """Softmax over the last axis; the output has scale 1/256 and zero point -128.
 
     Args:
-      x: int8, shape [..., classes].
-      input_multiplier: Q31 factor that takes a difference to Q5.26.
-      input_left_shift: Left shift that goes before the multiplier, 0..31.
-      diff_min: Smallest difference whose exponential is not taken as zero.
+        x: int8, shape [..., classes].
+        input_multiplier: Q31 factor that takes a difference to Q5.26.
+        input_left_shift: Left shift that goes before the multiplier, 0..31.
+        diff_min: Smallest difference whose exponential is not taken as zero.
 
     Returns:
-      int8, shape of `x`.
+        int8, shape of `x`.
     """
     diff = x.astype(np.int64) - x.max(axis=-1, keepdims=True)
     used = diff >= diff_min

@@ -95,7 +95,7 @@ def hard_swish(scales: Scales) -> Table:
     """Computes x * min(max(x + 3, 0), 6) / 6 in 16-bit fixed point.
 
     Raises:
-      ValueError: If the output scale is below 1/128 of the input scale, which TFLite refuses.
+        ValueError: If the output scale is below 1/128 of the input scale, which TFLite refuses.
     """
     high_resolution = np.float32(1 / 128) * np.float32(scales.input_scale)
     output_multiplier, output_shift = quantize_multiplier(

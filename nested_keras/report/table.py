@@ -11,14 +11,14 @@ def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Lays out rows under a header; the first column is left-aligned, the others right-aligned.
 
     Args:
-      header: Column titles.
-      rows: Cells as text; every row has as many as the header.
+        header: Column titles.
+        rows: Cells as text; every row has as many as the header.
 
     Returns:
-      The lines, joined, without a newline at the end.
+        The lines, joined, without a newline at the end.
 
     Raises:
-      ValueError: A row has another number of cells than the header.
+        ValueError: A row has another number of cells than the header.
     """
     for row in rows:
         if len(row) != len(header):
