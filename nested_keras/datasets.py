@@ -31,7 +31,7 @@ class Dataset:
 
 
 def digits(*, test_size: int = 500, seed: int = 0) -> Dataset:
-    """Handwritten digits of the UCI repository, as scikit-learn ships them.
+    """Returns the handwritten digits of the UCI repository, as scikit-learn ships them.
 
     1,797 grey images of 8x8 pixels, 10 classes, scaled to [0, 1].
 
@@ -43,7 +43,7 @@ def digits(*, test_size: int = 500, seed: int = 0) -> Dataset:
         The data set; images are [n, 8, 8, 1].
 
     Raises:
-        ImportError: scikit-learn is not installed.
+        ImportError: If scikit-learn is not installed.
     """
     try:
         from sklearn import datasets, model_selection

@@ -45,7 +45,7 @@ class DemoConfig:
 
 
 def digits_convnet(width: int = 8) -> Any:
-    """A residual convnet for 8x8 grey images: two blocks, `width` and 2 * `width` channels.
+    """Returns a residual convnet for 8x8 grey images: two blocks, `width` and 2 * `width` channels.
 
     Args:
         width: Channels of the first block, 1 or more.
@@ -86,8 +86,8 @@ def run(out_dir: Path, *, config: DemoConfig | None = None, say: Callable[[str],
         The report: also what report.json holds.
 
     Raises:
-        ImportError: A package of the `demo` extra is missing.
-        nested_keras.firmware.ToolchainError: The cross compiler or the emulator is missing.
+        ImportError: If a package of the `demo` extra is missing.
+        nested_keras.firmware.ToolchainError: If the cross compiler or the emulator is missing.
     """
     config = config or DemoConfig()
     for tool in ("arm-none-eabi-gcc", "qemu-system-arm"):
@@ -198,7 +198,7 @@ def _train(data: Dataset, config: DemoConfig, say: Callable[[str], None]) -> _Tr
 
 
 def _dense_tflite(model: Any, calibration: npt.NDArray[np.float32]) -> bytes:
-    """The dense model as the converter makes it: builtin int8 operators only."""
+    """Returns the dense model as the converter makes it: builtin int8 operators only."""
     from nested_keras.nesting.model import nest
 
     exported = export.build(nest(model, sparsities=(0.0,)), representative_dataset=calibration)
@@ -252,7 +252,7 @@ def _dense_row(
 
 
 def _given(value: Number | None) -> Number:
-    """What a run with labels on a counting target always has."""
+    """Returns a value that every run with labels on a counting target has."""
     if value is None:
         raise AssertionError("the demo runs with labels, and on a target that counts")
     return value

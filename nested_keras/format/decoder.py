@@ -1,4 +1,4 @@
-"""Packed stream -> NestedWeights, in two steps: `check` all of it, then `unpack` it."""
+"""From a packed stream to NestedWeights in two steps: `check` the stream, then `unpack` it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from nested_keras.format.types import (
     require_range,
 )
 
-# Weights that a stream may unpack to: a few million always, beyond that so many for each byte.
+# A stream may unpack to a few million weights in any case, and to more only by its length.
 _ALWAYS_UNPACKED, _UNPACKED_PER_BYTE = 1 << 22, 1024
 
 
@@ -63,7 +63,7 @@ class Checked:
 
 
 def check(data: Buffer) -> Checked:
-    """Takes a stream apart and checks all of it, in memory that its length bounds.
+    """Parses and checks a whole stream; the length of the stream bounds the memory.
 
     Args:
         data: The whole stream, or its prefix up to the end of a level block.
@@ -72,7 +72,7 @@ def check(data: Buffer) -> Checked:
         The stream, with as many levels as there are blocks.
 
     Raises:
-        FormatError: What was expected and what came.
+        FormatError: If the stream is damaged; the text says what was expected and what came.
     """
     params, blocks = read(data)
     added: list[_AddedWeights] = []
@@ -115,8 +115,8 @@ def unpack(stream: Checked) -> NestedWeights:
         The layer. A weight is zero exactly where its level is N.
 
     Raises:
-        FormatError: The stream unpacks to more than 4 million weights and more than 1024 a byte:
-            its header alone asks for the memory.
+        FormatError: If the stream unpacks to more than 4 million weights and to more than 1024 a
+            byte, because its header alone asks for the memory.
     """
     params, levels = stream.params, len(stream.levels)
     size = params.out_channels * params.weights_per_channel
@@ -138,7 +138,7 @@ def unpack(stream: Checked) -> NestedWeights:
 
 
 def _added_weights(stored: StoredLevel, arrays: Arrays, params: LayerParams) -> _AddedWeights:
-    """The weights that a level adds."""
+    """Returns the weights that a level adds."""
     if stored.encoding == Encoding.DENSE:
         values = arrays["values"]
         index = np.arange(values.size)
@@ -156,7 +156,7 @@ def _added_weights(stored: StoredLevel, arrays: Arrays, params: LayerParams) -> 
 
 
 def _positions(stored: StoredLevel, arrays: Arrays, params: LayerParams) -> npt.NDArray[np.int64]:
-    """Block position of every entry within its channel, [entries]."""
+    """Returns the block position of every entry within its channel, [entries]."""
     counts = arrays["counts"]
     deltas = arrays["records"]["delta"].astype(np.int64)
     starts = np.cumsum(counts) - counts

@@ -45,7 +45,7 @@ def read(data: Buffer) -> tuple[LayerParams, list[tuple[StoredLevel, Arrays]]]:
         The layer, and each stored level with its arrays; the weights are still packed.
 
     Raises:
-        FormatError: What was expected and what came.
+        FormatError: If the stream is damaged; the text says what was expected and what came.
     """
     params, levels_at_writing = _read_header(data)
     blocks: list[tuple[StoredLevel, Arrays]] = []

@@ -96,7 +96,7 @@ class LayerParams:
         block_size: Neighbouring input channels that one entry holds: 1, 2 or 4.
 
     Raises:
-        FormatError: A value is out of its range or contradicts another one.
+        FormatError: If a value is out of its range or contradicts another value.
     """
 
     kind: LayerKind
@@ -118,7 +118,7 @@ class LayerParams:
     block_size: int = 1
 
     def __post_init__(self) -> None:
-        """Checks every range, then what the fields must be to each other."""
+        """Checks every range, then the relations between the fields."""
         for name, (low, high) in _FIELD_RANGES.items():
             require_range(name, getattr(self, name), low=low, high=high)
         if self.activation_min > self.activation_max:
@@ -180,13 +180,13 @@ class NestedWeights:
         params: The layer.
         weights: int8 [O, kernel_h, kernel_w, I], I = 1 for depthwise.
         level_map: uint8, same shape: the first level that uses the weight; N means none does.
-        bias: int32 [N, O], in units of the accumulator; `input_offset` is not folded in, the stream
-            alone does that.
+        bias: int32 [N, O], in units of the accumulator; `input_offset` is not folded in, because
+            only the stream holds a folded bias.
         multiplier: int32 [N, O], Q31: 0 or an absolute value in 2^30..2^31-1; may be negative.
         shift: int8 [N, O], -31..30, positive to the left.
 
     Raises:
-        FormatError: A shape, type or value is not as above, or N is not in 1..16.
+        FormatError: If a shape, type or value is not as above, or N is not in 1..16.
     """
 
     params: LayerParams
@@ -238,7 +238,7 @@ def check_tables(multiplier: Int32Array, shift: Int8Array) -> None:
 class StoredLevel:
     """What one level adds, as a stream stores it.
 
-    An estimate (`nested_keras.budget`) knows `encoding` and `entries` alone.
+    In an estimate (`nested_keras.budget`) only `encoding` and `entries` are known.
 
     Attributes:
         encoding: How the weights are stored.
@@ -257,5 +257,5 @@ class StoredLevel:
     bytes: int = 0
 
 
-# Picks one of the ways in which a level can be stored; there is at least one.
+# Picks one of the ways to store a level from a list that is never empty.
 Chooser: TypeAlias = Callable[[Sequence[StoredLevel]], StoredLevel]

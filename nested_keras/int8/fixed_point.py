@@ -55,7 +55,7 @@ def wrap_int32(x: Integers) -> Int64Array:
 
 
 def saturating_rounding_doubling_high_mul(a: Integers, b: Integers) -> Int64Array:
-    """High half of 2*a*b, gemmlowp's SaturatingRoundingDoublingHighMul: a*b / 2**31, halves up.
+    """Returns a*b / 2**31, halves up: gemmlowp's SaturatingRoundingDoublingHighMul.
 
     Args:
         a: int32 values.

@@ -73,7 +73,7 @@ class Report:
     facts: dict[str, str | int | float]
 
     def to_dict(self) -> dict[str, Any]:
-        """The content of report.json."""
+        """Returns the content of report.json."""
         return {
             "title": self.title,
             "levels": [dataclasses.asdict(level) for level in self.levels],

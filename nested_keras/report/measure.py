@@ -1,4 +1,4 @@
-"""Run every level of a .tflite on one target and say how well and how fast it did."""
+"""Run every level of a .tflite on one target; measure its accuracy and its cost."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class TargetRun:
     levels: Sequence[LevelRun]
 
     def to_dict(self) -> dict[str, Any]:
-        """What `nested-keras run --json` writes."""
+        """Returns the content of the file that `nested-keras run --json` writes."""
         return dataclasses.asdict(self)
 
 
@@ -97,7 +97,7 @@ def level_sizes(model: bytes) -> tuple[LevelSize, ...]:
         One row a level, sparsest first.
 
     Raises:
-        nested_keras.runtime.ModelError: The file is foreign or damaged.
+        nested_keras.runtime.ModelError: If the file is no model, or damaged.
     """
     layers = export.summarize_model(model)
     weights = sum(layer.weights for layer in layers)
@@ -114,7 +114,7 @@ def level_sizes(model: bytes) -> tuple[LevelSize, ...]:
 def accuracy(
     outputs: npt.NDArray[Any], labels: npt.NDArray[Any], *, threshold: float = 0.0
 ) -> float:
-    """Top-1 accuracy.
+    """Returns the top-1 accuracy.
 
     Args:
         outputs: Scores [n, ...], flattened per input.
@@ -126,7 +126,7 @@ def accuracy(
         Share of inputs whose largest score is at the label, 0..1. Of equal scores the first counts.
 
     Raises:
-        ValueError: Another number of labels than of outputs, or a label that is no class.
+        ValueError: If the numbers of labels and outputs differ, or a label is no class.
     """
     scores = outputs.reshape(len(outputs), -1)
     single = scores.shape[1] == 1
@@ -159,11 +159,12 @@ def run_levels(
         One row a level.
 
     Raises:
-        ValueError: An unknown target, a model of several inputs or outputs, no input, a wrong
-            shape, values that are no finite real numbers, another number of labels, or labels that
-            are no classes.
-        nested_keras.firmware.ToolchainError: A compiler, the emulator or TFLite Micro is missing.
-        ImportError: The package tflite-micro is missing.
+        ValueError: If the target is unknown, the model has several inputs or outputs, there is no
+            input, a shape is wrong, a value is no finite real number, the number of labels differs,
+            or a label is no class.
+        nested_keras.firmware.ToolchainError: If a compiler, the emulator or TFLite Micro is
+            missing.
+        ImportError: If the package tflite-micro is missing.
     """
     if target not in TARGETS:
         raise ValueError(f"target must be one of {', '.join(TARGETS)}: got {target!r}")

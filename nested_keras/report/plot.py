@@ -18,7 +18,7 @@ def accuracy_over_instructions(report: Report) -> str:
         One <svg> element.
 
     Raises:
-        ImportError: matplotlib is not installed.
+        ImportError: If matplotlib is not installed.
     """
     try:
         import matplotlib
