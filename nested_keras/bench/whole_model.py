@@ -31,7 +31,8 @@ from nested_keras.devices.toolchain import cortex_m7_toolchain
 from nested_keras.report.table import format_table
 from nested_keras.runtime.reference import ReferenceModel
 from nested_keras.runtime.runner import ModelFile
-from nested_keras.tflite.program import NestedSparseConv, Program, Tensor
+from nested_keras.tflite.operators import NestedSparseConv
+from nested_keras.tflite.program import Program, Tensor
 
 _BOARD = "mps2_an500"
 # What runs outside the operators: argument checks, copies, the return.

@@ -14,7 +14,8 @@ from nested_keras.export.nodes import FloatArray, Graph, Linear
 from nested_keras.export.plain_layers import Reshape
 from nested_keras.export.tensor_names import node_of_tensor
 from nested_keras.format import LayerKind
-from nested_keras.tflite.program import Conv2D, DepthwiseConv2D, FullyConnected, Program
+from nested_keras.tflite.operators import Conv2D, DepthwiseConv2D, FullyConnected
+from nested_keras.tflite.program import Program
 
 WeightedOp: TypeAlias = Conv2D | FullyConnected
 

@@ -13,7 +13,8 @@ from nested_keras.export.idle import drop_idle
 from nested_keras.export.match import ConvertedLayer
 from nested_keras.export.quantize import LevelTables, quantize_levels
 from nested_keras.format import FormatError, LayerKind, LayerParams, NestedWeights, Stream
-from nested_keras.tflite.program import Conv2D, DepthwiseConv2D, Program
+from nested_keras.tflite.operators import Conv2D, DepthwiseConv2D
+from nested_keras.tflite.program import Program
 
 
 @dataclass(frozen=True, eq=False)

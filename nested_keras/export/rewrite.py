@@ -17,9 +17,9 @@ from nested_keras.export.pack import PackedLayer
 from nested_keras.export.tensor_names import input_name, node_of_tensor, output_name
 from nested_keras.format import LayerKind
 from nested_keras.tflite import flatbuffer
+from nested_keras.tflite.file_reader import LEVEL_INPUT
 from nested_keras.tflite.flatbuffer import Tree
-from nested_keras.tflite.lowering import LEVEL_INPUT
-from nested_keras.tflite.operators.convolutions import NESTED_SPARSE_CONV
+from nested_keras.tflite.operators.nested import NESTED_SPARSE_CONV
 
 _SIGNATURE = "serving_default"
 

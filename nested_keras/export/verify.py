@@ -15,7 +15,7 @@ from nested_keras.tflite import flatbuffer
 from nested_keras.tflite.file_reader import Graph, read_graph
 from nested_keras.tflite.flatbuffer import Tree
 from nested_keras.tflite.lowering import lower_graph, read_interface
-from nested_keras.tflite.operators.kernels import quantize
+from nested_keras.tflite.operators.real_numbers import quantize
 from nested_keras.tflite.program import Program
 
 # The arithmetic does not depend on the data: a few examples that reach every branch are enough.

@@ -20,13 +20,12 @@ import numpy as np
 from nested_keras.format import Stream
 from nested_keras.runtime import litert_abi
 from nested_keras.runtime.runner import Array, ModelFile, ModelRunner, read_model
-from nested_keras.tflite import flatbuffer
+from nested_keras.tflite import flatbuffer, operators
 from nested_keras.tflite.file_reader import read_graph
 from nested_keras.tflite.lowering import Interface, read_interface
 from nested_keras.tflite.model_error import ModelError
-from nested_keras.tflite.operators import kernels
-from nested_keras.tflite.operators.convolutions import NESTED_SPARSE_CONV, require_fit
-from nested_keras.tflite.program import NestedSparseConv, Quantize
+from nested_keras.tflite.operators import NestedSparseConv, Quantize
+from nested_keras.tflite.operators.nested import NESTED_SPARSE_CONV, require_fit
 
 
 @dataclass
@@ -167,14 +166,14 @@ class NestedDelegate:
         x = litert_abi.view(litert_abi.tensor(context, kernel.inputs[0]))
         y = litert_abi.view(litert_abi.tensor(context, kernel.output))
         if isinstance(kernel.op, Quantize):
-            y[...] = kernels.run_op(kernel.op, [x], y.shape, 0)
+            y[...] = operators.run_op(kernel.op, [x], y.shape, 0)
             return
         level = kernel.levels - 1 if self.level is None else self.level
         if kernel.inputs[1] >= 0:
             level = litert_abi.read_int32(litert_abi.tensor(context, kernel.inputs[1]))
         if not 0 <= level < kernel.levels:
             raise ValueError(f"level must be in 0..{kernel.levels - 1}: got {level}")
-        y[...] = kernels.run_op(kernel.op, [x], y.shape, level)
+        y[...] = operators.run_op(kernel.op, [x], y.shape, level)
 
     def _kernel(self, node: litert_abi.TfLiteNode) -> _Kernel:
         if not node.user_data:

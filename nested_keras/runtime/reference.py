@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nested_keras.runtime import interpreter
 from nested_keras.runtime.runner import AnyModel, Array, ModelRunner, load_program
-from nested_keras.tflite import program
+from nested_keras.tflite import operators, program
 
 _VECTORIZED_SAMPLES = 16  # small enough for the int64 intermediates to stay in the cache
 
@@ -47,30 +47,5 @@ def _is_vectorizable(graph: program.Program) -> bool:
         if graph.tensors[index].data is None
     ]
     return all(len(shape) >= 2 and shape[0] == 1 for shape in shapes) and not any(
-        _mixes_samples(op, graph) for op in graph.ops
+        operators.mixes_samples(op, graph) for op in graph.ops
     )
-
-
-def _mixes_samples(op: program.Op, graph: program.Program) -> bool:
-    """Whether an operator would act differently on a larger first axis."""
-    if isinstance(op, program.Concatenation):
-        constant = any(graph.tensors[index].data is not None for index in op.inputs)
-        return op.axis == 0 or constant
-    if isinstance(op, program.Pad):
-        return op.paddings[0] != (0, 0)
-    if isinstance(op, program.Add | program.Mul):
-        # With unequal ranks the first axes are not aligned by broadcasting.
-        ranks = [
-            len(graph.tensors[index].shape)
-            for index in (*op.inputs, *op.outputs)
-            if graph.tensors[index].data is None
-        ]
-        constants = [
-            graph.tensors[index].shape
-            for index in op.inputs
-            if graph.tensors[index].data is not None
-        ]
-        return len(set(ranks)) > 1 or any(
-            len(shape) == ranks[0] and shape[0] != 1 for shape in constants
-        )
-    return False

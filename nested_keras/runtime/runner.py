@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nested_keras.tflite.lowering import Interface, lower
-from nested_keras.tflite.operators.kernels import quantize
+from nested_keras.tflite.operators.real_numbers import quantize
 from nested_keras.tflite.program import Program, Tensor
 
 Array: TypeAlias = npt.NDArray[Any]

@@ -16,6 +16,9 @@ from nested_keras.tflite.unpacking import DAMAGE, damaged
 _DTYPES = ("float32", "int32", "uint8", "int64", "int8")
 _MAX_ELEMENTS = 2**31 - 1
 
+LEVEL_INPUT = "level"
+"""Name of the graph input that carries the nested level."""
+
 
 @dataclass(frozen=True, eq=False)
 class Quantization:
@@ -68,6 +71,15 @@ class Graph:
     operators: tuple[Operator, ...]
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
+
+    @property
+    def level_input(self) -> int | None:
+        """Tensor index of the int32[1] graph input `level`; None where there is none."""
+        for index in self.inputs:
+            tensor = self.tensors[index]
+            if (tensor.name, tensor.dtype, tensor.shape) == (LEVEL_INPUT, "int32", (1,)):
+                return index
+        return None
 
 
 def read_graph(tree: Tree) -> Graph:

@@ -8,12 +8,10 @@ from dataclasses import dataclass
 from nested_keras.tflite import flatbuffer
 from nested_keras.tflite.file_reader import Graph, read_graph
 from nested_keras.tflite.model_error import ModelError
-from nested_keras.tflite.operator_reader import Node
-from nested_keras.tflite.operators import builtins
-from nested_keras.tflite.operators.convolutions import NESTED_SPARSE_CONV, nested_sparse_conv
-from nested_keras.tflite.program import NestedSparseConv, Op, Program, Tensor
-
-LEVEL_INPUT = "level"
+from nested_keras.tflite.operator_reader import OperatorReader
+from nested_keras.tflite.operators import NestedSparseConv, read_op
+from nested_keras.tflite.operators.nested import NESTED_SPARSE_CONV, read_nested_sparse_conv
+from nested_keras.tflite.program import Program, Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,22 +52,20 @@ def lower(model: bytes) -> Program:
 
 def lower_graph(graph: Graph) -> Program:
     """Prepares the graph of a parsed model; see `lower`."""
-    level_input = _level_input(graph)
-    inputs = _checked_inputs(graph, level_input)
-    nested = _nested_ops(graph, level_input)
+    inputs = _inputs(graph)
+    nested = _nested_ops(graph)
     levels = _levels(nested.values())
     _check_data_flow(graph)
-    ops = (
-        nested[position] if position in nested else _builtin_op(Node(graph, operator))
-        for position, operator in enumerate(graph.operators)
-    )
     return Program(
         tensors=graph.tensors,
-        ops=tuple(ops),
+        ops=tuple(
+            nested[position] if position in nested else read_op(OperatorReader(graph, operator))
+            for position, operator in enumerate(graph.operators)
+        ),
         inputs=inputs,
         outputs=graph.outputs,
         levels=levels,
-        level_input=level_input,
+        level_input=graph.level_input,
     )
 
 
@@ -79,20 +75,18 @@ def read_interface(graph: Graph) -> Interface:
     Raises:
       ModelError: If a NESTED_SPARSE_CONV in it is not valid.
     """
-    level_input = _level_input(graph)
-    inputs = _checked_inputs(graph, level_input)
     return Interface(
         tensors=graph.tensors,
-        inputs=inputs,
+        inputs=_inputs(graph),
         outputs=graph.outputs,
-        levels=_levels(_nested_ops(graph, level_input).values()),
-        level_input=level_input,
+        levels=_levels(_nested_ops(graph).values()),
+        level_input=graph.level_input,
     )
 
 
-def _checked_inputs(graph: Graph, level_input: int | None) -> tuple[int, ...]:
-    """Checks the graph's inputs and outputs; returns the inputs without the level."""
-    inputs = tuple(index for index in graph.inputs if index != level_input)
+def _inputs(graph: Graph) -> tuple[int, ...]:
+    """Checks the graph inputs and outputs; returns the inputs without the level."""
+    inputs = tuple(index for index in graph.inputs if index != graph.level_input)
     if not inputs or not graph.outputs:
         raise ModelError(f"expected inputs and outputs: got {len(inputs)} and {len(graph.outputs)}")
     for index in (*inputs, *graph.outputs):
@@ -105,32 +99,13 @@ def _checked_inputs(graph: Graph, level_input: int | None) -> tuple[int, ...]:
     return inputs
 
 
-def _level_input(graph: Graph) -> int | None:
-    for index in graph.inputs:
-        tensor = graph.tensors[index]
-        if (tensor.name, tensor.dtype, tensor.shape) == (LEVEL_INPUT, "int32", (1,)):
-            return index
-    return None
-
-
-def _is_nested(node: Node) -> bool:
-    return node.operator.custom and node.operator.kind == NESTED_SPARSE_CONV
-
-
-def _nested_ops(graph: Graph, level_input: int | None) -> dict[int, NestedSparseConv]:
-    """The nested operators by their position; each stream is parsed here, once."""
-    nodes = enumerate(Node(graph, operator) for operator in graph.operators)
+def _nested_ops(graph: Graph) -> dict[int, NestedSparseConv]:
+    """Reads every NESTED_SPARSE_CONV, by its position in the graph."""
     return {
-        position: nested_sparse_conv(node, level_input=level_input)
-        for position, node in nodes
-        if _is_nested(node)
+        position: read_nested_sparse_conv(OperatorReader(graph, operator))
+        for position, operator in enumerate(graph.operators)
+        if operator.custom and operator.kind == NESTED_SPARSE_CONV
     }
-
-
-def _builtin_op(node: Node) -> Op:
-    if node.operator.custom:
-        raise node.unsupported(f"the only custom operator is {NESTED_SPARSE_CONV}")
-    return builtins.build(node)
 
 
 def _levels(ops: Iterable[NestedSparseConv]) -> int:
@@ -148,13 +123,13 @@ def _check_data_flow(graph: Graph) -> None:
         raise ModelError("a graph input is a constant or listed twice")
     written |= set(graph.inputs)
     for operator in graph.operators:
-        node = Node(graph, operator)
+        reader = OperatorReader(graph, operator)
         for index in operator.inputs:
             if index >= 0 and index not in written:
-                raise node.error(f"reads {graph.tensors[index].name!r} before it is written")
+                raise reader.error(f"reads {graph.tensors[index].name!r} before it is written")
         for index in operator.outputs:
             if index in written:
-                raise node.error(f"writes {graph.tensors[index].name!r} a second time")
+                raise reader.error(f"writes {graph.tensors[index].name!r} a second time")
             written.add(index)
     for index in graph.outputs:
         if index not in written:

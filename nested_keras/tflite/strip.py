@@ -10,7 +10,8 @@ from nested_keras.cortex_m import cycles
 from nested_keras.tflite import flatbuffer
 from nested_keras.tflite.file_reader import read_graph
 from nested_keras.tflite.lowering import lower, lower_graph
-from nested_keras.tflite.program import Conv2D, FullyConnected, NestedSparseConv, Program
+from nested_keras.tflite.operators import Conv2D, FullyConnected, NestedSparseConv
+from nested_keras.tflite.program import Program
 
 
 @dataclass(frozen=True)

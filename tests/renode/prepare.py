@@ -16,7 +16,8 @@ from pathlib import Path
 from nested_keras.devices.records import output_layout, to_records
 from nested_keras.firmware import QemuModel, build_firmware
 from nested_keras.runtime.runner import load_program
-from nested_keras.tflite.program import NestedSparseConv, Program
+from nested_keras.tflite.operators import NestedSparseConv
+from nested_keras.tflite.program import Program
 from tests.nested_keras.codegen.programs import expected, nested_net, random_inputs
 
 BOARD = "nucleo_f767zi"

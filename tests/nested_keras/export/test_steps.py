@@ -16,7 +16,7 @@ from nested_keras.export.rewrite import name_after_layers, nest_operators
 from nested_keras.nesting.model import nest
 from nested_keras.runtime import LiteRTModel, NestedDelegate, lower
 from nested_keras.tflite import flatbuffer
-from nested_keras.tflite.program import (
+from nested_keras.tflite.operators import (
     AveragePool2D,
     Conv2D,
     DepthwiseConv2D,
