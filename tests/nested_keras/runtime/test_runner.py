@@ -27,5 +27,5 @@ def test_a_program_is_loaded_from_bytes_a_path_or_itself(model, tmp_path):
 
 
 def test_damaged_bytes_are_refused(model):
-    with pytest.raises(ModelError, match="not a .tflite file"):
+    with pytest.raises(ModelError, match=r"not a \.tflite file"):
         load_program(b"PK\x03\x04 a zip archive")
