@@ -1,4 +1,4 @@
-"""From a trained nested model to a .tflite.
+"""From a trained nested model to a .tflite; `steps.py` lists the steps.
 
 `to_tflite`, `build` and `quantize_aware` need TensorFlow and load it on the first call;
 `strip_model` and `summarize_model` do not.
