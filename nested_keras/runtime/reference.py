@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from nested_keras.runtime import interpreter
-from nested_keras.runtime.runner import Array, ModelRunner, read_model
+from nested_keras.runtime.runner import AnyModel, Array, ModelRunner, load_program
 from nested_keras.tflite import operators, program
-from nested_keras.tflite.lowering import lower
 
 _VECTORIZED_SAMPLES = 16  # small enough for the int64 intermediates to stay in the cache
 
@@ -20,16 +17,16 @@ class ReferenceModel(ModelRunner):
       >>> y = model.run(x, level=0)  # doctest: +SKIP
     """
 
-    def __init__(self, model: bytes | str | Path) -> None:
+    def __init__(self, model: AnyModel) -> None:
         """Prepares the model.
 
         Args:
-          model: The .tflite file: its bytes or its path.
+          model: The .tflite file: its bytes or its path; or its prepared graph.
 
         Raises:
           ModelError: If it cannot be run (see `lower`).
         """
-        self._program = lower(read_model(model))
+        self._program = load_program(model)
         super().__init__(self._program)
         self._samples = _VECTORIZED_SAMPLES if _is_vectorizable(self._program) else 0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from nested_keras.tflite import flatbuffer
 from nested_keras.tflite.file_reader import Graph, read_graph
 from nested_keras.tflite.model_error import ModelError
 from nested_keras.tflite.operator_reader import OperatorReader
@@ -33,7 +34,7 @@ class Interface:
 
 
 def lower(model: bytes) -> Program:
-    """Prepares a fully int8 .tflite model, nested or not.
+    """Parses and prepares a fully int8 .tflite model, nested or not.
 
     Args:
       model: The whole file. Activations are int8; graph inputs and outputs may be float32 behind
@@ -46,7 +47,11 @@ def lower(model: bytes) -> Program:
       UnsupportedOpError: If an operator has no implementation here; the text names it.
       ModelError: If the file is foreign, truncated, damaged or inconsistent.
     """
-    graph = read_graph(bytes(model))
+    return lower_graph(read_graph(flatbuffer.load(bytes(model))))
+
+
+def lower_graph(graph: Graph) -> Program:
+    """Prepares the graph of a parsed model; see `lower`."""
     inputs = _inputs(graph)
     nested = _nested_ops(graph)
     levels = _levels(nested.values())
@@ -64,14 +69,12 @@ def lower(model: bytes) -> Program:
     )
 
 
-def read_interface(model: bytes) -> Interface:
-    """Reads inputs, outputs and levels of a .tflite model that may hold any builtin operator.
+def read_interface(graph: Graph) -> Interface:
+    """Reads inputs, outputs and levels of a model that may hold any builtin operator.
 
     Raises:
-      ModelError: If the file is foreign, truncated or damaged, or a NESTED_SPARSE_CONV in it is
-        not valid.
+      ModelError: If a NESTED_SPARSE_CONV in it is not valid.
     """
-    graph = read_graph(bytes(model))
     return Interface(
         tensors=graph.tensors,
         inputs=_inputs(graph),

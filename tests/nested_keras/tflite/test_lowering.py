@@ -9,7 +9,8 @@ import pytest
 
 from nested_keras.format import encode
 from nested_keras.runtime import UnsupportedOpError, lower
-from nested_keras.tflite import operators
+from nested_keras.tflite import flatbuffer, operators
+from nested_keras.tflite.file_reader import read_graph
 from nested_keras.tflite.lowering import read_interface
 from tests.nested_keras.tflite.nested_models import (
     conv_params,
@@ -119,7 +120,7 @@ def test_unknown_custom_operators_are_named() -> None:
 
 
 def test_a_builtin_of_the_nested_name_is_no_nested_operator() -> None:
-    assert read_interface(conv()).levels == 1
+    assert read_interface(read_graph(flatbuffer.load(conv()))).levels == 1
 
 
 def test_types_other_than_int8() -> None:
@@ -358,5 +359,5 @@ def test_an_int8_input_may_be_called_level() -> None:
 
 
 def test_the_interface_of_a_model_with_operators_that_lower_refuses() -> None:
-    interface = read_interface(one_op("RESIZE_BILINEAR", SHAPE))
+    interface = read_interface(read_graph(flatbuffer.load(one_op("RESIZE_BILINEAR", SHAPE))))
     assert (interface.inputs, interface.outputs, interface.levels) == ((0,), (1,), 1)
