@@ -68,23 +68,24 @@ def nest(
         ValueError: if sparsities, block shape or names are wrong, a layer is not supported, no
             layer is left to nest, or a level computes something else than the model.
     """
-    nesting = conversion.Nesting(
-        masks.check_sparsities(sparsities), masks.check_block_shape(block_shape)
-    )
+    checked = masks.check_sparsities(sparsities), masks.check_block_shape(block_shape)
     base = conversion.functional(model)
     new = conversion.plan(
-        base, nesting, exclude=exclude, overrides=overrides, shared_affine=shared_affine
+        base,
+        conversion.Nesting(*checked),
+        exclude=exclude,
+        overrides=overrides,
+        shared_affine=shared_affine,
     )
 
     inputs = keras.tree.map_structure(_new_input, base.input)
     if isinstance(inputs, list) and len(inputs) == 1:
         inputs = inputs[0]  # as old files have it; Keras would warn at each call with a bare array
-    act = _in_place(new)
-    outputs = _run_flattened(base, inputs, _checked(act, new))
+    outputs = _run_flattened(base, inputs, _checked(_in_place(new), new))
     nested = NestedModel(inputs, outputs, name=name or model.name)
     for operation, _ in conversion.operations(base):
         conversion.copy_weights(operation, new[id(operation)])
-    _compare(model, nested, act, names={key: made[-1].name for key, made in new.items()})
+    _compare(model, nested, new)
     return nested
 
 
@@ -113,9 +114,7 @@ def _checked(act: Callable[..., Any], new: Mapping[int, list[Any]]) -> Callable[
     return checked
 
 
-def _compare(
-    model: Any, nested: NestedModel, act: Callable[..., Any], *, names: Mapping[int, str]
-) -> None:
+def _compare(model: Any, nested: NestedModel, new: Mapping[int, list[Any]]) -> None:
     """Compares all levels with the base model, and each new layer with the one that it replaces.
 
     Raises:
@@ -124,7 +123,7 @@ def _compare(
     base = conversion.functional(model)
 
     def run(act: Callable[..., Any], batch: Any) -> fidelity.Trace:
-        return record(base, batch, act, name_of=lambda layer: names[id(layer)])
+        return record(base, batch, act, name_of=lambda layer: new[id(layer)][-1].name)
 
     batch = fidelity.example(base)
     want = run(lambda layer, *args, **kwargs: layer(*args, **kwargs), batch)
@@ -134,7 +133,7 @@ def _compare(
             f"{layer!r} gives NaN or infinity. Are its weights those of a trained model?"
         )
     share = fidelity.tolerance(base)
-    wrong = fidelity.first_difference(want, run(act, batch), share=share)
+    wrong = fidelity.first_difference(want, run(_in_place(new), batch), share=share)
     want = fidelity.Trace(fidelity.flat(model(batch, training=False)))
     batch = keras.tree.pack_sequence_as(nested.input, keras.tree.flatten(batch))
     for level in range(nested.levels):

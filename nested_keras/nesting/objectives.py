@@ -112,7 +112,7 @@ def settle(
                 routing=routings[level],
                 weight=weights[level],
                 loss=None if loss is None else CompileLoss(loss, loss_weights, output_names=names),
-                metrics=_compile_metrics(metrics, names),
+                metrics=_level_metrics(metrics, names),
                 tracker=keras.metrics.Mean(name=f"level_{level}_loss"),
             )
             for level in range(model.levels)
@@ -153,7 +153,7 @@ def _per_level(values: Any, *, levels: int, argument: str) -> tuple[Any, ...]:
     return given
 
 
-def _compile_metrics(metrics: list[Any], output_names: list[str]) -> Any:
+def _level_metrics(metrics: list[Any], output_names: list[str]) -> Any:
     """Returns compiled metrics with a state of their own, or None."""
     if all(each is None for each in metrics):
         return None
