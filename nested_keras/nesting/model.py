@@ -78,9 +78,7 @@ def nest(
         shared_affine=shared_affine,
     )
 
-    inputs = keras.tree.map_structure(_new_input, base.input)
-    if isinstance(inputs, list) and len(inputs) == 1:
-        inputs = inputs[0]  # as old files have it; Keras would warn at each call with a bare array
+    inputs = _new_inputs(base)
     outputs = _run_flattened(base, inputs, _checked(_in_place(new), new))
     nested = NestedModel(inputs, outputs, name=name or model.name)
     for operation, _ in conversion.operations(base):
@@ -379,6 +377,13 @@ def _run_flattened(model: Any, inputs: Any, act: Callable[..., Any]) -> Any:
         return lambda inputs, **_: _run_flattened(inner, inputs, act)
 
     return keras_graph.run_graph(model, inputs, call)
+
+
+def _new_inputs(base: Any) -> Any:
+    """Returns inputs for a model like another, in the same structure."""
+    inputs = keras.tree.map_structure(_new_input, base.input)
+    # One alone, as old files have it: Keras would warn at each call with a bare array.
+    return inputs[0] if isinstance(inputs, list) and len(inputs) == 1 else inputs
 
 
 def _new_input(tensor: Any) -> Any:
