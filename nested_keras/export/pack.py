@@ -11,10 +11,10 @@ from nested_keras.cortex_m import cycles
 from nested_keras.export.export_errors import ExportError
 from nested_keras.export.idle import drop_idle
 from nested_keras.export.match import ConvertedLayer
-from nested_keras.export.nodes import FloatArray
 from nested_keras.export.quantize import LevelTables, quantize_levels
 from nested_keras.format import FormatError, LayerKind, LayerParams, NestedWeights, Stream
 from nested_keras.tflite.program import Conv2D, DepthwiseConv2D, Program
+from nested_keras.typing import FloatArray
 
 
 @dataclass(frozen=True, eq=False)

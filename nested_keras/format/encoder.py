@@ -23,12 +23,12 @@ from nested_keras.format.types import (
     Chooser,
     Encoding,
     FormatError,
-    Int32Array,
     LayerKind,
     LayerParams,
     NestedWeights,
     StoredLevel,
 )
+from nested_keras.typing import Int32Array
 
 # A fully connected kernel meets a count as often as a weight: bytes spare it the unpacking, which
 # the others do once a call.

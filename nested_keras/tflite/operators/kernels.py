@@ -22,8 +22,8 @@ from nested_keras.int8.fixed_point import (
 )
 from nested_keras.int8.softmax import softmax
 from nested_keras.tflite import program
+from nested_keras.typing import Int8Array
 
-Int8Array: TypeAlias = npt.NDArray[np.int8]
 Array: TypeAlias = npt.NDArray[Any]
 Shape: TypeAlias = tuple[int, ...]
 
