@@ -18,7 +18,8 @@ from nested_keras.tflite.operators.registration import (
     Shape,
     clamp,
 )
-from nested_keras.tflite.program import Int8Array, Op, Program, Tensor
+from nested_keras.tflite.program import Op, Program, Tensor
+from nested_keras.typing import Int8Array
 
 _ADD_LEFT_SHIFT = 20
 

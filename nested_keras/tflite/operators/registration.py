@@ -18,7 +18,8 @@ import numpy.typing as npt
 
 from nested_keras.int8.fixed_point import Int64Array, wrap_int32
 from nested_keras.tflite.operator_reader import OperatorReader
-from nested_keras.tflite.program import Int8Array, Op, Program
+from nested_keras.tflite.program import Op, Program
+from nested_keras.typing import Int8Array
 
 Array: TypeAlias = npt.NDArray[Any]
 Shape: TypeAlias = tuple[int, ...]
