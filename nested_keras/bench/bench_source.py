@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,19 +16,18 @@ from nested_keras.bench.operator_cases import OperatorCase
 from nested_keras.codegen import marks
 from nested_keras.codegen.templating import fill
 from nested_keras.format import LayerKind
-from nested_keras.tflite import program
+from nested_keras.tflite import operators
 
 AnyCase: TypeAlias = Case | OperatorCase
 
 _ALIGNMENT = 16
-# The kind in C, and the type of its parameters, whose fields are those of the dataclass.
-_OPERATORS = {
-    program.Add: ("NK_BENCH_ADD", "nk_add_params"),
-    program.AveragePool2D: ("NK_BENCH_AVERAGE_POOL", "nk_average_pool2d_params"),
-    program.MaxPool2D: ("NK_BENCH_MAX_POOL", "nk_max_pool2d_params"),
-    program.Softmax: ("NK_BENCH_SOFTMAX", "nk_softmax_params"),
+# The kind in C.
+_KINDS = {
+    operators.Add: "NK_BENCH_ADD",
+    operators.AveragePool2D: "NK_BENCH_AVERAGE_POOL",
+    operators.MaxPool2D: "NK_BENCH_MAX_POOL",
+    operators.Softmax: "NK_BENCH_SOFTMAX",
 }
-_NO_PARAMETERS = {field.name for field in dataclasses.fields(program.Op)}
 
 
 class Data:
@@ -130,19 +128,18 @@ def _layer_case(case: Case, name: str, data: Data, channels_last_depthwise: bool
 
 
 def _operator_case(case: OperatorCase, name: str, data: Data) -> str:
-    kind, c_type = _OPERATORS[type(case.op)]
-    fields = "\n    ".join(
-        f".{field.name} = {getattr(case.op, field.name)},"
-        for field in dataclasses.fields(case.op)
-        if field.name not in _NO_PARAMETERS
-    )
+    registration = operators.registration_of(case.op)
+    assert registration is not None
+    c_call = registration.c_call
+    assert c_call is not None
+    values = c_call.parameters(case.op, case.y.ndim)
     return fill(
         "bench",
         "operator_case.c",
         name=name,
-        c_type=c_type,
-        fields=fields,
-        kind=kind,
+        c_type=c_call.struct,
+        fields="\n    ".join(f".{field} = {value}," for field, value in values.items()),
+        kind=_KINDS[type(case.op)],
         input_dims=_dims(case.inputs[0].shape),
         output_dims=_dims(case.y.shape),
         input=data.add(case.inputs[0], "int8_t"),

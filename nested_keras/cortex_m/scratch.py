@@ -1,4 +1,4 @@
-"""What the C functions for packed layers need and take, known before compilation.
+"""Say which C function runs a packed layer, and which scratch memory the function needs.
 
 Scratch sizes are as the C functions compute them. A test compares them with
 nk_nested_conv_s8_get_buffer_size(); at run time the kernel refuses a buffer that is too small
@@ -9,7 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nested_keras.cortex_m.cycles import ImageSize, has_depthwise_kernel, is_pointwise
+from nested_keras.cortex_m.cycles import (
+    POSITION_WORDS,
+    ImageSize,
+    has_depthwise_kernel,
+    is_pointwise,
+)
 from nested_keras.format import Encoding, LayerKind, LayerParams, Stream
 from nested_keras.format.layout import align
 
@@ -28,18 +33,18 @@ _PIECE_WEIGHTS = 252
 
 
 def nested_conv_scratch_bytes(layer: Stream, dims: Sequence[int]) -> int:
-    """Scratch of nk_nested_conv_s8: what the Cortex-M7's kernel needs.
+    """Returns the scratch memory that the Cortex-M7's kernel of a layer needs.
 
-    That of the reference kernel, which runs elsewhere, makes do with a row of accumulators. With
-    dilation it runs on the Cortex-M7 too, and gets room for the whole image. A fully connected
-    layer needs none.
+    The reference kernel, which runs on other cores, needs one row of accumulators only. With
+    dilation the reference kernel also runs on the Cortex-M7 and gets room for the whole image. A
+    fully connected layer needs no scratch memory.
 
     Args:
-      layer: The packed layer.
-      dims: The fields of nk_conv_dims: batches, input_h, input_w, output_h, output_w.
+        layer: The packed layer.
+        dims: The fields of nk_conv_dims: batches, input_h, input_w, output_h, output_w.
 
     Returns:
-      Bytes.
+        Bytes; 0 if the layer needs none.
     """
     params = layer.params
     if params.kind is LayerKind.FULLY_CONNECTED:
@@ -54,13 +59,13 @@ def nested_conv_scratch_bytes(layer: Stream, dims: Sequence[int]) -> int:
 
 
 def nested_function(params: LayerParams) -> str:
-    """The function that runs a layer and links no kernels but those of its kind.
+    """Names the function that runs a layer and links the kernels of its kind alone.
 
     Args:
-      params: The layer, as its stream's header has it.
+        params: The layer, as its stream's header has it.
 
     Returns:
-      One of the functions in nk_nested_conv.h.
+        One of the functions in nk_nested_conv.h.
     """
     if params.kind is LayerKind.FULLY_CONNECTED:
         return "nk_nested_fully_connected_s8"
@@ -70,7 +75,7 @@ def nested_function(params: LayerParams) -> str:
 
 
 def _list_bytes(layer: Stream) -> int:
-    """nk_dsp_list_bytes()."""
+    """Returns what nk_dsp_list_bytes() returns."""
     params = layer.params
     levels = [level for level in layer.levels if level.encoding is not Encoding.EMPTY]
     pieces = sum(level.entries for level in levels) * params.block_size // _PIECE_WEIGHTS
@@ -79,12 +84,12 @@ def _list_bytes(layer: Stream) -> int:
 
 
 def _tiles_bytes(params: LayerParams, dims: Sequence[int], list_bytes: int) -> int:
-    """nk_dsp_conv_lay_out()."""
+    """Returns the size that nk_dsp_conv_lay_out() returns."""
     batches, _, _, output_h, output_w = dims
     if is_pointwise(params, ImageSize(*dims)):
         output_h, output_w = 1, batches * output_h * output_w
     pairs = (min(output_w, 2 * _MAX_PAIRS) + 1) // 2
-    words = {1: 4, 2: 8, 3: 16, 4: 16}[pairs]
+    words = 4 * POSITION_WORDS[pairs]
     kept = max(params.kernel_h - params.stride_h, 0)
     depthwise = params.kind is LayerKind.DEPTHWISE
     room = min((2 if depthwise else 1) * kept, (output_h - 1) * params.stride_h)

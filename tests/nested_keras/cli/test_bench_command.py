@@ -57,3 +57,11 @@ def test_a_wrong_root_is_told_in_one_line(tmp_path):
     assert done.stderr.startswith(
         "nested-keras: error: CMSIS_NN_ROOT must name a CMSIS-NN checkout"
     )
+
+
+def test_an_output_that_cannot_be_written_is_told_before_the_work(model, tmp_path):
+    target = tmp_path / "none" / "costs.json"
+    for arguments in (("kernels",), ("model", model)):
+        done = bench(*arguments, "--json", target, PATH=str(tmp_path))  # no compiler either
+        assert done.returncode == 1
+        assert "expected a folder to write costs.json to" in done.stderr
