@@ -68,11 +68,6 @@ def test_too_little_memory_is_one_line(model, data, capsys, monkeypatch):
             "nested-keras train needs the package keras: pip install 'nested_keras[train]'",
         ),
         (
-            ("train", "--model", "m", "--data", "d", "--out", "o"),
-            "tensorflow_model_optimization",
-            "needs the package tensorflow-model-optimization: pip install 'nested_keras[train]'",
-        ),
-        (
             ("demo", "--out", "o"),
             "keras",
             "nested-keras demo needs the package keras: pip install 'nested_keras[demo]'",
