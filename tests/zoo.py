@@ -60,7 +60,7 @@ def make(name: str) -> ZooModel:
     """Builds a model; the same one at every call."""
     import keras
 
-    from nested_keras import nest
+    import nested_keras
 
     row = _ROWS[name]
     seed = list(_ROWS).index(name)
@@ -68,7 +68,7 @@ def make(name: str) -> ZooModel:
     keras.utils.clear_session()
     keras.utils.set_random_seed(seed)
     base = row.build()
-    model = nest(base, row.sparsities, exclude=row.exclude, **row.options)
+    model = nested_keras.nest(base, row.sparsities, exclude=row.exclude, **row.options)
     _randomize(model, row.gammas, rng)
     model.prune()
     data = [

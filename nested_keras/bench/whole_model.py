@@ -30,7 +30,9 @@ from nested_keras.devices.records import (
 from nested_keras.devices.toolchain import cortex_m7_toolchain
 from nested_keras.report.table import format_table
 from nested_keras.runtime.reference import ReferenceModel
-from nested_keras.tflite.program import NestedSparseConv, Program, Tensor
+from nested_keras.runtime.runner import ModelFile
+from nested_keras.tflite.operators import NestedSparseConv
+from nested_keras.tflite.program import Program, Tensor
 
 _BOARD = "mps2_an500"
 # What runs outside the operators: argument checks, copies, the return.
@@ -97,7 +99,7 @@ class ModelBenchmark:
         return asdict(self)
 
 
-def run(model: bytes | str | Path, *, work_dir: Path | None = None) -> ModelBenchmark:
+def run(model: ModelFile, *, work_dir: Path | None = None) -> ModelBenchmark:
     """Builds the generated firmware, runs one random input at every level and checks the outputs.
 
     Args:
@@ -116,8 +118,8 @@ def run(model: bytes | str | Path, *, work_dir: Path | None = None) -> ModelBenc
     if work_dir is None:
         with process.temporary_folder() as folder:
             return run(model, work_dir=folder)
-    reference = ReferenceModel(model)
     library = generate(model, work_dir / "model")
+    reference = ReferenceModel(library.program)
     inputs = [_random_input(tensor) for tensor in reference.input_details]
     elf = _build(library, inputs, work_dir)
     counted = counter.count(elf, work_dir)

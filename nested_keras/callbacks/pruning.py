@@ -108,7 +108,7 @@ class NestedPruning(fitting.LevelCallback):
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Reads the step if a callback has restored another one."""
-        counted = self._count()
+        counted = _steps_taken(self.model)
         if counted != self._counted:
             self._step = counted
         self._first_step = self._step
@@ -125,7 +125,7 @@ class NestedPruning(fitting.LevelCallback):
 
     def settle(self) -> None:
         """Completes a ramp that ends with the epoch."""
-        self._counted = self._count()
+        self._counted = _steps_taken(self.model)
         steps = (self.params or {}).get("steps")
         # The last execution of an epoch may have had fewer steps, or none where data just end. The
         # optimizer's number lags behind where a loss scale skips steps.
@@ -137,10 +137,6 @@ class NestedPruning(fitting.LevelCallback):
         """Completes a ramp that ends with the training."""
         self._complete()
         self._set_regrow(False)
-
-    def _count(self) -> int:
-        # At the ends of an epoch only: reading a variable waits for the device.
-        return int(fitting.step_counter(self.model.optimizer).numpy())
 
     def _complete(self) -> None:
         if self._schedule is not None and self._end_step in self._window():
@@ -220,6 +216,11 @@ class NestedPruning(fitting.LevelCallback):
                 f"{float(self._schedule(step)[1])} at step {step}"
             )
         return ratio
+
+
+def _steps_taken(model: Any) -> int:
+    # At the ends of an epoch only: reading a variable waits for the device.
+    return int(fitting.step_counter(model.optimizer).numpy())
 
 
 @dataclasses.dataclass(frozen=True)

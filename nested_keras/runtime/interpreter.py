@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from nested_keras.tflite.operators import kernels
+from nested_keras.tflite import operators
 from nested_keras.tflite.program import Op, Program
 
 Array: TypeAlias = npt.NDArray[Any]
@@ -42,7 +42,7 @@ def run(
         shape = program.tensors[output].shape
         if batch != own_batch:
             shape = (batch, *shape[1:])
-        values[output] = kernels.run_op(op, [values[index] for index in op.inputs], shape, level)
+        values[output] = operators.run_op(op, [values[index] for index in op.inputs], shape, level)
         if on_op is not None:
             on_op(op, values[output])
     return tuple(np.asarray(values[index]) for index in program.outputs)

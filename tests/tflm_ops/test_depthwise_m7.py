@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from nested_keras.format import Stream, encode
-from nested_keras.tflite import program
-from nested_keras.tflite.operators import kernels
+from nested_keras.tflite import operators
 from tests.nested_keras.format.streams import PROFILES, random_layer
 from tests.tflm_ops.cases import DEPTHWISE, make, stream_and_input
 from tests.tflm_ops.library import ConvDims, Guarded, StatusError, pointer
@@ -36,14 +35,16 @@ OTHER_SHAPES = {
 def check(nk, data, x, y_shape, levels):
     stream = nk.validate(data)
     dims = ConvDims(x.shape[0], *x.shape[1:3], *y_shape[1:3])
-    op = program.NestedSparseConv("", (0,), (1,), layer=Stream.parse(data))
+    op = operators.NestedSparseConv("", (0,), (1,), layer=Stream.parse(data))
     for level in range(levels):
         y = Guarded(y_shape, np.int8)
         nk.c.nk_nested_depthwise_s8_m7(
             stream, level, ctypes.byref(dims), pointer(x), pointer(y.array)
         )
         assert y.is_intact()
-        np.testing.assert_array_equal(y.array, kernels.run_op(op, [x], y_shape, level), f"{level=}")
+        np.testing.assert_array_equal(
+            y.array, operators.run_op(op, [x], y_shape, level), f"{level=}"
+        )
 
 
 @pytest.mark.parametrize("profile", PROFILES)

@@ -9,7 +9,7 @@ from nested_keras.codegen import sources
 from nested_keras.devices import qemu
 from nested_keras.devices.toolchain import cortex_m7_toolchain
 from nested_keras.format import Encoding
-from tests.tflm_ops.conftest import ROOT
+from tests.conftest import ROOT
 from tests.tflm_ops.fully_connected_grid import ALIGNMENT, make_grid, pack
 from tests.tflm_ops.library import Guarded, params_struct, pointer
 

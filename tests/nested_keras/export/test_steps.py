@@ -12,7 +12,8 @@ from nested_keras.export.graph import trace
 from nested_keras.export.rewrite import name_after_layers
 from nested_keras.nesting.model import nest
 from nested_keras.runtime import LiteRTModel, NestedDelegate, lower
-from nested_keras.tflite.program import (
+from nested_keras.tflite import flatbuffer
+from nested_keras.tflite.operators import (
     AveragePool2D,
     Conv2D,
     DepthwiseConv2D,
@@ -151,7 +152,7 @@ def test_a_file_with_other_names_is_refused():
     with pytest.raises(
         export.ExportError, match=r"must have the tensors \['input_0', 'Identity'\]"
     ):
-        name_after_layers(zoo.exported("conv1x1").dense_tflite, graph)
+        name_after_layers(flatbuffer.load(zoo.exported("conv1x1").dense_tflite), graph)
 
 
 def test_import_is_light():
