@@ -9,6 +9,8 @@ import pytest
 
 from tests.nested_keras.cli.commands import nested_keras_command, write_data
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     "command",
