@@ -7,6 +7,8 @@ from nested_keras.bench.profile import MISPREDICTED_BRANCH_CYCLES, Listing
 from nested_keras.firmware import BuildError, DeviceError, ToolchainError
 from tests.nested_keras.bench.firmware import asm, build
 
+pytestmark = pytest.mark.arm
+
 COUNTDOWN = asm("movs r0, #100", "1: ldr r1, [sp]", "adds r1, #1", "subs r0, #1", "bne 1b", "nop")
 STACK_AND_PREDICATED = asm(
     "push {r0-r3}", "pop {r0-r3}", "cmp r0, r0", "ite eq", "moveq r1, r2", "movne r1, r3"
