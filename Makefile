@@ -45,7 +45,7 @@ c-test: $(VENV)/.dev
 bazel-test:
 	scripts/install_tools.sh bazel
 	bazel --batch test //tflm_ops/... //tests/tflm_ops:test_tflm_adapter $(BAZEL_SHIMS) \
-		--override_repository=tflite_micro=$(CURDIR)/tests/tflm_abi --nosandbox_debug --symlink_prefix=/
+		--override_repository=tflite_micro=$(CURDIR)/tflm_ops/tflm/abi --nosandbox_debug --symlink_prefix=/
 
 py-test: $(VENV)/.dev
 	scripts/install_tools.sh gcc g++ clang cmake ninja arm-none-eabi-gcc qemu-system-arm

@@ -16,11 +16,11 @@ class Dataset:
     """A labelled image set, split for training and testing.
 
     Attributes:
-      x_train: float32 [n, height, width, channels].
-      y_train: int32 [n], class indices.
-      x_test: float32 [m, height, width, channels].
-      y_test: int32 [m].
-      num_classes: Number of classes.
+        x_train: float32 [n, height, width, channels].
+        y_train: int32 [n], class indices.
+        x_test: float32 [m, height, width, channels].
+        y_test: int32 [m].
+        num_classes: Number of classes.
     """
 
     x_train: npt.NDArray[np.float32]
@@ -31,19 +31,19 @@ class Dataset:
 
 
 def digits(*, test_size: int = 500, seed: int = 0) -> Dataset:
-    """Handwritten digits of the UCI repository, as scikit-learn ships them.
+    """Returns the handwritten digits of the UCI repository, as scikit-learn ships them.
 
     1,797 grey images of 8x8 pixels, 10 classes, scaled to [0, 1].
 
     Args:
-      test_size: Images in the test split, drawn with the class shares of the whole set; 1..1796.
-      seed: Seed of the split.
+        test_size: Images in the test split, drawn with the class shares of the whole set; 1..1796.
+        seed: Seed of the split.
 
     Returns:
-      The data set; images are [n, 8, 8, 1].
+        The data set; images are [n, 8, 8, 1].
 
     Raises:
-      ImportError: scikit-learn is not installed.
+        ImportError: If scikit-learn is not installed.
     """
     try:
         from sklearn import datasets, model_selection

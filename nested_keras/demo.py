@@ -30,11 +30,11 @@ class DemoConfig:
     """What the demo trains and how much of it it runs.
 
     Attributes:
-      sparsities: Share of zeros per level, sparsest first.
-      dense_epochs: Epochs of the dense model that the levels start from.
-      nested_epochs: Epochs of nested training.
-      device_images: Test images that run on the emulated device, at every level.
-      seed: Seed of everything random.
+        sparsities: Share of zeros per level, sparsest first.
+        dense_epochs: Epochs of the dense model that the levels start from.
+        nested_epochs: Epochs of nested training.
+        device_images: Test images that run on the emulated device, at every level.
+        seed: Seed of everything random.
     """
 
     sparsities: tuple[float, ...] = (0.95, 0.9, 0.8)
@@ -45,13 +45,13 @@ class DemoConfig:
 
 
 def digits_convnet(width: int = 8) -> Any:
-    """A residual convnet for 8x8 grey images: two blocks, `width` and 2 * `width` channels.
+    """Returns a residual convnet for 8x8 grey images: two blocks, `width` and 2 * `width` channels.
 
     Args:
-      width: Channels of the first block, 1 or more.
+        width: Channels of the first block, 1 or more.
 
     Returns:
-      An untrained functional Keras model, [n, 8, 8, 1] -> class probabilities [n, 10].
+        An untrained functional Keras model, [n, 8, 8, 1] -> class probabilities [n, 10].
     """
     from keras import Input, Model, layers
 
@@ -78,16 +78,16 @@ def run(out_dir: Path, *, config: DemoConfig | None = None, say: Callable[[str],
     """Runs the demo and leaves model.tflite, firmware.elf, report.json and report.html.
 
     Args:
-      out_dir: Folder for the results; made where absent.
-      config: What to train and run.
-      say: Called with each line of progress.
+        out_dir: Folder for the results; made where absent.
+        config: What to train and run.
+        say: Called with each line of progress.
 
     Returns:
-      The report: also what report.json holds.
+        The report: also what report.json holds.
 
     Raises:
-      ImportError: A package of the `demo` extra is missing.
-      nested_keras.firmware.ToolchainError: The cross compiler or the emulator is missing.
+        ImportError: If a package of the `demo` extra is missing.
+        nested_keras.firmware.ToolchainError: If the cross compiler or the emulator is missing.
     """
     config = config or DemoConfig()
     for tool in ("arm-none-eabi-gcc", "qemu-system-arm"):
@@ -195,7 +195,7 @@ def _train(data: Dataset, config: DemoConfig, say: Callable[[str], None]) -> _Tr
 
 
 def _dense_tflite(model: Any, calibration: npt.NDArray[np.float32]) -> bytes:
-    """The dense model as the converter makes it: builtin int8 operators only."""
+    """Returns the dense model as the converter makes it: builtin int8 operators only."""
     from nested_keras.nesting.model import nest
 
     exported = export.build(nest(model, sparsities=(0.0,)), representative_dataset=calibration)
@@ -249,7 +249,7 @@ def _dense_row(
 
 
 def _given(value: Number | None) -> Number:
-    """What a run with labels on a counting target always has."""
+    """Returns a value that every run with labels on a counting target has."""
     if value is None:
         raise AssertionError("the demo runs with labels, and on a target that counts")
     return value

@@ -125,7 +125,7 @@ class EpochShuffled(keras.utils.PyDataset):
         drop_remainder: Whether the last batch is left out where it is not full.
 
     Raises:
-        ValueError: if the batch size is out of range.
+        ValueError: If the batch size is out of range.
     """
 
     def __init__(
@@ -152,7 +152,7 @@ class EpochShuffled(keras.utils.PyDataset):
         self.on_epoch_begin()
 
     def __len__(self) -> int:
-        """The number of batches of an epoch."""
+        """Returns the number of batches of an epoch."""
         full, rest = divmod(len(self._x), self._batch_size)
         return full if self._drop_remainder or not rest else full + 1
 

@@ -13,7 +13,7 @@ def check_width(width: float) -> float:
     """Returns the width multiplier.
 
     Raises:
-        ValueError: if it is not positive.
+        ValueError: If it is not positive.
     """
     if not width > 0.0:
         raise ValueError(f"width must be positive: got {width}")

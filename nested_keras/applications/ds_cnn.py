@@ -18,7 +18,7 @@ def ds_cnn(
     use_bias: bool = False,
     classifier_activation: str | None = "softmax",
 ) -> Any:
-    """DS-CNN: a stem of 10x4 and four depthwise separable blocks of 64 filters.
+    """Returns DS-CNN: a stem of 10x4 and four depthwise separable blocks of 64 filters.
 
     The keyword spotting network of MLPerf Tiny (Banbury et al., 2021), after Zhang et al., "Hello
     Edge" (2017): 49 frames of 10 MFCC features.
@@ -35,7 +35,7 @@ def ds_cnn(
         An untrained functional model, [n, *input_shape] -> [n, classes].
 
     Raises:
-        ValueError: if width is not positive.
+        ValueError: If width is not positive.
     """
     check_width(width)
     filters = scaled(64, width)

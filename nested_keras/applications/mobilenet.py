@@ -59,7 +59,7 @@ def mobilenet_v1(
         An untrained functional model, [n, *input_shape] -> [n, classes].
 
     Raises:
-        ValueError: if width is not positive.
+        ValueError: If width is not positive.
     """
     check_width(width)
     image = keras.Input(input_shape, name="image")
@@ -79,7 +79,7 @@ def mobilenet_v2(
     stem_strides: int = 2,
     classifier_activation: str | None = "softmax",
 ) -> Any:
-    """MobileNetV2 (Sandler et al., 2018): inverted residual blocks with linear bottlenecks.
+    """Returns MobileNetV2 (Sandler et al., 2018): inverted residuals with linear bottlenecks.
 
     Filters are multiples of 8 at every width, as in `keras.applications`, whose parameter counts
     it has: 3,538,984 at width 1 and 1,691,208 at 0.35, for 1000 classes.
@@ -95,7 +95,7 @@ def mobilenet_v2(
         An untrained functional model, [n, *input_shape] -> [n, classes].
 
     Raises:
-        ValueError: if width is not positive.
+        ValueError: If width is not positive.
     """
     check_width(width)
     image = keras.Input(input_shape, name="image")

@@ -18,7 +18,7 @@ def resnet8(
     use_bias: bool = False,
     classifier_activation: str | None = "softmax",
 ) -> Any:
-    """ResNet-8: a stem and three residual blocks of 16, 32 and 64 filters.
+    """Returns ResNet-8: a stem and three residual blocks of 16, 32 and 64 filters.
 
     The image classification network of MLPerf Tiny (Banbury et al., 2021), 12.5 million MACs on
     images of 32x32 pixels.
@@ -35,7 +35,7 @@ def resnet8(
         An untrained functional model, [n, *input_shape] -> [n, classes].
 
     Raises:
-        ValueError: if width is not positive.
+        ValueError: If width is not positive.
     """
     check_width(width)
     image = keras.Input(input_shape, name="image")
@@ -80,7 +80,7 @@ def resnet9(
         An untrained functional model, [n, *input_shape] -> [n, classes].
 
     Raises:
-        ValueError: if width is not positive.
+        ValueError: If width is not positive.
     """
     check_width(width)
     image = keras.Input(input_shape, name="image")

@@ -344,7 +344,7 @@ nk_status {self.name}_check(void);
   }} streams[] = {{
 {rows}  }};
   // clang-format on
-  for (size_t i = 0; i < sizeof streams / sizeof streams[0]; i++) {{
+  for (size_t i = 0; i < sizeof streams / sizeof streams[0]; ++i) {{
     const nk_status status = check_stream(streams[i].data, streams[i].size, streams[i].levels);
     if (status != NK_OK) {{
       return status;

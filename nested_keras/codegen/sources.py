@@ -73,17 +73,13 @@ def tflm_adapter() -> Path:
 
 
 def tflm_abi_dir() -> Path:
-    """The declarations that the adapter is compiled against without TFLite Micro.
+    """The declarations that the adapter is compiled against without TFLite Micro."""
+    return tflm_adapter().parent / "abi"
 
-    Raises:
-      FirmwareError: They are neither in a checkout nor in the package.
-    """
-    package = Path(nested_keras.__file__).resolve().parent
-    places = (package.parent / "tests" / "tflm_abi", package / "tflm_abi")
-    for place in places:
-        if (place / "tflm_abi.h").is_file():
-            return place
-    raise FirmwareError(f"tflm_abi.h is missing: expected it in {places[0]} or {places[1]}")
+
+def exported_names() -> dict[str, Path]:
+    """The names that the library exports to a linker, each with the file that defines it."""
+    return dict(_index(tflm_ops_dir())[0])
 
 
 def functions_used(source: Path) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 The model is linear: `features` says how often each part of a kernel runs (a tile, a channel of a
 tile, a stored weight, ...), and cycles.json holds the cycles of each part. They are fitted by
 benchmarks/fit_cost_model.py to the modelled cycles of the kernel benchmark
-(benchmarks/cycle_model.md): an estimate of an estimate, good enough to choose by.
+(benchmarks/cycle_model.md). The result is an estimate of an estimate, and serves to compare.
 """
 
 from __future__ import annotations
@@ -29,19 +29,20 @@ from nested_keras.format import (
 )
 from nested_keras.format.constants import BLOCK_SIZES
 
-# Predictions closer than this are ties, which the size decides: twice what the model is good for,
-# so that blocks of two, 7 % slower than single weights, pay by their bytes.
+# Encodings whose predicted cycles differ by less than this count as equal; the smaller stream wins.
+# 8 % is twice the error of the model (benchmarks/README.md, "Cost model"). So blocks of two,
+# which are 7 % slower than single weights, win by their bytes.
 TIE = 0.08
 
 MAX_SIDE = 65535
-"""The most rows or columns of an image that the C kernels take (NK_MAX_EXTENT)."""
+"""The largest number of rows or columns of an image that the C kernels take (NK_MAX_EXTENT)."""
 
-# As tflm_ops/src/cortex_m/nk_m7_conv.c and nk_fully_connected_s8_m7.c have them.
+# As tflm_ops/src/cortex_m/nk_dsp_conv.c and nk_fully_connected_s8_dsp.c have them.
 _TILE_PIXELS = 8
 _WORDS = {1: 1, 2: 2, 3: 4, 4: 4}
 _SPAN = 255
 _CHUNK = 32
-# As tflm_ops/src/cortex_m/nk_depthwise_s8_m7.c has them.
+# As tflm_ops/src/cortex_m/nk_depthwise_s8_dsp.c has them.
 _DEPTHWISE_ROWS = 20
 _DEPTHWISE_COLUMNS = {1: 28, 2: 12}
 
@@ -51,11 +52,11 @@ class ImageSize:
     """Sizes of a layer's input and output; 1x1 for a fully connected layer.
 
     Attributes:
-      batches: Images, or rows of a fully connected layer.
-      input_h: Input rows.
-      input_w: Input columns.
-      output_h: Output rows.
-      output_w: Output columns.
+        batches: Images, or rows of a fully connected layer.
+        input_h: Input rows.
+        input_w: Input columns.
+        output_h: Output rows.
+        output_w: Output columns.
     """
 
     batches: int
@@ -68,7 +69,7 @@ class ImageSize:
     def of(
         cls, kind: LayerKind, input_shape: Sequence[int], output_shape: Sequence[int]
     ) -> ImageSize:
-        """The sizes of a layer between tensors [n, h, w, c], or [..., features]."""
+        """Returns the sizes of a layer between tensors [n, h, w, c], or [..., features]."""
         if kind is LayerKind.FULLY_CONNECTED:
             rows = 1
             for dim in output_shape[:-1]:
@@ -78,22 +79,22 @@ class ImageSize:
 
 
 def predict(params: LayerParams, size: ImageSize, levels: Sequence[StoredLevel]) -> float:
-    """Predicted cycles of one call.
+    """Returns the predicted cycles of one call.
 
     Args:
-      params: The layer.
-      size: Its input and output.
-      levels: What each level up to the one that runs adds; at least one.
+        params: The layer.
+        size: Its input and output.
+        levels: What each level up to the one that runs adds; at least one.
 
     Returns:
-      Modelled cycles of the Cortex-M7 kernels, argument checks and requantisation included.
+        Modelled cycles of the Cortex-M7 kernels, argument checks and requantisation included.
     """
     cycles = _cycles()
     return sum(cycles[name] * count for name, count in features(params, size, levels).items())
 
 
 def predict_levels(stream: Stream, size: ImageSize) -> tuple[int, ...]:
-    """Predicted cycles of a packed stream at each of its levels, from the sparsest on."""
+    """Returns the predicted cycles of a packed stream at each of its levels, sparsest first."""
     return tuple(
         round(predict(stream.params, size, stream.levels[:count]))
         for count in range(1, len(stream.levels) + 1)
@@ -101,14 +102,14 @@ def predict_levels(stream: Stream, size: ImageSize) -> tuple[int, ...]:
 
 
 def fastest(params: LayerParams, size: ImageSize) -> Chooser:
-    """A chooser for `Stream.pack`: the fewest predicted cycles.
+    """Returns a chooser for `Stream.pack` that takes the fewest predicted cycles.
 
     The width of the deltas goes by size. DENSE or deltas goes by cycles, and by size where the
     two are less than `TIE` apart.
 
     Args:
-      params: The layer.
-      size: Its input and output.
+        params: The layer.
+        size: Its input and output.
     """
 
     def choose(options: Sequence[StoredLevel]) -> StoredLevel:
@@ -125,15 +126,15 @@ def pack_fastest(nested: NestedWeights, size: ImageSize) -> Stream:
     """Packs a layer for the fewest predicted cycles, taken over all its levels alike.
 
     Args:
-      nested: The layer. Its block size does not matter: every size that divides the filter's input
-        channels is tried, and a larger one pays where the weights come in such blocks.
-      size: Its input and output.
+        nested: The layer. Its block size does not matter: every size that divides the filter's
+            input channels is tried, and a larger one pays where the weights come in such blocks.
+        size: Its input and output.
 
     Returns:
-      The stream: of those within `TIE` of the fastest, the smallest.
+        The stream: of those within `TIE` of the fastest, the smallest.
 
     Raises:
-      FormatError: As `Stream.pack` does.
+        FormatError: If `Stream.pack` raises it.
     """
     streams = []
     for block_size in BLOCK_SIZES:
@@ -148,15 +149,15 @@ def pack_fastest(nested: NestedWeights, size: ImageSize) -> Stream:
 
 
 def features(params: LayerParams, size: ImageSize, levels: Sequence[StoredLevel]) -> Counter[str]:
-    """How often each part of the kernel runs that nk_nested_conv_s8() calls for the layer.
+    """Counts how often each part of the layer's kernel runs in one call of nk_nested_conv_s8().
 
     Args:
-      params: The layer.
-      size: Its input and output.
-      levels: What each level up to the one that runs adds.
+        params: The layer.
+        size: Its input and output.
+        levels: What each level up to the one that runs adds.
 
     Returns:
-      Counts by the names that cycles.json has.
+        Counts by the names that cycles.json has.
     """
     stored = [level for level in levels if level.encoding is not Encoding.EMPTY]
     if params.kind is LayerKind.FULLY_CONNECTED:
@@ -180,7 +181,7 @@ def _cycles() -> dict[str, float]:
 
 
 def _loop(level: StoredLevel, params: LayerParams) -> str:
-    """The inner loop that reads a level."""
+    """Names the inner loop that reads a level."""
     if level.encoding is Encoding.DENSE:
         return "dense"
     wide = "wide" if level.encoding is Encoding.DELTA16 else "block"
@@ -191,17 +192,17 @@ def _is_clamped(params: LayerParams) -> bool:
     return (params.activation_min, params.activation_max) != (-128, 127)
 
 
-# ----- Convolution: nk_m7_conv.c, nk_m7_list.c and nk_m7_tile.S (docs/kernels.md)
+# ----- Convolution: nk_dsp_conv.c, nk_dsp_list.c and nk_dsp_tile.S (docs/kernels.md)
 
 
 def _tiles(params: LayerParams, size: ImageSize, levels: Sequence[StoredLevel]) -> Counter[str]:
-    """Tiles of up to 8 pixels, all output channels each; columns of tiles go down the image."""
+    """Counts tiles of up to 8 pixels with all output channels, in columns down the image."""
     height, width, batches = size.output_h, size.output_w, size.batches
     if is_pointwise(params, size):
         height, width, batches = 1, batches * height * width, 1
     channels = params.out_channels
     full, rest = divmod(width, _TILE_PIXELS)
-    # The lists are made anew where the width of the tiles changes.
+    # The kernel makes a second list if the width of the tiles changes.
     lists = channels * (2 * batches if full and rest else 1)
     counts = Counter({"tiles.call": 1, "tiles.row": channels, "tiles.list": lists})
     counts["tiles.entry"] = lists * len(levels)
@@ -221,7 +222,7 @@ def _tiles(params: LayerParams, size: ImageSize, levels: Sequence[StoredLevel]) 
 
 
 def is_pointwise(params: LayerParams, size: ImageSize) -> bool:
-    """Whether the windows are single pixels side by side, which make one long row."""
+    """Says whether the windows are single pixels side by side, which make one long row."""
     window = (params.kernel_h, params.kernel_w, params.stride_h, params.stride_w)
     return (
         window == (1, 1, 1, 1)
@@ -239,7 +240,7 @@ def _add_column(
     height: int,
     levels: Sequence[StoredLevel],
 ) -> None:
-    """`columns` columns of `height` tiles, `pairs` pairs of pixels wide."""
+    """Counts `columns` columns of `height` tiles that are `pairs` pairs of pixels wide."""
     tiles = columns * height
     _add_packing(counts, params, pairs=pairs, columns=columns, height=height)
     channels = params.out_channels
@@ -253,7 +254,7 @@ def _add_column(
         counts[f"tiles.{_loop(level, params)}.{pairs}"] += tiles * level.entries * per_entry
         weights += level.entries * params.block_size
     if weights > _SPAN * channels:
-        # Channels of more than 255 weights run in pieces; taken as equally full.
+        # Channels of more than 255 weights run in pieces; the pieces count as equally full.
         pieces = sum(-(-s.entries * params.block_size // (_SPAN * channels)) for s in levels)
         counts[f"tiles.piece.{pairs}"] += tiles * channels * pieces
 
@@ -261,7 +262,7 @@ def _add_column(
 def _add_packing(
     counts: Counter[str], params: LayerParams, *, pairs: int, columns: int, height: int
 ) -> None:
-    """The packing of the input under the tiles; rows that two windows share are kept."""
+    """Counts the packing of the input under the tiles; rows that two windows share are kept."""
     kernel_h, stride_h = params.kernel_h, params.stride_h
     kept = max(kernel_h - stride_h, 0)
     rows = columns * (kernel_h + (height - 1) * (kernel_h - kept))
@@ -283,11 +284,11 @@ def _add_packing(
         counts[f"packing.{kind}.moved"] += moves * words
 
 
-# ----- Fully connected: nk_fully_connected_s8_m7.c
+# ----- Fully connected: nk_fully_connected_s8_dsp.c
 
 
 def _fully_connected(params: LayerParams, rows: int, levels: Sequence[StoredLevel]) -> Counter[str]:
-    """Every chunk of 32 channels adds its levels one after the other, then is requantised."""
+    """Counts chunks of 32 channels, which add their levels one by one and then requantise."""
     channels, length = params.out_channels, params.in_channels
     counts = Counter({"fc.row": rows, "fc.channel": rows * channels})
     counts["fc.chunk"] = rows * -(-channels // _CHUNK)
@@ -305,11 +306,11 @@ def _fully_connected(params: LayerParams, rows: int, levels: Sequence[StoredLeve
     return counts
 
 
-# ----- Depthwise 3x3 and 5x5: nk_depthwise_s8_m7.c
+# ----- Depthwise 3x3 and 5x5: nk_depthwise_s8_dsp.c
 
 
 def has_depthwise_kernel(params: LayerParams) -> bool:
-    """nk_depthwise_s8_m7_supports(), for an undilated layer."""
+    """Returns what nk_depthwise_s8_m7_supports() does, for an undilated layer."""
     window = (params.kernel_h, params.kernel_w)
     return (
         params.kind is LayerKind.DEPTHWISE
@@ -320,7 +321,7 @@ def has_depthwise_kernel(params: LayerParams) -> bool:
 
 
 def _depthwise(params: LayerParams, size: ImageSize, levels: Sequence[StoredLevel]) -> Counter[str]:
-    """Tiles of the image, one channel at a time."""
+    """Counts tiles of the image, one channel at a time."""
     kernel = params.kernel_w
     y = (params.stride_h, size.input_h, size.output_h)
     x = (params.stride_w, size.input_w, size.output_w)
@@ -362,13 +363,13 @@ def _depthwise(params: LayerParams, size: ImageSize, levels: Sequence[StoredLeve
 
 
 def _part_of(total: int, limit: int) -> int:
-    """Cuts `total` into the fewest parts of at most `limit`: the size of each."""
+    """Cuts `total` into the fewest parts of at most `limit` and returns the size of each."""
     parts = -(-total // limit)
     return -(-total // parts)
 
 
 def _cut(total: int, part: int) -> list[tuple[int, int]]:
-    """Lengths of the parts of `total`, each with how many there are."""
+    """Returns the lengths of the parts of `total`, each with the number of such parts."""
     full, rest = divmod(total, part)
     return [(length, count) for length, count in ((part, full), (rest, 1)) if length and count]
 
@@ -377,7 +378,7 @@ def _cut(total: int, part: int) -> list[tuple[int, int]]:
 
 
 def _reference(params: LayerParams, size: ImageSize, levels: Sequence[StoredLevel]) -> Counter[str]:
-    """Every stored weight goes over the whole plane of its output channel."""
+    """Counts the reference, where each stored weight goes over the plane of its output channel."""
     planes = size.batches * params.out_channels
     plane = size.output_h * size.output_w
     counts = Counter({"reference.plane": planes, "reference.output": planes * plane})

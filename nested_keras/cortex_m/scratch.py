@@ -1,4 +1,4 @@
-"""What the C functions for packed layers need and take, known before compilation.
+"""Say which C function runs a packed layer, and which scratch memory the function needs.
 
 Scratch sizes are as the C functions compute them. A test compares them with
 nk_nested_conv_s8_get_buffer_size(); at run time the kernel refuses a buffer that is too small
@@ -15,9 +15,9 @@ from nested_keras.format.layout import align
 
 # As tflm_ops/src/ops/nk_nested_conv_s8_check.c has it.
 _ACCUMULATOR_BYTES = 4
-# As tflm_ops/src/cortex_m/nk_m7_conv.c and nk_m7_list.c have them.
+# As tflm_ops/src/cortex_m/nk_dsp_conv.c and nk_dsp_list.c have them.
 _MAX_PAIRS = 4
-_ROW_BYTES = 28
+_CHANNEL_BYTES = 28
 _POINTER_BYTES = 4
 _GROUP_BYTES = 4096
 _READ_AHEAD_BYTES = 16
@@ -28,18 +28,18 @@ _PIECE_WEIGHTS = 252
 
 
 def nested_conv_scratch_bytes(layer: Stream, dims: Sequence[int]) -> int:
-    """Scratch of nk_nested_conv_s8: what the Cortex-M7's kernel needs.
+    """Returns the scratch memory that the Cortex-M7's kernel of a layer needs.
 
-    That of the reference kernel, which runs elsewhere, makes do with a row of accumulators. With
-    dilation it runs on the Cortex-M7 too, and gets room for the whole image. A fully connected
-    layer needs none.
+    The reference kernel, which runs on other cores, needs one row of accumulators only. With
+    dilation the reference kernel also runs on the Cortex-M7 and gets room for the whole image. A
+    fully connected layer needs no scratch memory.
 
     Args:
-      layer: The packed layer.
-      dims: The fields of nk_conv_dims: batches, input_h, input_w, output_h, output_w.
+        layer: The packed layer.
+        dims: The fields of nk_conv_dims: batches, input_h, input_w, output_h, output_w.
 
     Returns:
-      Bytes.
+        Bytes; 0 if the layer needs none.
     """
     params = layer.params
     if params.kind is LayerKind.FULLY_CONNECTED:
@@ -54,13 +54,13 @@ def nested_conv_scratch_bytes(layer: Stream, dims: Sequence[int]) -> int:
 
 
 def nested_function(params: LayerParams) -> str:
-    """The function that runs a layer and links no kernels but those of its kind.
+    """Names the function that runs a layer and links the kernels of its kind alone.
 
     Args:
-      params: The layer, as its stream's header has it.
+        params: The layer, as its stream's header has it.
 
     Returns:
-      One of the functions in nk_nested_conv.h.
+        One of the functions in nk_nested_conv.h.
     """
     if params.kind is LayerKind.FULLY_CONNECTED:
         return "nk_nested_fully_connected_s8"
@@ -70,7 +70,7 @@ def nested_function(params: LayerParams) -> str:
 
 
 def _list_bytes(layer: Stream) -> int:
-    """nk_m7_list_bytes()."""
+    """Returns what nk_dsp_list_bytes() returns."""
     params = layer.params
     levels = [level for level in layer.levels if level.encoding is not Encoding.EMPTY]
     pieces = sum(level.entries for level in levels) * params.block_size // _PIECE_WEIGHTS
@@ -79,7 +79,7 @@ def _list_bytes(layer: Stream) -> int:
 
 
 def _tiles_bytes(params: LayerParams, dims: Sequence[int], list_bytes: int) -> int:
-    """nk_m7_conv_lay_out()."""
+    """Returns the size that nk_dsp_conv_lay_out() returns."""
     batches, _, _, output_h, output_w = dims
     if is_pointwise(params, ImageSize(*dims)):
         output_h, output_w = 1, batches * output_h * output_w
@@ -95,7 +95,7 @@ def _tiles_bytes(params: LayerParams, dims: Sequence[int], list_bytes: int) -> i
     columns = (2 * pairs - 1) * params.stride_w + params.kernel_w
     parts = (
         group * channel + _READ_AHEAD_BYTES,
-        params.out_channels * _ROW_BYTES,
+        params.out_channels * _CHANNEL_BYTES,
         columns * _POINTER_BYTES,
         list_bytes,
         group,

@@ -1,4 +1,4 @@
-"""Packed stream -> NestedWeights, in two steps: `check` all of it, then `unpack` it."""
+"""From a packed stream to NestedWeights in two steps: `check` the stream, then `unpack` it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from nested_keras.format.types import (
     require_range,
 )
 
-# Weights that a stream may unpack to: a few million always, beyond that so many for each byte.
+# A stream may unpack to a few million weights in any case, and to more only by its length.
 _ALWAYS_UNPACKED, _UNPACKED_PER_BYTE = 1 << 22, 1024
 
 
@@ -31,8 +31,8 @@ class _AddedWeights:
     """The nonzero weights that a level adds.
 
     Attributes:
-      index: Positions in the weights [O, K], flattened; ascending.
-      values: int8, as many.
+        index: Positions in the weights [O, K], flattened; ascending.
+        values: int8, as many.
     """
 
     index: npt.NDArray[np.int64]
@@ -44,13 +44,13 @@ class Checked:
     """A stream that was checked; its weights are still sparse.
 
     Attributes:
-      size: Length of the stream, bytes.
-      params: The layer.
-      levels: How each level is stored.
-      added: The weights that each level adds.
-      bias: int32 [N, O], unfolded.
-      multiplier: int32 [N, O].
-      shift: int8 [N, O].
+        size: Length of the stream, bytes.
+        params: The layer.
+        levels: How each level is stored.
+        added: The weights that each level adds.
+        bias: int32 [N, O], unfolded.
+        multiplier: int32 [N, O].
+        shift: int8 [N, O].
     """
 
     size: int
@@ -63,16 +63,16 @@ class Checked:
 
 
 def check(data: Buffer) -> Checked:
-    """Takes a stream apart and checks all of it, in memory that its length bounds.
+    """Parses and checks a whole stream; the length of the stream bounds the memory.
 
     Args:
-      data: The whole stream, or its prefix up to the end of a level block.
+        data: The whole stream, or its prefix up to the end of a level block.
 
     Returns:
-      The stream, with as many levels as there are blocks.
+        The stream, with as many levels as there are blocks.
 
     Raises:
-      FormatError: What was expected and what came.
+        FormatError: If the stream is damaged; the text says what was expected and what came.
     """
     params, blocks = read(data)
     added: list[_AddedWeights] = []
@@ -112,11 +112,11 @@ def unpack(stream: Checked) -> NestedWeights:
     """Unpacks the weights of a stream.
 
     Returns:
-      The layer. A weight is zero exactly where its level is N.
+        The layer. A weight is zero exactly where its level is N.
 
     Raises:
-      FormatError: The stream unpacks to more than 4 million weights and more than 1024 a byte: its
-        header alone asks for the memory.
+        FormatError: If the stream unpacks to more than 4 million weights and to more than 1024 a
+            byte, because its header alone asks for the memory.
     """
     params, levels = stream.params, len(stream.levels)
     size = params.out_channels * params.weights_per_channel
@@ -138,7 +138,7 @@ def unpack(stream: Checked) -> NestedWeights:
 
 
 def _added_weights(stored: StoredLevel, arrays: Arrays, params: LayerParams) -> _AddedWeights:
-    """The weights that a level adds."""
+    """Returns the weights that a level adds."""
     if stored.encoding == Encoding.DENSE:
         values = arrays["values"]
         index = np.arange(values.size)
@@ -156,7 +156,7 @@ def _added_weights(stored: StoredLevel, arrays: Arrays, params: LayerParams) -> 
 
 
 def _positions(stored: StoredLevel, arrays: Arrays, params: LayerParams) -> npt.NDArray[np.int64]:
-    """Block position of every entry within its channel, [entries]."""
+    """Returns the block position of every entry within its channel, [entries]."""
     counts = arrays["counts"]
     deltas = arrays["records"]["delta"].astype(np.int64)
     starts = np.cumsum(counts) - counts

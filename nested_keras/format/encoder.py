@@ -1,4 +1,4 @@
-"""NestedWeights -> packed stream."""
+"""From NestedWeights to a packed stream."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from nested_keras.format.types import (
     StoredLevel,
 )
 
-# A fully connected kernel meets a count as often as a weight: bytes spare it the unpacking, which
-# the others do once a call.
+# A fully connected kernel reads a count as often as a weight, so its counts are whole bytes. The
+# other kernels unpack their counts once a call.
 _LEAST_COUNT_BITS = {LayerKind.FULLY_CONNECTED: 8}
 
 
 def smallest(options: Sequence[StoredLevel]) -> StoredLevel:
-    """The option with the fewest bytes, and of those the one with the smallest encoding code."""
+    """Returns the option with the fewest bytes; among equals, that with the smallest code."""
     return min(options, key=lambda option: (option.bytes, option.encoding))
 
 
@@ -45,20 +45,20 @@ def encode(
 ) -> tuple[bytes, tuple[StoredLevel, ...]]:
     """Packs a layer; see `stream.Stream.pack`.
 
-    A zero weight is not stored, whatever its level. A level that adds no weight is always EMPTY;
-    of the encodings that another one can have, `choose` picks one.
+    A zero weight is not stored, whatever its level. A level that adds no weight is EMPTY; for any
+    other level `choose` picks an encoding.
 
     Args:
-      nested: The layer; it was checked when it was made.
-      choose: Called for each level that adds weights with its options: DELTA8, DELTA16 and, at
-        level 0, DENSE. By default the smallest block is made; `cortex_m.cycles.fastest` makes a
-        chooser that goes by predicted cycles.
+        nested: The layer; it was checked when it was made.
+        choose: Called for each level that adds weights with its options: DELTA8, DELTA16 and, at
+            level 0, DENSE. By default the smallest block is made; `cortex_m.cycles.fastest` makes a
+            chooser that goes by predicted cycles.
 
     Returns:
-      The stream, a multiple of 16 bytes long, and how each level is stored in it.
+        The stream, a multiple of 16 bytes long, and how each level is stored in it.
 
     Raises:
-      FormatError: A level block would not fit into 2^32-1 bytes, or a folded bias into 32 bits.
+        FormatError: If a level block does not fit into 2^32-1 bytes, or a folded bias into 32 bits.
     """
     folded_bias = fold_bias(nested)
     blocks = [
@@ -127,15 +127,15 @@ def _encode_level(
 def _candidates(
     params: LayerParams, blocks: npt.NDArray[np.int8], level: int
 ) -> dict[Encoding, dict[str, npt.NDArray[Any]]]:
-    """Every legal encoding of one level with the arrays that it stores.
+    """Returns every legal encoding of one level with the arrays that it stores.
 
     Args:
-      params: The layer.
-      blocks: int8 [O, positions, block_size], zero where the level adds nothing.
-      level: The level.
+        params: The layer.
+        blocks: int8 [O, positions, block_size], zero where the level adds nothing.
+        level: The level.
 
     Returns:
-      For each encoding its "values", or its "counts" and "records".
+        For each encoding its "values", or its "counts" and "records".
     """
     channel, position = np.nonzero(blocks.any(axis=-1))
     if not channel.size:
@@ -176,7 +176,7 @@ def _delta_arrays(
 
 
 def _count_bits(params: LayerParams, arrays: dict[str, npt.NDArray[Any]]) -> int:
-    """The width that the largest count needs; 0 where there are no counts."""
+    """Returns the width that the largest count needs; 0 without counts."""
     if "counts" not in arrays:
         return 0
     return max(int(arrays["counts"].max()).bit_length(), _LEAST_COUNT_BITS.get(params.kind, 1))

@@ -23,12 +23,12 @@ INT32 = np.iinfo(np.int32)
 
 
 def fold_bias(nested: NestedWeights) -> Int32Array:
-    """The bias to store, int32 [N, O]: bias + input_offset * (sum of the channel's weights).
+    """Returns the bias to store, int32 [N, O]: bias + input_offset * (sum of channel's weights).
 
     The sum is over the weights that levels 0..l use, so that of level l survives a cut after l.
 
     Raises:
-      FormatError: A folded bias does not fit into 32 bits.
+        FormatError: If a folded bias does not fit into 32 bits.
     """
     sums = _weight_sums(nested.weights, nested.level_map, levels=nested.levels)
     offset = nested.params.input_offset
@@ -45,15 +45,15 @@ def fold_bias(nested: NestedWeights) -> Int32Array:
 def unfold_bias(
     stored: Int32Array, *, params: LayerParams, sums: npt.NDArray[np.int64]
 ) -> Int32Array:
-    """The inverse of `fold_bias`, int32 [N, O].
+    """Inverts `fold_bias`: returns the bias, int32 [N, O].
 
     Args:
-      stored: Folded bias, int32 [N, O].
-      params: The layer.
-      sums: Sum of the weights that each level uses of each channel, [N, O].
+        stored: Folded bias, int32 [N, O].
+        params: The layer.
+        sums: Sum of the weights that each level uses of each channel, [N, O].
 
     Raises:
-      FormatError: A bias does not fit into 32 bits.
+        FormatError: If a bias does not fit into 32 bits.
     """
     offset = params.input_offset
     bias = stored - offset * sums
@@ -69,7 +69,7 @@ def unfold_bias(
 def _weight_sums(
     weights: Int8Array, level_map: UInt8Array, *, levels: int
 ) -> npt.NDArray[np.int64]:
-    """Sum of the weights that each level uses of each channel, [N, O]; at most 2^23 in size."""
+    """Sums the weights that each level uses of each channel, [N, O]; at most 2^23 in size."""
     inner = tuple(range(1, weights.ndim))
     return np.stack(
         [
@@ -80,6 +80,6 @@ def _weight_sums(
 
 
 def _outside_int32(values: npt.NDArray[np.int64]) -> tuple[int, int] | None:
-    """Level and channel of the first value, [N, O], that 32 bits do not hold."""
+    """Finds level and channel of the first value, [N, O], that 32 bits do not hold."""
     outside = np.argwhere((values < INT32.min) | (values > INT32.max))
     return (int(outside[0, 0]), int(outside[0, 1])) if outside.size else None

@@ -22,10 +22,10 @@ class Section:
     """One array of a level block.
 
     Attributes:
-      name: "bias", "multiplier", "shift", "counts" (packed), "records" or "values".
-      dtype: Element type, little-endian and without gaps.
-      start: Offset from the start of the block, bytes.
-      count: Number of elements.
+        name: "bias", "multiplier", "shift", "counts" (packed), "records" or "values".
+        dtype: Element type, little-endian and without gaps.
+        start: Offset from the start of the block, bytes.
+        count: Number of elements.
     """
 
     name: str
@@ -45,7 +45,7 @@ def align(size: int, alignment: int) -> int:
 
 
 def record_dtype(encoding: Encoding, block_size: int) -> np.dtype[Any]:
-    """One entry of a DELTA8 or DELTA16 block: its delta, then its values."""
+    """Returns the type of an entry of a DELTA8 or DELTA16 block: its delta, then its values."""
     return np.dtype([("delta", DELTA_DTYPES[encoding]), ("values", "i1", (block_size,))])
 
 
@@ -58,7 +58,7 @@ def pack_counts(counts: npt.NDArray[np.int64], count_bits: int) -> npt.NDArray[n
 def unpack_counts(
     packed: npt.NDArray[np.uint8], count_bits: int, channels: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
-    """The inverse of `pack_counts`: the counts, int64 [channels], and the bits that are left."""
+    """Inverts `pack_counts`: returns the counts, int64 [channels], and the remaining bits."""
     bits = np.unpackbits(packed, bitorder="little")
     used, left = np.split(bits, [channels * count_bits])
     return used.reshape(channels, count_bits) @ (1 << np.arange(count_bits)), left
@@ -70,13 +70,13 @@ def block_sections(
     """Lays out a level block; sections start 4-byte aligned.
 
     Args:
-      params: The layer.
-      encoding: How the block stores its weights.
-      entries: Entries that it stores.
-      count_bits: Bits of a channel's count; 0 where the encoding has no counts.
+        params: The layer.
+        encoding: How the block stores its weights.
+        entries: Entries that it stores.
+        count_bits: Bits of a channel's count; 0 where the encoding has no counts.
 
     Returns:
-      The sections in the order of their offsets.
+        The sections in the order of their offsets.
     """
     channels = params.out_channels
     parts: list[tuple[str, np.dtype[Any], int]] = [
@@ -99,6 +99,6 @@ def block_sections(
 
 
 def block_bytes(encoding: Encoding, sections: tuple[Section, ...]) -> int:
-    """Length of the block that holds these sections, read-ahead bytes and padding included."""
+    """Returns the length of the block of these sections, with read-ahead bytes and padding."""
     read_ahead = 0 if encoding == Encoding.EMPTY else constants.STREAM_READ_AHEAD_BYTES
     return align(sections[-1].end + read_ahead, constants.STREAM_ALIGNMENT)

@@ -42,10 +42,10 @@ def read(data: Buffer) -> tuple[LayerParams, list[tuple[StoredLevel, Arrays]]]:
     """Takes a stream apart and checks checksums, structure and that unused bytes are zero.
 
     Returns:
-      The layer, and each stored level with its arrays; the weights are still packed.
+        The layer, and each stored level with its arrays; the weights are still packed.
 
     Raises:
-      FormatError: What was expected and what came.
+        FormatError: If the stream is damaged; the text says what was expected and what came.
     """
     params, levels_at_writing = _read_header(data)
     blocks: list[tuple[StoredLevel, Arrays]] = []

@@ -30,9 +30,9 @@ class Stream:
     Make one with `parse` from bytes, or with `pack` from weights.
 
     Attributes:
-      data: The stream as a file holds it; a multiple of 16 bytes.
-      params: The layer.
-      levels: How each level is stored, level 0 first.
+        data: The stream as a file holds it; a multiple of 16 bytes.
+        params: The layer.
+        levels: How each level is stored, level 0 first.
     """
 
     data: bytes = field(repr=False)
@@ -42,16 +42,16 @@ class Stream:
 
     @classmethod
     def parse(cls, data: Buffer) -> Stream:
-        """Takes a stream apart after checking all of it, in memory that its length bounds.
+        """Parses and checks a whole stream; the length of the stream bounds the memory.
 
         Args:
-          data: The whole stream, or its prefix up to the end of a level block.
+            data: The whole stream, or its prefix up to the end of a level block.
 
         Returns:
-          The stream, with as many levels as there are blocks.
+            The stream, with as many levels as there are blocks.
 
         Raises:
-          FormatError: What was expected and what came.
+            FormatError: If the stream is damaged; the text says what was expected and what came.
         """
         checked = check(data)
         return cls(bytes(data), checked.params, checked.levels, functools.partial(unpack, checked))
@@ -60,21 +60,21 @@ class Stream:
     def pack(cls, nested: NestedWeights, *, choose: Chooser = smallest) -> Stream:
         """Packs a layer.
 
-        A zero weight is not stored, whatever its level. A level that adds no weight is always
-        EMPTY; of the encodings that another one can have, `choose` picks one.
+        A zero weight is not stored, whatever its level. A level that adds no weight is EMPTY; for
+        any other level `choose` picks an encoding.
 
         Args:
-          nested: The layer; it was checked when it was made.
-          choose: Called for each level that adds weights with its options: DELTA8, DELTA16 and, at
-            level 0, DENSE. By default the smallest block is made; `cortex_m.cycles.fastest`
-            makes a chooser that goes by predicted cycles.
+            nested: The layer; it was checked when it was made.
+            choose: Called for each level that adds weights with its options: DELTA8, DELTA16 and,
+                at level 0, DENSE. By default the smallest block is made; `cortex_m.cycles.fastest`
+                makes a chooser that goes by predicted cycles.
 
         Returns:
-          The stream.
+            The stream.
 
         Raises:
-          FormatError: A level block would not fit into 2^32-1 bytes, or a folded bias into 32
-            bits.
+            FormatError: If a level block does not fit into 2^32-1 bytes, or a folded bias into 32
+                bits.
         """
         data, levels = encode_levels(nested, choose=choose)
         return cls(data, nested.params, levels, functools.partial(_canonical, nested))
@@ -84,7 +84,8 @@ class Stream:
         """The weights and tables; a weight is zero exactly where its level is N.
 
         Raises:
-          FormatError: The header asks for more weights than the length of the stream justifies.
+            FormatError: If the header asks for more weights than the length of the stream
+                justifies.
         """
         return self._unpack()
 
@@ -105,7 +106,7 @@ class Stream:
         """Returns the stream of the `levels` sparsest levels.
 
         Raises:
-          FormatError: The stream holds fewer levels, or `levels` is not positive.
+            FormatError: If the stream holds fewer levels, or `levels` is not positive.
         """
         require_range("levels", levels, low=1, high=len(self.levels))
         return Stream(
@@ -122,7 +123,7 @@ def encode(nested: NestedWeights, *, choose: Chooser = smallest) -> bytes:
 
 
 def _canonical(nested: NestedWeights) -> NestedWeights:
-    """The layer with zeros exactly where no level uses a weight, as a reader finds it."""
+    """Returns the layer as a reader finds it: zeros exactly where no level uses a weight."""
     stored = (nested.level_map < nested.levels) & (nested.weights != 0)
     return dataclasses.replace(
         nested,
@@ -132,7 +133,7 @@ def _canonical(nested: NestedWeights) -> NestedWeights:
 
 
 def _cut(nested: NestedWeights, levels: int) -> NestedWeights:
-    """The `levels` sparsest levels of a layer."""
+    """Returns the `levels` sparsest levels of a layer."""
     kept = nested.level_map < levels
     return dataclasses.replace(
         nested,

@@ -77,26 +77,26 @@ class LayerParams:
     """Everything a kernel must know about a layer except its weights and tables.
 
     Attributes:
-      kind: Convolution, depthwise convolution or fully connected.
-      kernel_h: Filter rows; 1 for fully connected.
-      kernel_w: Filter columns; 1 for fully connected.
-      in_channels: Channels of the input.
-      out_channels: Channels of the output; in_channels * depth_multiplier for depthwise.
-      depth_multiplier: Output channels per input channel of a depthwise layer, else 1.
-      stride_h: Vertical stride, 1..255.
-      stride_w: Horizontal stride, 1..255.
-      dilation_h: Vertical dilation, 1..255.
-      dilation_w: Horizontal dilation, 1..255.
-      pad_top: Rows of padding above the input, 0..255.
-      pad_left: Columns of padding left of the input, 0..255.
-      input_offset: Minus the input's zero point, -127..128.
-      output_offset: The output's zero point, -128..127.
-      activation_min: Lower clamp of the output, -128..127.
-      activation_max: Upper clamp of the output, activation_min..127.
-      block_size: Neighbouring input channels that one entry holds: 1, 2 or 4.
+        kind: Convolution, depthwise convolution or fully connected.
+        kernel_h: Filter rows; 1 for fully connected.
+        kernel_w: Filter columns; 1 for fully connected.
+        in_channels: Channels of the input.
+        out_channels: Channels of the output; in_channels * depth_multiplier for depthwise.
+        depth_multiplier: Output channels per input channel of a depthwise layer, else 1.
+        stride_h: Vertical stride, 1..255.
+        stride_w: Horizontal stride, 1..255.
+        dilation_h: Vertical dilation, 1..255.
+        dilation_w: Horizontal dilation, 1..255.
+        pad_top: Rows of padding above the input, 0..255.
+        pad_left: Columns of padding left of the input, 0..255.
+        input_offset: Minus the input's zero point, -127..128.
+        output_offset: The output's zero point, -128..127.
+        activation_min: Lower clamp of the output, -128..127.
+        activation_max: Upper clamp of the output, activation_min..127.
+        block_size: Neighbouring input channels that one entry holds: 1, 2 or 4.
 
     Raises:
-      FormatError: A value is out of its range or contradicts another one.
+        FormatError: If a value is out of its range or contradicts another value.
     """
 
     kind: LayerKind
@@ -118,7 +118,7 @@ class LayerParams:
     block_size: int = 1
 
     def __post_init__(self) -> None:
-        """Checks every range, then what the fields must be to each other."""
+        """Checks every range, then the relations between the fields."""
         for name, (low, high) in _FIELD_RANGES.items():
             require_range(name, getattr(self, name), low=low, high=high)
         if self.activation_min > self.activation_max:
@@ -177,16 +177,16 @@ class NestedWeights:
     """One layer's int8 weights with the levels that use them, O output channels and N levels.
 
     Attributes:
-      params: The layer.
-      weights: int8 [O, kernel_h, kernel_w, I], I = 1 for depthwise.
-      level_map: uint8, same shape: the first level that uses the weight; N means none does.
-      bias: int32 [N, O], in units of the accumulator; `input_offset` is not folded in, the stream
-        alone does that.
-      multiplier: int32 [N, O], Q31: 0 or an absolute value in 2^30..2^31-1; may be negative.
-      shift: int8 [N, O], -31..30, positive to the left.
+        params: The layer.
+        weights: int8 [O, kernel_h, kernel_w, I], I = 1 for depthwise.
+        level_map: uint8, same shape: the first level that uses the weight; N means none does.
+        bias: int32 [N, O], in units of the accumulator; `input_offset` is not folded in, because
+            only the stream holds a folded bias.
+        multiplier: int32 [N, O], Q31: 0 or an absolute value in 2^30..2^31-1; may be negative.
+        shift: int8 [N, O], -31..30, positive to the left.
 
     Raises:
-      FormatError: A shape, type or value is not as above, or N is not in 1..16.
+        FormatError: If a shape, type or value is not as above, or N is not in 1..16.
     """
 
     params: LayerParams
@@ -238,15 +238,15 @@ def check_tables(multiplier: Int32Array, shift: Int8Array) -> None:
 class StoredLevel:
     """What one level adds, as a stream stores it.
 
-    An estimate (`nested_keras.budget`) knows `encoding` and `entries` alone.
+    In an estimate (`nested_keras.budget`) only `encoding` and `entries` are known.
 
     Attributes:
-      encoding: How the weights are stored.
-      entries: Stored entries of `block_size` weights, fillers included.
-      level: The level, 0 = sparsest.
-      count_bits: Bits of a channel's count; 0 without counts.
-      nnz: Nonzero weights that the level adds.
-      bytes: Length of the level's block.
+        encoding: How the weights are stored.
+        entries: Stored entries of `block_size` weights, fillers included.
+        level: The level, 0 = sparsest.
+        count_bits: Bits of a channel's count; 0 without counts.
+        nnz: Nonzero weights that the level adds.
+        bytes: Length of the level's block.
     """
 
     encoding: Encoding
@@ -257,5 +257,5 @@ class StoredLevel:
     bytes: int = 0
 
 
-# Picks one of the ways in which a level can be stored; there is at least one.
+# Picks one of the ways to store a level from a list that is never empty.
 Chooser: TypeAlias = Callable[[Sequence[StoredLevel]], StoredLevel]

@@ -25,14 +25,14 @@ def quantize_multiplier(real: float) -> tuple[int, int]:
     become zero.
 
     Args:
-      real: Any finite factor; a negative one gives a negative multiplier.
+        real: Any finite factor; a negative one gives a negative multiplier.
 
     Returns:
-      `(multiplier, shift)`: |multiplier| in [2**30, 2**31 - 1] or 0; shift in -31..30, positive =
-      left.
+        `(multiplier, shift)`: |multiplier| in [2**30, 2**31 - 1] or 0; shift in -31..30, positive =
+        left.
 
     Raises:
-      ValueError: If `real` is not finite, or needs a shift above 30.
+        ValueError: If `real` is not finite, or needs a shift above 30.
     """
     if not math.isfinite(real):
         raise ValueError(f"a multiplier must be finite: got {real}")
@@ -55,14 +55,14 @@ def wrap_int32(x: Integers) -> Int64Array:
 
 
 def saturating_rounding_doubling_high_mul(a: Integers, b: Integers) -> Int64Array:
-    """High half of 2*a*b, gemmlowp's SaturatingRoundingDoublingHighMul: a*b / 2**31, halves up.
+    """Returns a*b / 2**31, halves up: gemmlowp's SaturatingRoundingDoublingHighMul.
 
     Args:
-      a: int32 values.
-      b: int32 values, broadcast against `a`.
+        a: int32 values.
+        b: int32 values, broadcast against `a`.
 
     Returns:
-      int32 values; only (-2**31) * (-2**31) saturates, to 2**31 - 1.
+        int32 values; only (-2**31) * (-2**31) saturates, to 2**31 - 1.
     """
     product = np.asarray(a, np.int64) * np.asarray(b, np.int64)
     # gemmlowp truncates (product + nudge) / 2**31 with nudge = 2**30 for a product >= 0 and
@@ -75,8 +75,8 @@ def rounding_divide_by_pot(x: Integers, exponent: Integers) -> Int64Array:
     """Divides by 2**exponent, rounding half away from zero: gemmlowp's RoundingDivideByPOT.
 
     Args:
-      x: int32 values.
-      exponent: 0..31, broadcast against `x`.
+        x: int32 values.
+        exponent: 0..31, broadcast against `x`.
     """
     wide = np.asarray(x, np.int64)
     power = np.asarray(exponent, np.int64)
@@ -99,12 +99,12 @@ def multiply_by_quantized_multiplier(
     The left shift wraps modulo 2**32; TFLite's tables never make it overflow.
 
     Args:
-      x: int32 values, shape [..., channels].
-      multiplier: Q31, any sign, a scalar or one per channel.
-      shift: -31..30, positive = left, a scalar or one per channel.
+        x: int32 values, shape [..., channels].
+        multiplier: Q31, any sign, a scalar or one per channel.
+        shift: -31..30, positive = left, a scalar or one per channel.
 
     Returns:
-      int32 values as int64, broadcast shape.
+        int32 values as int64, broadcast shape.
     """
     power = np.asarray(shift, np.int64)
     shifted = wrap_int32(np.asarray(x, np.int64) << np.maximum(power, 0))
@@ -119,12 +119,12 @@ def multiply_with_single_rounding(x: Integers, multiplier: Integers, shift: Inte
     once, in double, where the convolutions round twice.
 
     Args:
-      x: int32 values (taken modulo 2**32), shape [..., channels].
-      multiplier: Q31, any sign, a scalar or one per channel.
-      shift: -31..30, positive = left, a scalar or one per channel.
+        x: int32 values (taken modulo 2**32), shape [..., channels].
+        multiplier: Q31, any sign, a scalar or one per channel.
+        shift: -31..30, positive = left, a scalar or one per channel.
 
     Returns:
-      int64 values, broadcast shape; not limited to the int32 range.
+        int64 values, broadcast shape; not limited to the int32 range.
     """
     product = wrap_int32(x) * np.asarray(multiplier, np.int64)
     total = 31 - np.asarray(shift, np.int64)

@@ -32,18 +32,18 @@ _MINUS_32_OVER_17 = -1010580540  # Q2.29
 
 
 def softmax_parameters(beta: float, input_scale: float) -> tuple[int, int, int]:
-    """Parameters of the kernel for one input scale.
+    """Returns the parameters of the kernel for one input scale.
 
     Args:
-      beta: TFLite's softmax temperature factor, 1.0 for a Keras softmax.
-      input_scale: Scale of the int8 input.
+        beta: TFLite's softmax temperature factor, 1.0 for a Keras softmax.
+        input_scale: Scale of the int8 input.
 
     Returns:
-      `(input_multiplier, input_left_shift, diff_min)`: differences x - max(x) below diff_min count
-      as exp = 0.
+        `(input_multiplier, input_left_shift, diff_min)`: differences x - max(x) below diff_min
+        count as exp = 0.
 
     Raises:
-      ValueError: If beta * input_scale is too small for Q5.26 (at most 2**-26).
+        ValueError: If beta * input_scale is too small for Q5.26 (at most 2**-26).
     """
     real = min(beta * input_scale * 2 ** (31 - _DIFF_INTEGER_BITS), 2.0**31 - 1.0)
     if real <= 1.0:
@@ -60,16 +60,16 @@ def softmax_parameters(beta: float, input_scale: float) -> tuple[int, int, int]:
 def softmax(
     x: npt.NDArray[np.int8], *, input_multiplier: int, input_left_shift: int, diff_min: int
 ) -> npt.NDArray[np.int8]:
-    """Softmax over the last axis; the output has scale 1/256 and zero point -128.
+    """Computes softmax over the last axis; the output has scale 1/256 and zero point -128.
 
     Args:
-      x: int8, shape [..., classes].
-      input_multiplier: Q31 factor that takes a difference to Q5.26.
-      input_left_shift: Left shift that goes before the multiplier, 0..31.
-      diff_min: Smallest difference whose exponential is not taken as zero.
+        x: int8, shape [..., classes].
+        input_multiplier: Q31 factor that takes a difference to Q5.26.
+        input_left_shift: Left shift that goes before the multiplier, 0..31.
+        diff_min: Smallest difference whose exponential is not taken as zero.
 
     Returns:
-      int8, shape of `x`.
+        int8, shape of `x`.
     """
     diff = x.astype(np.int64) - x.max(axis=-1, keepdims=True)
     used = diff >= diff_min
@@ -90,7 +90,7 @@ def softmax(
 
 
 def _exp_of_negative(a: Int64Array) -> Int64Array:
-    """exp(a) for a Q5.26 argument a <= 0, as Q0.31."""
+    """Returns exp(a) for a Q5.26 argument a <= 0, as Q0.31."""
     quarter = 1 << 24
     # a = -remainder + fraction, fraction in [-1/4, 0): Taylor on the fraction, then one factor
     # exp(-2**k) for each bit of the remainder.
@@ -104,7 +104,7 @@ def _exp_of_negative(a: Int64Array) -> Int64Array:
 
 
 def _exp_of_fraction(a: Int64Array) -> Int64Array:
-    """exp(a) for Q0.31 a in [-1/4, 0): Taylor polynomial of degree 4 around -1/8."""
+    """Returns exp(a) for Q0.31 a in [-1/4, 0): Taylor polynomial of degree 4 around -1/8."""
     mul = saturating_rounding_doubling_high_mul
     x = a + (1 << 28)
     x2 = mul(x, x)
@@ -116,7 +116,7 @@ def _exp_of_fraction(a: Int64Array) -> Int64Array:
 
 
 def _one_over_one_plus(a: Int64Array) -> Int64Array:
-    """1 / (1 + a) for Q0.31 a in [0, 1), as Q0.31: three Newton-Raphson steps."""
+    """Returns 1 / (1 + a) for Q0.31 a in [0, 1), as Q0.31: three Newton-Raphson steps."""
     mul = saturating_rounding_doubling_high_mul
     half_denominator = (a + INT32_MAX + 1) >> 1  # (a + 1) / 2 rounded half up, both terms >= 0
     x = _48_OVER_17 + mul(half_denominator, _MINUS_32_OVER_17)

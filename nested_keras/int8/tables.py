@@ -37,7 +37,7 @@ class Scales:
 
 
 def logistic(scales: Scales) -> Table:
-    """1 / (1 + exp(-x)); TFLite wants output scale 1/256 and zero point -128."""
+    """Returns 1 / (1 + exp(-x)); TFLite wants output scale 1/256 and zero point -128."""
 
     def sigmoid(x: float) -> np.float32:
         exp = np.float32(math.exp(min(-x, 88.0)))  # float32 ends at exp(88.7)
@@ -47,12 +47,12 @@ def logistic(scales: Scales) -> Table:
 
 
 def tanh(scales: Scales) -> Table:
-    """Hyperbolic tangent."""
+    """Returns the hyperbolic tangent."""
     return _transform(lambda x: np.float32(math.tanh(x)), scales)
 
 
 def _transform(function: Callable[[float], np.float32], scales: Scales) -> Table:
-    """TFLite's LUTPopulate: dequantise, apply, quantise by the inverse scale, all in float32.
+    """Dequantises, applies, quantises by the inverse scale, in float32: TFLite's LUTPopulate.
 
     `function` is evaluated in double and rounded to float32 once, like a correctly rounded expf.
     """
@@ -63,13 +63,13 @@ def _transform(function: Callable[[float], np.float32], scales: Scales) -> Table
 
 
 def rescale(scales: Scales) -> Table:
-    """QUANTIZE from one int8 scale to another: the real multiplier is a quotient in double."""
+    """Returns QUANTIZE between two int8 scales; the real multiplier is a quotient in double."""
     factor = scales.input_scale / scales.output_scale
     return _scaled(factor, scales)
 
 
 def relu(scales: Scales, *, maximum: float = math.inf) -> Table:
-    """max(x, 0), or min(max(x, 0), maximum); the real multiplier is a quotient in float32."""
+    """Returns min(max(x, 0), maximum); the real multiplier is a quotient in float32."""
     factor = float(np.float32(scales.input_scale) / np.float32(scales.output_scale))
     y = _scaled(factor, scales)
     high = 127
@@ -80,7 +80,7 @@ def relu(scales: Scales, *, maximum: float = math.inf) -> Table:
 
 
 def leaky_relu(scales: Scales, *, alpha: float) -> Table:
-    """X for x >= 0, alpha * x below; both real multipliers are float32 expressions."""
+    """Returns x for x >= 0, alpha * x below; both real multipliers are float32 expressions."""
     input_scale, output_scale = np.float32(scales.input_scale), np.float32(scales.output_scale)
     positive = _scaled(float(input_scale / output_scale), scales)
     slope = float(input_scale * np.float32(alpha) / output_scale)
@@ -95,7 +95,7 @@ def hard_swish(scales: Scales) -> Table:
     """Computes x * min(max(x + 3, 0), 6) / 6 in 16-bit fixed point.
 
     Raises:
-      ValueError: If the output scale is below 1/128 of the input scale, which TFLite refuses.
+        ValueError: If the output scale is below 1/128 of the input scale, which TFLite refuses.
     """
     high_resolution = np.float32(1 / 128) * np.float32(scales.input_scale)
     output_multiplier, output_shift = quantize_multiplier(
@@ -136,7 +136,7 @@ def _scaled(factor: float, scales: Scales) -> Table:
 
 
 def _round(x: npt.ArrayLike) -> Int64Array:
-    """C's round(): to nearest, halves away from zero."""
+    """Rounds to nearest, halves away from zero, as C's round()."""
     wide = np.clip(np.asarray(x, np.float64), -(2.0**31), 2.0**31)
     return (np.sign(wide) * np.floor(np.abs(wide) + 0.5)).astype(np.int64)
 
@@ -150,7 +150,7 @@ def _saturate_16(x: Int64Array) -> Int64Array:
 
 
 def _to_int16_multiplier(multiplier: int) -> int:
-    """Q31 -> Q15, rounded, saturated."""
+    """Turns Q31 into Q15, rounded and saturated."""
     return min((multiplier + 2**15) >> 16, 2**15 - 1)
 
 

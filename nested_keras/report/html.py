@@ -52,16 +52,16 @@ def _table(header: list[str], rows: list[list[str]]) -> str:
 
 
 def render_html(report: Report) -> str:
-    """The report as one HTML page with no outside resources.
+    """Returns the report as one HTML page with no outside resources.
 
     Args:
-      report: What was measured.
+        report: What was measured.
 
     Returns:
-      The page's text.
+        The page's text.
 
     Raises:
-      ImportError: matplotlib, which draws the plot, is not installed.
+        ImportError: If matplotlib, which draws the plot, is not installed.
     """
     facts = [
         [name, f"{value:,}" if isinstance(value, int) else str(value)]

@@ -13,12 +13,12 @@ class DenseResult:
     """The dense model that the levels are compared with.
 
     Attributes:
-      nnz: Weights that are not zero, over all layers.
-      weight_bytes: Bytes of weights, biases and requantisation tables in the .tflite.
-      accuracy_float: Top-1 accuracy of the Keras model, 0..1.
-      accuracy_int8: Top-1 accuracy of the int8 model on the PC, 0..1.
-      accuracy_device: Top-1 accuracy of the int8 model on the device, 0..1.
-      instructions: Instructions per inference on the device.
+        nnz: Weights that are not zero, over all layers.
+        weight_bytes: Bytes of weights, biases and requantisation tables in the .tflite.
+        accuracy_float: Top-1 accuracy of the Keras model, 0..1.
+        accuracy_int8: Top-1 accuracy of the int8 model on the PC, 0..1.
+        accuracy_device: Top-1 accuracy of the int8 model on the device, 0..1.
+        instructions: Instructions per inference on the device.
     """
 
     nnz: int
@@ -34,15 +34,15 @@ class LevelResult:
     """One level of a nested model.
 
     Attributes:
-      level: Level, 0 is the sparsest.
-      sparsity: Share of zeros among the weights of the nested layers, 0..1.
-      nnz: Weights that are not zero, over all layers.
-      weight_bytes: Bytes of weights, biases and requantisation tables that this level reads.
-      accuracy_float: Top-1 accuracy of the Keras model at this level, 0..1.
-      accuracy_int8: Top-1 accuracy of the int8 model on the PC, 0..1.
-      accuracy_device: Top-1 accuracy of the int8 model on the device, 0..1.
-      instructions: Instructions per inference on the device.
-      speedup_over_dense: Instructions of the dense model over those of this level.
+        level: Level, 0 is the sparsest.
+        sparsity: Share of zeros among the weights of the nested layers, 0..1.
+        nnz: Weights that are not zero, over all layers.
+        weight_bytes: Bytes of weights, biases and requantisation tables that this level reads.
+        accuracy_float: Top-1 accuracy of the Keras model at this level, 0..1.
+        accuracy_int8: Top-1 accuracy of the int8 model on the PC, 0..1.
+        accuracy_device: Top-1 accuracy of the int8 model on the device, 0..1.
+        instructions: Instructions per inference on the device.
+        speedup_over_dense: Instructions of the dense model over those of this level.
     """
 
     level: int
@@ -61,10 +61,10 @@ class Report:
     """All levels of one model, the dense baseline, and how they were measured.
 
     Attributes:
-      title: One line that says what was measured.
-      levels: One row a level, sparsest first.
-      dense: The dense baseline.
-      facts: Name -> value of what else a reader needs (data set, image counts, versions, sizes).
+        title: One line that says what was measured.
+        levels: One row a level, sparsest first.
+        dense: The dense baseline.
+        facts: Name -> value of what else a reader needs (data set, image counts, versions, sizes).
     """
 
     title: str
@@ -73,7 +73,7 @@ class Report:
     facts: dict[str, str | int | float]
 
     def to_dict(self) -> dict[str, Any]:
-        """The content of report.json."""
+        """Returns the content of report.json."""
         return {
             "title": self.title,
             "levels": [dataclasses.asdict(level) for level in self.levels],

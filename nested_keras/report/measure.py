@@ -1,4 +1,4 @@
-"""Run every level of a .tflite on one target and say how well and how fast it did."""
+"""Run every level of a .tflite on one target; measure its accuracy and its cost."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class LevelSize:
     """What one level of a .tflite reads.
 
     Attributes:
-      level: Level, 0 is the sparsest.
-      sparsity: Share of zeros among the weights of all layers, dense ones included, 0..1.
-      nnz: Weights that are not zero, over all layers.
-      weight_bytes: Bytes of weights, biases and requantisation tables.
+        level: Level, 0 is the sparsest.
+        sparsity: Share of zeros among the weights of all layers, dense ones included, 0..1.
+        nnz: Weights that are not zero, over all layers.
+        weight_bytes: Bytes of weights, biases and requantisation tables.
     """
 
     level: int
@@ -46,14 +46,14 @@ class LevelRun:
     """One level on one target.
 
     Attributes:
-      level: Level, 0 is the sparsest.
-      accuracy: Share of inputs whose largest output is the label, 0..1; None without labels.
-      instructions: Mean instructions per inference; None where the target does not count them.
-      arena_bytes: Working memory of the generated code or of TFLite Micro; None on a PC.
-      flash_bytes: Code and constants of the firmware without the images; None on a PC.
-      stack_bytes: Deepest use of the stack in the whole run, the firmware's own part included; None
-        on a PC.
-      mismatches_against_reference: Output elements that differ from the NumPy reference.
+        level: Level, 0 is the sparsest.
+        accuracy: Share of inputs whose largest output is the label, 0..1; None without labels.
+        instructions: Mean instructions per inference; None where the target does not count them.
+        arena_bytes: Working memory of the generated code or of TFLite Micro; None on a PC.
+        flash_bytes: Code and constants of the firmware without the images; None on a PC.
+        stack_bytes: Deepest use of the stack in the whole run, the firmware's own part included;
+            None on a PC.
+        mismatches_against_reference: Output elements that differ from the NumPy reference.
     """
 
     level: int
@@ -70,10 +70,11 @@ class TargetRun:
     """All levels on one target.
 
     Attributes:
-      target: One of `TARGETS`.
-      runtime: What runs the model on an emulated device, one of `firmware.RUNTIMES`; None on a PC.
-      inputs: Number of inputs run at every level.
-      levels: One row a level, sparsest first.
+        target: One of `TARGETS`.
+        runtime: What runs the model on an emulated device, one of `firmware.RUNTIMES`; None on a
+            PC.
+        inputs: Number of inputs run at every level.
+        levels: One row a level, sparsest first.
     """
 
     target: str
@@ -82,7 +83,7 @@ class TargetRun:
     levels: Sequence[LevelRun]
 
     def to_dict(self) -> dict[str, Any]:
-        """What `nested-keras run --json` writes."""
+        """Returns the content of the file that `nested-keras run --json` writes."""
         return dataclasses.asdict(self)
 
 
@@ -90,13 +91,13 @@ def level_sizes(model: bytes) -> tuple[LevelSize, ...]:
     """Sums up the layers of a .tflite.
 
     Args:
-      model: Contents of a .tflite, nested or not.
+        model: Contents of a .tflite, nested or not.
 
     Returns:
-      One row a level, sparsest first.
+        One row a level, sparsest first.
 
     Raises:
-      nested_keras.runtime.ModelError: The file is foreign or damaged.
+        nested_keras.runtime.ModelError: If the file is no model, or damaged.
     """
     layers = export.summarize_model(model)
     weights = sum(layer.weights for layer in layers)
@@ -113,19 +114,19 @@ def level_sizes(model: bytes) -> tuple[LevelSize, ...]:
 def accuracy(
     outputs: npt.NDArray[Any], labels: npt.NDArray[Any], *, threshold: float = 0.0
 ) -> float:
-    """Top-1 accuracy.
+    """Returns the top-1 accuracy.
 
     Args:
-      outputs: Scores [n, ...], flattened per input.
-      labels: Class indices [n] or [n, 1].
-      threshold: Where there is one score per input, a score above it stands for class 1, any
-        other for class 0.
+        outputs: Scores [n, ...], flattened per input.
+        labels: Class indices [n] or [n, 1].
+        threshold: Where there is one score per input, a score above it stands for class 1, any
+            other for class 0.
 
     Returns:
-      Share of inputs whose largest score is at the label, 0..1. Of equal scores the first counts.
+        Share of inputs whose largest score is at the label, 0..1. Of equal scores the first counts.
 
     Raises:
-      ValueError: Another number of labels than of outputs, or a label that is no class.
+        ValueError: If the numbers of labels and outputs differ, or a label is no class.
     """
     scores = outputs.reshape(len(outputs), -1)
     single = scores.shape[1] == 1
@@ -147,22 +148,23 @@ def run_levels(
     """Runs a model at every level and compares all outputs with the NumPy reference.
 
     Args:
-      model: Contents of a .tflite with one output.
-      x: Inputs [n, ...]: int8 as the model takes them, or real numbers, which are quantised.
-      labels: Class indices [n], for the accuracy.
-      target: One of `TARGETS`.
-      device_runtime: What runs the model on an emulated device: one of `firmware.RUNTIMES`.
-      build_dir: Where the firmware of an emulator is built; a temporary folder by default.
+        model: Contents of a .tflite with one output.
+        x: Inputs [n, ...]: int8 as the model takes them, or real numbers, which are quantised.
+        labels: Class indices [n], for the accuracy.
+        target: One of `TARGETS`.
+        device_runtime: What runs the model on an emulated device: one of `firmware.RUNTIMES`.
+        build_dir: Where the firmware of an emulator is built; a temporary folder by default.
 
     Returns:
-      One row a level.
+        One row a level.
 
     Raises:
-      ValueError: An unknown target, a model of several inputs or outputs, no input, a wrong shape,
-        values that are no finite real numbers, another number of labels, or labels that are no
-        classes.
-      nested_keras.firmware.ToolchainError: A compiler, the emulator or TFLite Micro is missing.
-      ImportError: The package tflite-micro is missing.
+        ValueError: If the target is unknown, the model has several inputs or outputs, there is no
+            input, a shape is wrong, a value is no finite real number, the number of labels differs,
+            or a label is no class.
+        nested_keras.firmware.ToolchainError: If a compiler, the emulator or TFLite Micro is
+            missing.
+        ImportError: If the package tflite-micro is missing.
     """
     if target not in TARGETS:
         raise ValueError(f"target must be one of {', '.join(TARGETS)}: got {target!r}")

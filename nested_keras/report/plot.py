@@ -12,13 +12,13 @@ def accuracy_over_instructions(report: Report) -> str:
     """Draws device accuracy over instructions per inference, a point a level.
 
     Args:
-      report: What was measured.
+        report: What was measured.
 
     Returns:
-      One <svg> element.
+        One <svg> element.
 
     Raises:
-      ImportError: matplotlib is not installed.
+        ImportError: If matplotlib is not installed.
     """
     try:
         import matplotlib

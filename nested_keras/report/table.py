@@ -11,14 +11,14 @@ def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Lays out rows under a header; the first column is left-aligned, the others right-aligned.
 
     Args:
-      header: Column titles.
-      rows: Cells as text; every row has as many as the header.
+        header: Column titles.
+        rows: Cells as text; every row has as many as the header.
 
     Returns:
-      The lines, joined, without a newline at the end.
+        The lines, joined, without a newline at the end.
 
     Raises:
-      ValueError: A row has another number of cells than the header.
+        ValueError: If a row has another number of cells than the header.
     """
     for row in rows:
         if len(row) != len(header):
@@ -34,7 +34,7 @@ def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def level_cells(report: Report) -> tuple[list[str], list[list[str]]]:
-    """Header and rows, as text, of a report: one row a level, the dense model last."""
+    """Returns header and rows of a report as text: one row a level, the dense model last."""
     header = [
         "level",
         "zeros, nested",
@@ -78,5 +78,5 @@ def level_cells(report: Report) -> tuple[list[str], list[list[str]]]:
 
 
 def level_table(report: Report) -> str:
-    """The report as a plain-text table."""
+    """Returns the report as a plain-text table."""
     return format_table(*level_cells(report))

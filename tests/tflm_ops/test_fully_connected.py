@@ -41,7 +41,7 @@ def test_streams_equal_the_reference(nk, grid):
         stream = nk.validate(case.stream.data)
         for level, expected in enumerate(case.outputs):
             y = Guarded(expected.shape, np.int8)
-            nk.c.nk_nested_fully_connected_s8_m7(
+            nk.c.nk_nested_fully_connected_s8_dsp(
                 stream, level, len(case.x), pointer(case.x), pointer(y.array)
             )
             np.testing.assert_array_equal(y.array, expected, f"case {index}, level {level}")
@@ -53,7 +53,7 @@ def test_dense_layers_equal_the_reference(nk, grid):
         expected = case.outputs[-1]
         params = params_struct(case.dense)
         y = Guarded(expected.shape, np.int8)
-        nk.c.nk_fully_connected_s8_m7(
+        nk.c.nk_fully_connected_s8_dsp(
             ctypes.byref(params), len(case.x), pointer(case.x), pointer(y.array)
         )
         np.testing.assert_array_equal(y.array, expected, f"case {index}")

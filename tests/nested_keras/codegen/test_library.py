@@ -339,7 +339,7 @@ endif()
     run_tool(["cmake", "-G", "Ninja", "-S", str(folder), "-B", str(target), *settings])
     run_tool(["cmake", "--build", str(target)])
     if len(BUILDS[build]) > 1:
-        assert "nk_m7_tile_4" in run_tool(["arm-none-eabi-nm", str(target / "app")])
+        assert "nk_dsp_tile_4" in run_tool(["arm-none-eabi-nm", str(target / "app")])
     else:
         run_tool([str(target / "app")])
 

@@ -19,16 +19,17 @@
 extern "C" {
 #endif
 
-/** nk_depthwise_conv2d_s8_ref() through nk_depthwise_s8_m7(), which must support the layer. */
-void nk_depthwise_conv2d_s8_m7(const nk_depthwise_conv2d_params *params, const nk_dims4 *input_dims,
-                               const int8_t *input, const nk_dims4 *output_dims, int8_t *output);
+/** nk_depthwise_conv2d_s8_ref() through nk_depthwise_s8_dsp(), which must support the layer. */
+void nk_depthwise_conv2d_s8_dsp(const nk_depthwise_conv2d_params *params,
+                                const nk_dims4 *input_dims, const int8_t *input,
+                                const nk_dims4 *output_dims, int8_t *output);
 
-/** Runs a layer that nk_nested_depthwise_s8_m7_supports(); `level` is one that the stream has. */
-void nk_nested_depthwise_s8_m7(const nk_stream *stream, int32_t level, const nk_conv_dims *dims,
-                               const int8_t *input, int8_t *output);
+/** Runs a layer that nk_nested_depthwise_s8_dsp_supports(); `level` is one that the stream has. */
+void nk_nested_depthwise_s8_dsp(const nk_stream *stream, int32_t level, const nk_conv_dims *dims,
+                                const int8_t *input, int8_t *output);
 
-/** Largest kernel of nk_depthwise_s8_m7(), in weights. */
-#define NK_DEPTHWISE_M7_MAX_WEIGHTS 25
+/** Largest kernel of nk_depthwise_s8_dsp(), in weights. */
+#define NK_DEPTHWISE_DSP_MAX_WEIGHTS 25
 
 /** A depthwise layer apart from its weights, with the sizes of its tensors. */
 typedef struct nk_depthwise_layer {
@@ -61,8 +62,8 @@ typedef struct nk_depthwise_source {
   void (*fetch)(struct nk_depthwise_source *source, int32_t index, nk_depthwise_channel *channel);
 } nk_depthwise_source;
 
-/** Whether nk_depthwise_s8_m7() can run a layer: 3x3 or 5x5, undilated, 1 or 2 columns a step. */
-static inline bool nk_depthwise_s8_m7_supports(const nk_axis *y, const nk_axis *x) {
+/** Whether nk_depthwise_s8_dsp() can run a layer: 3x3 or 5x5, undilated, 1 or 2 columns a step. */
+static inline bool nk_depthwise_s8_dsp_supports(const nk_axis *y, const nk_axis *x) {
   return y->kernel == x->kernel && (x->kernel == 3 || x->kernel == 5) && x->stride <= 2 &&
          y->stride <= NK_DEPTHWISE_TILE_ROWS && y->dilation == 1 && x->dilation == 1;
 }
@@ -80,20 +81,20 @@ static inline nk_axis nk_stream_axis_x(const nk_stream *s, const nk_conv_dims *d
   return x;
 }
 
-/** Whether a packed stream holds a depthwise layer that nk_depthwise_s8_m7() supports. */
-static inline bool nk_nested_depthwise_s8_m7_supports(const nk_stream *stream,
-                                                      const nk_conv_dims *dims) {
+/** Whether a packed stream holds a depthwise layer that nk_depthwise_s8_dsp() supports. */
+static inline bool nk_nested_depthwise_s8_dsp_supports(const nk_stream *stream,
+                                                       const nk_conv_dims *dims) {
   const nk_axis y = nk_stream_axis_y(stream, dims);
   const nk_axis x = nk_stream_axis_x(stream, dims);
-  return stream->kind == NK_KIND_DEPTHWISE && nk_depthwise_s8_m7_supports(&y, &x);
+  return stream->kind == NK_KIND_DEPTHWISE && nk_depthwise_s8_dsp_supports(&y, &x);
 }
 
 /**
  * Runs a layer that it supports, on cores with the instructions of nk_simd.h tuned for the
  * Cortex-M7. Takes 1.9 KB of stack.
  */
-void nk_depthwise_s8_m7(const nk_depthwise_layer *layer, nk_depthwise_source *source,
-                        const int8_t *input, int8_t *output);
+void nk_depthwise_s8_dsp(const nk_depthwise_layer *layer, nk_depthwise_source *source,
+                         const int8_t *input, int8_t *output);
 
 #ifdef __cplusplus
 }

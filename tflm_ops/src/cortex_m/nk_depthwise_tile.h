@@ -1,4 +1,4 @@
-/** What the parts of nk_depthwise_s8_m7() share. */
+/** What the parts of nk_depthwise_s8_dsp() share. */
 #ifndef NK_DEPTHWISE_TILE_H_
 #define NK_DEPTHWISE_TILE_H_
 
@@ -50,7 +50,7 @@ typedef struct nk_depthwise_strip {
 typedef void (*nk_depthwise_put)(const nk_depthwise_strip *strip, const nk_depthwise_taps *taps);
 
 /** The function for a kernel of 3x3 or 5x5 and a stride of 1 or 2 from column to column. */
-nk_depthwise_put nk_depthwise_fours_m7(int32_t kernel, int32_t stride);
+nk_depthwise_put nk_depthwise_fours_s8_dsp(int32_t kernel, int32_t stride);
 
 #ifdef __cplusplus
 }

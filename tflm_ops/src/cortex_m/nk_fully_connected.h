@@ -17,12 +17,12 @@ extern "C" {
 
 /** nk_fully_connected_s8_ref() for cores with the instructions of nk_simd.h, tuned for the
  * Cortex-M7. */
-void nk_fully_connected_s8_m7(const nk_fully_connected_params *params, int32_t rows,
-                              const int8_t *input, int8_t *output);
+void nk_fully_connected_s8_dsp(const nk_fully_connected_params *params, int32_t rows,
+                               const int8_t *input, int8_t *output);
 
 /** Likewise for a packed stream of kind NK_KIND_FULLY_CONNECTED; `level` is one that it has. */
-void nk_nested_fully_connected_s8_m7(const nk_stream *stream, int32_t level, int32_t rows,
-                                     const int8_t *input, int8_t *output);
+void nk_nested_fully_connected_s8_dsp(const nk_stream *stream, int32_t level, int32_t rows,
+                                      const int8_t *input, int8_t *output);
 
 #ifdef __cplusplus
 }

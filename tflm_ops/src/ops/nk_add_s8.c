@@ -229,7 +229,7 @@ nk_status nk_add_s8(const nk_add_params *params, const nk_dims4 *input1_dims, co
     run(params, fast, input1_dims, input1, input2_dims, input2, output_dims, output);
   }
   if (params->activation_min > INT8_MIN || params->activation_max < INT8_MAX) {
-    nk_clamp_bytes(output, size, params->activation_min, params->activation_max);
+    nk_clamp_s8(output, size, params->activation_min, params->activation_max);
   }
   return NK_OK;
 }

@@ -25,7 +25,7 @@ nk_status nk_fully_connected_s8(const nk_fully_connected_params *params, int32_t
     return NK_ERROR_ARGUMENT;
   }
   if (nk_has_simd32()) {
-    nk_fully_connected_s8_m7(params, rows, input, output);
+    nk_fully_connected_s8_dsp(params, rows, input, output);
   } else {
     nk_fully_connected_s8_ref(params, rows, input, output);
   }

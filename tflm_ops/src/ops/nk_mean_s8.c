@@ -20,7 +20,7 @@ nk_status nk_mean_s8(const nk_mean_params *params, const nk_dims4 *input_dims, c
     int32_t c = 0;
     for (; c + 4 <= channels; c += 4) {
       int32_t sums[4];
-      nk_sum_four(input + c, 1, pixels, 0, channels, sums);
+      nk_sum_four_s8(input + c, 1, pixels, 0, channels, sums);
       for (int32_t i = 0; i < 4; ++i) {
         const int32_t sum = sums[i] + pixels * params->input_offset;
         *output++ = nk_requantize(sum, params->multiplier, params->shift, &stage);

@@ -1,4 +1,4 @@
-#include "../cortex_m/nk_nested_conv_s8_m7.h"
+#include "../cortex_m/nk_nested_conv_s8_dsp.h"
 #include "../cortex_m/nk_target.h"
 #include "../ref/nk_reference.h"
 
@@ -14,8 +14,8 @@ nk_status nk_nested_conv2d_s8(const nk_stream *stream, int32_t level, const nk_c
   if (!nk_nested_conv2d_s8_takes(stream, dims)) {
     return NK_ERROR_ARGUMENT;
   }
-#if NK_USE_M7
-  nk_nested_conv_s8_m7(stream, level, dims, input, output, scratch);
+#if NK_USE_DSP
+  nk_nested_conv_s8_dsp(stream, level, dims, input, output, scratch);
   return NK_OK;
 #else
   return nk_nested_conv_s8_ref(stream, level, dims, input, output, scratch, scratch_size);

@@ -1,6 +1,6 @@
 #include "../cortex_m/nk_depthwise.h"
 #include "../cortex_m/nk_fully_connected.h"
-#include "../cortex_m/nk_nested_conv_s8_m7.h"
+#include "../cortex_m/nk_nested_conv_s8_dsp.h"
 #include "nk_nested_conv.h"
 
 nk_status nk_nested_conv_s8(const nk_stream *stream, int32_t level, const nk_conv_dims *dims,
@@ -13,10 +13,10 @@ nk_status nk_nested_conv_s8(const nk_stream *stream, int32_t level, const nk_con
   if (stream->kind == NK_KIND_FULLY_CONNECTED) {
     return nk_nested_fully_connected_s8(stream, level, dims, input, output, scratch, scratch_size);
   }
-  if (nk_nested_depthwise_s8_m7_supports(stream, dims)) {
+  if (nk_nested_depthwise_s8_dsp_supports(stream, dims)) {
     return nk_nested_depthwise_s8(stream, level, dims, input, output, scratch, scratch_size);
   }
-  if (nk_nested_conv_s8_m7_applies(stream)) {
+  if (nk_nested_conv_s8_dsp_applies(stream)) {
     return nk_nested_conv2d_s8(stream, level, dims, input, output, scratch, scratch_size);
   }
   return nk_nested_conv_s8_ref(stream, level, dims, input, output, scratch, scratch_size);

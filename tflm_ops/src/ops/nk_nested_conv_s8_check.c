@@ -1,6 +1,6 @@
 /** What the kernels of NESTED_SPARSE_CONV ask of their arguments. */
 #include "../cortex_m/nk_depthwise.h"
-#include "../cortex_m/nk_nested_conv_s8_m7.h"
+#include "../cortex_m/nk_nested_conv_s8_dsp.h"
 #include "../ref/nk_geometry.h"
 #include "../ref/nk_reference.h"
 #include "nk_nested_conv.h"
@@ -29,14 +29,14 @@ int32_t nk_nested_conv_s8_get_buffer_size(const nk_stream *stream, const nk_conv
     return 0;
   }
   const int32_t row = dims->output_w * (int32_t)sizeof(int32_t);
-  if (!nk_nested_conv_s8_m7_applies(stream)) {
+  if (!nk_nested_conv_s8_dsp_applies(stream)) {
     return dims->output_h * row;
   }
   // The reference kernel, which runs instead where a target has no other, makes do with a row.
-  if (nk_nested_depthwise_s8_m7_supports(stream, dims)) {
+  if (nk_nested_depthwise_s8_dsp_supports(stream, dims)) {
     return row;
   }
-  return nk_max(row, nk_nested_conv_s8_m7_get_buffer_size(stream, dims));
+  return nk_max(row, nk_nested_conv_s8_dsp_get_buffer_size(stream, dims));
 }
 
 nk_status nk_nested_conv_s8_check(const nk_stream *stream, int32_t level, const nk_conv_dims *dims,

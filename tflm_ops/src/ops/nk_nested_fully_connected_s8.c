@@ -14,7 +14,7 @@ nk_status nk_nested_fully_connected_s8(const nk_stream *stream, int32_t level,
     return NK_ERROR_ARGUMENT;
   }
   if (nk_has_simd32()) {
-    nk_nested_fully_connected_s8_m7(stream, level, dims->batches, input, output);
+    nk_nested_fully_connected_s8_dsp(stream, level, dims->batches, input, output);
     return NK_OK;
   }
   return nk_nested_conv_s8_ref(stream, level, dims, input, output, scratch, scratch_size);

@@ -50,7 +50,7 @@ static uint32_t average_four(const int8_t *x, const window *w) {
                          rounded_quotient((int32_t)odd >> 16, count, half));
   }
   int32_t sums[4];
-  nk_sum_four(x, w->rows, w->columns, w->row_step, w->column_step, sums);
+  nk_sum_four_s8(x, w->rows, w->columns, w->row_step, w->column_step, sums);
   return nk_pack_bytes(
       rounded_quotient(sums[0], count, half), rounded_quotient(sums[1], count, half),
       rounded_quotient(sums[2], count, half), rounded_quotient(sums[3], count, half));

@@ -113,17 +113,17 @@ static inline int8_t nk_requantize_once(int32_t acc, int32_t multiplier, int32_t
 }
 
 /** Sum of w[i] * (x[i] + input_offset) over `count` elements. */
-int32_t nk_dot(const int8_t *x, const int8_t *w, int32_t count, int32_t input_offset);
+int32_t nk_dot_s8(const int8_t *x, const int8_t *w, int32_t count, int32_t input_offset);
 
 /**
  * The sums over a window of four neighbouring channels: x[r * row_step + c * column_step + i] over
  * all rows r and columns c, to sums[i]. At most 2^23 terms.
  */
-void nk_sum_four(const int8_t *x, int32_t rows, int32_t columns, int32_t row_step,
-                 int32_t column_step, int32_t *sums);
+void nk_sum_four_s8(const int8_t *x, int32_t rows, int32_t columns, int32_t row_step,
+                    int32_t column_step, int32_t *sums);
 
 /** Clamps `size` elements in place. */
-void nk_clamp_bytes(int8_t *data, int32_t size, int32_t min, int32_t max);
+void nk_clamp_s8(int8_t *data, int32_t size, int32_t min, int32_t max);
 
 // Ranges that nk_ops.h promises to check.
 

@@ -48,7 +48,7 @@ static int32_t sum_of_window(const layer *l, const window *w, const int8_t *filt
     for (int32_t run = 0; run < runs; ++run) {
       const int8_t *x = w->input + row * row_step + run * l->x.dilation * channels;
       const int8_t *weights = filter + w->filter + (row * l->x.kernel + run) * channels;
-      acc = nk_wrapping_add(acc, nk_dot(x, weights, length, l->params->input_offset));
+      acc = nk_wrapping_add(acc, nk_dot_s8(x, weights, length, l->params->input_offset));
     }
   }
   return acc;

@@ -9,8 +9,8 @@ void nk_fully_connected_s8_ref(const nk_fully_connected_params *params, int32_t 
                                  params->activation_max};
   for (int32_t row = 0; row < rows; ++row) {
     for (int32_t o = 0; o < out_features; ++o) {
-      const int32_t acc = nk_dot(input + row * in_features, params->filter + o * in_features,
-                                 in_features, params->input_offset);
+      const int32_t acc = nk_dot_s8(input + row * in_features, params->filter + o * in_features,
+                                    in_features, params->input_offset);
       *output++ = nk_requantize_once(nk_wrapping_add(acc, params->bias[o]), params->multiplier[o],
                                      params->shift[o], &stage);
     }

@@ -330,7 +330,7 @@ static NK_NOINLINE int32_t sum_of_blocks(const cursor *at, uint32_t count, const
 static int32_t sum_of_entries(const nk_stream *s, const cursor *at, uint32_t count,
                               const int8_t *x) {
   if (at->delta_bytes == 0) {
-    return nk_dot(x, (const int8_t *)at->entry, s->channel_weights, 0);
+    return nk_dot_s8(x, (const int8_t *)at->entry, s->channel_weights, 0);
   }
   if (at->entry_bytes == 2) {
     return sum_of_weights(at->entry, count, x);

@@ -1,5 +1,5 @@
 /** Makes the levels of a stream the lists of the tile routines. */
-#include "nk_m7_list.h"
+#include "nk_dsp_list.h"
 
 #include "nk_target.h"
 
@@ -10,9 +10,9 @@
 /** The routines load whole entries, also where there is but one word. */
 #define READ_AHEAD_WORDS 2
 /** A channel goes on in a new piece when so many weights, or more, are in the accumulators. */
-#define PIECE_WEIGHTS (NK_M7_SPAN - 3)
+#define PIECE_WEIGHTS (NK_DSP_SPAN - 3)
 
-int32_t nk_m7_list_bytes(const nk_stream *s, int32_t level) {
+int32_t nk_dsp_list_bytes(const nk_stream *s, int32_t level) {
   int32_t entries = 0;
   uint32_t weights = 0;
   for (int32_t n = 0; n <= level; ++n) {
@@ -27,7 +27,7 @@ int32_t nk_m7_list_bytes(const nk_stream *s, int32_t level) {
   return words * (int32_t)sizeof(uint32_t);
 }
 
-#if NK_USE_M7
+#if NK_USE_DSP
 
 /** A level, read channel after channel. */
 typedef struct reader {
@@ -54,15 +54,15 @@ static NK_NOINLINE void open_reader(reader *r, const nk_stream_level *level, int
   const bool wide = level->encoding == NK_ENCODING_DELTA16;
   const bool single = !dense && !wide && block_size == 1;
   // Blocks of 1, 2, 4: the first three.
-  const int32_t loop = dense ? NK_M7_DENSE : wide ? NK_M7_WIDE : NK_M7_SINGLE + block_size / 2;
-  const uint32_t *const routine = nk_m7_routines[pairs - 1];
+  const int32_t loop = dense ? NK_DSP_DENSE : wide ? NK_DSP_WIDE : NK_DSP_SINGLE + block_size / 2;
+  const uint32_t *const routine = nk_dsp_routines[pairs - 1];
   r->level = level;
   r->cursor = dense ? (const uint8_t *)level->values : level->records;
   r->one = r->by_parity[0] = r->by_parity[1] = routine[loop];
-  r->on = routine[loop + NK_M7_ON];
+  r->on = routine[loop + NK_DSP_ON];
   if (single) {
-    r->by_parity[0] = routine[NK_M7_SINGLE_EVEN];
-    r->by_parity[1] = routine[NK_M7_SINGLE_ODD];
+    r->by_parity[0] = routine[NK_DSP_SINGLE_EVEN];
+    r->by_parity[1] = routine[NK_DSP_SINGLE_ODD];
   }
   r->twos = single || dense;
   r->short_first = dense;
@@ -99,8 +99,8 @@ static NK_NOINLINE uint32_t *add_pieces(reader *r, const uint32_t *routine, int3
   while (count > 0) {
     const int32_t piece = nk_min(count, room >> r->log2_weights);
     if (piece == 0) {
-      *words++ = routine[NK_M7_FOLD];
-      room = NK_M7_SPAN;
+      *words++ = routine[NK_DSP_FOLD];
+      room = NK_DSP_SPAN;
       continue;
     }
     words = first ? add_first(r, piece, start, words)
@@ -114,15 +114,15 @@ static NK_NOINLINE uint32_t *add_pieces(reader *r, const uint32_t *routine, int3
 }
 
 static NK_NOINLINE uint32_t *end_sums(const uint32_t *routine, bool exact, uint32_t *words) {
-  words[0] = routine[NK_M7_FOLD];
-  words[1] = routine[exact ? NK_M7_EXACT : NK_M7_SUMS];
+  words[0] = routine[NK_DSP_FOLD];
+  words[1] = routine[exact ? NK_DSP_EXACT : NK_DSP_SUMS];
   return words + END_WORDS;
 }
 
-void nk_m7_list_make(const nk_stream *s, int32_t level, int32_t pairs, int32_t group,
-                     int32_t channel_positions, nk_m7_row *row, uint32_t *words) {
-  const uint32_t *const routine = nk_m7_routines[pairs - 1];
-  const uint32_t requantize = routine[NK_M7_REQUANTIZE];
+void nk_dsp_list_make(const nk_stream *s, int32_t level, int32_t pairs, int32_t group,
+                      int32_t channel_positions, nk_dsp_channel *channel, uint32_t *words) {
+  const uint32_t *const routine = nk_dsp_routines[pairs - 1];
+  const uint32_t requantize = routine[NK_DSP_REQUANTIZE];
   reader readers[NK_STREAM_MAX_LEVELS];
   reader *end = readers;
   for (int32_t n = 0; n <= level; ++n) {
@@ -132,13 +132,13 @@ void nk_m7_list_make(const nk_stream *s, int32_t level, int32_t pairs, int32_t g
   }
   const int32_t channels = s->out_channels;
   int32_t start = 0;
-  for (int32_t o = 0; o < channels; ++o, ++row) {
+  for (int32_t o = 0; o < channels; ++o, ++channel) {
     if (channel_positions != 0) {
       start = o / s->depth_multiplier % group * channel_positions;
     }
-    int32_t room = NK_M7_SPAN;
-    bool sums = row->exact;
-    row->list = words;
+    int32_t room = NK_DSP_SPAN;
+    bool sums = channel->exact;
+    channel->list = words;
     for (reader *r = readers; r < end; ++r) {
       const int32_t count = r->entries < 0 ? nk_stream_count(r->level, o) : r->entries;
       if (count == 0) {
@@ -155,11 +155,11 @@ void nk_m7_list_make(const nk_stream *s, int32_t level, int32_t pairs, int32_t g
       }
     }
     if (sums) {
-      words = end_sums(routine, row->exact, words);
+      words = end_sums(routine, channel->exact, words);
     } else {
       *words++ = requantize;
     }
   }
 }
 
-#endif  // NK_USE_M7
+#endif  // NK_USE_DSP

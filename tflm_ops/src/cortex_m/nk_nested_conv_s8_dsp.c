@@ -1,11 +1,11 @@
 /** The nested convolution for Cortex-M7: a stream's tables and sizes for the tiles. */
-#include "nk_nested_conv_s8_m7.h"
+#include "nk_nested_conv_s8_dsp.h"
 
 #include "nk_depthwise.h"
-#include "nk_m7_conv.h"
+#include "nk_dsp_conv.h"
 #include "nk_target.h"
 
-bool nk_nested_conv_s8_m7_applies(const nk_stream *s) {
+bool nk_nested_conv_s8_dsp_applies(const nk_stream *s) {
   return s->kind != NK_KIND_FULLY_CONNECTED && s->dilation_h == 1 && s->dilation_w == 1;
 }
 
@@ -13,11 +13,11 @@ bool nk_nested_conv2d_s8_takes(const nk_stream *s, const nk_conv_dims *dims) {
   if (s->kind == NK_KIND_CONV) {
     return s->dilation_h == 1 && s->dilation_w == 1;
   }
-  return nk_nested_conv_s8_m7_applies(s) && !nk_nested_depthwise_s8_m7_supports(s, dims);
+  return nk_nested_conv_s8_dsp_applies(s) && !nk_nested_depthwise_s8_dsp_supports(s, dims);
 }
 
-static nk_m7_conv make_conv(const nk_stream *s, int32_t level, const nk_conv_dims *d) {
-  const nk_m7_conv made = {
+static nk_dsp_conv make_conv(const nk_stream *s, int32_t level, const nk_conv_dims *d) {
+  const nk_dsp_conv made = {
       .batches = d->batches,
       .input_h = d->input_h,
       .input_w = d->input_w,
@@ -40,12 +40,12 @@ static nk_m7_conv make_conv(const nk_stream *s, int32_t level, const nk_conv_dim
   return made;
 }
 
-int32_t nk_nested_conv_s8_m7_get_buffer_size(const nk_stream *stream, const nk_conv_dims *dims) {
-  nk_m7_conv conv = make_conv(stream, stream->levels - 1, dims);
-  return nk_m7_conv_lay_out(&conv, NULL);
+int32_t nk_nested_conv_s8_dsp_get_buffer_size(const nk_stream *stream, const nk_conv_dims *dims) {
+  nk_dsp_conv conv = make_conv(stream, stream->levels - 1, dims);
+  return nk_dsp_conv_lay_out(&conv, NULL);
 }
 
-#if NK_USE_M7
+#if NK_USE_DSP
 
 /** Whether a channel has no weights up to a level. */
 static bool is_constant(const nk_stream *s, int32_t level, int32_t channel) {
@@ -59,22 +59,23 @@ static bool is_constant(const nk_stream *s, int32_t level, int32_t channel) {
   return true;
 }
 
-void nk_nested_conv_s8_m7(const nk_stream *stream, int32_t level, const nk_conv_dims *dims,
-                          const int8_t *input, int8_t *output, void *scratch) {
-  nk_m7_conv conv = make_conv(stream, level, dims);
-  nk_m7_conv_lay_out(&conv, scratch);
+void nk_nested_conv_s8_dsp(const nk_stream *stream, int32_t level, const nk_conv_dims *dims,
+                           const int8_t *input, int8_t *output, void *scratch) {
+  nk_dsp_conv conv = make_conv(stream, level, dims);
+  nk_dsp_conv_lay_out(&conv, scratch);
   const nk_stream_level *top = &stream->level[level];
-  const int32_t largest_bias = nk_m7_largest_bias(&conv.stage, stream->channel_weights);
+  const int32_t largest_bias = nk_dsp_largest_bias(&conv.stage, stream->channel_weights);
   for (int32_t o = 0; o < stream->out_channels; ++o) {
-    nk_m7_row *row = &conv.rows[o];
-    nk_m7_set_row(row, &conv.stage, largest_bias, top->bias[o], top->multiplier[o], top->shift[o]);
+    nk_dsp_channel *channel = &conv.channels[o];
+    nk_dsp_set_channel(channel, &conv.stage, largest_bias, top->bias[o], top->multiplier[o],
+                       top->shift[o]);
     // Channels without weights are cheap whatever the range of their tables.
-    if (row->exact && is_constant(stream, level, o)) {
-      nk_m7_set_constant_row(
-          row, nk_requantize(top->bias[o], top->multiplier[o], top->shift[o], &conv.stage));
+    if (channel->exact && is_constant(stream, level, o)) {
+      nk_dsp_set_constant_channel(
+          channel, nk_requantize(top->bias[o], top->multiplier[o], top->shift[o], &conv.stage));
     }
   }
-  nk_m7_conv_run(&conv, input, output);
+  nk_dsp_conv_run(&conv, input, output);
 }
 
-#endif  // NK_USE_M7
+#endif  // NK_USE_DSP

@@ -10,7 +10,7 @@ typedef struct stream_source {
   /** Per level, the first record of the next channel. */
   const uint8_t *records[NK_STREAM_MAX_LEVELS];
   /** The channel at hand. */
-  int8_t weights[NK_DEPTHWISE_M7_MAX_WEIGHTS];
+  int8_t weights[NK_DEPTHWISE_DSP_MAX_WEIGHTS];
 } stream_source;
 
 /** Puts the weights that one level with records has of a channel in their places. */
@@ -74,12 +74,12 @@ static nk_depthwise_layer layer_of(const nk_stream *s, const nk_conv_dims *dims)
   return layer;
 }
 
-void nk_nested_depthwise_s8_m7(const nk_stream *stream, int32_t level, const nk_conv_dims *dims,
-                               const int8_t *input, int8_t *output) {
+void nk_nested_depthwise_s8_dsp(const nk_stream *stream, int32_t level, const nk_conv_dims *dims,
+                                const int8_t *input, int8_t *output) {
   const nk_depthwise_layer layer = layer_of(stream, dims);
   stream_source source = {.base = {fetch}, .stream = stream, .level = level, .is_dense = true};
   for (int32_t n = 1; n <= level; ++n) {
     source.is_dense = source.is_dense && stream->level[n].encoding == NK_ENCODING_EMPTY;
   }
-  nk_depthwise_s8_m7(&layer, &source.base, input, output);
+  nk_depthwise_s8_dsp(&layer, &source.base, input, output);
 }

@@ -1,14 +1,14 @@
 #include "nk_target.h"
 
-#if NK_USE_M7
+#if NK_USE_DSP
 
 @ Inner kernels of the sparse convolution for Cortex-M7: one tile of output pixels, all channels.
-@ docs/kernels.md derives the arithmetic; nk_m7_tile.h declares what is exported here.
+@ docs/kernels.md derives the arithmetic; nk_dsp_tile.h declares what is exported here.
 @
 @ A tile is P pairs of neighbouring output pixels, P = 1..4. Its packed input holds, for every filter
 @ position, P words x0 + x1 * 2^23, so that one SMLAL multiplies both pixels of a pair by a weight.
 @
-@ The routines here are threaded: an entry of a channel's list (nk_m7_list.h) begins with the address of
+@ The routines here are threaded: an entry of a channel's list (nk_dsp_list.h) begins with the address of
 @ the routine that runs it, and the routine ends with a jump to the next entry's.
 @
 @ Registers in the loops:
@@ -21,11 +21,11 @@
 @ are then idle, and the top byte of the last one counts the passes of the loop: it starts at -passes,
 @ and ADDS sets the carry when it has come round.
 
-        .global nk_m7_tile_1, nk_m7_tile_2, nk_m7_tile_3, nk_m7_tile_4
-        .global nk_m7_pack_1, nk_m7_pack_2, nk_m7_pack_3, nk_m7_pack_4
-        .global nk_m7_pack_4_shifted
-        .global nk_m7_move_up
-        .global nk_m7_routines
+        .global nk_dsp_tile_1, nk_dsp_tile_2, nk_dsp_tile_3, nk_dsp_tile_4
+        .global nk_dsp_pack_1, nk_dsp_pack_2, nk_dsp_pack_3, nk_dsp_pack_4
+        .global nk_dsp_pack_4_shifted
+        .global nk_dsp_move_up
+        .global nk_dsp_routines
 
         .syntax unified
         .thumb
@@ -46,10 +46,10 @@ wb  .req r11
 px  .req r12
 ps  .req lr
 
-@ The head of struct nk_m7_tile, copied to the stack; behind it the routine's own variables.
+@ The head of struct nk_dsp_tile, copied to the stack; behind it the routine's own variables.
         .equ    F_INPUT, 0
-        .equ    F_ROW, 4
-        .equ    F_ROWS_END, 8
+        .equ    F_CHANNEL, 4
+        .equ    F_CHANNELS_END, 8
         .equ    F_OUTPUT, 12
         .equ    F_STEP, 16
         .equ    F_LAST, 20
@@ -61,14 +61,14 @@ ps  .req lr
         .equ    F_SUMS, 44                      @ 0 between two channels
         .equ    FRAME, 76
 
-@ struct nk_m7_row
-        .equ    R_EVEN, 0
-        .equ    R_ODD, 4
-        .equ    R_MULTIPLIER, 8
-        .equ    R_HALF, 12
-        .equ    R_SHIFT, 16
-        .equ    R_LIST, 20
-        .equ    ROW_BYTES, 28
+@ struct nk_dsp_channel
+        .equ    C_EVEN, 0
+        .equ    C_ODD, 4
+        .equ    C_MULTIPLIER, 8
+        .equ    C_HALF, 12
+        .equ    C_SHIFT, 16
+        .equ    C_LIST, 20
+        .equ    CHANNEL_BYTES, 28
 
         .equ    LO_START, 1 << 22
         .equ    HI_START, 1 << 14
@@ -497,7 +497,7 @@ ps  .req lr
         run_entry
         .endm
 
-@ ---- dense rows: two weights a pass, positions one after the other -------------------------------
+@ ---- dense channels: two weights a pass, positions one after the other -------------------------------
 
         .macro  dense_loop P
         enter   dense, \P
@@ -622,7 +622,7 @@ ps  .req lr
         .endm
 
 @ ---- requantisation ------------------------------------------------------------------------------
-@ The row holds twice the biases less what the accumulators started with: r8 even, r9 odd pixels.
+@ The channel holds twice the biases less what the accumulators started with: r8 even, r9 odd pixels.
 @ These leave 2 * (acc + bias) of the even pixel in lo and of the odd one in hi.
 
         .macro  split_pair i, t                 @ r10 = 2^23 - 1
@@ -639,7 +639,7 @@ ps  .req lr
         smmlar  \v, \v, r10, \t
         .endm
 
-@ ---- rows that need more than one accumulator span, or the exact long form -----------------------
+@ ---- channels that need more than one accumulator span, or the exact long form -----------------------
 @ Add pair i to F_SUMS. r8 = LO_START, r9 = 2^23.
         .macro  fold_pair i
         ubfx    r10, lo\i, #0, #23
@@ -664,14 +664,14 @@ ps  .req lr
         add     hi\i, r8, hi\i, lsl #1
         .endm
 
-@ ---- void nk_m7_tile_<P>(const nk_m7_tile *tile) -------------------------------------------------
+@ ---- void nk_dsp_tile_<P>(const nk_dsp_tile *tile) -------------------------------------------------
 
         .macro  tile P
-        .section .text.nk_m7_tile_\P, "ax", %progbits
+        .section .text.nk_dsp_tile_\P, "ax", %progbits
         .balign 4
-        .type   nk_m7_tile_\P, %function
+        .type   nk_dsp_tile_\P, %function
         .thumb_func
-nk_m7_tile_\P:
+nk_dsp_tile_\P:
         push    {r4-r11, lr}
         sub     sp, sp, #FRAME                  @ keeps the stack 8-byte aligned
         ldm     r0, {r1-r8}
@@ -687,17 +687,17 @@ nk_m7_tile_\P:
         .set    offset, offset + 4
         .endr
 
-.Lrow_\P:                                       @ r12 = row
-        ldr     r11, [r12, #R_LIST]
+.Lchannel_\P:                                       @ r12 = channel
+        ldr     r11, [r12, #C_LIST]
         clear_accumulators \P
         run_entry
 
 .Lrequantize_\P:
         .if     \P == 4                         @ as below, in the order that takes the fewest cycles
-        ldr     r12, [sp, #F_ROW]
+        ldr     r12, [sp, #F_CHANNEL]
         ldr     r10, [sp, #F_MASK]
-        ldr     r9, [r12, #R_ODD]
-        ldr     r8, [r12, #R_EVEN]
+        ldr     r9, [r12, #C_ODD]
+        ldr     r8, [r12, #C_EVEN]
         add     hi1, r9, hi1, lsl #10
         and     r12, lo1, r10
         add     hi3, r9, hi3, lsl #10
@@ -716,17 +716,17 @@ nk_m7_tile_\P:
         add     hi3, hi3, lo3, lsr #22
         bic     lo2, lo2, r10
         add     lo3, r8, r12, lsl #1
-        ldr     r12, [sp, #F_ROW]
+        ldr     r12, [sp, #F_CHANNEL]
         add     hi2, hi2, lo2, lsr #22
-        ldr     r11, [r12, #R_HALF]
-        ldr     r10, [r12, #R_MULTIPLIER]
-        ldr     r12, [r12, #R_SHIFT]
+        ldr     r11, [r12, #C_HALF]
+        ldr     r10, [r12, #C_MULTIPLIER]
+        ldr     r12, [r12, #C_SHIFT]
         add     lo2, r8, lr, lsl #1
         .else
-        ldr     r12, [sp, #F_ROW]
+        ldr     r12, [sp, #F_CHANNEL]
         ldr     r10, [sp, #F_MASK]
-        ldr     r8, [r12, #R_EVEN]
-        ldr     r9, [r12, #R_ODD]
+        ldr     r8, [r12, #C_EVEN]
+        ldr     r9, [r12, #C_ODD]
         split_pair 0, lr
         .if     \P >= 2
         split_pair 1, r12
@@ -734,10 +734,10 @@ nk_m7_tile_\P:
         .if     \P == 3
         split_pair 2, lr
         .endif
-        ldr     r12, [sp, #F_ROW]
-        ldr     r10, [r12, #R_MULTIPLIER]
-        ldr     r11, [r12, #R_HALF]
-        ldr     r12, [r12, #R_SHIFT]
+        ldr     r12, [sp, #F_CHANNEL]
+        ldr     r10, [r12, #C_MULTIPLIER]
+        ldr     r11, [r12, #C_HALF]
+        ldr     r12, [r12, #C_SHIFT]
         .endif
 
 @ The last pixel goes first: where the tile has an odd number of them, F_LAST makes the one before it
@@ -789,7 +789,7 @@ nk_m7_tile_\P:
         ssat    lo3, #8, lo3
         strb    hi2, [r8, r11]
         strb    lo3, [r8, r10, lsl #1]
-        ldr     r12, [sp, #F_ROW]
+        ldr     r12, [sp, #F_CHANNEL]
         .else
         add     r8, r11, lo0, asr #31
         scale   lo0, r8, hi0, r9
@@ -828,7 +828,7 @@ nk_m7_tile_\P:
         strb    lo1, [r8, r9, lsl #1]
         ssat    lo2, #8, lo2
         strb    hi1, [r8, r10]
-        ldr     r12, [sp, #F_ROW]
+        ldr     r12, [sp, #F_CHANNEL]
         strb    lo2, [r8, r9, lsl #2]
         .elseif \P == 2
         asr     lo0, lo0, r12
@@ -842,27 +842,27 @@ nk_m7_tile_\P:
         ssat    hi0, #8, hi0
         ssat    lo1, #8, lo1
         strb    hi0, [r8, r9]
-        ldr     r12, [sp, #F_ROW]
+        ldr     r12, [sp, #F_CHANNEL]
         strb    lo1, [r8, r9, lsl #1]
         .else
         asr     lo0, lo0, r12
         asr     hi0, hi0, r12
         ssat    lo0, #8, lo0
         ssat    hi0, #8, hi0
-        ldr     r12, [sp, #F_ROW]
+        ldr     r12, [sp, #F_CHANNEL]
         strb    hi0, [r8, lr]
         strb    lo0, [r8]
         .endif
         .endif
 
-.Lrow_done_\P:                                  @ r8 = output, r12 = row
-        ldr     r10, [sp, #F_ROWS_END]
-        add     r12, r12, #ROW_BYTES
+.Lchannel_done_\P:                                  @ r8 = output, r12 = channel
+        ldr     r10, [sp, #F_CHANNELS_END]
+        add     r12, r12, #CHANNEL_BYTES
         add     r8, r8, #1
-        str     r12, [sp, #F_ROW]
+        str     r12, [sp, #F_CHANNEL]
         cmp     r12, r10
         str     r8, [sp, #F_OUTPUT]
-        bne     .Lrow_\P
+        bne     .Lchannel_\P
         add     sp, sp, #FRAME
         pop     {r4-r11, pc}
 
@@ -896,9 +896,9 @@ nk_m7_tile_\P:
         run_entry
 
 .Lsums_\P:
-        ldr     r12, [sp, #F_ROW]
+        ldr     r12, [sp, #F_CHANNEL]
         mov     r10, #0
-        ldr     r8, [r12, #R_EVEN]
+        ldr     r8, [r12, #C_EVEN]
         add     r8, r8, #(1 << 23)
         load_sums 0
         .if     \P >= 2
@@ -910,21 +910,21 @@ nk_m7_tile_\P:
         .if     \P >= 4
         load_sums 3
         .endif
-        ldr     r10, [r12, #R_MULTIPLIER]
-        ldr     r11, [r12, #R_HALF]
-        ldr     r12, [r12, #R_SHIFT]
+        ldr     r10, [r12, #C_MULTIPLIER]
+        ldr     r11, [r12, #C_HALF]
+        ldr     r12, [r12, #C_SHIFT]
         b       .Lscale_\P
 
 .Lexact_\P:
         ldr     r0, [sp, #F_TILE]
-        ldr     r1, [sp, #F_ROW]
+        ldr     r1, [sp, #F_CHANNEL]
         add     r2, sp, #F_SUMS
         ldr     r3, [sp, #F_OUTPUT]
-        bl      nk_m7_requantize_exact
-        ldr     r12, [sp, #F_ROW]
+        bl      nk_dsp_requantize_exact
+        ldr     r12, [sp, #F_CHANNEL]
         ldr     r8, [sp, #F_OUTPUT]
-        b       .Lrow_done_\P
-        .size   nk_m7_tile_\P, . - nk_m7_tile_\P
+        b       .Lchannel_done_\P
+        .size   nk_dsp_tile_\P, . - nk_dsp_tile_\P
         .endm
 
         tile    4
@@ -933,15 +933,15 @@ nk_m7_tile_\P:
         tile    1
 
 @ ---- packing: words of 2 * P pixels, channel after channel ---------------------------------------
-@ void nk_m7_pack_<P>(const int8_t *const *pixels, int32_t *words, int32_t channels, int32_t step)
+@ void nk_dsp_pack_<P>(const int8_t *const *pixels, int32_t *words, int32_t channels, int32_t step)
 @ The words of a channel are `step` bytes from those of the channel before.
 
-        .section .text.nk_m7_pack, "ax", %progbits
+        .section .text.nk_dsp_pack, "ax", %progbits
         .macro  pack P
         .balign 4
-        .type   nk_m7_pack_\P, %function
+        .type   nk_dsp_pack_\P, %function
         .thumb_func
-nk_m7_pack_\P:
+nk_dsp_pack_\P:
         push    {r3-r11, lr}
         mov     r8, r1
         mov     r9, r2
@@ -1030,7 +1030,7 @@ nk_m7_pack_\P:
         bne     1b
         .endif
         pop     {r3-r11, pc}
-        .size   nk_m7_pack_\P, . - nk_m7_pack_\P
+        .size   nk_dsp_pack_\P, . - nk_dsp_pack_\P
         .endm
 
         pack    4
@@ -1038,13 +1038,13 @@ nk_m7_pack_\P:
         pack    2
         pack    1
 
-@ void nk_m7_pack_4_shifted(const int8_t *const pixels[2], int32_t *words, int32_t channels,
+@ void nk_dsp_pack_4_shifted(const int8_t *const pixels[2], int32_t *words, int32_t channels,
 @                           int32_t step, const int32_t *from)
 @ The words of 8 pixels of which `from` has the first 6 as its last 6.
         .balign 4
-        .type   nk_m7_pack_4_shifted, %function
+        .type   nk_dsp_pack_4_shifted, %function
         .thumb_func
-nk_m7_pack_4_shifted:
+nk_dsp_pack_4_shifted:
         push    {r4-r9, lr}
         ldr     r4, [sp, #28]
         ldm     r0, {r0, r5}
@@ -1064,14 +1064,14 @@ nk_m7_pack_4_shifted:
         add     r1, r1, r3
         bne     1b
         pop     {r4-r9, pc}
-        .size   nk_m7_pack_4_shifted, . - nk_m7_pack_4_shifted
+        .size   nk_dsp_pack_4_shifted, . - nk_dsp_pack_4_shifted
 
-@ void nk_m7_move_up(void *to, uint32_t by, uint32_t bytes, int32_t count, int32_t step)
+@ void nk_dsp_move_up(void *to, uint32_t by, uint32_t bytes, int32_t count, int32_t step)
 @ Moves `bytes` (rounded up to 16) up by `by`, `count` times, `step` bytes apart.
         .balign 4
-        .type   nk_m7_move_up, %function
+        .type   nk_dsp_move_up, %function
         .thumb_func
-nk_m7_move_up:
+nk_dsp_move_up:
         push    {r4-r11, lr}
         ldr     r11, [sp, #36]
 1:      add     r8, r0, r1
@@ -1085,12 +1085,12 @@ nk_m7_move_up:
         add     r0, r0, r11
         bne     1b
         pop     {r4-r11, pc}
-        .size   nk_m7_move_up, . - nk_m7_move_up
+        .size   nk_dsp_move_up, . - nk_dsp_move_up
 
-@ ---- the routines of the entries: [P - 1][NK_M7_*] ------------------------------------------------
-        .section .rodata.nk_m7_routines, "a", %progbits
+@ ---- the routines of the entries: [P - 1][NK_DSP_*] ------------------------------------------------
+        .section .rodata.nk_dsp_routines, "a", %progbits
         .balign 4
-nk_m7_routines:
+nk_dsp_routines:
         .irp    P, 1, 2, 3, 4
         .word   .Lrequantize_\P + 1
         .word   .Lsingle_any_\P + 1, .Lblock2_\P + 1, .Lblock4_\P + 1, .Ldense_\P + 1, .Lwide_\P + 1

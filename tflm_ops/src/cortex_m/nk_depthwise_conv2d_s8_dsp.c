@@ -21,8 +21,9 @@ static void fetch(nk_depthwise_source *source, int32_t index, nk_depthwise_chann
   channel->shift = p->shift[index];
 }
 
-void nk_depthwise_conv2d_s8_m7(const nk_depthwise_conv2d_params *params, const nk_dims4 *input_dims,
-                               const int8_t *input, const nk_dims4 *output_dims, int8_t *output) {
+void nk_depthwise_conv2d_s8_dsp(const nk_depthwise_conv2d_params *params,
+                                const nk_dims4 *input_dims, const int8_t *input,
+                                const nk_dims4 *output_dims, int8_t *output) {
   const nk_depthwise_layer layer = {
       .y = {input_dims->h, output_dims->h, params->filter_dims.h, params->stride_h,
             params->dilation_h, params->pad_top},
@@ -35,5 +36,5 @@ void nk_depthwise_conv2d_s8_m7(const nk_depthwise_conv2d_params *params, const n
       .stage = {params->output_offset, params->activation_min, params->activation_max},
   };
   dense_source source = {{fetch}, params};
-  nk_depthwise_s8_m7(&layer, &source.base, input, output);
+  nk_depthwise_s8_dsp(&layer, &source.base, input, output);
 }

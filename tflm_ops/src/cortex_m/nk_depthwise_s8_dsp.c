@@ -301,8 +301,8 @@ static bool pays_to_transpose(const nk_depthwise_layer *l) {
          l->x.output * ((l->y.output + 3) / 4) < l->y.output * ((l->x.output + 3) / 4);
 }
 
-void nk_depthwise_s8_m7(const nk_depthwise_layer *layer, nk_depthwise_source *source,
-                        const int8_t *input, int8_t *output) {
+void nk_depthwise_s8_dsp(const nk_depthwise_layer *layer, nk_depthwise_source *source,
+                         const int8_t *input, int8_t *output) {
   nk_depthwise_layer turned = *layer;
   const nk_depthwise_layer *l = &turned;
   _Alignas(uint32_t) int16_t values[NK_DEPTHWISE_TILE_ROWS * NK_DEPTHWISE_TILE_COLUMNS];
@@ -326,7 +326,7 @@ void nk_depthwise_s8_m7(const nk_depthwise_layer *layer, nk_depthwise_source *so
     t.tap_step = layer->x.kernel;
     t.tap_row_step = 1;
   }
-  t.put = nk_depthwise_fours_m7(l->x.kernel, l->x.stride);
+  t.put = nk_depthwise_fours_s8_dsp(l->x.kernel, l->x.stride);
   const int32_t rows =
       part_of(l->y.output, (NK_DEPTHWISE_TILE_ROWS - l->y.kernel) / l->y.stride + 1);
   const int32_t limit = l->x.stride == 1 ? TILE_OUTPUTS_STRIDE_1 : TILE_OUTPUTS_STRIDE_2;
@@ -344,7 +344,7 @@ void nk_depthwise_s8_m7(const nk_depthwise_layer *layer, nk_depthwise_source *so
       }
     }
     if (l->stage.min > INT8_MIN || l->stage.max < INT8_MAX) {
-      nk_clamp_bytes(output, output_size, l->stage.min, l->stage.max);
+      nk_clamp_s8(output, output_size, l->stage.min, l->stage.max);
     }
   }
 }

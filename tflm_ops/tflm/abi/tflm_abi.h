@@ -6,8 +6,8 @@
  *
  * Without TFLM_ABI_NAMESPACED this is TFLite Micro up to September 2026: TfLiteContext is a struct
  * of many members and the C types are global. With it, what came in October 2026: TfLiteContext is
- * {impl_} and all types are in tflite::micro. test_wheel_layout.py compares the former with the
- * package.
+ * {impl_} and all types are in tflite::micro. test_tflm_wheel_layout.py compares the former with
+ * the package.
  */
 #ifndef TFLM_ABI_H_
 #define TFLM_ABI_H_

@@ -425,8 +425,8 @@ static const uint8_t *add_level(const nk_stream *stream, const nk_stream_level *
   return add(level, channel, channels, x, record, from, sums);
 }
 
-void nk_nested_fully_connected_s8_m7(const nk_stream *stream, int32_t level, int32_t rows,
-                                     const int8_t *input, int8_t *output) {
+void nk_nested_fully_connected_s8_dsp(const nk_stream *stream, int32_t level, int32_t rows,
+                                      const int8_t *input, int8_t *output) {
   const nk_stream_level *top = &stream->level[level];
   for (; rows > 0; --rows, input += stream->in_channels) {
     const uint8_t *record[NK_STREAM_MAX_LEVELS];
@@ -454,8 +454,8 @@ void nk_nested_fully_connected_s8_m7(const nk_stream *stream, int32_t level, int
   }
 }
 
-void nk_fully_connected_s8_m7(const nk_fully_connected_params *params, int32_t rows,
-                              const int8_t *input, int8_t *output) {
+void nk_fully_connected_s8_dsp(const nk_fully_connected_params *params, int32_t rows,
+                               const int8_t *input, int8_t *output) {
   const int32_t in_features = params->filter_dims.c;
   const int32_t out_features = params->filter_dims.n;
   for (; rows > 0; --rows, input += in_features) {

@@ -51,7 +51,7 @@ _Static_assert(offsetof(nk_depthwise_taps, bias) == 80 &&
 
 // Four outputs after the other. `rows_of_window` finds the words 0 and 1 of the tile in h0 and h1,
 // the first weights in w0 and the bias in h2, and ends with SIGN(w1, a0) and COUNT. After the last
-// four the words of one more are loaded; nk_depthwise_s8_m7.c sees to it that the tile has them.
+// four the words of one more are loaded; nk_depthwise_s8_dsp.c sees to it that the tile has them.
 #define PUT_FOURS(rows_of_window)                                                      \
   const int16_t *row = s->x;                                                           \
   int8_t *output = s->y;                                                               \
@@ -269,7 +269,7 @@ static void put_fours_5x5_stride_2(const nk_depthwise_strip *s, const nk_depthwi
 
 #endif
 
-nk_depthwise_put nk_depthwise_fours_m7(int32_t kernel, int32_t stride) {
+nk_depthwise_put nk_depthwise_fours_s8_dsp(int32_t kernel, int32_t stride) {
   static const nk_depthwise_put kPuts[2][2] = {
       {put_fours_3x3, put_fours_3x3_stride_2},
       {put_fours_5x5, put_fours_5x5_stride_2},

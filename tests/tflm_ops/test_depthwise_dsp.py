@@ -40,7 +40,7 @@ def check(nk, data, x, y_shape, levels):
     op = operators.NestedSparseConv("", (0,), (1,), layer=Stream.parse(data))
     for level in range(levels):
         y = Guarded(y_shape, np.int8)
-        nk.c.nk_nested_depthwise_s8_m7(
+        nk.c.nk_nested_depthwise_s8_dsp(
             stream, level, ctypes.byref(dims), pointer(x), pointer(y.array)
         )
         assert y.is_intact()

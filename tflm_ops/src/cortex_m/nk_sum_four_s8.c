@@ -1,8 +1,8 @@
 #include "../ref/nk_arithmetic.h"
 #include "nk_simd.h"
 
-void nk_sum_four(const int8_t *x, int32_t rows, int32_t columns, int32_t row_step,
-                 int32_t column_step, int32_t *sums) {
+void nk_sum_four_s8(const int8_t *x, int32_t rows, int32_t columns, int32_t row_step,
+                    int32_t column_step, int32_t *sums) {
   sums[0] = sums[1] = sums[2] = sums[3] = 0;
   // As many whole rows as fit at a time, or a row in parts.
   const int32_t part_columns = nk_min(columns, NK_MAX_LANE_TERMS);
