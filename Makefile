@@ -13,7 +13,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 # What the lowest versions must do: train, save and load, export, run.
 CORE_TESTS = $(addprefix tests/nested_keras/,$(addprefix nesting/,test_layers.py test_model.py \
 	test_trainer.py test_distillation_loss.py test_fidelity.py test_supported.py) callbacks \
-	test_saved_files.py export/test_stages.py runtime/test_litert.py runtime/test_reference.py)
+	test_saved_files.py export/test_steps.py runtime/test_litert.py runtime/test_reference.py)
 
 C_SOURCES = $(shell git ls-files '*.c' '*.cc' '*.h')
 
@@ -45,7 +45,7 @@ c-test: $(VENV)/.dev
 bazel-test:
 	scripts/install_tools.sh bazel
 	bazel --batch test //tflm_ops/... //tests/tflm_ops:test_tflm_adapter $(BAZEL_SHIMS) \
-		--override_repository=tflite_micro=$(CURDIR)/tests/tflm_abi --nosandbox_debug --symlink_prefix=/
+		--override_repository=tflite_micro=$(CURDIR)/tflm_ops/tflm/abi --nosandbox_debug --symlink_prefix=/
 
 py-test: $(VENV)/.dev
 	scripts/install_tools.sh gcc g++ clang cmake ninja arm-none-eabi-gcc qemu-system-arm

@@ -123,20 +123,26 @@ def _measure_revision(revision: str | None, models: list[str]) -> Results:
             subprocess.run([*git, "remove", "--force", str(tree)], check=True)
 
 
-def main() -> int:
-    """Compares; returns 1 where something differs."""
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """Returns the parser of this program."""
+    root = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("old", help="a Git revision")
-    parser.add_argument("new", nargs="?", help="a Git revision (default: the working tree)")
-    parser.add_argument("--models", default=",".join(MODELS), help=f"of {', '.join(MODELS)}")
-    parser.add_argument("--json", type=Path, help="write both revisions' figures to this file")
-    args = parser.parse_args()
+    root.add_argument("old", help="a Git revision")
+    root.add_argument("new", nargs="?", help="a Git revision (default: the working tree)")
+    root.add_argument("--models", default=",".join(MODELS), help=f"of {', '.join(MODELS)}")
+    root.add_argument("--json", type=Path, help="write both revisions' figures to this file")
+    return root
+
+
+def main() -> int:
+    """Compares; returns 1 where something differs."""
+    arguments = parser()
+    args = arguments.parse_args()
     models = args.models.split(",")
     unknown = sorted(set(models) - set(MODELS))
     if unknown:
-        parser.error(f"--models must be of {', '.join(MODELS)}: got {', '.join(unknown)}")
+        arguments.error(f"--models must be of {', '.join(MODELS)}: got {', '.join(unknown)}")
     old, new = (_measure_revision(revision, models) for revision in (args.old, args.new))
     if args.json:
         args.json.write_text(json.dumps({"old": old, "new": new}, indent=2) + "\n")

@@ -23,7 +23,7 @@ from nested_keras.bench.layer_cases import Case, Layer, level_cases
 from nested_keras.cortex_m import cycles
 from nested_keras.devices import process
 from nested_keras.format import Chooser, Encoding, LayerKind, StoredLevel
-from nested_keras.tflite.operators import kernels
+from nested_keras.tflite import operators
 
 OUT = Path(__file__).resolve().parents[1] / "nested_keras" / "cycles.json"
 _CONV, _DEPTHWISE, _FC = LayerKind.CONV, LayerKind.DEPTHWISE, LayerKind.FULLY_CONNECTED
@@ -77,8 +77,8 @@ def _reshaped(case: Case, **changes: int) -> Case:
     nested = case.stream.weights
     params = dataclasses.replace(nested.params, **changes)
     stream = nested_format.Stream.pack(dataclasses.replace(nested, params=params))
-    dense = kernels.dense_op(stream, case.level)
-    y = kernels.run_op(dense, [case.x], case.layer.output_shape)
+    dense = operators.dense_op(stream, case.level)
+    y = operators.run_op(dense, [case.x], case.layer.output_shape)
     return dataclasses.replace(case, stream=stream, dense=dense, y=y)
 
 

@@ -1,6 +1,6 @@
 """What a train step with N levels costs, next to a plain Keras step of the same dense model.
 
-Run it: python benchmarks/training_step.py [--json F] [--rounds 7] [--steps 4] [--batch_size 64]
+Run it: python benchmarks/training_step.py [--json F] [--rounds 7] [--steps 4] [--batch-size 64]
 
 Both train the same network on the same random images with the same optimizer, in one process and in
 turns: one round of dense steps, one of nested ones, and so on. Medians over the rounds compare.
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,7 @@ import numpy as np
 import tensorflow as tf
 
 from nested_keras import applications, files, runs
+from nested_keras.cli.arguments import dashed
 from nested_keras.distillation import Distillation
 from nested_keras.nesting import model
 
@@ -70,15 +72,20 @@ def measure(
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
+def parser() -> argparse.ArgumentParser:
+    """Returns the parser of this program."""
+    root = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    root.add_argument("--json", type=Path)
+    root.add_argument("--rounds", type=int, default=7)
+    root.add_argument("--steps", type=int, default=4)
+    root.add_argument("--batch-size", type=int, default=64)
+    root.add_argument("--levels", type=int, nargs="+", default=[3, 4])
+    return root
+
+
 def main() -> None:
     """Measures all networks and prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--steps", type=int, default=4)
-    parser.add_argument("--batch_size", type=int, default=64)
-    parser.add_argument("--levels", type=int, nargs="+", default=[3, 4])
-    args = parser.parse_args()
+    args = parser().parse_args(dashed(sys.argv[1:]))
     rows = []
     print(f"{'network':18} {'levels':>6} {'step':22} {'seconds':>9} {'over N dense steps':>19}")
     for name, make in NETWORKS.items():

@@ -25,6 +25,7 @@ _MODULES = {
     "layers": "nesting.layers",
     "masks": "nesting.masks",
     "model": "nesting.model",
+    "recipe": "recipe",
     "report": "report",
     "runs": "runs",
     "runtime": "runtime",

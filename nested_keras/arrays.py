@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,28 @@ def real_images(x: npt.NDArray[Any], *, name: str) -> npt.NDArray[Any]:
     if wrong:
         raise ValueError(f"{name} must be finite: got {wrong} values of NaN or infinity")
     return values
+
+
+def require_shape(x: npt.NDArray[Any], shape: Sequence[int | None], *, name: str) -> None:
+    """Checks the shape of a batch of inputs.
+
+    Args:
+        x: The inputs [n, ...].
+        shape: The shape of a model's input, batch included, with None for any size.
+        name: What errors call the array.
+
+    Raises:
+        ValueError: If the shape is another.
+    """
+    fits = len(x.shape) == len(shape) and all(
+        wanted in (None, size) for wanted, size in zip(shape[1:], x.shape[1:], strict=True)
+    )
+    if not fits:
+        expected = ["n", *("any" if size is None else size for size in shape[1:])]
+        raise ValueError(
+            f"{name} must have the shape [{', '.join(map(str, expected))}] of the model's input: "
+            f"got {list(x.shape)}"
+        )
 
 
 def class_indices(

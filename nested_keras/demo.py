@@ -156,7 +156,7 @@ def _train(data: Dataset, config: DemoConfig, say: Callable[[str], None]) -> _Tr
     import keras
     import tensorflow as tf
 
-    from nested_keras import callbacks
+    from nested_keras import callbacks, recipe
     from nested_keras.nesting import model
 
     keras.utils.set_random_seed(config.seed)
@@ -184,10 +184,7 @@ def _train(data: Dataset, config: DemoConfig, say: Callable[[str], None]) -> _Tr
         data.y_train,
         batch_size=batch_size,
         epochs=config.nested_epochs,
-        callbacks=[
-            callbacks.NestedPruning(frequency=20),
-            callbacks.BatchNormReestimation(statistics),
-        ],
+        callbacks=recipe.callbacks(statistics, masks=callbacks.NestedPruning(frequency=20)),
         verbose=2,
     )
     return _Trained(

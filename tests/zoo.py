@@ -59,7 +59,8 @@ def names() -> tuple[str, ...]:
 def make(name: str) -> ZooModel:
     """Builds a model; the same one at every call."""
     import keras
-    import nested_keras.model
+
+    import nested_keras
 
     row = _ROWS[name]
     seed = list(_ROWS).index(name)
@@ -67,7 +68,7 @@ def make(name: str) -> ZooModel:
     keras.utils.clear_session()
     keras.utils.set_random_seed(seed)
     base = row.build()
-    model = nested_keras.model.nest(base, row.sparsities, exclude=row.exclude, **row.options)
+    model = nested_keras.nest(base, row.sparsities, exclude=row.exclude, **row.options)
     _randomize(model, row.gammas, rng)
     model.prune()
     data = [

@@ -15,6 +15,7 @@ import argparse
 import dataclasses
 import json
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,6 +23,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from benchmarks.accuracy import report
 from benchmarks.accuracy.recipe import DISTILLATIONS, NETWORKS, Recipe
+from nested_keras.cli.arguments import dashed
 
 _METHODS = ("dense", "nested", "allocated", "standalone", "tfmot", "dsnn", "slimmable")
 _HERE = Path(__file__).parent
@@ -31,35 +33,36 @@ def _floats(text: str) -> tuple[float, ...]:
     return tuple(float(part) for part in text.split(","))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """Returns the parser of all methods and of `report`."""
+    root = argparse.ArgumentParser(
         prog="python -m benchmarks.accuracy",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = parser.add_subparsers(dest="command", required=True)
+    commands = root.add_subparsers(dest="command", required=True)
     for name in _METHODS:
         command = commands.add_parser(name)
         command.add_argument("--data", type=Path, required=True)
         command.add_argument("--runs", type=Path, required=True, help="folder of run directories")
         for field in dataclasses.fields(Recipe):
-            default = field.default
+            flag, default = f"--{field.name.replace('_', '-')}", field.default
             if isinstance(default, bool):
                 action = argparse.BooleanOptionalAction
-                command.add_argument(f"--{field.name}", action=action, default=default)
+                command.add_argument(flag, action=action, default=default)
                 continue
             kind = {tuple: _floats, type(None): int}.get(type(default), type(default))
             choices = {"network": list(NETWORKS), "distillation": DISTILLATIONS}.get(field.name)
-            command.add_argument(f"--{field.name}", type=kind, default=default, choices=choices)
+            command.add_argument(flag, type=kind, default=default, choices=choices)
     gather = commands.add_parser("report")
     gather.add_argument("--runs", type=Path, help="gather its results; else results.json as it is")
     gather.add_argument("--out", type=Path, default=_HERE, help="folder of the tables and plots")
-    return parser
+    return root
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs a command."""
-    args = _parser().parse_args(argv)
+    args = parser().parse_args(dashed(sys.argv[1:] if argv is None else argv))
     if args.command == "report":
         report.write(args.out, runs=args.runs)
         print(f"Wrote {args.out}/README.md, results.json and the plots")

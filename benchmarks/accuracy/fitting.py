@@ -10,9 +10,10 @@ import keras
 import numpy as np
 
 from benchmarks.accuracy.data import Data, Epochs
-from benchmarks.accuracy.recipe import Recipe, optimizer
+from benchmarks.accuracy.recipe import Recipe
 from benchmarks.accuracy.runs import Run
-from nested_keras import callbacks
+from nested_keras import recipe as training
+from nested_keras.callbacks import BatchNormReestimation
 from nested_keras.nesting.layers import NestedBatchNormalization
 
 LOSS = "sparse_categorical_crossentropy"
@@ -53,7 +54,7 @@ def train(
     recipe: Recipe,
     run: Run,
     epochs: int,
-    shares: int = 1,
+    split_batch: bool = False,
     schedule: Any = None,
     **compile_options: Any,
 ) -> None:
@@ -65,32 +66,41 @@ def train(
         recipe: Of the run.
         run: The run directory.
         epochs: How many.
-        shares: Among how many levels each batch is split. Batches are as many times as large,
-            epochs as many times as many.
+        split_batch: Whether each batch is split among the levels. Batches are then as many times
+            as large as there are levels, and epochs as many times as many.
         schedule: The ramp of the masks; None where they stay as they are.
         **compile_options: Other arguments of `compile`.
     """
     if run.weights.exists():
         model.load_weights(run.weights)
         return
+    shares = model.levels if split_batch else 1
     batches = Epochs(data, batch_size=shares * recipe.batch_size, seed=recipe.seed)
     epochs *= shares
     model.compile(
-        optimizer(recipe, epochs * batches.steps, library=keras, shares=shares),
+        training.optimizer(
+            model,
+            steps=epochs * batches.steps,
+            learning_rate=recipe.learning_rate,
+            split_batch=shares > 1,
+        ),
         LOSS,
         metrics=["accuracy"],
         split_batch=shares > 1,
         **compile_options,
     )
     statistics = batches.images(STATISTICS_IMAGES)
+    if schedule is None:
+        levels = [BatchNormReestimation(statistics, batch_size=100)]
+    else:
+        levels = training.callbacks(statistics, masks=schedule, batch_size=100)
     model.fit(
         batches.dataset(),
         epochs=epochs,
         validation_data=(data.x_test[:WATCHED_IMAGES], data.y_test[:WATCHED_IMAGES]),
         callbacks=[
             *callbacks_of_run(run, batches, library=keras),
-            *([] if schedule is None else [callbacks.NestedPruning(schedule)]),
-            callbacks.BatchNormReestimation(statistics, batch_size=100),
+            *levels,
         ],
         shuffle=False,
         verbose=2,

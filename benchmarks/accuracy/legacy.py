@@ -7,9 +7,9 @@ from typing import Any
 
 from benchmarks.accuracy import fitting
 from benchmarks.accuracy.data import Data, Epochs
-from benchmarks.accuracy.recipe import Recipe, optimizer, pruning_schedule
+from benchmarks.accuracy.recipe import Recipe, pruning_schedule
 from benchmarks.accuracy.runs import Run
-from nested_keras import nest
+from nested_keras import nest, recipe as training
 
 # What a tf_keras layer needs to be told of its Keras 3 twin.
 _ARGUMENTS = {
@@ -52,9 +52,9 @@ def prune(base: Any, data: Data, *, sparsity: float, recipe: Recipe, run: Run) -
     if run.weights.exists():
         model.load_weights(str(run.weights))
     else:
-        model.compile(
-            optimizer(recipe, steps, library=tf_keras), fitting.LOSS, metrics=["accuracy"]
-        )
+        rate = training.learning_rate_schedule(recipe.learning_rate, steps=steps)
+        twin = tf_keras.optimizers.schedules.CosineDecay.from_config(rate.get_config())
+        model.compile(tf_keras.optimizers.Adam(twin), fitting.LOSS, metrics=["accuracy"])
         count = fitting.WATCHED_IMAGES
         backup, *others = fitting.callbacks_of_run(run, batches, library=tf_keras)
         model.fit(

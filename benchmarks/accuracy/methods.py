@@ -267,7 +267,7 @@ def _nested(context: Context, model: Any, name: str, **options: Any) -> Points:
         recipe=recipe,
         run=context.open(name),
         epochs=recipe.epochs,
-        shares=model.levels if recipe.split_batch else 1,
+        split_batch=recipe.split_batch,
         schedule=pruning_schedule(max(recipe.sparsities), recipe=recipe, steps=context.steps()),
         routing=recipe.routing,
         distillation=context.distillation(levels=model.levels),

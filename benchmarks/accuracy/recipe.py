@@ -1,10 +1,9 @@
-"""What all methods of the benchmark share: the network, the optimizer, the schedule."""
+"""What all methods of the benchmark share: the network, the learning rate, the ramp."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -35,10 +34,8 @@ class Recipe:
         epochs: Epochs of each method; a method that trains one model per sparsity takes so many
             for each.
         batch_size: Images per step.
-        learning_rate: The highest, of batches of `batch_size`; Adam, 5 % warm-up, then a cosine
-            down to 0. For batches N times as large it is sqrt(N) times as high, the scaling rule of
-            Adam (Malladi et al., "On the SDEs and Scaling Rules for Adaptive Gradient Algorithms",
-            arXiv:2205.10287).
+        learning_rate: The highest, of batches of `batch_size`, for Adam with the schedule of
+            `nested_keras.recipe.learning_rate_schedule`.
         ramp: Share of the steps in which the masks grow, along tfmot's cubic schedule.
         mask_frequency: Steps between two recomputations of the masks.
         routing: The routing coefficient of nested training.
@@ -106,27 +103,10 @@ def build(recipe: Recipe, data: Any, *, policy: str = "float32", width: float = 
 
 
 def pruning_schedule(sparsity: float, *, recipe: Recipe, steps: int) -> Any:
-    """The cubic ramp of tfmot to a sparsity, for nested training and for tfmot itself."""
+    """The cubic ramp of tfmot to a sparsity, the same for nested training and for tfmot."""
     from tensorflow_model_optimization.sparsity.keras import PolynomialDecay
 
     end = max(1, int(recipe.ramp * steps))
     return PolynomialDecay(
         0.0, sparsity, begin_step=0, end_step=end, frequency=min(recipe.mask_frequency, end)
     )
-
-
-def optimizer(recipe: Recipe, steps: int, *, library: Any, shares: int = 1) -> Any:
-    """Adam with warm-up and cosine decay, of keras or of tf_keras.
-
-    Args:
-        recipe: Of the run.
-        steps: Of the optimizer.
-        library: keras or tf_keras.
-        shares: How many times as large as the recipe's the batches are.
-    """
-    warm_up = max(1, steps // 20)
-    peak = recipe.learning_rate * math.sqrt(shares)
-    rate = library.optimizers.schedules.CosineDecay(
-        0.0, max(1, steps - warm_up), warmup_target=peak, warmup_steps=warm_up
-    )
-    return library.optimizers.Adam(rate)

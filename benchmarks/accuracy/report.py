@@ -71,11 +71,11 @@ Each command can be killed and started again; `--help` lists the recipe.
 `dense` comes first, `dsnn` after `standalone`; the others in any order. `report` writes this page.
 ResNet-8 below starts from the published weights of MLPerf Tiny: add to each command
 
-    --pretrained pretrainedResnet.h5 --dense_epochs 0 --epochs 8 --widths 0.375,0.5,0.75
+    --pretrained pretrainedResnet.h5 --dense-epochs 0 --epochs 8 --widths 0.375,0.5,0.75
 
 MobileNetV1 starts from scratch, with its depthwise layers in float32, far from converged:
 
-    --network mobilenet_v1 --width 0.25 --policy float32 --dense_epochs 15 --epochs 8
+    --network mobilenet_v1 --width 0.25 --policy float32 --dense-epochs 15 --epochs 8
 
 Its dense model, the teacher, is 3 to 5 points below what its students reach, and holds back those
 that learn from it: nested, stand-alone and slimmable. tfmot has no teacher.

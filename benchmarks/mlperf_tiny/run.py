@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,8 @@ import keras
 import numpy as np
 
 import nested_keras
-from nested_keras import callbacks, export, files, report
+from nested_keras import callbacks, export, files, recipe, report
+from nested_keras.cli.arguments import dashed
 
 
 def load(path: Path) -> Any:
@@ -56,29 +58,32 @@ def fine_tune(model: Any, x: Any, y: Any, *, steps: int, batch_size: int) -> Non
         batch_size=batch_size,
         steps_per_epoch=steps,
         epochs=1,
-        callbacks=[
-            callbacks.NestedPruning(end=2 / 3, frequency=10),
-            callbacks.BatchNormReestimation(x),
-        ],
+        callbacks=recipe.callbacks(x, masks=callbacks.NestedPruning(end=2 / 3, frequency=10)),
         verbose=2,
     )
 
 
-def main() -> None:
-    """Runs the benchmark and writes its results."""
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """Returns the parser of this program."""
+    root = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--scale", type=float, default=1.0, help="factor on the images' values")
-    parser.add_argument("--sparsities", default="0.9,0.8,0.7")
-    parser.add_argument("--steps", type=int, default=200)
-    parser.add_argument("--batch_size", type=int, default=64)
-    parser.add_argument("--test_images", type=int, default=10000, help="for the PC's accuracy")
-    parser.add_argument("--device_images", type=int, default=50)
-    parser.add_argument("--out", type=Path, required=True)
-    args = parser.parse_args()
+    root.add_argument("--model", type=Path, required=True)
+    root.add_argument("--data", type=Path, required=True)
+    root.add_argument("--scale", type=float, default=1.0, help="factor on the images' values")
+    root.add_argument("--sparsities", default="0.9,0.8,0.7")
+    root.add_argument("--steps", type=int, default=200)
+    root.add_argument("--batch-size", type=int, default=64)
+    root.add_argument("--test-images", type=int, default=10000, help="for the PC's accuracy")
+    root.add_argument("--device-images", type=int, default=50)
+    root.add_argument("--out", type=Path, required=True)
+    return root
+
+
+def main() -> None:
+    """Runs the benchmark and writes its results."""
+    args = parser().parse_args(dashed(sys.argv[1:]))
+    files.require_writable(args.out)
 
     keras.utils.set_random_seed(0)
     base = load(args.model)

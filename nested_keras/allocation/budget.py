@@ -12,19 +12,11 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import keras
-
 from nested_keras.cortex_m.cycles import ImageSize, predict
 from nested_keras.format import Encoding, LayerKind, LayerParams, StoredLevel
-from nested_keras.nesting import conversion, layers
+from nested_keras.nesting import conversion, kinds, layers
 from nested_keras.nesting.keras_graph import run_graph
 from nested_keras.nesting.model import NestedModel
-
-_KINDS = {
-    keras.layers.DepthwiseConv2D: LayerKind.DEPTHWISE,
-    keras.layers.Conv2D: LayerKind.CONV,
-    keras.layers.Dense: LayerKind.FULLY_CONNECTED,
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,7 +115,7 @@ def kernel_shapes(model: NestedModel) -> tuple[KernelShape, ...]:
     def call(operation: Any) -> Callable[..., Any]:
         def infer(*args: Any, **kwargs: Any) -> Any:
             output = operation.compute_output_spec(*args, **kwargs)
-            kind = _kind(operation)
+            kind = kinds.row_of(operation)
             if kind is not None:
                 shapes = [(1, *tensor.shape[1:]) for tensor in (args[0], output)]
                 if None in shapes[1]:
@@ -133,7 +125,7 @@ def kernel_shapes(model: NestedModel) -> tuple[KernelShape, ...]:
                     )
                 sizes[id(operation)] = (
                     *sizes.get(id(operation), ()),
-                    ImageSize.of(kind, *shapes),
+                    ImageSize.of(kind.stream, *shapes),
                 )
             return output
 
@@ -143,12 +135,12 @@ def kernel_shapes(model: NestedModel) -> tuple[KernelShape, ...]:
     return tuple(
         KernelShape(
             name=layer.name,
-            params=_params(layer),
+            params=_params(layer, kind),
             sizes=sizes[id(layer)],
             nested=isinstance(layer, layers.NestedKernel),
         )
         for layer, _ in conversion.operations(model)
-        if id(layer) in sizes
+        if id(layer) in sizes and (kind := kinds.row_of(layer)) is not None
     )
 
 
@@ -191,20 +183,11 @@ def total_of(
     )
 
 
-def _kind(operation: Any) -> LayerKind | None:
-    for cls, kind in _KINDS.items():
-        if isinstance(operation, cls):
-            return kind
-    return None
-
-
-def _params(layer: Any) -> LayerParams:
-    kind = _kind(layer)
-    assert kind is not None
-    *window, inputs, last = layer.kernel.shape
-    depthwise = kind is LayerKind.DEPTHWISE
+def _params(layer: Any, kind: kinds.KernelKind) -> LayerParams:
+    kernel_h, kernel_w, _, out_channels = kind.hwio(layer.kernel.shape)
+    *_, inputs, last = layer.kernel.shape
     geometry = {}
-    if kind is not LayerKind.FULLY_CONNECTED:
+    if kind.stream is not LayerKind.FULLY_CONNECTED:
         geometry = {
             "stride_h": layer.strides[0],
             "stride_w": layer.strides[1],
@@ -213,12 +196,12 @@ def _params(layer: Any) -> LayerParams:
         }
     block = layer.block_shape[1] if isinstance(layer, layers.NestedKernel) else 1
     return LayerParams(
-        kind=kind,
-        kernel_h=window[0] if window else 1,
-        kernel_w=window[1] if window else 1,
+        kind=kind.stream,
+        kernel_h=kernel_h,
+        kernel_w=kernel_w,
         in_channels=inputs,
-        out_channels=inputs * last if depthwise else last,
-        depth_multiplier=last if depthwise else 1,
+        out_channels=out_channels,
+        depth_multiplier=last if kind.stream is LayerKind.DEPTHWISE else 1,
         # As the exporter: blocks that do not divide the channels are stored as single weights.
         block_size=1 if inputs % block else block,
         **geometry,

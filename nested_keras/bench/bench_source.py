@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,19 +14,18 @@ from nested_keras import files
 from nested_keras.bench.layer_cases import Case
 from nested_keras.bench.operator_cases import OperatorCase
 from nested_keras.format import LayerKind
-from nested_keras.tflite import program
+from nested_keras.tflite import operators
 
 AnyCase: TypeAlias = Case | OperatorCase
 
 _ALIGNMENT = 16
-# The kind in C, and the type of its parameters, whose fields are those of the dataclass.
-_OPERATORS = {
-    program.Add: ("NK_BENCH_ADD", "nk_add_params"),
-    program.AveragePool2D: ("NK_BENCH_AVERAGE_POOL", "nk_average_pool2d_params"),
-    program.MaxPool2D: ("NK_BENCH_MAX_POOL", "nk_max_pool2d_params"),
-    program.Softmax: ("NK_BENCH_SOFTMAX", "nk_softmax_params"),
+# The kind in C.
+_KINDS = {
+    operators.Add: "NK_BENCH_ADD",
+    operators.AveragePool2D: "NK_BENCH_AVERAGE_POOL",
+    operators.MaxPool2D: "NK_BENCH_MAX_POOL",
+    operators.Softmax: "NK_BENCH_SOFTMAX",
 }
-_NO_PARAMETERS = {field.name for field in dataclasses.fields(program.Op)}
 
 
 class Data:
@@ -134,21 +132,20 @@ def _layer_entry(case: Case, data: Data, channels_last_depthwise: bool) -> str:
 
 
 def _parameters(case: OperatorCase, name: str) -> str:
-    _, c_type = _OPERATORS[type(case.op)]
-    fields = "".join(
-        f"    .{field.name} = {getattr(case.op, field.name)},\n"
-        for field in dataclasses.fields(case.op)
-        if field.name not in _NO_PARAMETERS
-    )
-    return f"static const {c_type} {name} = {{\n{fields}}};\n"
+    registration = operators.registration_of(case.op)
+    assert registration is not None
+    c_call = registration.c_call
+    assert c_call is not None
+    values = c_call.parameters(case.op, case.y.ndim)
+    fields = "".join(f"    .{field} = {value},\n" for field, value in values.items())
+    return f"static const {c_call.struct} {name} = {{\n{fields}}};\n"
 
 
 def _operator_entry(case: OperatorCase, parameters: str, data: Data) -> str:
-    kind, _ = _OPERATORS[type(case.op)]
     first, second = case.inputs[0], case.inputs[-1]
     return f"""\
     {{
-        .kind = {kind},
+        .kind = {_KINDS[type(case.op)]},
         .params = &{parameters},
         .input_dims = {_dims(first.shape)},
         .output_dims = {_dims(case.y.shape)},

@@ -13,8 +13,7 @@ from nested_keras.cortex_m import cycles
 from nested_keras.format import Chooser, LayerKind, LayerParams, NestedWeights, Stream
 from nested_keras.int8.fixed_point import quantize_multiplier
 from nested_keras.nesting import masks
-from nested_keras.tflite import program
-from nested_keras.tflite.operators import kernels
+from nested_keras.tflite import operators
 
 Int8Array = npt.NDArray[np.int8]
 
@@ -142,7 +141,7 @@ class Case:
     layer: Layer
     sparsity: float
     block_size: int
-    dense: program.Conv2D | program.FullyConnected
+    dense: operators.Conv2D | operators.FullyConnected
     stream: Stream | None
     level: int
     x: Int8Array
@@ -235,8 +234,8 @@ def level_cases(
 
 
 def _case(layer: Layer, block_size: int, stream: Stream, level: int, x: Int8Array) -> Case:
-    dense = kernels.dense_op(stream, level)
-    if not isinstance(dense, program.Conv2D | program.FullyConnected):
+    dense = operators.dense_op(stream, level)
+    if not isinstance(dense, operators.Conv2D | operators.FullyConnected):
         raise TypeError(f"expected a convolution or a fully connected layer: got {dense}")
     return Case(
         layer=layer,
@@ -246,7 +245,7 @@ def _case(layer: Layer, block_size: int, stream: Stream, level: int, x: Int8Arra
         stream=None if layer.is_plain else stream,
         level=level,
         x=x,
-        y=kernels.run_op(dense, [x], layer.output_shape),
+        y=operators.run_op(dense, [x], layer.output_shape),
     )
 
 

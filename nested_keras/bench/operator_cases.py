@@ -12,8 +12,7 @@ import numpy as np
 from nested_keras.bench.layer_cases import Int8Array
 from nested_keras.int8.fixed_point import quantize_multiplier
 from nested_keras.int8.softmax import softmax_parameters
-from nested_keras.tflite import program
-from nested_keras.tflite.operators import kernels
+from nested_keras.tflite import operators, program
 
 Shape = tuple[int, int, int, int]
 
@@ -49,25 +48,25 @@ def operator_cases() -> tuple[OperatorCase, ...]:
     window = {"filter_h": 2, "filter_w": 2, "stride_h": 2, "stride_w": 2, "pad_top": 0}
     window |= {"pad_left": 0, **_NO_CLAMP}
     whole = window | {"filter_h": 8, "filter_w": 8, "stride_h": 8, "stride_w": 8}
-    add = _op(program.Add, **_add_parameters(0.05, 0.03, 0.06))
+    add = _op(operators.Add, **_add_parameters(0.05, 0.03, 0.06))
     return (
         _case("add 16ch @32x32", add, (1, 32, 32, 16), (1, 32, 32, 16), inputs=2),
         _case("add 64ch @8x8", add, (1, 8, 8, 64), (1, 8, 8, 64), inputs=2),
         _case(
             "average pool 8x8 64ch",
-            _op(program.AveragePool2D, **whole),
+            _op(operators.AveragePool2D, **whole),
             (1, 8, 8, 64),
             (1, 1, 1, 64),
         ),
         _case(
             "average pool 2x2 32ch @16x16",
-            _op(program.AveragePool2D, **window),
+            _op(operators.AveragePool2D, **window),
             (1, 16, 16, 32),
             (1, 8, 8, 32),
         ),
         _case(
             "max pool 2x2 32ch @16x16",
-            _op(program.MaxPool2D, **window),
+            _op(operators.MaxPool2D, **window),
             (1, 16, 16, 32),
             (1, 8, 8, 32),
         ),
@@ -83,7 +82,7 @@ def _op(kind: type[program.Op], **fields: Any) -> program.Op:
 def _softmax() -> program.Op:
     multiplier, left_shift, diff_min = softmax_parameters(1.0, 0.1)
     return _op(
-        program.Softmax,
+        operators.Softmax,
         input_multiplier=multiplier,
         input_left_shift=left_shift,
         diff_min=diff_min,
@@ -116,4 +115,4 @@ def _case(
 ) -> OperatorCase:
     rng = np.random.default_rng(zlib.crc32(label.encode()))
     arrays = tuple(rng.integers(-128, 128, shape, dtype=np.int8) for _ in range(inputs))
-    return OperatorCase(label, op, arrays, kernels.run_op(op, arrays, output_shape))
+    return OperatorCase(label, op, arrays, operators.run_op(op, arrays, output_shape))

@@ -30,7 +30,9 @@ from nested_keras.devices.records import (
 from nested_keras.devices.toolchain import cortex_m7_toolchain
 from nested_keras.report.table import format_table
 from nested_keras.runtime.reference import ReferenceModel
-from nested_keras.tflite.program import NestedSparseConv, Program, Tensor
+from nested_keras.runtime.runner import ModelFile
+from nested_keras.tflite.operators import NestedSparseConv
+from nested_keras.tflite.program import Program, Tensor
 
 _BOARD = "mps2_an500"
 # What runs outside the operators: argument checks, copies, the return.
@@ -97,7 +99,7 @@ class ModelBenchmark:
         return asdict(self)
 
 
-def run(model: bytes | str | Path, *, work_dir: Path | None = None) -> ModelBenchmark:
+def run(model: ModelFile, *, work_dir: Path | None = None) -> ModelBenchmark:
     """Builds the generated firmware, runs one random input at every level and checks the outputs.
 
     Args:
@@ -116,8 +118,8 @@ def run(model: bytes | str | Path, *, work_dir: Path | None = None) -> ModelBenc
     if work_dir is None:
         with process.temporary_folder() as folder:
             return run(model, work_dir=folder)
-    reference = ReferenceModel(model)
     library = generate(model, work_dir / "model")
+    reference = ReferenceModel(library.program)
     inputs = [_random_input(tensor) for tensor in reference.input_details]
     elf = _build(library, inputs, work_dir)
     counted = counter.count(elf, work_dir)
@@ -187,14 +189,13 @@ def _build(library: GeneratedLibrary, inputs: Sequence[Array], work_dir: Path) -
     files.write_text(run_source, _run_source(library.program, inputs))
     model, *kernels = library.sources
 
-    def compile_one(source: Path, *folders: Path, flags: Sequence[str] = ()) -> Path:
+    def compile_one(source: Path, *folders: Path, first_include: Path | None = None) -> Path:
         return toolchain.compile(
-            source, include_dirs=folders, cache_dir=work_dir, extra_flags=flags
+            source, include_dirs=folders, cache_dir=work_dir, first_include=first_include
         )
 
-    hook = ("-include", "nk_bench_model.h")
     objects = [
-        compile_one(model, directory, include, bench, flags=hook),
+        compile_one(model, directory, include, first_include=bench / "nk_bench_model.h"),
         compile_one(run_source, directory, include, bench),
         compile_one(bench / "nk_bench_model_main.c", include, bench, board.parent),
         *(compile_one(kernel, include) for kernel in kernels),

@@ -83,7 +83,8 @@ class NestedPruning(fitting.LevelCallback):
                     "final_sparsity must go with a schedule; without one the levels end at the "
                     f"sparsities of the model: got {final_sparsity}"
                 )
-            self._shares = _check_shares(begin=begin, end=end, frequency=frequency)
+            _check_shares(begin=begin, end=end, frequency=frequency)
+            self._shares = {"begin": begin, "end": end, "frequency": frequency}
         else:
             shares = {"begin": begin, "end": end, "frequency": frequency}
             if shares != _SHARES:
@@ -107,7 +108,7 @@ class NestedPruning(fitting.LevelCallback):
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Reads the step if a callback has restored another one."""
-        counted = self._count()
+        counted = _steps_taken(self.model)
         if counted != self._counted:
             self._step = counted
         self._first_step = self._step
@@ -124,7 +125,7 @@ class NestedPruning(fitting.LevelCallback):
 
     def settle(self) -> None:
         """Completes a ramp that ends with the epoch."""
-        self._counted = self._count()
+        self._counted = _steps_taken(self.model)
         steps = (self.params or {}).get("steps")
         # The last execution of an epoch may have had fewer steps, or none where data just end. The
         # optimizer's number lags behind where a loss scale skips steps.
@@ -136,10 +137,6 @@ class NestedPruning(fitting.LevelCallback):
         """Completes a ramp that ends with the training."""
         self._complete()
         self._set_regrow(False)
-
-    def _count(self) -> int:
-        # At the ends of an epoch only: reading a variable waits for the device.
-        return int(fitting.step_counter(self.model.optimizer).numpy())
 
     def _complete(self) -> None:
         if self._schedule is not None and self._end_step in self._window():
@@ -173,14 +170,13 @@ class NestedPruning(fitting.LevelCallback):
                     "not tell the number of steps and there is one epoch: got neither"
                 )
             return  # the first epoch counts them
-        total = epochs * steps
         first = self._step - epoch * steps  # of a fit that goes on with the steps of another
-        begin = first + max(int(shares["begin"] * total), steps if counted else 0)
-        end = max(first + int(shares["end"] * total), begin + 1)
-        frequency = shares["frequency"] or max(1, total // 50)
+        ramp = CubicRamp.over(
+            epochs * steps, **shares, first=first, earliest=steps if counted else 0
+        )
         # A resumed fit must ramp as if uninterrupted.
-        reached = 0.0 if epoch and not first else self.model.ramp_reached()
-        ramp = CubicRamp(begin, end, frequency, reached)
+        if not epoch or first:
+            ramp = dataclasses.replace(ramp, reached=self.model.ramp_reached())
         if not self.model.shortfall():
             ramp = dataclasses.replace(ramp, begin_step=0, end_step=-1, reached=1.0)
         self._follow(ramp, 1.0)
@@ -222,6 +218,11 @@ class NestedPruning(fitting.LevelCallback):
         return ratio
 
 
+def _steps_taken(model: Any) -> int:
+    # At the ends of an epoch only: reading a variable waits for the device.
+    return int(fitting.step_counter(model.optimizer).numpy())
+
+
 @dataclasses.dataclass(frozen=True)
 class CubicRamp:
     """A schedule whose sparsity is the share of the ramp: fast at first, slow at the end.
@@ -231,12 +232,43 @@ class CubicRamp:
         end_step: The step at which the ramp is complete; -1 for a ramp that is.
         frequency: The steps from one change to the next.
         reached: The share of the ramp that the model has behind it.
+        final_sparsity: What a schedule of tfmot would end at; here the whole of the ramp.
     """
 
     begin_step: int
     end_step: int
     frequency: int
     reached: float = 0.0
+    final_sparsity: float = dataclasses.field(default=1.0, init=False)
+
+    @classmethod
+    def over(
+        cls,
+        steps: int,
+        *,
+        begin: float,
+        end: float,
+        frequency: int | None,
+        first: int = 0,
+        earliest: int = 0,
+    ) -> CubicRamp:
+        """Returns the ramp over a share of the steps of a training.
+
+        Args:
+            steps: All steps of the training, >= 1.
+            begin: The share of the steps before the ramp, 0..1.
+            end: The share of the steps at which the ramp is complete, > begin, at most 1.
+            frequency: The steps from one change to the next; None for a fiftieth of all steps.
+            first: The number of the first step.
+            earliest: The ramp begins at least so many steps after the first.
+
+        Raises:
+            ValueError: If an argument is out of range.
+        """
+        _check_shares(begin=begin, end=end, frequency=frequency)
+        begin_step = first + max(int(begin * steps), earliest)
+        end_step = max(first + int(end * steps), begin_step + 1)
+        return cls(begin_step, end_step, frequency or max(1, steps // 50))
 
     def __call__(self, step: int) -> tuple[bool, float]:
         """Returns whether to prune at a step, and the share of the ramp, 0..1."""
@@ -247,7 +279,7 @@ class CubicRamp:
         return self.reached <= share and step <= self.end_step, max(share, self.reached)
 
 
-def _check_shares(*, begin: float, end: float, frequency: int | None) -> dict[str, Any]:
+def _check_shares(*, begin: float, end: float, frequency: int | None) -> None:
     if not 0.0 <= begin < end <= 1.0:
         raise ValueError(
             f"begin and end must be shares of the steps, 0 <= begin < end <= 1: got {begin} and "
@@ -255,7 +287,6 @@ def _check_shares(*, begin: float, end: float, frequency: int | None) -> dict[st
         )
     if frequency is not None and frequency < 1:
         raise ValueError(f"frequency must be at least 1: got {frequency}")
-    return {"begin": begin, "end": end, "frequency": frequency}
 
 
 def _check_schedule(schedule: Any, final_sparsity: float | None, *, regrow: bool) -> float:

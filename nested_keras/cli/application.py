@@ -52,21 +52,22 @@ as the Keras model takes them; labels are class indices [n].
 """
 
 
-def _parser() -> argparse_flags.ArgumentParser:
-    parser = argparse_flags.ArgumentParser(
+def parser() -> argparse_flags.ArgumentParser:
+    """Returns the parser of all commands."""
+    root = argparse_flags.ArgumentParser(
         prog="nested-keras",
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
+    root.add_argument(
         "--version",
         action="version",
         version=f"nested-keras {importlib.metadata.version('nested_keras')}",
     )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command in _COMMANDS:
         command.add(commands)
-    return parser
+    return root
 
 
 def _execute(args: argparse.Namespace) -> int:
@@ -105,5 +106,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     app.run(
         _execute,
         argv=list(argv) if argv is not None else None,
-        flags_parser=lambda arguments: _parser().parse_args(arguments[1:]),
+        flags_parser=lambda words: parser().parse_args(
+            arguments.dashed(words[1:], keep=flags.FLAGS)
+        ),
     )

@@ -1,17 +1,15 @@
-"""What the commands share: types of arguments, data files, what is printed."""
+"""What the commands share: flags, types of arguments, what is printed."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
-import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Container, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
+from nested_keras import files
 from nested_keras.firmware import RUNTIMES
 from nested_keras.report import format_table
 
@@ -46,9 +44,34 @@ def add_command(
     return parser
 
 
+def dashed(argv: Sequence[str], *, keep: Container[str] = ()) -> list[str]:
+    """Returns the arguments of a command line with dashes in the names of its flags.
+
+    So `--batch_size`, as flags were spelled once, is an alias of `--batch-size`.
+
+    Args:
+        argv: The arguments, without the name of the program.
+        keep: Names of flags that have underscores, such as those of absl.
+    """
+    found = list(argv)
+    for index, argument in enumerate(found):
+        if argument == "--":  # only positional arguments follow
+            break
+        name, equals, value = argument.partition("=")
+        plain = name.removeprefix("--")
+        if name.startswith("--") and plain not in keep and plain.removeprefix("no") not in keep:
+            found[index] = name.replace("_", "-") + equals + value
+    return found
+
+
 def add_model(parser: argparse.ArgumentParser, text: str) -> None:
     """Adds the argument MODEL."""
     parser.add_argument("model", metavar="MODEL", type=Path, help=text)
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """Adds the flag --json."""
+    parser.add_argument("--json", type=Path, default=None, help="write the results to this file")
 
 
 def add_runtime(parser: argparse.ArgumentParser) -> None:
@@ -86,76 +109,10 @@ def positive(text: str) -> int:
     return int(text)
 
 
-def load_arrays(path: Path, *names: str) -> list[npt.NDArray[Any]]:
-    """Returns arrays of a .npz archive by name.
-
-    Raises:
-        ValueError: If the file is no such archive or is damaged, or an array is missing.
-    """
-    found = [load_array(path, name) for name in names]
-    missing = [name for name, array in zip(names, found, strict=True) if array is None]
-    if missing:
-        raise ValueError(
-            f"{path}: expected arrays {', '.join(names)}; "
-            f"got {', '.join(_names(path)) or 'none'} (missing {', '.join(missing)})"
-        )
-    return [array for array in found if array is not None]
-
-
-def load_array(path: Path, name: str) -> npt.NDArray[Any] | None:
-    """Returns an array of a .npz archive; None where the archive has none of that name.
-
-    Raises:
-        ValueError: If the file is no such archive or is damaged.
-    """
-    if name not in _names(path):
-        return None
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            array = archive[name]
-    except MemoryError:
-        raise ValueError(f"{path}: array {name} says that it is larger than the memory") from None
-    except Exception as error:  # whatever zipfile, zlib and NumPy raise for damaged bytes
-        text = " ".join(str(error).split())
-        if "pickle" in text:  # NumPy advises to load such a file in an unsafe way
-            text = "it holds Python objects where numbers are expected"
-        raise ValueError(f"{path}: array {name} cannot be read: {text}") from error
-    if not isinstance(array, np.ndarray):
-        raise ValueError(f"{path}: {name} must be an array that numpy.savez wrote")
-    return array
-
-
-def _names(path: Path) -> list[str]:
-    """Returns the names of the arrays of a .npz archive."""
-    with path.open("rb") as file:
-        start = file.read(6)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return [name.removesuffix(".npy") for name in archive.namelist()]
-    except zipfile.BadZipFile:
-        kinds = {b"": "an empty file", b"\x93NUMPY": "a .npy file, whose array has no name"}
-        damaged = "a damaged archive" if start.startswith(b"PK") else "a file of another kind"
-        raise ValueError(
-            f"{path}: expected a .npz archive as numpy.savez writes it: "
-            f"got {kinds.get(start, damaged)}"
-        ) from None
-
-
-def spread(count: int, samples: int, *, seed: int = 0) -> npt.NDArray[np.int64]:
-    """Draws indices that are spread over the whole of a data set, which may be sorted.
-
-    Args:
-        count: The size of the data set, >= 1.
-        samples: How many indices, >= 1; all of them where there are no more.
-        seed: The seed.
-
-    Returns:
-        Increasing indices in 0..count-1: one drawn from each of as many equal parts.
-    """
-    if samples >= count:
-        return np.arange(count)
-    edges = np.linspace(0, count, samples + 1).astype(np.int64)
-    return np.random.default_rng(seed).integers(edges[:-1], edges[1:])
+def write_json(path: Path, value: Any) -> None:
+    """Writes results as JSON and says so; `files.require_writable` has checked the path before."""
+    files.write_text(path, json.dumps(value, indent=2) + "\n")
+    say(f"Wrote {path}")
 
 
 def say(text: str) -> None:

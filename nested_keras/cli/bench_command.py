@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
@@ -29,22 +28,23 @@ def add(commands: Any) -> None:
 def _bench_kernels(args: argparse.Namespace) -> None:
     from nested_keras.bench import cmsis, kernel_table
 
+    if args.json:
+        files.require_writable(args.json)
     benchmark = kernel_table.run(cmsis_nn_root=cmsis.root_from_environment())
     arguments.say(kernel_table.table(benchmark))
     if args.json:
-        rows = [row.to_dict() for row in benchmark.rows]
-        files.write_text(args.json, json.dumps(rows, indent=2) + "\n")
-        arguments.say(f"Wrote {args.json}")
+        arguments.write_json(args.json, [row.to_dict() for row in benchmark.rows])
 
 
 def _bench_model(args: argparse.Namespace) -> None:
     from nested_keras.bench import whole_model
 
+    if args.json:
+        files.require_writable(args.json)
     benchmark = whole_model.run(args.model.read_bytes())
     arguments.say(whole_model.table(benchmark))
     if args.json:
-        files.write_text(args.json, json.dumps(benchmark.to_dict(), indent=2) + "\n")
-        arguments.say(f"Wrote {args.json}")
+        arguments.write_json(args.json, benchmark.to_dict())
 
 
 def _add_bench(sub: argparse.ArgumentParser) -> None:
@@ -56,6 +56,4 @@ def _add_bench(sub: argparse.ArgumentParser) -> None:
     model.set_defaults(action=_bench_model)
     model.add_argument("model", metavar="MODEL", type=Path, help="a .tflite written by `export`")
     for benchmark in (kernels, model):
-        benchmark.add_argument(
-            "--json", type=Path, default=None, help="write the results to this file"
-        )
+        arguments.add_json(benchmark)

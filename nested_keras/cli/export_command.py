@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from nested_keras import arrays, files
-from nested_keras.cli import arguments
+from nested_keras import files
+from nested_keras.cli import arguments, data_files
 
 
 def add(commands: Any) -> None:
@@ -37,10 +37,9 @@ def _export(args: argparse.Namespace) -> None:
     from nested_keras import export
 
     files.require_writable(args.out)
-    (x_train,) = arguments.load_arrays(args.data, "x_train")
-    x_train = arrays.real_images(x_train, name=f"{args.data}: x_train")
+    x_train = data_files.images(args.data, "x_train")
     model = nested_keras.load_model(args.model, compile=False)
-    chosen = x_train[arguments.spread(len(x_train), args.samples)]
+    chosen = x_train[data_files.spread(len(x_train), args.samples)]
     content = export.to_tflite(model, representative_dataset=chosen)
     files.write_bytes(args.out, content)
     arguments.say(

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from nested_keras import arrays
-from nested_keras.cli import arguments
+from nested_keras.cli import arguments, data_files
 
 
 def add(commands: Any) -> None:
@@ -41,8 +40,7 @@ def _firmware(args: argparse.Namespace) -> None:
     if args.data is None:
         x = [np.zeros(tensor.shape, tensor.dtype) for tensor in model.input_details]
     else:
-        (images,) = arguments.load_arrays(args.data, "x_test")
-        x = [arrays.real_images(images, name=f"{args.data}: x_test")]
+        x = [data_files.images(args.data, "x_test")]
     built = model.build([array[: args.limit] for array in x], args.out, board=args.board)
     arguments.say(
         f"Wrote {built.elf}: {built.text_bytes:,} bytes of code and constants, "

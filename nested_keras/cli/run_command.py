@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
-from nested_keras import arrays, files
-from nested_keras.cli import arguments
+from nested_keras import files
+from nested_keras.cli import arguments, data_files
 from nested_keras.report import TARGETS, format_table
 
 
@@ -36,7 +35,7 @@ def add(commands: Any) -> None:
     sub.add_argument(
         "--limit", type=arguments.positive, default=None, help="use only the first N inputs"
     )
-    sub.add_argument("--json", type=Path, default=None, help="write the results to this file")
+    arguments.add_json(sub)
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -44,14 +43,8 @@ def _run(args: argparse.Namespace) -> int:
 
     if args.json:
         files.require_writable(args.json)
-    (x,) = arguments.load_arrays(args.data, "x_test")
-    x = arrays.real_images(x, name=f"{args.data}: x_test")
-    labels = arguments.load_array(args.data, "y_test")
-    if labels is not None and (not labels.ndim or len(labels) != len(x)):
-        raise ValueError(
-            f"{args.data}: expected {len(x)} labels in y_test, one per input: "
-            f"got shape {labels.shape}"
-        )
+    x = data_files.images(args.data, "x_test")
+    labels = data_files.labels(args.data, "y_test", count=len(x))
     result = report.run_levels(
         args.model.read_bytes(),
         x[: args.limit],
@@ -75,8 +68,7 @@ def _run(args: argparse.Namespace) -> int:
     ]
     arguments.say(format_table(header, rows))
     if args.json:
-        files.write_text(args.json, json.dumps(result.to_dict(), indent=2) + "\n")
-        arguments.say(f"Wrote {args.json}")
+        arguments.write_json(args.json, result.to_dict())
     wrong = sum(row.mismatches_against_reference for row in result.levels)
     if wrong:
         arguments.complain(f"{wrong:,} output values differ from the NumPy reference")

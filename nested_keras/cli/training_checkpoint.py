@@ -43,7 +43,9 @@ class Checkpoint:
             except ValueError:
                 before = {}
             changed = sorted(
-                name for name in {*before, *values} if before.get(name) != values.get(name)
+                name.replace("_", "-")
+                for name in {*before, *values}
+                if before.get(name) != values.get(name)
             )
             if changed:
                 raise ValueError(

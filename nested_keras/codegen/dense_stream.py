@@ -9,11 +9,11 @@ import numpy as np
 
 from nested_keras import format as stream_format
 from nested_keras.cortex_m import cycles
-from nested_keras.tflite import program as ir
+from nested_keras.tflite import operators
 
 
 def dense_stream(
-    op: ir.Conv2D, input_shape: Sequence[int], output_shape: Sequence[int]
+    op: operators.Conv2D, input_shape: Sequence[int], output_shape: Sequence[int]
 ) -> stream_format.Stream | None:
     """Packs the weights and tables of a CONV_2D, for the fewest predicted cycles.
 

@@ -11,8 +11,7 @@ from nested_keras.codegen import ctext, marks, sources
 from nested_keras.codegen.firmware_errors import CodegenError
 from nested_keras.codegen.model_source import ModelSource, print_model
 from nested_keras.codegen.reserved_names import checked_name
-from nested_keras.runtime.runner import read_model
-from nested_keras.tflite.lowering import lower
+from nested_keras.runtime.runner import AnyModel, load_program, read_model
 from nested_keras.tflite.program import Program
 
 STACK_BYTES = 3400
@@ -45,27 +44,7 @@ class GeneratedLibrary:
     program: Program = field(repr=False)
 
 
-def load_program(model: bytes | str | Path | Program) -> Program:
-    """The prepared graph of a model.
-
-    Args:
-      model: Contents of a .tflite, its path, or a graph that is prepared already.
-
-    Returns:
-      The graph.
-
-    Raises:
-      nested_keras.runtime.ModelError: The bytes are no model that can be run.
-      nested_keras.runtime.UnsupportedOpError: An operator that the runtimes do not know.
-    """
-    if isinstance(model, Program):
-        return model
-    return lower(read_model(model))
-
-
-def generate(
-    model: bytes | str | Path | Program, out_dir: str | Path, *, name: str = "model"
-) -> GeneratedLibrary:
+def generate(model: AnyModel, out_dir: str | Path, *, name: str = "model") -> GeneratedLibrary:
     """Writes a self-contained C library that runs the model.
 
     The library has no heap, no interpreter and no dependency but the C library. Its interface is
@@ -107,9 +86,10 @@ def generate(
         "CMakeLists.txt": _cmake(name, [path.name for path in kernels], banner),
         "README.md": _readme(name, source, banner),
     }
-    for folder, paths in (("include", sources.headers()), ("src", kernels)):
+    copies = {"include": sources.headers(), "src": (*kernels, *sources.private_headers(kernels))}
+    for folder, paths in copies.items():
         for path in paths:
-            texts[f"{folder}/{path.name}"] = marks.comment() + path.read_text(encoding="utf-8")
+            texts[f"{folder}/{path.name}"] = marks.comment() + sources.flat_text(path)
     _write(directory, {path: text.encode("ascii") for path, text in texts.items()})
     return GeneratedLibrary(
         directory=directory,
@@ -221,6 +201,6 @@ stand in {name}.h. `{name}_check()` verifies all packed weights: call it once at
 flash may be damaged.
 `{name}_invoke` uses one static arena, so it must not be called from two threads at a time.
 
-Build: add the folder to a CMake project (`add_subdirectory`), or compile {name}.c and src/* with
-`-std=c11 -O2 -I. -Iinclude`.
+Build: add the folder to a CMake project (`add_subdirectory`), or compile {name}.c and the .c
+and .S files in src with `-std=c11 -O2 -I. -Iinclude`.
 """

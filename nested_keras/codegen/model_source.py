@@ -8,7 +8,7 @@ from nested_keras.codegen import ctext
 from nested_keras.codegen.firmware_errors import CodegenError
 from nested_keras.codegen.operator_calls import OpCode, print_op
 from nested_keras.codegen.storage import Home, Place, Storage, plan_storage
-from nested_keras.tflite import program as ir
+from nested_keras.tflite import operators, program as ir
 
 _RUN_NESTED = """\
 /* The kernel of a layer with packed weights. */
@@ -100,7 +100,7 @@ class _ModelPrinter:
         self.codes: dict[int, OpCode] = {
             index: print_op(program, index, self.constants)
             for index, op in enumerate(program.ops)
-            if not isinstance(op, ir.Reshape)
+            if not isinstance(op, operators.Reshape)
         }
         scratch = [
             self.codes[i].scratch_bytes if i in self.codes else 0 for i in range(len(program.ops))
@@ -344,7 +344,7 @@ nk_status {self.name}_check(void);
   }} streams[] = {{
 {rows}  }};
   // clang-format on
-  for (size_t i = 0; i < sizeof streams / sizeof streams[0]; i++) {{
+  for (size_t i = 0; i < sizeof streams / sizeof streams[0]; ++i) {{
     const nk_status status = check_stream(streams[i].data, streams[i].size, streams[i].levels);
     if (status != NK_OK) {{
       return status;

@@ -1,14 +1,14 @@
 """Print the operators of a `Program` as C: one small function each.
 
-The parameter structs of tflm_ops/include/nk_ops.h have the field names of the dataclasses in
-`nested_keras.tflite.program`, so one routine prints them all; each operator adds only its call.
+Which function an operator calls, with which parameters and arguments, is said by its registration
+(`nested_keras.tflite.operators.registration.CCall`); here the registration becomes text.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -18,9 +18,8 @@ from nested_keras.codegen.dense_stream import dense_stream
 from nested_keras.codegen.firmware_errors import CodegenError
 from nested_keras.cortex_m.cycles import MAX_SIDE
 from nested_keras.cortex_m.scratch import nested_conv_scratch_bytes, nested_function
-from nested_keras.tflite import program as ir
-
-_MAX_RANK = 4
+from nested_keras.tflite import operators, program as ir
+from nested_keras.tflite.operators.registration import MAX_RANK, CArgument, CCall
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,19 +52,6 @@ class _Operands:
     constants: ctext.Constants
 
 
-@dataclass(frozen=True, eq=False)
-class _Printer:
-    """How one type of operator is printed.
-
-    Attributes:
-      kernel: tflm_ops function.
-      arguments: The call's arguments after `&params`, and the statements that declare them.
-    """
-
-    kernel: str
-    arguments: Callable[[ir.Op, _Operands], tuple[list[str], list[str]]]
-
-
 def print_op(program: ir.Program, index: int, constants: ctext.Constants) -> OpCode:
     """Prints one operator.
 
@@ -81,33 +67,43 @@ def print_op(program: ir.Program, index: int, constants: ctext.Constants) -> OpC
       CodegenError: An operator, a rank or a dtype that cannot be printed.
     """
     op = program.ops[index]
-    printer = _PRINTERS.get(type(op))
-    if printer is None and not isinstance(op, ir.NestedSparseConv):
-        known = ", ".join(sorted(t.__name__ for t in (*_PRINTERS, ir.NestedSparseConv)))
+    registration = operators.registration_of(op)
+    c_call = registration.c_call if registration else None
+    if c_call is None and not isinstance(op, operators.NestedSparseConv):
         raise CodegenError(
-            f"operator {index} ({op.name!r}) is a {type(op).__name__}; expected one of {known}"
+            f"operator {index} ({op.name!r}) is a {type(op).__name__}; "
+            f"expected one of {_printed_names()}"
         )
     inputs = tuple(program.tensors[i] for i in op.inputs if i != program.level_input)
     operands = _Operands(index, inputs, program.tensors[op.outputs[0]], constants)
     for tensor in (*operands.inputs, operands.output):
         _check_tensor(tensor)
-    if _slides_a_window(op):
+    if _slides_a_window(op, c_call):
         for tensor in (inputs[0], operands.output):
             _check_sides(op, index, tensor)
-    if isinstance(op, ir.NestedSparseConv):
+    if isinstance(op, operators.NestedSparseConv):
         return _print_stream(op, operands, op.layer, level="level")
-    assert printer is not None
+    assert c_call is not None
     stream = None
-    if type(op) is ir.Conv2D:
+    if type(op) is operators.Conv2D:
         stream = dense_stream(op, inputs[0].shape, operands.output.shape)
     if stream is not None:
         return _print_stream(op, operands, stream, level="0")
-    declarations, arguments = printer.arguments(op, operands)
-    params = _params(op, operands)
-    struct = printer.kernel.replace("_s8_f32", "").replace("_f32_s8", "").removesuffix("_s8")
-    body = [f"  static const {struct}_params params = {{\n{params}  }};", *declarations]
-    body.append(_return(printer.kernel, ["&params", *arguments]))
-    return OpCode(printer.kernel, _function(op, operands, body))
+    declarations, arguments = _arguments(op, c_call, operands)
+    params = _params(op, c_call, operands)
+    body = [f"  static const {c_call.struct} params = {{\n{params}  }};", *declarations]
+    body.append(_return(c_call.function, ["&params", *arguments]))
+    return OpCode(c_call.function, _function(op, operands, body))
+
+
+def _printed_names() -> str:
+    """The classes that `print_op` takes."""
+    names = [
+        entry.op.__name__
+        for entry in operators.OPERATORS
+        if entry.c_call is not None or entry.op is operators.NestedSparseConv
+    ]
+    return ", ".join(sorted(names))
 
 
 def _check_tensor(tensor: ir.Tensor) -> None:
@@ -115,18 +111,18 @@ def _check_tensor(tensor: ir.Tensor) -> None:
         raise CodegenError(
             f"tensor {tensor.name!r} is {tensor.dtype}; expected an int8 or float32 activation"
         )
-    if len(tensor.shape) > _MAX_RANK:
+    if len(tensor.shape) > MAX_RANK:
         raise CodegenError(
             f"tensor {tensor.name!r} has shape {tensor.shape}; "
-            f"expected at most {_MAX_RANK} dimensions"
+            f"expected at most {MAX_RANK} dimensions"
         )
 
 
-def _slides_a_window(op: ir.Op) -> bool:
-    if isinstance(op, ir.NestedSparseConv):
+def _slides_a_window(op: ir.Op, c_call: CCall | None) -> bool:
+    if isinstance(op, operators.NestedSparseConv):
         kind = op.layer.params.kind
         return kind is not stream_format.LayerKind.FULLY_CONNECTED
-    return isinstance(op, (ir.Conv2D, ir.DepthwiseConv2D, ir.AveragePool2D, ir.MaxPool2D))
+    return c_call is not None and c_call.slides_a_window
 
 
 def _check_sides(op: ir.Op, index: int, tensor: ir.Tensor) -> None:
@@ -140,7 +136,7 @@ def _check_sides(op: ir.Op, index: int, tensor: ir.Tensor) -> None:
 
 def _shape4(shape: Sequence[int]) -> list[int]:
     """The shape with leading ones."""
-    return [1] * (_MAX_RANK - len(shape)) + list(shape)
+    return [1] * (MAX_RANK - len(shape)) + list(shape)
 
 
 def _dims(name: str, shape: Sequence[int]) -> str:
@@ -154,108 +150,70 @@ def _return(function: str, arguments: Sequence[str]) -> str:
 # --- Parameter structs ----------------------------------------------------------------------------
 
 
-def _params(op: ir.Op, operands: _Operands) -> str:
+def _params(op: ir.Op, c_call: CCall, operands: _Operands) -> str:
     """The designated initialisers of the operator's parameter struct."""
-    base = {field.name for field in dataclasses.fields(ir.Op)}
-    lines: list[str] = []
-    for field in dataclasses.fields(op):
-        if field.name in base:
-            continue
-        value = getattr(op, field.name)
-        if isinstance(value, np.ndarray):
-            text = operands.constants.add(f"op{operands.index}_{field.name}", value)
-        elif isinstance(value, (float, np.floating)):
-            text = ctext.float_literal(float(value))
-        elif field.name == "paddings":
-            rows = ((0, 0),) * (_MAX_RANK - len(value)) + tuple(value)
-            text = "{" + ", ".join(ctext.initializer(row) for row in rows) + "}"
-        elif field.name == "axis":  # counted in nk_dims4, which has leading ones
-            text = str(value + _MAX_RANK - len(operands.output.shape))
+    fields = c_call.parameters(op, len(operands.output.shape))
+    texts = (
+        (name, _value(f"op{operands.index}_{name}", value, operands.constants))
+        for name, value in fields.items()
+    )
+    return "".join(f"      .{name} = {text},\n" for name, text in texts)
+
+
+def _value(name: str, value: Any, constants: ctext.Constants) -> str:
+    """The initialiser of one field; an array becomes a constant called `name`."""
+    if isinstance(value, np.ndarray):
+        return constants.add(name, value)
+    if isinstance(value, tuple):
+        return "{" + ", ".join(_value(name, item, constants) for item in value) + "}"
+    if isinstance(value, (float, np.floating)):
+        return ctext.float_literal(float(value))
+    return str(value)
+
+
+# --- Arguments ------------------------------------------------------------------------------------
+
+
+def _arguments(op: ir.Op, c_call: CCall, operands: _Operands) -> tuple[list[str], list[str]]:
+    """The statements before the call, and its arguments after `&params`."""
+    declarations: list[str] = []
+    arguments: list[str] = []
+    for argument in c_call.arguments:
+        if not isinstance(argument, CArgument):
+            arguments.append(str(argument(op, operands.inputs[0].shape)))
+        elif argument is CArgument.INPUT:
+            arguments.append(_input_names(operands)[0])
+        elif argument is CArgument.INPUTS:
+            for name, tensor in zip(_input_names(operands), operands.inputs, strict=True):
+                declarations.append(_dims(f"{name}_dims", tensor.shape))
+                arguments += [f"&{name}_dims", name]
+        elif argument is CArgument.INPUT_LIST:
+            declarations += _input_list(operands)
+            arguments += [str(len(operands.inputs)), "input_dims", "inputs"]
+        elif argument is CArgument.OUTPUT_DIMS:
+            declarations.append(_dims("output_dims", operands.output.shape))
+            arguments.append("&output_dims")
         else:
-            text = str(value)
-        lines.append(f"      .{field.name} = {text},\n")
-        if field.name == "filter":
-            shape = value.shape
-            dims = shape if len(shape) == _MAX_RANK else (shape[0], 1, 1, shape[1])
-            lines.append(f"      .filter_dims = {ctext.initializer(dims)},\n")
-    return "".join(lines)
-
-
-# --- Calls: (declarations, arguments) of each operator --------------------------------------------
-
-
-def _dims_in_out(op: ir.Op, operands: _Operands) -> tuple[list[str], list[str]]:
-    declarations = [
-        _dims("input_dims", operands.inputs[0].shape),
-        _dims("output_dims", operands.output.shape),
-    ]
-    return declarations, ["&input_dims", "input", "&output_dims", "output"]
-
-
-def _two_operands(op: ir.Op, operands: _Operands) -> tuple[list[str], list[str]]:
-    declarations = [
-        _dims("input0_dims", operands.inputs[0].shape),
-        _dims("input1_dims", operands.inputs[1].shape),
-        _dims("output_dims", operands.output.shape),
-    ]
-    arguments = ["&input0_dims", "input0", "&input1_dims", "input1", "&output_dims", "output"]
+            arguments.append("output")
     return declarations, arguments
 
 
-def _fully_connected(op: ir.Op, operands: _Operands) -> tuple[list[str], list[str]]:
-    assert isinstance(op, ir.FullyConnected)
-    rows = operands.inputs[0].size // op.filter.shape[1]
-    return [], [str(rows), "input", "output"]
-
-
-def _mean(op: ir.Op, operands: _Operands) -> tuple[list[str], list[str]]:
-    return [_dims("input_dims", operands.inputs[0].shape)], ["&input_dims", "input", "output"]
-
-
-def _softmax(op: ir.Op, operands: _Operands) -> tuple[list[str], list[str]]:
-    depth = operands.inputs[0].shape[-1]
-    return [], [str(operands.inputs[0].size // depth), str(depth), "input", "output"]
-
-
-def _element_wise(op: ir.Op, operands: _Operands) -> tuple[list[str], list[str]]:
-    return [], [str(operands.inputs[0].size), "input", "output"]
-
-
-def _concatenation(op: ir.Op, operands: _Operands) -> tuple[list[str], list[str]]:
+def _input_list(operands: _Operands) -> list[str]:
+    """The arrays of the inputs' dimensions and pointers."""
     count = len(operands.inputs)
     shapes = (ctext.initializer(_shape4(tensor.shape)) for tensor in operands.inputs)
-    declarations = [
+    return [
         "  // clang-format off",
         f"  static const nk_dims4 input_dims[{count}] = {_indexed(shapes)};",
         f"  const int8_t *const inputs[{count}] = {_indexed(_input_names(operands))};",
         "  // clang-format on",
-        _dims("output_dims", operands.output.shape),
     ]
-    return declarations, [str(count), "input_dims", "inputs", "&output_dims", "output"]
 
 
 def _indexed(values: Iterable[str]) -> str:
     """An array initialiser with one `[i] = value,` in a line."""
     rows = "".join(f"      [{i}] = {value},\n" for i, value in enumerate(values))
     return f"{{\n{rows}  }}"
-
-
-_PRINTERS: dict[type[ir.Op], _Printer] = {
-    ir.Conv2D: _Printer("nk_conv2d_s8", _dims_in_out),
-    ir.DepthwiseConv2D: _Printer("nk_depthwise_conv2d_s8", _dims_in_out),
-    ir.FullyConnected: _Printer("nk_fully_connected_s8", _fully_connected),
-    ir.Add: _Printer("nk_add_s8", _two_operands),
-    ir.Mul: _Printer("nk_mul_s8", _two_operands),
-    ir.AveragePool2D: _Printer("nk_average_pool2d_s8", _dims_in_out),
-    ir.MaxPool2D: _Printer("nk_max_pool2d_s8", _dims_in_out),
-    ir.Mean: _Printer("nk_mean_s8", _mean),
-    ir.Pad: _Printer("nk_pad_s8", _dims_in_out),
-    ir.Concatenation: _Printer("nk_concatenation_s8", _concatenation),
-    ir.Softmax: _Printer("nk_softmax_s8", _softmax),
-    ir.Lookup: _Printer("nk_lookup_s8", _element_wise),
-    ir.Quantize: _Printer("nk_quantize_f32_s8", _element_wise),
-    ir.Dequantize: _Printer("nk_dequantize_s8_f32", _element_wise),
-}
 
 
 def _print_stream(

@@ -10,13 +10,13 @@ from pathlib import Path
 import nested_keras
 from nested_keras.codegen.firmware_errors import FirmwareError
 
-_SOURCE_FOLDERS = ("kernels", "standalone")
 _COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
 # A function's head at the start of a line, up to the brace that opens its body.
 _DEFINITION = re.compile(r"^(?!static\b)[a-z][^;{}()=]*?\b(nk_\w+)\([^;{}]*\)\s*\{", re.MULTILINE)
 # Assembly names what it defines: ".global nk_a, nk_b". It uses nothing but what its callers do.
 _GLOBAL = re.compile(r"^\s*\.global\s+(nk_\w+(?:\s*,\s*nk_\w+)*)$", re.MULTILINE)
 _USE = re.compile(r"\b(nk_\w+)\(")
+_PRIVATE_INCLUDE = re.compile(r'^#include "(?:\.\./\w+/)?(\w+\.h)"$', re.MULTILINE)
 
 
 def tflm_ops_dir() -> Path:
@@ -73,17 +73,13 @@ def tflm_adapter() -> Path:
 
 
 def tflm_abi_dir() -> Path:
-    """The declarations that the adapter is compiled against without TFLite Micro.
+    """The declarations that the adapter is compiled against without TFLite Micro."""
+    return tflm_adapter().parent / "abi"
 
-    Raises:
-      FirmwareError: They are neither in a checkout nor in the package.
-    """
-    package = Path(nested_keras.__file__).resolve().parent
-    places = (package.parent / "tests" / "tflm_abi", package / "tflm_abi")
-    for place in places:
-        if (place / "tflm_abi.h").is_file():
-            return place
-    raise FirmwareError(f"tflm_abi.h is missing: expected it in {places[0]} or {places[1]}")
+
+def exported_names() -> dict[str, Path]:
+    """The names that the library exports to a linker, each with the file that defines it."""
+    return dict(_index(tflm_ops_dir())[0])
 
 
 def functions_used(source: Path) -> tuple[str, ...]:
@@ -93,8 +89,34 @@ def functions_used(source: Path) -> tuple[str, ...]:
 
 
 def headers() -> tuple[Path, ...]:
-    """All headers of the library."""
+    """The headers that a user of the library includes."""
     return tuple(sorted((tflm_ops_dir() / "include").glob("*.h")))
+
+
+def private_headers(kernels: Iterable[Path]) -> tuple[Path, ...]:
+    """The headers beside the sources that some source files include, directly or not.
+
+    Args:
+      kernels: Files of tflm_ops/src.
+
+    Returns:
+      Paths in alphabetical order.
+    """
+    places = {path.name: path for path in (tflm_ops_dir() / "src").glob("*/*.h")}
+    needed: set[Path] = set()
+    waiting = list(kernels)
+    while waiting:
+        text = waiting.pop().read_text(encoding="utf-8")
+        found = {places[name] for name in _PRIVATE_INCLUDE.findall(text) if name in places}
+        waiting.extend(found - needed)
+        needed |= found
+    return tuple(sorted(needed))
+
+
+def flat_text(path: Path) -> str:
+    """The text of a file of tflm_ops/src, for a folder that holds all of them side by side."""
+    text = path.read_text(encoding="utf-8")
+    return _PRIVATE_INCLUDE.sub(r'#include "\1"', text)
 
 
 def sources_for(functions: Iterable[str]) -> tuple[Path, ...]:
@@ -129,15 +151,13 @@ def _index(root: Path) -> tuple[dict[str, Path], dict[Path, tuple[str, ...]]]:
     """File of each public function, and the public functions of other files that a file calls."""
     texts = {
         path: _COMMENT.sub("", path.read_text(encoding="utf-8"))
-        for folder in _SOURCE_FOLDERS
-        for path in sorted((root / folder).glob("*.c"))
+        for path in sorted((root / "src").glob("*/*.c"))
     }
     defined_in = {name: path for path, text in texts.items() for name in _DEFINITION.findall(text)}
-    for folder in _SOURCE_FOLDERS:
-        for path in sorted((root / folder).glob("*.S")):
-            texts[path] = ""
-            for names in _GLOBAL.findall(path.read_text(encoding="utf-8")):
-                defined_in.update({name.strip(): path for name in names.split(",")})
+    for path in sorted((root / "src").glob("*/*.S")):
+        texts[path] = ""
+        for names in _GLOBAL.findall(path.read_text(encoding="utf-8")):
+            defined_in.update({name.strip(): path for name in names.split(",")})
     used_by = {
         path: tuple(
             name for name in sorted(set(_USE.findall(text))) if defined_in.get(name, path) != path

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from itertools import islice
 
 from nested_keras.codegen.arena import Buffer, plan_arena
-from nested_keras.tflite.program import Program, Reshape
+from nested_keras.tflite.operators import Reshape
+from nested_keras.tflite.program import Program
 
 
 class Place(enum.Enum):

@@ -37,12 +37,12 @@ TIE = 0.08
 MAX_SIDE = 65535
 """The largest number of rows or columns of an image that the C kernels take (NK_MAX_EXTENT)."""
 
-# As tflm_ops/kernels/nk_m7_conv.c and nk_fully_connected_s8_m7.c have them.
+# As tflm_ops/src/cortex_m/nk_dsp_conv.c and nk_fully_connected_s8_dsp.c have them.
 _TILE_PIXELS = 8
 _WORDS = {1: 1, 2: 2, 3: 4, 4: 4}
 _SPAN = 255
 _CHUNK = 32
-# As tflm_ops/kernels/nk_depthwise_s8_m7.c has them.
+# As tflm_ops/src/cortex_m/nk_depthwise_s8_dsp.c has them.
 _DEPTHWISE_ROWS = 20
 _DEPTHWISE_COLUMNS = {1: 28, 2: 12}
 
@@ -192,7 +192,7 @@ def _is_clamped(params: LayerParams) -> bool:
     return (params.activation_min, params.activation_max) != (-128, 127)
 
 
-# ----- Convolution: nk_m7_conv.c, nk_m7_list.c and nk_m7_tile.S (docs/kernels.md)
+# ----- Convolution: nk_dsp_conv.c, nk_dsp_list.c and nk_dsp_tile.S (docs/kernels.md)
 
 
 def _tiles(params: LayerParams, size: ImageSize, levels: Sequence[StoredLevel]) -> Counter[str]:
@@ -284,7 +284,7 @@ def _add_packing(
         counts[f"packing.{kind}.moved"] += moves * words
 
 
-# ----- Fully connected: nk_fully_connected_s8_m7.c
+# ----- Fully connected: nk_fully_connected_s8_dsp.c
 
 
 def _fully_connected(params: LayerParams, rows: int, levels: Sequence[StoredLevel]) -> Counter[str]:
@@ -306,7 +306,7 @@ def _fully_connected(params: LayerParams, rows: int, levels: Sequence[StoredLeve
     return counts
 
 
-# ----- Depthwise 3x3 and 5x5: nk_depthwise_s8_m7.c
+# ----- Depthwise 3x3 and 5x5: nk_depthwise_s8_dsp.c
 
 
 def has_depthwise_kernel(params: LayerParams) -> bool:

@@ -13,11 +13,11 @@ from nested_keras.cortex_m.cycles import ImageSize, has_depthwise_kernel, is_poi
 from nested_keras.format import Encoding, LayerKind, LayerParams, Stream
 from nested_keras.format.layout import align
 
-# As tflm_ops/kernels/nk_nested_conv_s8_check.c has it.
+# As tflm_ops/src/ops/nk_nested_conv_s8_check.c has it.
 _ACCUMULATOR_BYTES = 4
-# As tflm_ops/kernels/nk_m7_conv.c and nk_m7_list.c have them.
+# As tflm_ops/src/cortex_m/nk_dsp_conv.c and nk_dsp_list.c have them.
 _MAX_PAIRS = 4
-_ROW_BYTES = 28
+_CHANNEL_BYTES = 28
 _POINTER_BYTES = 4
 _GROUP_BYTES = 4096
 _READ_AHEAD_BYTES = 16
@@ -70,7 +70,7 @@ def nested_function(params: LayerParams) -> str:
 
 
 def _list_bytes(layer: Stream) -> int:
-    """Returns what nk_m7_list_bytes() returns."""
+    """Returns what nk_dsp_list_bytes() returns."""
     params = layer.params
     levels = [level for level in layer.levels if level.encoding is not Encoding.EMPTY]
     pieces = sum(level.entries for level in levels) * params.block_size // _PIECE_WEIGHTS
@@ -79,7 +79,7 @@ def _list_bytes(layer: Stream) -> int:
 
 
 def _tiles_bytes(params: LayerParams, dims: Sequence[int], list_bytes: int) -> int:
-    """Returns the size that nk_m7_conv_lay_out() returns."""
+    """Returns the size that nk_dsp_conv_lay_out() returns."""
     batches, _, _, output_h, output_w = dims
     if is_pointwise(params, ImageSize(*dims)):
         output_h, output_w = 1, batches * output_h * output_w
@@ -95,7 +95,7 @@ def _tiles_bytes(params: LayerParams, dims: Sequence[int], list_bytes: int) -> i
     columns = (2 * pairs - 1) * params.stride_w + params.kernel_w
     parts = (
         group * channel + _READ_AHEAD_BYTES,
-        params.out_channels * _ROW_BYTES,
+        params.out_channels * _CHANNEL_BYTES,
         columns * _POINTER_BYTES,
         list_bytes,
         group,

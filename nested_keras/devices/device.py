@@ -10,12 +10,11 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from nested_keras.codegen.library import load_program
 from nested_keras.devices import line_protocol, process, qemu, renode
 from nested_keras.devices.firmware_build import DEFAULT_BOARD, Firmware, build_firmware
 from nested_keras.devices.records import from_records, output_layout
 from nested_keras.devices.tflm_firmware import TflmFirmware, build_tflm_firmware
-from nested_keras.runtime.runner import Array, ModelRunner, read_model
+from nested_keras.runtime.runner import AnyModel, Array, ModelRunner, load_program, read_model
 from nested_keras.tflite.program import Program
 
 RUNTIMES = ("standalone", "tflm")
@@ -61,7 +60,7 @@ class DeviceModel(ModelRunner):
 
     def __init__(
         self,
-        model: bytes | str | Path | Program,
+        model: AnyModel,
         *,
         runtime: str = "standalone",
         build_dir: str | Path | None = None,

@@ -16,6 +16,7 @@ from nested_keras.codegen.library import GeneratedLibrary, generate
 from nested_keras.devices.memory import explain_overflow
 from nested_keras.devices.records import Array, input_layout, output_layout, to_records
 from nested_keras.devices.toolchain import Toolchain, cortex_m7_toolchain, run_tool
+from nested_keras.runtime.runner import AnyModel
 from nested_keras.tflite.program import Program
 
 DEFAULT_BOARD = "mps2_an500"
@@ -48,7 +49,7 @@ class Firmware:
 
 
 def build_firmware(
-    model: bytes | str | Path | Program,
+    model: AnyModel,
     inputs: Array | Sequence[Array],
     out_dir: str | Path,
     *,
@@ -126,7 +127,7 @@ def _compile(
             model,
             include_dirs=(directory, include, common),
             cache_dir=cache,
-            extra_flags=("-include", "profile.h"),
+            first_include=common / "profile.h",
         ),
         toolchain.compile(run_source, include_dirs=(directory, include, common), cache_dir=cache),
     ]

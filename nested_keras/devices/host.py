@@ -8,11 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from nested_keras.codegen.firmware_errors import FirmwareError
-from nested_keras.codegen.library import GeneratedLibrary, generate, load_program
+from nested_keras.codegen.library import GeneratedLibrary, generate
 from nested_keras.devices import process
 from nested_keras.devices.toolchain import host_toolchain
-from nested_keras.runtime.runner import Array, ModelRunner
-from nested_keras.tflite.program import Program
+from nested_keras.runtime.runner import AnyModel, Array, ModelRunner, load_program
 
 
 class HostModel(ModelRunner):
@@ -25,9 +24,7 @@ class HostModel(ModelRunner):
       >>> y = model.run(x, level=0)  # doctest: +SKIP
     """
 
-    def __init__(
-        self, model: bytes | str | Path | Program, *, cache_dir: str | Path | None = None
-    ) -> None:
+    def __init__(self, model: AnyModel, *, cache_dir: str | Path | None = None) -> None:
         """Generates, compiles and loads the library.
 
         Args:

@@ -32,10 +32,10 @@ from nested_keras.devices.records import (
     to_records,
 )
 from nested_keras.devices.toolchain import cortex_m7_toolchain, find_tool, run_tool
-from nested_keras.runtime.runner import read_model
+from nested_keras.runtime.runner import ModelFile, read_model
 from nested_keras.tflite import flatbuffer
 from nested_keras.tflite.file_reader import Graph, read_graph
-from nested_keras.tflite.lowering import lower
+from nested_keras.tflite.lowering import lower_graph
 from nested_keras.tflite.program import Program
 
 ROOT_VARIABLE = "TFLM_ROOT"
@@ -94,7 +94,7 @@ def tflm_root() -> Path:
 
 
 def build_tflm_firmware(
-    model: bytes | str | Path,
+    model: ModelFile,
     inputs: Array | Sequence[Array],
     out_dir: str | Path,
     *,
@@ -127,11 +127,12 @@ def build_tflm_firmware(
     sources.board_dir(board)
     for tool in ("cmake", "ninja"):
         find_tool(tool)
-    original = read_model(model)
-    lower(original)  # refuses what flatbuffer.load() takes on trust
+    tree = flatbuffer.load(read_model(model))
+    read_graph(tree)  # refuses what flatbuffer.load() takes on trust
     # All buffers inside the flatbuffer and aligned: TFLite Micro takes both on trust.
-    content = flatbuffer.save(flatbuffer.load(original))
-    program = lower(content)
+    content = flatbuffer.save(tree)
+    graph = read_graph(tree)
+    program = lower_graph(graph)
     chosen = checked_levels(program, levels)
     arrays = [inputs] if isinstance(inputs, np.ndarray) else list(inputs)
     records = to_records(input_layout(program), arrays)
@@ -141,7 +142,7 @@ def build_tflm_firmware(
     files.write_bytes(run / "model.tflite", content)
     files.write_bytes(run / "images.bin", records.tobytes())
     texts = {
-        "tflm_model.h": _model_header(program, read_graph(content), arena_bytes),
+        "tflm_model.h": _model_header(program, graph, arena_bytes),
         "firmware_run.c": run_source(
             program,
             chosen,

@@ -20,7 +20,7 @@ import numpy as np
 from nested_keras.codegen import sources
 from nested_keras.devices import process
 from nested_keras.devices.toolchain import Toolchain, host_toolchain
-from nested_keras.runtime.runner import Array, ModelRunner, read_model
+from nested_keras.runtime.runner import Array, ModelFile, ModelRunner, read_model
 from nested_keras.tflite import flatbuffer
 from nested_keras.tflite.file_reader import read_graph
 from nested_keras.tflite.lowering import read_interface
@@ -47,7 +47,7 @@ class TflmModel(ModelRunner):
       >>> y = model.run(x, level=0)  # doctest: +SKIP
     """
 
-    def __init__(self, model: bytes | str | Path, *, arena_bytes: int = ARENA_BYTES) -> None:
+    def __init__(self, model: ModelFile, *, arena_bytes: int = ARENA_BYTES) -> None:
         """Compiles the adapter at the first use in a process, and makes the interpreter.
 
         Args:
@@ -61,13 +61,14 @@ class TflmModel(ModelRunner):
           nested_keras.runtime.ModelError: The bytes are no model that can be run.
           RuntimeError: TFLite Micro refuses the model, or the arena is too small.
         """
-        original = read_model(model)
-        read_interface(original)  # refuses what flatbuffer.load() takes on trust
+        tree = flatbuffer.load(read_model(model))
+        read_graph(tree)  # refuses what flatbuffer.load() takes on trust
         # All buffers inside the flatbuffer and aligned: TFLite Micro takes both on trust.
-        content = flatbuffer.save(flatbuffer.load(original))
-        interface = read_interface(content)
+        content = flatbuffer.save(tree)
+        graph = read_graph(tree)
+        interface = read_interface(graph)
         super().__init__(interface)
-        order = read_graph(content).inputs
+        order = graph.inputs
         self._input_positions = tuple(order.index(tensor) for tensor in interface.inputs)
         level = interface.level_input
         self._level_position = None if level is None else order.index(level)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from nested_keras.devices import process
 
 _WARNINGS = ("-Wall", "-Wextra", "-Wconversion", "-Werror")
 _CORTEX_M7 = ("-mcpu=cortex-m7", "-mthumb", "-mfpu=fpv5-d16", "-mfloat-abi=hard")
+_INCLUDE = re.compile(rb'^\s*#\s*include\s*"([^"]+)"', re.MULTILINE)
 _PACKAGES = {
     "arm-none-eabi-gcc": "gcc-arm-none-eabi",
     "arm-none-eabi-objdump": "binutils-arm-none-eabi",
@@ -89,14 +91,17 @@ class Toolchain:
         include_dirs: Sequence[Path],
         cache_dir: Path,
         extra_flags: Sequence[str] = (),
+        first_include: Path | None = None,
     ) -> Path:
         """Compiles one file, or finds the object of an earlier equal compilation.
 
         Args:
           source: A .c or .S file.
-          include_dirs: Where `#include "..."` looks; every .h in them is part of the cache key.
+          include_dirs: Where `#include "..."` looks, after the folder of the file. The headers
+            that are found so are part of the cache key.
           cache_dir: Where objects are kept; made when absent.
           extra_flags: Flags for this file alone.
+          first_include: A header to include ahead of the file's text.
 
         Returns:
           The object file.
@@ -107,15 +112,16 @@ class Toolchain:
         """
         find_tool(self.compiler)
         flags = (*self.flags, *extra_flags)
-        digest = hashlib.sha256(repr((self.compiler, flags, source.suffix)).encode())
-        headers = (h for folder in include_dirs for h in sorted(folder.glob("*.h")))
-        for path in (source, *headers):
+        first = () if first_include is None else (first_include,)
+        digest = hashlib.sha256(repr((self.compiler, flags, len(first), source.suffix)).encode())
+        for path in _with_headers((*first, source), include_dirs):
             digest.update(hashlib.sha256(path.read_bytes()).digest())
         target = cache_dir / f"{source.stem}-{digest.hexdigest()[:24]}.o"
         if target.exists():
             return target
         cache_dir.mkdir(parents=True, exist_ok=True)
         includes = [f"-I{folder}" for folder in include_dirs]
+        includes += [part for path in first for part in ("-include", os.fspath(path))]
         # Another process may build the same object.
         with files.replacing(target) as made:
             run_tool(
@@ -134,6 +140,18 @@ class Toolchain:
         command = [self.compiler, *self.flags, *inputs, *self.link_flags, *flags]
         with files.replacing(output) as made:
             run_tool([*command, "-o", os.fspath(made)])
+
+
+def _with_headers(starts: Sequence[Path], include_dirs: Sequence[Path]) -> list[Path]:
+    """Files and the headers that they include by `#include "..."`, directly or not, in order."""
+    found = list(starts)
+    for file in found:  # which grows
+        for name in _INCLUDE.findall(file.read_bytes()):
+            places = (folder / os.fsdecode(name) for folder in (file.parent, *include_dirs))
+            path = next((place.resolve() for place in places if place.is_file()), None)
+            if path is not None and path not in found:
+                found.append(path)
+    return found
 
 
 def host_toolchain() -> Toolchain:

@@ -12,7 +12,7 @@ from nested_keras.export.export_errors import ExportError, UnsupportedLayerError
 from nested_keras.tflite.strip import LayerSummary, strip_model, summarize_model
 
 if TYPE_CHECKING:
-    from nested_keras.export.stages import ExportedModel
+    from nested_keras.export.steps import ExportedModel
 
 __all__ = [
     "ExportError",
@@ -82,6 +82,6 @@ def build(model: Any, *, representative_dataset: Any) -> ExportedModel:
     Raises:
       ExportError: As `to_tflite`.
     """
-    from nested_keras.export import stages
+    from nested_keras.export import steps
 
-    return stages.build(model, representative_dataset=representative_dataset)
+    return steps.build(model, representative_dataset=representative_dataset)

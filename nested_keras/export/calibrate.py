@@ -16,7 +16,8 @@ import tensorflow as tf
 
 from nested_keras.export import forward
 from nested_keras.export.export_errors import ExportError
-from nested_keras.export.nodes import Concatenate, Graph, Node, Pad, Pool, Reshape, Unary
+from nested_keras.export.nodes import Graph, Node
+from nested_keras.export.plain_layers import Concatenate, Pad, Pool, Reshape, Unary
 from nested_keras.export.representative import Float32Array
 
 # Scale of functions whose int8 output TFLite fixes.

@@ -26,7 +26,8 @@ import numpy as np
 import tensorflow as tf
 
 from nested_keras.export import forward
-from nested_keras.export.nodes import FloatArray, Graph, Linear, Node, Pad, Pool
+from nested_keras.export.nodes import FloatArray, Graph, Linear, Node
+from nested_keras.export.plain_layers import Pad, Pool
 from nested_keras.export.representative import Float32Array
 from nested_keras.format import LayerKind
 

@@ -17,7 +17,8 @@ import math
 
 import numpy as np
 
-from nested_keras.export.nodes import BatchNorm, Binary, Graph, Linear, Node, Reshape, Unary
+from nested_keras.export.nodes import BatchNorm, Graph, Linear, Node
+from nested_keras.export.plain_layers import Binary, Reshape, Unary
 from nested_keras.format import LayerKind
 
 _FUSED_ACTIVATIONS = ("relu", "relu6")

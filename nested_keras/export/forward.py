@@ -8,20 +8,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import tensorflow as tf
 
-from nested_keras.export.nodes import (
-    Binary,
-    Concatenate,
-    FloatArray,
-    Graph,
-    Input,
-    Linear,
-    Mean,
-    Node,
-    Pad,
-    Pool,
-    Reshape,
-    Unary,
-)
+from nested_keras.export.nodes import FloatArray, Graph, Input, Linear, Node
+from nested_keras.export.plain_layers import FUSED_ACTIVATIONS, PlainNode
 from nested_keras.export.representative import Float32Array
 from nested_keras.export.tensor_names import scope_name
 from nested_keras.format import LayerKind
@@ -31,21 +19,6 @@ Observer: TypeAlias = Callable[[Node, Any], Any]
 
 # Examples that `observe` runs at once.
 _BATCH = 64
-
-_ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
-    "linear": lambda x: x,
-    "relu": tf.nn.relu,
-    "relu6": tf.nn.relu6,
-}
-_FUNCTIONS: dict[str, Callable[[Any], Any]] = {
-    "relu": tf.nn.relu,
-    "relu6": tf.nn.relu6,
-    "sigmoid": tf.nn.sigmoid,
-    "tanh": tf.nn.tanh,
-    "softmax": tf.nn.softmax,
-    # Written as the converter's pattern for HARD_SWISH.
-    "hard_swish": lambda x: x * tf.nn.relu6(x + np.float32(3)) * np.float32(1 / 6),
-}
 
 
 def numpy_of(value: Any) -> Any:
@@ -109,8 +82,10 @@ def run(
                 value = feeds[node.name]
             elif isinstance(node, Linear):
                 value = _linear(node, values[node.inputs[0]], *parameters(node))
+            elif isinstance(node, PlainNode):
+                value = node.compute([values[name] for name in node.inputs])
             else:
-                value = _compute(node, [values[name] for name in node.inputs])
+                raise TypeError(f"no TensorFlow form of {type(node).__name__}")
             values[node.name] = observe(node, value)
     return tuple(values[name] for name in graph.outputs)
 
@@ -124,7 +99,7 @@ def _linear(node: Linear, x: Any, filter_ohwi: Any, bias: Any) -> Any:
         y = tf.nn.depthwise_conv2d(x, kernel, strides, node.padding, dilations=node.dilation)
     else:
         y = tf.matmul(x, kernel)
-    return _ACTIVATIONS[node.activation](y + _float32(bias))
+    return FUSED_ACTIVATIONS[node.activation](y + _float32(bias))
 
 
 def _float32(value: Any) -> Any:
@@ -140,26 +115,3 @@ def _to_tensorflow(node: Linear, filter_ohwi: Any) -> Any:
         return numpy.transpose(filter_ohwi, (1, 2, 3, 0))
     shape = (*filter_ohwi.shape[1:3], -1, node.depth_multiplier)
     return numpy.reshape(numpy.transpose(filter_ohwi, (1, 2, 0, 3)), shape)
-
-
-def _compute(node: Node, operands: list[Any]) -> Any:
-    x = operands[0]
-    if isinstance(node, Unary):
-        if node.function == "leaky_relu":
-            return tf.nn.leaky_relu(x, node.alpha)
-        return _FUNCTIONS[node.function](x)
-    if isinstance(node, Binary):
-        y = x + operands[1] if node.function == "add" else x * operands[1]
-        return _ACTIVATIONS[node.activation](y)
-    if isinstance(node, Concatenate):
-        return tf.concat(operands, node.axis)
-    if isinstance(node, Pool):
-        pool = tf.nn.max_pool2d if node.function == "max" else tf.nn.avg_pool2d
-        return pool(x, node.size, node.strides, node.padding)
-    if isinstance(node, Mean):
-        return tf.reduce_mean(x, (1, 2), keepdims=len(node.shape) == 4)
-    if isinstance(node, Pad):
-        return tf.pad(x, ((0, 0), *node.paddings, (0, 0)))
-    if isinstance(node, Reshape):
-        return tf.reshape(x, (-1, *node.shape[1:]))
-    raise TypeError(f"no TensorFlow form of {type(node).__name__}")

@@ -10,10 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from nested_keras.export.export_errors import ExportError
-from nested_keras.export.nodes import FloatArray, Graph, Linear, Reshape
+from nested_keras.export.nodes import FloatArray, Graph, Linear
+from nested_keras.export.plain_layers import Reshape
 from nested_keras.export.tensor_names import node_of_tensor
 from nested_keras.format import LayerKind
-from nested_keras.tflite.program import Conv2D, DepthwiseConv2D, FullyConnected, Program
+from nested_keras.tflite.operators import Conv2D, DepthwiseConv2D, FullyConnected
+from nested_keras.tflite.program import Program
 
 WeightedOp: TypeAlias = Conv2D | FullyConnected
 
@@ -36,6 +38,7 @@ class ConvertedLayer:
       op: The prepared operator.
       filter: int8 OHWI.
       filter_scale: float32 [O].
+      gain: float64 [O], the factors that the filter was converted with.
       input_scale: Scale of the operator's input.
       output_scale: Scale of its output.
     """
@@ -45,6 +48,7 @@ class ConvertedLayer:
     op: WeightedOp
     filter: npt.NDArray[np.int8]
     filter_scale: npt.NDArray[np.float32]
+    gain: FloatArray
     input_scale: float
     output_scale: float
 
@@ -90,10 +94,11 @@ def match(
             op=op,
             filter=_ohwi(op),
             filter_scale=filter_scales[index],
+            gain=twin_gain[node.name],
             input_scale=program.tensors[op.inputs[0]].scale,
             output_scale=program.tensors[op.outputs[0]].scale,
         )
-        _check_weights(layer, twin_gain[node.name])
+        _check_weights(layer)
         layers[node.name] = layer
     missing = [node.name for node in graph.linear_nodes() if node.name not in layers]
     if missing:
@@ -105,9 +110,9 @@ def _ohwi(op: WeightedOp) -> npt.NDArray[np.int8]:
     return op.filter if op.filter.ndim == 4 else op.filter[:, np.newaxis, np.newaxis, :]
 
 
-def _check_weights(layer: ConvertedLayer, gain: FloatArray) -> None:
+def _check_weights(layer: ConvertedLayer) -> None:
     node = layer.node
-    expected = node.masked_filter(node.levels - 1) * gain.reshape(-1, 1, 1, 1)
+    expected = node.masked_filter(node.levels - 1) * layer.gain.reshape(-1, 1, 1, 1)
     kind = _KINDS[type(layer.op)]
     if (kind, layer.filter.shape) != (node.kind, expected.shape):
         raise ExportError(

@@ -1,6 +1,7 @@
 """The exporter's own picture of a network: small frozen nodes in execution order (NumPy only).
 
-Where the network is trained (`export.aware`) their values are tensors in the place of arrays.
+Here stand the nodes with weights, in `plain_layers` those without. Where the network is trained
+(`export.aware`) the values of the nodes are tensors in the place of arrays.
 
 Every node has one output. Shapes are NHWC with a batch of one. Filters are OHWI,
 [out_channels, kernel_h, kernel_w, in_channels] with in_channels = 1 for depthwise: the order of
@@ -98,81 +99,6 @@ class BatchNorm(Node):
 
     gain: FloatArray
     bias: FloatArray
-
-
-@dataclass(frozen=True, eq=False)
-class Unary(Node):
-    """An element-wise function or softmax along the last axis.
-
-    Attributes:
-      function: "relu", "relu6", "leaky_relu", "sigmoid", "tanh", "hard_swish" or "softmax".
-      alpha: Slope of leaky_relu below zero.
-    """
-
-    function: str
-    alpha: float = 0.0
-
-
-@dataclass(frozen=True, eq=False)
-class Binary(Node):
-    """Sum or product of two tensors with broadcasting.
-
-    Attributes:
-      function: "add" or "multiply".
-      activation: "linear", "relu" or "relu6".
-    """
-
-    function: str
-    activation: str = "linear"
-
-
-@dataclass(frozen=True, eq=False)
-class Concatenate(Node):
-    """Concatenation.
-
-    Attributes:
-      axis: Non-negative axis.
-    """
-
-    axis: int
-
-
-@dataclass(frozen=True, eq=False)
-class Pool(Node):
-    """Maximum or average over windows; padding pixels do not count.
-
-    Attributes:
-      function: "max" or "average".
-      size: (height, width) of the window.
-      strides: (vertical, horizontal).
-      padding: "SAME" or "VALID".
-    """
-
-    function: str
-    size: tuple[int, int]
-    strides: tuple[int, int]
-    padding: str
-
-
-@dataclass(frozen=True, eq=False)
-class Mean(Node):
-    """Mean over height and width; whether they stay as ones is seen in `shape`."""
-
-
-@dataclass(frozen=True, eq=False)
-class Pad(Node):
-    """Zero padding of height and width.
-
-    Attributes:
-      paddings: ((top, bottom), (left, right)).
-    """
-
-    paddings: tuple[tuple[int, int], tuple[int, int]]
-
-
-@dataclass(frozen=True, eq=False)
-class Reshape(Node):
-    """The same elements in another shape."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,10 +11,10 @@ from nested_keras.cortex_m import cycles
 from nested_keras.export.export_errors import ExportError
 from nested_keras.export.idle import drop_idle
 from nested_keras.export.match import ConvertedLayer
-from nested_keras.export.nodes import FloatArray
 from nested_keras.export.quantize import LevelTables, quantize_levels
 from nested_keras.format import FormatError, LayerKind, LayerParams, NestedWeights, Stream
-from nested_keras.tflite.program import Conv2D, DepthwiseConv2D, Program
+from nested_keras.tflite.operators import Conv2D, DepthwiseConv2D
+from nested_keras.tflite.program import Program
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,12 +32,7 @@ class PackedLayer:
     stream: Stream
 
 
-def pack(
-    layers: Mapping[str, ConvertedLayer],
-    program: Program,
-    *,
-    twin_gain: Mapping[str, FloatArray],
-) -> tuple[PackedLayer, ...]:
+def pack(layers: Mapping[str, ConvertedLayer], program: Program) -> tuple[PackedLayer, ...]:
     """Packs the layers that differ between levels, and every fully connected one beside them.
 
     The others stay what the converter made. A builtin FULLY_CONNECTED would do for a layer that is
@@ -50,7 +45,6 @@ def pack(
     Args:
       layers: The layers by node name.
       program: The converted file that they are from.
-      twin_gain: The factors [O] that each node's filter was converted with.
 
     Returns:
       The packed layers.
@@ -62,17 +56,13 @@ def pack(
     if not any(layer.node.per_level for layer in layers.values()):
         return ()
     return tuple(
-        _pack(
-            layer,
-            cycles.ImageSize.of(layer.node.kind, *program.shapes(layer.op)),
-            twin_gain=twin_gain[name],
-        )
-        for name, layer in layers.items()
+        _pack(layer, cycles.ImageSize.of(layer.node.kind, *program.shapes(layer.op)))
+        for layer in layers.values()
         if layer.node.per_level or layer.node.kind is LayerKind.FULLY_CONNECTED
     )
 
 
-def _pack(layer: ConvertedLayer, size: cycles.ImageSize, *, twin_gain: FloatArray) -> PackedLayer:
+def _pack(layer: ConvertedLayer, size: cycles.ImageSize) -> PackedLayer:
     for height, width in ((size.input_h, size.input_w), (size.output_h, size.output_w)):
         if max(height, width) > cycles.MAX_SIDE:
             raise ExportError(
@@ -81,7 +71,7 @@ def _pack(layer: ConvertedLayer, size: cycles.ImageSize, *, twin_gain: FloatArra
             )
     tables = quantize_levels(
         layer.node,
-        twin_gain=twin_gain,
+        twin_gain=layer.gain,
         input_scale=layer.input_scale,
         filter_scale=layer.filter_scale,
         output_scale=layer.output_scale,

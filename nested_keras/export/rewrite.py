@@ -1,4 +1,7 @@
-"""Edits the converted file: readable names, the nested operators, one level's dense model."""
+"""Edits the converted file: readable names, the nested operators, one level's dense model.
+
+Every function leaves the tree that it is given as it is, and returns another.
+"""
 
 from __future__ import annotations
 
@@ -14,15 +17,16 @@ from nested_keras.export.pack import PackedLayer
 from nested_keras.export.tensor_names import input_name, node_of_tensor, output_name
 from nested_keras.format import LayerKind
 from nested_keras.tflite import flatbuffer
-from nested_keras.tflite.lowering import LEVEL_INPUT
-from nested_keras.tflite.operators.convolutions import NESTED_SPARSE_CONV
+from nested_keras.tflite.file_reader import LEVEL_INPUT
+from nested_keras.tflite.flatbuffer import Tree
+from nested_keras.tflite.operators.nested import NESTED_SPARSE_CONV
 
 _SIGNATURE = "serving_default"
 
 
-def filter_scales(dense: bytes) -> dict[int, npt.NDArray[np.float32]]:
+def filter_scales(dense: Tree) -> dict[int, npt.NDArray[np.float32]]:
     """Scales of the constant filters, by operator position, for operators that have one."""
-    subgraph = flatbuffer.load(dense).subgraphs[0]
+    subgraph = dense.subgraph
     scales = {}
     for index, operator in enumerate(subgraph.operators):
         if len(operator.inputs) > 1 and operator.inputs[1] >= 0:
@@ -32,7 +36,7 @@ def filter_scales(dense: bytes) -> dict[int, npt.NDArray[np.float32]]:
     return scales
 
 
-def name_after_layers(converted: bytes, graph: Graph) -> bytes:
+def name_after_layers(converted: Tree, graph: Graph) -> Tree:
     """Names inputs, activations and outputs after the layers and adds a signature.
 
     Args:
@@ -40,7 +44,7 @@ def name_after_layers(converted: bytes, graph: Graph) -> bytes:
       graph: The graph that it was made of.
 
     Returns:
-      The same model with outputs in the model's order, 16-byte aligned.
+      The same model with outputs in the model's order.
 
     Raises:
       ExportError: An input is named `level`, or the converter names its tensors in another way.
@@ -49,8 +53,8 @@ def name_after_layers(converted: bytes, graph: Graph) -> bytes:
 
     if LEVEL_INPUT in graph.inputs:
         raise ExportError(f"an input must not be named {LEVEL_INPUT!r}: that is the level's name")
-    tree = flatbuffer.load(converted)
-    subgraph = tree.subgraphs[0]
+    tree = converted.copy()
+    subgraph = tree.subgraph
     by_name = {flatbuffer.text(t.name): i for i, t in enumerate(subgraph.tensors)}
     input_names = [input_name(position) for position in range(len(graph.inputs))]
     output_names = [output_name(position) for position in range(len(graph.outputs))]
@@ -73,8 +77,9 @@ def name_after_layers(converted: bytes, graph: Graph) -> bytes:
     signature.subgraphIndex = 0
     signature.inputs = [_entry(n, i) for n, i in zip(graph.inputs, inputs, strict=True)]
     signature.outputs = [_entry(n, i) for n, i in zip(graph.outputs, outputs, strict=True)]
-    tree.signatureDefs = [signature]
-    return flatbuffer.save(tree)
+    tree.root.signatureDefs = [signature]
+    flatbuffer.prune(tree)
+    return tree
 
 
 def _entry(name: str, index: int) -> Any:
@@ -86,37 +91,37 @@ def _entry(name: str, index: int) -> Any:
     return entry
 
 
-def nest_operators(dense: bytes, layers: Sequence[PackedLayer]) -> bytes:
+def nest_operators(dense: Tree, layers: Sequence[PackedLayer]) -> Tree:
     """Turns operators into NESTED_SPARSE_CONV(x, level, stream) and adds the input `level`."""
     from ai_edge_litert import schema_py_generated as schema
 
-    tree = flatbuffer.load(dense)
-    subgraph = tree.subgraphs[0]
-    level = _add_tensor(subgraph, LEVEL_INPUT, (1,), schema.TensorType.INT32)
+    tree = dense.copy()
+    subgraph = tree.subgraph
+    level = tree.add_tensor(LEVEL_INPUT, (1,), schema.TensorType.INT32)
     subgraph.inputs = np.append(subgraph.inputs, np.int32(level))
-    tree.signatureDefs[0].inputs.append(_entry(LEVEL_INPUT, level))
+    tree.root.signatureDefs[0].inputs.append(_entry(LEVEL_INPUT, level))
     code = schema.OperatorCodeT()
     code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.CUSTOM
     code.customCode = NESTED_SPARSE_CONV.encode()
     code.version = 1
-    tree.operatorCodes.append(code)
+    tree.root.operatorCodes.append(code)
     for layer in layers:
         operator = subgraph.operators[layer.converted.index]
-        stream = _add_tensor(
-            subgraph,
+        stream = tree.add_tensor(
             f"{layer.converted.node.name}/stream",
             (len(layer.stream.data),),
             schema.TensorType.UINT8,
-            flatbuffer.add_buffer(tree, layer.stream.data),
+            tree.add_buffer(layer.stream.data),
         )
         operator.inputs = np.array([operator.inputs[0], level, stream], np.int32)
-        operator.opcodeIndex = len(tree.operatorCodes) - 1
+        operator.opcodeIndex = len(tree.root.operatorCodes) - 1
         operator.builtinOptions = None
         operator.builtinOptionsType = schema.BuiltinOptions.NONE
-    return flatbuffer.save(tree)
+    flatbuffer.prune(tree)
+    return tree
 
 
-def dense_level(dense: bytes, layers: Sequence[PackedLayer], level: int) -> bytes:
+def dense_level(dense: Tree, layers: Sequence[PackedLayer], level: int) -> Tree:
     """The dense int8 model that one level must equal, from builtin operators alone.
 
     Each layer's filter is masked, its scales are those of the level, and where the level's
@@ -124,8 +129,8 @@ def dense_level(dense: bytes, layers: Sequence[PackedLayer], level: int) -> byte
     """
     from ai_edge_litert import schema_py_generated as schema
 
-    tree = flatbuffer.load(dense)
-    subgraph = tree.subgraphs[0]
+    tree = dense.copy()
+    subgraph = tree.subgraph
     for layer in layers:
         converted, tables = layer.converted, layer.tables
         node = converted.node
@@ -135,24 +140,23 @@ def dense_level(dense: bytes, layers: Sequence[PackedLayer], level: int) -> byte
         operator = subgraph.operators[converted.index]
         old = subgraph.tensors[operator.inputs[1]]
         # New tensors: layers that share weights share the converter's.
-        weights = _add_tensor(
-            subgraph,
+        weights = tree.add_tensor(
             f"{node.name}/filter",
             tuple(old.shape),
             schema.TensorType.INT8,
-            flatbuffer.add_buffer(tree, _file_order(node, kept * sign.reshape(-1, 1, 1, 1))),
+            tree.add_buffer(_file_order(node, kept * sign.reshape(-1, 1, 1, 1))),
         )
         _set_scales(subgraph.tensors[weights], scale, old.quantization.quantizedDimension)
-        bias = _add_tensor(
-            subgraph,
+        bias = tree.add_tensor(
             f"{node.name}/bias",
             scale.shape,
             schema.TensorType.INT32,
-            flatbuffer.add_buffer(tree, (tables.bias[level] * sign).astype("<i4").tobytes()),
+            tree.add_buffer((tables.bias[level] * sign).astype("<i4").tobytes()),
         )
         _set_scales(subgraph.tensors[bias], scale * np.float32(converted.input_scale), 0)
         operator.inputs = np.array([operator.inputs[0], weights, bias], np.int32)
-    return flatbuffer.save(tree)
+    flatbuffer.prune(tree)
+    return tree
 
 
 def _file_order(node: Linear, filter_ohwi: npt.NDArray[np.int8]) -> bytes:
@@ -170,18 +174,3 @@ def _set_scales(tensor: Any, scales: npt.NDArray[np.float32], dimension: int) ->
     quantization.zeroPoint = np.zeros(scales.shape, np.int64)
     quantization.quantizedDimension = dimension
     tensor.quantization = quantization
-
-
-def _add_tensor(
-    subgraph: Any, name: str, shape: tuple[int, ...], kind: int, buffer: int = 0
-) -> int:
-    from ai_edge_litert import schema_py_generated as schema
-
-    tensor = schema.TensorT()
-    tensor.name = name.encode()
-    tensor.shape = np.array(shape, np.int32)
-    tensor.type = kind
-    tensor.buffer = buffer
-    tensor.hasRank = True
-    subgraph.tensors.append(tensor)
-    return len(subgraph.tensors) - 1

@@ -10,9 +10,12 @@ from nested_keras.export.export_errors import ExportError
 from nested_keras.export.pack import PackedLayer
 from nested_keras.export.representative import Float32Array
 from nested_keras.export.rewrite import dense_level
-from nested_keras.runtime import LiteRTModel
-from nested_keras.tflite.lowering import lower
-from nested_keras.tflite.operators.kernels import quantize, run_op
+from nested_keras.runtime import LiteRTModel, interpreter
+from nested_keras.tflite import flatbuffer
+from nested_keras.tflite.file_reader import Graph, read_graph
+from nested_keras.tflite.flatbuffer import Tree
+from nested_keras.tflite.lowering import lower_graph, read_interface
+from nested_keras.tflite.operators.real_numbers import quantize
 from nested_keras.tflite.program import Program
 
 # The arithmetic does not depend on the data: a few examples that reach every branch are enough.
@@ -22,15 +25,15 @@ MAX_EXAMPLES = 8
 def verify(
     nested: bytes,
     *,
-    dense: bytes,
+    dense: Tree,
     layers: Sequence[PackedLayer],
     data: tuple[Float32Array, ...],
 ) -> None:
     """Runs both under LiteRT's reference kernels and compares all outputs at all levels.
 
     Args:
-      nested: The nested .tflite.
-      dense: The converter's dense .tflite that it was made of.
+      nested: The nested .tflite, as it was written.
+      dense: The dense .tflite that it was made of.
       layers: The nested layers.
       data: Representative examples, one array [n, ...] per input; the first eight are used.
 
@@ -38,15 +41,18 @@ def verify(
       ExportError: An output differs; the text names the level and the first layer that differs.
     """
     examples = tuple(array[:MAX_EXAMPLES] for array in data)
-    model = LiteRTModel(nested)
+    graph = read_graph(flatbuffer.load(nested))
+    model = LiteRTModel(nested, interface=read_interface(graph))
     for level in range(model.levels):
-        golden = dense_level(dense, layers, level)
-        expected = _as_tuple(LiteRTModel(golden).run(examples))
+        tree = dense_level(dense, layers, level)
+        golden = read_graph(tree)
+        dense_model = LiteRTModel(flatbuffer.save(tree), interface=read_interface(golden))
+        expected = _as_tuple(dense_model.run(examples))
         received = _as_tuple(model.run(examples, level))
         for tensor, want, got in zip(model.output_details, expected, received, strict=True):
             wrong = int(np.count_nonzero(want != got))
             if wrong:
-                where = _first_difference(nested, golden, level=level, examples=examples)
+                where = _first_difference(graph, golden, level=level, examples=examples)
                 raise ExportError(
                     f"level {level}: {wrong} of {want.size} values of output {tensor.name!r} "
                     f"differ from the dense model's, {where}"
@@ -58,10 +64,10 @@ def _as_tuple(outputs: object) -> tuple[np.ndarray, ...]:
 
 
 def _first_difference(
-    nested: bytes, golden: bytes, *, level: int, examples: tuple[Float32Array, ...]
+    nested: Graph, golden: Graph, *, level: int, examples: tuple[Float32Array, ...]
 ) -> str:
     """Names the first layer whose output differs in the NumPy reference, example by example."""
-    programs = lower(nested), lower(golden)
+    programs = lower_graph(nested), lower_graph(golden)
     for sample in range(len(examples[0])):
         inputs = [array[sample : sample + 1] for array in examples]
         traces = [_trace(program, inputs, level) for program in programs]
@@ -73,14 +79,11 @@ def _first_difference(
 
 def _trace(program: Program, inputs: Sequence[np.ndarray], level: int) -> dict[str, np.ndarray]:
     """Every operator's output by name."""
-    values = {i: t.data for i, t in enumerate(program.tensors) if t.data is not None}
-    for index, x in zip(program.inputs, inputs, strict=True):
-        tensor = program.tensors[index]
-        values[index] = quantize(x, scale=tensor.scale, zero_point=tensor.zero_point)
-    trace = {}
-    for op in program.ops:
-        (output,) = op.outputs
-        shape = program.tensors[output].shape
-        values[output] = run_op(op, [values[i] for i in op.inputs], shape, level)
-        trace[op.name] = np.asarray(values[output])
+    trace: dict[str, np.ndarray] = {}
+    tensors = (program.tensors[index] for index in program.inputs)
+    values = [
+        quantize(x, scale=tensor.scale, zero_point=tensor.zero_point)
+        for x, tensor in zip(inputs, tensors, strict=True)
+    ]
+    interpreter.run(program, values, level, on_op=lambda op, y: trace.update({op.name: y}))
     return trace

@@ -10,14 +10,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from nested_keras.nesting import keras_graph, layers, masks, supported
+from nested_keras.nesting import keras_graph, kinds, layers, masks, supported
 from nested_keras.nesting.supported import kind_of
 
-_KERNELS: dict[Any, Any] = {
-    keras.layers.Conv2D: layers.NestedConv2D,
-    keras.layers.DepthwiseConv2D: layers.NestedDepthwiseConv2D,
-    keras.layers.Dense: layers.NestedDense,
-}
 _OVERRIDES = {"sparsities", "block_shape"}
 
 
@@ -150,7 +145,7 @@ def copy_weights(old: Any, new: list[Any]) -> None:
             if values is not None:
                 rows = np.broadcast_to(values.numpy(), getattr(new[0], name).shape)
                 getattr(new[0], name).assign(rows)
-    elif kind in _KERNELS:
+    elif kind in kinds.BY_KERAS_CLASS:
         new[0].kernel.assign(old.kernel.numpy())
         if old.use_bias:
             new[0].bias.assign(old.bias)
@@ -189,7 +184,7 @@ def _kernels(operation: Any, name: str) -> dict[str, Any]:
     kind = kind_of(operation)
     if kind is keras.layers.SeparableConv2D:
         return {f"{name}_depthwise": keras.layers.DepthwiseConv2D, name: keras.layers.Conv2D}
-    return {name: kind} if kind in _KERNELS else {}
+    return {name: kind} if kind in kinds.BY_KERAS_CLASS else {}
 
 
 def _choose(
@@ -205,14 +200,10 @@ def _choose(
     per_layer = [_kernels(operation, names[id(operation)]) for operation, _ in walked]
     kernels = {part: kind for parts in per_layer for part, kind in parts.items()}
     if exclude is None:
-        by_kind: dict[Any, list[str]] = {kind: [] for kind in _KERNELS}
-        for part, kind in kernels.items():
-            by_kind[kind].append(part)
-        dense = {
-            *by_kind[keras.layers.DepthwiseConv2D],
-            *by_kind[keras.layers.Conv2D][:1],
-            *by_kind[keras.layers.Dense][-1:],
+        by_kind = {
+            row: [part for part, kind in kernels.items() if kind is row.keras] for row in kinds.ROWS
         }
+        dense = {part for row, parts in by_kind.items() for part in parts[row.kept_dense]}
     else:
         dense = set(exclude)
     for argument, given in (
@@ -266,7 +257,7 @@ def _replace(
             ),
             _kernel_layer(keras.layers.Conv2D, pointwise, nestings.get(name)),
         ]
-    if kind in _KERNELS:
+    if kind in kinds.BY_KERAS_CLASS:
         return [_kernel_layer(kind, config, nestings.get(name))]
     if kind is keras.layers.BatchNormalization:
         return [layers.NestedBatchNormalization.from_config({**config, **norm})]
@@ -301,8 +292,7 @@ def _activation(function: Any, name: str) -> Any:
 
 
 def _nested_already(operation: Any, name: str) -> str | None:
-    kinds = layers.NestedKernel | layers.NestedBatchNormalization
-    if not isinstance(operation, kinds):
+    if not isinstance(operation, layers.NestedKernel | layers.NestedBatchNormalization):
         return None
     return (
         f"layer {name!r} ({type(operation).__name__}) must not be nested yet: nest the model that "
@@ -314,7 +304,7 @@ def _kernel_layer(kind: Any, config: dict[str, Any], nesting: Nesting | None) ->
     """Makes a layer with a kernel, nested or (without a nesting) as it was."""
     if nesting is None:
         return kind.from_config(config)
-    return _KERNELS[kind].from_config({**config, **dataclasses.asdict(nesting)})
+    return kinds.BY_KERAS_CLASS[kind].nested.from_config({**config, **dataclasses.asdict(nesting)})
 
 
 def _split_separable(config: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -17,6 +17,7 @@ from nested_keras.nesting import (
     layers,
     loading,
     masks,
+    optimizer_slots,
     supported,
     trainer,
 )
@@ -75,6 +76,21 @@ def nest(
         base, nesting, exclude=exclude, overrides=overrides, shared_affine=shared_affine
     )
 
+    inputs = keras.tree.map_structure(_new_input, base.input)
+    if isinstance(inputs, list) and len(inputs) == 1:
+        inputs = inputs[0]  # as old files have it; Keras would warn at each call with a bare array
+    act = _in_place(new)
+    outputs = _run_flattened(base, inputs, _checked(act, new))
+    nested = NestedModel(inputs, outputs, name=name or model.name)
+    for operation, _ in conversion.operations(base):
+        conversion.copy_weights(operation, new[id(operation)])
+    _compare(model, nested, act, names={key: made[-1].name for key, made in new.items()})
+    return nested
+
+
+def _in_place(new: Mapping[int, list[Any]]) -> Callable[..., Any]:
+    """Returns what calls the operations in the place of one, one after the other."""
+
     def act(operation: Any, *args: Any, **kwargs: Any) -> Any:
         first, *rest = new[id(operation)]
         outputs = first(*args, **kwargs)
@@ -82,21 +98,19 @@ def nest(
             outputs = each(outputs)
         return outputs
 
-    def act_if_known(operation: Any, *args: Any, **kwargs: Any) -> Any:
+    return act
+
+
+def _checked(act: Callable[..., Any], new: Mapping[int, list[Any]]) -> Callable[..., Any]:
+    """Returns `act` with a check of each call."""
+
+    def checked(operation: Any, *args: Any, **kwargs: Any) -> Any:
         name = new[id(operation)][-1].name
         if text := supported.call_refusal(operation, name, args, kwargs):
             raise ValueError(text)
         return act(operation, *args, **kwargs)
 
-    inputs = keras.tree.map_structure(_new_input, base.input)
-    if isinstance(inputs, list) and len(inputs) == 1:
-        inputs = inputs[0]  # as old files have it; Keras would warn at each call with a bare array
-    outputs = _run_flattened(base, inputs, act_if_known)
-    nested = NestedModel(inputs, outputs, name=name or model.name)
-    for operation, _ in conversion.operations(base):
-        conversion.copy_weights(operation, new[id(operation)])
-    _compare(model, nested, act, names={key: made[-1].name for key, made in new.items()})
-    return nested
+    return checked
 
 
 def _compare(
@@ -166,66 +180,9 @@ class NestedModel(trainer.LevelTrainer):
             )
         if len(set(counts.values())) != 1:
             raise ValueError(f"layers must have the same number of levels: got {counts}")
-        self._levels = self.nested_layers[0].levels
         self.quantization: dict[str, dict[str, Any]] | None = None
-        self._float_models = _Cache(self._build_level)
+        self._float_models = _Cache(functools.partial(_build_level, self))
         self.run_levels(self.float_level)
-
-    @property
-    def nested_layers(self) -> list[Any]:
-        """The layers with a nested kernel, in graph order."""
-        return [layer for layer in self.layers if isinstance(layer, layers.NestedKernel)]
-
-    @property
-    def levels(self) -> int:
-        """The number of levels."""
-        return int(self._levels)
-
-    @property
-    def sparsities(self) -> tuple[float, ...]:
-        """The final sparsity of each level over all nested kernels together."""
-        per_layer = [layer.sparsities for layer in self.nested_layers]
-        if len(set(per_layer)) == 1:
-            return tuple(per_layer[0])
-        sizes = [layer.level_map.numpy().size for layer in self.nested_layers]
-        return tuple(
-            sum(s * size for s, size in zip(level, sizes, strict=True)) / sum(sizes)
-            for level in zip(*per_layer, strict=True)
-        )
-
-    def level_sparsity(self, level: int) -> float:
-        """Returns the fraction of zeros over all nested kernels as they are masked now."""
-        level = masks.check_level(level, levels=self.levels)
-        return masks.sparsity((layer.level_map.numpy() for layer in self.nested_layers), level)
-
-    def shortfall(self) -> str:
-        """Returns which levels keep more weights than they should, "" if none does.
-
-        Returns:
-            Such as "level 0: asked 0.90, has 0.32", over all nested kernels, for each such level.
-        """
-        short = [
-            level
-            for level in range(self.levels)
-            if any(
-                layer.kept_blocks(level) > layer.final_blocks(level) for layer in self.nested_layers
-            )
-        ]
-        return ", ".join(
-            f"level {level}: asked {self.sparsities[level]:.2f}, "
-            f"has {self.level_sparsity(level):.2f}"
-            for level in short
-        )
-
-    def ramp_reached(self) -> float:
-        """Returns how far along the ramp to the final sparsities the levels are, 0..1."""
-        shares = [
-            (layer.blocks - layer.kept_blocks(level)) / (layer.blocks - final)
-            for layer in self.nested_layers
-            for level in range(self.levels)
-            if (final := layer.final_blocks(level)) < layer.blocks
-        ]
-        return min([1.0, *shares])
 
     def summary(self, *args: Any, **kwargs: Any) -> None:
         """Prints the summary of Keras, and the sparsity of each level; arguments as Keras's."""
@@ -271,30 +228,6 @@ class NestedModel(trainer.LevelTrainer):
             self.make_train_function(force=True)
             self.make_test_function(force=True)
 
-    def set_sparsities(self, sparsities: Mapping[str, Iterable[float]]) -> None:
-        """Gives layers other final sparsities; the masks follow when they are recomputed.
-
-        Args:
-            sparsities: By the name of a nested layer, one fraction of zeros per level in [0, 1],
-                not increasing; see `nested_keras.allocation`.
-
-        Raises:
-            ValueError: for a name, range, order or number of levels that does not fit.
-        """
-        by_name = {layer.name: layer for layer in self.nested_layers}
-        unknown = sorted(set(sparsities) - set(by_name))
-        if unknown:
-            raise ValueError(f"sparsities must name layers of {sorted(by_name)}: got {unknown}")
-        checked = {name: masks.check_sparsities(v, strict=False) for name, v in sparsities.items()}
-        for name, values in checked.items():
-            if len(values) != self.levels:
-                raise ValueError(
-                    f"sparsities of {name!r} must have {self.levels} entries, one per level: "
-                    f"got {values}"
-                )
-        for name, values in checked.items():
-            by_name[name].sparsities = values
-
     def prune(self, ratio: float = 1.0, *, regrow: bool = False) -> None:
         """Recomputes all level maps from the weights' magnitudes, layer by layer.
 
@@ -305,8 +238,8 @@ class NestedModel(trainer.LevelTrainer):
         """
         for layer in self.nested_layers:
             layer.prune(ratio, regrow=regrow)
-        if not regrow:
-            self.forget_pruned()
+        if not regrow and self.compiled and self.optimizer is not None:
+            optimizer_slots.forget_pruned(self, self._objectives.slots)
 
     def evaluate_levels(self, x: Any, y: Any = None, **kwargs: Any) -> list[dict[str, Any]]:
         """Evaluates all levels in one pass over the data.
@@ -351,7 +284,7 @@ class NestedModel(trainer.LevelTrainer):
 
     def save_own_variables(self, store: Any) -> None:
         """Saves what Keras leaves out: the random state of dropout, and the quantisation."""
-        for index, state in enumerate(self._random_states()):
+        for index, state in enumerate(_random_states(self)):
             store[str(index)] = state.numpy()
         if self.quantization is not None:
             text = json.dumps(self.quantization)
@@ -359,24 +292,26 @@ class NestedModel(trainer.LevelTrainer):
 
     def load_own_variables(self, store: Any) -> None:
         """Loads it, where the file has it, so that a resumed run goes on as if uninterrupted."""
-        for index, state in enumerate(self._random_states()):
+        for index, state in enumerate(_random_states(self)):
             if str(index) in store:
                 state.assign(store[str(index)])
         if _QUANTIZATION in store:
             self.quantization = json.loads(np.asarray(store[_QUANTIZATION]).tobytes())
 
-    def _random_states(self) -> list[Any]:
-        return [v for v in self.variables if v.path.endswith("seed_generator_state")]
 
-    def _build_level(self, level: int) -> Any:
-        """Calls the layers of this graph again, at one level."""
-        act = call_at(level)
+def _random_states(model: NestedModel) -> list[Any]:
+    return [v for v in model.variables if v.path.endswith("seed_generator_state")]
 
-        def call(layer: Any) -> Callable[..., Any]:
-            return functools.partial(act, layer)
 
-        outputs = keras_graph.run_graph(self, self.input, call)
-        return keras.Model(self.input, outputs, name=f"{self.name}_level_{level}")
+def _build_level(model: NestedModel, level: int) -> Any:
+    """Calls the layers of a model's graph again, at one level."""
+    act = call_at(level)
+
+    def call(layer: Any) -> Callable[..., Any]:
+        return functools.partial(act, layer)
+
+    outputs = keras_graph.run_graph(model, model.input, call)
+    return keras.Model(model.input, outputs, name=f"{model.name}_level_{level}")
 
 
 class _Cache:

@@ -1,12 +1,11 @@
 """Which Keras layers a nested model may have, and what of each layer's config counts.
 
 `nest` asks before it makes a model, and export asks again. A layer, an argument or an operator that
-is not named here is refused: it would compute something else after export.
+is not in `entries.ENTRIES` is refused: it would compute something else after export.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +14,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from nested_keras.nesting import alternatives, layers
+from nested_keras.nesting import alternatives
+from nested_keras.nesting.entries import ENTRIES
 
 L = keras.layers
 A = keras.activations
@@ -50,114 +50,12 @@ _SYNONYMS: dict[Callable[..., Any], Callable[..., Any]] = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class Entry:
-    """What is known of the config of a layer class.
-
-    Attributes:
-        read: Keys that nesting and export follow.
-        training: Keys without effect on what the layer computes at inference.
-        only: Keys that must have a certain value.
-        not_exported: Keys that must have a certain value for export, and may have any for training.
-    """
-
-    read: frozenset[str] = frozenset()
-    training: frozenset[str] = frozenset()
-    only: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    not_exported: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-
-    @property
-    def keys(self) -> frozenset[str]:
-        """All keys that are known."""
-        return self.read | self.training | self.only.keys() | self.not_exported.keys() | _COMMON
-
-
-# `dtype` is read by `_policy_refusal`.
-_COMMON = frozenset({"name", "trainable", "dtype", "activity_regularizer"})
-_FORMAT = {"data_format": "channels_last"}
-_WINDOW = frozenset(
-    {"kernel_size", "strides", "padding", "dilation_rate", "activation", "use_bias"}
-)
-_NESTED = frozenset({"sparsities", "block_shape"})
-
-
-def _variables(*names: str) -> frozenset[str]:
-    """The keys of variables that matter when they are made and when they are trained."""
-    kinds = ("initializer", "regularizer", "constraint")
-    return frozenset(f"{name}_{kind}" for name in names for kind in kinds)
-
-
-_CONV = Entry(
-    _WINDOW | {"filters"}, _variables("kernel", "bias"), {**_FORMAT, "groups": 1, "lora_rank": None}
-)
-_DEPTHWISE = Entry(
-    _WINDOW | {"depth_multiplier"}, _variables("depthwise", "bias"), {**_FORMAT, "groups": 1}
-)
-_DENSE = Entry(
-    frozenset({"units", "activation", "use_bias"}),
-    _variables("kernel", "bias"),
-    {"lora_rank": None, "quantization_config": None},
-)
-_NORM = Entry(
-    frozenset({"axis", "epsilon", "center", "scale"}),
-    _variables("beta", "gamma", "moving_mean", "moving_variance")
-    | {"momentum", "synchronized", "renorm_clipping", "renorm_momentum"},
-    {"renorm": False},
-)
-_POOL = Entry(frozenset({"pool_size", "strides", "padding"}), not_exported=_FORMAT)
-_GLOBAL = Entry(frozenset({"keepdims"}), not_exported=_FORMAT)
-
-
-def _with(entry: Entry, *keys: str) -> Entry:
-    return dataclasses.replace(entry, read=entry.read | set(keys))
-
-
-ENTRIES: dict[Any, Entry] = {
-    L.Conv2D: _CONV,
-    L.DepthwiseConv2D: _DEPTHWISE,
-    L.SeparableConv2D: Entry(
-        _WINDOW | {"filters", "depth_multiplier"},
-        _variables("depthwise", "pointwise", "bias"),
-        {**_FORMAT, "groups": 1},
-    ),
-    L.Dense: _DENSE,
-    L.BatchNormalization: _NORM,
-    layers.NestedConv2D: _with(_CONV, *_NESTED),
-    layers.NestedDepthwiseConv2D: _with(_DEPTHWISE, *_NESTED),
-    layers.NestedDense: _with(_DENSE, *_NESTED),
-    layers.NestedBatchNormalization: _with(_NORM, "levels", "shared_affine"),
-    L.InputLayer: Entry(
-        frozenset({"batch_shape", "optional"}), only={"sparse": False, "ragged": False}
-    ),
-    L.ActivityRegularization: Entry(training=frozenset({"l1", "l2"})),
-    L.Dropout: Entry(training=frozenset({"rate", "seed", "noise_shape"})),
-    L.GaussianDropout: Entry(training=frozenset({"rate", "seed"})),
-    L.GaussianNoise: Entry(training=frozenset({"stddev", "seed"})),
-    L.Identity: Entry(),
-    L.SpatialDropout2D: Entry(training=frozenset({"rate", "seed", "data_format", "noise_shape"})),
-    L.Activation: Entry(frozenset({"activation"})),
-    L.ReLU: Entry(frozenset({"max_value", "negative_slope"}), only={"threshold": 0}),
-    L.LeakyReLU: Entry(frozenset({"negative_slope"})),
-    L.Softmax: Entry(frozenset({"axis"})),
-    L.Add: Entry(),
-    L.Multiply: Entry(),
-    L.Concatenate: Entry(frozenset({"axis"})),
-    L.AveragePooling2D: _POOL,
-    L.MaxPooling2D: _POOL,
-    L.GlobalAveragePooling2D: _GLOBAL,
-    L.GlobalMaxPooling2D: _GLOBAL,
-    L.ZeroPadding2D: Entry(frozenset({"padding"}), not_exported=_FORMAT),
-    L.Flatten: Entry(not_exported=_FORMAT),
-    L.Reshape: Entry(frozenset({"target_shape"})),
-}
-
 _COMPUTE_DTYPES = ("float16", "bfloat16", "float32", "float64")
 
 # Their overrides change no output: `get_config` says with which arguments the layer is made again.
 _HARMLESS = {"__init__", "get_config", "from_config", "compute_output_shape"}
 # Keras itself puts these wrappers on each layer.
 _WRAPPERS = {"build", "quantize"}
-_CAN_ACTIVATE = (L.ReLU, L.LeakyReLU, L.Softmax, L.Activation)
 
 
 def kind_of(operation: Any) -> Any:
@@ -203,13 +101,11 @@ def refusal(operation: Any, name: str) -> str | None:
     except Exception as error:  # A layer's own get_config raises what it likes.
         reason = " ".join(str(error).split())[:200]
         return f"{label} has no config to make the layer again from: {reason}"
-    if kind is L.ReLU and (operation.max_value not in (None, 6) or _slope_and_limit(operation)):
-        return (
-            f"{label} must have max_value None or 6, and no negative_slope beside a max_value: got "
-            f"max_value={operation.max_value}, negative_slope={operation.negative_slope}"
-        )
+    entry = ENTRIES[kind]
+    if rule := entry.rule(operation):
+        return f"{label} {rule}"
     return (
-        _wrong_value(label, operation, config, ENTRIES[kind].only)
+        _wrong_value(label, operation, config, entry.only)
         or _unknown_key(label, kind, config)
         or _activation_refusal(operation, name)
     )
@@ -244,12 +140,8 @@ def call_refusal(
         shown = ", ".join(map(_shown, (*tensors, *rest)))
         return f"{label} must be called with outputs of layers alone: got {shown}"
     rank = len(tensors[0].shape)
-    by_last_axis = isinstance(operation, L.BatchNormalization | L.Softmax)
-    if by_last_axis and operation.axis not in (-1, rank - 1):
-        return f"{label} must have axis -1: got {operation.axis}"
-    if isinstance(operation, L.Concatenate) and operation.axis % rank == 0:
-        return f"{label} must have another axis than that of the batch: got {operation.axis}"
-    return None
+    rule = ENTRIES[kind_of(operation)].rank_rule(operation, rank)
+    return f"{label} {rule}" if rule else None
 
 
 def export_refusal(operation: Any, name: str) -> str | None:
@@ -387,19 +279,14 @@ def _activation_refusal(operation: Any, name: str) -> str | None:
 
 def _layer_activation_refusal(layer: Any) -> str | None:
     """Says why export cannot write a layer that another layer has as its activation."""
-    if kind_of(layer) not in _CAN_ACTIVATE:
-        return (
-            _unknown(layer, layer.name)
-            if kind_of(layer) is None
-            else f"{type(layer).__name__} is no activation"
-        )
+    kind = kind_of(layer)
+    if kind is None:
+        return _unknown(layer, layer.name)
+    if not ENTRIES[kind].is_activation:
+        return f"{type(layer).__name__} is no activation"
     if isinstance(layer, L.Softmax) and layer.axis != -1:
         return f"Softmax must have axis -1: got {layer.axis}"
     return refusal(layer, layer.name) or export_refusal(layer, layer.name)
-
-
-def _slope_and_limit(layer: Any) -> bool:
-    return bool(layer.negative_slope) and layer.max_value is not None
 
 
 def _function_name(function: Any) -> str:

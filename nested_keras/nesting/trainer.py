@@ -24,81 +24,16 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
-from nested_keras.nesting import fitting
+from nested_keras.nesting import fitting, gradients, objectives, optimizer_slots, regularization
+from nested_keras.nesting.batches import Batch, share
 from nested_keras.nesting.distillation_loss import Distillation
-from nested_keras.nesting.keras_graph import CompileLoss, CompileMetrics
 from nested_keras.nesting.layers import several_workers
-from nested_keras.nesting.metric_copies import copy_metrics
-
-_LOSS_WEIGHTS = "level_loss_weights"
+from nested_keras.nesting.sparse_levels import SparseLevels
 
 
-@dataclasses.dataclass(frozen=True)
-class Batch:
-    """One batch of training or evaluation.
-
-    Attributes:
-        x: The inputs.
-        y: The targets, or None.
-        sample_weight: The weights of the samples, or None.
-    """
-
-    x: Any
-    y: Any = None
-    sample_weight: Any = None
-
-    def size(self) -> Any:
-        """Returns the number of samples, a scalar tensor."""
-        return tf.shape(keras.tree.flatten(self.x)[0])[0]
-
-    def share(self, index: int, count: int) -> Batch:
-        """Returns every `count`-th sample from the `index`-th on."""
-        return Batch(*(_share(each, index, count) for each in (self.x, self.y, self.sample_weight)))
-
-
-@dataclasses.dataclass(frozen=True)
-class LevelObjective:
-    """What compile() settles for one level.
-
-    Attributes:
-        routing: The routing coefficient, 0..1, or a Keras schedule of it.
-        weight: The weight of the level's loss in the sum, >= 0.
-        loss: The compiled loss, or None.
-        metrics: The compiled metrics, or None.
-        tracker: The mean of the level's loss.
-    """
-
-    routing: Any
-    weight: float
-    loss: Any
-    metrics: Any
-    tracker: Any
-
-
-@dataclasses.dataclass(frozen=True)
-class Objectives:
-    """What compile() settles; a plain object, which Keras neither tracks nor saves.
-
-    Attributes:
-        levels: One objective per level.
-        distillation: What the levels learn from besides, or None.
-        sandwich: Whether a step trains the densest, the sparsest and one level between.
-        split_batch: Whether each level that a step trains has samples of its own.
-        slots: What the optimizer keeps for each weight before the first step, by the path of its
-            variable, where that is not 0.
-    """
-
-    levels: tuple[LevelObjective, ...]
-    distillation: Distillation | None
-    sandwich: bool
-    split_batch: bool
-    slots: dict[str, float]
-
-
-class LevelTrainer(keras.Model):
+class LevelTrainer(SparseLevels):
     """Trains and evaluates all levels of a nested model together.
 
     `fit` and `evaluate` report "loss" (what is minimised: the weighted sum over the levels and the
@@ -107,6 +42,8 @@ class LevelTrainer(keras.Model):
     metric ("accuracy", "val_accuracy") that of the densest level, which is what the model computes
     when it is called. The logs of an epoch also have "level_<l>_sparsity".
     """
+
+    _objectives: objectives.Objectives
 
     def fit(
         self,
@@ -186,15 +123,17 @@ class LevelTrainer(keras.Model):
                 (`Distillation.for_model`), or split_batch is to go with distillation in place, for
                 which the levels must see the same samples.
         """
-        routings = _routings(routing, levels=self.levels)
-        weights = _loss_weights(level_loss_weights, levels=self.levels)
-        if distillation is not None:
-            distillation = distillation.for_model(self)
-        if split_batch and distillation is not None and distillation.in_place:
-            raise ValueError(
-                "split_batch=True must go without in-place distillation, which compares the levels "
-                "on the same samples: got Distillation(in_place=True)"
-            )
+        settled = objectives.settle(
+            self,
+            loss=loss,
+            loss_weights=loss_weights,
+            metrics=[metrics, weighted_metrics],
+            routing=routing,
+            level_loss_weights=level_loss_weights,
+            distillation=distillation,
+            sandwich=sandwich,
+            split_batch=split_batch,
+        )
         super().compile(
             optimizer=optimizer,
             loss=loss,
@@ -207,25 +146,9 @@ class LevelTrainer(keras.Model):
         if self.optimizer is not None and not self.optimizer.built:
             # A backup can only be restored into an optimizer that has its variables.
             self.optimizer.build(self.trainable_variables)
-        names = self.output_names
-        self._objectives = Objectives(
-            tuple(
-                LevelObjective(
-                    routing=routings[level],
-                    weight=weights[level],
-                    loss=None
-                    if loss is None
-                    else CompileLoss(loss, loss_weights, output_names=names),
-                    metrics=_compile_metrics(metrics, weighted_metrics, names),
-                    tracker=keras.metrics.Mean(name=f"level_{level}_loss"),
-                )
-                for level in range(self.levels)
-            ),
-            distillation=distillation,
-            sandwich=sandwich,
-            split_batch=split_batch,
-            slots=self._initial_slots(),
-        )
+        before = self._objectives.slots if hasattr(self, "_objectives") else {}
+        slots = optimizer_slots.first_values(self, before)
+        self._objectives = dataclasses.replace(settled, slots=slots)
         for level in range(self.levels):
             self.at_level(level)  # made here, not while a train step is traced
 
@@ -265,6 +188,14 @@ class LevelTrainer(keras.Model):
                 found += [] if each.metrics is None else [each.metrics]
                 found += [] if each.loss is None else each.loss.metrics
         return found
+
+    def _shared_metrics(self) -> list[Any]:
+        """Returns the loss tracker and what a user attached to the model."""
+        # Keras's own set of compiled metrics is never updated: each level has one instead.
+        unused = {id(self._compile_metrics)}
+        if self._compile_loss is not None:
+            unused.update(id(metric) for metric in self._compile_loss.metrics)
+        return [metric for metric in super().metrics if id(metric) not in unused]
 
     def get_metrics_result(self) -> dict[str, Any]:
         """Returns "loss", "<metric>" of the densest level, and those of each level."""
@@ -309,14 +240,6 @@ class LevelTrainer(keras.Model):
         with strategy.scope():
             self._symbolic_build(data_batch=data_batch)
 
-    def _step_logs(self) -> dict[str, Any]:
-        """Returns the logs of a step."""
-        logs = self.get_metrics_result()
-        if several_workers():
-            # Keras averages each over the workers along an axis that scalars lack.
-            return {name: tf.expand_dims(value, 0) for name, value in logs.items()}
-        return logs
-
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """Updates the metrics of all levels with the same outputs.
 
@@ -327,56 +250,6 @@ class LevelTrainer(keras.Model):
             if each.metrics is not None:
                 each.metrics.update_state(y, y_pred, sample_weight)
         return self.get_metrics_result()
-
-    def _shared_metrics(self) -> list[Any]:
-        """Returns the loss tracker and what a user attached to the model."""
-        # Keras's own set of compiled metrics is never updated: each level has one instead.
-        unused = {id(self._compile_metrics)}
-        if self._compile_loss is not None:
-            unused.update(id(metric) for metric in self._compile_loss.metrics)
-        return [metric for metric in super().metrics if id(metric) not in unused]
-
-    def forget_pruned(self) -> None:
-        """Resets what the optimizer keeps for the weights that no level uses."""
-        if not self.compiled or self.optimizer is None:
-            return
-        for slot, layer in self._kernel_slots():
-            fresh = self._objectives.slots.get(slot.path, 0.0)
-            slot.assign(np.where(layer.mask(self.levels - 1), slot.numpy(), fresh))
-
-    def _initial_slots(self) -> dict[str, float]:
-        """Returns what the optimizer keeps for a weight that has never moved, where it is not 0.
-
-        Ftrl, for one, divides by its accumulator, which starts above 0.
-        """
-        if self.optimizer is None:
-            return {}
-        if int(fitting.step_counter(self.optimizer).numpy()):  # compiled again, with what it has
-            return self._objectives.slots if hasattr(self, "_objectives") else {}
-        found = {}
-        for slot, layer in self._kernel_slots():
-            values = slot.numpy()
-            first = float(values.flat[0])
-            copies_weights = np.array_equal(values, layer.kernel)
-            if first and np.all(values == values.flat[0]) and not copies_weights:
-                found[slot.path] = first
-        return found
-
-    def _kernel_slots(self) -> list[tuple[Any, Any]]:
-        """Returns the optimizer's variables that have a value for each weight of a nested layer."""
-        references = [(_slot_prefix(v), v) for v in self.trainable_variables]
-        kernels = {id(layer.kernel): layer for layer in self.nested_layers}
-        found = []
-        for slot in self.optimizer.variables:
-            name = slot.path.split("/")[-1]
-            owners = [(prefix, v) for prefix, v in references if name.startswith(prefix)]
-            if not owners:
-                continue
-            owner = max(owners, key=lambda owner: len(owner[0]))[1]
-            layer = kernels.get(id(owner))
-            if layer is not None and slot.shape == owner.shape:  # not Adafactor's rows and columns
-                found.append((slot, layer))
-        return found
 
     def level_loss(
         self, level: int, *, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
@@ -395,7 +268,10 @@ class LevelTrainer(keras.Model):
         Returns:
             A scalar tensor: the compiled loss and the activity regularisation.
         """
-        terms = [_share_of_replica(term) for term in self._activity_losses(level)]
+        terms = [
+            regularization.share_of_replica(term)
+            for term in regularization.activity_losses(self, level)
+        ]
         objective = self._objectives.levels[level]
         if objective.loss is not None:
             terms.append(objective.loss(y, y_pred, sample_weight))
@@ -405,12 +281,12 @@ class LevelTrainer(keras.Model):
         """Trains the levels on one batch with one optimizer step."""
         batch = Batch(*keras.utils.unpack_x_y_sample_weight(data))
         variables = self.trainable_variables
-        total, gradients = self._regularization(variables)
+        total, summed = gradients.of_weight_losses(self, variables)
         distillation = self._objectives.distillation
         sources: list[Any] = []
         if distillation is not None and distillation.teacher is not None:
             sources.append(distillation.teacher(batch.x, training=False))
-        turns = self._turns()
+        turns = self._objectives.turns()
         if self._objectives.split_batch:
             tf.debugging.assert_greater_equal(
                 batch.size(),
@@ -421,42 +297,28 @@ class LevelTrainer(keras.Model):
             seen, taught = batch, tuple(sources)
             if self._objectives.split_batch:
                 seen = batch.share(turn, len(turns))
-                taught = _share(taught, turn, len(turns))
+                taught = share(taught, turn, len(turns))
             step = functools.partial(self._level_step, seen, taught, variables)
-            loss, found, y_pred = self._run_one_of(levels, step)
+            loss, found, y_pred = _run_one_of(levels, step, self.optimizer)
             total += loss
-            gradients = [tf.add(*pair) for pair in zip(gradients, found, strict=True)]
+            summed = [tf.add(*pair) for pair in zip(summed, found, strict=True)]
             if distillation is not None and distillation.in_place and levels[0] == self.levels - 1:
                 sources.append(y_pred)
-        self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
-        self._track(self._loss_tracker, total, batch)
-        return self._step_logs()
+        self.optimizer.apply_gradients(zip(summed, variables, strict=True))
+        _track(self._loss_tracker, total, batch)
+        return _step_logs(self)
 
     def test_step(self, data: Any) -> dict[str, Any]:
         """Evaluates all levels on one batch, without distillation."""
         batch = Batch(*keras.utils.unpack_x_y_sample_weight(data))
-        total = self._weight_regularization()
+        total = regularization.weight_losses(self)
         for level in reversed(range(self.levels)):
             y_pred = self.at_level(level)(batch.x, training=False)
-            total += self._objectives.levels[level].weight * self._own_loss(level, batch, y_pred)
-        self._track(self._loss_tracker, total, batch)
-        return self._step_logs()
-
-    def _turns(self) -> list[tuple[int, ...]]:
-        """Returns what a step trains, densest first: in each turn one of some levels."""
-        if self._objectives.sandwich and self.levels > 2:
-            return [(self.levels - 1,), tuple(range(1, self.levels - 1)), (0,)]
-        return [(level,) for level in reversed(range(self.levels))]
-
-    def _run_one_of(self, levels: tuple[int, ...], step: Callable[[int], Any]) -> Any:
-        """Runs a step at one of some levels, drawn by the number of the optimizer's step."""
-        if len(levels) == 1:
-            return step(levels[0])
-        # A function of the step alone: the same on every worker and in a resumed run.
-        count = tf.cast(fitting.step_counter(self.optimizer).value, tf.int32)
-        seed = tf.stack([0, count])
-        index = tf.random.stateless_uniform([], seed, maxval=len(levels), dtype=tf.int32)
-        return tf.switch_case(index, [functools.partial(step, level) for level in levels])
+            total += self._objectives.levels[level].weight * _own_loss(
+                self, self._objectives.levels[level], batch, y_pred
+            )
+        _track(self._loss_tracker, total, batch)
+        return _step_logs(self)
 
     def _level_step(
         self, batch: Batch, sources: tuple[Any, ...], variables: list[Any], level: int
@@ -470,149 +332,51 @@ class LevelTrainer(keras.Model):
         distillation = self._objectives.distillation
         with tf.GradientTape() as tape:
             y_pred = self.at_level(level)(batch.x, training=True)
-            loss = self._own_loss(level, batch, y_pred)
+            loss = _own_loss(self, objective, batch, y_pred)
             if distillation is not None and sources:
                 towards = distillation.loss()
                 distilled = towards(towards.softened(sources), y_pred, batch.sample_weight)
                 loss = (1.0 - distillation.weight) * loss + distillation.weight * distilled
             loss = objective.weight * loss
             scaled = self.optimizer.scale_loss(loss)
-        found = _gradients(tape, scaled, variables)
-        return loss, self._route(level, variables, found), y_pred
-
-    def _own_loss(self, level: int, batch: Batch, y_pred: Any) -> Any:
-        """Computes a level's loss, and updates the level's metrics."""
-        objective = self._objectives.levels[level]
-        loss = self.level_loss(
-            level, x=batch.x, y=batch.y, y_pred=y_pred, sample_weight=batch.sample_weight
-        )
-        self._track(objective.tracker, loss, batch)
-        if objective.metrics is not None:
-            objective.metrics.update_state(batch.y, y_pred, batch.sample_weight)
-        return loss
-
-    def _track(self, tracker: Any, loss: Any, batch: Batch) -> None:
-        """Averages a loss over the batches; of a strategy's replicas, each has its share of it."""
-        replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        tracker.update_state(loss * float(replicas), sample_weight=batch.size())
-
-    def _route(self, level: int, variables: list[Any], gradients: list[Any]) -> list[Any]:
-        """Scales the gradient into the weights that the level below has by the coefficient."""
-        routing = self._objectives.levels[level].routing
-        if level == 0 or routing == 1.0:
-            return gradients
-        coefficient = routing
-        if callable(routing):
-            coefficient = routing(fitting.step_counter(self.optimizer))
-
-        def scale(layer: Any, dtype: str) -> Any:
-            # The gradient is zero outside M[l] already.
-            return 1.0 - (1.0 - tf.cast(coefficient, dtype)) * layer.symbolic_mask(level - 1, dtype)
-
-        return self._scale_kernels(variables, gradients, scale)
-
-    def _scale_kernels(
-        self, variables: list[Any], gradients: list[Any], scale: Callable[[Any, str], Any]
-    ) -> list[Any]:
-        """Multiplies the gradient of each nested kernel by `scale(layer, dtype)`."""
-        scaled = dict(zip(map(id, variables), gradients, strict=True))
-        for layer in self.nested_layers:
-            gradient = scaled.get(id(layer.kernel))
-            if gradient is not None:
-                scaled[id(layer.kernel)] = gradient * scale(layer, gradient.dtype)
-        return [scaled[id(variable)] for variable in variables]
-
-    def _regularization(self, variables: list[Any]) -> tuple[Any, list[Any]]:
-        """Returns the weights' regularisation loss and its gradient by each variable."""
-        if not self._regularized():
-            return tf.zeros(()), [tf.zeros(v.shape, v.dtype) for v in variables]
-        with tf.GradientTape() as tape:
-            loss = self._weight_regularization()
-            scaled = self.optimizer.scale_loss(loss)
-        found = _gradients(tape, scaled, variables)
-
-        def keep(layer: Any, dtype: str) -> Any:
-            # Not every regulariser has a zero gradient at zero.
-            return 1.0 if layer.regrow else layer.symbolic_mask(self.levels - 1, dtype)
-
-        return loss, self._scale_kernels(variables, found, keep)
-
-    def _weight_regularization(self) -> Any:
-        """Computes the sum of the weights' regularisation losses."""
-        terms = [
-            _share_of_replica(variable.regularizer(variable)) for variable in self._regularized()
-        ]
-        return tf.add_n(terms) if terms else tf.zeros(())
-
-    def _activity_losses(self, level: int) -> list[Any]:
-        """Returns what the level's last call added: its losses before those of the weights."""
-        losses = self.at_level(level).losses
-        return list(losses[: len(losses) - len(self._regularized())])
-
-    def _regularized(self) -> list[Any]:
-        return [v for v in self.trainable_variables if v.regularizer is not None]
+        found = gradients.by_variable(tape, scaled, variables)
+        return loss, gradients.route(self, objective, variables, found), y_pred
 
 
-def _share(values: Any, index: int, count: int) -> Any:
-    """Returns every `count`-th of a batch's values from the `index`-th on; None for None."""
-    return keras.tree.map_structure(
-        lambda value: None if value is None else value[index::count], values
+def _run_one_of(levels: tuple[int, ...], step: Callable[[int], Any], optimizer: Any) -> Any:
+    """Runs a step at one of some levels, drawn by the number of the optimizer's step."""
+    if len(levels) == 1:
+        return step(levels[0])
+    # A function of the step alone: the same on every worker and in a resumed run.
+    count = tf.cast(fitting.step_counter(optimizer).value, tf.int32)
+    seed = tf.stack([0, count])
+    index = tf.random.stateless_uniform([], seed, maxval=len(levels), dtype=tf.int32)
+    return tf.switch_case(index, [functools.partial(step, level) for level in levels])
+
+
+def _own_loss(
+    model: LevelTrainer, objective: objectives.LevelObjective, batch: Batch, y_pred: Any
+) -> Any:
+    """Computes a level's loss, and updates the level's metrics."""
+    loss = model.level_loss(
+        objective.level, x=batch.x, y=batch.y, y_pred=y_pred, sample_weight=batch.sample_weight
     )
+    _track(objective.tracker, loss, batch)
+    if objective.metrics is not None:
+        objective.metrics.update_state(batch.y, y_pred, batch.sample_weight)
+    return loss
 
 
-def _routings(routing: Any, *, levels: int) -> tuple[Any, ...]:
-    """Returns one routing coefficient or schedule per level."""
-    routings = _per_level(routing, levels=levels, argument="routing")
-    for value in routings:
-        if isinstance(value, keras.optimizers.schedules.LearningRateSchedule):
-            continue
-        if isinstance(value, str) or not hasattr(value, "__float__"):
-            raise TypeError(f"routing must be a number or a LearningRateSchedule: got {value!r}")
-        if not 0.0 <= value <= 1.0:
-            raise ValueError(f"routing must lie in [0, 1]: got {routings}")
-    return routings
-
-
-def _loss_weights(given: Iterable[float] | None, *, levels: int) -> tuple[float, ...]:
-    """Returns the weight of each level's loss."""
-    weights = _per_level(1.0 if given is None else given, levels=levels, argument=_LOSS_WEIGHTS)
-    if min(weights) < 0.0:
-        raise ValueError(f"{_LOSS_WEIGHTS} must not be negative: got {weights}")
-    return weights
-
-
-def _per_level(values: Any, *, levels: int, argument: str) -> tuple[Any, ...]:
-    """Returns one value per level, numbers as floats."""
-    given = tuple(values) if isinstance(values, Iterable) else (values,) * levels
-    given = tuple(float(value) if hasattr(value, "__float__") else value for value in given)
-    if len(given) != levels:
-        raise ValueError(f"{argument} must have {levels} entries, one per level: got {given}")
-    return given
-
-
-def _compile_metrics(metrics: Any, weighted_metrics: Any, output_names: Any) -> Any:
-    """Returns compiled metrics with a state of their own, or None."""
-    if metrics is None and weighted_metrics is None:
-        return None
-    return CompileMetrics(*copy_metrics([metrics, weighted_metrics]), output_names=output_names)
-
-
-def _share_of_replica(loss: Any) -> Any:
-    """Returns the sum of a loss, divided among the replicas of a strategy, which are added up."""
-    total = keras.ops.sum(keras.ops.cast(loss, "float32"))
+def _track(tracker: Any, loss: Any, batch: Batch) -> None:
+    """Averages a loss over the batches; of a strategy's replicas, each has its share of it."""
     replicas = tf.distribute.get_strategy().num_replicas_in_sync
-    return total if replicas == 1 else total / replicas
+    tracker.update_state(loss * float(replicas), sample_weight=batch.size())
 
 
-def _gradients(tape: Any, loss: Any, variables: list[Any]) -> list[Any]:
-    """Returns the gradient by each variable, zero by those the loss does not depend on."""
-    found = tape.gradient(loss, variables)
-    return [
-        tf.zeros(variable.shape, variable.dtype) if gradient is None else gradient
-        for variable, gradient in zip(variables, found, strict=True)
-    ]
-
-
-def _slot_prefix(variable: Any) -> str:
-    """Returns how the names of a variable's optimizer slots begin."""
-    return f"{variable.path.replace('/', '_')}_"
+def _step_logs(model: LevelTrainer) -> dict[str, Any]:
+    """Returns the logs of a step."""
+    logs = model.get_metrics_result()
+    if several_workers():
+        # Keras averages each over the workers along an axis that scalars lack.
+        return {name: tf.expand_dims(value, 0) for name, value in logs.items()}
+    return logs

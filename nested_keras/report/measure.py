@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nested_keras import arrays, export, firmware, runtime
-from nested_keras.tflite.program import Dequantize
+from nested_keras.tflite.operators import Dequantize
 
 TARGETS = ("reference", "litert", "tflm", "host", "qemu", "renode")
 
@@ -173,13 +173,14 @@ def run_levels(
             f"runtime {device_runtime!r} is for the targets {', '.join(_DEVICES)}: got {target!r}"
         )
     x = arrays.real_images(x, name="x")
-    reference = runtime.ReferenceModel(model)
+    program = runtime.lower(model)
+    reference = runtime.ReferenceModel(program)
     ends = len(reference.input_details), len(reference.output_details)
     if ends != (1, 1):
         raise ValueError(
             f"the model must have one input and one output: got {ends[0]} and {ends[1]}"
         )
-    threshold = _threshold(runtime.lower(model))
+    threshold = _threshold(program)
     levels = range(reference.levels)
     expected = [np.asarray(reference.run(x, level)) for level in levels]
     device = None

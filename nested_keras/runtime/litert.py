@@ -13,19 +13,19 @@ import ctypes
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from nested_keras.format import Stream
 from nested_keras.runtime import litert_abi
-from nested_keras.runtime.runner import Array, ModelRunner, read_model
-from nested_keras.tflite.lowering import read_interface
+from nested_keras.runtime.runner import Array, ModelFile, ModelRunner, read_model
+from nested_keras.tflite import flatbuffer, operators
+from nested_keras.tflite.file_reader import read_graph
+from nested_keras.tflite.lowering import Interface, read_interface
 from nested_keras.tflite.model_error import ModelError
-from nested_keras.tflite.operators import kernels
-from nested_keras.tflite.operators.convolutions import NESTED_SPARSE_CONV, require_fit
-from nested_keras.tflite.program import NestedSparseConv, Quantize
+from nested_keras.tflite.operators import NestedSparseConv, Quantize
+from nested_keras.tflite.operators.nested import NESTED_SPARSE_CONV, require_fit
 
 
 @dataclass
@@ -166,14 +166,14 @@ class NestedDelegate:
         x = litert_abi.view(litert_abi.tensor(context, kernel.inputs[0]))
         y = litert_abi.view(litert_abi.tensor(context, kernel.output))
         if isinstance(kernel.op, Quantize):
-            y[...] = kernels.run_op(kernel.op, [x], y.shape, 0)
+            y[...] = operators.run_op(kernel.op, [x], y.shape, 0)
             return
         level = kernel.levels - 1 if self.level is None else self.level
         if kernel.inputs[1] >= 0:
             level = litert_abi.read_int32(litert_abi.tensor(context, kernel.inputs[1]))
         if not 0 <= level < kernel.levels:
             raise ValueError(f"level must be in 0..{kernel.levels - 1}: got {level}")
-        y[...] = kernels.run_op(kernel.op, [x], y.shape, level)
+        y[...] = operators.run_op(kernel.op, [x], y.shape, level)
 
     def _kernel(self, node: litert_abi.TfLiteNode) -> _Kernel:
         if not node.user_data:
@@ -228,11 +228,12 @@ class LiteRTModel(ModelRunner):
     Unlike `ReferenceModel` it runs any builtin operator that LiteRT knows.
     """
 
-    def __init__(self, model: bytes | str | Path) -> None:
+    def __init__(self, model: ModelFile, *, interface: Interface | None = None) -> None:
         """Makes the interpreter.
 
         Args:
           model: The .tflite file: its bytes or its path.
+          interface: The interface of the file, where it has been read already.
 
         Raises:
           ModelError: If the file is damaged or a nested operator in it is not valid.
@@ -241,8 +242,10 @@ class LiteRTModel(ModelRunner):
         from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
         content = read_model(model)
-        self._interface = read_interface(content)
-        super().__init__(self._interface)
+        if interface is None:
+            interface = read_interface(read_graph(flatbuffer.load(content)))
+        self._interface = interface
+        super().__init__(interface)
         self._delegate = NestedDelegate()
         self._interpreter = Interpreter(
             model_content=content,

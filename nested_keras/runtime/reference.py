@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import numpy as np
-
-from nested_keras.runtime.runner import Array, ModelRunner, read_model
-from nested_keras.tflite import program
-from nested_keras.tflite.lowering import lower
-from nested_keras.tflite.operators import kernels
+from nested_keras.runtime import interpreter
+from nested_keras.runtime.runner import AnyModel, Array, ModelRunner, load_program
+from nested_keras.tflite import operators, program
 
 _VECTORIZED_SAMPLES = 16  # small enough for the int64 intermediates to stay in the cache
 
@@ -22,16 +17,16 @@ class ReferenceModel(ModelRunner):
       >>> y = model.run(x, level=0)  # doctest: +SKIP
     """
 
-    def __init__(self, model: bytes | str | Path) -> None:
+    def __init__(self, model: AnyModel) -> None:
         """Prepares the model.
 
         Args:
-          model: The .tflite file: its bytes or its path.
+          model: The .tflite file: its bytes or its path; or its prepared graph.
 
         Raises:
           ModelError: If it cannot be run (see `lower`).
         """
-        self._program = lower(read_model(model))
+        self._program = load_program(model)
         super().__init__(self._program)
         self._samples = _VECTORIZED_SAMPLES if _is_vectorizable(self._program) else 0
 
@@ -40,20 +35,7 @@ class ReferenceModel(ModelRunner):
         return self._samples or super()._chunk_size
 
     def _run_batch(self, inputs: tuple[Array, ...], level: int) -> tuple[Array, ...]:
-        graph = self._program
-        values = {
-            index: tensor.data
-            for index, tensor in enumerate(graph.tensors)
-            if tensor.data is not None
-        }
-        values.update(zip(graph.inputs, inputs, strict=True))
-        for op in graph.ops:
-            (output,) = op.outputs
-            shape = graph.tensors[output].shape
-            if self._samples:
-                shape = (len(inputs[0]), *shape[1:])
-            values[output] = kernels.run_op(op, [values[i] for i in op.inputs], shape, level)
-        return tuple(np.asarray(values[index]) for index in graph.outputs)
+        return interpreter.run(self._program, inputs, level)
 
 
 def _is_vectorizable(graph: program.Program) -> bool:
@@ -65,30 +47,5 @@ def _is_vectorizable(graph: program.Program) -> bool:
         if graph.tensors[index].data is None
     ]
     return all(len(shape) >= 2 and shape[0] == 1 for shape in shapes) and not any(
-        _mixes_samples(op, graph) for op in graph.ops
+        operators.mixes_samples(op, graph) for op in graph.ops
     )
-
-
-def _mixes_samples(op: program.Op, graph: program.Program) -> bool:
-    """Whether an operator would act differently on a larger first axis."""
-    if isinstance(op, program.Concatenation):
-        constant = any(graph.tensors[index].data is not None for index in op.inputs)
-        return op.axis == 0 or constant
-    if isinstance(op, program.Pad):
-        return op.paddings[0] != (0, 0)
-    if isinstance(op, program.Add | program.Mul):
-        # With unequal ranks the first axes are not aligned by broadcasting.
-        ranks = [
-            len(graph.tensors[index].shape)
-            for index in (*op.inputs, *op.outputs)
-            if graph.tensors[index].data is None
-        ]
-        constants = [
-            graph.tensors[index].shape
-            for index in op.inputs
-            if graph.tensors[index].data is not None
-        ]
-        return len(set(ranks)) > 1 or any(
-            len(shape) == ranks[0] and shape[0] != 1 for shape in constants
-        )
-    return False

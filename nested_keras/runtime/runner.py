@@ -10,18 +10,41 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from nested_keras.tflite.lowering import Interface
-from nested_keras.tflite.operators.kernels import quantize
+from nested_keras.tflite.lowering import Interface, lower
+from nested_keras.tflite.operators.real_numbers import quantize
 from nested_keras.tflite.program import Program, Tensor
 
 Array: TypeAlias = npt.NDArray[Any]
 
 
-def read_model(model: bytes | str | Path) -> bytes:
-    """Bytes of a model given as bytes or as the path of its file."""
+ModelFile: TypeAlias = bytes | str | Path
+"""A .tflite as users give it: its bytes or its path."""
+
+AnyModel: TypeAlias = ModelFile | Program
+"""A .tflite, or the prepared graph of one."""
+
+
+def read_model(model: ModelFile) -> bytes:
+    """Reads a model given as bytes or as the path of its file."""
     if isinstance(model, bytes | bytearray | memoryview):
         return bytes(model)
     return Path(model).read_bytes()
+
+
+def load_program(model: AnyModel) -> Program:
+    """Prepares a model: the one door through which all runtimes and the code generator take it.
+
+    Args:
+      model: Contents of a .tflite, its path, or a graph that is prepared already.
+
+    Returns:
+      The graph.
+
+    Raises:
+      nested_keras.runtime.ModelError: The bytes are no model that can be run.
+      nested_keras.runtime.UnsupportedOpError: An operator that the runtimes do not know.
+    """
+    return model if isinstance(model, Program) else lower(read_model(model))
 
 
 class ModelRunner(abc.ABC):

@@ -1,4 +1,4 @@
-"""Reads the flatbuffer of a .tflite file into plain dataclasses, trusting nothing in it."""
+"""Reads the tree of a .tflite file into plain dataclasses, trusting nothing in it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from nested_keras.tflite.flatbuffer import Tree
 from nested_keras.tflite.model_error import ModelError
 from nested_keras.tflite.program import Tensor
-from nested_keras.tflite.unpacking import DAMAGE, damaged, unpack
+from nested_keras.tflite.unpacking import DAMAGE, damaged
 
 _DTYPES = ("float32", "int32", "uint8", "int64", "int8")
 _MAX_ELEMENTS = 2**31 - 1
+
+LEVEL_INPUT = "level"
+"""Name of the graph input that carries the nested level."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,12 +72,21 @@ class Graph:
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
 
+    @property
+    def level_input(self) -> int | None:
+        """Tensor index of the int32[1] graph input `level`; None where there is none."""
+        for index in self.inputs:
+            tensor = self.tensors[index]
+            if (tensor.name, tensor.dtype, tensor.shape) == (LEVEL_INPUT, "int32", (1,)):
+                return index
+        return None
 
-def read_graph(model: bytes) -> Graph:
-    """Reads a .tflite file.
+
+def read_graph(tree: Tree) -> Graph:
+    """Reads the graph of a .tflite file.
 
     Args:
-      model: The whole file.
+      tree: The file, as `flatbuffer.load` parses it.
 
     Returns:
       Its subgraph; every index in it is in range and every constant has the size of its shape.
@@ -84,20 +97,20 @@ def read_graph(model: bytes) -> Graph:
     """
     from ai_edge_litert import schema_py_generated as schema
 
-    tree = unpack(model)
     try:
-        return _graph(tree, model, schema)
+        return _graph(tree.root, schema)
     except ModelError:
         raise
     except DAMAGE as error:
-        raise damaged(model, error) from error
+        raise damaged(tree.file_bytes, error) from error
 
 
-def _graph(tree: Any, model: bytes, schema: Any) -> Graph:
-    if len(tree.subgraphs) != 1:
-        raise ModelError(f"expected a .tflite file with one subgraph: got {len(tree.subgraphs)}")
-    subgraph = tree.subgraphs[0]
-    buffers = read_buffers(tree, model)
+def _graph(root: Any, schema: Any) -> Graph:
+    if len(root.subgraphs) != 1:
+        raise ModelError(f"expected a .tflite file with one subgraph: got {len(root.subgraphs)}")
+    subgraph = root.subgraphs[0]
+    # Many tensors may share a buffer: each buffer is copied once.
+    buffers = [bytes(np.asarray(_items(buffer.data), np.uint8)) for buffer in root.buffers]
     types = {value: name for name, value in vars(schema.TensorType).items() if name[0] != "_"}
     count = len(subgraph.tensors)
     pairs = []
@@ -106,8 +119,8 @@ def _graph(tree: Any, model: bytes, schema: Any) -> Graph:
             raise ModelError(f"tensor {index} has buffer {entry.buffer} of {len(buffers)}")
         dtype = types.get(entry.type, f"type {entry.type}").lower()
         pairs.append(_tensor(entry, dtype, buffers[entry.buffer], index))
-    codes = [_operator_kind(code, schema) for code in tree.operatorCodes]
-    operators = tuple(_operator(entry, codes, count, model) for entry in _items(subgraph.operators))
+    codes = [_operator_kind(code, schema) for code in root.operatorCodes]
+    operators = tuple(_operator(entry, codes, count) for entry in _items(subgraph.operators))
     return Graph(
         tensors=tuple(tensor for tensor, _ in pairs),
         quantization=tuple(quantization for _, quantization in pairs),
@@ -124,39 +137,6 @@ def _items(vector: Any) -> Any:
 
 def _text(value: Any) -> str:
     return bytes(value or b"").decode("utf-8", errors="replace")
-
-
-def read_buffers(tree: Any, model: bytes) -> list[bytes]:
-    """Contents of the buffers, inside the flatbuffer or behind it.
-
-    Raises:
-      ModelError: A buffer goes beyond the end of the file, or those behind the flatbuffer overlap.
-    """
-    # Offsets 0 and 1 mean inside.
-    outside = sum(buffer.size for buffer in tree.buffers if buffer.offset > 1)
-    if outside > len(model):
-        raise ModelError(
-            f"buffers behind the flatbuffer must share no bytes: they take {outside} in a file of "
-            f"{len(model)}"
-        )
-    return [
-        _outside(model, buffer.offset, buffer.size, "a buffer")
-        if buffer.offset > 1
-        else b""
-        if buffer.data is None
-        else np.asarray(buffer.data, np.uint8).tobytes()
-        for buffer in tree.buffers
-    ]
-
-
-def _outside(model: bytes, start: int, size: int, what: str) -> bytes:
-    """Bytes behind the flatbuffer."""
-    end = start + size
-    if end > len(model):
-        raise ModelError(
-            f"truncated .tflite file: {what} ends at byte {end}, the file at {len(model)}"
-        )
-    return model[start:end]
 
 
 def _tensor(entry: Any, dtype: str, data: bytes, index: int) -> tuple[Tensor, Quantization]:
@@ -225,20 +205,15 @@ def _operator_kind(code: Any, schema: Any) -> tuple[str, bool]:
     return names.get(builtin, f"builtin operator {builtin}"), False
 
 
-def _operator(entry: Any, codes: list[tuple[str, bool]], count: int, model: bytes) -> Operator:
+def _operator(entry: Any, codes: list[tuple[str, bool]], count: int) -> Operator:
     kind, custom = codes[entry.opcodeIndex]
-    options = bytes(_items(entry.customOptions))
-    if entry.largeCustomOptionsOffset:
-        options = _outside(
-            model, entry.largeCustomOptionsOffset, entry.largeCustomOptionsSize, "custom options"
-        )
     return Operator(
         kind=kind,
         custom=custom,
         inputs=_indices(entry.inputs, count, low=-1),
         outputs=_indices(entry.outputs, count, low=0),
         options=entry.builtinOptions,
-        custom_options=options,
+        custom_options=bytes(_items(entry.customOptions)),
     )
 
 

@@ -1,12 +1,13 @@
-"""Reads and writes .tflite files as the schema's object tree."""
+"""Reads and writes .tflite files as the schema's tree of objects."""
 
 from __future__ import annotations
 
+import copy
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from nested_keras.tflite.file_reader import read_buffers
 from nested_keras.tflite.model_error import ModelError
 from nested_keras.tflite.unpacking import DAMAGE, damaged, unpack
 
@@ -15,32 +16,118 @@ _ALIGNMENT = 16
 _IDENTIFIER = b"TFL3"
 
 
-def load(model: bytes) -> Any:
-    """Reads a .tflite file that `nested_keras.runtime.lower` or `read_interface` accepts.
+@dataclass(frozen=True, eq=False)
+class Tree:
+    """A .tflite file, parsed once: `load` reads one, `save` writes one.
 
-    What those two do not look at, signatures and metadata, is checked here.
+    Attributes:
+      root: The schema's `ModelT`, all buffers inside it.
+      file_bytes: Length of the file that it was read from, for errors; 0 where there is none.
+    """
+
+    root: Any
+    file_bytes: int = 0
+
+    @property
+    def subgraph(self) -> Any:
+        """The first subgraph, the schema's `SubGraphT`."""
+        return self.root.subgraphs[0]
+
+    def copy(self) -> Tree:
+        """Returns a tree that can be edited alone; the contents of buffers are shared."""
+        contents = {id(buffer.data): buffer.data for buffer in self.root.buffers}
+        return Tree(copy.deepcopy(self.root, contents), self.file_bytes)
+
+    def add_buffer(self, data: bytes) -> int:
+        """Appends a buffer; returns its index."""
+        from ai_edge_litert import schema_py_generated as schema
+
+        buffer = schema.BufferT()
+        buffer.data = np.frombuffer(data, np.uint8)
+        self.root.buffers.append(buffer)
+        return len(self.root.buffers) - 1
+
+    def add_tensor(self, name: str, shape: tuple[int, ...], kind: int, buffer: int = 0) -> int:
+        """Appends a tensor of the first subgraph; returns its index.
+
+        Args:
+          name: Its name.
+          shape: Its shape.
+          kind: One of the schema's `TensorType`.
+          buffer: Index of the buffer that holds its value; 0, the empty one, for an activation.
+        """
+        from ai_edge_litert import schema_py_generated as schema
+
+        tensor = schema.TensorT()
+        tensor.name = name.encode()
+        tensor.shape = np.array(shape, np.int32)
+        tensor.type = kind
+        tensor.buffer = buffer
+        tensor.hasRank = True
+        self.subgraph.tensors.append(tensor)
+        return len(self.subgraph.tensors) - 1
+
+
+def load(model: bytes) -> Tree:
+    """Parses a .tflite file.
+
+    Indices in the tree may be out of range: `file_reader.read_graph` checks those of the graph, and
+    `save` those of signatures and metadata.
+
+    Args:
+      model: The whole file.
 
     Returns:
-      The schema's `ModelT`, all buffers inside it.
+      The tree, with all buffers and custom options inside it.
 
     Raises:
       nested_keras.runtime.ModelError: The file is foreign or damaged.
     """
-    tree = unpack(model)
+    root = unpack(model)
     try:
-        for buffer, data in zip(tree.buffers, read_buffers(tree, model), strict=True):
-            # Some writers keep buffers behind the flatbuffer: writing the tree would lose them.
-            if buffer.offset > 1:
-                buffer.data = np.frombuffer(data, np.uint8)
-                buffer.offset = buffer.size = 0
-        _check_names(tree)
+        _take_in(root, model)
     except DAMAGE as error:
-        raise error if isinstance(error, ModelError) else damaged(model, error) from error
-    return tree
+        raise error if isinstance(error, ModelError) else damaged(len(model), error) from error
+    return Tree(root, len(model))
+
+
+def _take_in(root: Any, model: bytes) -> None:
+    """Moves what some writers keep behind the flatbuffer inside; writing the tree would lose it."""
+    # Offsets 0 and 1 mean inside.
+    outside = [buffer for buffer in root.buffers if buffer.offset > 1]
+    size = sum(buffer.size for buffer in outside)
+    if size > len(model):
+        raise ModelError(
+            f"buffers behind the flatbuffer must share no bytes: they take {size} in a file of "
+            f"{len(model)}"
+        )
+    for buffer in outside:
+        buffer.data = _outside(model, buffer.offset, buffer.size, "a buffer")
+        buffer.offset = buffer.size = 0
+    for subgraph in root.subgraphs:
+        for operator in subgraph.operators or ():
+            if operator.largeCustomOptionsOffset:
+                operator.customOptions = _outside(
+                    model,
+                    operator.largeCustomOptionsOffset,
+                    operator.largeCustomOptionsSize,
+                    "custom options",
+                )
+                operator.largeCustomOptionsOffset = operator.largeCustomOptionsSize = 0
+
+
+def _outside(model: bytes, start: int, size: int, what: str) -> Any:
+    """Bytes behind the flatbuffer, as a view of the file."""
+    end = start + size
+    if end > len(model):
+        raise ModelError(
+            f"truncated .tflite file: {what} ends at byte {end}, the file at {len(model)}"
+        )
+    return np.frombuffer(model, np.uint8)[start:end]
 
 
 def _check_names(tree: Any) -> None:
-    """Checks the indices of signatures and metadata."""
+    """Checks the indices of signatures and metadata, which `read_graph` does not look at."""
     for signature in tree.signatureDefs or ():
         name = text(signature.signatureKey)
         _require_index(f"signature {name!r}: subgraph", signature.subgraphIndex, tree.subgraphs)
@@ -61,8 +148,12 @@ def _tensor_maps(signature: Any) -> list[Any]:
     return [*(signature.inputs or ()), *(signature.outputs or ())]
 
 
-def save(tree: Any) -> bytes:
-    """Writes a `ModelT` with every buffer aligned to 16 bytes, unused parts left out."""
+def save(tree: Tree) -> bytes:
+    """Writes a tree with every buffer aligned to 16 bytes, after `prune`.
+
+    Raises:
+      nested_keras.runtime.ModelError: An index of a signature or of metadata is out of range.
+    """
     import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
 
@@ -83,20 +174,33 @@ def save(tree: Any) -> bytes:
             return schema.BufferEnd(builder)
 
     prune(tree)
-    plain = tree.buffers
-    tree.buffers = []
-    for buffer in plain:
+    root = copy.copy(tree.root)
+    root.buffers = []
+    for buffer in tree.root.buffers:
         aligned = AlignedBuffer()
         aligned.data = buffer.data
-        tree.buffers.append(aligned)
+        root.buffers.append(aligned)
     builder = flatbuffers.Builder(1 << 16)
-    builder.Finish(tree.Pack(builder), _IDENTIFIER)
-    tree.buffers = plain
+    builder.Finish(root.Pack(builder), _IDENTIFIER)
     return bytes(builder.Output())
 
 
-def prune(tree: Any) -> None:
-    """Removes tensors, buffers and operator codes that nothing uses."""
+def prune(tree: Tree) -> None:
+    """Removes tensors, buffers and operator codes that nothing uses from the tree.
+
+    Raises:
+      nested_keras.runtime.ModelError: An index of a signature or of metadata is out of range.
+    """
+    try:
+        _check_names(tree.root)
+    except DAMAGE as error:
+        if isinstance(error, ModelError):
+            raise
+        raise damaged(tree.file_bytes, error) from error
+    _prune(tree.root)
+
+
+def _prune(tree: Any) -> None:
     for subgraph in tree.subgraphs:
         _prune_tensors(tree, subgraph)
     tensors = [tensor for subgraph in tree.subgraphs for tensor in subgraph.tensors]
@@ -146,13 +250,3 @@ def _indices(vector: Any) -> list[int]:
 def text(name: Any) -> str:
     """A name in the file as text."""
     return bytes(name or b"").decode(errors="replace")
-
-
-def add_buffer(tree: Any, data: bytes) -> int:
-    """Appends a buffer; returns its index."""
-    from ai_edge_litert import schema_py_generated as schema
-
-    buffer = schema.BufferT()
-    buffer.data = np.frombuffer(data, np.uint8)
-    tree.buffers.append(buffer)
-    return len(tree.buffers) - 1

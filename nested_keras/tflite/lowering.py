@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+from nested_keras.tflite import flatbuffer
 from nested_keras.tflite.file_reader import Graph, read_graph
 from nested_keras.tflite.model_error import ModelError
-from nested_keras.tflite.operator_reader import Node
-from nested_keras.tflite.operators import builtins
-from nested_keras.tflite.operators.convolutions import NESTED_SPARSE_CONV, nested_sparse_conv
-from nested_keras.tflite.program import NestedSparseConv, Op, Program, Tensor
-
-LEVEL_INPUT = "level"
+from nested_keras.tflite.operator_reader import OperatorReader
+from nested_keras.tflite.operators import NestedSparseConv, read_op
+from nested_keras.tflite.operators.nested import NESTED_SPARSE_CONV, read_nested_sparse_conv
+from nested_keras.tflite.program import Program, Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +34,7 @@ class Interface:
 
 
 def lower(model: bytes) -> Program:
-    """Prepares a fully int8 .tflite model, nested or not.
+    """Parses and prepares a fully int8 .tflite model, nested or not.
 
     Args:
       model: The whole file. Activations are int8; graph inputs and outputs may be float32 behind
@@ -47,32 +47,46 @@ def lower(model: bytes) -> Program:
       UnsupportedOpError: If an operator has no implementation here; the text names it.
       ModelError: If the file is foreign, truncated, damaged or inconsistent.
     """
-    graph = read_graph(bytes(model))
-    interface = _interface(graph)
+    return lower_graph(read_graph(flatbuffer.load(bytes(model))))
+
+
+def lower_graph(graph: Graph) -> Program:
+    """Prepares the graph of a parsed model; see `lower`."""
+    inputs = _inputs(graph)
+    nested = _nested_ops(graph)
+    levels = _levels(nested.values())
     _check_data_flow(graph)
     return Program(
         tensors=graph.tensors,
-        ops=tuple(_op(Node(graph, entry), interface.level_input) for entry in graph.operators),
-        inputs=interface.inputs,
-        outputs=interface.outputs,
-        levels=interface.levels,
-        level_input=interface.level_input,
+        ops=tuple(
+            nested[position] if position in nested else read_op(OperatorReader(graph, operator))
+            for position, operator in enumerate(graph.operators)
+        ),
+        inputs=inputs,
+        outputs=graph.outputs,
+        levels=levels,
+        level_input=graph.level_input,
     )
 
 
-def read_interface(model: bytes) -> Interface:
-    """Reads inputs, outputs and levels of a .tflite model that may hold any builtin operator.
+def read_interface(graph: Graph) -> Interface:
+    """Reads inputs, outputs and levels of a model that may hold any builtin operator.
 
     Raises:
-      ModelError: If the file is foreign, truncated or damaged, or a NESTED_SPARSE_CONV in it is
-        not valid.
+      ModelError: If a NESTED_SPARSE_CONV in it is not valid.
     """
-    return _interface(read_graph(bytes(model)))
+    return Interface(
+        tensors=graph.tensors,
+        inputs=_inputs(graph),
+        outputs=graph.outputs,
+        levels=_levels(_nested_ops(graph).values()),
+        level_input=graph.level_input,
+    )
 
 
-def _interface(graph: Graph) -> Interface:
-    level_input = _level_input(graph)
-    inputs = tuple(index for index in graph.inputs if index != level_input)
+def _inputs(graph: Graph) -> tuple[int, ...]:
+    """Checks the graph inputs and outputs; returns the inputs without the level."""
+    inputs = tuple(index for index in graph.inputs if index != graph.level_input)
     if not inputs or not graph.outputs:
         raise ModelError(f"expected inputs and outputs: got {len(inputs)} and {len(graph.outputs)}")
     for index in (*inputs, *graph.outputs):
@@ -82,40 +96,19 @@ def _interface(graph: Graph) -> Interface:
                 f"graph input or output {tensor.name!r} must be int8 or float32 with at least one "
                 f"dimension: got {tensor.dtype}{list(tensor.shape)}"
             )
-    nodes = (Node(graph, operator) for operator in graph.operators)
-    nested = [
-        nested_sparse_conv(node, level_input=level_input) for node in nodes if _is_nested(node)
-    ]
-    return Interface(
-        tensors=graph.tensors,
-        inputs=inputs,
-        outputs=graph.outputs,
-        levels=_levels(nested),
-        level_input=level_input,
-    )
+    return inputs
 
 
-def _level_input(graph: Graph) -> int | None:
-    for index in graph.inputs:
-        tensor = graph.tensors[index]
-        if (tensor.name, tensor.dtype, tensor.shape) == (LEVEL_INPUT, "int32", (1,)):
-            return index
-    return None
+def _nested_ops(graph: Graph) -> dict[int, NestedSparseConv]:
+    """Reads every NESTED_SPARSE_CONV, by its position in the graph."""
+    return {
+        position: read_nested_sparse_conv(OperatorReader(graph, operator))
+        for position, operator in enumerate(graph.operators)
+        if operator.custom and operator.kind == NESTED_SPARSE_CONV
+    }
 
 
-def _is_nested(node: Node) -> bool:
-    return node.operator.custom and node.operator.kind == NESTED_SPARSE_CONV
-
-
-def _op(node: Node, level_input: int | None) -> Op:
-    if _is_nested(node):
-        return nested_sparse_conv(node, level_input=level_input)
-    if node.operator.custom:
-        raise node.unsupported(f"the only custom operator is {NESTED_SPARSE_CONV}")
-    return builtins.build(node)
-
-
-def _levels(ops: list[NestedSparseConv]) -> int:
+def _levels(ops: Iterable[NestedSparseConv]) -> int:
     counts = {op.name: len(op.layer.levels) for op in ops}
     if len(set(counts.values())) > 1:
         listing = ", ".join(f"{name!r} has {count}" for name, count in counts.items())
@@ -130,13 +123,13 @@ def _check_data_flow(graph: Graph) -> None:
         raise ModelError("a graph input is a constant or listed twice")
     written |= set(graph.inputs)
     for operator in graph.operators:
-        node = Node(graph, operator)
+        reader = OperatorReader(graph, operator)
         for index in operator.inputs:
             if index >= 0 and index not in written:
-                raise node.error(f"reads {graph.tensors[index].name!r} before it is written")
+                raise reader.error(f"reads {graph.tensors[index].name!r} before it is written")
         for index in operator.outputs:
             if index in written:
-                raise node.error(f"writes {graph.tensors[index].name!r} a second time")
+                raise reader.error(f"writes {graph.tensors[index].name!r} a second time")
             written.add(index)
     for index in graph.outputs:
         if index not in written:

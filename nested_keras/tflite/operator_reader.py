@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nested_keras.int8.fixed_point import quantize_multiplier
-from nested_keras.tflite.file_reader import Graph, Operator, Quantization
+from nested_keras.tflite.file_reader import Graph, Operator
 from nested_keras.tflite.model_error import ModelError, UnsupportedOpError
 from nested_keras.tflite.program import Tensor
 
@@ -24,7 +24,7 @@ _ACTIVATION_RANGES = {
 
 
 @dataclass(frozen=True, eq=False)
-class Node:
+class OperatorReader:
     """An operator in its graph. Every accessor raises ModelError with the operator's name."""
 
     graph: Graph
@@ -84,6 +84,21 @@ class Node:
             )
         return tensor
 
+    def same_shape(self) -> tuple[Tensor, Tensor]:
+        """The one input and the output, of the same shape."""
+        self.require_operands(1)
+        x, y = self.activation(0), self.result()
+        self.require_shape(y, x.shape)
+        return x, y
+
+    def require_same_scale(self, x: Tensor, y: Tensor) -> None:
+        """Checks that an input and the output have one scale and one zero point."""
+        if (x.scale, x.zero_point) != (y.scale, y.zero_point):
+            raise self.error(
+                f"input and output must share scale and zero point: got {x.scale}, "
+                f"{x.zero_point} and {y.scale}, {y.zero_point}"
+            )
+
     def require_shape(self, tensor: Tensor, expected: tuple[int, ...]) -> None:
         """Checks the shape of an operand."""
         if tensor.shape != expected:
@@ -101,26 +116,6 @@ class Node:
             raise self.error(f"input {position} must be {' or '.join(dtypes)}: got {tensor.dtype}")
         return tensor.data
 
-    def bias(self, channels: int) -> npt.NDArray[np.int32]:
-        """The optional int32 bias at input 2; zeros where it is left out."""
-        if len(self.operator.inputs) < 3 or self.operator.inputs[2] < 0:
-            return np.zeros(channels, np.int32)
-        value = self.constant(2, "int32")
-        if value.shape != (channels,):
-            raise self.error(f"the bias must have {channels} values: got {list(value.shape)}")
-        return value
-
-    def filter_quantization(self, channels: int) -> Quantization:
-        """Scales of the filter at input 1: one or one per output channel, zero points zero."""
-        quantization = self.graph.quantization[self.operator.inputs[1]]
-        if quantization.scales.size not in (1, channels):
-            raise self.error(
-                f"the filter must have 1 or {channels} scales: got {quantization.scales.size}"
-            )
-        if quantization.zero_points.any():
-            raise self.error("the filter must be quantised symmetrically (zero point 0)")
-        return quantization
-
     def options(self, name: str) -> Any:
         """The builtin options, which must be of the schema's class `name`."""
         options = self.operator.options
@@ -128,26 +123,15 @@ class Node:
             raise self.error(f"expected {name}: got {type(options).__name__}")
         return options
 
-    def positive(self, **values: int) -> None:
-        """Checks that each named option is at least 1."""
-        for name, value in values.items():
-            if value < 1:
-                raise self.error(f"{name} must be at least 1: got {value}")
-
     def activation_range(self, fused: int, output: Tensor) -> tuple[int, int]:
         """Range of the int8 output under a fused activation function."""
         if fused not in _ACTIVATION_RANGES:
             raise self.unsupported(f"fused activation function {fused}")
         low, high = (
-            bound if real is None else self._quantized_bound(real, output)
+            bound if real is None else _quantized_bound(real, output)
             for real, bound in zip(_ACTIVATION_RANGES[fused], (-128, 127), strict=True)
         )
         return max(low, -128), min(high, 127)
-
-    @staticmethod
-    def _quantized_bound(real: float, output: Tensor) -> int:
-        steps = float(np.float32(real) / np.float32(output.scale))  # TFLite divides in float32
-        return output.zero_point + int(np.sign(steps) * np.floor(abs(steps) + 0.5))
 
     def multiplier(self, real: float) -> tuple[int, int]:
         """`quantize_multiplier` with the operator in the error."""
@@ -163,3 +147,8 @@ class Node:
             "inputs": tuple(self.operator.inputs[position] for position in tensors),
             "outputs": self.operator.outputs,
         }
+
+
+def _quantized_bound(real: float, output: Tensor) -> int:
+    steps = float(np.float32(real) / np.float32(output.scale))  # TFLite divides in float32
+    return output.zero_point + int(np.sign(steps) * np.floor(abs(steps) + 0.5))

@@ -8,8 +8,10 @@ import numpy as np
 
 from nested_keras.cortex_m import cycles
 from nested_keras.tflite import flatbuffer
-from nested_keras.tflite.lowering import lower
-from nested_keras.tflite.program import Conv2D, FullyConnected, NestedSparseConv, Program
+from nested_keras.tflite.file_reader import read_graph
+from nested_keras.tflite.lowering import lower, lower_graph
+from nested_keras.tflite.operators import Conv2D, FullyConnected, NestedSparseConv
+from nested_keras.tflite.program import Program
 
 
 @dataclass(frozen=True)
@@ -53,19 +55,18 @@ def strip_model(tflite: bytes, levels: int) -> bytes:
       nested_keras.runtime.ModelError: The file is foreign or damaged.
       ValueError: The model has no nested layer, or `levels` is out of range.
     """
-    program = lower(tflite)
+    tree = flatbuffer.load(tflite)
+    program = lower_graph(read_graph(tree))
     nested = {i: op for i, op in enumerate(program.ops) if isinstance(op, NestedSparseConv)}
     if not nested:
         raise ValueError("expected a nested model: got one without NESTED_SPARSE_CONV")
     if not 1 <= levels <= program.levels:
         raise ValueError(f"levels must be in 1..{program.levels}: got {levels}")
-    tree = flatbuffer.load(tflite)
-    subgraph = tree.subgraphs[0]
     for position, op in nested.items():
-        tensor = subgraph.tensors[subgraph.operators[position].inputs[2]]
+        tensor = tree.subgraph.tensors[tree.subgraph.operators[position].inputs[2]]
         stream = op.layer.strip(levels).data
         tensor.shape = np.array([len(stream)], np.int32)
-        tensor.buffer = flatbuffer.add_buffer(tree, stream)
+        tensor.buffer = tree.add_buffer(stream)
     return flatbuffer.save(tree)
 
 

@@ -67,13 +67,13 @@ def unpack(model: bytes) -> Any:
     except DAMAGE as error:
         if isinstance(error, ModelError):
             raise
-        raise damaged(model, error) from error
+        raise damaged(len(model), error) from error
 
 
-def damaged(model: bytes, error: Exception) -> ModelError:
-    """The error for a file on which the flatbuffers library failed."""
+def damaged(size: int, error: Exception) -> ModelError:
+    """Makes the error for a file of `size` bytes on which the flatbuffers library failed."""
     return ModelError(
-        f"truncated or damaged .tflite file ({len(model)} bytes): {type(error).__name__}: {error}"
+        f"truncated or damaged .tflite file ({size} bytes): {type(error).__name__}: {error}"
     )
 
 

@@ -13,10 +13,11 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from nested_keras.codegen.library import load_program
 from nested_keras.devices.records import output_layout, to_records
 from nested_keras.firmware import QemuModel, build_firmware
-from nested_keras.tflite.program import NestedSparseConv, Program
+from nested_keras.runtime.runner import load_program
+from nested_keras.tflite.operators import NestedSparseConv
+from nested_keras.tflite.program import Program
 from tests.nested_keras.codegen.programs import expected, nested_net, random_inputs
 
 BOARD = "nucleo_f767zi"

@@ -7,8 +7,7 @@ import struct
 import numpy as np
 
 from nested_keras.format import LayerKind, LayerParams, Stream
-from nested_keras.tflite import program
-from nested_keras.tflite.operators import kernels
+from nested_keras.tflite import operators
 from tests.nested_keras.format.streams import PROFILES, random_layer
 from tests.tflm_ops.cases import realistic
 
@@ -33,7 +32,7 @@ class GridCase:
     stream: Stream
     x: np.ndarray
     outputs: tuple[np.ndarray, ...]
-    dense: program.FullyConnected
+    dense: operators.FullyConnected
 
 
 def with_ties(nested, *, seed):
@@ -79,8 +78,8 @@ def make_case(index, profile, block_size, inputs):
     x = rng.integers(-128, 128, (rows, inputs)).astype(np.int8)
     if index % 5 == 0:
         x = rng.choice(np.array([-128, 127], np.int8), x.shape)
-    dense = [kernels.dense_op(stream, level) for level in range(levels)]
-    outputs = tuple(kernels.run_op(op, [x], (rows, outputs)) for op in dense)
+    dense = [operators.dense_op(stream, level) for level in range(levels)]
+    outputs = tuple(operators.run_op(op, [x], (rows, outputs)) for op in dense)
     return GridCase(stream, x, outputs, dense[-1])
 
 

@@ -1,33 +1,18 @@
-"""The C kernels through ctypes, called as nested_keras.tflite.operators.kernels is."""
+"""The C kernels through ctypes, called as nested_keras.tflite.operators.run_op is."""
 
 import ctypes
-import dataclasses
 
 import numpy as np
 
-from nested_keras.tflite import program
+from nested_keras.tflite import operators
+from nested_keras.tflite.operators.registration import CArgument
 
 GUARD = 64
 GUARD_BYTE = 0x55
 # More than sizeof(nk_stream) on any host: its fields are not looked at from here.
 STREAM_STRUCT_BYTES = 8192
 
-FUNCTIONS = {
-    program.Conv2D: "nk_conv2d_s8",
-    program.DepthwiseConv2D: "nk_depthwise_conv2d_s8",
-    program.FullyConnected: "nk_fully_connected_s8",
-    program.Add: "nk_add_s8",
-    program.Mul: "nk_mul_s8",
-    program.AveragePool2D: "nk_average_pool2d_s8",
-    program.MaxPool2D: "nk_max_pool2d_s8",
-    program.Mean: "nk_mean_s8",
-    program.Pad: "nk_pad_s8",
-    program.Concatenation: "nk_concatenation_s8",
-    program.Softmax: "nk_softmax_s8",
-    program.Lookup: "nk_lookup_s8",
-    program.Quantize: "nk_quantize_f32_s8",
-    program.Dequantize: "nk_dequantize_s8_f32",
-}
+FUNCTIONS = {e.op: e.c_call.function for e in operators.OPERATORS if e.c_call}
 
 
 class Dims4(ctypes.Structure):
@@ -75,32 +60,42 @@ class Guarded:
         return bool((zones == GUARD_BYTE).all())
 
 
-def params_struct(op):
-    """The nk_*_params of an operator: the dataclass's fields, in its order."""
-    names = [field.name for field in dataclasses.fields(op)]
-    names = names[len(dataclasses.fields(program.Op)) :]
+def params_struct(op, rank=4):
+    """The nk_*_params of an operator, with an output of `rank` dimensions."""
     fields, values, alive = [], [], []
-    for name in names:
-        value = getattr(op, name)
+    for name, value in operators.registration_of(op).c_call.parameters(op, rank).items():
         if isinstance(value, np.ndarray):
             array = np.ascontiguousarray(value)
             alive.append(array)
             fields.append((name, ctypes.c_void_p))
             values.append(array.ctypes.data)
-        elif name == "paddings":
-            pairs = ((0, 0),) * (4 - len(value)) + tuple(value)
-            fields.append((name, ctypes.c_int32 * 8))
-            values.append((ctypes.c_int32 * 8)(*np.ravel(pairs)))
+        elif isinstance(value, tuple):
+            numbers = np.ravel(value).tolist()
+            fields.append((name, ctypes.c_int32 * len(numbers)))
+            values.append((ctypes.c_int32 * len(numbers))(*numbers))
         else:
             fields.append((name, ctypes.c_float if name == "scale" else ctypes.c_int32))
             values.append(value)
-        if name == "filter":
-            shape = value.shape if value.ndim == 4 else (value.shape[0], 1, 1, value.shape[1])
-            fields.append(("filter_dims", Dims4))
-            values.append(Dims4(*shape))
     struct = type("Params", (ctypes.Structure,), {"_fields_": fields})(*values)
     struct.alive = alive
     return struct
+
+
+def arguments(argument, op, inputs, output):
+    """What one `CArgument` or count of a call stands for."""
+    if argument is CArgument.INPUT:
+        return [pointer(inputs[0])]
+    if argument is CArgument.INPUTS:
+        return [part for x in inputs for part in (ctypes.byref(dims4(x.shape)), pointer(x))]
+    if argument is CArgument.INPUT_LIST:
+        count = len(inputs)
+        shapes = (Dims4 * count)(*(dims4(x.shape) for x in inputs))
+        return [count, shapes, (ctypes.c_void_p * count)(*(x.ctypes.data for x in inputs))]
+    if argument is CArgument.OUTPUT_DIMS:
+        return [ctypes.byref(dims4(output.shape))]
+    if argument is CArgument.OUTPUT:
+        return [pointer(output)]
+    return [argument(op, inputs[0].shape)]
 
 
 class Library:
@@ -115,40 +110,22 @@ class Library:
             raise StatusError(self.c.nk_status_name(status).decode())
 
     def run_op(self, op, inputs, output_shape, level=0):
-        """Runs an operator as `operators.kernels.run_op` does; raises StatusError."""
-        dtype = np.float32 if isinstance(op, program.Dequantize) else np.int8
+        """Runs an operator as `operators.operators.run_op` does; raises StatusError."""
+        dtype = np.float32 if isinstance(op, operators.Dequantize) else np.int8
         output = Guarded(output_shape, dtype)
         inputs = [np.ascontiguousarray(x) for x in inputs]
-        if isinstance(op, program.NestedSparseConv):
+        if isinstance(op, operators.NestedSparseConv):
             self.run_nested(op.layer.data, level, inputs[0], output.array)
         else:
-            self.call(op, params_struct(op), inputs, output.array)
+            self.call(op, params_struct(op, len(output_shape)), inputs, output.array)
         assert output.is_intact()
         return output.array
 
     def call(self, op, params, inputs, output):
         """Calls the function of an operator with its parameters."""
-        function = getattr(self.c, FUNCTIONS[type(op)])
-        x, shape = inputs[0], inputs[0].shape
-        into = (ctypes.byref(dims4(output.shape)), pointer(output))
-        if isinstance(op, program.FullyConnected):
-            rest = (x.size // op.filter.shape[1], pointer(x), pointer(output))
-        elif isinstance(op, program.Softmax):
-            rest = (x.size // shape[-1], shape[-1], pointer(x), pointer(output))
-        elif isinstance(op, (program.Lookup, program.Quantize, program.Dequantize)):
-            rest = (x.size, pointer(x), pointer(output))
-        elif isinstance(op, program.Mean):
-            rest = (ctypes.byref(dims4(shape)), pointer(x), pointer(output))
-        elif isinstance(op, program.Concatenation):
-            params.axis += 4 - len(shape)
-            count = len(inputs)
-            shapes = (Dims4 * count)(*(dims4(i.shape) for i in inputs))
-            pointers = (ctypes.c_void_p * count)(*(i.ctypes.data for i in inputs))
-            rest = (count, shapes, pointers, *into)
-        else:
-            operands = [(ctypes.byref(dims4(i.shape)), pointer(i)) for i in inputs]
-            rest = (*(part for operand in operands for part in operand), *into)
-        self.check(function(ctypes.byref(params), *rest))
+        c_call = operators.registration_of(op).c_call
+        rest = [part for arg in c_call.arguments for part in arguments(arg, op, inputs, output)]
+        self.check(getattr(self.c, c_call.function)(ctypes.byref(params), *rest))
 
     def open(self, data, *, offset=0, null=False):
         """nk_stream_open on a copy of the bytes: the struct, which keeps the copy alive."""

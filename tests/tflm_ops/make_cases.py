@@ -8,8 +8,7 @@ import sys
 from pathlib import Path
 
 from nested_keras.format import Stream
-from nested_keras.tflite import program
-from nested_keras.tflite.operators import kernels
+from nested_keras.tflite import operators
 from tests.nested_keras.format.streams import PROFILES
 from tests.tflm_ops.cases import CASES, stream_and_input
 
@@ -22,8 +21,8 @@ GOLDEN = (
 def case_bytes(name, *, levels, profile):
     """One layer: dimensions, stream, input, and the expected output of every level."""
     data, x, y_shape = stream_and_input(CASES[name], levels=levels, profile=profile, seed=levels)
-    op = program.NestedSparseConv("", (0,), (1,), layer=Stream.parse(data))
-    outputs = [kernels.run_op(op, [x], y_shape, level) for level in range(levels)]
+    op = operators.NestedSparseConv("", (0,), (1,), layer=Stream.parse(data))
+    outputs = [operators.run_op(op, [x], y_shape, level) for level in range(levels)]
     size = (*x.shape[1:3], *y_shape[1:3]) if x.ndim == 4 else (1, 1, 1, 1)
     header = (x.shape[0], *size, levels, len(data), x.size, outputs[0].size)
     parts = [struct.pack("<9i", *header), data, x.tobytes(), *(y.tobytes() for y in outputs)]

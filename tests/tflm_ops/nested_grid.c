@@ -10,8 +10,8 @@
  */
 #include <string.h>
 
+#include "../../tflm_ops/src/ref/nk_geometry.h"
 #include "board.h"
-#include "nk_geometry.h"
 #include "nk_nested_conv.h"
 
 enum { POOL_BYTES = 1 << 20, TENSOR_BYTES = 1 << 18, SCRATCH_BYTES = 1 << 18, GUARD_BYTES = 1024 };

@@ -6,9 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../../tflm_ops/src/cortex_m/nk_depthwise.h"
+#include "../../tflm_ops/src/cortex_m/nk_fully_connected.h"
 #include "nested_case.h"
-#include "nk_depthwise.h"
-#include "nk_fully_connected.h"
 
 /** Copies into a block of just this size, so that a sanitizer sees every step beyond it. */
 static void *copy(const void *data, int32_t size) {
@@ -21,11 +21,11 @@ static void *copy(const void *data, int32_t size) {
 static bool run_tuned(const nk_stream *stream, int32_t level, const nk_conv_dims *dims,
                       const int8_t *input, int8_t *output) {
   if (stream->kind == NK_KIND_FULLY_CONNECTED) {
-    nk_nested_fully_connected_s8_m7(stream, level, dims->batches, input, output);
+    nk_nested_fully_connected_s8_dsp(stream, level, dims->batches, input, output);
     return true;
   }
-  if (nk_nested_depthwise_s8_m7_supports(stream, dims)) {
-    nk_nested_depthwise_s8_m7(stream, level, dims, input, output);
+  if (nk_nested_depthwise_s8_dsp_supports(stream, dims)) {
+    nk_nested_depthwise_s8_dsp(stream, level, dims, input, output);
     return true;
   }
   return false;

@@ -10,7 +10,7 @@ cmake_minimum_required(VERSION 3.25)
 project(theirs LANGUAGES C)
 add_subdirectory("{tflm_ops}" tflm_ops)
 """
-OBJECT = "tflm_ops/CMakeFiles/nk.dir/kernels/nk_m7_tile.S.obj"
+OBJECT = "tflm_ops/CMakeFiles/nk.dir/src/cortex_m/nk_dsp_tile.S.obj"
 CORE = "-mcpu=cortex-m7 -mthumb -mfpu=fpv5-d16 -mfloat-abi=hard"
 
 
@@ -36,4 +36,4 @@ def test_the_assembly_is_built_for_the_core(tmp_path, more):
     defines = [f"-D{name}={value}" for name, value in settings.items()]
     run_tool(["cmake", "-G", "Ninja", "-S", str(tmp_path), "-B", str(build), *defines])
     run_tool(["cmake", "--build", str(build), "--target", OBJECT])
-    assert " T nk_m7_tile_4" in run_tool(["arm-none-eabi-nm", str(build / OBJECT)])
+    assert " T nk_dsp_tile_4" in run_tool(["arm-none-eabi-nm", str(build / OBJECT)])

@@ -7,16 +7,15 @@ import numpy as np
 import pytest
 
 from nested_keras.format import LayerKind
-from nested_keras.tflite import program
-from nested_keras.tflite.operators import kernels
+from nested_keras.tflite import operators
 from tests.nested_keras.format.streams import random_layer
 from tests.tflm_ops.cases import CASES, realistic
 from tests.tflm_ops.library import Dims4, StatusError, params_struct, pointer
 
 OP_OF_KIND = {
-    LayerKind.CONV: program.Conv2D,
-    LayerKind.DEPTHWISE: program.DepthwiseConv2D,
-    LayerKind.FULLY_CONNECTED: program.FullyConnected,
+    LayerKind.CONV: operators.Conv2D,
+    LayerKind.DEPTHWISE: operators.DepthwiseConv2D,
+    LayerKind.FULLY_CONNECTED: operators.FullyConnected,
 }
 SPATIAL = ("stride_h", "stride_w", "dilation_h", "dilation_w", "pad_top", "pad_left")
 
@@ -57,7 +56,7 @@ def case(name, *, extreme=False):
 @pytest.mark.parametrize("name", CASES)
 def test_equals_reference(nk, name, extreme):
     op, x, y_shape = case(name, extreme=extreme)
-    expected = kernels.run_op(op, [x], y_shape)
+    expected = operators.run_op(op, [x], y_shape)
     np.testing.assert_array_equal(nk.run_op(op, [x], y_shape), expected)
 
 

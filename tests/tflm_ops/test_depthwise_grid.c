@@ -5,7 +5,8 @@
  */
 #include <string.h>
 
-#include "nk_depthwise.h"
+#include "../../tflm_ops/src/cortex_m/nk_depthwise.h"
+#include "../../tflm_ops/src/ref/nk_reference.h"
 #include "test_grid.h"
 
 enum {
@@ -73,7 +74,7 @@ static bool agree(const nk_depthwise_conv2d_params *p, const nk_dims4 *in, const
   const int32_t size = nk_dims4_size(out);
   nk_depthwise_conv2d_s8_ref(p, in, t.input, out, t.expected);
   memset(t.output, GUARD_BYTE, sizeof t.output);
-  nk_depthwise_conv2d_s8_m7(p, in, t.input, out, t.output + GUARD);
+  nk_depthwise_conv2d_s8_dsp(p, in, t.input, out, t.output + GUARD);
   if (guards_are_intact(size) && memcmp(t.expected, t.output + GUARD, (size_t)size) == 0) {
     return true;
   }

@@ -9,7 +9,7 @@ from nested_keras.codegen import sources
 from nested_keras.devices import qemu
 from nested_keras.devices.toolchain import cortex_m7_toolchain
 from nested_keras.format import Encoding
-from tests.tflm_ops.conftest import ROOT
+from tests.conftest import ROOT
 from tests.tflm_ops.fully_connected_grid import ALIGNMENT, make_grid, pack
 from tests.tflm_ops.library import Guarded, params_struct, pointer
 
@@ -39,7 +39,7 @@ def test_streams_equal_the_reference(nk, grid):
         stream = nk.validate(case.stream.data)
         for level, expected in enumerate(case.outputs):
             y = Guarded(expected.shape, np.int8)
-            nk.c.nk_nested_fully_connected_s8_m7(
+            nk.c.nk_nested_fully_connected_s8_dsp(
                 stream, level, len(case.x), pointer(case.x), pointer(y.array)
             )
             np.testing.assert_array_equal(y.array, expected, f"case {index}, level {level}")
@@ -51,7 +51,7 @@ def test_dense_layers_equal_the_reference(nk, grid):
         expected = case.outputs[-1]
         params = params_struct(case.dense)
         y = Guarded(expected.shape, np.int8)
-        nk.c.nk_fully_connected_s8_m7(
+        nk.c.nk_fully_connected_s8_dsp(
             ctypes.byref(params), len(case.x), pointer(case.x), pointer(y.array)
         )
         np.testing.assert_array_equal(y.array, expected, f"case {index}")

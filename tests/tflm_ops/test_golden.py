@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from nested_keras.format import LayerKind, Stream
-from nested_keras.tflite import program
-from nested_keras.tflite.operators import kernels
+from nested_keras.tflite import operators
 from tests.tflm_ops.make_cases import GOLDEN
 
 CASES = sorted((Path(__file__).parent / "golden").glob("*.case"))
@@ -40,8 +39,8 @@ def test_a_golden_case_is_what_the_reference_says(path):
     if params.kind != LayerKind.FULLY_CONNECTED:
         x_shape = (batches, input_h, input_w, params.in_channels)
         y_shape = (batches, output_h, output_w, params.out_channels)
-    op = program.NestedSparseConv("", (0,), (1,), layer=Stream.parse(stream))
+    op = operators.NestedSparseConv("", (0,), (1,), layer=Stream.parse(stream))
     assert Stream.parse(stream).weights.levels == len(outputs)
     for level, wanted in enumerate(outputs):
-        y = kernels.run_op(op, [x.reshape(x_shape)], y_shape, level)
+        y = operators.run_op(op, [x.reshape(x_shape)], y_shape, level)
         np.testing.assert_array_equal(y.reshape(-1), wanted)

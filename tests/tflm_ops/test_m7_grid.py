@@ -18,7 +18,7 @@ BOARD = "mps2_an500"
 # Program and the functions of tflm_ops that it calls.
 PROGRAMS = {
     "test_depthwise_grid": (
-        *("nk_depthwise_conv2d_s8_ref", "nk_depthwise_conv2d_s8_m7"),
+        *("nk_depthwise_conv2d_s8_ref", "nk_depthwise_conv2d_s8_dsp"),
         "nk_dims4_size",
     ),
     "test_ops_grid": ("nk_add_s8", "nk_average_pool2d_s8", "nk_max_pool2d_s8", "nk_mean_s8"),

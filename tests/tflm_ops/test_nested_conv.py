@@ -8,8 +8,7 @@ import pytest
 
 from nested_keras.cortex_m.scratch import nested_conv_scratch_bytes, nested_function
 from nested_keras.format import NestedWeights, Stream, encode
-from nested_keras.tflite import program
-from nested_keras.tflite.operators import kernels
+from nested_keras.tflite import operators
 from tests.nested_keras.format.streams import PROFILES, random_layer
 from tests.tflm_ops.cases import CASES, row, stream_and_input
 from tests.tflm_ops.library import ConvDims, StatusError, aligned_copy, pointer
@@ -21,16 +20,16 @@ def test_equals_reference_at_every_level(nk, name, profile):
     seed = list(CASES).index(name)
     levels = 1 + seed % 5
     data, x, y_shape = stream_and_input(CASES[name], levels=levels, profile=profile, seed=seed)
-    op = program.NestedSparseConv("", (0,), (1,), layer=Stream.parse(data))
+    op = operators.NestedSparseConv("", (0,), (1,), layer=Stream.parse(data))
     for level in range(levels):
-        expected = kernels.run_op(op, [x], y_shape, level)
+        expected = operators.run_op(op, [x], y_shape, level)
         np.testing.assert_array_equal(nk.run_op(op, [x], y_shape, level), expected, f"{level=}")
 
 
 def test_realistic_outputs_are_not_all_clamped(nk):
     data, x, y_shape = stream_and_input(CASES["odd channels"], levels=2, profile="mixed", seed=1)
     y = nk.run_op(
-        program.NestedSparseConv("", (0,), (1,), layer=Stream.parse(data)), [x], y_shape, 1
+        operators.NestedSparseConv("", (0,), (1,), layer=Stream.parse(data)), [x], y_shape, 1
     )
     assert (np.abs(y.astype(int)) < 127).mean() > 0.5
 
@@ -42,10 +41,10 @@ def test_equals_reference_with_extreme_tables(nk, name):
     for seed in range(5):
         # random_layer draws biases, multipliers and shifts from their whole ranges.
         nested = random_layer(params, levels=3, seed=seed)
-        op = program.NestedSparseConv("", (0,), (1,), layer=Stream.parse(encode(nested)))
+        op = operators.NestedSparseConv("", (0,), (1,), layer=Stream.parse(encode(nested)))
         x = rng.choice([-128, 127], x_shape).astype(np.int8)
         for level in range(3):
-            expected = kernels.run_op(op, [x], y_shape, level)
+            expected = operators.run_op(op, [x], y_shape, level)
             np.testing.assert_array_equal(nk.run_op(op, [x], y_shape, level), expected)
 
 
@@ -61,7 +60,7 @@ def test_largest_accumulators(nk):
         multiplier=(1 << 30) * one,
         shift=(-24 * one).astype(np.int8),
     )
-    op = program.NestedSparseConv("", (0,), (1,), layer=Stream.parse(encode(nested)))
+    op = operators.NestedSparseConv("", (0,), (1,), layer=Stream.parse(encode(nested)))
     x = np.full(x_shape, 127, np.int8)
     y = nk.run_op(op, [x], y_shape)
     # -65535 * 128 * 255 / 2**25 = -63.75, plus the output offset.
@@ -75,7 +74,7 @@ def test_cut_stream_gives_the_levels_it_holds(nk):
         for level in range(levels):
             whole, part = (
                 nk.run_op(
-                    program.NestedSparseConv("", (0,), (1,), layer=Stream.parse(d)),
+                    operators.NestedSparseConv("", (0,), (1,), layer=Stream.parse(d)),
                     [x],
                     y_shape,
                     level,
@@ -83,7 +82,7 @@ def test_cut_stream_gives_the_levels_it_holds(nk):
                 for d in (data, cut)
             )
             np.testing.assert_array_equal(part, whole)
-        op = program.NestedSparseConv("", (0,), (1,), layer=Stream.parse(cut))
+        op = operators.NestedSparseConv("", (0,), (1,), layer=Stream.parse(cut))
         with pytest.raises(StatusError, match="NK_ERROR_LEVEL"):
             nk.run_op(op, [x], y_shape, levels)
 

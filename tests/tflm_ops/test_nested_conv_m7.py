@@ -53,11 +53,11 @@ def test_grid_equals_reference(tmp_path, objects, first_seed):
 
 def test_the_grid_finds_a_wrong_kernel(tmp_path, objects):
     # One weight more in an accumulator than the proof in docs/kernels.md allows.
-    elf = build(tmp_path, objects, first_seed=1, layers=50, flags=("-DNK_M7_SPAN=256",))
+    elf = build(tmp_path, objects, first_seed=1, layers=50, flags=("-DNK_DSP_SPAN=256",))
     with pytest.raises(DeviceError, match=r"wrong \d+"):
         qemu.run(elf, timeout_s=600)
 
 
 def test_kernels_of_the_target_can_be_left_out(tmp_path, objects):
-    elf = build(tmp_path, objects, first_seed=1, layers=50, flags=("-DNK_USE_M7=0",))
+    elf = build(tmp_path, objects, first_seed=1, layers=50, flags=("-DNK_USE_DSP=0",))
     assert "layers 50 failures 0" in qemu.run(elf, timeout_s=600)

@@ -9,8 +9,7 @@ import pytest
 
 from nested_keras.int8.fixed_point import quantize_multiplier
 from nested_keras.int8.softmax import softmax_parameters
-from nested_keras.tflite import program
-from nested_keras.tflite.operators import kernels
+from nested_keras.tflite import operators
 from tests.tflm_ops.library import (
     FUNCTIONS,
     Dims4,
@@ -29,7 +28,7 @@ def random_int8(shape, *, seed=0):
 
 
 def assert_equals_reference(nk, op, inputs, output_shape):
-    expected = kernels.run_op(op, inputs, output_shape)
+    expected = operators.run_op(op, inputs, output_shape)
     np.testing.assert_array_equal(nk.run_op(op, inputs, output_shape), expected)
 
 
@@ -39,7 +38,7 @@ def add_op(scale1, scale2, output_scale, *, zero_points=(3, -11, 20), clamp=(-12
     multiplier1, shift1 = quantize_multiplier(scale1 / twice)
     multiplier2, shift2 = quantize_multiplier(scale2 / twice)
     multiplier, shift = quantize_multiplier(twice / (2**20 * output_scale))
-    return program.Add(
+    return operators.Add(
         **OP,
         left_shift=20,
         input1_offset=-zero_points[0],
@@ -58,7 +57,7 @@ def add_op(scale1, scale2, output_scale, *, zero_points=(3, -11, 20), clamp=(-12
 
 def mul_op(factor, *, zero_points=(3, -11, 20), clamp=(-128, 127)):
     multiplier, shift = quantize_multiplier(factor)
-    return program.Mul(
+    return operators.Mul(
         **OP,
         input1_offset=-zero_points[0],
         input2_offset=-zero_points[1],
@@ -129,7 +128,7 @@ POOLS = [
     ((1, 2, 2, 1), (5, 5), (1, 1), (2, 2), (2, 2)),
     ((1, 1, 9, 4), (1, 4), (1, 4), (0, 1), (1, 3)),
 ]
-POOL_OPS = [program.AveragePool2D, program.MaxPool2D]
+POOL_OPS = [operators.AveragePool2D, operators.MaxPool2D]
 
 
 def pool_op(kind, size, stride, pad, clamp=(-128, 127)):
@@ -159,7 +158,7 @@ def test_pools(nk, kind, clamp, shape, size, stride, pad, output):
 @pytest.mark.parametrize("value", [-128, -127, -1, 0, 1, 127])
 def test_average_rounds_halves_away_from_zero(nk, value):
     x = np.array([value, value, value, max(value - 2, -128)], np.int8).reshape(1, 2, 2, 1)
-    op = pool_op(program.AveragePool2D, (2, 2), (2, 2), (0, 0))
+    op = pool_op(operators.AveragePool2D, (2, 2), (2, 2), (0, 0))
     assert_equals_reference(nk, op, [x], (1, 1, 1, 1))
 
 
@@ -189,7 +188,7 @@ MEANS = [((2, 3, 5, 4), 0.1, 0.2), ((1, 1, 1, 1), 0.1, 0.1), ((1, 8, 8, 33), 0.0
 @pytest.mark.parametrize("zero_points", [(0, 0), (-128, 127), (127, -128)])
 def test_mean(nk, shape, input_scale, output_scale, zero_points):
     multiplier, shift = quantize_multiplier(input_scale / output_scale / (shape[1] * shape[2]))
-    op = program.Mean(
+    op = operators.Mean(
         **OP,
         input_offset=-zero_points[0],
         output_offset=zero_points[1],
@@ -217,7 +216,7 @@ def test_pad(nk, shape, paddings):
     output = tuple(
         before + size + after for size, (before, after) in zip(shape, paddings, strict=True)
     )
-    op = program.Pad(**OP, paddings=paddings, value=-7)
+    op = operators.Pad(**OP, paddings=paddings, value=-7)
     assert_equals_reference(nk, op, [random_int8(shape)], output)
     with pytest.raises(StatusError, match="NK_ERROR_SHAPE"):
         nk.run_op(op, [random_int8(shape)], (*output[:-1], output[-1] + 1))
@@ -227,7 +226,7 @@ def test_pad(nk, shape, paddings):
 
 
 def test_pad_refuses_negative_paddings(nk):
-    op = program.Pad(**OP, paddings=((-1, 2),), value=0)
+    op = operators.Pad(**OP, paddings=((-1, 2),), value=0)
     with pytest.raises(StatusError, match="NK_ERROR_ARGUMENT"):
         nk.run_op(op, [random_int8((4,))], (5,))
 
@@ -245,7 +244,7 @@ CONCATENATIONS = [
 
 @pytest.mark.parametrize(("axis", "shapes"), CONCATENATIONS)
 def test_concatenation(nk, axis, shapes):
-    op = program.Concatenation(**OP, axis=axis)
+    op = operators.Concatenation(**OP, axis=axis)
     inputs = [random_int8(shape, seed=seed) for seed, shape in enumerate(shapes)]
     output = np.concatenate(inputs, axis=axis).shape
     assert_equals_reference(nk, op, inputs, output)
@@ -257,12 +256,14 @@ def test_concatenation(nk, axis, shapes):
 @pytest.mark.parametrize("axis", [-1, 4])
 def test_concatenation_refuses_an_unknown_axis(nk, axis):
     with pytest.raises(StatusError, match="NK_ERROR_ARGUMENT"):
-        nk.run_op(program.Concatenation(**OP, axis=axis), [random_int8((1, 1, 1, 2))], (1, 1, 1, 2))
+        nk.run_op(
+            operators.Concatenation(**OP, axis=axis), [random_int8((1, 1, 1, 2))], (1, 1, 1, 2)
+        )
 
 
 def softmax_op(beta, scale):
     multiplier, shift, diff_min = softmax_parameters(beta, scale)
-    return program.Softmax(
+    return operators.Softmax(
         **OP, input_multiplier=multiplier, input_left_shift=shift, diff_min=diff_min
     )
 
@@ -303,13 +304,13 @@ def test_softmax_refuses_bad_parameters(nk):
 def test_lookup(nk):
     table = random_int8(256, seed=9)
     x = np.arange(-128, 128).astype(np.int8).reshape(4, 64)
-    assert_equals_reference(nk, program.Lookup(**OP, table=table), [x], x.shape)
+    assert_equals_reference(nk, operators.Lookup(**OP, table=table), [x], x.shape)
 
 
 @pytest.mark.parametrize("scale", [0.0039, 0.1, 1.0, 3.7])
 @pytest.mark.parametrize("zero_point", [-128, 0, 5, 127])
 def test_quantize(nk, scale, zero_point):
-    op = program.Quantize(**OP, scale=scale, zero_point=zero_point)
+    op = operators.Quantize(**OP, scale=scale, zero_point=zero_point)
     rng = np.random.default_rng(0)
     halves = (np.arange(-300, 300) + 0.5) * np.float32(scale)
     x = np.concatenate([halves, rng.normal(0, 100 * scale, 500), [0.0, -0.0, 1e30, -1e30]])
@@ -321,18 +322,18 @@ def test_quantize(nk, scale, zero_point):
 @pytest.mark.parametrize("scale", [0.0039, 0.1, 1.0, 3.7])
 @pytest.mark.parametrize("zero_point", [-128, 0, 5, 127])
 def test_dequantize(nk, scale, zero_point):
-    op = program.Dequantize(**OP, scale=scale, zero_point=zero_point)
+    op = operators.Dequantize(**OP, scale=scale, zero_point=zero_point)
     x = np.arange(-128, 128).astype(np.int8)
     assert_equals_reference(nk, op, [x], x.shape)
 
 
-@pytest.mark.parametrize("kind", [program.Quantize, program.Dequantize])
+@pytest.mark.parametrize("kind", [operators.Quantize, operators.Dequantize])
 @pytest.mark.parametrize(
     ("scale", "zero_point"),
     [(0.0, 0), (-1.0, 0), (np.inf, 0), (np.nan, 0), (1.0, 128), (1.0, -129)],
 )
 def test_quantization_parameters_out_of_range_are_refused(nk, kind, scale, zero_point):
-    x = np.zeros(3, np.float32 if kind is program.Quantize else np.int8)
+    x = np.zeros(3, np.float32 if kind is operators.Quantize else np.int8)
     with pytest.raises(StatusError, match="NK_ERROR_ARGUMENT"):
         nk.run_op(kind(**OP, scale=scale, zero_point=zero_point), [x], (3,))
 
@@ -363,16 +364,16 @@ def test_binary_parameters_out_of_range_are_refused(nk, op):
 
 def test_null_pointers_are_refused(nk):
     clamp = (-128, 127)
-    mean = program.Mean(**OP, input_offset=0, output_offset=0, multiplier=1 << 30, shift=0)
+    mean = operators.Mean(**OP, input_offset=0, output_offset=0, multiplier=1 << 30, shift=0)
     ones, tensors = np.ones(4, np.int32), np.zeros(2, np.int8)
     dims, x, y = pointer(ones), pointer(tensors[:1]), pointer(tensors[1:])
     for op, *arguments in (
         (BINARY[0], dims, x, dims, x, dims, y),
         (BINARY[5], dims, x, dims, x, dims, y),
-        (pool_op(program.AveragePool2D, (1, 1), (1, 1), (0, 0), clamp), dims, x, dims, y),
-        (pool_op(program.MaxPool2D, (1, 1), (1, 1), (0, 0), clamp), dims, x, dims, y),
+        (pool_op(operators.AveragePool2D, (1, 1), (1, 1), (0, 0), clamp), dims, x, dims, y),
+        (pool_op(operators.MaxPool2D, (1, 1), (1, 1), (0, 0), clamp), dims, x, dims, y),
         (mean, dims, x, y),
-        (program.Pad(**OP, paddings=(), value=0), dims, x, dims, y),
+        (operators.Pad(**OP, paddings=(), value=0), dims, x, dims, y),
     ):
         assert_null_pointers_are_refused(nk, op, arguments)
 
@@ -391,10 +392,10 @@ def assert_null_pointers_are_refused(nk, op, arguments):
 
 def test_null_pointers_are_refused_by_elementwise_operators(nk):
     x, y, real = np.zeros(64, np.int8), np.zeros(64, np.int8), np.zeros(64, np.float32)
-    lookup = program.Lookup(**OP, table=random_int8(256))
+    lookup = operators.Lookup(**OP, table=random_int8(256))
     softmax = softmax_op(1.0, 0.1)
-    quantize = program.Quantize(**OP, scale=0.1, zero_point=3)
-    dequantize = program.Dequantize(**OP, scale=0.1, zero_point=3)
+    quantize = operators.Quantize(**OP, scale=0.1, zero_point=3)
+    dequantize = operators.Dequantize(**OP, scale=0.1, zero_point=3)
     for op, *arguments in (
         (softmax, 4, 16, pointer(x), pointer(y)),
         (lookup, 64, pointer(x), pointer(y)),
@@ -409,7 +410,7 @@ def test_null_pointers_are_refused_by_elementwise_operators(nk):
 
 
 def test_null_pointers_are_refused_by_concatenation(nk):
-    op = program.Concatenation(**OP, axis=3)
+    op = operators.Concatenation(**OP, axis=3)
     x, y = np.zeros(4, np.int8), np.zeros(8, np.int8)
     shapes = (Dims4 * 2)(dims4((4,)), dims4((4,)))
     inputs = (ctypes.c_void_p * 2)(x.ctypes.data, x.ctypes.data)

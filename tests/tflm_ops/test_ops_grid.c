@@ -5,8 +5,8 @@
  */
 #include <string.h>
 
-#include "nk_arithmetic.h"
-#include "nk_geometry.h"
+#include "../../tflm_ops/src/ref/nk_arithmetic.h"
+#include "../../tflm_ops/src/ref/nk_geometry.h"
 #include "nk_ops.h"
 #include "test_grid.h"
 

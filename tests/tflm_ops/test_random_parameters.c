@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "nk_fully_connected.h"
-#include "nk_geometry.h"
+#include "../../tflm_ops/src/cortex_m/nk_fully_connected.h"
+#include "../../tflm_ops/src/ref/nk_geometry.h"
 #include "nk_ops.h"
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -103,9 +103,9 @@ static void check_fully_connected_kernels(const nk_fully_connected_params *p, in
                                           const int8_t *x, const int8_t *expected) {
   nk_dims4 out = {rows, 1, 1, p->filter_dims.n};
   int8_t *y = tensor(&out);
-  nk_fully_connected_s8_m7(p, rows, x, y);
+  nk_fully_connected_s8_dsp(p, rows, x, y);
   if (memcmp(y, expected, (size_t)nk_dims4_size(&out)) != 0) {
-    fprintf(stderr, "nk_fully_connected_s8_m7 gives another output than the reference\n");
+    fprintf(stderr, "nk_fully_connected_s8_dsp gives another output than the reference\n");
     print_seed();
     exit(1);
   }

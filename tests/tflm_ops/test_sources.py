@@ -38,14 +38,15 @@ def complaints(command, *, cwd, text=None):
 
 
 def all_sources():
-    folders = (sources.tflm_ops_dir() / name for name in ("kernels", "standalone"))
-    return [str(path) for folder in folders for path in sorted(folder.glob("*.c"))]
+    return sorted(map(str, (sources.tflm_ops_dir() / "src").glob("*/*.c")))
 
 
 @pytest.mark.parametrize("compiler", HOST_COMPILERS)
 def test_every_header_compiles_alone(compiler, tmp_path):
-    for header in sources.headers():
-        text = f'#include "{header.name}"\nextern int something;\n'
+    private = sorted((sources.tflm_ops_dir() / "src").glob("*/*.h"))
+    assert private
+    for header in (*sources.headers(), *private):
+        text = f'#include "{header}"\nextern int something;\n'
         command = [*HOST_COMPILERS[compiler], *STRICT, "-fsyntax-only", "-"]
         assert complaints(command, cwd=tmp_path, text=text) == "", header.name
 

@@ -22,8 +22,10 @@ static uint64_t cost[MODEL_LEVELS];
 
 /* The densest level whose last run would have met the deadline; the sparsest where none would. */
 static int32_t pick_level(uint64_t deadline) {
-  for (int32_t level = MODEL_LEVELS - 1; level > 0; level--) {
-    if (cost[level] <= deadline) return level;
+  for (int32_t level = MODEL_LEVELS - 1; level > 0; --level) {
+    if (cost[level] <= deadline) {
+      return level;
+    }
   }
   return 0;
 }
@@ -48,16 +50,22 @@ static void put_number(const char *name, uint64_t value) {
 }
 
 int main(void) {
-  if (model_check() != NK_OK) return 1; /* once: are the weights in flash undamaged? */
-  for (int32_t level = 0; level < MODEL_LEVELS; level++) {
-    if (run(level) != NK_OK) return 1;
+  if (model_check() != NK_OK) {
+    return 1; /* once: are the weights in flash undamaged? */
+  }
+  for (int32_t level = 0; level < MODEL_LEVELS; ++level) {
+    if (run(level) != NK_OK) {
+      return 1;
+    }
   }
   const uint64_t densest = cost[MODEL_LEVELS - 1];
-  for (int frame = 0; frame < FRAMES; frame++) {
+  for (int frame = 0; frame < FRAMES; ++frame) {
     /* Here a real system would fetch the image. */
     const uint64_t deadline = densest * deadline_percent[frame] / 100 + densest / 50;
     const int32_t level = pick_level(deadline);
-    if (run(level) != NK_OK) return 1;
+    if (run(level) != NK_OK) {
+      return 1;
+    }
     put_number("deadline ", deadline);
     put_number(" level ", (uint64_t)level);
     put_number(" took ", cost[level]);

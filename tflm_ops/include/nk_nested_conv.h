@@ -86,11 +86,6 @@ nk_status nk_nested_fully_connected_s8(const nk_stream *stream, int32_t level,
                                        const nk_conv_dims *dims, const int8_t *input,
                                        int8_t *output, void *scratch, size_t scratch_size);
 
-/** Returns what nk_nested_conv_s8() returns for its arguments; for kernels, at their start. */
-nk_status nk_nested_conv_s8_check(const nk_stream *stream, int32_t level, const nk_conv_dims *dims,
-                                  const int8_t *input, const int8_t *output, const void *scratch,
-                                  size_t scratch_size);
-
 /** The portable reference kernel: same contract and same result as nk_nested_conv_s8(). */
 nk_status nk_nested_conv_s8_ref(const nk_stream *stream, int32_t level, const nk_conv_dims *dims,
                                 const int8_t *input, int8_t *output, void *scratch,

@@ -3,7 +3,7 @@
  * (BUILTIN_REF).
  *
  * Conventions:
- * - The parameter structs have the field names of nested_keras/tflite/program.py's dataclasses.
+ * - The parameter structs have the field names of the dataclasses in nested_keras/tflite/operators.
  * - Tensors are NHWC and dense. A tensor of lower rank is passed with leading dimensions of 1:
  *   [10] is {1, 1, 1, 10}.
  * - Input and output buffers must not overlap. No function needs scratch memory.

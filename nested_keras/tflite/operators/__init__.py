@@ -1,1 +1,127 @@
-"""The operators of a `Program`: how they are read, checked and run in NumPy."""
+"""The operators of a `Program`: one file per family holds all that concerns an operator.
+
+docs/adding_an_operator.md names what to write for a new one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from nested_keras.tflite.operator_reader import OperatorReader
+from nested_keras.tflite.operators import (
+    convolution,
+    elementwise,
+    lookup,
+    nested,
+    pooling,
+    probabilities,
+    real_numbers,
+    shape,
+)
+from nested_keras.tflite.operators.convolution import Conv2D, DepthwiseConv2D, FullyConnected
+from nested_keras.tflite.operators.elementwise import Add, Mul
+from nested_keras.tflite.operators.lookup import Lookup
+from nested_keras.tflite.operators.nested import NESTED_SPARSE_CONV, NestedSparseConv, dense_op
+from nested_keras.tflite.operators.pooling import AveragePool2D, MaxPool2D, Mean
+from nested_keras.tflite.operators.probabilities import Softmax
+from nested_keras.tflite.operators.real_numbers import Dequantize, Quantize
+from nested_keras.tflite.operators.registration import Array, Registration, Shape
+from nested_keras.tflite.operators.shape import Concatenation, Pad, Reshape
+from nested_keras.tflite.program import Op, Program
+
+__all__ = [
+    "Add",
+    "AveragePool2D",
+    "Concatenation",
+    "Conv2D",
+    "DepthwiseConv2D",
+    "Dequantize",
+    "FullyConnected",
+    "Lookup",
+    "MaxPool2D",
+    "Mean",
+    "Mul",
+    "NestedSparseConv",
+    "Pad",
+    "Quantize",
+    "Reshape",
+    "Softmax",
+    "OPERATORS",
+    "dense_op",
+    "mixes_samples",
+    "read_op",
+    "registration_of",
+    "run_op",
+]
+
+OPERATORS: tuple[Registration, ...] = (
+    *convolution.OPERATORS,
+    *elementwise.OPERATORS,
+    *lookup.OPERATORS,
+    *nested.OPERATORS,
+    *pooling.OPERATORS,
+    *probabilities.OPERATORS,
+    *real_numbers.OPERATORS,
+    *shape.OPERATORS,
+)
+"""Every operator."""
+
+_BY_CLASS = {entry.op: entry for entry in OPERATORS}
+_READERS = {
+    (name, entry.custom): reader for entry in OPERATORS for name, reader in entry.readers.items()
+}
+_BUILTIN_NAMES = sorted(name for name, custom in _READERS if not custom)
+
+
+def registration_of(op: Op) -> Registration | None:
+    """Returns the registration of an operator; None for a class that has none."""
+    return _BY_CLASS.get(type(op))
+
+
+def read_op(reader: OperatorReader) -> Op:
+    """Prepares an operator of a .tflite, with the parameters that TFLite would compute.
+
+    Args:
+        reader: The operator in its graph.
+
+    Returns:
+        The prepared operator.
+
+    Raises:
+        UnsupportedOpError: If there is no implementation for the operator.
+        ModelError: If its operands or options are not consistent.
+    """
+    operator = reader.operator
+    read = _READERS.get((operator.kind, operator.custom))
+    if read is None and operator.custom:
+        raise reader.unsupported(f"the only custom operator is {NESTED_SPARSE_CONV}")
+    if read is None:
+        raise reader.unsupported(f"the supported ones are {', '.join(_BUILTIN_NAMES)}")
+    try:
+        # Infinite factors are refused where they are used; here they become no NaN and no integer.
+        with np.errstate(over="ignore", divide="raise", invalid="raise"):
+            return read(reader)
+    except (FloatingPointError, OverflowError) as error:
+        raise reader.error(f"its scales are out of range: {error}") from error
+
+
+def mixes_samples(op: Op, program: Program) -> bool:
+    """Returns whether an operator would act differently on a larger first axis."""
+    return _BY_CLASS[type(op)].mixes_samples(op, program)
+
+
+def run_op(op: Op, inputs: Sequence[Array], output_shape: Shape, level: int = 0) -> Array:
+    """Runs one operator in NumPy, bit-exact with TFLite's reference kernels.
+
+    Args:
+        op: The prepared operator.
+        inputs: Its activations, in the order of `op.inputs`; the first axis may be any batch size.
+        output_shape: Shape of the output with that batch size.
+        level: Nested level; only NESTED_SPARSE_CONV looks at it.
+
+    Returns:
+        The output: int8, or float32 for a Dequantize.
+    """
+    return _BY_CLASS[type(op)].run(op, inputs, output_shape, level).reshape(output_shape)

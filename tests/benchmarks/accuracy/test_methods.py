@@ -11,14 +11,14 @@ from tests.benchmarks.accuracy.networks import tiny
 
 TINY = [
     "--network=tiny",
-    "--dense_epochs=1",
+    "--dense-epochs=1",
     "--epochs=2",
-    "--train_images=128",
-    "--test_images=60",
-    "--mask_frequency=1",
+    "--train-images=128",
+    "--test-images=60",
+    "--mask-frequency=1",
     "--sparsities=0.9,0.5",
     "--widths=0.5,1.0",
-    "--calibration_images=40",
+    "--calibration-images=40",
 ]
 POINTS = {
     "dense": ["dense"],

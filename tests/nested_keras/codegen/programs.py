@@ -11,8 +11,7 @@ import numpy as np
 
 from nested_keras import format as stream_format
 from nested_keras.format import constants
-from nested_keras.tflite import program
-from nested_keras.tflite.operators import kernels
+from nested_keras.tflite import operators, program
 
 
 class Builder:
@@ -57,7 +56,7 @@ class Builder:
         n, h, w, c = self.tensors[source].shape
         output = self.tensor((n, -(-h // stride), -(-w // stride), channels))
         return self.add(
-            program.Conv2D,
+            operators.Conv2D,
             [source],
             output,
             filter=self.int8(channels, kernel, kernel, c),
@@ -69,7 +68,7 @@ class Builder:
         n, h, w, c = self.tensors[source].shape
         output = self.tensor((n, h, w, c * multiplier))
         return self.add(
-            program.DepthwiseConv2D,
+            operators.DepthwiseConv2D,
             [source],
             output,
             filter=self.int8(c * multiplier, 3, 3, 1),
@@ -92,7 +91,7 @@ class Builder:
     def fully_connected(self, source: int, features: int) -> int:
         n, depth = self.tensors[source].shape
         return self.add(
-            program.FullyConnected,
+            operators.FullyConnected,
             [source],
             self.tensor((n, features)),
             filter=self.int8(features, depth),
@@ -136,15 +135,15 @@ class Builder:
                 np.stack([t["shift"] for t in tables]).astype(np.int8),
             )
         )
-        return self.add(program.NestedSparseConv, [source], output, layer=layer)
+        return self.add(operators.NestedSparseConv, [source], output, layer=layer)
 
     def reshape(self, source: int, *shape: int) -> int:
-        return self.add(program.Reshape, [source], self.tensor(shape))
+        return self.add(operators.Reshape, [source], self.tensor(shape))
 
     def sum(self, first: int, second: int) -> int:
         shape = np.broadcast_shapes(self.tensors[first].shape, self.tensors[second].shape)
         return self.add(
-            program.Add,
+            operators.Add,
             [first, second],
             self.tensor(shape),
             left_shift=20,
@@ -174,7 +173,7 @@ def nested_net(levels: int = 3, seed: int = 0) -> program.Program:
 def with_stream(prog: program.Program, change: Callable[[bytes], bytes]) -> program.Program:
     """The program with its first packed stream changed."""
     ops = list(prog.ops)
-    index, op = next((i, o) for i, o in enumerate(ops) if isinstance(o, program.NestedSparseConv))
+    index, op = next((i, o) for i, o in enumerate(ops) if isinstance(o, operators.NestedSparseConv))
     ops[index] = dataclasses.replace(
         op, layer=dataclasses.replace(op.layer, data=change(op.layer.data))
     )
@@ -197,11 +196,11 @@ def every_op() -> program.Program:
     b = Builder(1, levels=2)
     x = b.tensor((1, 6, 6, 4), "float32")
     z = b.tensor((1, 6, 6, 4))
-    quantized = b.add(program.Quantize, [x], b.tensor((1, 6, 6, 4)), scale=0.05, zero_point=-3)
+    quantized = b.add(operators.Quantize, [x], b.tensor((1, 6, 6, 4)), scale=0.05, zero_point=-3)
     y = b.sum(quantized, z)
     y = b.sum(y, b.tensor((1, 1, 1, 4), data=b.int8(1, 1, 1, 4)))
     y = b.add(
-        program.Mul,
+        operators.Mul,
         [y, b.tensor((4,), data=b.int8(4))],
         b.tensor((1, 6, 6, 4)),
         input1_offset=3,
@@ -213,7 +212,7 @@ def every_op() -> program.Program:
         activation_max=127,
     )
     y = b.add(
-        program.Pad,
+        operators.Pad,
         [y],
         b.tensor((1, 8, 7, 4)),
         paddings=((0, 0), (2, 0), (0, 1), (0, 0)),
@@ -230,13 +229,13 @@ def every_op() -> program.Program:
         "activation_min": -128,
         "activation_max": 127,
     }
-    average = b.add(program.AveragePool2D, [y], b.tensor((1, 4, 4, 8)), **pool)
-    maximum = b.add(program.MaxPool2D, [y], b.tensor((1, 4, 4, 8)), **pool)
-    y = b.add(program.Concatenation, [average, maximum], b.tensor((1, 4, 4, 16)), axis=3)
+    average = b.add(operators.AveragePool2D, [y], b.tensor((1, 4, 4, 8)), **pool)
+    maximum = b.add(operators.MaxPool2D, [y], b.tensor((1, 4, 4, 8)), **pool)
+    y = b.add(operators.Concatenation, [average, maximum], b.tensor((1, 4, 4, 16)), axis=3)
     table = np.arange(-128, 128).astype(np.int8)[::-1].copy()
-    y = b.add(program.Lookup, [y], b.tensor((1, 4, 4, 16)), table=table)
+    y = b.add(operators.Lookup, [y], b.tensor((1, 4, 4, 16)), table=table)
     features = b.add(
-        program.Mean,
+        operators.Mean,
         [y],
         b.tensor((1, 16)),
         input_offset=3,
@@ -246,7 +245,7 @@ def every_op() -> program.Program:
     )
     logits = b.fully_connected(features, 10)
     soft = b.add(
-        program.Softmax,
+        operators.Softmax,
         [logits],
         b.tensor((1, 10)),
         input_multiplier=1 << 30,
@@ -254,7 +253,7 @@ def every_op() -> program.Program:
         diff_min=-248,
     )
     probabilities = b.add(
-        program.Dequantize, [soft], b.tensor((1, 10), "float32"), scale=1 / 256, zero_point=-128
+        operators.Dequantize, [soft], b.tensor((1, 10), "float32"), scale=1 / 256, zero_point=-128
     )
     return b.build([x, z], [probabilities, soft, b.reshape(y, 1, 256)])
 
@@ -288,6 +287,6 @@ def expected(prog: program.Program, inputs: Sequence[Any], level: int) -> list[A
         for op in prog.ops:
             shape = prog.tensors[op.outputs[0]].shape
             arguments = [values[k] for k in op.inputs]
-            values[op.outputs[0]] = kernels.run_op(op, arguments, shape, level)
+            values[op.outputs[0]] = operators.run_op(op, arguments, shape, level)
         samples.append([values[k] for k in prog.outputs])
     return [np.concatenate(parts) for parts in zip(*samples, strict=True)]

@@ -12,9 +12,8 @@ import pytest
 from nested_keras.codegen.dense_stream import dense_stream
 from nested_keras.devices.toolchain import cortex_m7_toolchain, run_tool
 from nested_keras.firmware import CodegenError, HostModel, generate
-from nested_keras.tflite import program
+from nested_keras.tflite import operators, program
 from nested_keras.tflite.model_error import ModelError
-from nested_keras.tflite.operators import kernels
 from tests.nested_keras.codegen.programs import Builder, every_op, nested_net
 from tests.nested_keras.format.streams import random_layer
 from tests.nested_keras.tflite.nested_models import conv_params, nested_model
@@ -35,7 +34,7 @@ def wide_net():
     b = Builder(5, levels=2)
     x = b.tensor((1, 4, 4, 2))
     parts = [b.nested(x, 3) for _ in range(12)]
-    y = b.add(program.Concatenation, parts, b.tensor((1, 4, 4, 36)), axis=3)
+    y = b.add(operators.Concatenation, parts, b.tensor((1, 4, 4, 36)), axis=3)
     outputs = [b.conv(y, 2) for _ in range(9)]
     prog = b.build([x], outputs)
     tensors = tuple(
@@ -156,8 +155,8 @@ def test_an_operator_without_code_is_refused_by_name(tmp_path):
 def test_an_activation_of_another_dtype_is_refused(tmp_path):
     b = Builder()
     x = b.tensor((1, 4))
-    hidden = b.add(program.Quantize, [x], b.tensor((1, 4), "int32"), scale=1.0, zero_point=0)
-    y = b.add(program.Dequantize, [hidden], b.tensor((1, 4)), scale=1.0, zero_point=0)
+    hidden = b.add(operators.Quantize, [x], b.tensor((1, 4), "int32"), scale=1.0, zero_point=0)
+    y = b.add(operators.Dequantize, [hidden], b.tensor((1, 4)), scale=1.0, zero_point=0)
     with pytest.raises(CodegenError, match="'t1' is int32; expected an int8 or float32 activation"):
         generate(b.build([x], [y]), tmp_path)
 
@@ -172,7 +171,7 @@ def test_a_graph_input_of_another_dtype_is_refused(tmp_path):
 def test_too_many_dimensions_are_refused(tmp_path):
     b = Builder()
     x = b.tensor((1, 1, 1, 1, 4))
-    y = b.add(program.Lookup, [x], b.tensor((1, 1, 1, 1, 4)), table=b.int8(256))
+    y = b.add(operators.Lookup, [x], b.tensor((1, 1, 1, 1, 4)), table=b.int8(256))
     with pytest.raises(CodegenError, match=r"shape \(1, 1, 1, 1, 4\); expected at most 4"):
         generate(b.build([x], [y]), tmp_path)
 
@@ -183,7 +182,7 @@ def windowed_op(kind, shape):
     if kind == "pool":
         window = {"filter_h": 1, "filter_w": 1, "activation_min": -128, "activation_max": 127}
         strides = {"stride_h": 1, "stride_w": 1, "pad_top": 0, "pad_left": 0}
-        return b.build([x], [b.add(program.MaxPool2D, [x], b.tensor(shape), **window, **strides)])
+        return b.build([x], [b.add(operators.MaxPool2D, [x], b.tensor(shape), **window, **strides)])
     return b.build([x], [b.depthwise(x) if kind == "depthwise" else getattr(b, kind)(x, 1)])
 
 
@@ -200,7 +199,7 @@ def test_an_image_of_65535_columns_runs(object_cache):
     prog = windowed_op("nested", (1, 1, 65535, 1))
     x = np.random.default_rng(0).integers(-128, 128, (1, 1, 65535, 1)).astype(np.int8)
     model = HostModel(prog, cache_dir=object_cache)
-    expected = kernels.run_op(prog.ops[0], [x], x.shape, 1)
+    expected = operators.run_op(prog.ops[0], [x], x.shape, 1)
     np.testing.assert_array_equal(model.run(x), expected)
 
 
@@ -338,7 +337,7 @@ endif()
     run_tool(["cmake", "-G", "Ninja", "-S", str(folder), "-B", str(target), *settings])
     run_tool(["cmake", "--build", str(target)])
     if len(BUILDS[build]) > 1:
-        assert "nk_m7_tile_4" in run_tool(["arm-none-eabi-nm", str(target / "app")])
+        assert "nk_dsp_tile_4" in run_tool(["arm-none-eabi-nm", str(target / "app")])
     else:
         run_tool([str(target / "app")])
 

@@ -1,5 +1,5 @@
 from nested_keras.codegen.storage import Home, Place, plan_storage
-from nested_keras.tflite import program
+from nested_keras.tflite import operators, program
 from tests.nested_keras.codegen.programs import Builder, nested_net
 
 
@@ -18,7 +18,7 @@ def test_graph_inputs_and_outputs_live_in_the_callers_buffers():
 def test_a_reshape_shares_the_memory_of_its_input():
     prog = nested_net()
     storage = plan(prog)
-    (reshape,) = (op for op in prog.ops if isinstance(op, program.Reshape))
+    (reshape,) = (op for op in prog.ops if isinstance(op, operators.Reshape))
     assert storage.homes[reshape.inputs[0]] == storage.homes[reshape.outputs[0]]
     assert storage.homes[reshape.inputs[0]].place is Place.ARENA
     assert not storage.reshape_copies
@@ -119,8 +119,8 @@ def test_the_level_input_takes_no_memory():
     level = len(prog.tensors)
     tensors = (*prog.tensors, program.Tensor("level", (1,), "int32"))
     ops = tuple(
-        program.NestedSparseConv(op.name, (*op.inputs, level), op.outputs, op.layer)
-        if isinstance(op, program.NestedSparseConv)
+        operators.NestedSparseConv(op.name, (*op.inputs, level), op.outputs, op.layer)
+        if isinstance(op, operators.NestedSparseConv)
         else op
         for op in prog.ops
     )

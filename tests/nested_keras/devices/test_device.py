@@ -11,7 +11,7 @@ from nested_keras.devices import qemu
 from nested_keras.devices.toolchain import cortex_m7_toolchain
 from nested_keras.firmware import BuildError, DeviceError, HostModel, QemuModel, build_firmware
 from nested_keras.format import Stream
-from nested_keras.tflite import program
+from nested_keras.tflite import operators
 from tests.nested_keras.codegen.programs import (
     Builder,
     every_op,
@@ -124,7 +124,7 @@ def nested_depthwise(kernel):
     )
     b = Builder(levels=3)
     image = b.tensor(x.shape)
-    y = b.add(program.NestedSparseConv, [image], b.tensor(y_shape), layer=Stream.parse(stream))
+    y = b.add(operators.NestedSparseConv, [image], b.tensor(y_shape), layer=Stream.parse(stream))
     return b.build([image], [y])
 
 

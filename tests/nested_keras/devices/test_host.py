@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from nested_keras.firmware import FirmwareError, HostModel
-from nested_keras.tflite import program
+from nested_keras.tflite import operators
 from tests.nested_keras.codegen.programs import (
     Builder,
     every_op,
@@ -109,7 +109,7 @@ def test_streams_of_fewer_levels_than_the_model_are_noticed(object_cache):
 def test_an_error_of_a_kernel_is_reported(object_cache):
     b = Builder()
     x = b.tensor((1, 4))
-    y = b.add(program.Quantize, [x], b.tensor((1, 4)), scale=0.0, zero_point=0)
+    y = b.add(operators.Quantize, [x], b.tensor((1, 4)), scale=0.0, zero_point=0)
     tensors = (dataclasses.replace(b.tensors[x], dtype="float32"), b.tensors[y])
     prog = dataclasses.replace(b.build([x], [y]), tensors=tensors)
     with pytest.raises(FirmwareError, match="model_invoke returned NK_ERROR_ARGUMENT"):

@@ -1,4 +1,4 @@
-"""tests/tflm_abi against the binary interface of the pinned PyPI package tflite-micro."""
+"""tflm_ops/tflm/abi against the binary interface of the pinned PyPI package tflite-micro."""
 
 import ctypes
 import importlib.metadata

@@ -3,7 +3,8 @@ import pytest
 
 from nested_keras.export.calibrate import calibrate
 from nested_keras.export.export_errors import ExportError
-from nested_keras.export.nodes import Concatenate, Graph, Input, Pool, Reshape, Unary
+from nested_keras.export.nodes import Graph, Input
+from nested_keras.export.plain_layers import Concatenate, Pool, Reshape, Unary
 from tests.nested_keras.export.linear_nodes import linear
 
 

@@ -25,9 +25,8 @@ def network():
 def test_a_right_graph_passes_and_a_wrong_layer_is_named(monkeypatch):
     nested, data = network(), (nets.images(3),)
     compare.compare(nested, fold(graph.trace(nested)), data)
-    wrong = dict(graph._HANDLERS)
-    wrong[layers.LeakyReLU] = graph._Tracer.softmax
-    monkeypatch.setattr(graph, "_HANDLERS", wrong)
+    wrong = {**graph.TRACES, layers.LeakyReLU: graph.TRACES[layers.Softmax]}
+    monkeypatch.setattr(graph, "TRACES", wrong)
     with pytest.raises(
         ExportError, match=r"level 0 must .*: layer 'leaky' is off by [0-9.]+, of v"
     ):

@@ -4,7 +4,8 @@ import pytest
 from nested_keras.export import forward
 from nested_keras.export.fold import fold
 from nested_keras.export.graph import trace
-from nested_keras.export.nodes import BatchNorm, Binary, Linear, Unary
+from nested_keras.export.nodes import BatchNorm, Linear
+from nested_keras.export.plain_layers import Binary, Unary
 from nested_keras.format import LayerKind
 from tests import zoo
 

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from nested_keras.export import nodes
+from nested_keras.export import plain_layers
 from nested_keras.export.export_errors import ExportError, UnsupportedLayerError
 from nested_keras.export.graph import trace
 from nested_keras.format import LayerKind
@@ -69,7 +69,7 @@ def test_sums_of_three_become_two_nodes():
     outputs = layers.Add(name="sum")(parts)
     graph = trace(nest(keras.Model(inputs, outputs), (0.5,), exclude=()))
     assert graph.nodes["sum"].inputs[0] == "sum/partial"
-    assert isinstance(graph.nodes["sum/partial"], nodes.Binary)
+    assert isinstance(graph.nodes["sum/partial"], plain_layers.Binary)
 
 
 def by_hand(*stack):

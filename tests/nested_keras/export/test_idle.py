@@ -8,7 +8,7 @@ from hypothesis import given
 
 from nested_keras.export.idle import drop_idle
 from nested_keras.format import LayerKind, LayerParams, NestedWeights, Stream
-from nested_keras.tflite.operators import kernels
+from nested_keras.tflite import operators
 from tests.nested_keras.format import streams
 
 HALF = 1 << 30  # the multiplier 0.5
@@ -40,8 +40,8 @@ def level_map_of(kept):
 
 
 def outputs(given_layer, level, x):
-    op = kernels.dense_op(Stream.pack(given_layer), level)
-    return kernels.run_op(op, [x], (len(x), 1, 1, given_layer.params.out_channels))
+    op = operators.dense_op(Stream.pack(given_layer), level)
+    return operators.run_op(op, [x], (len(x), 1, 1, given_layer.params.out_channels))
 
 
 @given(streams.layers(max_levels=4))

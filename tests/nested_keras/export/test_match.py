@@ -3,8 +3,10 @@ import pytest
 
 from nested_keras.export.export_errors import ExportError
 from nested_keras.export.match import match
-from nested_keras.export.nodes import Graph, Input, Reshape
-from nested_keras.tflite.program import Conv2D, DepthwiseConv2D, Program, Tensor
+from nested_keras.export.nodes import Graph, Input
+from nested_keras.export.plain_layers import Reshape
+from nested_keras.tflite.operators import Conv2D, DepthwiseConv2D
+from nested_keras.tflite.program import Program, Tensor
 from tests.nested_keras.export.linear_nodes import linear
 
 NODE = linear(gain=[[2.0, -2.0]], bias=[[0.0, 0.0]])

@@ -1,7 +1,8 @@
 import pytest
 
 from nested_keras.export import tensor_names
-from nested_keras.export.nodes import Graph, Input, Reshape
+from nested_keras.export.nodes import Graph, Input
+from nested_keras.export.plain_layers import Reshape
 from tests.nested_keras.export.linear_nodes import linear
 
 NODES = (

@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from nested_keras.export import ExportError, pack, stages
+from nested_keras.export import ExportError, pack, steps
 from nested_keras.export.idle import drop_idle
 from nested_keras.format import Stream
 from tests import zoo
@@ -11,10 +11,10 @@ from tests import zoo
 
 def test_a_wrong_table_is_found_and_named(monkeypatch):
     """One bias of one level of the second layer is off: the level and the layer are named."""
-    original = stages.pack
+    original = steps.pack
 
-    def spoiled(layers, program, *, twin_gain):
-        packed = list(original(layers, program, twin_gain=twin_gain))
+    def spoiled(layers, program):
+        packed = list(original(layers, program))
         victim = packed[1]
         weights = victim.stream.weights
         bias = weights.bias.copy()
@@ -23,12 +23,12 @@ def test_a_wrong_table_is_found_and_named(monkeypatch):
         packed[1] = dataclasses.replace(victim, stream=stream)
         return tuple(packed)
 
-    monkeypatch.setattr(stages, "pack", spoiled)
+    monkeypatch.setattr(steps, "pack", spoiled)
     made = zoo.make("residual_relu")
     with pytest.raises(
         ExportError, match=r"^level 1: \d+ of \d+ values of output .* first at layer 'conv2d_1'$"
     ):
-        stages.build(made.model, representative_dataset=made.data)
+        steps.build(made.model, representative_dataset=made.data)
 
 
 def test_packed_streams_keep_every_weight_that_matters_in_its_level():
@@ -36,14 +36,14 @@ def test_packed_streams_keep_every_weight_that_matters_in_its_level():
     streams = []
     original = pack.pack
 
-    def record(layers, program, *, twin_gain):
-        packed = original(layers, program, twin_gain=twin_gain)
+    def record(layers, program):
+        packed = original(layers, program)
         streams.extend(packed)
         return packed
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stages, "pack", record)
-        stages.build(made.model, representative_dataset=made.data)
+        patch.setattr(steps, "pack", record)
+        steps.build(made.model, representative_dataset=made.data)
     for layer in streams:
         weights = layer.stream.weights
         filters = layer.converted.filter

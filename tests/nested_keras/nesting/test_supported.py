@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from nested_keras.export import compare, export_errors, forward
 from nested_keras.export.fold import fold
-from nested_keras.export.graph import _HANDLERS, trace
+from nested_keras.export.graph import TRACES, trace
 from nested_keras.nesting import layers, model, supported
 from tests.nested_keras import nets
 
@@ -88,7 +88,7 @@ def test_every_key_that_is_read_is_tried(kind):
 
 def test_export_has_a_way_for_every_layer_of_a_nested_model():
     made_anew = {L.SeparableConv2D, L.BatchNormalization}
-    assert set(_HANDLERS) == set(supported.ENTRIES) - made_anew
+    assert set(TRACES) == set(supported.ENTRIES) - made_anew
 
 
 @pytest.mark.parametrize(

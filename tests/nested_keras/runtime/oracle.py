@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-from nested_keras.runtime import ReferenceModel
+from nested_keras.runtime import ReferenceModel, interpreter, lower
+from tests.tflm_ops.library import Library
 
 EVERY_INT8 = np.arange(-128, 128).astype(np.int8).reshape(1, 256)
 
@@ -30,6 +31,22 @@ def assert_exact(model: bytes, *inputs: np.ndarray, label: object = None) -> np.
     actual = ReferenceModel(model).run(list(inputs))
     np.testing.assert_array_equal(actual, expected, err_msg=f"case {label}", strict=True)
     return expected
+
+
+def output_size(size: int, *, kernel: int, stride: int, dilation: int, same: bool) -> int:
+    """Pixels of the output along one axis, with SAME or VALID padding."""
+    extent = (kernel - 1) * dilation + 1
+    return -(-size // stride) if same else (size - extent) // stride + 1
+
+
+def assert_exact_in_c(nk: Library, model: bytes, *inputs: np.ndarray) -> None:
+    """The C kernel of a model of one operator gives the NumPy reference's output bit for bit."""
+    program = lower(model)
+    (op,) = program.ops
+    (expected,) = interpreter.run(program, inputs, 0)
+    values = dict(zip(program.inputs, inputs, strict=True))
+    operands = [values.get(index, program.tensors[index].data) for index in op.inputs]
+    np.testing.assert_array_equal(nk.run_op(op, operands, expected.shape), expected, strict=True)
 
 
 class Draw:

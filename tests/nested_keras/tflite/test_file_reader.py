@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from nested_keras.runtime import ModelError, lower
+from nested_keras.tflite import flatbuffer
 from nested_keras.tflite.file_reader import read_graph
 from tests.nested_keras.tflite.nested_models import conv_params, nested_model, random_layer
 from tests.nested_keras.tflite.tflite_builder import ModelBuilder
@@ -23,7 +24,7 @@ def one_tensor_graph() -> tuple[ModelBuilder, int, int]:
 
 
 def test_reads_names_shapes_and_quantisation(model: bytes) -> None:
-    graph = read_graph(model)
+    graph = read_graph(flatbuffer.load(model))
     image = graph.tensors[graph.inputs[0]]
     assert (image.name, image.shape, image.dtype) == ("image", SHAPE, "int8")
     assert (image.scale, image.zero_point) == (float(np.float32(0.05)), 3)

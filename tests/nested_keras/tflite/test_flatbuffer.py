@@ -4,24 +4,23 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from nested_keras.tflite import flatbuffer
+from nested_keras.tflite.flatbuffer import Tree
 
 
 def tree_with(data, *, unused=0):
     """A graph that outputs one constant, with unused tensors, buffers and operator codes."""
-    tree = schema.ModelT()
-    tree.version = 3
-    tree.buffers = [schema.BufferT()]
-    tree.operatorCodes = [schema.OperatorCodeT() for _ in range(unused)]
+    root = schema.ModelT()
+    root.version = 3
+    root.buffers = [schema.BufferT()]
+    root.operatorCodes = [schema.OperatorCodeT() for _ in range(unused)]
     subgraph = schema.SubGraphT()
     subgraph.tensors, subgraph.operators = [], []
-    for _ in range(unused + 1):
-        tensor = schema.TensorT()
-        tensor.name, tensor.shape = b"constant", np.array([len(data)], np.int32)
-        tensor.type, tensor.buffer = schema.TensorType.INT8, flatbuffer.add_buffer(tree, data)
-        subgraph.tensors.append(tensor)
     subgraph.inputs = np.zeros(0, np.int32)
     subgraph.outputs = np.array([unused], np.int32)
-    tree.subgraphs = [subgraph]
+    root.subgraphs = [subgraph]
+    tree = Tree(root)
+    for _ in range(unused + 1):
+        tree.add_tensor("constant", (len(data),), schema.TensorType.INT8, tree.add_buffer(data))
     return tree
 
 
@@ -31,33 +30,33 @@ def test_buffers_are_aligned_and_survive():
         saved = flatbuffer.save(tree_with(data))
         assert saved.index(data) % 16 == 0
         again = flatbuffer.load(saved)
-        assert bytes(again.buffers[1].data) == data
+        assert bytes(again.root.buffers[1].data) == data
         assert flatbuffer.save(again) == saved
 
 
 def test_unused_parts_are_removed():
     tree = flatbuffer.load(flatbuffer.save(tree_with(b"abc", unused=3)))
-    assert len(tree.subgraphs[0].tensors) == 1
-    assert len(tree.buffers) == 2
-    assert not tree.operatorCodes
-    assert list(tree.subgraphs[0].outputs) == [0]
+    assert len(tree.subgraph.tensors) == 1
+    assert len(tree.root.buffers) == 2
+    assert not tree.root.operatorCodes
+    assert list(tree.subgraph.outputs) == [0]
 
 
 def test_buffers_behind_the_flatbuffer_are_taken_in():
     inside = flatbuffer.save(tree_with(b"weights!"))
     tree = flatbuffer.load(inside)
-    tree.buffers[1].data = None
+    tree.root.buffers[1].data = None
     # Offsets are 64-bit fields of the buffer: write them, then put the data behind the file.
-    tree.buffers[1].offset, tree.buffers[1].size = 2, 8
+    tree.root.buffers[1].offset, tree.root.buffers[1].size = 2, 8
     import flatbuffers
 
     builder = flatbuffers.Builder(1024)
-    builder.Finish(tree.Pack(builder), b"TFL3")
+    builder.Finish(tree.root.Pack(builder), b"TFL3")
     packed = bytearray(builder.Output())
     position = packed.index(struct.pack("<QQ", 8, 2)) + 8
     packed[position : position + 8] = struct.pack("<Q", len(packed))
     again = flatbuffer.load(bytes(packed) + b"weights!")
-    assert bytes(again.buffers[1].data) == b"weights!"
+    assert bytes(again.root.buffers[1].data) == b"weights!"
     assert flatbuffer.save(again) == inside
 
 

@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-import dataclasses
-import re
 from typing import Any
 
 import numpy as np
 import pytest
 
-from nested_keras.format import LayerKind, encode
-from nested_keras.runtime import ModelError, UnsupportedOpError, lower
-from nested_keras.tflite import program
+from nested_keras.format import encode
+from nested_keras.runtime import UnsupportedOpError, lower
+from nested_keras.tflite import flatbuffer, operators
+from nested_keras.tflite.file_reader import read_graph
 from nested_keras.tflite.lowering import read_interface
 from tests.nested_keras.tflite.nested_models import (
     conv_params,
-    dense_params,
     nested_model,
     random_layer,
 )
-from tests.nested_keras.tflite.tflite_builder import ModelBuilder
+from tests.nested_keras.tflite.tflite_builder import ModelBuilder, refuse
 
 SHAPE = (1, 5, 3, 4)
-
-
-def refuse(model: bytes, text: str, error: type[ModelError] = ModelError) -> None:
-    with pytest.raises(error, match=re.escape(text)):
-        lower(model)
 
 
 def one_op(
@@ -73,7 +66,7 @@ def test_a_nested_program() -> None:
     assert [graph.tensors[i].name for i in graph.inputs] == ["image"]
     assert graph.tensors[graph.level_input].name == "level"
     for op, layer in zip(graph.ops, layers, strict=True):
-        assert isinstance(op, program.NestedSparseConv)
+        assert isinstance(op, operators.NestedSparseConv)
         assert op.layer.data == encode(layer)
     assert graph.ops[0].inputs == graph.inputs
     assert graph.ops[1].inputs == graph.ops[0].outputs
@@ -87,7 +80,7 @@ def test_a_plain_program_has_one_level() -> None:
 
 def test_convolution_parameters() -> None:
     (op,) = lower(conv(fusedActivationFunction=3)).ops
-    assert isinstance(op, program.Conv2D)
+    assert isinstance(op, operators.Conv2D)
     assert (op.pad_top, op.pad_left, op.input_offset, op.output_offset) == (1, 1, -1, 1)
     assert (op.activation_min, op.activation_max) == (1, 13)  # relu6: 0 and 6 / 0.5 steps
     assert op.bias.tolist() == [0] * 4
@@ -110,7 +103,7 @@ def test_depthwise_filter_is_transposed() -> None:
             depthMultiplier=2,
         )
     ).ops
-    assert isinstance(op, program.DepthwiseConv2D)
+    assert isinstance(op, operators.DepthwiseConv2D)
     assert op.depth_multiplier == 2
     np.testing.assert_array_equal(op.filter[5, :, :, 0], weights[0, :, :, 5])
 
@@ -127,7 +120,7 @@ def test_unknown_custom_operators_are_named() -> None:
 
 
 def test_a_builtin_of_the_nested_name_is_no_nested_operator() -> None:
-    assert read_interface(conv()).levels == 1
+    assert read_interface(read_graph(flatbuffer.load(conv()))).levels == 1
 
 
 def test_types_other_than_int8() -> None:
@@ -356,102 +349,6 @@ def test_streams_with_different_numbers_of_levels() -> None:
     )
 
 
-def test_a_stream_that_is_not_valid() -> None:
-    model = bytearray(
-        nested_model(random_layer(conv_params(), levels=2, seed=0), shapes=(SHAPE, SHAPE))
-    )
-    model[model.index(b"NSC1") + 16] ^= 0xFF
-    refuse(bytes(model), "NESTED_SPARSE_CONV 't2': the packed stream is not valid")
-
-
-@pytest.mark.parametrize(
-    ("params", "shapes", "text"),
-    [
-        (conv_params(in_channels=2), (SHAPE, SHAPE), "a stream of 2 -> 4 channels does not fit"),
-        (conv_params(), (SHAPE, (1, 5, 3, 6)), "a stream of 4 -> 4 channels does not fit"),
-        (conv_params(), (SHAPE, (2, 5, 3, 4)), "does not fit the shapes [1, 5, 3, 4] -> [2, 5"),
-        (conv_params(), (SHAPE, (1, 60)), "does not fit the shapes [1, 5, 3, 4] -> [1, 60]"),
-        (
-            conv_params(),
-            (SHAPE, (1, 7, 3, 4)),
-            "axis 1: 3 taps, stride 1, dilation 1 and padding 1",
-        ),
-        (conv_params(stride_w=2), (SHAPE, SHAPE), "do not take 3 pixels to 3"),
-        (
-            conv_params(LayerKind.DEPTHWISE, out_channels=8, depth_multiplier=2),
-            (SHAPE, SHAPE),
-            "a stream of 4 -> 8 channels does not fit",
-        ),
-        (dense_params(), (SHAPE, (1, 6)), "a stream of 60 -> 5 features does not fit"),
-        (dense_params(in_channels=7), (SHAPE, (1, 5)), "a stream of 7 -> 5 features does not fit"),
-    ],
-)
-def test_streams_that_do_not_fit(params: Any, shapes: Any, text: str) -> None:
-    refuse(nested_model(random_layer(params, levels=2, seed=0), shapes=shapes), text)
-
-
-@pytest.mark.parametrize(
-    ("size", "kernel", "stride", "before", "output"),
-    [
-        (5, 3, 2, 1, 3),
-        (6, 3, 2, 0, 3),
-        (6, 3, 2, 0, 2),
-        (1, 3, 1, 1, 1),
-        (7, 1, 3, 0, 3),
-        (4, 5, 1, 2, 4),
-    ],
-)
-def test_streams_of_every_padding_fit(
-    size: int, kernel: int, stride: int, before: int, output: int
-) -> None:
-    params = conv_params(kernel_h=kernel, stride_h=stride, pad_top=before)
-    layer = random_layer(params, levels=1, seed=0)
-    model = nested_model(layer, shapes=((1, size, 3, 4), (1, output, 3, 4)))
-    assert lower(model).levels == 1
-
-
-def test_zero_points_of_stream_and_tensors_disagree() -> None:
-    layer = random_layer(conv_params(), levels=2, seed=0)
-    other = dataclasses.replace(layer, params=conv_params(input_offset=9))
-    builder = ModelBuilder()
-    x = builder.tensor(SHAPE, scale=0.1, zero_point=3)
-    y = builder.tensor(SHAPE, scale=0.1, zero_point=-7)
-    stream = builder.constant(np.frombuffer(encode(other), np.uint8))
-    builder.op("custom:NESTED_SPARSE_CONV", [x, -1, stream], [y])
-    refuse(builder.build([x], [y]), "the stream's input offset must be -3: got 9")
-
-
-def nested_with(inputs: list[int], *, options: bytes = b"") -> bytes:
-    builder = ModelBuilder()
-    x = builder.tensor(SHAPE, scale=0.1, zero_point=3)
-    builder.tensor((1,), dtype="int32", name="level")
-    builder.tensor((1,), dtype="int32", name="other")
-    layer = random_layer(conv_params(), levels=2, seed=0)
-    builder.constant(np.frombuffer(encode(layer), np.uint8))
-    y = builder.tensor(SHAPE, scale=0.1, zero_point=-7, name="y")
-    op = builder.op("custom:NESTED_SPARSE_CONV", inputs, [y])
-    if options:
-        op.customOptions = np.frombuffer(options, np.uint8)
-    return builder.build([x, 1], [y])
-
-
-@pytest.mark.parametrize(
-    ("inputs", "options", "text"),
-    [
-        (
-            [0, 2, 3],
-            b"",
-            "input 1 must be the int32[1] graph input 'level' or left out: got 'other'",
-        ),
-        ([0, 1], b"", "expected 3 inputs: got 2"),
-        ([0, 1, 0], b"", "input 2 must be a constant"),
-        ([0, 1, 3], b"abc", "expected no custom options: got 3 bytes"),
-    ],
-)
-def test_nested_operands(inputs: list[int], options: bytes, text: str) -> None:
-    refuse(nested_with(inputs, options=options), text)
-
-
 def test_an_int8_input_may_be_called_level() -> None:
     builder = ModelBuilder()
     x = builder.tensor((1, 4), scale=0.5, name="level")
@@ -462,5 +359,5 @@ def test_an_int8_input_may_be_called_level() -> None:
 
 
 def test_the_interface_of_a_model_with_operators_that_lower_refuses() -> None:
-    interface = read_interface(one_op("RESIZE_BILINEAR", SHAPE))
+    interface = read_interface(read_graph(flatbuffer.load(one_op("RESIZE_BILINEAR", SHAPE))))
     assert (interface.inputs, interface.outputs, interface.levels) == ((0,), (1,), 1)

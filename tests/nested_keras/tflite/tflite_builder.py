@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import flatbuffers
 import numpy as np
+import pytest
 from ai_edge_litert import schema_py_generated as schema
+
+from nested_keras.runtime import ModelError, lower
 
 _TYPES = {
     "int8": schema.TensorType.INT8,
@@ -148,3 +152,9 @@ def _pack(model: Any) -> bytes:
     builder = flatbuffers.Builder(1024)
     builder.Finish(model.Pack(builder), b"TFL3")
     return bytes(builder.Output())
+
+
+def refuse(model: bytes, text: str, error: type[ModelError] = ModelError) -> None:
+    """Checks that `lower` refuses a model with an error that holds the text."""
+    with pytest.raises(error, match=re.escape(text)):
+        lower(model)

@@ -30,7 +30,9 @@ static int profiling;
 static uint64_t last_instructions;
 
 void firmware_on_op(int32_t index) {
-  if (!profiling) return;
+  if (!profiling) {
+    return;
+  }
   uint64_t now = board_instructions();
   the_run.op_instructions[index] = now - last_instructions;
   last_instructions = board_instructions();
@@ -57,7 +59,7 @@ static void put_hex(const uint8_t *bytes, int32_t count) {
   static const char digits[] = "0123456789abcdef";
   char text[257];
   size_t length = 0;
-  for (int32_t i = 0; i < count; i++) {
+  for (int32_t i = 0; i < count; ++i) {
     text[length++] = digits[bytes[i] >> 4];
     text[length++] = digits[bytes[i] & 15];
     if (length == sizeof text - 1 || i + 1 == count) {
@@ -94,7 +96,7 @@ static uint64_t run_image(int32_t level, int32_t image) {
 
 static void run_level(int32_t level) {
   uint64_t total = 0;
-  for (int32_t image = 0; image < the_run.images; image++) {
+  for (int32_t image = 0; image < the_run.images; ++image) {
     total += run_image(level, image);
     board_puts("out");
     put_field((uint64_t)level);
@@ -108,13 +110,17 @@ static void run_level(int32_t level) {
   put_field(total);
   board_puts("\n");
 
-  for (int32_t op = 0; op < the_run.op_count; op++) the_run.op_instructions[op] = 0;
+  for (int32_t op = 0; op < the_run.op_count; ++op) {
+    the_run.op_instructions[op] = 0;
+  }
   profiling = 1;
   run_image(level, 0);
   profiling = 0;
   board_puts("ops");
   put_field((uint64_t)level);
-  for (int32_t op = 0; op < the_run.op_count; op++) put_field(the_run.op_instructions[op]);
+  for (int32_t op = 0; op < the_run.op_count; ++op) {
+    put_field(the_run.op_instructions[op]);
+  }
   board_puts("\n");
 }
 
@@ -132,7 +138,9 @@ int main(void) {
   put_field((uint64_t)the_run.op_count);
   put_field((uint64_t)*the_run.arena_bytes);
   board_puts("\n");
-  for (int32_t i = 0; i < the_run.level_count; i++) run_level(the_run.levels[i]);
+  for (int32_t i = 0; i < the_run.level_count; ++i) {
+    run_level(the_run.levels[i]);
+  }
   board_puts("stack");
   put_field(board_stack_used());
   board_puts("\nend OK\n");

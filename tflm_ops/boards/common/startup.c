@@ -31,14 +31,18 @@ extern const vector_table vectors;
 
 size_t board_stack_used(void) {
   const uint32_t *word = linker_stack_limit;
-  while (word < linker_stack_top && *word == STACK_PAINT) word++;
+  while (word < linker_stack_top && *word == STACK_PAINT) {
+    word++;
+  }
   return (size_t)(linker_stack_top - word) * sizeof(uint32_t);
 }
 
 /* " <name>=<8 hex digits>" */
 static void put_register(const char *name, uint32_t value) {
   char digits[9];
-  for (int i = 0; i < 8; i++) digits[i] = "0123456789abcdef"[(value >> (28 - 4 * i)) & 15u];
+  for (int i = 0; i < 8; ++i) {
+    digits[i] = "0123456789abcdef"[(value >> (28 - 4 * i)) & 15u];
+  }
   digits[8] = '\0';
   board_puts(" ");
   board_puts(name);
@@ -65,7 +69,9 @@ __attribute__((weak, alias("Fault_Handler"))) void SysTick_Handler(void);
 
 static void paint_stack(void) {
   uint32_t *here = __builtin_frame_address(0);
-  for (uint32_t *word = linker_stack_limit; word < here - 16; word++) *word = STACK_PAINT;
+  for (uint32_t *word = linker_stack_limit; word < here - 16; ++word) {
+    *word = STACK_PAINT;
+  }
 }
 
 void Reset_Handler(void) {

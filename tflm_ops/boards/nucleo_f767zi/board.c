@@ -123,9 +123,11 @@ static void start_caches(void) {
     barrier();
     uint32_t size = SCB_CCSIDR;
     uint32_t last_set = (size >> 13) & 0x7FFFu, last_way = (size >> 3) & 0x3FFu;
-    for (uint32_t set = 0; set <= last_set; set++) {
+    for (uint32_t set = 0; set <= last_set; ++set) {
       /* Lines of 32 bytes; four ways, in the two topmost bits. */
-      for (uint32_t way = 0; way <= last_way; way++) SCB_DCISW = (set << 5) | (way << 30);
+      for (uint32_t way = 0; way <= last_way; ++way) {
+        SCB_DCISW = (set << 5) | (way << 30);
+      }
     }
     barrier();
     SCB_CCR |= SCB_CCR_DC;
@@ -159,7 +161,7 @@ void board_init(void) {
 }
 
 void board_puts(const char *text) {
-  for (; *text != '\0'; text++) {
+  for (; *text != '\0'; ++text) {
     wait_for(&USART3_ISR, USART_ISR_TXE, USART_ISR_TXE);
     USART3_TDR = (uint8_t)*text;
   }
@@ -171,7 +173,9 @@ void board_puts(const char *text) {
 _Noreturn void board_exit(int status) {
   (void)status;
   wait_for(&USART3_ISR, USART_ISR_TC, USART_ISR_TC);
-  for (;;) __asm__ volatile("nop");
+  for (;;) {
+    __asm__ volatile("nop");
+  }
 }
 
 /* The 32-bit counter, extended: right as long as no two calls are 2^32 counts (19 s) apart, and for
@@ -179,7 +183,9 @@ _Noreturn void board_exit(int status) {
 uint64_t board_instructions(void) {
   static uint32_t wraps, last;
   uint32_t now = DWT_CYCCNT;
-  if (now < last) wraps++;
+  if (now < last) {
+    wraps++;
+  }
   last = now;
   return ((uint64_t)wraps << 32) | now;
 }

@@ -1,0 +1,333 @@
+"""The layers without weights: how each is traced to nodes, and how these run in float.
+
+`TRACES` has one entry per Keras layer. It is the second half of the entry of that layer in
+`nested_keras.nesting.entries`; see docs/adding_a_layer.md.
+"""
+
+from __future__ import annotations
+
+import abc
+import functools
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from nested_keras.export.graph_builder import GraphBuilder, Shape, Trace
+from nested_keras.export.nodes import Input, Node
+from nested_keras.nesting import supported
+
+# What TFLite's operators may apply to their own output.
+FUSED_ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
+    "linear": lambda x: x,
+    "relu": tf.nn.relu,
+    "relu6": tf.nn.relu6,
+}
+_FUNCTIONS: dict[str, Callable[[Any], Any]] = {
+    "relu": tf.nn.relu,
+    "relu6": tf.nn.relu6,
+    "sigmoid": tf.nn.sigmoid,
+    "tanh": tf.nn.tanh,
+    "softmax": tf.nn.softmax,
+    # Written as the converter's pattern for HARD_SWISH.
+    "hard_swish": lambda x: x * tf.nn.relu6(x + np.float32(3)) * np.float32(1 / 6),
+}
+_OPERATORS: dict[str, Callable[[Any, Any], Any]] = {"add": operator.add, "multiply": operator.mul}
+# Keras's name of a function -> the function of a node.
+_FUNCTION_NAMES = {
+    "relu": "relu",
+    "relu6": "relu6",
+    "leaky_relu": "leaky_relu",
+    "sigmoid": "sigmoid",
+    "tanh": "tanh",
+    "hard_silu": "hard_swish",
+    "softmax": "softmax",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class PlainNode(Node, abc.ABC):
+    """A node without weights."""
+
+    @abc.abstractmethod
+    def compute(self, operands: list[Any]) -> Any:
+        """Runs the node in float.
+
+        Args:
+          operands: The outputs of the nodes that it reads, float32 [n, ...].
+
+        Returns:
+          The node's output, float32 [n, ...].
+        """
+
+
+@dataclass(frozen=True, eq=False)
+class Unary(PlainNode):
+    """An element-wise function or softmax along the last axis.
+
+    Attributes:
+      function: "relu", "relu6", "leaky_relu", "sigmoid", "tanh", "hard_swish" or "softmax".
+      alpha: Slope of leaky_relu below zero.
+    """
+
+    function: str
+    alpha: float = 0.0
+
+    def compute(self, operands: list[Any]) -> Any:
+        """Runs the node in float."""
+        if self.function == "leaky_relu":
+            return tf.nn.leaky_relu(operands[0], self.alpha)
+        return _FUNCTIONS[self.function](operands[0])
+
+
+@dataclass(frozen=True, eq=False)
+class Binary(PlainNode):
+    """Sum or product of two tensors with broadcasting.
+
+    Attributes:
+      function: "add" or "multiply".
+      activation: "linear", "relu" or "relu6".
+    """
+
+    function: str
+    activation: str = "linear"
+
+    def compute(self, operands: list[Any]) -> Any:
+        """Runs the node in float."""
+        first, second = operands
+        return FUSED_ACTIVATIONS[self.activation](_OPERATORS[self.function](first, second))
+
+
+@dataclass(frozen=True, eq=False)
+class Concatenate(PlainNode):
+    """Concatenation.
+
+    Attributes:
+      axis: Non-negative axis.
+    """
+
+    axis: int
+
+    def compute(self, operands: list[Any]) -> Any:
+        """Runs the node in float."""
+        return tf.concat(operands, self.axis)
+
+
+@dataclass(frozen=True, eq=False)
+class Pool(PlainNode):
+    """Maximum or average over windows; padding pixels do not count.
+
+    Attributes:
+      function: "max" or "average".
+      size: (height, width) of the window.
+      strides: (vertical, horizontal).
+      padding: "SAME" or "VALID".
+    """
+
+    function: str
+    size: tuple[int, int]
+    strides: tuple[int, int]
+    padding: str
+
+    def compute(self, operands: list[Any]) -> Any:
+        """Runs the node in float."""
+        pool = tf.nn.max_pool2d if self.function == "max" else tf.nn.avg_pool2d
+        return pool(operands[0], self.size, self.strides, self.padding)
+
+
+@dataclass(frozen=True, eq=False)
+class Mean(PlainNode):
+    """Mean over height and width; whether they stay as ones is seen in `shape`."""
+
+    def compute(self, operands: list[Any]) -> Any:
+        """Runs the node in float."""
+        return tf.reduce_mean(operands[0], (1, 2), keepdims=len(self.shape) == 4)
+
+
+@dataclass(frozen=True, eq=False)
+class Pad(PlainNode):
+    """Zero padding of height and width.
+
+    Attributes:
+      paddings: ((top, bottom), (left, right)).
+    """
+
+    paddings: tuple[tuple[int, int], tuple[int, int]]
+
+    def compute(self, operands: list[Any]) -> Any:
+        """Runs the node in float."""
+        return tf.pad(operands[0], ((0, 0), *self.paddings, (0, 0)))
+
+
+@dataclass(frozen=True, eq=False)
+class Reshape(PlainNode):
+    """The same elements in another shape."""
+
+    def compute(self, operands: list[Any]) -> Any:
+        """Runs the node in float."""
+        return tf.reshape(operands[0], (-1, *self.shape[1:]))
+
+
+def add_activation(graph: GraphBuilder, layer: Any, function: Any, source: str) -> str:
+    """Adds the node of an activation, a function or a layer; none for the linear one."""
+    shape = graph.nodes[source].shape
+    if isinstance(function, keras.layers.Layer):
+        return TRACES[supported.kind_of(function)](graph, function, (source,), shape)
+    name = supported.activation_name(function)
+    if name in (None, "linear"):
+        return source
+    if name == "silu":
+        gate = graph.add(Unary, f"{layer.name}/sigmoid", (source,), shape=shape, function="sigmoid")
+        return graph.add(
+            Binary, f"{layer.name}/silu", (source, gate), shape=shape, function="multiply"
+        )
+    # keras.activations.leaky_relu has a slope of 0.2 unless told otherwise.
+    return graph.add(
+        Unary,
+        f"{layer.name}/{name}",
+        (source,),
+        shape=shape,
+        function=_FUNCTION_NAMES[name],
+        alpha=0.2 if name == "leaky_relu" else 0.0,
+    )
+
+
+def _input(graph: GraphBuilder, layer: Any, inputs: tuple[str, ...], shape: Shape) -> str:
+    return graph.add(Input, layer.name, inputs, shape=shape)
+
+
+def _identity(graph: GraphBuilder, layer: Any, inputs: tuple[str, ...], shape: Shape) -> str:
+    return inputs[0]
+
+
+def _activation(graph: GraphBuilder, layer: Any, inputs: tuple[str, ...], shape: Shape) -> str:
+    return add_activation(graph, layer, layer.activation, inputs[0])
+
+
+def _relu(graph: GraphBuilder, layer: Any, inputs: tuple[str, ...], shape: Shape) -> str:
+    slope = float(layer.negative_slope or 0.0)
+    function = "leaky_relu" if slope else "relu6" if layer.max_value else "relu"
+    return graph.add(Unary, layer.name, inputs, shape=shape, function=function, alpha=slope)
+
+
+def _leaky_relu(graph: GraphBuilder, layer: Any, inputs: tuple[str, ...], shape: Shape) -> str:
+    return graph.add(
+        Unary,
+        layer.name,
+        inputs,
+        shape=shape,
+        function="leaky_relu",
+        alpha=float(layer.negative_slope),
+    )
+
+
+def _softmax(graph: GraphBuilder, layer: Any, inputs: tuple[str, ...], shape: Shape) -> str:
+    return graph.add(Unary, layer.name, inputs, shape=shape, function="softmax")
+
+
+def _binary(
+    function: str, graph: GraphBuilder, layer: Any, inputs: tuple[str, ...], shape: Shape
+) -> str:
+    inputs = tuple(_with_rank(graph, len(shape), name) for name in inputs)
+    # TFLite's operators take two operands: more are combined one after the other.
+    name = inputs[0]
+    for position, other in enumerate(inputs[1:], start=1):
+        partial = tuple(np.broadcast_shapes(graph.nodes[name].shape, graph.nodes[other].shape))
+        last = position == len(inputs) - 1
+        name = graph.add(
+            Binary,
+            layer.name if last else f"{layer.name}/partial",
+            (name, other),
+            shape=partial,
+            function=function,
+        )
+    return name
+
+
+def _with_rank(graph: GraphBuilder, rank: int, name: str) -> str:
+    """Puts axes of one after the batch, as Keras does where the operands' ranks differ."""
+    batch, *rest = graph.nodes[name].shape
+    if 1 + len(rest) == rank:
+        return name
+    shape = (batch, *[1] * (rank - 1 - len(rest)), *rest)
+    return graph.add(Reshape, f"{name}/rank_{rank}", (name,), shape=shape)
+
+
+def _concatenate(graph: GraphBuilder, layer: Any, inputs: tuple[str, ...], shape: Shape) -> str:
+    return graph.add(Concatenate, layer.name, inputs, shape=shape, axis=layer.axis % len(shape))
+
+
+def _pool(
+    function: str, graph: GraphBuilder, layer: Any, inputs: tuple[str, ...], shape: Shape
+) -> str:
+    return graph.add(
+        Pool,
+        layer.name,
+        inputs,
+        shape=shape,
+        function=function,
+        size=tuple(layer.pool_size),
+        strides=tuple(layer.strides),
+        padding=layer.padding.upper(),
+    )
+
+
+def _global_average(graph: GraphBuilder, layer: Any, inputs: tuple[str, ...], shape: Shape) -> str:
+    return graph.add(Mean, layer.name, inputs, shape=shape)
+
+
+def _global_max(graph: GraphBuilder, layer: Any, inputs: tuple[str, ...], shape: Shape) -> str:
+    _, height, width, channels = graph.nodes[inputs[0]].shape
+    name = graph.add(
+        Pool,
+        layer.name,
+        inputs,
+        shape=(1, 1, 1, channels),
+        function="max",
+        size=(height, width),
+        strides=(1, 1),
+        padding="VALID",
+    )
+    if len(shape) == 4:
+        return name
+    return graph.add(Reshape, f"{layer.name}/flatten", (name,), shape=shape)
+
+
+def _pad(graph: GraphBuilder, layer: Any, inputs: tuple[str, ...], shape: Shape) -> str:
+    paddings = tuple((int(before), int(after)) for before, after in layer.padding)
+    return graph.add(Pad, layer.name, inputs, shape=shape, paddings=paddings)
+
+
+def _reshape(graph: GraphBuilder, layer: Any, inputs: tuple[str, ...], shape: Shape) -> str:
+    return graph.add(Reshape, layer.name, inputs, shape=shape)
+
+
+L = keras.layers
+TRACES: dict[type, Trace] = {
+    L.InputLayer: _input,
+    # What does nothing at inference.
+    L.ActivityRegularization: _identity,
+    L.Dropout: _identity,
+    L.GaussianDropout: _identity,
+    L.GaussianNoise: _identity,
+    L.Identity: _identity,
+    L.SpatialDropout2D: _identity,
+    L.Activation: _activation,
+    L.ReLU: _relu,
+    L.LeakyReLU: _leaky_relu,
+    L.Softmax: _softmax,
+    L.Add: functools.partial(_binary, "add"),
+    L.Multiply: functools.partial(_binary, "multiply"),
+    L.Concatenate: _concatenate,
+    L.AveragePooling2D: functools.partial(_pool, "average"),
+    L.MaxPooling2D: functools.partial(_pool, "max"),
+    L.GlobalAveragePooling2D: _global_average,
+    L.GlobalMaxPooling2D: _global_max,
+    L.ZeroPadding2D: _pad,
+    L.Flatten: _reshape,
+    L.Reshape: _reshape,
+}

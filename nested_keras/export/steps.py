@@ -1,0 +1,190 @@
+"""The export as a story: `STEPS` is the list of steps, and each step fills fields of one state.
+
+Read this file first. A step hands the work to the file that is named like its function.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from nested_keras.export import activations, rewrite
+from nested_keras.export.calibrate import Ranges
+from nested_keras.export.compare import compare
+from nested_keras.export.convert import convert
+from nested_keras.export.fold import fold
+from nested_keras.export.graph import trace
+from nested_keras.export.match import ConvertedLayer, match
+from nested_keras.export.nodes import FloatArray, Graph
+from nested_keras.export.pack import PackedLayer, pack
+from nested_keras.export.quantize import twin_gain
+from nested_keras.export.representative import Float32Array, collect, keys_of
+from nested_keras.export.verify import verify
+from nested_keras.nesting import fitting
+from nested_keras.nesting.model import NestedModel
+from nested_keras.tflite import flatbuffer
+from nested_keras.tflite.file_reader import read_graph
+from nested_keras.tflite.flatbuffer import Tree
+from nested_keras.tflite.lowering import lower_graph
+from nested_keras.tflite.program import Program
+
+# The value of a field before the step that fills it.
+_LATER: Any = None
+
+
+@dataclass(frozen=True, eq=False)
+class ExportState:
+    """What the steps know: each step returns a copy in which more is filled in.
+
+    Attributes:
+      model: The nested model.
+      representative_dataset: Examples as the user gives them.
+      graph: The network as nodes; traced, then folded, then equalised.
+      data: Representative examples, one float32 array [n, ...] per input.
+      ranges: Quantisation of the activations.
+      gains: For each linear node the factors [O] that its filter is converted with.
+      dense: The .tflite of the densest level, from builtin operators.
+      program: `dense` as the converter made it, prepared.
+      layers: The linear nodes in `program`, by name of node.
+      packed: The layers that become NESTED_SPARSE_CONV.
+      nested: The .tflite with all levels.
+      dense_tflite: `dense`, written.
+      tflite: `nested`, written.
+    """
+
+    model: NestedModel
+    representative_dataset: Any
+    graph: Graph = _LATER
+    data: tuple[Float32Array, ...] = _LATER
+    ranges: Ranges = _LATER
+    gains: Mapping[str, FloatArray] = _LATER
+    dense: Tree = _LATER
+    program: Program = _LATER
+    layers: Mapping[str, ConvertedLayer] = _LATER
+    packed: tuple[PackedLayer, ...] = _LATER
+    nested: Tree = _LATER
+    dense_tflite: bytes = _LATER
+    tflite: bytes = _LATER
+
+
+Step: TypeAlias = Callable[[ExportState], ExportState]
+
+
+@dataclass(frozen=True)
+class ExportedModel:
+    """What an export makes.
+
+    Attributes:
+      tflite: The nested model: int8 inputs and outputs, the int32[1] input `level` last.
+      dense_tflite: TensorFlow's own int8 model of the densest level, from builtin operators.
+      levels: Number of levels.
+    """
+
+    tflite: bytes
+    dense_tflite: bytes
+    levels: int
+
+
+def build(model: NestedModel, *, representative_dataset: Any) -> ExportedModel:
+    """Exports a nested model; see `nested_keras.export.build`."""
+    state = ExportState(model, representative_dataset)
+    for step in STEPS:
+        state = step(state)
+    fitting.warn_of_shortfall(model, hint="train with callbacks.NestedPruning()", stacklevel=4)
+    return ExportedModel(state.tflite, state.dense_tflite, state.graph.levels)
+
+
+def trace_layers(state: ExportState) -> ExportState:
+    """Turns the Keras model into a graph of nodes, with the weights of all levels."""
+    return dataclasses.replace(state, graph=trace(state.model))
+
+
+def fold_batch_norm(state: ExportState) -> ExportState:
+    """Moves BatchNorm and activations into the nodes before them."""
+    return dataclasses.replace(state, graph=fold(state.graph))
+
+
+def collect_examples(state: ExportState) -> ExportState:
+    """Gathers the representative examples, one array per input."""
+    shapes = [state.graph.nodes[name].shape[1:] for name in state.graph.inputs]
+    data = collect(state.representative_dataset, shapes, keys_of(state.model))
+    return dataclasses.replace(state, data=data)
+
+
+def compare_in_float(state: ExportState) -> ExportState:
+    """Checks that the graph computes what the Keras model does, before anything is rounded."""
+    compare(state.model, state.graph, state.data)
+    return state
+
+
+def quantize_activations(state: ExportState) -> ExportState:
+    """Evens out channels and fixes the int8 ranges, unless training has fixed them already."""
+    graph = state.graph
+    measured = state.model.quantization or activations.measure(graph, state.data)
+    graph, ranges = activations.apply(graph, measured)
+    gains = {
+        node.name: twin_gain(node, input_scale=ranges.scale(node.inputs[0]))
+        for node in graph.linear_nodes()
+    }
+    return dataclasses.replace(state, graph=graph, ranges=ranges, gains=gains)
+
+
+def convert_densest_level(state: ExportState) -> ExportState:
+    """Lets TensorFlow convert a plain twin of the densest level."""
+    dense = flatbuffer.load(convert(state.graph, ranges=state.ranges, twin_gain=state.gains))
+    return dataclasses.replace(state, dense=dense, program=lower_graph(read_graph(dense)))
+
+
+def match_operators(state: ExportState) -> ExportState:
+    """Finds the operator of each layer in the converted file, and checks its weights."""
+    scales = rewrite.filter_scales(state.dense)
+    layers = match(state.graph, state.program, twin_gain=state.gains, filter_scales=scales)
+    return dataclasses.replace(state, layers=layers)
+
+
+def pack_streams(state: ExportState) -> ExportState:
+    """Computes the tables of every level and packs the layers that differ between levels."""
+    return dataclasses.replace(state, packed=pack(state.layers, state.program))
+
+
+def name_after_layers(state: ExportState) -> ExportState:
+    """Gives the tensors of the converted file the names of the layers."""
+    return dataclasses.replace(state, dense=rewrite.name_after_layers(state.dense, state.graph))
+
+
+def nest_operators(state: ExportState) -> ExportState:
+    """Puts NESTED_SPARSE_CONV in the place of the packed layers and adds the input `level`."""
+    return dataclasses.replace(state, nested=rewrite.nest_operators(state.dense, state.packed))
+
+
+def write_files(state: ExportState) -> ExportState:
+    """Writes both files, which are whole now."""
+    return dataclasses.replace(
+        state,
+        dense_tflite=flatbuffer.save(state.dense),
+        tflite=flatbuffer.save(state.nested),
+    )
+
+
+def verify_levels(state: ExportState) -> ExportState:
+    """Compares every level of the written file with a dense int8 model, bit for bit."""
+    verify(state.tflite, dense=state.dense, layers=state.packed, data=state.data)
+    return state
+
+
+STEPS: tuple[Step, ...] = (
+    trace_layers,
+    fold_batch_norm,
+    collect_examples,
+    compare_in_float,
+    quantize_activations,
+    convert_densest_level,
+    match_operators,
+    pack_streams,
+    name_after_layers,
+    nest_operators,
+    write_files,
+    verify_levels,
+)

@@ -1,0 +1,160 @@
+"""What compile() settles for the levels of a nested model."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Any
+
+import keras
+
+from nested_keras.nesting.distillation_loss import Distillation
+from nested_keras.nesting.keras_graph import CompileLoss, CompileMetrics
+from nested_keras.nesting.metric_copies import copy_metrics
+
+_LOSS_WEIGHTS = "level_loss_weights"
+
+
+@dataclasses.dataclass(frozen=True)
+class LevelObjective:
+    """What compile() settles for one level.
+
+    Attributes:
+        level: The level.
+        routing: The routing coefficient, 0..1, or a Keras schedule of it.
+        weight: The weight of the level's loss in the sum, >= 0.
+        loss: The compiled loss, or None.
+        metrics: The compiled metrics, or None.
+        tracker: The mean of the level's loss.
+    """
+
+    level: int
+    routing: Any
+    weight: float
+    loss: Any
+    metrics: Any
+    tracker: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Objectives:
+    """What compile() settles; a plain object, which Keras neither tracks nor saves.
+
+    Attributes:
+        levels: One objective per level.
+        distillation: What the levels learn from besides, or None.
+        sandwich: Whether a step trains the densest, the sparsest and one level between.
+        split_batch: Whether each level that a step trains has samples of its own.
+        slots: What the optimizer keeps for each weight before the first step, by the path of its
+            variable, where that is not 0.
+    """
+
+    levels: tuple[LevelObjective, ...]
+    distillation: Distillation | None
+    sandwich: bool
+    split_batch: bool
+    slots: dict[str, float] = dataclasses.field(default_factory=dict)
+
+    def turns(self) -> list[tuple[int, ...]]:
+        """Returns what a step trains, densest first: in each turn one of some levels."""
+        levels = len(self.levels)
+        if self.sandwich and levels > 2:
+            return [(levels - 1,), tuple(range(1, levels - 1)), (0,)]
+        return [(level,) for level in reversed(range(levels))]
+
+
+def settle(
+    model: Any,
+    *,
+    loss: Any,
+    loss_weights: Any,
+    metrics: list[Any],
+    routing: Any,
+    level_loss_weights: Iterable[float] | None,
+    distillation: Distillation | None,
+    sandwich: bool,
+    split_batch: bool,
+) -> Objectives:
+    """Checks what `LevelTrainer.compile` is given, and makes each level's loss and metrics.
+
+    Args:
+        model: The nested model.
+        loss: As `compile` takes it, and so are the arguments not named here.
+        loss_weights: Weights of the model's outputs.
+        metrics: `metrics` and `weighted_metrics`.
+        routing: The routing coefficients.
+        level_loss_weights: The weights of the levels' losses.
+        distillation: What the levels learn from besides the labels, or None.
+        sandwich: Whether a step trains the densest, the sparsest and one level between.
+        split_batch: Whether each level that a step trains has samples of its own.
+
+    Returns:
+        The objectives, without the optimizer's slots.
+
+    Raises:
+        TypeError: If routing is neither a number nor a schedule.
+        ValueError: If an argument is out of range or does not go with the others.
+    """
+    routings = _routings(routing, levels=model.levels)
+    weights = _loss_weights(level_loss_weights, levels=model.levels)
+    if distillation is not None:
+        distillation = distillation.for_model(model)
+    if split_batch and distillation is not None and distillation.in_place:
+        raise ValueError(
+            "split_batch=True must go without in-place distillation, which compares the levels "
+            "on the same samples: got Distillation(in_place=True)"
+        )
+    names = model.output_names
+    return Objectives(
+        tuple(
+            LevelObjective(
+                level=level,
+                routing=routings[level],
+                weight=weights[level],
+                loss=None if loss is None else CompileLoss(loss, loss_weights, output_names=names),
+                metrics=_compile_metrics(metrics, names),
+                tracker=keras.metrics.Mean(name=f"level_{level}_loss"),
+            )
+            for level in range(model.levels)
+        ),
+        distillation=distillation,
+        sandwich=sandwich,
+        split_batch=split_batch,
+    )
+
+
+def _routings(routing: Any, *, levels: int) -> tuple[Any, ...]:
+    """Returns one routing coefficient or schedule per level."""
+    routings = _per_level(routing, levels=levels, argument="routing")
+    for value in routings:
+        if isinstance(value, keras.optimizers.schedules.LearningRateSchedule):
+            continue
+        if isinstance(value, str) or not hasattr(value, "__float__"):
+            raise TypeError(f"routing must be a number or a LearningRateSchedule: got {value!r}")
+        if not 0.0 <= value <= 1.0:
+            raise ValueError(f"routing must lie in [0, 1]: got {routings}")
+    return routings
+
+
+def _loss_weights(given: Iterable[float] | None, *, levels: int) -> tuple[float, ...]:
+    """Returns the weight of each level's loss."""
+    weights = _per_level(1.0 if given is None else given, levels=levels, argument=_LOSS_WEIGHTS)
+    if min(weights) < 0.0:
+        raise ValueError(f"{_LOSS_WEIGHTS} must not be negative: got {weights}")
+    return weights
+
+
+def _per_level(values: Any, *, levels: int, argument: str) -> tuple[Any, ...]:
+    """Returns one value per level, numbers as floats."""
+    given = tuple(values) if isinstance(values, Iterable) else (values,) * levels
+    given = tuple(float(value) if hasattr(value, "__float__") else value for value in given)
+    if len(given) != levels:
+        raise ValueError(f"{argument} must have {levels} entries, one per level: got {given}")
+    return given
+
+
+def _compile_metrics(metrics: list[Any], output_names: list[str]) -> Any:
+    """Returns compiled metrics with a state of their own, or None."""
+    if all(each is None for each in metrics):
+        return None
+    return CompileMetrics(*copy_metrics(metrics), output_names=output_names)

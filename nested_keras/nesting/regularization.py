@@ -1,0 +1,32 @@
+"""The regularisation losses of a nested model: of the weights once, of activations per level."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+
+def weight_losses(model: Any) -> Any:
+    """Computes the sum of the weights' regularisation losses."""
+    terms = [share_of_replica(variable.regularizer(variable)) for variable in regularized(model)]
+    return tf.add_n(terms) if terms else tf.zeros(())
+
+
+def activity_losses(model: Any, level: int) -> list[Any]:
+    """Returns what the level's last call added: its losses before those of the weights."""
+    losses = model.at_level(level).losses
+    return list(losses[: len(losses) - len(regularized(model))])
+
+
+def regularized(model: Any) -> list[Any]:
+    """Returns the variables that are trained and have a regulariser."""
+    return [v for v in model.trainable_variables if v.regularizer is not None]
+
+
+def share_of_replica(loss: Any) -> Any:
+    """Returns the sum of a loss, divided among the replicas of a strategy, which are added up."""
+    total = keras.ops.sum(keras.ops.cast(loss, "float32"))
+    replicas = tf.distribute.get_strategy().num_replicas_in_sync
+    return total if replicas == 1 else total / replicas

@@ -1,0 +1,172 @@
+"""ADD and MUL: two operands that broadcast."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from nested_keras.int8.fixed_point import multiply_by_quantized_multiplier
+from nested_keras.tflite.operator_reader import OperatorReader
+from nested_keras.tflite.operators.registration import (
+    MAX_RANK,
+    Array,
+    CArgument,
+    CCall,
+    Registration,
+    Shape,
+    clamp,
+)
+from nested_keras.tflite.program import Int8Array, Op, Program, Tensor
+
+_ADD_LEFT_SHIFT = 20
+
+
+@dataclass(frozen=True, eq=False)
+class Add(Op):
+    """Element-wise sum with broadcasting of two activations (TFLite's int8 rule, left_shift = 20).
+
+    A constant operand stays a tensor of the program: its index is in `inputs`.
+    """
+
+    left_shift: int
+    input1_offset: int
+    input1_multiplier: int
+    input1_shift: int
+    input2_offset: int
+    input2_multiplier: int
+    input2_shift: int
+    output_offset: int
+    output_multiplier: int
+    output_shift: int
+    activation_min: int
+    activation_max: int
+
+
+@dataclass(frozen=True, eq=False)
+class Mul(Op):
+    """Element-wise product with broadcasting."""
+
+    input1_offset: int
+    input2_offset: int
+    output_offset: int
+    output_multiplier: int
+    output_shift: int
+    activation_min: int
+    activation_max: int
+
+
+def _binary(reader: OperatorReader) -> tuple[Tensor, Tensor, Tensor]:
+    """Operands and result of ADD or MUL, with shapes that broadcast to the result's."""
+    reader.require_operands(2)
+    a, b, y = reader.activation(0), reader.activation(1), reader.result()
+    try:
+        shape = np.broadcast_shapes(a.shape, b.shape)
+    except ValueError:
+        shape = ()
+    if shape != y.shape:
+        raise reader.error(
+            f"shapes {list(a.shape)} and {list(b.shape)} do not broadcast to {list(y.shape)}"
+        )
+    if len(y.shape) > MAX_RANK:
+        raise reader.unsupported(f"{len(y.shape)} dimensions (at most {MAX_RANK})")
+    return a, b, y
+
+
+def _read_add(reader: OperatorReader) -> Add:
+    a, b, y = _binary(reader)
+    low, high = reader.activation_range(reader.options("AddOptions").fusedActivationFunction, y)
+    # Both inputs are brought to twice the larger scale, shifted left by 20 bits.
+    common = 2 * max(a.scale, b.scale)
+    factors = (
+        reader.multiplier(a.scale / common),
+        reader.multiplier(b.scale / common),
+        reader.multiplier(common / (2**_ADD_LEFT_SHIFT * y.scale)),
+    )
+    if factors[2][1] > 0:
+        raise reader.error(
+            f"the output scale must be above {common / 2**_ADD_LEFT_SHIFT}: got {y.scale}"
+        )
+    return Add(
+        **reader.base(0, 1),
+        left_shift=_ADD_LEFT_SHIFT,
+        input1_offset=-a.zero_point,
+        input1_multiplier=factors[0][0],
+        input1_shift=factors[0][1],
+        input2_offset=-b.zero_point,
+        input2_multiplier=factors[1][0],
+        input2_shift=factors[1][1],
+        output_offset=y.zero_point,
+        output_multiplier=factors[2][0],
+        output_shift=factors[2][1],
+        activation_min=low,
+        activation_max=high,
+    )
+
+
+def _read_mul(reader: OperatorReader) -> Mul:
+    a, b, y = _binary(reader)
+    low, high = reader.activation_range(reader.options("MulOptions").fusedActivationFunction, y)
+    # TFLite computes this factor in float32.
+    factor = np.float32(a.scale) * np.float32(b.scale) / np.float32(y.scale)
+    multiplier, shift = reader.multiplier(float(factor))
+    return Mul(
+        **reader.base(0, 1),
+        input1_offset=-a.zero_point,
+        input2_offset=-b.zero_point,
+        output_offset=y.zero_point,
+        output_multiplier=multiplier,
+        output_shift=shift,
+        activation_min=low,
+        activation_max=high,
+    )
+
+
+def _run_add(op: Add, inputs: Sequence[Array], output_shape: Shape, level: int) -> Int8Array:
+    a, b = (x.astype(np.int64) for x in inputs)
+    scaled_a = multiply_by_quantized_multiplier(
+        (a + op.input1_offset) << op.left_shift, op.input1_multiplier, op.input1_shift
+    )
+    scaled_b = multiply_by_quantized_multiplier(
+        (b + op.input2_offset) << op.left_shift, op.input2_multiplier, op.input2_shift
+    )
+    y = multiply_by_quantized_multiplier(scaled_a + scaled_b, op.output_multiplier, op.output_shift)
+    return clamp(y + op.output_offset, op.activation_min, op.activation_max)
+
+
+def _run_mul(op: Mul, inputs: Sequence[Array], output_shape: Shape, level: int) -> Int8Array:
+    a, b = (x.astype(np.int64) for x in inputs)
+    product = (a + op.input1_offset) * (b + op.input2_offset)
+    y = multiply_by_quantized_multiplier(product, op.output_multiplier, op.output_shift)
+    return clamp(y + op.output_offset, op.activation_min, op.activation_max)
+
+
+def _mixes_samples(op: Add | Mul, program: Program) -> bool:
+    """Returns whether broadcasting does not align the first axes."""
+    tensors = [program.tensors[index] for index in (*op.inputs, *op.outputs)]
+    ranks = [len(tensor.shape) for tensor in tensors if tensor.data is None]
+    constants = [tensor.shape for tensor in tensors if tensor.data is not None]
+    return len(set(ranks)) > 1 or any(
+        len(shape) == ranks[0] and shape[0] != 1 for shape in constants
+    )
+
+
+_ARGUMENTS = (CArgument.INPUTS, CArgument.OUTPUT_DIMS, CArgument.OUTPUT)
+
+OPERATORS = (
+    Registration(
+        Add,
+        readers={"ADD": _read_add},
+        run=_run_add,
+        c_call=CCall("nk_add_s8", _ARGUMENTS),
+        mixes_samples=_mixes_samples,
+    ),
+    Registration(
+        Mul,
+        readers={"MUL": _read_mul},
+        run=_run_mul,
+        c_call=CCall("nk_mul_s8", _ARGUMENTS),
+        mixes_samples=_mixes_samples,
+    ),
+)

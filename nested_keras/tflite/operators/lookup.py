@@ -1,0 +1,90 @@
+"""Operators of one int8 input that a table of 256 values replaces: the activation functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from nested_keras.int8 import tables
+from nested_keras.tflite.operator_reader import OperatorReader
+from nested_keras.tflite.operators.probabilities import require_probability_output
+from nested_keras.tflite.operators.registration import (
+    Array,
+    CArgument,
+    CCall,
+    Registration,
+    Shape,
+    elements,
+)
+from nested_keras.tflite.program import Int8Array, Op
+
+
+@dataclass(frozen=True, eq=False)
+class Lookup(Op):
+    """Element-wise int8 -> int8 function by table: output = table[input + 128].
+
+    LOGISTIC, TANH, RELU, RELU6, LEAKY_RELU, HARD_SWISH and QUANTIZE between two int8 scales all
+    have 256 possible inputs, so lowering evaluates TFLite's arithmetic once for each of them.
+    """
+
+    table: Int8Array
+
+
+def read_lookup(reader: OperatorReader, table: Callable[[tables.Scales], tables.Table]) -> Lookup:
+    """Reads an operator of one input; `table` makes the table from the scales of its ends."""
+    x, y = reader.same_shape()
+    try:
+        values = table(tables.Scales(x.scale, x.zero_point, y.scale, y.zero_point))
+    except ValueError as error:
+        raise reader.error(str(error)) from error
+    return Lookup(**reader.base(0), table=values)
+
+
+def _read_logistic(reader: OperatorReader) -> Lookup:
+    reader.require_operands(1)
+    require_probability_output(reader, reader.result())
+    return read_lookup(reader, tables.logistic)
+
+
+def _read_tanh(reader: OperatorReader) -> Lookup:
+    return read_lookup(reader, tables.tanh)
+
+
+def _read_relu(reader: OperatorReader) -> Lookup:
+    return read_lookup(reader, tables.relu)
+
+
+def _read_relu6(reader: OperatorReader) -> Lookup:
+    return read_lookup(reader, lambda scales: tables.relu(scales, maximum=6.0))
+
+
+def _read_leaky_relu(reader: OperatorReader) -> Lookup:
+    alpha = reader.options("LeakyReluOptions").alpha
+    return read_lookup(reader, lambda scales: tables.leaky_relu(scales, alpha=alpha))
+
+
+def _read_hard_swish(reader: OperatorReader) -> Lookup:
+    return read_lookup(reader, tables.hard_swish)
+
+
+def _run_lookup(op: Lookup, inputs: Sequence[Array], output_shape: Shape, level: int) -> Int8Array:
+    return op.table[inputs[0].astype(np.int64) + 128]
+
+
+OPERATORS = (
+    Registration(
+        Lookup,
+        readers={
+            "HARD_SWISH": _read_hard_swish,
+            "LEAKY_RELU": _read_leaky_relu,
+            "LOGISTIC": _read_logistic,
+            "RELU": _read_relu,
+            "RELU6": _read_relu6,
+            "TANH": _read_tanh,
+        },
+        run=_run_lookup,
+        c_call=CCall("nk_lookup_s8", (elements, CArgument.INPUT, CArgument.OUTPUT)),
+    ),
+)

@@ -1,0 +1,134 @@
+"""What all commands have: help, errors of one line, a version."""
+
+import importlib.metadata
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from tests.nested_keras.cli.commands import nested_keras_command, write_data
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["demo", "train", "export", "inspect", "run", "codegen", "firmware", "strip", "bench"],
+)
+def test_help_of_each_command_is_worth_reading(command, capsys):
+    assert nested_keras_command(command, "--help") == 0
+    text = capsys.readouterr().out
+    assert text.startswith(f"usage: nested-keras {command}")
+    assert len(text.splitlines()) > 10
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("inspect", "nothing.tflite"), "No such file or directory: 'nothing.tflite'"),
+        (("strip", "MODEL", "--levels", "5", "--out", "x"), "levels must be in 1..4: got 5"),
+        (
+            ("run", "MODEL", "--target", "litert", "--data", "EMPTY"),
+            "expected arrays x_test; got other (missing x_test)",
+        ),
+        (("inspect", "EMPTY"), "TFL3"),
+        (
+            ("run", "MODEL", "--target", "renode", "--data", "DATA"),
+            "RENODE names '/nowhere/renode', which is no program that can be run",
+        ),
+    ],
+)
+def test_errors_are_one_line(arguments, message, model, data, folder, capsys, monkeypatch):
+    monkeypatch.setenv("RENODE", "/nowhere/renode")
+    np.savez(folder / "empty.npz", other=np.zeros(1))
+    paths = {"MODEL": str(model), "EMPTY": str(folder / "empty.npz"), "DATA": str(data)}
+    assert nested_keras_command(*(paths.get(word, word) for word in arguments)) == 1
+    text = capsys.readouterr().err
+    assert text.startswith("nested-keras: error: ")
+    assert message in text
+    assert len(text.splitlines()) == 1
+
+
+def test_too_little_memory_is_one_line(model, data, capsys, monkeypatch):
+    def run_levels(*_, **__):
+        return np.zeros(1 << 60, np.int8)
+
+    monkeypatch.setattr("nested_keras.report.run_levels", run_levels)
+    assert nested_keras_command("run", model, "--target", "reference", "--data", data) == 1
+    told = capsys.readouterr().err.strip().splitlines()
+    assert len(told) == 1
+    assert told[0].startswith("nested-keras: error: not enough memory: Unable to allocate 1.00 EiB")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "package", "message"),
+    [
+        (
+            ("train", "--model", "m", "--data", "d", "--out", "o"),
+            "keras",
+            "nested-keras train needs the package keras: pip install 'nested_keras[train]'",
+        ),
+        (
+            ("train", "--model", "m", "--data", "d", "--out", "o"),
+            "tensorflow_model_optimization",
+            "needs the package tensorflow-model-optimization: pip install 'nested_keras[train]'",
+        ),
+        (
+            ("demo", "--out", "o"),
+            "keras",
+            "nested-keras demo needs the package keras: pip install 'nested_keras[demo]'",
+        ),
+    ],
+)
+def test_a_missing_package_is_named_with_its_extra(
+    arguments, package, message, monkeypatch, capsys
+):
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.delitem(sys.modules, "nested_keras.demo", raising=False)
+    assert nested_keras_command(*arguments) == 1
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"hello", b"PK\x03\x04 cut", b"\x89HDF\r\n\x1a\n cut", None]
+)
+def test_files_that_are_no_model_are_one_line(content, tmp_path, capsys):
+    path = tmp_path / "model.keras"
+    if content is None:
+        path.mkdir()
+    else:
+        path.write_bytes(content)
+    data = write_data(tmp_path / "train.npz")
+    for command, *others in (
+        ("train", "--model", path, "--data", data, "--out", tmp_path / "o.keras"),
+        ("export", path, "--data", data, "--out", tmp_path / "o.tflite"),
+        ("inspect", path),
+        ("strip", path, "--levels", 1, "--out", tmp_path / "o.tflite"),
+        ("codegen", path, "--out", tmp_path / "library"),
+        ("run", path, "--target", "reference", "--data", data),
+    ):
+        assert nested_keras_command(command, *others) == 1
+        text = capsys.readouterr().err
+        assert text.startswith("nested-keras: error: ")
+        assert len(text.splitlines()) == 1
+
+
+def test_version_and_python_m(capsys):
+    assert nested_keras_command("--version") == 0
+    version = f"nested-keras {importlib.metadata.version('nested_keras')}"
+    assert capsys.readouterr().out.strip() == version
+    command = [sys.executable, "-m", "nested_keras", "--version"]
+    assert subprocess.run(command, capture_output=True, text=True).stdout.strip() == version
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "message"),
+    [
+        ("--sparsities", "a,b", "expected comma-separated fractions such as 0.9,0.8,0.7: got"),
+        ("--block-shape", "2x2", "expected one of 1x1, 1x2, 1x4: got '2x2'"),
+        ("--epochs", "0", "expected a whole number of 1 or more: got '0'"),
+    ],
+)
+def test_bad_flags_say_what_was_expected(flag, value, message, capsys):
+    required = ("--model", "m", "--data", "d", "--out", "o")
+    assert nested_keras_command("train", *required, flag, value) == 2
+    assert message in capsys.readouterr().err

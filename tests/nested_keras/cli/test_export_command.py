@@ -1,0 +1,23 @@
+"""`nested-keras export`, as a user calls it."""
+
+import numpy as np
+
+import nested_keras
+from nested_keras import export
+from tests import zoo
+from tests.nested_keras.cli.commands import nested_keras_command, write_data
+
+
+def test_export_calibrates_on_all_of_sorted_data(tmp_path, monkeypatch):
+    seen = {}
+
+    def to_tflite(model, *, representative_dataset):
+        seen["data"] = representative_dataset
+        return zoo.exported("four_levels_default_exclude").tflite
+
+    monkeypatch.setattr(export, "to_tflite", to_tflite)
+    monkeypatch.setattr(nested_keras.model, "load_model", lambda *args, **kwargs: None)
+    data = write_data(tmp_path / "d.npz", x_train=np.arange(60.0).reshape(60, 1))
+    out = tmp_path / "m.tflite"
+    assert nested_keras_command("export", "m", "--data", data, "--samples", 6, "--out", out) == 0
+    assert (seen["data"][:, 0] // 10).tolist() == [0, 1, 2, 3, 4, 5]

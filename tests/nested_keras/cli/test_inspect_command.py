@@ -1,0 +1,21 @@
+"""`nested-keras inspect`, as a user calls it."""
+
+from tests import zoo
+from tests.nested_keras.cli.commands import nested_keras_command
+
+
+def test_inspect_shows_layers_and_levels(model, capsys):
+    assert nested_keras_command("inspect", model) == 0
+    text = capsys.readouterr().out
+    assert "nonzeros per level" in text
+    assert "predicted cycles per level" in text
+    assert "DELTA8 / " in text
+    assert [line.split()[0] for line in text.splitlines()[-4:]] == ["0", "1", "2", "3"]
+
+
+def test_inspect_shows_what_is_not_nested(folder, capsys):
+    path = folder / "builtin.tflite"
+    path.write_bytes(zoo.exported("depthwise_plain_bias").tflite)
+    assert nested_keras_command("inspect", path) == 0
+    (row,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("dw "))
+    assert "not nested" in row

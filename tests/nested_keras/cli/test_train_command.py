@@ -1,0 +1,166 @@
+"""`nested-keras train`, as a user calls it."""
+
+import signal
+
+import keras
+import numpy as np
+import pytest
+
+import nested_keras
+from nested_keras.callbacks import NestedPruning
+from nested_keras.nesting.model import NestedModel
+from tests.nested_keras.cli.commands import nested_keras_command, write_base, write_data
+
+
+def test_train_then_export(folder, capsys):
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, 96)
+    images = rng.normal(size=(96, 6, 6, 2)).astype(np.float32) + labels[:, None, None, None]
+    np.savez(
+        folder / "train.npz",
+        x_train=images[:64],
+        y_train=labels[:64],
+        x_test=images[64:],
+        y_test=labels[64:],
+    )
+    inputs = keras.Input((6, 6, 2))
+    x = keras.layers.Conv2D(4, 3, padding="same", activation="relu")(inputs)
+    x = keras.layers.Conv2D(8, 3, use_bias=False)(x)
+    x = keras.layers.ReLU()(keras.layers.BatchNormalization()(x))
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    keras.Model(inputs, keras.layers.Dense(3, activation="softmax")(x)).save(folder / "base.keras")
+    nested, tflite = folder / "nested.keras", folder / "trained.tflite"
+    common = ("--data", folder / "train.npz")
+    train = ("--model", folder / "base.keras", "--sparsities", "0.8,0.5", "--epochs", 2)
+    assert nested_keras_command("train", *common, *train, "--out", nested) == 0
+    assert "0.799" in (text := capsys.readouterr().out) or "0.800" in text or "0.802" in text
+    assert nested_keras_command("export", nested, *common, "--samples", 16, "--out", tflite) == 0
+    assert "verified" in capsys.readouterr().out
+    assert nested_keras_command("run", tflite, "--target", "litert", *common) == 0
+
+
+def train_arguments(folder, *ends, **changed):
+    base = write_base(folder / "base.keras", *ends or (keras.layers.Dense(3),))
+    data = write_data(folder / "train.npz", **changed)
+    common = ("--sparsities", "0.8,0.5", "--batch-size", 20, "--out", folder / "nested.keras")
+    return ("train", "--model", base, "--data", data, *common)
+
+
+@pytest.mark.parametrize(
+    ("make", "loss", "from_logits"),
+    [
+        (lambda: [keras.layers.Dense(3)], "SparseCategoricalCrossentropy", True),
+        (lambda: [keras.layers.Dense(3), keras.layers.Softmax()], "SparseCategorical", False),
+        (lambda: [keras.layers.Dense(1)], "BinaryCrossentropy", True),
+        (lambda: [keras.layers.Dense(1, activation="sigmoid")], "BinaryCrossentropy", False),
+    ],
+)
+def test_train_takes_the_loss_from_the_end_of_the_model(
+    make, loss, from_logits, tmp_path, monkeypatch
+):
+    compiled = {}
+    compile_ = NestedModel.compile
+
+    def spy(self, optimizer, loss, **kwargs):
+        compiled.update(loss=loss, **kwargs)
+        compile_(self, optimizer, loss, **kwargs)
+
+    monkeypatch.setattr(NestedModel, "compile", spy)
+    labels = {name: np.arange(48) % 2 for name in ("y_train", "y_test")}
+    command = train_arguments(tmp_path, *make(), **(labels if "Binary" in loss else {}))
+    assert nested_keras_command(*command, "--epochs", 1) == 0
+    assert type(compiled["loss"]).__name__.startswith(loss)
+    assert compiled["loss"].get_config()["from_logits"] is from_logits
+    if "Binary" in loss:
+        assert compiled["metrics"][0].threshold == (0.0 if from_logits else 0.5)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "base.keras",
+        "nested.keras",
+        "train.npz",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("ends", "changed", "message"),
+    [
+        ([keras.layers.Dense(3, activation="tanh")], {}, "or in logits: got 3 outputs of"),
+        ([keras.layers.Dense(3, activation="sigmoid")], {}, "or in logits: got 3 outputs of"),
+        ([], {"y_train": np.arange(48)}, "y_train must hold whole numbers in 0..3: got 4 at 4"),
+        ([], {"y_test": np.full(48, -1)}, "y_test must hold whole numbers in 0..3: got -1 at 0"),
+        ([], {"x_train": np.full((48, 6, 6, 1), np.nan)}, "x_train must be finite: got 1728 val"),
+        ([], {"x_test": np.zeros((48, 6, 1))}, "x_test must have the shape [n, 6, 6, 1] of the"),
+        ([], {"y_train": np.zeros(7)}, "y_train: expected 48 labels, one per input: got 7"),
+        ([], {"y_train": np.eye(48)}, "got shape (48, 48) (of one-hot labels take argmax(axis=1))"),
+    ],
+)
+def test_train_refuses_before_it_trains(ends, changed, message, tmp_path, capsys):
+    assert (
+        nested_keras_command(
+            *train_arguments(tmp_path, *ends or [keras.layers.Flatten()], **changed)
+        )
+        == 1
+    )
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert len(captured.err.splitlines()) == 1
+    assert "Epoch" not in captured.out
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["base.keras", "train.npz"]
+
+
+@pytest.mark.parametrize(
+    ("out", "message"),
+    [
+        ("none/x.keras", "expected a folder to write x.keras to: "),
+        ("x.tflite", "expected the name of a file that ends in .keras: got"),
+        ("folder.keras", "expected a file to write: "),
+    ],
+)
+def test_train_refuses_an_output_before_it_trains(out, message, tmp_path, capsys):
+    (tmp_path / "folder.keras").mkdir()
+    arguments = ("--model", "none", "--data", "none", "--out", tmp_path / out)
+    assert nested_keras_command("train", *arguments) == 1
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("ignore:levels are not at their sparsities")  # where it stops
+def test_train_reports_a_loss_that_is_nan(tmp_path, capsys):
+    out = tmp_path / "nested.keras"
+    out.write_bytes(b"earlier")
+    arguments = (*train_arguments(tmp_path), "--epochs", 2, "--learning-rate", 1e30)
+    assert nested_keras_command(*arguments) == 1
+    assert "the loss must stay finite: it is " in capsys.readouterr().err
+    assert out.read_bytes() == b"earlier"
+    assert not (tmp_path / "nested.training").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_training_goes_on(number, tmp_path, capsys, monkeypatch):
+    """And ends as the uninterrupted one, bit for bit."""
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    for folder in (whole, cut):
+        folder.mkdir()
+    keras.utils.set_random_seed(3)
+    commands = [(*train_arguments(folder), "--epochs", 3) for folder in (whole, cut)]
+    (cut / "base.keras").write_bytes((whole / "base.keras").read_bytes())
+    assert nested_keras_command(*commands[0]) == 0
+
+    begin = NestedPruning.on_epoch_begin
+
+    def interrupt(self, epoch, logs=None):
+        begin(self, epoch, logs)
+        if epoch == 2:
+            signal.raise_signal(number)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(NestedPruning, "on_epoch_begin", interrupt)
+        assert nested_keras_command(*commands[1]) == 128 + number
+    text = capsys.readouterr().err.splitlines()[-1]
+    assert f"{cut / 'nested.training'} keeps 2 epochs; give the same command again" in text
+    assert nested_keras_command(*commands[1], "--seed", 5) == 1
+    assert "with another seed: give the same to go on" in capsys.readouterr().err
+    assert nested_keras_command(*commands[1]) == 0
+    assert "Going on after 2 epochs" in capsys.readouterr().out
+    assert not (cut / "nested.training").exists()
+    models = [nested_keras.load_model(folder / "nested.keras") for folder in (whole, cut)]
+    for want, got in zip(*(model.get_weights() for model in models), strict=True):
+        np.testing.assert_array_equal(got, want)

@@ -1,0 +1,186 @@
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from ai_edge_litert.interpreter import Interpreter
+
+from nested_keras import export
+from nested_keras.export.fold import fold
+from nested_keras.export.graph import trace
+from nested_keras.export.rewrite import name_after_layers
+from nested_keras.nesting.model import nest
+from nested_keras.runtime import LiteRTModel, NestedDelegate, lower
+from nested_keras.tflite import flatbuffer
+from nested_keras.tflite.operators import (
+    AveragePool2D,
+    Conv2D,
+    DepthwiseConv2D,
+    FullyConnected,
+    NestedSparseConv,
+)
+from tests import zoo
+
+# Tiny and huge gains side by side: one layer's rounding is amplified by the next.
+AMPLIFYING = {"gammas_tiny": 0.15}
+
+
+def as_list(outputs):
+    return list(outputs) if isinstance(outputs, list | tuple) else [outputs]
+
+
+def test_the_zoo_is_large_enough():
+    assert len(zoo.names()) >= 40
+
+
+@pytest.mark.parametrize("name", zoo.names())
+def test_every_level_is_close_to_the_float_model(name):
+    """Within 2 % of the output's range; that it is exact is what `verify` has checked."""
+    made = zoo.make(name)
+    model = LiteRTModel(zoo.exported(name).tflite)
+    assert model.levels == made.model.levels
+    for level in range(model.levels):
+        expected = as_list(made.model.at_level(level)(made.data))
+        received = as_list(model.run(made.data, level))
+        for want, got, tensor in zip(expected, received, model.output_details, strict=True):
+            error = (got.astype(np.float64) - tensor.zero_point) * tensor.scale - want
+            assert np.abs(error).max() <= AMPLIFYING.get(name, 0.02) * 255 * tensor.scale
+
+
+@pytest.mark.parametrize("name", ["one_level_full", "full_level", "empty_and_full", "concat"])
+def test_densest_level_equals_the_converter_s_own_model(name):
+    exported = zoo.exported(name)
+    x = np.random.default_rng(5).integers(-128, 128, (50, *zoo.make(name).data.shape[1:]), np.int8)
+    np.testing.assert_array_equal(
+        LiteRTModel(exported.tflite).run(x), LiteRTModel(exported.dense_tflite).run(x)
+    )
+
+
+def test_levels_differ():
+    x = zoo.make("five_levels").data
+    model = LiteRTModel(zoo.exported("five_levels").tflite)
+    outputs = {model.run(x, level).tobytes() for level in range(5)}
+    assert len(outputs) == 5
+
+
+def test_export_is_deterministic():
+    again = zoo.make("residual_relu")
+    tflite = export.to_tflite(again.model, representative_dataset=again.data)
+    assert tflite == zoo.exported("residual_relu").tflite
+
+
+def test_which_operators_become_nested():
+    def ops(name):
+        return [type(op) for op in lower(zoo.exported(name).tflite).ops]
+
+    # Without BatchNorm and mask nothing differs between levels: the operator stays builtin.
+    assert DepthwiseConv2D in ops("depthwise_plain_bias")
+    assert DepthwiseConv2D not in ops("depthwise_plain")
+    # A fully connected layer becomes nested all the same: runtimes round the builtin differently.
+    kinds = ops("four_levels_default_exclude")
+    assert (kinds.count(NestedSparseConv), kinds.count(FullyConnected)) == (4, 0)
+    assert Conv2D not in kinds
+    assert AveragePool2D in ops("average_pool_same")
+    dense = lower(zoo.exported("residual").dense_tflite)
+    assert not any(isinstance(op, NestedSparseConv) for op in dense.ops)
+
+
+def test_files_name_layers_and_put_the_level_last():
+    exported = zoo.exported("two_inputs")
+    interpreter = Interpreter(
+        model_content=exported.tflite, experimental_delegates=[NestedDelegate()]
+    )
+    inputs = interpreter.get_input_details()
+    assert [entry["name"] for entry in inputs] == ["image", "features", "level"]
+    assert (inputs[-1]["dtype"], list(inputs[-1]["shape"])) == (np.int32, [1])
+    assert interpreter.get_signature_list() == {
+        "serving_default": {
+            "inputs": ["features", "image", "level"],
+            "outputs": [interpreter.get_output_details()[0]["name"]],
+        }
+    }
+    names = [op.name for op in lower(exported.dense_tflite).ops]
+    assert [name for name in names if name.startswith("dense")] == ["dense", "dense_1"]
+
+
+def test_outputs_keep_the_model_s_order():
+    made = zoo.make("two_outputs_intermediate")
+    details = LiteRTModel(zoo.exported(made.name).tflite).output_details
+    assert [tensor.shape[1:] for tensor in details] == [
+        tuple(output.shape[1:]) for output in made.model.outputs
+    ]
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (np.zeros((4, 5, 5, 3)), r"shape \(n, 6, 6, 3\): got \(4, 5, 5, 3\)"),
+        (np.zeros((0, 6, 6, 3)), "at least one example"),
+        (np.full((2, 6, 6, 3), np.nan), "must be finite"),
+    ],
+)
+def test_bad_representative_data(data, message):
+    with pytest.raises(export.ExportError, match=message):
+        export.to_tflite(zoo.make("conv3x3_same").model, representative_dataset=data)
+
+
+def test_refuses_a_plain_keras_model():
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    with pytest.raises(export.ExportError, match="expected a NestedModel"):
+        export.build(model, representative_dataset=np.zeros((1, 4)))
+
+
+def test_refuses_an_input_named_level():
+    inputs = keras.Input((4,), name="level")
+    model = nest(keras.Model(inputs, keras.layers.Dense(3)(inputs)), (0.5,), exclude=())
+    with pytest.raises(export.ExportError, match="an input must not be named 'level'"):
+        export.build(model, representative_dataset=np.ones((1, 4)))
+
+
+def test_a_layer_too_large_for_the_stream_is_named():
+    inputs = keras.Input((65536,))
+    dense = keras.layers.Dense(1, name="wide")
+    model = nest(keras.Model(inputs, dense(inputs)), (0.5,), exclude=())
+    with pytest.raises(export.ExportError, match=r"'wide' does not fit the stream: .*got 65536"):
+        export.build(model, representative_dataset=np.ones((1, 65536)))
+
+
+def test_a_file_with_other_names_is_refused():
+    made = zoo.make("conv1x1")
+    graph = fold(trace(made.model))
+    with pytest.raises(
+        export.ExportError, match=r"must have the tensors \['input_0', 'Identity'\]"
+    ):
+        name_after_layers(flatbuffer.load(zoo.exported("conv1x1").dense_tflite), graph)
+
+
+def test_import_is_light():
+    """Stripping and inspecting a file need neither Keras nor TensorFlow."""
+    code = "import sys, nested_keras.export; print({'keras', 'tensorflow'} & set(sys.modules))"
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == "set()"
+
+
+def test_an_image_of_more_than_65535_columns_is_refused_by_the_layer_s_name():
+    x = image = keras.Input((1, 65536, 1))
+    x = keras.layers.Conv2D(1, (1, 3), padding="same", name="wide")(x)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    model = nest(keras.Model(image, keras.layers.Dense(2)(x)), (0.5, 0.0), exclude=())
+    data = np.random.default_rng(0).normal(size=(2, 1, 65536, 1)).astype(np.float32)
+    with pytest.raises(export.ExportError, match="'wide' has an image of 1x65536 pixels"):
+        export.build(model, representative_dataset=data)
+
+
+def test_an_export_of_dense_levels_warns():
+    inputs = keras.Input((16,))
+    model = nest(keras.Model(inputs, keras.layers.Dense(4)(inputs)), (0.5, 0.25), exclude=())
+    data = np.random.default_rng(0).normal(size=(4, 16)).astype(np.float32)
+    has = r"level 0: asked 0\.50, has 0\.00, level 1: asked 0\.25, has 0\.00"
+    with pytest.warns(UserWarning, match=has) as caught:
+        export.to_tflite(model, representative_dataset=data)
+    assert [each.filename for each in caught] == [__file__], "it points to the call"
+    model.prune()
+    export.to_tflite(model, representative_dataset=data)

@@ -1,0 +1,53 @@
+"""ADD and MUL against TFLite's reference kernels."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.nested_keras.runtime.oracle import Draw, assert_exact, assert_exact_in_c
+from tests.nested_keras.tflite.tflite_builder import ModelBuilder
+from tests.tflm_ops.library import Library
+
+BROADCASTS = [
+    ((1, 3, 4, 5), (1, 3, 4, 5)),
+    ((1, 3, 4, 5), (1, 1, 1, 5)),
+    ((1, 1, 1, 5), (1, 3, 4, 5)),
+    ((1, 3, 1, 5), (1, 1, 4, 5)),
+    ((1, 3, 4, 5), (1,)),
+    ((7,), (7,)),
+]
+
+
+@pytest.mark.parametrize("kind", ["ADD", "MUL"])
+@pytest.mark.parametrize("shapes", BROADCASTS)
+def test_binary(nk: Library, kind: str, shapes: tuple[tuple[int, ...], tuple[int, ...]]) -> None:
+    for seed in range(25):
+        draw = Draw(seed)
+        scales = draw.scale(), draw.scale()
+        factor = draw.scale(0.15, 3) * sum(scales)
+        if kind == "MUL":
+            factor = draw.scale(1, 150) * scales[0] * scales[1]
+        builder = ModelBuilder()
+        operands = [
+            builder.tensor(shape, scale=scale, zero_point=draw.point())
+            for shape, scale in zip(shapes, scales, strict=True)
+        ]
+        y = builder.tensor(np.broadcast_shapes(*shapes), scale=factor, zero_point=draw.point())
+        options = {"ADD": "AddOptions", "MUL": "MulOptions"}[kind]
+        builder.op(kind, operands, [y], options, fusedActivationFunction=draw.fused())
+        model = builder.build(operands, [y])
+        values = [draw.int8(*shape) for shape in shapes]
+        assert_exact(model, *values, label=seed)
+        assert_exact_in_c(nk, model, *values)
+
+
+@pytest.mark.parametrize("kind", ["ADD", "MUL"])
+def test_binary_with_a_constant_of_lower_rank(kind: str) -> None:
+    draw = Draw(3)
+    builder = ModelBuilder()
+    x = builder.tensor((1, 3, 4, 5), scale=0.1, zero_point=4)
+    constant = builder.constant(draw.int8(5), scale=0.02, zero_point=-1)
+    y = builder.tensor((1, 3, 4, 5), scale=0.11, zero_point=9)
+    builder.op(kind, [x, constant], [y], {"ADD": "AddOptions", "MUL": "MulOptions"}[kind])
+    assert_exact(builder.build([x], [y]), draw.int8(1, 3, 4, 5))

@@ -1,0 +1,55 @@
+"""AVERAGE_POOL_2D, MAX_POOL_2D and MEAN against TFLite's reference kernels."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.nested_keras.runtime.oracle import Draw, assert_exact, output_size
+from tests.nested_keras.tflite.tflite_builder import ModelBuilder
+
+
+@pytest.mark.parametrize("kind", ["AVERAGE_POOL_2D", "MAX_POOL_2D"])
+def test_pooling(kind: str) -> None:
+    for seed in range(150):
+        draw = Draw(seed)
+        same = draw.flag()
+        window, stride = (draw.below(5), draw.below(5)), (draw.below(4), draw.below(4))
+        size = [draw.below(9), draw.below(9)]
+        if not same:
+            size = [max(n, k) for n, k in zip(size, window, strict=True)]
+        out = [
+            output_size(n, kernel=k, stride=s, dilation=1, same=same)
+            for n, k, s in zip(size, window, stride, strict=True)
+        ]
+        channels, scale, point = draw.below(6), draw.scale(), draw.point()
+        builder = ModelBuilder()
+        x = builder.tensor((1, *size, channels), scale=scale, zero_point=point)
+        y = builder.tensor((1, *out, channels), scale=scale, zero_point=point)
+        builder.op(
+            kind, [x], [y], "Pool2DOptions", padding=0 if same else 1, strideH=stride[0],
+            strideW=stride[1], filterHeight=window[0], filterWidth=window[1],
+            fusedActivationFunction=draw.fused(),
+        )  # fmt: skip
+        assert_exact(builder.build([x], [y]), draw.int8(1, *size, channels), label=seed)
+
+
+@pytest.mark.parametrize("keep", [False, True])
+@pytest.mark.parametrize("axes", [(1, 2), (2, 1), (-3, -2)])
+@pytest.mark.parametrize("same_scale", [False, True])
+def test_mean(keep: bool, axes: tuple[int, int], same_scale: bool) -> None:
+    for seed in range(20):
+        draw = Draw(seed)
+        height, width, channels = draw.below(12), draw.below(12), draw.below(6)
+        scale, point = draw.scale(), draw.point()
+        y_scale = scale if same_scale else scale * draw.scale(0.15, 2.7)
+        builder = ModelBuilder()
+        x = builder.tensor((1, height, width, channels), scale=scale, zero_point=point)
+        y = builder.tensor(
+            (1, 1, 1, channels) if keep else (1, channels),
+            scale=y_scale,
+            zero_point=point if same_scale else draw.point(),
+        )
+        operands = [x, builder.constant(np.array(axes, np.int32))]
+        builder.op("MEAN", operands, [y], "ReducerOptions", keepDims=keep)
+        assert_exact(builder.build([x], [y]), draw.int8(1, height, width, channels), label=seed)

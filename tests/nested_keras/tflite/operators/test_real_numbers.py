@@ -1,0 +1,41 @@
+"""QUANTIZE and DEQUANTIZE against TFLite's reference kernels."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from nested_keras.tflite.operators.real_numbers import quantize
+from tests.nested_keras.runtime.oracle import EVERY_INT8, Draw, assert_exact
+from tests.nested_keras.tflite.tflite_builder import ModelBuilder
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_quantize_from_float(ties: bool) -> None:
+    for seed in range(40):
+        draw = Draw(seed)
+        scale = 2.0 ** -draw.below(6) if ties else draw.scale()
+        builder = ModelBuilder()
+        x = builder.tensor((1, 64), dtype="float32")
+        y = builder.tensor((1, 64), scale=scale, zero_point=draw.point())
+        builder.op("QUANTIZE", [x], [y], "QuantizeOptions")
+        steps = (
+            draw.rng.integers(-700, 700, (1, 64)) / 2 if ties else draw.rng.normal(0, 90, (1, 64))
+        )
+        assert_exact(builder.build([x], [y]), (steps * scale).astype(np.float32), label=seed)
+
+
+def test_quantize_saturates_any_float() -> None:
+    values = np.array([1e30, -1e30, np.inf, -np.inf, 0.0], np.float32)
+    y = quantize(values, scale=0.5, zero_point=127)
+    np.testing.assert_array_equal(y, [127, -128, 127, -128, 127])
+
+
+def test_dequantize() -> None:
+    for seed in range(20):
+        draw = Draw(seed)
+        builder = ModelBuilder()
+        x = builder.tensor((1, 256), scale=draw.scale(), zero_point=draw.point())
+        y = builder.tensor((1, 256), dtype="float32")
+        builder.op("DEQUANTIZE", [x], [y], "DequantizeOptions")
+        assert_exact(builder.build([x], [y]), EVERY_INT8, label=seed)

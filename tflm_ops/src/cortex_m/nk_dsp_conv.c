@@ -1,0 +1,233 @@
+/**
+ * Runs the tiles of a convolution (docs/kernels.md). A column of tiles goes down the image: a tile
+ * keeps the packed rows that its window shares with the tile above and packs only the new ones.
+ * What is packed lies in the order of the filter, so that a stream's positions serve every image
+ * size:
+ *
+ *     convolution  [row][filter column][channel]  words of a tile
+ *     depthwise    [channel][row][filter column]  words of a tile
+ */
+#include "nk_dsp_conv.h"
+
+#include <string.h>
+
+#include "nk_dsp_list.h"
+#include "nk_target.h"
+
+// Sizes on the target, so that every computer plans the same memory for it.
+#define CHANNEL_BYTES 28
+#define POINTER_BYTES 4
+/** Packed input that a group of depthwise channels may take. */
+#define GROUP_BYTES 4096
+/** A dense loop reads so far past the packed input. */
+#define READ_AHEAD_BYTES 16
+
+/** log2 of the bytes per packed position, for 1..4 pairs. */
+static const uint8_t LOG2_WORDS[NK_DSP_MAX_PAIRS] = {2, 3, 4, 4};
+
+static int32_t pairs_of(int32_t pixels) { return (nk_min(pixels, 2 * NK_DSP_MAX_PAIRS) + 1) / 2; }
+
+/** Windows that are single pixels side by side make one long row. */
+static void flatten(nk_dsp_conv *c) {
+  if (c->kernel_h == 1 && c->kernel_w == 1 && c->stride_h == 1 && c->stride_w == 1 &&
+      c->pad_top == 0 && c->pad_left == 0 && c->input_h == c->output_h &&
+      c->input_w == c->output_w) {
+    c->input_w = c->output_w = c->batches * c->output_h * c->output_w;
+    c->batches = c->input_h = c->output_h = 1;
+  }
+}
+
+/** Rows that a window shares with the one below it. */
+static int32_t kept_rows(const nk_dsp_conv *c) { return nk_max(c->kernel_h - c->stride_h, 0); }
+
+/** Input columns under a row of a tile. */
+static int32_t columns_of(const nk_dsp_conv *c, int32_t pairs) {
+  return (2 * pairs - 1) * c->stride_w + c->kernel_w;
+}
+
+/** Strides of the packed input for tiles of `pairs`. */
+static void set_steps(nk_dsp_conv *c, int32_t pairs) {
+  const int32_t words = 1 << LOG2_WORDS[pairs - 1];
+  c->column_step = c->depth_multiplier == 0 ? c->in_channels * words : words;
+  c->row_step = c->kernel_w * c->column_step;
+  c->channel_step = c->depth_multiplier == 0 ? words : c->capacity * c->row_step;
+}
+
+/** Returns the next `bytes`, rounded up to 4, of a scratch buffer; NULL where there is none. */
+static void *take(uint8_t *scratch, int32_t *used, int32_t bytes) {
+  void *taken = scratch == NULL ? NULL : scratch + *used;
+  *used += (bytes + 3) / 4 * 4;
+  return taken;
+}
+
+int32_t nk_dsp_conv_lay_out(nk_dsp_conv *c, uint8_t *scratch) {
+  flatten(c);
+  const int32_t pairs = pairs_of(c->output_w);
+  const bool depthwise = c->depth_multiplier != 0;
+  // The rows that a window keeps move when the room below is used up: the more room, the rarer.
+  const int32_t room = nk_min((depthwise ? 2 : 1) * kept_rows(c), (c->output_h - 1) * c->stride_h);
+  c->capacity = c->kernel_h + room;
+  set_steps(c, pairs);
+  c->group = c->in_channels;
+  int32_t packed = c->capacity * c->row_step;
+  if (depthwise) {
+    c->group = nk_clamp(GROUP_BYTES / c->channel_step, 1, c->in_channels);
+    packed = c->group * c->channel_step;
+  }
+  int32_t used = 0;
+  c->packed = take(scratch, &used, packed + READ_AHEAD_BYTES);
+  c->channels = take(scratch, &used, c->out_channels * CHANNEL_BYTES);
+  c->pixels = take(scratch, &used, columns_of(c, pairs) * POINTER_BYTES);
+  c->lists = take(scratch, &used, nk_dsp_list_bytes(c->stream, c->level));
+  int8_t *zero = take(scratch, &used, c->group);
+  if (scratch != NULL) {
+    memset(zero, -c->input_offset, (size_t)c->group);
+  }
+  c->zero = zero;
+  c->list_pairs = 0;
+  return used;
+}
+
+#if NK_USE_DSP
+
+_Static_assert(sizeof(nk_dsp_channel) == CHANNEL_BYTES && sizeof(void *) == POINTER_BYTES,
+               "sizes on the target");
+
+typedef void tile_function(const nk_dsp_tile *tile);
+typedef void pack_function(const int8_t *const *pixels, void *words, int32_t channels,
+                           int32_t step);
+static tile_function *const TILE[] = {nk_dsp_tile_1, nk_dsp_tile_2, nk_dsp_tile_3, nk_dsp_tile_4};
+static pack_function *const PACK[] = {nk_dsp_pack_1, nk_dsp_pack_2, nk_dsp_pack_3, nk_dsp_pack_4};
+
+void nk_dsp_requantize_exact(const nk_dsp_tile *tile, const nk_dsp_channel *channel, int32_t *sums,
+                             int8_t *output) {
+  for (int32_t i = 0; i < tile->pixels; ++i, output += tile->step) {
+    *output = nk_requantize(nk_wrapping_add(sums[i], channel->even), channel->multiplier,
+                            -channel->shift, &tile->stage);
+  }
+  memset(sums, 0, 2 * NK_DSP_MAX_PAIRS * sizeof(*sums));
+}
+
+/** Points c->pixels at the input under one row of a tile, from column x on. */
+static void find_pixels(const nk_dsp_conv *c, const int8_t *image, int32_t y, int32_t x,
+                        int32_t pairs) {
+  const int8_t *const zero = c->zero;
+  const int8_t **pixels = c->pixels;
+  const int32_t channels = c->in_channels;
+  const int32_t end = x + columns_of(c, pairs);
+  const bool inside = nk_in_range(y, 0, c->input_h - 1);
+  for (; x < nk_min(end, 0); ++x) {
+    *pixels++ = zero;
+  }
+  if (inside && x < c->input_w) {
+    const int8_t *at = image + (y * c->input_w + x) * channels;
+    for (; x < nk_min(end, c->input_w); ++x, at += channels) {
+      *pixels++ = at;
+    }
+  }
+  for (; x < end; ++x) {
+    *pixels++ = zero;
+  }
+}
+
+/** Packs one row of input under the windows of a tile; the first window starts at column x. */
+static void pack_row(const nk_dsp_conv *c, const int8_t *image, int32_t y, int32_t x, int32_t pairs,
+                     uint8_t *words) {
+  find_pixels(c, image, y, x, pairs);
+  const int8_t **pixels = c->pixels;
+  for (int32_t kx = 0; kx < c->kernel_w; ++kx, ++pixels, words += c->column_step) {
+    if (c->stride_w != 1) {
+      const int8_t *under[2 * NK_DSP_MAX_PAIRS];
+      for (int32_t i = 0; i < 2 * pairs; ++i) {
+        under[i] = pixels[i * c->stride_w];
+      }
+      PACK[pairs - 1](under, words, c->present, c->channel_step);
+    } else if (pairs == 4 && kx >= 2) {
+      nk_dsp_pack_4_shifted(pixels + 6, words, c->present, c->channel_step,
+                            words - 2 * c->column_step);
+    } else {
+      PACK[pairs - 1](pixels, words, c->present, c->channel_step);
+    }
+  }
+}
+
+/**
+ * Packs what is missing of the rows under output row y. `first` is the packed row at the top of the
+ * window above; returns that of this one.
+ */
+static int32_t slide(nk_dsp_conv *c, const int8_t *image, int32_t y, int32_t x, int32_t pairs,
+                     int32_t first) {
+  const int32_t kept = y > 0 ? kept_rows(c) : 0;
+  if (kept == 0) {
+    first = 0;
+  } else if (first + c->stride_h + c->kernel_h <= c->capacity) {
+    first += c->stride_h;
+  } else {
+    nk_dsp_move_up(c->packed, (first + c->stride_h) * c->row_step, kept * c->row_step,
+                   c->depth_multiplier == 0 ? 1 : c->present, c->channel_step);
+    first = 0;
+  }
+  for (int32_t ky = kept; ky < c->kernel_h; ++ky) {
+    pack_row(c, image, y * c->stride_h - c->pad_top + ky, x, pairs,
+             c->packed + (first + ky) * c->row_step);
+  }
+  return first;
+}
+
+/** A column of tiles, `pixels` wide from output column x, for the output channels of `tile`. */
+static void run_column(nk_dsp_conv *c, nk_dsp_tile *tile, const int8_t *image, int32_t x,
+                       int32_t pixels) {
+  const int32_t pairs = (pixels + 1) / 2;
+  set_steps(c, pairs);
+  tile->last = (pixels - 1) * c->out_channels;
+  tile->shift = LOG2_WORDS[pairs - 1] + c->stream->block_size / 2;
+  tile->pixels = pixels;
+  if (pairs != c->list_pairs) {
+    const int32_t positions = c->depth_multiplier == 0 ? 0 : c->capacity * c->kernel_w;
+    nk_dsp_list_make(c->stream, c->level, pairs, c->group, positions, c->channels, c->lists);
+    c->list_pairs = pairs;
+  }
+  int32_t first = 0;
+  for (int32_t y = 0; y < c->output_h; ++y) {
+    first = slide(c, image, y, x * c->stride_w - c->pad_left, pairs, first);
+    tile->input = c->packed + first * c->row_step;
+    TILE[pairs - 1](tile);
+    tile->output += c->output_w * c->out_channels;
+  }
+}
+
+/** The output channels of one group of input channels. */
+static void run_group(nk_dsp_conv *c, nk_dsp_tile *tile, const int8_t *input, int8_t *output) {
+  for (int32_t n = 0; n < c->batches; ++n) {
+    for (int32_t x = 0; x < c->output_w; x += 2 * NK_DSP_MAX_PAIRS) {
+      tile->output = output + x * c->out_channels;
+      run_column(c, tile, input, x, nk_min(c->output_w - x, 2 * NK_DSP_MAX_PAIRS));
+    }
+    input += c->input_h * c->input_w * c->in_channels;
+    output += c->output_h * c->output_w * c->out_channels;
+  }
+}
+
+void nk_dsp_conv_run(nk_dsp_conv *c, const int8_t *input, int8_t *output) {
+  nk_dsp_tile tile = {
+      .channel = c->channels,
+      .channels_end = c->channels + c->out_channels,
+      .step = c->out_channels,
+      .block_size = c->stream->block_size,
+      .stage = c->stage,
+  };
+  if (c->depth_multiplier == 0) {
+    c->present = c->in_channels;
+    run_group(c, &tile, input, output);
+    return;
+  }
+  for (int32_t channel = 0; channel < c->in_channels; channel += c->group) {
+    c->present = nk_min(c->group, c->in_channels - channel);
+    const int32_t first = channel * c->depth_multiplier;
+    tile.channel = c->channels + first;
+    tile.channels_end = tile.channel + c->present * c->depth_multiplier;
+    run_group(c, &tile, input + channel, output + first);
+  }
+}
+
+#endif  // NK_USE_DSP

@@ -1,0 +1,1109 @@
+#include "nk_target.h"
+
+#if NK_USE_DSP
+
+@ Inner kernels of the sparse convolution for Cortex-M7: one tile of output pixels, all channels.
+@ docs/kernels.md derives the arithmetic; nk_dsp_tile.h declares what is exported here.
+@
+@ A tile is P pairs of neighbouring output pixels, P = 1..4. Its packed input holds, for every filter
+@ position, P words x0 + x1 * 2^23, so that one SMLAL multiplies both pixels of a pair by a weight.
+@
+@ The routines here are threaded: an entry of a channel's list (nk_dsp_list.h) begins with the address of
+@ the routine that runs it, and the routine ends with a jump to the next entry's.
+@
+@ Registers in the loops:
+@   lo0 hi0 .. lo3 hi3  r0-r7   64-bit accumulators, one a pair
+@   xa xb               r8 r9   words of packed input (xc = r6 where P = 3)
+@   wa wb               r10 r11 weights and position deltas in turn
+@   px                  r12     packed input at the present filter position
+@   ps                  lr      stream of weights
+@ An accumulator starts at 2^46 + 2^22, so that both its fields stay positive. The upper 17 bits of hi
+@ are then idle, and the top byte of the last one counts the passes of the loop: it starts at -passes,
+@ and ADDS sets the carry when it has come round.
+
+        .global nk_dsp_tile_1, nk_dsp_tile_2, nk_dsp_tile_3, nk_dsp_tile_4
+        .global nk_dsp_pack_1, nk_dsp_pack_2, nk_dsp_pack_3, nk_dsp_pack_4
+        .global nk_dsp_pack_4_shifted
+        .global nk_dsp_move_up
+        .global nk_dsp_routines
+
+        .syntax unified
+        .thumb
+
+lo0 .req r0
+hi0 .req r1
+lo1 .req r2
+hi1 .req r3
+lo2 .req r4
+hi2 .req r5
+lo3 .req r6
+hi3 .req r7
+xa  .req r8
+xb  .req r9
+xc  .req r6
+wa  .req r10
+wb  .req r11
+px  .req r12
+ps  .req lr
+
+@ The head of struct nk_dsp_tile, copied to the stack; behind it the routine's own variables.
+        .equ    F_INPUT, 0
+        .equ    F_CHANNEL, 4
+        .equ    F_CHANNELS_END, 8
+        .equ    F_OUTPUT, 12
+        .equ    F_STEP, 16
+        .equ    F_LAST, 20
+        .equ    F_BLOCK, 24
+        .equ    F_SHIFT, 28
+        .equ    F_TILE, 32
+        .equ    F_ENTRY, 36                     @ the next entry of the list
+        .equ    F_MASK, 40
+        .equ    F_SUMS, 44                      @ 0 between two channels
+        .equ    FRAME, 76
+
+@ struct nk_dsp_channel
+        .equ    C_EVEN, 0
+        .equ    C_ODD, 4
+        .equ    C_MULTIPLIER, 8
+        .equ    C_HALF, 12
+        .equ    C_SHIFT, 16
+        .equ    C_LIST, 20
+        .equ    CHANNEL_BYTES, 28
+
+        .equ    LO_START, 1 << 22
+        .equ    HI_START, 1 << 14
+        .equ    ONE_PASS, 1 << 24
+
+@ Accumulate weight w times word x into pair i.
+        .macro  mac i, w, x
+        smlal   lo\i, hi\i, \w, \x
+        .endm
+
+@ Words of packed input from position to position, as a shift.
+        .macro  set_stride P
+        .if     \P >= 3
+        .set    LOG2_STRIDE, 4
+        .elseif \P == 2
+        .set    LOG2_STRIDE, 3
+        .else
+        .set    LOG2_STRIDE, 2
+        .endif
+        .endm
+
+        .macro  count_pass P
+        .if     \P == 4
+        adds    hi3, hi3, #ONE_PASS
+        .elseif \P == 3
+        adds    hi2, hi2, #ONE_PASS
+        .elseif \P == 2
+        adds    hi1, hi1, #ONE_PASS
+        .else
+        adds    hi0, hi0, #ONE_PASS
+        .endif
+        .endm
+
+@ Take n off the accumulator that counts; n may be shifted.
+        .macro  set_passes P, n:vararg
+        .if     \P == 4
+        sub     hi3, hi3, \n
+        .elseif \P == 3
+        sub     hi2, hi2, \n
+        .elseif \P == 2
+        sub     hi1, hi1, \n
+        .else
+        sub     hi0, hi0, \n
+        .endif
+        .endm
+
+        .macro  clear_accumulators P
+        mov     lo0, #LO_START
+        mov     hi0, #HI_START
+        .if     \P >= 2
+        mov     lo1, lo0
+        mov     hi1, hi0
+        .endif
+        .if     \P >= 3
+        mov     lo2, lo0
+        mov     hi2, hi0
+        .endif
+        .if     \P >= 4
+        mov     lo3, lo0
+        mov     hi3, hi0
+        .endif
+        .endm
+
+@ ---- from entry to entry -------------------------------------------------------------------------
+@ Run the entry at r11. r8 = its routine; a loop also finds r9 = passes + position * 2^16, ps = stream
+@ and r11 = the entry that follows.
+
+        .macro  run_entry
+        ldm     r11!, {r8, r9, ps}
+        bx      r8
+        .endm
+
+@ The head of a loop. Entered at <name>, it starts at the entry's position of the packed input; at
+@ <name>_on, where the entry before it has left px.
+        .macro  enter name, P
+        set_stride \P
+.L\name\()_\P:
+        ldr     px, [sp, #F_INPUT]
+        add     px, px, r9, lsr #(16 - LOG2_STRIDE)
+.L\name\()_on_\P:
+        str     r11, [sp, #F_ENTRY]
+        .endm
+
+@ ---- single weights, 8-bit deltas: two weights a pass --------------------------------------------
+@ Loops are entered with at least 1 entry. They leave px at the position of the entry after their last;
+@ the wide one, and this one where P >= 3, at that of their last.
+@ A step multiplies weight i while it loads the input words of weight i + 1; the last weight is peeled
+@ off, so that nothing is read at a position that may not exist.
+@ P >= 3: px is at the position of weight i when step i starts, wa = weight i, wb = delta i + 1.
+@ P <= 2: px is one further, wb = delta i + 2.
+
+        .macro  single_step P, weight, delta, advance
+        .if     \P == 4
+        mac     0, wa, xa
+        ldr     xa, [px, #8]
+        mac     1, wa, xb
+        ldr     xb, [px, #12]
+        mac     2, wa, xa
+        add     px, px, wb, lsl #4
+        mac     3, wa, xb
+        ldrsb   wa, [ps, #\weight]
+        ldr     xa, [px]
+        ldr     xb, [px, #4]
+        .elseif \P == 3
+        mac     0, wa, xa
+        add     px, px, wb, lsl #4
+        mac     1, wa, xb
+        .if     \advance
+        ldrb    wb, [ps, #\delta]!
+        .else
+        ldrb    wb, [ps, #\delta]
+        .endif
+        mac     2, wa, xc
+        ldrsb   wa, [ps, #\weight - \advance]
+        ldr     xa, [px]
+        ldr     xb, [px, #4]
+        ldr     xc, [px, #8]
+        .elseif \P == 2
+        mac     0, wa, xa
+        mac     1, wa, xb
+        ldrsb   wa, [ps, #\weight]
+        ldr     xa, [px]
+        ldr     xb, [px, #4]
+        add     px, px, wb, lsl #3
+        .else
+        mac     0, wa, xa
+        ldrsb   wa, [ps, #\weight]
+        ldr     xa, [px]
+        add     px, px, wb, lsl #2
+        .endif
+        .if     \P != 3
+        .if     \advance
+        ldrb    wb, [ps, #\delta]!
+        .else
+        ldrb    wb, [ps, #\delta]
+        .endif
+        .endif
+        .endm
+
+@ The first weight and its inputs; wa is loaded, r9 = passes.
+        .macro  single_start P
+        str     r11, [sp, #F_ENTRY]
+        ldrb    wb, [ps, #2]
+        set_passes \P, r9, lsl #24
+        ldr     xa, [px]
+        .if     \P >= 2
+        ldr     xb, [px, #4]
+        .endif
+        .if     \P == 3
+        ldr     xc, [px, #8]
+        .endif
+        .if     \P <= 2
+        add     px, px, wb, lsl #LOG2_STRIDE
+        ldrb    wb, [ps, #4]
+        add     ps, ps, #4
+        .endif
+        .endm
+
+@ As single_any and single_start, in the order that takes the fewest cycles.
+        .macro  single_head name
+.L\name\()_4:
+        ldr     px, [sp, #F_INPUT]
+        ldrsb   wa, [ps, #1]
+        add     px, px, r9, lsr #(16 - LOG2_STRIDE)
+        single_start 4
+        .endm
+
+@ The last weight is outside the loop, so that the first pass is entered in its middle where the weights
+@ are even in number. `single_odd` is for an odd number of weights from 3 on, `single_even` for an even
+@ one, `single_any` for any; tiles of fewer pairs have but the last.
+        .macro  single_loop P
+        set_stride \P
+.Lsingle_any_\P:
+        ldr     px, [sp, #F_INPUT]
+.Lsingle_on_\P:
+        add     px, px, r9, lsr #(16 - LOG2_STRIDE)
+        ldrsb   wa, [ps, #1]
+        lsls    r8, r9, #24                     @ carry: an odd number of weights
+        single_start \P
+        beq     3f
+        .if     \P == 4
+        bcc     4f
+        b       1f
+        single_head single_even
+        .else
+        bcs     1f
+        .endif
+4:
+        .if     \P <= 2
+        sub     ps, ps, #2
+        .else
+        add     ps, ps, #2
+        .endif
+        count_pass \P
+        b       2f
+        .balign 4
+        .if     \P == 4
+        single_head single_odd
+        .endif
+        .if     \P >= 3
+1:      single_step \P, 3, 4, 4
+        count_pass \P
+2:      single_step \P, 1, 2, 0
+        .else
+1:      single_step \P, -1, 2, 0
+        count_pass \P
+2:      single_step \P, 1, 4, 4
+        .endif
+        bcc     1b
+3:      mac     0, wa, xa
+        .if     \P == 4
+        ldr     xa, [px, #8]
+        mac     1, wa, xb
+        ldr     xb, [px, #12]
+        mac     2, wa, xa
+        .elseif \P == 3
+        ldr     r11, [sp, #F_ENTRY]
+        mac     1, wa, xb
+        .endif
+        .if     \P != 3
+        ldr     r11, [sp, #F_ENTRY]
+        .endif
+        .if     \P == 4
+        mac     3, wa, xb
+        .elseif \P == 3
+        mac     2, wa, xc
+        .elseif \P == 2
+        mac     1, wa, xb
+        .endif
+        run_entry
+        .endm
+
+@ ---- blocks of 2 or 4 weights, 8-bit deltas: one block a pass ------------------------------------
+@ wa starts with the first weight; the delta of the next block passes through it.
+
+        .macro  enter_block name, P
+        enter   \name, \P
+        set_passes \P, r9, lsl #24
+        ldrsb   wa, [ps, #1]
+        .balign 4
+        .endm
+
+        .macro  block2_loop P
+        enter_block block2, \P
+1:
+        .if     \P == 4
+        ldr     xb, [px, #4]
+        ldrsb   wb, [ps, #2]
+        ldr     xa, [px]
+        mac     1, wa, xb
+        ldr     xb, [px, #12]
+        mac     0, wa, xa
+        ldr     xa, [px, #8]
+        mac     3, wa, xb
+        ldr     xb, [px, #20]
+        mac     2, wa, xa
+        ldr     xa, [px, #16]
+        ldrb    wa, [ps, #3]!
+        mac     1, wb, xb
+        mac     0, wb, xa
+        ldr     xb, [px, #28]
+        ldr     xa, [px, #24]
+        mac     3, wb, xb
+        add     px, px, wa, lsl #5
+        mac     2, wb, xa
+        .elseif \P == 3
+        ldr     xc, [px, #8]
+        ldr     xb, [px, #4]
+        ldr     xa, [px]
+        ldrsb   wb, [ps, #2]
+        mac     2, wa, xc
+        ldr     xc, [px, #24]
+        mac     1, wa, xb
+        ldr     xb, [px, #20]
+        mac     0, wa, xa
+        ldrb    wa, [ps, #3]!
+        mac     2, wb, xc
+        mac     1, wb, xb
+        ldr     xa, [px, #16]
+        add     px, px, wa, lsl #5
+        mac     0, wb, xa
+        .elseif \P == 2
+        ldr     xb, [px, #4]
+        ldrsb   wb, [ps, #2]
+        ldr     xa, [px]
+        mac     1, wa, xb
+        ldr     xb, [px, #12]
+        mac     0, wa, xa
+        ldrb    wa, [ps, #3]!
+        ldr     xa, [px, #8]
+        mac     1, wb, xb
+        add     px, px, wa, lsl #4
+        mac     0, wb, xa
+        .else
+        ldr     xa, [px]
+        ldrsb   wb, [ps, #2]
+        ldr     xb, [px, #4]
+        mac     0, wa, xa
+        ldrb    wa, [ps, #3]!
+        mac     0, wb, xb
+        add     px, px, wa, lsl #3
+        .endif
+        count_pass \P
+        ldrsb   wa, [ps, #1]
+        bcc     1b
+        ldr     r11, [sp, #F_ENTRY]
+        run_entry
+        .endm
+
+        .macro  block4_loop P
+        enter_block block4, \P
+1:
+        .if     \P == 4
+        ldr     xb, [px, #4]
+        ldrsb   wb, [ps, #2]
+        ldr     xa, [px]
+        mac     1, wa, xb
+        ldr     xb, [px, #12]
+        mac     0, wa, xa
+        ldr     xa, [px, #8]
+        mac     3, wa, xb
+        ldr     xb, [px, #20]
+        mac     2, wa, xa
+        ldr     xa, [px, #16]
+        mac     1, wb, xb
+        ldrsb   wa, [ps, #3]
+        mac     0, wb, xa
+        ldr     xb, [px, #28]
+        ldr     xa, [px, #24]
+        count_pass \P
+        mac     3, wb, xb
+        ldr     xb, [px, #36]
+        mac     2, wb, xa
+        ldr     xa, [px, #32]
+        mac     1, wa, xb
+        ldr     xb, [px, #44]
+        mac     0, wa, xa
+        ldr     xa, [px, #40]
+        ldrsb   wb, [ps, #4]
+        mac     3, wa, xb
+        mac     2, wa, xa
+        ldr     xa, [px, #48]
+        ldrb    wa, [ps, #5]!
+        ldr     xb, [px, #52]
+        mac     0, wb, xa
+        ldr     xa, [px, #56]
+        mac     1, wb, xb
+        ldr     xb, [px, #60]
+        add     px, px, wa, lsl #6
+        mac     2, wb, xa
+        mac     3, wb, xb
+        ldrsb   wa, [ps, #1]
+        .elseif \P == 3
+        ldr     xa, [px]
+        ldr     xb, [px, #4]
+        ldr     xc, [px, #8]
+        ldrsb   wb, [ps, #2]
+        mac     1, wa, xb
+        mac     2, wa, xc
+        ldr     xc, [px, #24]
+        mac     0, wa, xa
+        ldrsb   wa, [ps, #3]
+        ldr     xb, [px, #20]
+        ldr     xa, [px, #16]
+        mac     2, wb, xc
+        ldr     xc, [px, #40]
+        mac     0, wb, xa
+        ldr     xa, [px, #32]
+        mac     1, wb, xb
+        ldrsb   wb, [ps, #4]
+        ldr     xb, [px, #36]
+        mac     2, wa, xc
+        ldr     xc, [px, #56]
+        mac     0, wa, xa
+        mac     1, wa, xb
+        ldrb    wa, [ps, #5]!
+        mac     2, wb, xc
+        ldr     xa, [px, #48]
+        ldr     xb, [px, #52]
+        add     px, px, wa, lsl #6
+        mac     0, wb, xa
+        mac     1, wb, xb
+        .elseif \P == 2
+        ldr     xa, [px]
+        ldr     xb, [px, #4]
+        ldrsb   wb, [ps, #2]
+        mac     0, wa, xa
+        ldr     xa, [px, #8]
+        mac     1, wa, xb
+        ldr     xb, [px, #12]
+        mac     0, wb, xa
+        ldrsb   wa, [ps, #3]
+        mac     1, wb, xb
+        ldr     xb, [px, #20]
+        ldrsb   wb, [ps, #4]
+        ldr     xa, [px, #16]
+        mac     1, wa, xb
+        ldr     xb, [px, #28]
+        mac     0, wa, xa
+        ldrb    wa, [ps, #5]!
+        ldr     xa, [px, #24]
+        mac     1, wb, xb
+        add     px, px, wa, lsl #5
+        mac     0, wb, xa
+        .else
+        ldr     xa, [px]
+        ldr     xb, [px, #4]
+        ldrsb   wb, [ps, #2]
+        mac     0, wa, xa
+        ldrsb   wa, [ps, #3]
+        ldr     xa, [px, #8]
+        mac     0, wb, xb
+        ldrsb   wb, [ps, #4]
+        ldr     xb, [px, #12]
+        mac     0, wa, xa
+        ldrb    wa, [ps, #5]!
+        mac     0, wb, xb
+        add     px, px, wa, lsl #4
+        .endif
+        .if     \P < 4
+        count_pass \P
+        ldrsb   wa, [ps, #1]
+        .endif
+        bcc     1b
+        ldr     r11, [sp, #F_ENTRY]
+        run_entry
+        .endm
+
+@ ---- dense channels: two weights a pass, positions one after the other -------------------------------
+
+        .macro  dense_loop P
+        enter   dense, \P
+        lsls    wa, r9, #24                     @ passes; carry: an even number of weights
+        set_passes \P, wa
+        ldr     xa, [px]
+        .if     \P != 1
+        ldr     xb, [px, #4]
+        .endif
+        .if     \P == 3
+        ldr     xc, [px, #8]
+        .endif
+        ldrsb   wb, [ps, #1]
+        ldrsb   wa, [ps]
+        .if     \P == 1
+        bcs     0f
+        mov     xb, xa
+        b       3f
+0:      ldr     xb, [px, #4]
+        b       1f
+3:
+        .else
+        bcs     1f
+        .endif
+        mov     wb, wa                          @ odd: enter at the second weight of a pass
+        sub     ps, ps, #1
+        sub     px, px, #(1 << LOG2_STRIDE)
+        b       2f
+        .balign 4
+1:
+        .if     \P == 4
+        mac     1, wa, xb
+        ldr     xb, [px, #12]
+        mac     0, wa, xa
+        ldr     xa, [px, #8]
+        mac     3, wa, xb
+        ldr     xb, [px, #20]
+        mac     2, wa, xa
+        ldr     xa, [px, #16]
+2:      mac     1, wb, xb
+        ldr     xb, [px, #28]
+        mac     0, wb, xa
+        ldr     xa, [px, #24]
+        mac     3, wb, xb
+        ldrsb   wa, [ps, #2]!
+        mac     2, wb, xa
+        ldr     xa, [px, #32]!
+        count_pass \P
+        ldr     xb, [px, #4]
+        .elseif \P == 3
+        mac     2, wa, xc
+        ldr     xc, [px, #24]
+        mac     0, wa, xa
+        ldr     xa, [px, #16]
+        mac     1, wa, xb
+        ldr     xb, [px, #20]
+2:      mac     2, wb, xc                       @ first: its high word counts the passes
+        ldr     xc, [px, #40]
+        mac     0, wb, xa
+        ldr     xa, [px, #32]!
+        mac     1, wb, xb
+        ldrsb   wa, [ps, #2]!
+        ldr     xb, [px, #4]
+        count_pass \P
+        .elseif \P == 2
+        mac     1, wa, xb
+        ldr     xb, [px, #12]
+        mac     0, wa, xa
+        ldr     xa, [px, #8]
+2:      mac     1, wb, xb
+        ldr     xb, [px, #20]
+        mac     0, wb, xa
+        ldrsb   wa, [ps, #2]!
+        ldr     xa, [px, #16]!
+        count_pass \P
+        .else
+        mac     0, wa, xa
+2:      ldr     xa, [px, #8]!
+        mac     0, wb, xb
+        ldr     xb, [px, #4]
+        ldrsb   wa, [ps, #2]!
+        count_pass \P
+        .endif
+        ldrsb   wb, [ps, #1]
+        bcc     1b
+        b.w     .Lnext_\P
+        .endm
+
+@ ---- 16-bit deltas, any block size: rare, so plain -----------------------------------------------
+
+        .macro  wide_loop P
+        enter   wide, \P
+        set_passes \P, r9, lsl #24
+1:      ldrh    wb, [ps], #2
+        ldr     wa, [sp, #F_SHIFT]
+        lsl     wb, wb, wa
+        add     px, px, wb
+        ldr     wb, [sp, #F_BLOCK]
+2:      ldrsb   wa, [ps], #1
+        ldr     xa, [px]
+        mac     0, wa, xa
+        .if     \P >= 2
+        ldr     xb, [px, #4]
+        mac     1, wa, xb
+        .endif
+        .if     \P >= 3
+        ldr     xa, [px, #8]
+        mac     2, wa, xa
+        .endif
+        .if     \P >= 4
+        ldr     xb, [px, #12]
+        mac     3, wa, xb
+        .endif
+        add     px, px, #(1 << LOG2_STRIDE)
+        subs    wb, wb, #1
+        bne     2b
+        ldr     wa, [sp, #F_BLOCK]
+        sub     px, px, wa, lsl #LOG2_STRIDE
+        count_pass \P
+        bcc     1b
+        b.w     .Lnext_\P
+        .endm
+
+@ ---- requantisation ------------------------------------------------------------------------------
+@ The channel holds twice the biases less what the accumulators started with: r8 even, r9 odd pixels.
+@ These leave 2 * (acc + bias) of the even pixel in lo and of the odd one in hi.
+
+        .macro  split_pair i, t                 @ r10 = 2^23 - 1
+        and     \t, lo\i, r10
+        bic     lo\i, lo\i, r10
+        add     hi\i, r9, hi\i, lsl #10
+        add     hi\i, hi\i, lo\i, lsr #22
+        add     lo\i, r8, \t, lsl #1
+        .endm
+
+@ v = round(v * r10 / 2^32) + t, where t = r11 - (v < 0) is ready; and t of the next value.
+        .macro  scale v, t, next, next_t
+        add     \next_t, r11, \next, asr #31
+        smmlar  \v, \v, r10, \t
+        .endm
+
+@ ---- channels that need more than one accumulator span, or the exact long form -----------------------
+@ Add pair i to F_SUMS. r8 = LO_START, r9 = 2^23.
+        .macro  fold_pair i
+        ubfx    r10, lo\i, #0, #23
+        lsr     r11, lo\i, #23
+        orr     r11, r11, hi\i, lsl #9
+        sub     r10, r10, r8
+        ldr     lo\i, [sp, #F_SUMS + 8 * \i]
+        ldr     hi\i, [sp, #F_SUMS + 8 * \i + 4]
+        sub     r11, r11, r9
+        add     lo\i, lo\i, r10
+        add     hi\i, hi\i, r11
+        str     lo\i, [sp, #F_SUMS + 8 * \i]
+        str     hi\i, [sp, #F_SUMS + 8 * \i + 4]
+        .endm
+
+@ Pair i of F_SUMS, then cleared, as split_pair leaves it; r8 = twice the bias, r10 = 0.
+        .macro  load_sums i
+        ldr     lo\i, [sp, #F_SUMS + 8 * \i]
+        ldr     hi\i, [sp, #F_SUMS + 8 * \i + 4]
+        strd    r10, r10, [sp, #F_SUMS + 8 * \i]
+        add     lo\i, r8, lo\i, lsl #1
+        add     hi\i, r8, hi\i, lsl #1
+        .endm
+
+@ ---- void nk_dsp_tile_<P>(const nk_dsp_tile *tile) -------------------------------------------------
+
+        .macro  tile P
+        .section .text.nk_dsp_tile_\P, "ax", %progbits
+        .balign 4
+        .type   nk_dsp_tile_\P, %function
+        .thumb_func
+nk_dsp_tile_\P:
+        push    {r4-r11, lr}
+        sub     sp, sp, #FRAME                  @ keeps the stack 8-byte aligned
+        ldm     r0, {r1-r8}
+        stm     sp, {r1-r8}
+        mov     r12, r2
+        mov     r1, #0
+        ldr     r2, =(1 << 23) - 1
+        str     r0, [sp, #F_TILE]
+        str     r2, [sp, #F_MASK]
+        .set    offset, F_SUMS
+        .rept   2 * \P
+        str     r1, [sp, #offset]
+        .set    offset, offset + 4
+        .endr
+
+.Lchannel_\P:                                       @ r12 = channel
+        ldr     r11, [r12, #C_LIST]
+        clear_accumulators \P
+        run_entry
+
+.Lrequantize_\P:
+        .if     \P == 4                         @ as below, in the order that takes the fewest cycles
+        ldr     r12, [sp, #F_CHANNEL]
+        ldr     r10, [sp, #F_MASK]
+        ldr     r9, [r12, #C_ODD]
+        ldr     r8, [r12, #C_EVEN]
+        add     hi1, r9, hi1, lsl #10
+        and     r12, lo1, r10
+        add     hi3, r9, hi3, lsl #10
+        bic     lo1, lo1, r10
+        add     hi2, r9, hi2, lsl #10
+        and     lr, lo0, r10
+        add     hi1, hi1, lo1, lsr #22
+        add     lo1, r8, r12, lsl #1
+        bic     lo0, lo0, r10
+        and     r12, lo3, r10
+        add     hi0, r9, hi0, lsl #10
+        bic     lo3, lo3, r10
+        add     hi0, hi0, lo0, lsr #22
+        add     lo0, r8, lr, lsl #1
+        and     lr, lo2, r10
+        add     hi3, hi3, lo3, lsr #22
+        bic     lo2, lo2, r10
+        add     lo3, r8, r12, lsl #1
+        ldr     r12, [sp, #F_CHANNEL]
+        add     hi2, hi2, lo2, lsr #22
+        ldr     r11, [r12, #C_HALF]
+        ldr     r10, [r12, #C_MULTIPLIER]
+        ldr     r12, [r12, #C_SHIFT]
+        add     lo2, r8, lr, lsl #1
+        .else
+        ldr     r12, [sp, #F_CHANNEL]
+        ldr     r10, [sp, #F_MASK]
+        ldr     r8, [r12, #C_EVEN]
+        ldr     r9, [r12, #C_ODD]
+        split_pair 0, lr
+        .if     \P >= 2
+        split_pair 1, r12
+        .endif
+        .if     \P == 3
+        split_pair 2, lr
+        .endif
+        ldr     r12, [sp, #F_CHANNEL]
+        ldr     r10, [r12, #C_MULTIPLIER]
+        ldr     r11, [r12, #C_HALF]
+        ldr     r12, [r12, #C_SHIFT]
+        .endif
+
+@ The last pixel goes first: where the tile has an odd number of them, F_LAST makes the one before it
+@ overwrite it.
+.Lscale_\P:                                     @ r10 = multiplier, r11 = half, r12 = shift
+        .if     \P == 4
+        ldr     lr, [sp, #F_LAST]
+        add     r8, r11, lo0, asr #31
+        smmlar  lo0, lo0, r10, r8
+        add     r9, r11, hi0, asr #31
+        add     r8, r11, lo1, asr #31
+        smmlar  hi0, hi0, r10, r9
+        add     r9, r11, hi1, asr #31
+        smmlar  lo1, lo1, r10, r8
+        smmlar  hi1, hi1, r10, r9
+        add     r8, r11, lo2, asr #31
+        smmlar  lo2, lo2, r10, r8
+        add     r9, r11, hi2, asr #31
+        smmlar  hi2, hi2, r10, r9
+        add     r8, r11, lo3, asr #31
+        add     r9, r11, hi3, asr #31
+        asr     lo1, lo1, r12
+        ssat    lo1, #8, lo1
+        smmlar  hi3, hi3, r10, r9
+        asr     lo0, lo0, r12
+        ldr     r9, [sp, #F_STEP]
+        asr     hi2, hi2, r12
+        asr     hi3, hi3, r12
+        ssat    hi2, #8, hi2
+        smmlar  lo3, lo3, r10, r8
+        ssat    hi3, #8, hi3
+        ldr     r8, [sp, #F_OUTPUT]
+        ssat    lo0, #8, lo0
+        asr     lo3, lo3, r12
+        strb    hi3, [r8, lr]
+        add     r11, r9, r9, lsl #2
+        asr     hi0, hi0, r12
+        strb    lo0, [r8]
+        ssat    hi0, #8, hi0
+        strb    hi0, [r8, r9]
+        asr     hi1, hi1, r12
+        add     r10, r9, r9, lsl #1
+        ssat    hi1, #8, hi1
+        strb    lo1, [r8, r9, lsl #1]
+        asr     lo2, lo2, r12
+        strb    hi1, [r8, r10]
+        ssat    lo2, #8, lo2
+        strb    lo2, [r8, r9, lsl #2]
+        ssat    lo3, #8, lo3
+        strb    hi2, [r8, r11]
+        strb    lo3, [r8, r10, lsl #1]
+        ldr     r12, [sp, #F_CHANNEL]
+        .else
+        add     r8, r11, lo0, asr #31
+        scale   lo0, r8, hi0, r9
+        .if     \P >= 2
+        scale   hi0, r9, lo1, r8
+        scale   lo1, r8, hi1, r9
+        .endif
+        .if     \P == 3
+        scale   hi1, r9, lo2, r8
+        scale   lo2, r8, hi2, r9
+        smmlar  hi2, hi2, r10, r9
+        .elseif \P == 2
+        smmlar  hi1, hi1, r10, r9
+        .else
+        smmlar  hi0, hi0, r10, r9
+        .endif
+        ldr     r8, [sp, #F_OUTPUT]
+        ldr     r9, [sp, #F_STEP]
+        ldr     lr, [sp, #F_LAST]
+        .if     \P == 3
+        asr     lo0, lo0, r12
+        asr     hi2, hi2, r12
+        ssat    lo0, #8, lo0
+        add     r10, r9, r9, lsl #1
+        ssat    hi2, #8, hi2
+        asr     hi0, hi0, r12
+        strb    hi2, [r8, lr]
+        asr     lo1, lo1, r12
+        strb    lo0, [r8]
+        ssat    hi0, #8, hi0
+        ssat    lo1, #8, lo1
+        strb    hi0, [r8, r9]
+        asr     hi1, hi1, r12
+        asr     lo2, lo2, r12
+        ssat    hi1, #8, hi1
+        strb    lo1, [r8, r9, lsl #1]
+        ssat    lo2, #8, lo2
+        strb    hi1, [r8, r10]
+        ldr     r12, [sp, #F_CHANNEL]
+        strb    lo2, [r8, r9, lsl #2]
+        .elseif \P == 2
+        asr     lo0, lo0, r12
+        asr     hi1, hi1, r12
+        ssat    lo0, #8, lo0
+        ssat    hi1, #8, hi1
+        asr     hi0, hi0, r12
+        strb    hi1, [r8, lr]
+        asr     lo1, lo1, r12
+        strb    lo0, [r8]
+        ssat    hi0, #8, hi0
+        ssat    lo1, #8, lo1
+        strb    hi0, [r8, r9]
+        ldr     r12, [sp, #F_CHANNEL]
+        strb    lo1, [r8, r9, lsl #1]
+        .else
+        asr     lo0, lo0, r12
+        asr     hi0, hi0, r12
+        ssat    lo0, #8, lo0
+        ssat    hi0, #8, hi0
+        ldr     r12, [sp, #F_CHANNEL]
+        strb    hi0, [r8, lr]
+        strb    lo0, [r8]
+        .endif
+        .endif
+
+.Lchannel_done_\P:                                  @ r8 = output, r12 = channel
+        ldr     r10, [sp, #F_CHANNELS_END]
+        add     r12, r12, #CHANNEL_BYTES
+        add     r8, r8, #1
+        str     r12, [sp, #F_CHANNEL]
+        cmp     r12, r10
+        str     r8, [sp, #F_OUTPUT]
+        bne     .Lchannel_\P
+        add     sp, sp, #FRAME
+        pop     {r4-r11, pc}
+
+        single_loop \P
+        block2_loop \P
+        block4_loop \P
+        dense_loop \P
+        wide_loop \P
+
+.Lnext_\P:
+        ldr     r11, [sp, #F_ENTRY]
+        run_entry
+
+.Lfold_\P:
+        str     r11, [sp, #F_ENTRY]
+        mov     r8, #LO_START
+        mov     r9, #(1 << 23)
+        fold_pair 0
+        .if     \P >= 2
+        fold_pair 1
+        .endif
+        .if     \P >= 3
+        fold_pair 2
+        .endif
+        .if     \P >= 4
+        fold_pair 3
+        .endif
+        ldr     r11, [sp, #F_ENTRY]
+        clear_accumulators \P
+        sub     r11, r11, #8                    @ of this entry there is but the first word
+        run_entry
+
+.Lsums_\P:
+        ldr     r12, [sp, #F_CHANNEL]
+        mov     r10, #0
+        ldr     r8, [r12, #C_EVEN]
+        add     r8, r8, #(1 << 23)
+        load_sums 0
+        .if     \P >= 2
+        load_sums 1
+        .endif
+        .if     \P >= 3
+        load_sums 2
+        .endif
+        .if     \P >= 4
+        load_sums 3
+        .endif
+        ldr     r10, [r12, #C_MULTIPLIER]
+        ldr     r11, [r12, #C_HALF]
+        ldr     r12, [r12, #C_SHIFT]
+        b       .Lscale_\P
+
+.Lexact_\P:
+        ldr     r0, [sp, #F_TILE]
+        ldr     r1, [sp, #F_CHANNEL]
+        add     r2, sp, #F_SUMS
+        ldr     r3, [sp, #F_OUTPUT]
+        bl      nk_dsp_requantize_exact
+        ldr     r12, [sp, #F_CHANNEL]
+        ldr     r8, [sp, #F_OUTPUT]
+        b       .Lchannel_done_\P
+        .size   nk_dsp_tile_\P, . - nk_dsp_tile_\P
+        .endm
+
+        tile    4
+        tile    3
+        tile    2
+        tile    1
+
+@ ---- packing: words of 2 * P pixels, channel after channel ---------------------------------------
+@ void nk_dsp_pack_<P>(const int8_t *const *pixels, int32_t *words, int32_t channels, int32_t step)
+@ The words of a channel are `step` bytes from those of the channel before.
+
+        .section .text.nk_dsp_pack, "ax", %progbits
+        .macro  pack P
+        .balign 4
+        .type   nk_dsp_pack_\P, %function
+        .thumb_func
+nk_dsp_pack_\P:
+        push    {r3-r11, lr}
+        mov     r8, r1
+        mov     r9, r2
+        .if     \P == 4
+        ldm     r0, {r0-r7}
+        add     r9, r9, r0                      @ end of the first pixel
+        ldrsb   r10, [r0], #1
+        ldrsb   r11, [r1], #1
+        ldrsb   r12, [r2], #1
+        ldrsb   lr, [r3], #1
+        cmp     r0, r9
+        beq     2f
+        .balign 4
+1:      add     r10, r10, r11, lsl #23
+        ldrsb   r11, [r5], #1
+        str     r10, [r8]
+        ldrsb   r10, [r4], #1
+        add     r12, r12, lr, lsl #23
+        ldrsb   lr, [r7], #1
+        str     r12, [r8, #4]
+        ldrsb   r12, [r6], #1
+        add     r10, r10, r11, lsl #23
+        ldrsb   r11, [r1], #1
+        str     r10, [r8, #8]
+        ldrsb   r10, [r0], #1
+        add     r12, r12, lr, lsl #23
+        ldr     lr, [sp]
+        str     r12, [r8, #12]
+        add     r8, r8, lr
+        ldrsb   lr, [r3], #1
+        ldrsb   r12, [r2], #1
+        cmp     r0, r9
+        bne     1b
+2:      ldrsb   r0, [r4]
+        ldrsb   r1, [r5]
+        ldrsb   r2, [r6]
+        ldrsb   r3, [r7]
+        add     r10, r10, r11, lsl #23
+        str     r10, [r8]
+        add     r12, r12, lr, lsl #23
+        str     r12, [r8, #4]
+        add     r0, r0, r1, lsl #23
+        str     r0, [r8, #8]
+        add     r2, r2, r3, lsl #23
+        str     r2, [r8, #12]
+        .elseif \P == 3
+        ldm     r0, {r0-r5}
+1:      ldrsb   r10, [r0], #1
+        ldrsb   r11, [r1], #1
+        ldrsb   r12, [r2], #1
+        ldrsb   lr, [r3], #1
+        add     r10, r10, r11, lsl #23
+        ldrsb   r6, [r4], #1
+        ldrsb   r7, [r5], #1
+        add     r12, r12, lr, lsl #23
+        str     r10, [r8]
+        ldr     r10, [sp]
+        add     r6, r6, r7, lsl #23
+        str     r12, [r8, #4]
+        subs    r9, r9, #1
+        str     r6, [r8, #8]
+        add     r8, r8, r10
+        bne     1b
+        .elseif \P == 2
+        mov     r4, r3
+        ldm     r0, {r0-r3}
+1:      ldrsb   r10, [r0], #1
+        ldrsb   r11, [r1], #1
+        ldrsb   r12, [r2], #1
+        ldrsb   lr, [r3], #1
+        subs    r9, r9, #1
+        add     r10, r10, r11, lsl #23
+        str     r10, [r8]
+        add     r12, r12, lr, lsl #23
+        str     r12, [r8, #4]
+        add     r8, r8, r4
+        bne     1b
+        .else
+        ldm     r0, {r0-r1}
+1:      ldrsb   r10, [r0], #1
+        ldrsb   r11, [r1], #1
+        subs    r9, r9, #1
+        add     r10, r10, r11, lsl #23
+        str     r10, [r8]
+        add     r8, r8, r3
+        bne     1b
+        .endif
+        pop     {r3-r11, pc}
+        .size   nk_dsp_pack_\P, . - nk_dsp_pack_\P
+        .endm
+
+        pack    4
+        pack    3
+        pack    2
+        pack    1
+
+@ void nk_dsp_pack_4_shifted(const int8_t *const pixels[2], int32_t *words, int32_t channels,
+@                           int32_t step, const int32_t *from)
+@ The words of 8 pixels of which `from` has the first 6 as its last 6.
+        .balign 4
+        .type   nk_dsp_pack_4_shifted, %function
+        .thumb_func
+nk_dsp_pack_4_shifted:
+        push    {r4-r9, lr}
+        ldr     r4, [sp, #28]
+        ldm     r0, {r0, r5}
+        add     r2, r2, r0
+1:      ldrsb   r7, [r5], #1
+        ldr     r12, [r4, #12]
+        ldr     r9, [r4, #8]
+        ldr     r8, [r4, #4]
+        add     r4, r4, r3
+        ldrsb   r6, [r0], #1
+        str     r8, [r1]
+        str     r9, [r1, #4]
+        cmp     r0, r2
+        add     r6, r6, r7, lsl #23
+        str     r12, [r1, #8]
+        str     r6, [r1, #12]
+        add     r1, r1, r3
+        bne     1b
+        pop     {r4-r9, pc}
+        .size   nk_dsp_pack_4_shifted, . - nk_dsp_pack_4_shifted
+
+@ void nk_dsp_move_up(void *to, uint32_t by, uint32_t bytes, int32_t count, int32_t step)
+@ Moves `bytes` (rounded up to 16) up by `by`, `count` times, `step` bytes apart.
+        .balign 4
+        .type   nk_dsp_move_up, %function
+        .thumb_func
+nk_dsp_move_up:
+        push    {r4-r11, lr}
+        ldr     r11, [sp, #36]
+1:      add     r8, r0, r1
+        mov     r9, r0
+        mov     r10, r2
+2:      ldm     r8!, {r4-r7}
+        subs    r10, r10, #16
+        stm     r9!, {r4-r7}
+        bhi     2b
+        subs    r3, r3, #1
+        add     r0, r0, r11
+        bne     1b
+        pop     {r4-r11, pc}
+        .size   nk_dsp_move_up, . - nk_dsp_move_up
+
+@ ---- the routines of the entries: [P - 1][NK_DSP_*] ------------------------------------------------
+        .section .rodata.nk_dsp_routines, "a", %progbits
+        .balign 4
+nk_dsp_routines:
+        .irp    P, 1, 2, 3, 4
+        .word   .Lrequantize_\P + 1
+        .word   .Lsingle_any_\P + 1, .Lblock2_\P + 1, .Lblock4_\P + 1, .Ldense_\P + 1, .Lwide_\P + 1
+        .word   .Lsingle_on_\P + 1, .Lblock2_on_\P + 1, .Lblock4_on_\P + 1, .Ldense_on_\P + 1
+        .word   .Lwide_on_\P + 1
+        .word   .Lfold_\P + 1, .Lsums_\P + 1, .Lexact_\P + 1
+        .if     \P == 4
+        .word   .Lsingle_even_\P + 1, .Lsingle_odd_\P + 1
+        .else
+        .word   .Lsingle_any_\P + 1, .Lsingle_any_\P + 1
+        .endif
+        .endr
+
+#elif defined(__ELF__)
+        .section .note.GNU-stack, "", %progbits
+#endif

@@ -1,0 +1,106 @@
+/**
+ * Inner kernels of the Cortex-M7 convolutions, in nk_dsp_tile.S, and what they share with C.
+ *
+ * A tile is P = 1..4 pairs of neighbouring output pixels. Its packed input holds P words
+ * x0 + x1 * 2^23 per filter position (4 for P = 3): one SMLAL serves two pixels.
+ */
+#ifndef NK_DSP_TILE_H_
+#define NK_DSP_TILE_H_
+
+#include <stdint.h>
+
+#include "../ref/nk_arithmetic.h"
+
+#define NK_DSP_MAX_PAIRS 4
+
+/** Weights that an accumulator takes before it must be split: 255 * 128 * 128 < 2^22. */
+#ifndef NK_DSP_SPAN
+#define NK_DSP_SPAN 255
+#endif
+
+/** One output channel: its weights, and how its accumulators become outputs. */
+typedef struct nk_dsp_channel {
+  /** Twice the bias, less what the accumulators of even and odd pixels start with; if exact: the
+   * bias. */
+  int32_t even;
+  int32_t odd;
+  int32_t multiplier;
+  /** 2^(shift - 1) + output_offset * 2^shift */
+  int32_t half;
+  /** To the right, 1..22; if exact: -31..30 to the right. */
+  int32_t shift;
+  /** Its first entry, see nk_dsp_list.h. */
+  const uint32_t *list;
+  /** Not in the range of the short requantisation: nk_dsp_requantize_exact() does it. */
+  int32_t exact;
+} nk_dsp_channel;
+
+/** Arguments of the routines; nk_dsp_tile.S knows the layout up to `shift`. */
+typedef struct nk_dsp_tile {
+  const void *input;
+  const nk_dsp_channel *channel;
+  const nk_dsp_channel *channels_end;
+  int8_t *output;
+  /** Bytes from pixel to pixel, and to the last pixel of the tile. */
+  int32_t step;
+  int32_t last;
+  /** Weights of an entry in the wide loop, and log2 of the bytes of packed input under them. */
+  int32_t block_size;
+  int32_t shift;
+  nk_output_stage stage;
+  int32_t pixels;
+} nk_dsp_tile;
+
+/** Runs all output channels of a tile of P pairs. */
+void nk_dsp_tile_1(const nk_dsp_tile *tile);
+void nk_dsp_tile_2(const nk_dsp_tile *tile);
+void nk_dsp_tile_3(const nk_dsp_tile *tile);
+void nk_dsp_tile_4(const nk_dsp_tile *tile);
+
+/** Packs `channels` channels of 2 * P pixels; the words of two channels are `step` bytes apart. */
+void nk_dsp_pack_1(const int8_t *const *pixels, void *words, int32_t channels, int32_t step);
+void nk_dsp_pack_2(const int8_t *const *pixels, void *words, int32_t channels, int32_t step);
+void nk_dsp_pack_3(const int8_t *const *pixels, void *words, int32_t channels, int32_t step);
+void nk_dsp_pack_4(const int8_t *const *pixels, void *words, int32_t channels, int32_t step);
+
+/** As nk_dsp_pack_4() of 8 pixels whose first 6 are the last 6 packed at `from`; takes the last 2.
+ */
+void nk_dsp_pack_4_shifted(const int8_t *const *pixels, void *words, int32_t channels, int32_t step,
+                           const void *from);
+
+/** Moves `bytes`, rounded up to 16, down in memory by `by`, `count` times `step` bytes apart. */
+void nk_dsp_move_up(void *to, int32_t by, int32_t bytes, int32_t count, int32_t step);
+
+/** What an entry of a channel's list does. */
+enum {
+  /** The usual end of a list: turns the accumulators into outputs. */
+  NK_DSP_REQUANTIZE,
+  /** Multiplies a piece of the stream: single weights, blocks of 2 or 4, a dense filter, or records
+   * with deltas of 16 bits. */
+  NK_DSP_SINGLE,
+  NK_DSP_BLOCK2,
+  NK_DSP_BLOCK4,
+  NK_DSP_DENSE,
+  NK_DSP_WIDE,
+  /** Added to one of those: goes on at the input where the entry before it ended. */
+  NK_DSP_ON = NK_DSP_WIDE,
+  /** Adds the accumulators to sums in memory and clears them. */
+  NK_DSP_FOLD = NK_DSP_WIDE + NK_DSP_ON + 1,
+  /** Other ends, after a FOLD: turn the sums into outputs. */
+  NK_DSP_SUMS,
+  NK_DSP_EXACT,
+  /** Faster than NK_DSP_SINGLE: for an even number of weights, and an odd one from 3 on. */
+  NK_DSP_SINGLE_EVEN,
+  NK_DSP_SINGLE_ODD,
+  NK_DSP_ROUTINES
+};
+
+/** Addresses of the routines, for the entries. */
+extern const uint32_t nk_dsp_routines[NK_DSP_MAX_PAIRS][NK_DSP_ROUTINES];
+
+/** Requantises the sums of one output channel, [2 * NK_DSP_MAX_PAIRS], stores tile->pixels outputs
+ * and clears the sums; called by the routines. */
+void nk_dsp_requantize_exact(const nk_dsp_tile *tile, const nk_dsp_channel *channel, int32_t *sums,
+                             int8_t *output);
+
+#endif  // NK_DSP_TILE_H_

@@ -1,0 +1,31 @@
+/**
+ * The fast kernels behind nk_fully_connected_s8() and, for fully connected layers,
+ * nk_nested_conv_s8(). They trust their arguments, which those two have checked, and give the same
+ * result as the references.
+ */
+#ifndef NK_FULLY_CONNECTED_H_
+#define NK_FULLY_CONNECTED_H_
+
+#include <stdint.h>
+
+#include "nk_nested_conv.h"
+#include "nk_ops.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** nk_fully_connected_s8_ref() for cores with the instructions of nk_simd.h, tuned for the
+ * Cortex-M7. */
+void nk_fully_connected_s8_dsp(const nk_fully_connected_params *params, int32_t rows,
+                               const int8_t *input, int8_t *output);
+
+/** Likewise for a packed stream of kind NK_KIND_FULLY_CONNECTED; `level` is one that it has. */
+void nk_nested_fully_connected_s8_dsp(const nk_stream *stream, int32_t level, int32_t rows,
+                                      const int8_t *input, int8_t *output);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif  // NK_FULLY_CONNECTED_H_

@@ -1,0 +1,25 @@
+/**
+ * The nested convolution for Cortex-M7 (docs/kernels.md): the same result as
+ * nk_nested_conv_s8_ref(). For the dispatcher, which has checked the arguments.
+ */
+#ifndef NK_NESTED_CONV_S8_DSP_H_
+#define NK_NESTED_CONV_S8_DSP_H_
+
+#include <stdbool.h>
+
+#include "nk_nested_conv.h"
+
+/** Whether the kernel can run the layer: a convolution, also depthwise, without dilation. */
+bool nk_nested_conv_s8_dsp_applies(const nk_stream *stream);
+
+/** Whether it is a layer of nk_nested_conv2d_s8(): one that nk_nested_depthwise_s8() refuses. */
+bool nk_nested_conv2d_s8_takes(const nk_stream *stream, const nk_conv_dims *dims);
+
+/** Bytes of scratch, the same on every target; dims valid. */
+int32_t nk_nested_conv_s8_dsp_get_buffer_size(const nk_stream *stream, const nk_conv_dims *dims);
+
+/** Runs the layer; scratch of the size above, 4-byte aligned. */
+void nk_nested_conv_s8_dsp(const nk_stream *stream, int32_t level, const nk_conv_dims *dims,
+                           const int8_t *input, int8_t *output, void *scratch);
+
+#endif  // NK_NESTED_CONV_S8_DSP_H_

@@ -1,0 +1,22 @@
+#include "../cortex_m/nk_depthwise.h"
+#include "../cortex_m/nk_simd.h"
+#include "../ref/nk_reference.h"
+
+nk_status nk_nested_depthwise_s8(const nk_stream *stream, int32_t level, const nk_conv_dims *dims,
+                                 const int8_t *input, int8_t *output, void *scratch,
+                                 size_t scratch_size) {
+  // No target may take a call that another refuses, whatever its kernel needs.
+  const nk_status status =
+      nk_nested_conv_s8_check(stream, level, dims, input, output, scratch, scratch_size);
+  if (status != NK_OK) {
+    return status;
+  }
+  if (!nk_nested_depthwise_s8_dsp_supports(stream, dims)) {
+    return NK_ERROR_ARGUMENT;
+  }
+  if (nk_has_simd32()) {
+    nk_nested_depthwise_s8_dsp(stream, level, dims, input, output);
+    return NK_OK;
+  }
+  return nk_nested_conv_s8_ref(stream, level, dims, input, output, scratch, scratch_size);
+}

@@ -1,0 +1,36 @@
+/**
+ * The portable references behind nk_depthwise_conv2d_s8() and nk_fully_connected_s8(), which have
+ * checked the arguments, and the check that every nested kernel begins with.
+ */
+#ifndef NK_REFERENCE_H_
+#define NK_REFERENCE_H_
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "nk_nested_conv.h"
+#include "nk_ops.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** The portable reference of nk_depthwise_conv2d_s8(). */
+void nk_depthwise_conv2d_s8_ref(const nk_depthwise_conv2d_params *params,
+                                const nk_dims4 *input_dims, const int8_t *input,
+                                const nk_dims4 *output_dims, int8_t *output);
+
+/** The portable reference of nk_fully_connected_s8(). */
+void nk_fully_connected_s8_ref(const nk_fully_connected_params *params, int32_t rows,
+                               const int8_t *input, int8_t *output);
+
+/** Returns what nk_nested_conv_s8() returns for its arguments; for kernels, at their start. */
+nk_status nk_nested_conv_s8_check(const nk_stream *stream, int32_t level, const nk_conv_dims *dims,
+                                  const int8_t *input, const int8_t *output, const void *scratch,
+                                  size_t scratch_size);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif  // NK_REFERENCE_H_

@@ -1,0 +1,204 @@
+#include <string.h>
+
+#include "../ref/nk_arithmetic.h"
+#include "nk_stream.h"
+
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "tables are read in place");
+
+static uint16_t load_u16(const uint8_t *p) { return (uint16_t)(p[0] | p[1] << 8); }
+
+static uint32_t load_u32(const uint8_t *p) { return load_u16(p) | (uint32_t)load_u16(p + 2) << 16; }
+
+static int32_t load_s32(const uint8_t *p) { return (int32_t)load_u32(p); }
+
+static uint64_t align(uint64_t size, uint64_t alignment) {
+  return (size + alignment - 1) / alignment * alignment;
+}
+
+static void read_fields(const uint8_t *header, nk_stream *stream) {
+  stream->kind = header[NK_OFFSET_KIND];
+  stream->block_size = header[NK_OFFSET_BLOCK_SIZE];
+  stream->stride_h = header[NK_OFFSET_STRIDE_H];
+  stream->stride_w = header[NK_OFFSET_STRIDE_W];
+  stream->dilation_h = header[NK_OFFSET_DILATION_H];
+  stream->dilation_w = header[NK_OFFSET_DILATION_W];
+  stream->pad_top = header[NK_OFFSET_PAD_TOP];
+  stream->pad_left = header[NK_OFFSET_PAD_LEFT];
+  stream->kernel_h = load_u16(header + NK_OFFSET_KERNEL_H);
+  stream->kernel_w = load_u16(header + NK_OFFSET_KERNEL_W);
+  stream->out_channels = load_u16(header + NK_OFFSET_OUT_CHANNELS);
+  stream->in_channels = load_u16(header + NK_OFFSET_IN_CHANNELS);
+  stream->depth_multiplier = load_u16(header + NK_OFFSET_DEPTH_MULTIPLIER);
+  stream->input_offset = load_s32(header + NK_OFFSET_INPUT_OFFSET);
+  stream->output_offset = load_s32(header + NK_OFFSET_OUTPUT_OFFSET);
+  stream->activation_min = load_s32(header + NK_OFFSET_ACTIVATION_MIN);
+  stream->activation_max = load_s32(header + NK_OFFSET_ACTIVATION_MAX);
+  stream->filter_channels = stream->kind == NK_KIND_DEPTHWISE ? 1 : stream->in_channels;
+}
+
+/** Whether the fields that depend on the kind of layer fit it. */
+static bool fits_kind(const nk_stream *s) {
+  switch (s->kind) {
+    case NK_KIND_CONV:
+      return s->depth_multiplier == 1;
+    case NK_KIND_DEPTHWISE:
+      return (int64_t)s->in_channels * s->depth_multiplier == s->out_channels;
+    case NK_KIND_FULLY_CONNECTED:
+      return s->depth_multiplier == 1 && s->kernel_h == 1 && s->kernel_w == 1 && s->stride_h == 1 &&
+             s->stride_w == 1 && s->dilation_h == 1 && s->dilation_w == 1 && s->pad_top == 0 &&
+             s->pad_left == 0;
+    default:
+      return false;
+  }
+}
+
+/** Checks the fields and sets channel_weights. */
+static bool check_fields(nk_stream *s) {
+  const int32_t positive[] = {s->stride_h, s->stride_w, s->dilation_h,   s->dilation_w,
+                              s->kernel_h, s->kernel_w, s->out_channels, s->in_channels};
+  for (size_t i = 0; i < sizeof(positive) / sizeof(positive[0]); ++i) {
+    if (positive[i] < 1) {
+      return false;
+    }
+  }
+  const int64_t weights = (int64_t)s->kernel_h * s->kernel_w * s->filter_channels;
+  if (weights > NK_STREAM_MAX_CHANNEL_WEIGHTS) {
+    return false;
+  }
+  s->channel_weights = (int32_t)weights;
+  const bool known_block = s->block_size == 1 || s->block_size == 2 || s->block_size == 4;
+  return known_block && s->filter_channels % s->block_size == 0 && fits_kind(s) &&
+         nk_is_input_offset(s->input_offset) && nk_is_output_offset(s->output_offset) &&
+         nk_is_activation_range(s->activation_min, s->activation_max);
+}
+
+/** Length of the delta in a record; 0 where the encoding has no records. */
+static int32_t bytes_of_delta(int32_t encoding) {
+  switch (encoding) {
+    case NK_ENCODING_DELTA8:
+      return 1;
+    case NK_ENCODING_DELTA16:
+      return 2;
+    default:
+      return 0;
+  }
+}
+
+/** Whether a level's counts have a width that its encoding allows. */
+static bool count_bits_are_valid(const nk_stream_level *level) {
+  if (bytes_of_delta(level->encoding) == 0) {
+    return level->count_bits == 0;
+  }
+  return nk_in_range(level->count_bits, 1, NK_STREAM_MAX_COUNT_BITS);
+}
+
+/** Lays the arrays of a level block out; returns the block's length. */
+static uint64_t place_arrays(const nk_stream *stream, nk_stream_level *level) {
+  const uint64_t channels = (uint64_t)stream->out_channels;
+  const uint64_t entries = level->entries;
+  const bool dense = level->encoding == NK_ENCODING_DENSE;
+  const int32_t delta_bytes = bytes_of_delta(level->encoding);
+  const int32_t record_bytes = delta_bytes + stream->block_size;
+
+  const uint64_t bias = NK_LEVEL_HEADER_BYTES;
+  const uint64_t multiplier = bias + 4 * channels;
+  const uint64_t shift = multiplier + 4 * channels;
+  const uint64_t values = shift + align(channels, 4);
+  const uint64_t counts = values;
+  const uint64_t records = counts + align((channels * (uint64_t)level->count_bits + 7) / 8, 4);
+  uint64_t end = shift + channels;
+  if (dense) {
+    end = values + entries * (uint64_t)stream->block_size + NK_STREAM_READ_AHEAD_BYTES;
+  } else if (delta_bytes > 0) {
+    end = records + entries * (uint64_t)record_bytes + NK_STREAM_READ_AHEAD_BYTES;
+  }
+  end = align(end, NK_STREAM_ALIGNMENT);
+  if (end != level->block_bytes) {
+    return end;
+  }
+  // Every offset is a multiple of 4 and so is the address of the data.
+  const uint8_t *block = level->block;
+  level->bias = (const int32_t *)(const void *)(block + bias);
+  level->multiplier = (const int32_t *)(const void *)(block + multiplier);
+  level->shift = (const int8_t *)(block + shift);
+  if (dense) {
+    level->values = (const int8_t *)(block + values);
+  } else if (delta_bytes > 0) {
+    level->counts = block + counts;
+    level->records = block + records;
+    level->record_bytes = record_bytes;
+  }
+  return end;
+}
+
+/** Reads the block of level `ordinal` from `left` bytes at `block`. */
+static nk_status open_level(const nk_stream *stream, int32_t ordinal, const uint8_t *block,
+                            size_t left, nk_stream_level *level) {
+  if (left < NK_LEVEL_HEADER_BYTES) {
+    return NK_ERROR_TRUNCATED;
+  }
+  memset(level, 0, sizeof(*level));
+  level->block = block;
+  level->block_bytes = load_u32(block + NK_LEVEL_OFFSET_BLOCK_BYTES);
+  level->entries = load_u32(block + NK_LEVEL_OFFSET_ENTRIES);
+  level->encoding = block[NK_LEVEL_OFFSET_ENCODING];
+  level->count_bits = block[NK_LEVEL_OFFSET_COUNT_BITS];
+  level->nnz = load_u32(block + NK_LEVEL_OFFSET_NNZ);
+  if (block[NK_LEVEL_OFFSET_LEVEL] != ordinal || level->encoding > NK_ENCODING_DELTA16) {
+    return NK_ERROR_MALFORMED;
+  }
+  const uint32_t channel_blocks = (uint32_t)(stream->channel_weights / stream->block_size);
+  if (level->encoding == NK_ENCODING_EMPTY && level->entries != 0) {
+    return NK_ERROR_MALFORMED;
+  }
+  if (level->encoding == NK_ENCODING_DENSE &&
+      (ordinal != 0 || level->entries != channel_blocks * (uint32_t)stream->out_channels)) {
+    return NK_ERROR_MALFORMED;
+  }
+  if (!count_bits_are_valid(level) || place_arrays(stream, level) != level->block_bytes) {
+    return NK_ERROR_MALFORMED;
+  }
+  return level->block_bytes <= left ? NK_OK : NK_ERROR_TRUNCATED;
+}
+
+nk_status nk_stream_open(const uint8_t *data, size_t size, nk_stream *stream) {
+  if (data == NULL || stream == NULL || (uintptr_t)data % 4 != 0) {
+    return NK_ERROR_ARGUMENT;
+  }
+  const size_t magic_bytes = sizeof(NK_STREAM_MAGIC) - 1;
+  if (size < magic_bytes) {
+    return NK_ERROR_TRUNCATED;
+  }
+  if (memcmp(data, NK_STREAM_MAGIC, magic_bytes) != 0) {
+    return NK_ERROR_FOREIGN;
+  }
+  if (size < NK_STREAM_HEADER_BYTES) {
+    return NK_ERROR_TRUNCATED;
+  }
+  if (load_u16(data + NK_OFFSET_VERSION) != NK_STREAM_VERSION) {
+    return NK_ERROR_VERSION;
+  }
+  memset(stream, 0, sizeof(*stream));
+  stream->data = data;
+  stream->size = size;
+  read_fields(data, stream);
+  const int32_t most_levels = data[NK_OFFSET_LEVELS];
+  if (!nk_in_range(most_levels, 1, NK_STREAM_MAX_LEVELS) || !check_fields(stream)) {
+    return NK_ERROR_MALFORMED;
+  }
+  size_t offset = NK_STREAM_HEADER_BYTES;
+  while (offset < size) {
+    if (stream->levels == most_levels) {
+      return NK_ERROR_MALFORMED;
+    }
+    nk_stream_level *level = &stream->level[stream->levels];
+    const nk_status status =
+        open_level(stream, stream->levels, data + offset, size - offset, level);
+    if (status != NK_OK) {
+      return status;
+    }
+    offset += level->block_bytes;
+    ++stream->levels;
+  }
+  return stream->levels > 0 ? NK_OK : NK_ERROR_TRUNCATED;
+}
