@@ -28,7 +28,8 @@ def ds_cnn(
         classes: Outputs.
         width: Multiplier on the filters, > 0.
         use_bias: Gives the convolutions a bias in front of their BatchNorm. The bias changes
-            nothing but the training time; the published model has it, with 24,908 parameters in all.
+            nothing but the training time; the published model has a bias, with 24,908 parameters in
+            all.
         classifier_activation: Activation of the last layer; None for logits.
 
     Returns:
