@@ -26,6 +26,8 @@ from nested_keras.tflite.operators import (
 from tests import zoo
 from tests.nested_keras import parses
 
+pytestmark = pytest.mark.slow
+
 # Tiny and huge gains side by side: one layer's rounding is amplified by the next.
 AMPLIFYING = {"gammas_tiny": 0.15}
 
