@@ -1,4 +1,4 @@
-"""What the networks are made of: a convolution, its BatchNorm and its activation."""
+"""The parts of the networks: a convolution, its BatchNorm and its activation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def check_width(width: float) -> float:
     """Returns the width multiplier.
 
     Raises:
-        ValueError: If it is not positive.
+        ValueError: If the width is not positive.
     """
     if not width > 0.0:
         raise ValueError(f"width must be positive: got {width}")
@@ -43,7 +43,7 @@ def conv(
         x: Symbolic tensor [n, h, w, c].
         filters: Output channels.
         kernel_size: Height and width.
-        name: The convolution's name; "_norm" and "_relu" are appended for the others.
+        name: The convolution's name. The other layers append "_norm" and "_relu".
         strides: In both directions.
         use_bias: Whether the convolution has a bias.
         max_value: 6 for ReLU6.
@@ -91,7 +91,7 @@ def depthwise(
         strides=strides,
         padding="same",
         use_bias=use_bias,
-        # Keras counts all channels as the fan-in of a depthwise kernel; it is one, of 3x3 pixels.
+        # Keras counts all channels as the fan-in of a depthwise kernel; the true one is 3x3.
         depthwise_initializer=keras.initializers.RandomNormal(stddev=math.sqrt(2 / 9)),
         name=name,
     )(x)
