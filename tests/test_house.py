@@ -42,6 +42,12 @@ TRAINER = {
 }
 
 
+# Where no parameter is a bare Any: `nested_keras.typing` names what passes.
+TYPED = {
+    *("nesting", "callbacks", "allocation", "applications", "report", "format", "int8", "cortex_m"),
+}
+
+
 def parsed(path):
     return ast.parse(path.read_text())
 
@@ -102,3 +108,24 @@ def test_private_names_of_other_objects_stay_in_their_module():
             if isinstance(node, ast.Attribute) and re.match(r"_[a-z]", node.attr)
         }
         assert used <= own | listed.get(file, set()), file
+
+
+def untyped(tree):
+    """Yields the functions that have a parameter annotated `Any`."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef):
+            a = node.args
+            parameters = [*a.posonlyargs, *a.args, *a.kwonlyargs, a.vararg, a.kwarg]
+            annotations = [each.annotation for each in parameters if each is not None]
+            if any(each is not None and ast.unparse(each) == "Any" for each in annotations):
+                yield node.name
+
+
+def test_parameters_say_what_they_take():
+    found = {
+        f"{file}:{name}"
+        for file, path in FILES.items()
+        if file.split("/")[0] in TYPED
+        for name in untyped(parsed(path))
+    }
+    assert found == set()

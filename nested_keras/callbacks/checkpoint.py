@@ -8,6 +8,7 @@ import warnings
 import keras
 
 from nested_keras.callbacks.check import check_model
+from nested_keras.format.levels import check_level
 from nested_keras.typing import KerasArgument, KerasModel, Logs
 
 
@@ -56,8 +57,7 @@ class LevelCheckpoint(keras.callbacks.ModelCheckpoint):
     def set_model(self, model: KerasModel) -> None:
         """Accepts nested models that have the level."""
         super().set_model(check_model(model))
-        if self._level is not None and not 0 <= self._level < model.levels:
-            raise ValueError(f"level must be in 0..{model.levels - 1}: got {self._level}")
+        check_level(self._level, levels=model.levels)
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Saves the model if the epoch is the best at the final sparsities."""

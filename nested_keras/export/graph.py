@@ -18,7 +18,7 @@ from nested_keras.export.graph_builder import GraphBuilder, Trace
 from nested_keras.export.nodes import Graph
 from nested_keras.nesting import keras_graph, supported
 from nested_keras.nesting.model import NestedModel
-from nested_keras.typing import KerasModel, KerasOperation, KerasTensor
+from nested_keras.typing import KerasArgument, KerasModel, KerasOperation, KerasTensor
 
 TRACES: dict[type, Trace] = {**plain_layers.TRACES, **weighted_layers.TRACES}
 
@@ -112,7 +112,7 @@ class _Tracer:
         return make_nodes(self.builder, operation, inputs, shape)
 
 
-def _check(operation: KerasOperation, arguments: Any) -> None:
+def _check(operation: KerasOperation, arguments: KerasArgument) -> None:
     """Refuses a call of a layer that the nodes cannot say."""
     name = operation.name
     text = supported.refusal(operation, name) or supported.export_refusal(operation, name)

@@ -11,6 +11,7 @@ from nested_keras.export.nodes import BatchNorm, Input, Linear, Node
 from nested_keras.typing import KerasVariable
 
 Shape: TypeAlias = tuple[int, ...]
+NodeField: TypeAlias = Any  # a number, a name, a shape or an array
 
 
 class GraphBuilder:
@@ -37,7 +38,7 @@ class GraphBuilder:
         value = self.read(variable)
         return value.astype(np.float64) if isinstance(value, np.ndarray) else value
 
-    def add(self, cls: type[Node], name: str, inputs: tuple[str, ...], **fields: Any) -> str:
+    def add(self, cls: type[Node], name: str, inputs: tuple[str, ...], **fields: NodeField) -> str:
         """Adds one node, or finds one without weights that computes the same; returns its name."""
         weighty = cls in (Input, Linear, BatchNorm)
         # The converter would merge two of them, and neither would be found in its file.

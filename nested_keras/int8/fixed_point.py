@@ -48,6 +48,16 @@ def quantize_multiplier(real: float) -> tuple[int, int]:
     return (magnitude if real > 0 else -magnitude), shift
 
 
+def round_half_away(x: npt.ArrayLike) -> Int64Array:
+    """Rounds real numbers to the nearest integers, halves away from zero, as C's round().
+
+    Args:
+        x: Any shape; no NaN. What lies beyond +-2**31 is taken as +-2**31.
+    """
+    wide = np.clip(np.asarray(x, np.float64), -(2.0**31), 2.0**31)
+    return (np.sign(wide) * np.floor(np.abs(wide) + 0.5)).astype(np.int64)
+
+
 def wrap_int32(x: Integers) -> Int64Array:
     """Reduces to the int32 range modulo 2**32, as two's complement hardware does."""
     wide = np.asarray(x, np.int64)

@@ -18,6 +18,7 @@ from nested_keras.int8.fixed_point import (
     Int64Array,
     multiply_by_quantized_multiplier,
     quantize_multiplier,
+    round_half_away,
     rounding_divide_by_pot,
 )
 
@@ -59,7 +60,7 @@ def _transform(function: Callable[[float], np.float32], scales: Scales) -> Table
     inverse = np.float32(1) / np.float32(scales.output_scale)
     real = np.float32(scales.input_scale) * (_INPUTS - scales.input_zero_point).astype(np.float32)
     y = np.array([function(float(x)) for x in real], np.float32) * inverse
-    return _saturate(_round(y) + scales.output_zero_point)
+    return _saturate(round_half_away(y) + scales.output_zero_point)
 
 
 def rescale(scales: Scales) -> Table:
@@ -74,7 +75,7 @@ def relu(scales: Scales, *, maximum: float = math.inf) -> Table:
     y = _scaled(factor, scales)
     high = 127
     if math.isfinite(maximum):
-        steps = int(_round(np.float32(maximum) / np.float32(scales.output_scale)))
+        steps = int(round_half_away(np.float32(maximum) / np.float32(scales.output_scale)))
         high = min(high, scales.output_zero_point + steps)
     return np.clip(y, max(-128, scales.output_zero_point), high).astype(np.int8)
 
@@ -133,12 +134,6 @@ def _scaled(factor: float, scales: Scales) -> Table:
     multiplier, shift = quantize_multiplier(factor)
     y = multiply_by_quantized_multiplier(_INPUTS - scales.input_zero_point, multiplier, shift)
     return _saturate(y + scales.output_zero_point)
-
-
-def _round(x: npt.ArrayLike) -> Int64Array:
-    """Rounds to nearest, halves away from zero, as C's round()."""
-    wide = np.clip(np.asarray(x, np.float64), -(2.0**31), 2.0**31)
-    return (np.sign(wide) * np.floor(np.abs(wide) + 0.5)).astype(np.int64)
 
 
 def _saturate(x: Int64Array) -> Table:

@@ -46,7 +46,7 @@ def of_weight_losses(model: KerasModel, variables: list[Any]) -> tuple[Any, list
     return loss, _scale_kernels(model, variables, found, keep)
 
 
-def by_variable(tape: Any, loss: KerasTensor, variables: list[Any]) -> list[Any]:
+def by_variable(tape: tf.GradientTape, loss: KerasTensor, variables: list[Any]) -> list[Any]:
     """Returns the gradient by each variable, zero by those the loss does not depend on."""
     found = tape.gradient(loss, variables)
     return [

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import tensorflow as tf
 from keras import ops
 
+from nested_keras.format.levels import check_level
 from nested_keras.nesting import keras_graph, masks
 from nested_keras.typing import KerasArgument, KerasStore, KerasTensor, KerasVariable
 
@@ -78,7 +79,7 @@ class NestedKernel(keras.layers.Layer):
 
     def mask(self, level: int) -> npt.NDArray[np.bool_]:
         """Returns which weights a level keeps, as bools of the kernel's shape."""
-        level = masks.check_level(level, levels=self.levels)
+        level = check_level(level, levels=self.levels)
         return np.asarray(self.level_map.numpy() <= level)
 
     @property
@@ -109,7 +110,7 @@ class NestedKernel(keras.layers.Layer):
 
     def masked_kernel(self, level: int | None = None) -> Any:
         """Returns the kernel with the weights that the level leaves out set to zero."""
-        level = masks.check_level(level, levels=self.levels)
+        level = check_level(level, levels=self.levels)
         kernel = self.kernel
         mask = self.symbolic_mask(level, kernel.dtype)
         masked = ops.multiply(kernel, mask)
@@ -304,7 +305,7 @@ class NestedBatchNormalization(keras.layers.BatchNormalization):
         level: int | None = None,
     ) -> Any:
         """Normalises (batch, ..., channels) with the values of one level."""
-        level = masks.check_level(level, levels=self.levels)
+        level = check_level(level, levels=self.levels)
         trains = training and self.trainable and self.statistics_sink is None
         if trains and mask is None and self._fuses(inputs):
             return self._train_fused(inputs, level)

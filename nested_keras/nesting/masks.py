@@ -11,7 +11,7 @@ import itertools
 import math
 import operator
 from collections.abc import Iterable, Sequence
-from typing import Any, SupportsIndex
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -64,28 +64,6 @@ def check_block_shape(block_shape: Iterable[int]) -> tuple[int, int]:
     if shape not in BLOCK_SHAPES:
         raise ValueError(f"block_shape must be one of {BLOCK_SHAPES}: got {shape}")
     return BLOCK_SHAPES[BLOCK_SHAPES.index(shape)]
-
-
-def check_level(level: SupportsIndex | None, *, levels: int) -> int:
-    """Returns the level as an int, or refuses it.
-
-    Args:
-        level: A Python integer in 0..levels-1, or None for the densest level.
-        levels: The number of levels.
-
-    Returns:
-        The level.
-
-    Raises:
-        TypeError: if the level is not an integer.
-        ValueError: if it is out of range.
-    """
-    if level is None:
-        return levels - 1
-    value = operator.index(level)
-    if not 0 <= value < levels:
-        raise ValueError(f"level must be in 0..{levels - 1}: got {value}")
-    return value
 
 
 def level_map(

@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from nested_keras.format.levels import check_level
 from nested_keras.nesting import (
     conversion,
     fidelity,
@@ -216,11 +217,11 @@ class NestedModel(trainer.LevelTrainer):
         Raises:
             ValueError: if the level is out of range.
         """
-        return self._level_models[masks.check_level(level, levels=self.levels)]
+        return self._level_models[check_level(level, levels=self.levels)]
 
     def float_level(self, level: int) -> Any:
         """Returns one level as it computes in float, also where `at_level` rounds as int8 does."""
-        return self._float_models[masks.check_level(level, levels=self.levels)]
+        return self._float_models[check_level(level, levels=self.levels)]
 
     def run_levels(self, make: Callable[[int], Any]) -> None:
         """Sets what runs a level: in training, in evaluation and in `at_level`.

@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from nested_keras.format.levels import check_level
 from nested_keras.nesting import layers, masks
 
 
@@ -37,7 +38,7 @@ class SparseLevels(keras.Model):
 
     def level_sparsity(self, level: int) -> float:
         """Returns the fraction of zeros over all nested kernels as they are masked now."""
-        level = masks.check_level(level, levels=self.levels)
+        level = check_level(level, levels=self.levels)
         return masks.sparsity((layer.level_map.numpy() for layer in self.nested_layers), level)
 
     def shortfall(self) -> str:

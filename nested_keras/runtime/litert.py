@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from nested_keras.format import Stream
+from nested_keras.format.levels import check_level
 from nested_keras.runtime import litert_abi
 from nested_keras.runtime.runner import Array, ModelFile, ModelRunner, read_model
 from nested_keras.tflite import flatbuffer, operators
@@ -171,8 +172,7 @@ class NestedDelegate:
         level = kernel.levels - 1 if self.level is None else self.level
         if kernel.inputs[1] >= 0:
             level = litert_abi.read_int32(litert_abi.tensor(context, kernel.inputs[1]))
-        if not 0 <= level < kernel.levels:
-            raise ValueError(f"level must be in 0..{kernel.levels - 1}: got {level}")
+        check_level(level, levels=kernel.levels)
         y[...] = operators.run_op(kernel.op, [x], y.shape, level)
 
     def _kernel(self, node: litert_abi.TfLiteNode) -> _Kernel:

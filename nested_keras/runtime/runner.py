@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from nested_keras.format.levels import check_level
 from nested_keras.tflite.lowering import Interface, lower
 from nested_keras.tflite.operators.real_numbers import quantize
 from nested_keras.tflite.program import Program, Tensor
@@ -77,7 +78,7 @@ class ModelRunner(abc.ABC):
         Raises:
           ValueError: If number, shape or type of the inputs or the level are wrong.
         """
-        level = self._checked_level(level)
+        level = check_level(level, levels=self.levels)
         inputs = self._checked_inputs(x)
         parts = [self._run_batch(chunk, level) for chunk in self._chunks(inputs)]
         outputs = tuple(np.concatenate(pieces) for pieces in zip(*parts, strict=True))
@@ -95,13 +96,6 @@ class ModelRunner(abc.ABC):
     def _chunks(self, inputs: tuple[Array, ...]) -> Iterator[tuple[Array, ...]]:
         for start in range(0, len(inputs[0]), self._chunk_size):
             yield tuple(value[start : start + self._chunk_size] for value in inputs)
-
-    def _checked_level(self, level: int | None) -> int:
-        if level is None:
-            return self.levels - 1
-        if not 0 <= level < self.levels:
-            raise ValueError(f"level must be in 0..{self.levels - 1}: got {level}")
-        return int(level)
 
     def _checked_inputs(self, x: Array | Sequence[Array]) -> tuple[Array, ...]:
         values = x if isinstance(x, list | tuple) else (x,)

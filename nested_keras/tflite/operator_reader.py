@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nested_keras.int8.fixed_point import quantize_multiplier
+from nested_keras.int8.fixed_point import quantize_multiplier, round_half_away
 from nested_keras.tflite.file_reader import Graph, Operator
 from nested_keras.tflite.model_error import ModelError, UnsupportedOpError
 from nested_keras.tflite.program import Tensor
@@ -151,4 +151,4 @@ class OperatorReader:
 
 def _quantized_bound(real: float, output: Tensor) -> int:
     steps = float(np.float32(real) / np.float32(output.scale))  # TFLite divides in float32
-    return output.zero_point + int(np.sign(steps) * np.floor(abs(steps) + 0.5))
+    return output.zero_point + int(round_half_away(steps))

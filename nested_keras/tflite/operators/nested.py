@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from nested_keras.format import FormatError, LayerKind, LayerParams, Stream
+from nested_keras.format.levels import check_level
 from nested_keras.tflite.model_error import ModelError
 from nested_keras.tflite.operator_reader import OperatorReader
 from nested_keras.tflite.operators import convolution
@@ -110,8 +111,7 @@ def dense_op(layer: Stream, level: int) -> Op:
       ValueError: If the level is out of range.
     """
     nested, p = layer.weights, layer.params
-    if not 0 <= level < nested.levels:
-        raise ValueError(f"level must be in 0..{nested.levels - 1}: got {level}")
+    check_level(level, levels=nested.levels)
     weights = layer.kernel(level)
     common: dict[str, Any] = {
         "name": "",

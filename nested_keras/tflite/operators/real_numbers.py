@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nested_keras.int8 import tables
+from nested_keras.int8.fixed_point import round_half_away
 from nested_keras.tflite.operator_reader import OperatorReader
 from nested_keras.tflite.operators.lookup import Lookup, read_lookup
 from nested_keras.tflite.operators.registration import (
@@ -77,8 +78,7 @@ def quantize(x: Array, *, scale: float, zero_point: int) -> Int8Array:
         scaled = np.asarray(x, np.float32) / np.float32(scale)
     # Beyond +-256 the result is saturated whatever the zero point; clip before the integer cast.
     limited = np.clip(np.nan_to_num(scaled.astype(np.float64), nan=0.0), -512.0, 512.0)
-    rounded = np.sign(limited) * np.floor(np.abs(limited) + 0.5)
-    return clamp(rounded.astype(np.int64) + zero_point, -128, 127)
+    return clamp(round_half_away(limited) + zero_point, -128, 127)
 
 
 def dequantize(x: Array, *, scale: float, zero_point: int) -> npt.NDArray[np.float32]:

@@ -10,6 +10,7 @@ from nested_keras.int8.fixed_point import (
     multiply_by_quantized_multiplier,
     multiply_with_single_rounding,
     quantize_multiplier,
+    round_half_away,
     rounding_divide_by_pot,
     saturating_rounding_doubling_high_mul,
     saturating_shift_left,
@@ -171,3 +172,8 @@ def test_quantize_multiplier_refuses_what_is_not_finite(real: float) -> None:
 def test_quantize_multiplier_refuses_large_factors() -> None:
     with pytest.raises(ValueError, match=r"must be below 2\*\*30: got 2147483648"):
         quantize_multiplier(2.0**31)
+
+
+def test_halves_round_away_from_zero():
+    x = [-2.5, -0.5, -0.49, 0.0, 0.49, 0.5, 2.5, 1e30]
+    assert round_half_away(x).tolist() == [-3, -1, 0, 0, 0, 1, 3, 2**31]

@@ -144,14 +144,3 @@ def test_right_sparsities_come_back_as_floats():
 def test_wrong_block_shapes_are_refused(block_shape):
     with pytest.raises(ValueError, match=r"block_shape must be one of .*: got \("):
         masks.check_block_shape(block_shape)
-
-
-def test_levels_are_checked():
-    assert masks.check_level(None, levels=3) == 2
-    assert masks.check_level(np.int64(0), levels=3) == 0
-    with pytest.raises(ValueError, match=r"level must be in 0\.\.2: got 3"):
-        masks.check_level(3, levels=3)
-    with pytest.raises(ValueError, match=r"level must be in 0\.\.2: got -1"):
-        masks.check_level(-1, levels=3)
-    with pytest.raises(TypeError, match="float"):
-        masks.check_level(1.0, levels=3)

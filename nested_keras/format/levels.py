@@ -1,0 +1,28 @@
+"""The number of a level: 0 is the sparsest, the last one the densest."""
+
+from __future__ import annotations
+
+import operator
+from typing import SupportsIndex
+
+
+def check_level(level: SupportsIndex | None, *, levels: int) -> int:
+    """Returns the level as an int, or refuses it.
+
+    Args:
+        level: A Python integer in 0..levels-1, or None for the densest level.
+        levels: The number of levels.
+
+    Returns:
+        The level.
+
+    Raises:
+        TypeError: if the level is not an integer.
+        ValueError: if it is out of range.
+    """
+    if level is None:
+        return levels - 1
+    value = operator.index(level)
+    if not 0 <= value < levels:
+        raise ValueError(f"level must be in 0..{levels - 1}: got {value}")
+    return value
