@@ -1,4 +1,4 @@
-"""Arrays that users hand over: checked once, where they come in."""
+"""Check the arrays of users once, where they enter."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def real_images(x: npt.NDArray[Any], *, name: str) -> npt.NDArray[Any]:
 
     Args:
         x: Real numbers [n, ...].
-        name: What errors call the array.
+        name: The name of the array in errors.
 
     Returns:
         int8 as given; anything else as float32.
@@ -68,14 +68,14 @@ def class_indices(
         y: Class indices [n] or [n, 1]; whole numbers of any real type.
         count: The number of inputs, n.
         classes: The number of classes.
-        name: What errors call the array.
+        name: The name of the array in errors.
 
     Returns:
         The labels [n].
 
     Raises:
-        ValueError: If the shape or the number of labels is another, or a label is no whole number
-            in 0..classes-1.
+        ValueError: If the shape or the number of labels is wrong, or a label is no whole number in
+            0..classes-1.
     """
     if y.dtype.kind not in "biuf":
         raise ValueError(f"{name} must hold class indices: got {y.dtype}")

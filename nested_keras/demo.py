@@ -1,4 +1,4 @@
-"""The whole way on real data: train, nest, export, run on the PC and on an emulated Cortex-M7."""
+"""Train, nest, export and run real data on the PC and on an emulated Cortex-M7."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Number = TypeVar("Number", int, float)
 
 @dataclass(frozen=True)
 class DemoConfig:
-    """What the demo trains and how much of it it runs.
+    """The settings of the demo.
 
     Attributes:
         sparsities: Share of zeros per level, sparsest first.
@@ -78,20 +78,21 @@ def run(out_dir: Path, *, config: DemoConfig | None = None, say: Callable[[str],
     """Runs the demo and leaves model.tflite, firmware.elf, report.json and report.html.
 
     Args:
-        out_dir: Folder for the results; made where absent.
-        config: What to train and run.
+        out_dir: Folder for the results; created if missing.
+        config: The settings; the defaults by default.
         say: Called with each line of progress.
 
     Returns:
-        The report: also what report.json holds.
+        The report, as report.json holds it.
 
     Raises:
         ImportError: If a package of the `demo` extra is missing.
         nested_keras.firmware.ToolchainError: If the cross compiler or the emulator is missing.
     """
     config = config or DemoConfig()
+    # Check for the tools first, because training takes minutes.
     for tool in ("arm-none-eabi-gcc", "qemu-system-arm"):
-        firmware.find_tool(tool)  # a missing one is told before minutes of training
+        firmware.find_tool(tool)
     out_dir.mkdir(parents=True, exist_ok=True)
     data = datasets.digits(seed=config.seed)
     say(f"Data: {len(data.x_train)} training and {len(data.x_test)} test images of 8x8 pixels")
@@ -143,7 +144,7 @@ def run(out_dir: Path, *, config: DemoConfig | None = None, say: Callable[[str],
 
 @dataclass(frozen=True, eq=False)
 class _Trained:
-    """The dense model, the nested one, and their accuracy in float."""
+    """The dense model, the nested model, and their accuracy in float."""
 
     dense: Any
     nested: Any

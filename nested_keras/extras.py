@@ -1,10 +1,10 @@
-"""Which extra of this package brings a package that is missing."""
+"""Name the extra of this package that brings a missing package."""
 
 from __future__ import annotations
 
 _TRAIN = ("keras", "tensorflow", "tensorflow_model_optimization", "tf_keras")
 _EXTRAS = {**dict.fromkeys(_TRAIN, "train"), "matplotlib": "plots", "sklearn": "demo"}
-# Where the name to import is not the name to install.
+# Packages whose name to import differs from their name to install.
 _DISTRIBUTIONS = {
     "sklearn": "scikit-learn",
     "tensorflow_model_optimization": "tensorflow-model-optimization",
@@ -19,11 +19,11 @@ def missing(
     Args:
         error: The error of the import.
         user: What needs the package: the name of a function, module or command.
-        extra: The extra that brings all that the user needs; by default the one that brings the
-            package.
+        extra: The extra that brings everything that `user` needs; by default the extra that brings
+            the package.
 
     Returns:
-        The error to raise in its place; the same error where no extra brings the package.
+        The error to raise instead; `error` itself if no extra brings the package.
     """
     package = (error.name or "").split(".")[0]
     if package not in _EXTRAS:

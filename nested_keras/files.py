@@ -19,8 +19,8 @@ from pathlib import Path
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Gives a temporary path to write to, and renames it to `path` at the end of the block.
 
-    The temporary path has the suffix of `path`, because writers such as Keras's look at it. Where
-    the block raises, the temporary file is removed and `path` stays as it was.
+    The temporary path has the suffix of `path`, because writers such as Keras's look at the suffix.
+    If the block raises, the temporary file is removed and `path` stays unchanged.
 
     Args:
         path: The file to make or to replace. Its folder must exist.
@@ -42,10 +42,10 @@ def require_writable(path: str | os.PathLike[str], *, suffix: str | None = None)
 
     Args:
         path: The file to make or to replace.
-        suffix: What its name must end in, if anything.
+        suffix: The required end of the name, if any.
 
     Raises:
-        ValueError: If the name ends in something else.
+        ValueError: If the name has another suffix.
         OSError: If the folder is missing or cannot be written to, or the path is a folder or a
             file that is read-only.
     """
@@ -79,17 +79,17 @@ def write_folder(
 ) -> None:
     """Writes the files of a folder, all or none.
 
-    All files are written to a temporary folder first. Only then are they renamed into place, so
-    that a full disk leaves the old files as they were. Other files of the folder stay.
+    All files are written to a temporary folder and then renamed into place, so that a full disk
+    leaves the old files unchanged. Other files of the folder stay.
 
     Args:
-        folder: Made where it does not exist, with the folders above it.
-        contents: What each file holds, by its path below `folder`, such as "src/a.c".
-        remove: Files below `folder` to be removed once the new ones are in place.
+        folder: Created if missing, with the folders above it.
+        contents: The content of each file, by its path below `folder`, such as "src/a.c".
+        remove: Files below `folder` that are removed after the new files are in place.
     """
     target = Path(folder)
     existing = next(path for path in (target, *target.absolute().parents) if path.is_dir())
-    # Inside of what exists already: a rename must not cross to another file system.
+    # Inside an existing folder, because a rename must not cross to another file system.
     temporary = existing / f".{target.name}.{secrets.token_hex(4)}"
     try:
         for name, content in contents.items():

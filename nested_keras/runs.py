@@ -1,4 +1,4 @@
-"""Runs that leave a record, and data whose order survives an interruption."""
+"""Record training runs, and keep the order of the data over an interruption."""
 
 from __future__ import annotations
 
@@ -25,21 +25,22 @@ _PACKAGES = ("nested_keras", "keras", "tensorflow", "tensorflow-cpu", "numpy")
 
 
 class RunDirectory(keras.callbacks.Callback):
-    """Writes what a run was and what came out of it.
+    """Writes the settings and the results of a run into a folder.
 
-    The folder gets `config.json` (the levels, the arguments of compile(), what `fit` was asked
-    for, and what the user adds), `environment.json` (versions, machine, devices), `history.csv` (a
-    row of logs per epoch, kept when a run is resumed in the same folder) and, when training ends,
-    `final.json` (one row per level, see `NestedModel.evaluate_levels`). Each file is replaced as a
-    whole: a kill leaves none half written.
+    The folder gets `config.json` (the levels, the arguments of `compile` and `fit`, and the values
+    of the user), `environment.json` (versions, machine, devices), `history.csv` (a row of logs per
+    epoch; a run that resumes in the same folder goes on in this file) and, when training ends,
+    `final.json` (one row per level, see `NestedModel.evaluate_levels`). Each file is written whole
+    or not at all.
 
-    Put it last, after `BatchNormReestimation`. With several workers, give it to one of them.
+    Put this callback last, after `BatchNormReestimation`. With several workers, give the callback
+    to one of them.
 
     Args:
-        folder: Made where absent.
-        data: What the final table is measured on, as `evaluate` takes it: a dataset, or a tuple of
-            inputs and targets.
-        config: What else to write into `config.json`, such as the seed; JSON values.
+        folder: Created if missing.
+        data: The data of the final table, as `evaluate` takes them: a dataset, or a tuple of inputs
+            and targets.
+        config: More values for `config.json`, such as the seed; JSON values.
     """
 
     def __init__(self, folder: str | os.PathLike[str], *, data: Any, config: Any = None) -> None:
@@ -64,7 +65,7 @@ class RunDirectory(keras.callbacks.Callback):
         self._write_json("environment.json", environment())
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Adds a row to the history, in the place of one that an interruption left behind."""
+        """Adds a row to the history, and replaces a row that an interruption left behind."""
         path = self._folder / "history.csv"
         rows: list[dict[str, Any]] = []
         if path.exists():
@@ -108,12 +109,11 @@ def environment() -> dict[str, Any]:
 class EpochShuffled(keras.utils.PyDataset):
     """Batches in an order that depends on the seed and the number of the epoch alone.
 
-    Give `shuffle=False` to `fit`, which would draw an order of the batches itself.
+    A run that `keras.callbacks.BackupAndRestore` resumes sees the same batches as an uninterrupted
+    run. `shuffle=True` of `fit` and `tf.data.Dataset.shuffle` do not give this, because they start
+    from the first order again. The step of the model's optimizer tells the epoch.
 
-    So a run resumed by `keras.callbacks.BackupAndRestore` sees what the uninterrupted one saw;
-    `shuffle=True` of `fit` and `tf.data.Dataset.shuffle` start from the first order again. The
-    epoch follows from the step of the model's optimizer. A last batch that is not full is left
-    out, unless `drop_remainder` is False.
+    Give `shuffle=False` to `fit`, because `fit` would otherwise draw an order of its own.
 
     Args:
         model: The compiled model that is trained; its optimizer counts the steps.
@@ -122,7 +122,7 @@ class EpochShuffled(keras.utils.PyDataset):
         batch_size: 1..n.
         seed: The seed, >= 0.
         augment: None, or a function (x, random generator) -> x of one batch of inputs.
-        drop_remainder: Whether the last batch is left out where it is not full.
+        drop_remainder: Whether an epoch leaves out a last batch that is not full.
 
     Raises:
         ValueError: If the batch size is out of range.

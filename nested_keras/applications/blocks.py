@@ -1,4 +1,4 @@
-"""What the networks are made of: a convolution, its BatchNorm and its activation."""
+"""The parts of the networks: a convolution, its BatchNorm and its activation."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from typing import Any
 import keras
 from keras import layers
 
+from nested_keras.typing import KerasTensor
+
 
 def check_width(width: float) -> float:
     """Returns the width multiplier.
 
     Raises:
-        ValueError: If it is not positive.
+        ValueError: If the width is not positive.
     """
     if not width > 0.0:
         raise ValueError(f"width must be positive: got {width}")
@@ -26,7 +28,7 @@ def scaled(filters: int, width: float) -> int:
 
 
 def conv(
-    x: Any,
+    x: KerasTensor,
     filters: int,
     kernel_size: int | tuple[int, int] = 3,
     *,
@@ -41,7 +43,7 @@ def conv(
         x: Symbolic tensor [n, h, w, c].
         filters: Output channels.
         kernel_size: Height and width.
-        name: The convolution's name; "_norm" and "_relu" are appended for the others.
+        name: The convolution's name. The other layers append "_norm" and "_relu".
         strides: In both directions.
         use_bias: Whether the convolution has a bias.
         max_value: 6 for ReLU6.
@@ -54,7 +56,7 @@ def conv(
 
 
 def conv_norm(
-    x: Any,
+    x: KerasTensor,
     filters: int,
     kernel_size: int | tuple[int, int] = 3,
     *,
@@ -76,7 +78,12 @@ def conv_norm(
 
 
 def depthwise(
-    x: Any, *, name: str, strides: int = 1, use_bias: bool = False, max_value: float | None = None
+    x: KerasTensor,
+    *,
+    name: str,
+    strides: int = 1,
+    use_bias: bool = False,
+    max_value: float | None = None,
 ) -> Any:
     """Applies a 3x3 DepthwiseConv2D, BatchNormalization and ReLU; arguments as `conv`."""
     x = layers.DepthwiseConv2D(
@@ -84,7 +91,7 @@ def depthwise(
         strides=strides,
         padding="same",
         use_bias=use_bias,
-        # Keras counts all channels as the fan-in of a depthwise kernel; it is one, of 3x3 pixels.
+        # Keras counts all channels as the fan-in of a depthwise kernel; the true one is 3x3.
         depthwise_initializer=keras.initializers.RandomNormal(stddev=math.sqrt(2 / 9)),
         name=name,
     )(x)
@@ -92,7 +99,7 @@ def depthwise(
     return layers.ReLU(max_value, name=f"{name}_relu")(x)
 
 
-def classify(x: Any, classes: int, activation: str | None) -> Any:
+def classify(x: KerasTensor, classes: int, activation: str | None) -> Any:
     """Averages over the image and applies the last Dense, "head"."""
     x = layers.GlobalAveragePooling2D(name="pool")(x)
     return layers.Dense(classes, activation=activation, name="head")(x)

@@ -27,9 +27,10 @@ def ds_cnn(
         input_shape: (frames, features, 1).
         classes: Outputs.
         width: Multiplier on the filters, > 0.
-        use_bias: Gives the convolutions a bias in front of their BatchNorm. It changes nothing
-            but the training time; the published model has it, with 24,908 parameters in all.
-        classifier_activation: Of the last layer; None for logits.
+        use_bias: Gives the convolutions a bias in front of their BatchNorm. The bias changes
+            nothing but the training time; the published model has a bias, with 24,908 parameters in
+            all.
+        classifier_activation: Activation of the last layer; None for logits.
 
     Returns:
         An untrained functional model, [n, *input_shape] -> [n, classes].

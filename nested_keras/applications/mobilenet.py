@@ -15,6 +15,7 @@ from nested_keras.applications.blocks import (
     depthwise,
     scaled,
 )
+from nested_keras.typing import KerasTensor
 
 # Filters of the pointwise convolution and strides of the depthwise one, block by block.
 _V1_BLOCKS = (
@@ -43,17 +44,19 @@ def mobilenet_v1(
     use_bias: bool = False,
     classifier_activation: str | None = "softmax",
 ) -> Any:
-    """MobileNetV1 (Howard et al., 2017); by default the visual wake words network of MLPerf Tiny.
+    """Returns MobileNetV1 (Howard et al., 2017).
+
+    The defaults give the visual wake words network of MLPerf Tiny.
 
     Args:
         input_shape: (height, width, channels).
         classes: Outputs.
         width: Multiplier on the filters, > 0.
         stem_strides: Strides of the first convolution: 2, or 1 for images of 32x32 pixels.
-        use_bias: Gives the convolutions a bias in front of their BatchNorm. It changes nothing
-            but the training time; the published model of MLPerf Tiny has it, with 221,794
+        use_bias: Gives the convolutions a bias in front of their BatchNorm. The bias changes
+            nothing but the training time; the published model of MLPerf Tiny has it, with 221,794
             parameters in all.
-        classifier_activation: Of the last layer; None for logits.
+        classifier_activation: Activation of the last layer; None for logits.
 
     Returns:
         An untrained functional model, [n, *input_shape] -> [n, classes].
@@ -81,15 +84,15 @@ def mobilenet_v2(
 ) -> Any:
     """Returns MobileNetV2 (Sandler et al., 2018): inverted residuals with linear bottlenecks.
 
-    Filters are multiples of 8 at every width, as in `keras.applications`, whose parameter counts
-    it has: 3,538,984 at width 1 and 1,691,208 at 0.35, for 1000 classes.
+    Filters are multiples of 8 at every width, as in `keras.applications`. The parameter counts
+    are the same: 3,538,984 at width 1 and 1,691,208 at 0.35, for 1000 classes.
 
     Args:
         input_shape: (height, width, channels).
         classes: Outputs.
         width: Multiplier on the filters, > 0; the last convolution grows with it only above 1.
         stem_strides: Strides of the first convolution: 2, or 1 for images of 32x32 pixels.
-        classifier_activation: Of the last layer; None for logits.
+        classifier_activation: Activation of the last layer; None for logits.
 
     Returns:
         An untrained functional model, [n, *input_shape] -> [n, classes].
@@ -115,7 +118,9 @@ def mobilenet_v2(
     return keras.Model(image, classify(x, classes, classifier_activation), name="mobilenet_v2")
 
 
-def _inverted_residual(x: Any, filters: int, *, name: str, expansion: int, strides: int) -> Any:
+def _inverted_residual(
+    x: KerasTensor, filters: int, *, name: str, expansion: int, strides: int
+) -> Any:
     """Expands, filters each channel, projects; adds the input where the shapes agree."""
     channels = x.shape[-1]
     y = x

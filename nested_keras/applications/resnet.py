@@ -29,7 +29,7 @@ def resnet8(
         width: Multiplier on the filters, > 0.
         use_bias: Gives the convolutions in front of a BatchNorm a bias too. It changes nothing
             but the training time; the published model has it, with 78,666 parameters in all.
-        classifier_activation: Of the last layer; None for logits.
+        classifier_activation: Activation of the last layer; None for logits.
 
     Returns:
         An untrained functional model, [n, *input_shape] -> [n, classes].
@@ -74,7 +74,7 @@ def resnet9(
         input_shape: (height, width, channels); height and width of 8 or more.
         classes: Outputs.
         width: Multiplier on the filters, > 0.
-        classifier_activation: Of the last layer; None for logits.
+        classifier_activation: Activation of the last layer; None for logits.
 
     Returns:
         An untrained functional model, [n, *input_shape] -> [n, classes].

@@ -228,7 +228,7 @@ def _parse(console: str, program: Program) -> tuple[list[tuple[Array, ...]], lis
     return outputs, [int(word) for word in lines[-2].split(" ")[1:]]
 
 
-def _check(output: tuple[Array, ...], expected: Any, level: int) -> None:
+def _check(output: tuple[Array, ...], expected: object, level: int) -> None:
     tensors = expected if isinstance(expected, tuple) else (expected,)
     for index, (got, want) in enumerate(zip(output, tensors, strict=True)):
         wrong = int(np.count_nonzero(got != want))

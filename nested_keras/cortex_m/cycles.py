@@ -85,7 +85,7 @@ def predict(params: LayerParams, size: ImageSize, levels: Sequence[StoredLevel])
     Args:
         params: The layer.
         size: Its input and output.
-        levels: What each level up to the one that runs adds; at least one.
+        levels: The stored levels up to the level that runs; at least one.
 
     Returns:
         Modelled cycles of the Cortex-M7 kernels, argument checks and requantisation included.
@@ -105,8 +105,8 @@ def predict_levels(stream: Stream, size: ImageSize) -> tuple[int, ...]:
 def fastest(params: LayerParams, size: ImageSize) -> Chooser:
     """Returns a chooser for `Stream.pack` that takes the fewest predicted cycles.
 
-    The width of the deltas goes by size. DENSE or deltas goes by cycles, and by size where the
-    two are less than `TIE` apart.
+    The smaller of the two widths of deltas is taken. Between DENSE and deltas the predicted cycles
+    decide; if they differ by less than `TIE`, the size decides.
 
     Args:
         params: The layer.
@@ -124,15 +124,15 @@ def fastest(params: LayerParams, size: ImageSize) -> Chooser:
 
 
 def pack_fastest(nested: NestedWeights, size: ImageSize) -> Stream:
-    """Packs a layer for the fewest predicted cycles, taken over all its levels alike.
+    """Packs a layer for the fewest predicted cycles, summed over all its levels.
 
     Args:
-        nested: The layer. Its block size does not matter: every size that divides the filter's
-            input channels is tried, and a larger one pays where the weights come in such blocks.
+        nested: The layer. Its block size does not matter, because the function tries every size
+            that divides the filter's input channels.
         size: Its input and output.
 
     Returns:
-        The stream: of those within `TIE` of the fastest, the smallest.
+        The smallest stream among those within `TIE` of the fastest.
 
     Raises:
         FormatError: If `Stream.pack` raises it.
@@ -155,10 +155,10 @@ def features(params: LayerParams, size: ImageSize, levels: Sequence[StoredLevel]
     Args:
         params: The layer.
         size: Its input and output.
-        levels: What each level up to the one that runs adds.
+        levels: The stored levels up to the level that runs.
 
     Returns:
-        Counts by the names that cycles.json has.
+        Counts by the names in cycles.json.
     """
     stored = [level for level in levels if level.encoding is not Encoding.EMPTY]
     if params.kind is LayerKind.FULLY_CONNECTED:

@@ -1,4 +1,4 @@
-"""Where the parts of a level block lie."""
+"""Lay out the parts of a level block."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def block_sections(
         params: The layer.
         encoding: How the block stores its weights.
         entries: Entries that it stores.
-        count_bits: Bits of a channel's count; 0 where the encoding has no counts.
+        count_bits: Bits of a channel's count; 0 if the encoding has no counts.
 
     Returns:
         The sections in the order of their offsets.

@@ -1,6 +1,6 @@
-"""The structure of a packed stream: its header and the blocks of its levels.
+"""Read the structure of a packed stream: its header and the blocks of its levels.
 
-Only what the structure needs is checked here; `decoder.decode` checks the weights.
+This module checks the structure alone; `decoder.check` checks the weights.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ from nested_keras.format.types import (
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
 
-# The arrays of a level's block, read-only: "bias" (folded, as stored), "multiplier", "shift" and,
-# as the encoding has them, "values", or "counts" (unpacked) and "records" of a delta and values.
+# The arrays of a level's block, read-only: "bias" (folded, as stored), "multiplier" and "shift".
+# The encoding adds "values", or "counts" (unpacked) and "records" of a delta and values.
 Arrays: TypeAlias = Mapping[str, npt.NDArray[Any]]
 
 
 def read(data: Buffer) -> tuple[LayerParams, list[tuple[StoredLevel, Arrays]]]:
-    """Takes a stream apart and checks checksums, structure and that unused bytes are zero.
+    """Reads a stream and checks checksums, structure and that unused bytes are zero.
 
     Returns:
         The layer, and each stored level with its arrays; the weights are still packed.

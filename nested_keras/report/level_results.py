@@ -1,4 +1,4 @@
-"""What a run measured, level by level: the rows behind the table, the plot and report.json."""
+"""The results of a run, level by level: the rows of the table, the plot and report.json."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Report:
         title: One line that says what was measured.
         levels: One row a level, sparsest first.
         dense: The dense baseline.
-        facts: Name -> value of what else a reader needs (data set, image counts, versions, sizes).
+        facts: Other facts by name: data set, image counts, versions, sizes.
     """
 
     title: str

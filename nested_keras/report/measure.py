@@ -26,7 +26,7 @@ _ON_THIS_PC = {
 
 @dataclass(frozen=True)
 class LevelSize:
-    """What one level of a .tflite reads.
+    """The weights that one level of a .tflite reads.
 
     Attributes:
         level: Level, 0 is the sparsest.
@@ -48,7 +48,7 @@ class LevelRun:
     Attributes:
         level: Level, 0 is the sparsest.
         accuracy: Share of inputs whose largest output is the label, 0..1; None without labels.
-        instructions: Mean instructions per inference; None where the target does not count them.
+        instructions: Mean instructions per inference; None if the target does not count them.
         arena_bytes: Working memory of the generated code or of TFLite Micro; None on a PC.
         flash_bytes: Code and constants of the firmware without the images; None on a PC.
         stack_bytes: Deepest use of the stack in the whole run, the firmware's own part included;
@@ -119,11 +119,11 @@ def accuracy(
     Args:
         outputs: Scores [n, ...], flattened per input.
         labels: Class indices [n] or [n, 1].
-        threshold: Where there is one score per input, a score above it stands for class 1, any
-            other for class 0.
+        threshold: If there is one score per input, a score above the threshold stands for class 1,
+            any other score for class 0.
 
     Returns:
-        Share of inputs whose largest score is at the label, 0..1. Of equal scores the first counts.
+        Share of inputs whose largest score is at the label, 0..1; of equal scores the first counts.
 
     Raises:
         ValueError: If the numbers of labels and outputs differ, or a label is no class.
@@ -217,7 +217,7 @@ def run_levels(
 def _threshold(model: runtime.Program) -> float:
     """Returns the output above which a model with one score per input means class 1.
 
-    TFLite fixes the int8 form of a sigmoid to scale 1/256 and zero point -128, which tells its
+    TFLite fixes the int8 form of a sigmoid to scale 1/256 and zero point -128. The form tells
     probabilities from logits.
     """
     output, last = model.tensors[model.outputs[0]], model.ops[-1]

@@ -1,4 +1,4 @@
-"""Plots as SVG text, ready to stand inside an HTML page."""
+"""Draw plots as SVG text for an HTML page."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from nested_keras.report.level_results import Report
 
 
 def accuracy_over_instructions(report: Report) -> str:
-    """Draws device accuracy over instructions per inference, a point a level.
+    """Draws device accuracy over instructions per inference, one point a level.
 
     Args:
         report: What was measured.
@@ -26,7 +26,7 @@ def accuracy_over_instructions(report: Report) -> str:
         raise extras.missing(error, "a plot of nested_keras.report") from error
     from matplotlib.figure import Figure
 
-    # Text stays text, and ids depend on the content alone: the same report gives the same file.
+    # Text stays text, and ids depend on the content alone, so the same report gives the same file.
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": report.title}):
         figure = Figure(figsize=(7, 4.2), layout="constrained")
         axes = figure.add_subplot()
