@@ -15,6 +15,7 @@ from nested_keras.bench.layer_cases import Case
 from nested_keras.bench.operator_cases import OperatorCase
 from nested_keras.codegen import marks
 from nested_keras.codegen.templating import fill
+from nested_keras.devices.firmware_build import incbin_source
 from nested_keras.format import LayerKind
 from nested_keras.tflite import operators
 
@@ -53,13 +54,8 @@ class Data:
         content = folder / f"data-{name}.bin"
         files.write_bytes(content, bytes(self._bytes))
         source = content.with_suffix(".S")
-        files.write_text(
-            source,
-            '    .section .images, "a"\n'
-            f"    .balign {_ALIGNMENT}\n"
-            "    .global nk_bench_data\n"
-            f'nk_bench_data:\n    .incbin "{content.resolve()}"\n',
-        )
+        text = incbin_source("nk_bench_data", content.resolve(), section=".images")
+        files.write_text(source, text)
         return source
 
 

@@ -126,6 +126,7 @@ def incbin_source(symbol: str, content: Path, *, section: str) -> str:
     """Assembler text that places a file's bytes in a read-only section, 16-byte aligned."""
     path = str(content).replace("\\", "\\\\").replace('"', '\\"')
     return f"""\
+{marks.comment()}
     .section {section}, "a"
     .balign 16
     .global {symbol}

@@ -6,8 +6,8 @@
  * and no scratch memory is needed.
  *
  * With one row of inputs nothing can be shared between outputs but the widening of the inputs to
- * int16, which dense rows do two at a time. In a sparse row every weight has an input of its own:
- * its cost is that of the instructions of one record, listed at each loop.
+ * int16, which dense channels do two at a time. In a sparse channel every weight has an input of
+ * its own: its cost is that of the instructions of one record, listed at each loop.
  *
  * The inner loops are assembly, with plain C beside them for other targets, because their order
  * counts: the core issues two instructions a cycle, SXTB16 and its like only as the first of a
@@ -18,6 +18,7 @@
  */
 #include "../ref/nk_arithmetic.h"
 #include "nk_fully_connected.h"
+#include "nk_fully_connected_records.h"
 #include "nk_simd.h"
 
 /** Channels whose accumulators are kept at a time: a multiple of 4. */
@@ -119,21 +120,21 @@ static NK_NOINLINE void requantize(const int32_t *sums, int32_t count, const out
   }
 }
 
-/** What add_pair_of_rows() has done: the sums, and where the rest of the rows begins. */
-typedef struct row_pair {
+/** What add_pair_of_channels() has done: the sums, and where the rest of the channels begins. */
+typedef struct channel_pair {
   const int8_t *x;
   const int8_t *w0;
   const int8_t *w1;
   int32_t sum0;
   int32_t sum1;
-} row_pair;
+} channel_pair;
 
 /**
- * Adds the products of `words` words of inputs with two rows of weights; `offsets` has the number
- * to add to each input as two int16 lanes. Two words take 28 instructions in 15 cycles, for 16
- * weights.
+ * Adds the products of `words` words of inputs with the weights of two channels; `offsets` has the
+ * number to add to each input as two int16 lanes. Two words take 28 instructions in 15 cycles, for
+ * 16 weights.
  */
-static inline row_pair add_pair_of_rows(row_pair p, int32_t words, uint32_t offsets) {
+static inline channel_pair add_pair_of_channels(channel_pair p, int32_t words, uint32_t offsets) {
 #if NK_HAS_SIMD32
   int32_t pairs = words >> 1;
   if (pairs > 0) {
@@ -190,17 +191,18 @@ static inline row_pair add_pair_of_rows(row_pair p, int32_t words, uint32_t offs
   return p;
 }
 
-/** sums[i] = from[i] + sum of weights[i][j] * (x[j] + offset) for `count` rows of `length` weights.
+/** sums[i] = from[i] + sum of weights[i][j] * (x[j] + offset) for `count` channels of `length`
+ * weights.
  */
 static NK_NOINLINE void add_dense(const int8_t *weights, int32_t count, int32_t length,
                                   int32_t offset, const int8_t *x, const int32_t *from,
                                   int32_t *sums) {
   const uint32_t offsets = (uint32_t)(uint16_t)offset | (uint32_t)offset << 16;
   for (; count > 0; count -= 2) {
-    // A last row without a partner is its own: it is computed twice.
+    // A last channel without a partner is its own: it is computed twice.
     const int32_t second = count > 1 ? 1 : 0;
-    row_pair p = {x, weights, weights + second * length, from[0], from[second]};
-    p = add_pair_of_rows(p, length >> 2, offsets);
+    channel_pair p = {x, weights, weights + second * length, from[0], from[second]};
+    p = add_pair_of_channels(p, length >> 2, offsets);
     for (const int8_t *end = x + length; p.x != end; ++p.x) {
       p.sum0 = nk_wrapping_add(p.sum0, (*p.x + offset) * *p.w0++);
       p.sum1 = nk_wrapping_add(p.sum1, (*p.x + offset) * *p.w1++);
@@ -211,142 +213,6 @@ static NK_NOINLINE void add_dense(const int8_t *weights, int32_t count, int32_t 
     from += 2;
     sums += 2;
   }
-}
-
-/** A place in the records and a sum. */
-typedef struct record_sum {
-  const uint8_t *record;
-  int32_t sum;
-} record_sum;
-
-/**
- * Adds `count` records, at least one, of a delta and one weight to the sum. Two records are one
- * word: 10 instructions in 5 cycles. The products of an iteration are summed up in the next one.
- */
-static inline record_sum add_1(const uint8_t *record, int32_t count, const int8_t *x, int32_t sum) {
-  const int8_t *at = x;
-#if NK_HAS_SIMD32
-  int32_t pairs = count >> 1;
-  if (pairs > 0) {
-    const int8_t *at0;
-    uint32_t two, w = 0;
-    int32_t v0 = 0, v1 = 0;
-    __asm__ volatile(
-        "ldr    %[two], [%[p]], #4\n\t"
-        "1:\n\t"
-        "uxtab  %[at0], %[at1], %[two]\n\t"
-        "smlabb %[sum], %[v0], %[w], %[sum]\n\t"
-        "uxtab  %[at1], %[at0], %[two], ror #16\n\t"
-        "subs   %[n], %[n], #1\n\t"
-        "ldrsb  %[v0], [%[at0]]\n\t"
-        "smlabt %[sum], %[v1], %[w], %[sum]\n\t"
-        "sxtb16 %[w], %[two], ror #8\n\t"
-        "ldr    %[two], [%[p]], #4\n\t"
-        "ldrsb  %[v1], [%[at1]]\n\t"
-        "bne    1b\n\t"
-        "smlabb %[sum], %[v0], %[w], %[sum]\n\t"
-        "smlabt %[sum], %[v1], %[w], %[sum]"
-        : [p] "+r"(record), [n] "+r"(pairs), [at1] "+r"(at), [sum] "+r"(sum), [w] "+r"(w),
-          [v0] "+r"(v0), [v1] "+r"(v1), [at0] "=&r"(at0), [two] "=&r"(two)
-        :
-        : "cc", "memory");
-    record -= 4;  // the word that was loaded ahead
-    count &= 1;
-  }
-#endif
-  for (; count > 0; --count, record += 2) {
-    at += record[0];
-    sum = nk_wrapping_add(sum, *at * (int8_t)record[1]);
-  }
-  return (record_sum){record, sum};
-}
-
-/**
- * The same for two weights a record: 10 instructions in 5 cycles. The next delta is loaded ahead,
- * the products of an iteration are summed up in the next one.
- */
-static inline record_sum add_2(const uint8_t *record, int32_t count, const int8_t *x, int32_t sum) {
-#if NK_HAS_SIMD32
-  int32_t delta, w0, w1, v0 = 0, v1 = 0;
-  __asm__ volatile(
-      "ldrb   %[d], [%[p]]\n\t"
-      "mov    %[w0], #0\n\t"
-      "mov    %[w1], #0\n\t"
-      "1:\n\t"
-      "add    %[at], %[at], %[d], lsl #1\n\t"
-      "ldrb   %[d], [%[p], #3]!\n\t"
-      "smlabb %[sum], %[v0], %[w0], %[sum]\n\t"
-      "ldrsb  %[w0], [%[p], #-2]\n\t"
-      "smlabb %[sum], %[v1], %[w1], %[sum]\n\t"
-      "ldrsb  %[v0], [%[at]]\n\t"
-      "ldrsb  %[w1], [%[p], #-1]\n\t"
-      "subs   %[n], %[n], #1\n\t"
-      "ldrsb  %[v1], [%[at], #1]\n\t"
-      "bne    1b\n\t"
-      "smlabb %[sum], %[v0], %[w0], %[sum]\n\t"
-      "smlabb %[sum], %[v1], %[w1], %[sum]"
-      : [p] "+r"(record), [n] "+r"(count), [at] "+r"(x), [sum] "+r"(sum), [v0] "+r"(v0),
-        [v1] "+r"(v1), [w0] "=&r"(w0), [w1] "=&r"(w1), [d] "=&r"(delta)
-      :
-      : "cc", "memory");
-#else
-  for (; count > 0; --count, record += 3) {
-    x += 2 * record[0];
-    sum = nk_wrapping_add(sum, x[0] * (int8_t)record[1] + x[1] * (int8_t)record[2]);
-  }
-#endif
-  return (record_sum){record, sum};
-}
-
-/**
- * The same for four weights a record, all in one word: 12 instructions in 6 cycles. The next delta
- * is loaded ahead.
- */
-static inline record_sum add_4(const uint8_t *record, int32_t count, const int8_t *x, int32_t sum) {
-#if NK_HAS_SIMD32
-  uint32_t delta, w, v, w02, v02;
-  __asm__ volatile(
-      "ldrb   %[d], [%[p]]\n\t"
-      "1:\n\t"
-      "add    %[at], %[at], %[d], lsl #2\n\t"
-      "ldr    %[w], [%[p], #1]\n\t"
-      "sxtb16 %[w02], %[w]\n\t"
-      "ldrb   %[d], [%[p], #5]!\n\t"
-      "sxtb16 %[w], %[w], ror #8\n\t"
-      "ldr    %[v], [%[at]]\n\t"
-      "sxtb16 %[v02], %[v]\n\t"
-      "subs   %[n], %[n], #1\n\t"
-      "sxtb16 %[v], %[v], ror #8\n\t"
-      "smlad  %[sum], %[w02], %[v02], %[sum]\n\t"
-      "smlad  %[sum], %[w], %[v], %[sum]\n\t"
-      "bne    1b"
-      : [p] "+r"(record), [n] "+r"(count), [at] "+r"(x), [sum] "+r"(sum), [d] "=&r"(delta),
-        [w] "=&r"(w), [v] "=&r"(v), [w02] "=&r"(w02), [v02] "=&r"(v02)
-      :
-      : "cc", "memory");
-#else
-  for (; count > 0; --count, record += 5) {
-    x += 4 * record[0];
-    const uint32_t w = nk_load_word(record + 1);
-    const uint32_t v = nk_load_word(x);
-    sum = nk_smlad(nk_sxtb16(w), nk_sxtb16(v), sum);
-    sum = nk_smlad(nk_sxtb16_odd(w), nk_sxtb16_odd(v), sum);
-  }
-#endif
-  return (record_sum){record, sum};
-}
-
-/** The rare records with 16-bit deltas, of any block size. */
-static inline record_sum add_wide(const uint8_t *record, int32_t count, int32_t block_size,
-                                  const int8_t *x, int32_t sum) {
-  for (; count > 0; --count) {
-    x += (record[0] | record[1] << 8) * block_size;
-    record += 2;
-    for (int32_t i = 0; i < block_size; ++i) {
-      sum = nk_wrapping_add(sum, x[i] * (int8_t)*record++);
-    }
-  }
-  return (record_sum){record, sum};
 }
 
 /**
