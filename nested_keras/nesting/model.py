@@ -413,7 +413,7 @@ def _new_input(tensor: KerasTensor) -> Any:
 def load_model(path: str | os.PathLike[str], **kwargs: KerasArgument) -> Any:
     """Loads a Keras model, with or without nested layers.
 
-    The same as `keras.models.load_model` after `import nested_keras.model`, which registers the
+    The same as `keras.models.load_model` after `import nested_keras.nesting.model`, which registers the
     classes; the .h5 files of Keras 2 are read as well (`nested_keras.loading`).
 
     Args:

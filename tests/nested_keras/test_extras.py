@@ -26,11 +26,12 @@ from nested_keras import datasets, extras
     ],
 )
 def test_a_missing_package_is_named_with_its_extra(package, module, use, message, monkeypatch):
-    importlib.import_module("nested_keras.model")
+    nesting = importlib.import_module("nested_keras.nesting")
+    importlib.import_module("nested_keras.nesting.model")
     monkeypatch.setitem(sys.modules, package, None)
     if module:
-        monkeypatch.delitem(sys.modules, f"nested_keras.{module}")
-        monkeypatch.delattr(nested_keras, module, raising=False)
+        monkeypatch.delitem(sys.modules, f"nested_keras.nesting.{module}")
+        monkeypatch.delattr(nesting, module, raising=False)
     with pytest.raises(ModuleNotFoundError, match=message):
         use()
 

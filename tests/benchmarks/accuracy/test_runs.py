@@ -70,6 +70,7 @@ class Killed(BaseException):
     pass
 
 
+@pytest.mark.slow
 def test_training_goes_on_where_it_was_killed(tmp_path, monkeypatch):
     expected = train(tmp_path / "whole")
     assert not (tmp_path / "whole" / "backup").exists()

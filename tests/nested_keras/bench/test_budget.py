@@ -9,6 +9,8 @@ from nested_keras.allocation import budget
 from nested_keras.bench import whole_model
 from nested_keras.nesting import model
 
+pytestmark = pytest.mark.arm
+
 # Of the cost model (benchmarks/kernels.md), and for weights that are not spread evenly.
 TOLERANCE = 0.05
 KERNELS = {"NestedSparseConv", "Conv2D", "DepthwiseConv2D", "FullyConnected"}

@@ -5,6 +5,8 @@ import pytest
 from nested_keras.bench import storage_bits
 from nested_keras.bench.layer_cases import LAYERS, SPARSITIES
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def rows():

@@ -61,6 +61,7 @@ def headers_of(command):
     return re.findall(r"(\S*)/([a-z][a-z0-9_]*)\.h\b", done.stdout)
 
 
+@pytest.mark.arm
 @pytest.mark.parametrize("target", ["pc", "cortex-m7"])
 def test_no_name_hides_a_header_that_the_c_library_itself_includes(target):
     toolchain = cortex_m7_toolchain()

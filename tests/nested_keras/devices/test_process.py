@@ -32,6 +32,7 @@ def is_running(number):
         return False
 
 
+@pytest.mark.arm
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGINT"])
 def test_a_signal_ends_what_was_started_and_removes_the_folder(name, tmp_path):
     number = getattr(signal, name)

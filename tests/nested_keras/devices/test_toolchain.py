@@ -44,6 +44,7 @@ def test_models_say_which_tool_they_miss(tmp_path):
         run(tmp_path / "firmware.elf")
 
 
+@pytest.mark.arm
 def test_a_compiler_without_c_library_is_named_with_its_package(monkeypatch):
     monkeypatch.setattr(toolchain_module, "run_tool", lambda command: "libc.a\n")
     with pytest.raises(ToolchainError, match="apt install libnewlib-arm-none-eabi"):

@@ -5,6 +5,7 @@ import keras
 import pytest
 
 import nested_keras
+from nested_keras import nesting
 from nested_keras.nesting import keras_graph
 from tests.nested_keras import nets
 
@@ -12,9 +13,9 @@ from tests.nested_keras import nets
 def test_another_backend_is_refused_in_one_line(monkeypatch):
     monkeypatch.setattr(keras.config, "backend", lambda: "jax")
     # As in a process that has not imported the layers yet.
-    for name in ("layers", "training", "model"):
-        monkeypatch.delitem(sys.modules, f"nested_keras.{name}", raising=False)
-        monkeypatch.delattr(nested_keras, name, raising=False)
+    for name in ("layers", "trainer", "model"):
+        monkeypatch.delitem(sys.modules, f"nested_keras.nesting.{name}", raising=False)
+        monkeypatch.delattr(nesting, name, raising=False)
     with pytest.raises(RuntimeError) as caught:
         nested_keras.nest  # noqa: B018
     assert str(caught.value) == (
