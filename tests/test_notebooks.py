@@ -9,6 +9,8 @@ import pytest
 
 from scripts import run_notebooks
 
+pytestmark = [pytest.mark.slow, pytest.mark.arm]
+
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 TINY = {
     "01_nest_and_train.ipynb": "WIDTH, DENSE_EPOCHS, NESTED_EPOCHS = 0.25, 1, 2\n"

@@ -8,6 +8,8 @@ import pytest
 from nested_keras import firmware, runtime
 from tests import zoo
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def object_cache(tmp_path_factory):

@@ -17,6 +17,7 @@ from nested_keras.format import Encoding, LayerKind, LayerParams, StoredLevel
 from nested_keras.nesting import conversion, kinds, layers
 from nested_keras.nesting.keras_graph import run_graph
 from nested_keras.nesting.model import NestedModel
+from nested_keras.typing import KerasArgument, KerasLayer, KerasOperation
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,8 +113,8 @@ def kernel_shapes(model: NestedModel) -> tuple[KernelShape, ...]:
     """
     sizes: dict[int, tuple[ImageSize, ...]] = {}
 
-    def call(operation: Any) -> Callable[..., Any]:
-        def infer(*args: Any, **kwargs: Any) -> Any:
+    def call(operation: KerasOperation) -> Callable[..., Any]:
+        def infer(*args: KerasArgument, **kwargs: KerasArgument) -> Any:
             output = operation.compute_output_spec(*args, **kwargs)
             kind = kinds.row_of(operation)
             if kind is not None:
@@ -183,7 +184,7 @@ def total_of(
     )
 
 
-def _params(layer: Any, kind: kinds.KernelKind) -> LayerParams:
+def _params(layer: KerasLayer, kind: kinds.KernelKind) -> LayerParams:
     kernel_h, kernel_w, _, out_channels = kind.hwio(layer.kernel.shape)
     *_, inputs, last = layer.kernel.shape
     geometry = {}

@@ -23,6 +23,7 @@ from nested_keras.allocation import budget
 from nested_keras.allocation.budget import Cost, KernelShape, cycles
 from nested_keras.nesting import layers, masks
 from nested_keras.nesting.model import NestedModel
+from nested_keras.typing import Data, KerasLayer, KerasLoss
 
 Allocation = dict[str, tuple[float, ...]]
 
@@ -129,10 +130,10 @@ def global_magnitude(model: NestedModel, sparsities: Iterable[float]) -> Allocat
 
 def measure_sensitivity(
     model: NestedModel,
-    x: Any,
-    y: Any,
+    x: Data,
+    y: Data,
     *,
-    loss: Any,
+    loss: KerasLoss,
     sparsities: Iterable[float] = SENSITIVITY_GRID,
     batch_size: int = 256,
 ) -> Sensitivity:
@@ -362,5 +363,5 @@ def _bisect(holds: Callable[[float], bool], high: float) -> float:
     return high
 
 
-def _values(layer: Any) -> npt.NDArray[np.float64]:
+def _values(layer: KerasLayer) -> npt.NDArray[np.float64]:
     return np.asarray(layer.kernel.numpy(), np.float64)

@@ -8,6 +8,8 @@ from typing import Any
 import keras
 from keras import layers
 
+from nested_keras.typing import KerasTensor
+
 
 def check_width(width: float) -> float:
     """Returns the width multiplier.
@@ -26,7 +28,7 @@ def scaled(filters: int, width: float) -> int:
 
 
 def conv(
-    x: Any,
+    x: KerasTensor,
     filters: int,
     kernel_size: int | tuple[int, int] = 3,
     *,
@@ -54,7 +56,7 @@ def conv(
 
 
 def conv_norm(
-    x: Any,
+    x: KerasTensor,
     filters: int,
     kernel_size: int | tuple[int, int] = 3,
     *,
@@ -76,7 +78,12 @@ def conv_norm(
 
 
 def depthwise(
-    x: Any, *, name: str, strides: int = 1, use_bias: bool = False, max_value: float | None = None
+    x: KerasTensor,
+    *,
+    name: str,
+    strides: int = 1,
+    use_bias: bool = False,
+    max_value: float | None = None,
 ) -> Any:
     """Applies a 3x3 DepthwiseConv2D, BatchNormalization and ReLU; arguments as `conv`."""
     x = layers.DepthwiseConv2D(
@@ -92,7 +99,7 @@ def depthwise(
     return layers.ReLU(max_value, name=f"{name}_relu")(x)
 
 
-def classify(x: Any, classes: int, activation: str | None) -> Any:
+def classify(x: KerasTensor, classes: int, activation: str | None) -> Any:
     """Averages over the image and applies the last Dense, "head"."""
     x = layers.GlobalAveragePooling2D(name="pool")(x)
     return layers.Dense(classes, activation=activation, name="head")(x)

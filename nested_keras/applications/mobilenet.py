@@ -15,6 +15,7 @@ from nested_keras.applications.blocks import (
     depthwise,
     scaled,
 )
+from nested_keras.typing import KerasTensor
 
 # Filters of the pointwise convolution and strides of the depthwise one, block by block.
 _V1_BLOCKS = (
@@ -117,7 +118,9 @@ def mobilenet_v2(
     return keras.Model(image, classify(x, classes, classifier_activation), name="mobilenet_v2")
 
 
-def _inverted_residual(x: Any, filters: int, *, name: str, expansion: int, strides: int) -> Any:
+def _inverted_residual(
+    x: KerasTensor, filters: int, *, name: str, expansion: int, strides: int
+) -> Any:
     """Expands, filters each channel, projects; adds the input where the shapes agree."""
     channels = x.shape[-1]
     y = x

@@ -13,6 +13,8 @@ import numpy.typing as npt
 from nested_keras import files
 from nested_keras.bench.layer_cases import Case
 from nested_keras.bench.operator_cases import OperatorCase
+from nested_keras.codegen import marks
+from nested_keras.codegen.templating import fill
 from nested_keras.format import LayerKind
 from nested_keras.tflite import operators
 
@@ -73,23 +75,24 @@ def cases_source(cases: Sequence[AnyCase], data: Data, *, channels_last_depthwis
     Returns:
       Its text.
     """
-    parameters, entries = [], []
+    definitions, names = [], []
     for index, case in enumerate(cases):
+        names.append(f"case{index}")
         if isinstance(case, Case):
-            entries.append(_layer_entry(case, data, channels_last_depthwise))
+            definitions.append(_layer_case(case, names[-1], data, channels_last_depthwise))
         else:
-            parameters.append(_parameters(case, f"params{index}"))
-            entries.append(_operator_entry(case, f"params{index}", data))
-    return (
-        '#include "nk_bench.h"\n\n'
-        "extern const uint8_t nk_bench_data[];\n\n"
-        f"{''.join(parameters)}"
-        f"const nk_bench_case nk_bench_cases[] = {{\n{''.join(entries)}}};\n"
-        f"const int32_t nk_bench_case_count = {len(cases)};\n"
+            definitions.append(_operator_case(case, names[-1], data))
+    return fill(
+        "bench",
+        "bench_cases.c",
+        banner=marks.comment(),
+        definitions="\n".join(definitions).rstrip("\n"),
+        names="\n    ".join(f"&{name}," for name in names),
+        count=len(cases),
     )
 
 
-def _layer_entry(case: Case, data: Data, channels_last_depthwise: bool) -> str:
+def _layer_case(case: Case, name: str, data: Data, channels_last_depthwise: bool) -> str:
     layer, dense = case.layer, case.dense
     is_depthwise = layer.kind == LayerKind.DEPTHWISE
     weights = dense.filter.reshape(
@@ -99,60 +102,49 @@ def _layer_entry(case: Case, data: Data, channels_last_depthwise: bool) -> str:
     if is_depthwise and channels_last_depthwise:
         weights = weights.transpose(3, 1, 2, 0)
     stream = "NULL" if case.stream is None else data.add(case.stream.data, "uint8_t")
-    return f"""\
-    {{
-        .kind = {int(layer.kind)},
-        .dense =
-            {{
-                .filter = {data.add(weights, "int8_t")},
-                .filter_dims = {filter_dims},
-                .bias = {data.add(dense.bias.astype(np.int32), "int32_t")},
-                .multiplier = {data.add(dense.multiplier.astype(np.int32), "int32_t")},
-                .shift = {data.add(dense.shift.astype(np.int32), "int32_t")},
-                .stride_h = {layer.stride},
-                .stride_w = {layer.stride},
-                .dilation_h = 1,
-                .dilation_w = 1,
-                .pad_top = {layer.pad},
-                .pad_left = {layer.pad},
-                .input_offset = {dense.input_offset},
-                .output_offset = {dense.output_offset},
-                .activation_min = {dense.activation_min},
-                .activation_max = {dense.activation_max},
-            }},
-        .depth_multiplier = 1,
-        .input_dims = {_dims(layer.input_shape)},
-        .output_dims = {_dims(layer.output_shape)},
-        .input = {data.add(case.x, "int8_t")},
-        .stream = {stream},
-        .stream_bytes = {0 if case.stream is None else len(case.stream.data)},
-        .level = {case.level},
-    }},
-"""
+    return fill(
+        "bench",
+        "layer_case.c",
+        name=name,
+        kind=int(layer.kind),
+        filter=data.add(weights, "int8_t"),
+        filter_dims=filter_dims,
+        bias=data.add(dense.bias.astype(np.int32), "int32_t"),
+        multiplier=data.add(dense.multiplier.astype(np.int32), "int32_t"),
+        shift=data.add(dense.shift.astype(np.int32), "int32_t"),
+        stride=layer.stride,
+        pad=layer.pad,
+        input_offset=dense.input_offset,
+        output_offset=dense.output_offset,
+        activation_min=dense.activation_min,
+        activation_max=dense.activation_max,
+        input_dims=_dims(layer.input_shape),
+        output_dims=_dims(layer.output_shape),
+        input=data.add(case.x, "int8_t"),
+        stream=stream,
+        stream_bytes=0 if case.stream is None else len(case.stream.data),
+        level=case.level,
+    )
 
 
-def _parameters(case: OperatorCase, name: str) -> str:
+def _operator_case(case: OperatorCase, name: str, data: Data) -> str:
     registration = operators.registration_of(case.op)
     assert registration is not None
     c_call = registration.c_call
     assert c_call is not None
     values = c_call.parameters(case.op, case.y.ndim)
-    fields = "".join(f"    .{field} = {value},\n" for field, value in values.items())
-    return f"static const {c_call.struct} {name} = {{\n{fields}}};\n"
-
-
-def _operator_entry(case: OperatorCase, parameters: str, data: Data) -> str:
-    first, second = case.inputs[0], case.inputs[-1]
-    return f"""\
-    {{
-        .kind = {_KINDS[type(case.op)]},
-        .params = &{parameters},
-        .input_dims = {_dims(first.shape)},
-        .output_dims = {_dims(case.y.shape)},
-        .input = {data.add(first, "int8_t")},
-        .input2 = {data.add(second, "int8_t")},
-    }},
-"""
+    return fill(
+        "bench",
+        "operator_case.c",
+        name=name,
+        c_type=c_call.struct,
+        fields="\n    ".join(f".{field} = {value}," for field, value in values.items()),
+        kind=_KINDS[type(case.op)],
+        input_dims=_dims(case.inputs[0].shape),
+        output_dims=_dims(case.y.shape),
+        input=data.add(case.inputs[0], "int8_t"),
+        input2=data.add(case.inputs[-1], "int8_t"),
+    )
 
 
 def _dims(shape: Sequence[int]) -> str:

@@ -24,12 +24,8 @@ def code_bytes(library: GeneratedLibrary, work_dir: Path) -> int:
       BuildError: It refused a source.
     """
     toolchain = cortex_m7_toolchain()
-    directory, include = library.include_dirs
-    model, *kernels = library.sources
-    objects = [toolchain.compile(model, include_dirs=(directory, include), cache_dir=work_dir)]
-    objects += [toolchain.compile(k, include_dirs=(include,), cache_dir=work_dir) for k in kernels]
     linked = work_dir / "code_size.elf"
     entries = (f"-Wl,-e,{library.name}_invoke", f"-Wl,-u,{library.name}_check")
-    toolchain.link(objects, linked, flags=entries)
+    toolchain.link(library.compile(toolchain, work_dir), linked, flags=entries)
     listing = run_tool(["arm-none-eabi-size", os.fspath(linked)])
     return int(listing.splitlines()[1].split()[0]) - library.data_bytes

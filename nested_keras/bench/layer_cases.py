@@ -14,8 +14,7 @@ from nested_keras.format import Chooser, LayerKind, LayerParams, NestedWeights, 
 from nested_keras.int8.fixed_point import quantize_multiplier
 from nested_keras.nesting import masks
 from nested_keras.tflite import operators
-
-Int8Array = npt.NDArray[np.int8]
+from nested_keras.typing import Int8Array
 
 SPARSITIES = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95)
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from nested_keras.bench.layer_cases import Int8Array
 from nested_keras.int8.fixed_point import quantize_multiplier
 from nested_keras.int8.softmax import softmax_parameters
 from nested_keras.tflite import operators, program
+from nested_keras.typing import Int8Array
 
 Shape = tuple[int, int, int, int]
 

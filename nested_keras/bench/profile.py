@@ -6,7 +6,6 @@ import functools
 import itertools
 import os
 import re
-from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,13 +55,6 @@ class Profile:
     instructions: int
     cycles: int
     blocks: tuple[Block, ...]
-
-    def function_cycles(self) -> dict[str, float]:
-        """Modelled cycles of each function, the largest first."""
-        total: defaultdict[str, float] = defaultdict(float)
-        for block in self.blocks:
-            total[block.function] += block.cycles
-        return dict(sorted(total.items(), key=lambda item: -item[1]))
 
 
 class Listing:

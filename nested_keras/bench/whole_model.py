@@ -14,11 +14,12 @@ from nested_keras import files
 from nested_keras.bench import counter
 from nested_keras.bench.code_size import code_bytes
 from nested_keras.bench.profile import Listing, Profile
-from nested_keras.codegen import ctext, sources
+from nested_keras.codegen import marks, sources
 from nested_keras.codegen.firmware_errors import DeviceError
 from nested_keras.codegen.library import GeneratedLibrary, generate
 from nested_keras.cortex_m import cycles
 from nested_keras.devices import process
+from nested_keras.devices.firmware_build import generated_model, incbin_source, run_source
 from nested_keras.devices.qemu import last_lines
 from nested_keras.devices.records import (
     Array,
@@ -182,55 +183,31 @@ def _random_input(tensor: Tensor) -> Array:
 
 def _build(library: GeneratedLibrary, inputs: Sequence[Array], work_dir: Path) -> Path:
     toolchain = cortex_m7_toolchain()
-    directory, include = library.include_dirs
-    bench = sources.tflm_ops_dir() / "bench"
-    board = sources.board_dir(_BOARD)
-    run_source = work_dir / "nk_bench_model_run.c"
-    files.write_text(run_source, _run_source(library.program, inputs))
-    model, *kernels = library.sources
-
-    def compile_one(source: Path, *folders: Path, first_include: Path | None = None) -> Path:
-        return toolchain.compile(
-            source, include_dirs=folders, cache_dir=work_dir, first_include=first_include
-        )
-
-    objects = [
-        compile_one(model, directory, include, first_include=bench / "nk_bench_model.h"),
-        compile_one(run_source, directory, include, bench),
-        compile_one(bench / "nk_bench_model_main.c", include, bench, board.parent),
-        *(compile_one(kernel, include) for kernel in kernels),
-        *(compile_one(source, include, board.parent) for source in sources.board_sources(_BOARD)),
-    ]
+    program = library.program
+    bench, board = sources.tflm_ops_dir() / "bench", sources.board_dir(_BOARD)
+    record = work_dir / "model_bench_input.bin"
+    files.write_bytes(record, to_records(input_layout(program), inputs).tobytes())
+    image = work_dir / "model_bench_input.S"
+    files.write_text(image, incbin_source("firmware_images", record.resolve(), section=".images"))
+    run_file = work_dir / "model_bench_run.c"
+    files.write_text(
+        run_file,
+        run_source(
+            program,
+            tuple(range(program.levels)),
+            images=1,
+            banner=marks.comment(library.model_sha256),
+            declarations=generated_model(program),
+        ),
+    )
+    include_dirs = (*library.include_dirs, board.parent, board.parent / "common")
+    objects = library.compile(toolchain, work_dir, first_include=bench / "nk_bench_model.h")
+    for source in (run_file, bench / "nk_bench_model_main.c", *sources.board_sources(_BOARD)):
+        objects.append(toolchain.compile(source, include_dirs=include_dirs, cache_dir=work_dir))
     elf = work_dir / "model_bench.elf"
-    toolchain.link(objects, elf, flags=(f"-T{os.fspath(board / _BOARD)}.ld",))
+    linker_script = os.fspath(board / f"{_BOARD}.ld")
+    toolchain.link([*objects, image], elf, flags=(f"-T{linker_script}",))
     return elf
-
-
-def _run_source(program: Program, inputs: Sequence[Array]) -> str:
-    layout, outputs = input_layout(program), output_layout(program)
-    record = to_records(layout, inputs)
-    arguments = [f"(const void *)(input + {offset})" for offset in layout.offsets]
-    arguments += [f"(void *)(output + {offset})" for offset in outputs.offsets]
-    invoke = ctext.call("model_invoke", [*arguments, "level"], prefix="return ")
-    return f"""\
-#include "nk_bench_model.h"
-#include "model.h"
-
-{ctext.ConstArray("input", record).definition()}
-static _Alignas(16) uint8_t output[{outputs.size}];
-
-static nk_status invoke(int32_t level) {{
-{invoke};
-}}
-
-const nk_bench_model the_nk_bench_model = {{
-    .levels = MODEL_LEVELS,
-    .outputs = output,
-    .output_bytes = {outputs.size},
-    .check = model_check,
-    .invoke = invoke,
-}};
-"""
 
 
 def _parse(console: str, program: Program) -> tuple[list[tuple[Array, ...]], list[int]]:
@@ -251,7 +228,7 @@ def _parse(console: str, program: Program) -> tuple[list[tuple[Array, ...]], lis
     return outputs, [int(word) for word in lines[-2].split(" ")[1:]]
 
 
-def _check(output: tuple[Array, ...], expected: Any, level: int) -> None:
+def _check(output: tuple[Array, ...], expected: object, level: int) -> None:
     tensors = expected if isinstance(expected, tuple) else (expected,)
     for index, (got, want) in enumerate(zip(output, tensors, strict=True)):
         wrong = int(np.count_nonzero(got != want))

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from nested_keras.callbacks.check import check_model
 from nested_keras.nesting import fitting, layers
+from nested_keras.typing import BatchData, Data, KerasLayer, KerasModel, KerasTensor, Logs, Value
 
 SAMPLES = 2000
 _SEARCHED = 10  # so many times the sample are looked at, where data may have no end
@@ -34,7 +35,7 @@ class BatchNormReestimation(fitting.LevelCallback):
         batch_size: The batch size where `data` is an array.
     """
 
-    def __init__(self, data: Any, *, batches: int | None = None, batch_size: int = 32) -> None:
+    def __init__(self, data: Data, *, batches: int | None = None, batch_size: int = 32) -> None:
         super().__init__()
         _check_sizes(batches=batches, batch_size=batch_size)
         self._data = data
@@ -42,11 +43,11 @@ class BatchNormReestimation(fitting.LevelCallback):
         self._batch_size = batch_size
         self._estimate: _Estimate | None = None
 
-    def set_model(self, model: Any) -> None:
+    def set_model(self, model: KerasModel) -> None:
         """Accepts nested models only."""
         super().set_model(check_model(model))
 
-    def on_train_begin(self, logs: Any = None) -> None:
+    def on_train_begin(self, logs: Logs = None) -> None:
         """Draws the sample."""
         self._estimate = _Estimate(
             self.model, sample(self._data, batches=self._batches, batch_size=self._batch_size)
@@ -57,14 +58,14 @@ class BatchNormReestimation(fitting.LevelCallback):
         if self._estimate is not None:
             self._estimate.run()
 
-    def on_train_end(self, logs: Any = None) -> None:
+    def on_train_end(self, logs: Logs = None) -> None:
         """Re-estimates the statistics of the weights that training ends with."""
         self.settle()
         self._estimate = None
 
 
 def reestimate_batch_norm(
-    model: Any, data: Any, *, batches: int | None = None, batch_size: int = 32
+    model: KerasModel, data: Data, *, batches: int | None = None, batch_size: int = 32
 ) -> None:
     """Replaces the BatchNorm statistics of all levels by plain averages over a sample of data.
 
@@ -107,7 +108,7 @@ class _Estimate:
         batches: The inputs of each batch.
     """
 
-    def __init__(self, model: Any, batches: list[Any]) -> None:
+    def __init__(self, model: KerasModel, batches: list[Any]) -> None:
         if model.quantization is not None:
             raise ValueError(
                 "BatchNorm statistics must stay after export.quantize_aware, which measured the "
@@ -147,7 +148,7 @@ class _Estimate:
             layer.moving_variance.assign(variance)
 
 
-def _statistics(model: Any, norms: list[Any], x: Any) -> list[tuple[Any, Any]]:
+def _statistics(model: KerasModel, norms: list[Any], x: KerasTensor) -> list[tuple[Any, Any]]:
     """Runs all levels and returns each layer's batch means and variances.
 
     Returns:
@@ -155,7 +156,7 @@ def _statistics(model: Any, norms: list[Any], x: Any) -> list[tuple[Any, Any]]:
     """
     found: dict[tuple[int, int], list[tuple[Any, Any]]] = {}
 
-    def sink(layer: Any, level: int, mean: Any, variance: Any) -> None:
+    def sink(layer: KerasLayer, level: int, mean: KerasTensor, variance: KerasTensor) -> None:
         found.setdefault((id(layer), level), []).append((mean, variance))
 
     with contextlib.ExitStack() as stack:
@@ -175,7 +176,7 @@ def _statistics(model: Any, norms: list[Any], x: Any) -> list[tuple[Any, Any]]:
     return stacked
 
 
-def sample(data: Any, *, batches: int | None, batch_size: int) -> list[Any]:
+def sample(data: Data, *, batches: int | None, batch_size: int) -> list[Any]:
     """Returns the inputs of some batches, a random sample of the data; see above."""
     rng = np.random.default_rng(0)
     arrays = data if isinstance(data, dict) else {"": data}
@@ -196,13 +197,13 @@ def sample(data: Any, *, batches: int | None, batch_size: int) -> list[Any]:
     ]
 
 
-def _take(array: Any, indices: Any) -> Any:
+def _take(array: Value, indices: Value) -> Any:
     """Returns some examples of an array, also of one on disk, which must be read in order."""
     indices = np.sort(indices)
     return tf.gather(array, indices) if tf.is_tensor(array) else array[indices]
 
 
-def _reservoir(data: Any, batches: int | None, rng: np.random.Generator) -> list[Any]:
+def _reservoir(data: Data, batches: int | None, rng: np.random.Generator) -> list[Any]:
     """Returns batches of which each is as likely as any other; all of them if they are few."""
     iterator, count = _iterate(data)
     kept = list(itertools.islice(iterator, 1))
@@ -218,7 +219,7 @@ def _reservoir(data: Any, batches: int | None, rng: np.random.Generator) -> list
     return kept
 
 
-def _iterate(data: Any) -> tuple[Iterator[Any], int | None]:
+def _iterate(data: Data) -> tuple[Iterator[Any], int | None]:
     """Returns an iterator over batches, and how many they are; None where nobody knows."""
     if isinstance(data, keras.utils.PyDataset):
         # Iterated as a Python sequence it would go on behind its end.
@@ -231,7 +232,7 @@ def _iterate(data: Any) -> tuple[Iterator[Any], int | None]:
     return iter(data), len(data) if hasattr(data, "__len__") else None
 
 
-def _batch_length(batch: Any) -> int:
+def _batch_length(batch: BatchData) -> int:
     x = keras.utils.unpack_x_y_sample_weight(batch)[0]
     return max(1, int(keras.tree.flatten(x)[0].shape[0]))
 

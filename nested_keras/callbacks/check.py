@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from nested_keras.nesting.model import NestedModel
+from nested_keras.typing import KerasModel
 
 
-def check_model(model: Any) -> Any:
+def check_model(model: KerasModel) -> Any:
     """Returns the model, or refuses one that is not nested."""
     if not isinstance(model, NestedModel):
         raise TypeError(f"model must be a NestedModel: got {type(model).__name__}")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import warnings
-from typing import Any
 
 import keras
 
 from nested_keras.callbacks.check import check_model
+from nested_keras.typing import KerasArgument, KerasModel, Logs
 
 
 class LevelCheckpoint(keras.callbacks.ModelCheckpoint):
@@ -38,7 +38,7 @@ class LevelCheckpoint(keras.callbacks.ModelCheckpoint):
         level: int | None = None,
         mode: str = "auto",
         validation: bool = True,
-        **kwargs: Any,
+        **kwargs: KerasArgument,
     ) -> None:
         given = sorted({"monitor", "save_best_only", "save_freq"} & set(kwargs))
         if given:
@@ -53,13 +53,13 @@ class LevelCheckpoint(keras.callbacks.ModelCheckpoint):
         monitor = f"{self._prefix}{which}_{metric}"
         super().__init__(filepath, monitor=monitor, mode=mode, save_best_only=True, **kwargs)
 
-    def set_model(self, model: Any) -> None:
+    def set_model(self, model: KerasModel) -> None:
         """Accepts nested models that have the level."""
         super().set_model(check_model(model))
         if self._level is not None and not 0 <= self._level < model.levels:
             raise ValueError(f"level must be in 0..{model.levels - 1}: got {self._level}")
 
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Saves the model if the epoch is the best at the final sparsities."""
         if self.model.shortfall():
             return
@@ -74,7 +74,7 @@ class LevelCheckpoint(keras.callbacks.ModelCheckpoint):
         elif any(name.startswith(self._prefix) for name in logs):
             raise ValueError(f"LevelCheckpoint must find {missing} in the logs: got {sorted(logs)}")
 
-    def on_train_end(self, logs: Any = None) -> None:
+    def on_train_end(self, logs: Logs = None) -> None:
         """Says if nothing could be compared."""
         super().on_train_end(logs)
         if not self._found and not self.model.shortfall():

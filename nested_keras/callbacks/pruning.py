@@ -10,6 +10,7 @@ import numpy as np
 
 from nested_keras.callbacks.check import check_model
 from nested_keras.nesting import fitting
+from nested_keras.typing import KerasModel, Logs, Schedule
 
 _SHARES = {"begin": 0.0, "end": 0.6, "frequency": None}
 
@@ -96,17 +97,17 @@ class NestedPruning(fitting.LevelCallback):
         self._first_step = self._step = 0
         self._counted = -1
 
-    def set_model(self, model: Any) -> None:
+    def set_model(self, model: KerasModel) -> None:
         """Accepts nested models only."""
         super().set_model(check_model(model))
 
-    def on_train_begin(self, logs: Any = None) -> None:
+    def on_train_begin(self, logs: Logs = None) -> None:
         """Forgets an earlier fit."""
         self._counted = -1
         if self._shares is not None:
             self._schedule: Any = None
 
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         """Reads the step if a callback has restored another one."""
         counted = _steps_taken(self.model)
         if counted != self._counted:
@@ -117,7 +118,7 @@ class NestedPruning(fitting.LevelCallback):
         if self._schedule is not None:
             self._set_regrow(self._step < self._end_step)
 
-    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+    def on_train_batch_begin(self, batch: int, logs: Logs = None) -> None:
         """Recomputes the level maps if it is time."""
         self._step = self._first_step + batch
         if self._schedule is not None and any(map(self._is_due, self._window())):
@@ -133,7 +134,7 @@ class NestedPruning(fitting.LevelCallback):
         self._step = min(after, self._first_step + steps) if steps else self._counted
         self._complete()
 
-    def on_train_end(self, logs: Any = None) -> None:
+    def on_train_end(self, logs: Logs = None) -> None:
         """Completes a ramp that ends with the training."""
         self._complete()
         self._set_regrow(False)
@@ -142,7 +143,7 @@ class NestedPruning(fitting.LevelCallback):
         if self._schedule is not None and self._end_step in self._window():
             self._prune()
 
-    def _follow(self, schedule: Any, final_sparsity: float) -> None:
+    def _follow(self, schedule: Schedule, final_sparsity: float) -> None:
         """Takes a schedule, and what it says of itself."""
         self._schedule = schedule
         self._final_sparsity = final_sparsity
@@ -218,7 +219,7 @@ class NestedPruning(fitting.LevelCallback):
         return ratio
 
 
-def _steps_taken(model: Any) -> int:
+def _steps_taken(model: KerasModel) -> int:
     # At the ends of an epoch only: reading a variable waits for the device.
     return int(fitting.step_counter(model.optimizer).numpy())
 
@@ -289,7 +290,7 @@ def _check_shares(*, begin: float, end: float, frequency: int | None) -> None:
         raise ValueError(f"frequency must be at least 1: got {frequency}")
 
 
-def _check_schedule(schedule: Any, final_sparsity: float | None, *, regrow: bool) -> float:
+def _check_schedule(schedule: Schedule, final_sparsity: float | None, *, regrow: bool) -> float:
     """Returns the sparsity at which the ramp of a schedule is complete."""
     if not callable(schedule):
         raise TypeError(

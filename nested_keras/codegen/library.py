@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from nested_keras import files
 from nested_keras.codegen import ctext, marks, sources
@@ -21,6 +23,21 @@ for the deepest layers, nested depthwise ones of 3x3 and 5x5 (docs/firmware.md).
 _FILES_NAMED = 5  # in an error message
 
 
+class Compiler(Protocol):
+    """What compiles one file, such as `nested_keras.devices.toolchain.Toolchain`."""
+
+    def compile(
+        self,
+        source: Path,
+        *,
+        include_dirs: Sequence[Path],
+        cache_dir: Path,
+        first_include: Path | None = None,
+    ) -> Path:
+        """Returns the object file."""
+        ...
+
+
 @dataclass(frozen=True)
 class GeneratedLibrary:
     """A generated folder.
@@ -33,6 +50,7 @@ class GeneratedLibrary:
       arena_bytes: Size of the static arena.
       data_bytes: Size of the constants: weights, tables, streams.
       program: The prepared graph it was printed from.
+      model_sha256: Of the .tflite, in hexadecimal; None where there was none.
     """
 
     directory: Path
@@ -42,6 +60,38 @@ class GeneratedLibrary:
     arena_bytes: int
     data_bytes: int
     program: Program = field(repr=False)
+    model_sha256: str | None = None
+
+    def compile(
+        self, compiler: Compiler, cache_dir: Path, *, first_include: Path | None = None
+    ) -> list[Path]:
+        """Compiles every file of the library, or finds the objects of equal compilations.
+
+        Args:
+          compiler: The compiler with its flags.
+          cache_dir: Where objects are kept. Those of kernels serve every model.
+          first_include: A header to include ahead of `<name>.c`, for its hook after each operator.
+
+        Returns:
+          The objects, that of `<name>.c` first.
+
+        Raises:
+          ToolchainError: The compiler is missing.
+          BuildError: It refused a file.
+        """
+        model, *kernels = self.sources
+        return [
+            compiler.compile(
+                model,
+                include_dirs=self.include_dirs,
+                cache_dir=cache_dir,
+                first_include=first_include,
+            ),
+            *(
+                compiler.compile(kernel, include_dirs=self.include_dirs, cache_dir=cache_dir)
+                for kernel in kernels
+            ),
+        ]
 
 
 def generate(model: AnyModel, out_dir: str | Path, *, name: str = "model") -> GeneratedLibrary:
@@ -89,7 +139,7 @@ def generate(model: AnyModel, out_dir: str | Path, *, name: str = "model") -> Ge
     copies = {"include": sources.headers(), "src": (*kernels, *sources.private_headers(kernels))}
     for folder, paths in copies.items():
         for path in paths:
-            texts[f"{folder}/{path.name}"] = marks.comment() + sources.flat_text(path)
+            texts[f"{folder}/{path.name}"] = f"{marks.comment()}\n{sources.flat_text(path)}"
     _write(directory, {path: text.encode("ascii") for path, text in texts.items()})
     return GeneratedLibrary(
         directory=directory,
@@ -99,6 +149,7 @@ def generate(model: AnyModel, out_dir: str | Path, *, name: str = "model") -> Ge
         arena_bytes=source.arena_bytes,
         data_bytes=source.data_bytes,
         program=program,
+        model_sha256=digest,
     )
 
 

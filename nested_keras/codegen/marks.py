@@ -25,7 +25,7 @@ def lines(digest: str | None = None) -> tuple[str, ...]:
 
 def comment(digest: str | None = None) -> str:
     """Returns the mark as a comment of C and of preprocessed assembly."""
-    return "/* " + "\n * ".join(lines(digest)) + " */\n"
+    return "/* " + "\n * ".join(lines(digest)) + " */"
 
 
 def is_marked(path: Path) -> bool:

@@ -8,39 +8,8 @@ from nested_keras.codegen import ctext
 from nested_keras.codegen.firmware_errors import CodegenError
 from nested_keras.codegen.operator_calls import OpCode, print_op
 from nested_keras.codegen.storage import Home, Place, Storage, plan_storage
+from nested_keras.codegen.templating import fill
 from nested_keras.tflite import operators, program as ir
-
-_RUN_NESTED = """\
-/* The kernel of a layer with packed weights. */
-typedef nk_status (*nested_kernel)(const nk_stream *stream, int32_t level, const nk_conv_dims *dims,
-                                   const int8_t *input, int8_t *output, void *scratch,
-                                   size_t scratch_size);
-
-/* Opens the packed weights and runs the layer at one level. */
-static nk_status run_nested(nested_kernel kernel, const uint8_t *data, size_t size, int32_t level,
-                            const nk_conv_dims *dims, const int8_t *input, int8_t *output,
-                            void *scratch, size_t scratch_size) {
-  nk_stream stream;
-  const nk_status status = nk_stream_open(data, size, &stream);
-  if (status != NK_OK) {
-    return status;
-  }
-  return kernel(&stream, level, dims, input, output, scratch, scratch_size);
-}
-"""
-_CHECK_STREAM = """\
-static nk_status check_stream(const uint8_t *data, size_t size, int32_t levels) {
-  nk_stream stream;
-  const nk_status status = nk_stream_open(data, size, &stream);
-  if (status != NK_OK) {
-    return status;
-  }
-  if (stream.levels != levels) {
-    return NK_ERROR_LEVEL;
-  }
-  return nk_stream_validate(&stream);
-}
-"""
 
 
 @dataclass(frozen=True)
@@ -144,21 +113,18 @@ class _ModelPrinter:
         return names
 
     def _data(self, arrays: list[ctext.ConstArray]) -> str:
-        guard = f"{self.upper}_DATA_H_"
-        parts = [
-            self.banner,
-            f"/* Constants of {self.name}.c, the only file that includes this one. */\n",
-            f"#ifndef {guard}\n#define {guard}\n",
-            "\n#include <stdint.h>\n\n// clang-format off\n",
-            "\n".join(array.definition() for array in arrays),
-            f"// clang-format on\n\n#endif  // {guard}\n",
-        ]
-        return "".join(parts)
+        return fill(
+            "codegen",
+            "data.h",
+            banner=self.banner,
+            name=self.name,
+            upper=self.upper,
+            arrays="\n".join(array.definition() for array in arrays).rstrip("\n"),
+        )
 
     # --- <name>.h ---------------------------------------------------------------------------------
 
     def _header(self) -> str:
-        guard = f"{self.upper}_H_"
         lines = [
             f"#define {self.upper}_LEVELS {self.program.levels}",
             f"#define {self.upper}_OP_COUNT {len(self.program.ops)}",
@@ -171,44 +137,16 @@ class _ModelPrinter:
         ):
             for label, index in zip(names, indices, strict=True):
                 lines += ["", *self._tensor_macros(label, self.program.tensors[index])]
-        macros = "\n".join(lines)
-        places = "".join(f"{head};\n" for head, _ in self._io_places())
-        return f"""\
-{self.banner}#ifndef {guard}
-#define {guard}
-
-#include <stdint.h>
-
-#include "nk_status.h"
-
-#ifdef __cplusplus
-extern "C" {{
-#endif
-
-{macros}
-
-/* Runs the model at one level: 0 is the sparsest, {self.upper}_LEVELS - 1 the densest.
- *
- * The buffers hold as many elements as the _SIZE macros say and must not overlap. Not reentrant:
- * there is one static arena.
- *
- * Returns NK_OK, NK_ERROR_LEVEL for a level out of range, NK_ERROR_ARGUMENT for a null pointer, or
- * what a kernel returned. */
-{self._invoke_head(";")}
-
-/* Where in the arena an input may be put and an output be found by a caller without a buffer of its
- * own: pass the pointer. There an inference overwrites the input; nothing else is different. */
-{places}
-/* Verifies the checksums and every table of the packed weights. Needed once at start-up where the
- * memory that holds them may be damaged. Returns NK_OK or the first error. */
-nk_status {self.name}_check(void);
-
-#ifdef __cplusplus
-}}
-#endif
-
-#endif  // {guard}
-"""
+        return fill(
+            "codegen",
+            "model.h",
+            banner=self.banner,
+            name=self.name,
+            upper=self.upper,
+            macros="\n".join(lines),
+            invoke=self._invoke_head(";"),
+            places="\n".join(f"{head};" for head, _ in self._io_places()),
+        )
 
     def _tensor_macros(self, label: str, tensor: ir.Tensor) -> list[str]:
         prefix = f"{self.upper}_{label.upper()}"
@@ -257,8 +195,8 @@ nk_status {self.name}_check(void);
         needed = ["nk_nested_conv.h", "nk_ops.h", "nk_stream.h"] if self.streams else ["nk_ops.h"]
         includes = "".join(f'#include "{header}"\n' for header in needed)
         sections = [
-            f'{self.banner}#include "{self.name}.h"\n\n#include <stddef.h>\n#include <string.h>\n\n'
-            f'#include "{self.name}_data.h"\n{includes}',
+            f'{self.banner}\n#include "{self.name}.h"\n\n#include <stddef.h>\n'
+            f'#include <string.h>\n\n#include "{self.name}_data.h"\n{includes}',
             f"/* Called after each operator, for profiling. */\n#ifndef {hook}\n"
             f"#define {hook}(index)\n#endif\n",
         ]
@@ -269,7 +207,7 @@ nk_status {self.name}_check(void);
             f"static _Alignas(16) int8_t arena[{self.upper}_ARENA_SIZE];\n"
         )
         if self.streams:
-            sections.append(_RUN_NESTED)
+            sections.append(fill("codegen", "run_nested.c"))
         sections += [code.function for code in self.codes.values()]
         sections.append(self._invoke())
         sections.append(
@@ -326,33 +264,13 @@ nk_status {self.name}_check(void);
         return _arena_address(home.position, self.program.tensors[tensor].dtype)
 
     def _check(self) -> str:
-        head = f"nk_status {self.name}_check(void) {{"
         if not self.streams:
-            return f"{head}\n  return NK_OK;\n}}\n"
-        rows = "".join(
-            f"      {{{stream}, sizeof {stream}, {levels}}},\n"
+            return f"nk_status {self.name}_check(void) {{\n  return NK_OK;\n}}\n"
+        rows = (
+            f"      {{{stream}, sizeof {stream}, {levels}}},"
             for stream, levels in self.streams.items()
         )
-        return f"""\
-{_CHECK_STREAM}
-{head}
-  // clang-format off
-  static const struct {{
-    const uint8_t *data;
-    size_t size;
-    int32_t levels;
-  }} streams[] = {{
-{rows}  }};
-  // clang-format on
-  for (size_t i = 0; i < sizeof streams / sizeof streams[0]; ++i) {{
-    const nk_status status = check_stream(streams[i].data, streams[i].size, streams[i].levels);
-    if (status != NK_OK) {{
-      return status;
-    }}
-  }}
-  return NK_OK;
-}}
-"""
+        return fill("codegen", "check.c", name=self.name, streams="\n".join(rows))
 
 
 def _arena_address(offset: int, dtype: str) -> str:

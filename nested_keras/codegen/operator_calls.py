@@ -91,8 +91,10 @@ def print_op(program: ir.Program, index: int, constants: ctext.Constants) -> OpC
         return _print_stream(op, operands, stream, level="0")
     declarations, arguments = _arguments(op, c_call, operands)
     params = _params(op, c_call, operands)
-    body = [f"  static const {c_call.struct} params = {{\n{params}  }};", *declarations]
-    body.append(_return(c_call.function, ["&params", *arguments]))
+    if params:
+        declarations.insert(0, f"  static const {c_call.struct} params = {{\n{params}  }};")
+        arguments.insert(0, "&params")
+    body = [*declarations, _return(c_call.function, arguments)]
     return OpCode(c_call.function, _function(op, operands, body))
 
 
@@ -175,7 +177,7 @@ def _value(name: str, value: Any, constants: ctext.Constants) -> str:
 
 
 def _arguments(op: ir.Op, c_call: CCall, operands: _Operands) -> tuple[list[str], list[str]]:
-    """The statements before the call, and its arguments after `&params`."""
+    """The statements before the call, and its arguments after the parameters."""
     declarations: list[str] = []
     arguments: list[str] = []
     for argument in c_call.arguments:

@@ -39,7 +39,8 @@ MAX_SIDE = 65535
 
 # As tflm_ops/src/cortex_m/nk_dsp_conv.c and nk_fully_connected_s8_dsp.c have them.
 _TILE_PIXELS = 8
-_WORDS = {1: 1, 2: 2, 3: 4, 4: 4}
+# Words of packed input at one position of the filter, by pairs of pixels.
+POSITION_WORDS = {1: 1, 2: 2, 3: 4, 4: 4}
 _SPAN = 255
 _CHUNK = 32
 # As tflm_ops/src/cortex_m/nk_depthwise_s8_dsp.c has them.
@@ -280,7 +281,7 @@ def _add_packing(
         depth = 2 if params.kind is LayerKind.DEPTHWISE else 1
         room = min(depth * kept, (height - 1) * stride_h)
         moves = columns * ((height - 1) // (room // stride_h + 1))
-        words = kept * params.kernel_w * params.in_channels * _WORDS[pairs]
+        words = kept * params.kernel_w * params.in_channels * POSITION_WORDS[pairs]
         counts[f"packing.{kind}.moved"] += moves * words
 
 

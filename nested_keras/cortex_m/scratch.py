@@ -9,7 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nested_keras.cortex_m.cycles import ImageSize, has_depthwise_kernel, is_pointwise
+from nested_keras.cortex_m.cycles import (
+    POSITION_WORDS,
+    ImageSize,
+    has_depthwise_kernel,
+    is_pointwise,
+)
 from nested_keras.format import Encoding, LayerKind, LayerParams, Stream
 from nested_keras.format.layout import align
 
@@ -84,7 +89,7 @@ def _tiles_bytes(params: LayerParams, dims: Sequence[int], list_bytes: int) -> i
     if is_pointwise(params, ImageSize(*dims)):
         output_h, output_w = 1, batches * output_h * output_w
     pairs = (min(output_w, 2 * _MAX_PAIRS) + 1) // 2
-    words = {1: 4, 2: 8, 3: 16, 4: 16}[pairs]
+    words = 4 * POSITION_WORDS[pairs]
     kept = max(params.kernel_h - params.stride_h, 0)
     depthwise = params.kind is LayerKind.DEPTHWISE
     room = min((2 if depthwise else 1) * kept, (output_h - 1) * params.stride_h)

@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from nested_keras import files
-from nested_keras.codegen import ctext, sources
+from nested_keras.codegen import ctext, marks, sources
 from nested_keras.codegen.firmware_errors import BuildError
 from nested_keras.codegen.library import GeneratedLibrary, generate
+from nested_keras.codegen.templating import fill
 from nested_keras.devices.memory import explain_overflow
 from nested_keras.devices.records import Array, input_layout, output_layout, to_records
-from nested_keras.devices.toolchain import Toolchain, cortex_m7_toolchain, run_tool
+from nested_keras.devices.toolchain import cortex_m7_toolchain, run_tool
 from nested_keras.runtime.runner import AnyModel
 from nested_keras.tflite.program import Program
 
@@ -92,7 +93,13 @@ def build_firmware(
     run_file = out / "firmware_run.c"
     files.write_text(
         run_file,
-        run_source(program, chosen, len(records), declarations=_standalone_run(program)),
+        run_source(
+            program,
+            chosen,
+            len(records),
+            banner=marks.comment(library.model_sha256),
+            declarations=generated_model(program),
+        ),
     )
     images_source = out / "images.S"
     files.write_text(
@@ -100,7 +107,11 @@ def build_firmware(
         incbin_source("firmware_images", records_file.resolve(), section=".images"),
     )
 
-    objects = _compile(toolchain, library, board_folder, run_file, cache)
+    common = board_folder.parent / "common"
+    include_dirs = (*library.include_dirs, board_folder.parent, common)
+    objects = library.compile(toolchain, cache, first_include=common / "profile.h")
+    for source in (run_file, common / "main.c", *sources.board_sources(board)):
+        objects.append(toolchain.compile(source, include_dirs=include_dirs, cache_dir=cache))
     elf = out / "firmware.elf"
     try:
         toolchain.link([*objects, images_source], elf, flags=(f"-T{board_folder / board}.ld",))
@@ -109,33 +120,6 @@ def build_firmware(
         raise explain_overflow(error, board_folder, images=len(records), stride=size) from error
     text, data, bss = section_sizes(elf)
     return Firmware(elf, library, chosen, text, data, bss)
-
-
-def _compile(
-    toolchain: Toolchain, library: GeneratedLibrary, board: Path, run_source: Path, cache: Path
-) -> list[Path]:
-    """Compiles everything but the images.
-
-    Only the model's own files see its folder: a kernel's cached object serves all models.
-    """
-    directory, include = library.include_dirs
-    common = board.parent / "common"
-    board_includes = (include, board.parent, common)
-    model, *kernels = library.sources
-    objects = [
-        toolchain.compile(
-            model,
-            include_dirs=(directory, include, common),
-            cache_dir=cache,
-            first_include=common / "profile.h",
-        ),
-        toolchain.compile(run_source, include_dirs=(directory, include, common), cache_dir=cache),
-    ]
-    for kernel in kernels:
-        objects.append(toolchain.compile(kernel, include_dirs=(include,), cache_dir=cache))
-    for source in (common / "main.c", *sources.board_sources(board.name)):
-        objects.append(toolchain.compile(source, include_dirs=board_includes, cache_dir=cache))
-    return objects
 
 
 def incbin_source(symbol: str, content: Path, *, section: str) -> str:
@@ -150,21 +134,13 @@ def incbin_source(symbol: str, content: Path, *, section: str) -> str:
 """
 
 
-def _standalone_run(program: Program) -> str:
-    """C text of the generated model behind the functions that main.c calls."""
+def generated_model(program: Program) -> str:
+    """C text of the generated model behind the names that `run_source` uses by default."""
     inputs, outputs = input_layout(program), output_layout(program)
     arguments = [f"(const void *)(in + {offset})" for offset in inputs.offsets]
     arguments += [f"(void *)(out + {offset})" for offset in outputs.offsets]
-    invoke = ctext.call("model_invoke", [*arguments, "level"], prefix="return ")
-    return f"""\
-#include "model.h"
-
-static const int32_t arena_bytes = MODEL_ARENA_SIZE;
-
-static nk_status invoke(const uint8_t *in, uint8_t *out, int32_t level) {{
-{invoke}
-}}
-"""
+    call = ctext.call("model_invoke", [*arguments, "level"], prefix="return ", tail="")
+    return fill("devices", "generated_model.c", call=call.removeprefix("  return "))
 
 
 def run_source(
@@ -172,6 +148,7 @@ def run_source(
     levels: tuple[int, ...],
     images: int,
     *,
+    banner: str,
     declarations: str,
     arena_bytes: str = "arena_bytes",
     check: str = "model_check",
@@ -183,38 +160,30 @@ def run_source(
       program: The model.
       levels: The levels to run.
       images: Number of records in `firmware_images`.
+      banner: The comment that begins the text.
       declarations: C text that defines or declares the next three.
       arena_bytes: Name of the variable that holds the bytes of the arena in use.
       check: Name of the function that checks the model.
       invoke: Name of the function that runs one record.
     """
-    inputs, outputs = input_layout(program), output_layout(program)
-    return f"""\
-#include "firmware.h"
-
-{declarations}
-extern const uint8_t firmware_images[];
-
-static const int32_t levels[] = {ctext.initializer(levels)};
-static _Alignas(16) uint8_t outputs[{outputs.size}];
-static uint64_t op_instructions[{max(len(program.ops), 1)}];
-
-const firmware_run the_run = {{
-    .model_levels = {program.levels},
-    .levels = levels,
-    .level_count = {len(levels)},
-    .inputs = firmware_images,
-    .images = {images},
-    .input_stride = {inputs.stride},
-    .outputs = outputs,
-    .output_bytes = {outputs.size},
-    .op_count = {len(program.ops)},
-    .op_instructions = op_instructions,
-    .arena_bytes = &{arena_bytes},
-    .check = {check},
-    .invoke = {invoke},
-}};
-"""
+    outputs = output_layout(program)
+    return fill(
+        "devices",
+        "firmware_run.c",
+        banner=banner,
+        declarations=declarations.rstrip("\n"),
+        levels=ctext.initializer(levels),
+        op_counters=max(len(program.ops), 1),
+        model_levels=program.levels,
+        level_count=len(levels),
+        images=images,
+        input_stride=input_layout(program).stride,
+        output_bytes=outputs.size,
+        op_count=len(program.ops),
+        arena_bytes=arena_bytes,
+        check=check,
+        invoke=invoke,
+    )
 
 
 def checked_levels(program: Program, levels: Sequence[int] | None) -> tuple[int, ...]:

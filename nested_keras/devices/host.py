@@ -64,14 +64,8 @@ class HostModel(ModelRunner):
 def _load(library: GeneratedLibrary, cache_dir: Path) -> ctypes.CDLL:
     """Compiles the library to a shared object and opens it."""
     toolchain = host_toolchain()
-    directory, include = library.include_dirs
-    model, *kernels = library.sources
-    objects = [
-        toolchain.compile(model, include_dirs=(directory, include), cache_dir=cache_dir),
-        *(toolchain.compile(k, include_dirs=(include,), cache_dir=cache_dir) for k in kernels),
-    ]
-    shared = directory / f"lib{library.name}.so"
-    toolchain.link(objects, shared)
+    shared = library.directory / f"lib{library.name}.so"
+    toolchain.link(library.compile(toolchain, cache_dir), shared)
     dll = ctypes.CDLL(str(shared))
     dll.nk_status_name.restype = ctypes.c_char_p
     return dll

@@ -6,6 +6,7 @@ the Cortex-M7. CMake builds the rest (tflm_ops/tflm/firmware).
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,8 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from nested_keras import files
-from nested_keras.codegen import sources
+from nested_keras.codegen import marks, sources
 from nested_keras.codegen.firmware_errors import BuildError, ToolchainError
+from nested_keras.codegen.templating import fill
 from nested_keras.devices.firmware_build import (
     DEFAULT_BOARD,
     checked_levels,
@@ -43,12 +45,6 @@ ROOT_VARIABLE = "TFLM_ROOT"
 
 ARENA_BYTES = 256 * 1024
 """Default size of TFLite Micro's arena; what a model uses of it is measured."""
-
-_RUN_DECLARATIONS = """\
-extern int32_t tflm_arena_bytes;
-nk_status tflm_check(void);
-nk_status tflm_invoke(const uint8_t *inputs, uint8_t *outputs, int32_t level);
-"""
 
 
 @dataclass(frozen=True)
@@ -127,7 +123,8 @@ def build_tflm_firmware(
     sources.board_dir(board)
     for tool in ("cmake", "ninja"):
         find_tool(tool)
-    tree = flatbuffer.load(read_model(model))
+    original = read_model(model)
+    tree = flatbuffer.load(original)
     read_graph(tree)  # refuses what flatbuffer.load() takes on trust
     # All buffers inside the flatbuffer and aligned: TFLite Micro takes both on trust.
     content = flatbuffer.save(tree)
@@ -141,13 +138,15 @@ def build_tflm_firmware(
     run.mkdir(parents=True, exist_ok=True)
     files.write_bytes(run / "model.tflite", content)
     files.write_bytes(run / "images.bin", records.tobytes())
+    banner = marks.comment(hashlib.sha256(original).hexdigest())
     texts = {
-        "tflm_model.h": _model_header(program, graph, arena_bytes),
+        "tflm_model.h": _model_header(program, graph, arena_bytes, banner),
         "firmware_run.c": run_source(
             program,
             chosen,
             len(records),
-            declarations=_RUN_DECLARATIONS,
+            banner=banner,
+            declarations=fill("devices", "tflm_run.c"),
             arena_bytes="tflm_arena_bytes",
             check="tflm_check",
             invoke="tflm_invoke",
@@ -193,37 +192,26 @@ def _build(root: Path, out: Path, board: str) -> Path:
     return out / "firmware.elf"
 
 
-def _model_header(program: Program, graph: Graph, arena_bytes: int) -> str:
+def _model_header(program: Program, graph: Graph, arena_bytes: int, banner: str) -> str:
     """C++ text of tflm_model.h, which tflm_run.cc includes."""
     level = program.level_input
     kinds = sorted({(op.kind, op.custom) for op in graph.operators})
-    adders = "".join(f"  resolver->{_adder(kind, custom=custom)};\n" for kind, custom in kinds)
+    adders = "\n  ".join(f"resolver->{_adder(kind, custom=custom)};" for kind, custom in kinds)
     inputs = _record_tensors(
         input_layout(program), [graph.inputs.index(tensor) for tensor in program.inputs]
     )
     outputs = _record_tensors(output_layout(program), range(len(program.outputs)))
-    return f"""\
-#include <stddef.h>
-#include <stdint.h>
-
-/** A graph input or output in the records of the images. */
-struct RecordTensor {{
-  size_t position;
-  size_t offset;
-  size_t bytes;
-}};
-
-constexpr RecordTensor kInputs[] = {{{inputs}}};
-constexpr RecordTensor kOutputs[] = {{{outputs}}};
-/** Position of the level among the graph inputs; -1 where it comes from the external context. */
-constexpr int kLevelInput = {-1 if level is None else graph.inputs.index(level)};
-constexpr size_t kArenaBytes = {arena_bytes};
-constexpr unsigned kOps = {len(kinds)};
-
-template <typename Resolver>
-void AddOps(Resolver *resolver) {{
-{adders}}}
-"""
+    return fill(
+        "devices",
+        "tflm_model.h",
+        banner=banner,
+        inputs=inputs,
+        outputs=outputs,
+        level_input=-1 if level is None else graph.inputs.index(level),
+        arena_bytes=arena_bytes,
+        ops=len(kinds),
+        adders=adders,
+    )
 
 
 def _record_tensors(layout: RecordLayout, positions: Sequence[int]) -> str:

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 from nested_keras.export.calibrate import Ranges, calibrate, fixed_scales
 from nested_keras.export.equalize import equalize, measure_factors
 from nested_keras.export.nodes import Graph
-from nested_keras.export.representative import Float32Array
+from nested_keras.typing import Float32Array
 
 # JSON: the factors of `equalize` and the limits of `calibrate.Ranges`, by name of node.
 Quantization: TypeAlias = dict[str, dict[str, Any]]

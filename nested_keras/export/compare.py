@@ -15,10 +15,10 @@ from nested_keras.export import forward
 from nested_keras.export.export_errors import ExportError
 from nested_keras.export.fold import fold
 from nested_keras.export.graph import trace
-from nested_keras.export.nodes import Graph
-from nested_keras.export.representative import Float32Array
+from nested_keras.export.nodes import Graph, Node
 from nested_keras.nesting import fidelity
 from nested_keras.nesting.model import NestedModel, call_at, record
+from nested_keras.typing import Float32Array, Value
 
 _EXAMPLES = 4
 # Of the largest output. Folding multiplies BatchNorm's factors into the weights: 1e-6 in a small
@@ -64,7 +64,7 @@ def _first_layer(
     calls = Counter(name for name, _ in wanted)
     values: dict[str, Any] = {}
 
-    def note(node: Any, value: Any) -> Any:
+    def note(node: Node, value: Value) -> Any:
         # The nodes of a layer are named after it, the last of them being its output.
         values[node.name.split("/")[0]] = np.asarray(value)
         return value

@@ -17,8 +17,9 @@ import tensorflow as tf
 from nested_keras.export import forward
 from nested_keras.export.calibrate import Ranges
 from nested_keras.export.export_errors import ExportError
-from nested_keras.export.nodes import FloatArray, Graph, Linear
+from nested_keras.export.nodes import Graph, Linear
 from nested_keras.export.tensor_names import input_name
+from nested_keras.typing import FloatArray
 
 
 def convert(graph: Graph, *, ranges: Ranges, twin_gain: Mapping[str, FloatArray]) -> bytes:

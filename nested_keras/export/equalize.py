@@ -26,10 +26,10 @@ import numpy as np
 import tensorflow as tf
 
 from nested_keras.export import forward
-from nested_keras.export.nodes import FloatArray, Graph, Linear, Node
+from nested_keras.export.nodes import Graph, Linear, Node
 from nested_keras.export.plain_layers import Pad, Pool
-from nested_keras.export.representative import Float32Array
 from nested_keras.format import LayerKind
+from nested_keras.typing import Float32Array, FloatArray
 
 # By the name of a node: factors of its channels, [N, O].
 Factors: TypeAlias = Mapping[str, FloatArray]

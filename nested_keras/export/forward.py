@@ -8,11 +8,11 @@ from typing import Any, TypeAlias
 import numpy as np
 import tensorflow as tf
 
-from nested_keras.export.nodes import FloatArray, Graph, Input, Linear, Node
+from nested_keras.export.nodes import Graph, Input, Linear, Node
 from nested_keras.export.plain_layers import FUSED_ACTIVATIONS, PlainNode
-from nested_keras.export.representative import Float32Array
 from nested_keras.export.tensor_names import scope_name
 from nested_keras.format import LayerKind
+from nested_keras.typing import Float32Array, FloatArray, Value
 
 Parameters: TypeAlias = Callable[[Linear], tuple[Any, Any]]
 Observer: TypeAlias = Callable[[Node, Any], Any]
@@ -21,7 +21,7 @@ Observer: TypeAlias = Callable[[Node, Any], Any]
 _BATCH = 64
 
 
-def numpy_of(value: Any) -> Any:
+def numpy_of(value: Value) -> Any:
     """Returns the NumPy that computes with a value: TensorFlow's for a tensor."""
     return np if isinstance(value, np.ndarray) else tf.experimental.numpy
 
@@ -50,7 +50,7 @@ def observe(
     """
     for level in range(graph.levels):
 
-        def show(node: Node, value: Any, level: int = level) -> Any:
+        def show(node: Node, value: Value, level: int = level) -> Any:
             see(level, node, np.asarray(value))
             return value
 
@@ -90,7 +90,7 @@ def run(
     return tuple(values[name] for name in graph.outputs)
 
 
-def _linear(node: Linear, x: Any, filter_ohwi: Any, bias: Any) -> Any:
+def _linear(node: Linear, x: Value, filter_ohwi: Value, bias: Value) -> Any:
     kernel = _to_tensorflow(node, _float32(filter_ohwi))
     strides = (1, *node.strides, 1)
     if node.kind is LayerKind.CONV:
@@ -102,11 +102,11 @@ def _linear(node: Linear, x: Any, filter_ohwi: Any, bias: Any) -> Any:
     return FUSED_ACTIVATIONS[node.activation](y + _float32(bias))
 
 
-def _float32(value: Any) -> Any:
+def _float32(value: Value) -> Any:
     return value.astype(np.float32) if isinstance(value, np.ndarray) else value
 
 
-def _to_tensorflow(node: Linear, filter_ohwi: Any) -> Any:
+def _to_tensorflow(node: Linear, filter_ohwi: Value) -> Any:
     """OHWI to TensorFlow's order: HWIO, [H, W, C, D] for depthwise, [I, O] for a matrix."""
     numpy = numpy_of(filter_ohwi)
     if node.kind is LayerKind.FULLY_CONNECTED:

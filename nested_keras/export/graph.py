@@ -18,6 +18,7 @@ from nested_keras.export.graph_builder import GraphBuilder, Trace
 from nested_keras.export.nodes import Graph
 from nested_keras.nesting import keras_graph, supported
 from nested_keras.nesting.model import NestedModel
+from nested_keras.typing import KerasModel, KerasOperation, KerasTensor
 
 TRACES: dict[type, Trace] = {**plain_layers.TRACES, **weighted_layers.TRACES}
 
@@ -53,7 +54,7 @@ class _Tracer:
         self.produced: dict[tuple[int, int], str] = {}
         self.calls: dict[tuple[int, tuple[str, ...]], str] = {}
 
-    def trace(self, functional: Any) -> Graph:
+    def trace(self, functional: KerasModel) -> Graph:
         """Walks from the outputs back, in an order in which every node's inputs come first."""
         inputs = []
         for tensor in functional.inputs:
@@ -70,7 +71,7 @@ class _Tracer:
             )
         return Graph(self.builder.nodes, tuple(inputs), tuple(outputs), self.builder.levels)
 
-    def visit(self, tensor: Any) -> str:
+    def visit(self, tensor: KerasTensor) -> str:
         """Makes the nodes that compute a Keras tensor; returns the name of the last."""
         stack = [tensor]
         while stack:
@@ -93,11 +94,13 @@ class _Tracer:
         return self.produced[self._key(tensor)]
 
     @staticmethod
-    def _key(tensor: Any) -> tuple[int, int]:
+    def _key(tensor: KerasTensor) -> tuple[int, int]:
         operation, index, *_ = keras_graph.source(tensor)
         return id(operation), index
 
-    def add_operation(self, operation: Any, inputs: tuple[str, ...], output: Any) -> str:
+    def add_operation(
+        self, operation: KerasOperation, inputs: tuple[str, ...], output: KerasTensor
+    ) -> str:
         """Makes the nodes of one call of one layer."""
         shape = (1, *output.shape[1:])
         make_nodes = TRACES.get(supported.kind_of(operation))
@@ -109,7 +112,7 @@ class _Tracer:
         return make_nodes(self.builder, operation, inputs, shape)
 
 
-def _check(operation: Any, arguments: Any) -> None:
+def _check(operation: KerasOperation, arguments: Any) -> None:
     """Refuses a call of a layer that the nodes cannot say."""
     name = operation.name
     text = supported.refusal(operation, name) or supported.export_refusal(operation, name)

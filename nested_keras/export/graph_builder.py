@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from nested_keras.export.nodes import BatchNorm, Input, Linear, Node
+from nested_keras.typing import KerasVariable
 
 Shape: TypeAlias = tuple[int, ...]
 
@@ -31,7 +32,7 @@ class GraphBuilder:
         self.nodes: dict[str, Node] = {}
         self._plain: dict[tuple[Any, ...], str] = {}
 
-    def read_float(self, variable: Any) -> Any:
+    def read_float(self, variable: KerasVariable) -> Any:
         """Reads a variable; an array as float64."""
         value = self.read(variable)
         return value.astype(np.float64) if isinstance(value, np.ndarray) else value

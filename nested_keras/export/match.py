@@ -10,12 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from nested_keras.export.export_errors import ExportError
-from nested_keras.export.nodes import FloatArray, Graph, Linear
+from nested_keras.export.nodes import Graph, Linear
 from nested_keras.export.plain_layers import Reshape
 from nested_keras.export.tensor_names import node_of_tensor
 from nested_keras.format import LayerKind
 from nested_keras.tflite.operators import Conv2D, DepthwiseConv2D, FullyConnected
 from nested_keras.tflite.program import Program
+from nested_keras.typing import FloatArray
 
 WeightedOp: TypeAlias = Conv2D | FullyConnected
 

@@ -13,15 +13,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from nested_keras.format import LayerKind
-
-FloatArray: TypeAlias = npt.NDArray[np.float64]
-UInt8Array: TypeAlias = npt.NDArray[np.uint8]
+from nested_keras.typing import FloatArray, UInt8Array
 
 
 @dataclass(frozen=True, eq=False)

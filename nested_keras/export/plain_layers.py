@@ -20,6 +20,7 @@ import tensorflow as tf
 from nested_keras.export.graph_builder import GraphBuilder, Shape, Trace
 from nested_keras.export.nodes import Input, Node
 from nested_keras.nesting import supported
+from nested_keras.typing import Activation, KerasLayer
 
 # What TFLite's operators may apply to their own output.
 FUSED_ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
@@ -172,7 +173,9 @@ class Reshape(PlainNode):
         return tf.reshape(operands[0], (-1, *self.shape[1:]))
 
 
-def add_activation(graph: GraphBuilder, layer: Any, function: Any, source: str) -> str:
+def add_activation(
+    graph: GraphBuilder, layer: KerasLayer, function: Activation, source: str
+) -> str:
     """Adds the node of an activation, a function or a layer; none for the linear one."""
     shape = graph.nodes[source].shape
     if isinstance(function, keras.layers.Layer):
@@ -196,25 +199,29 @@ def add_activation(graph: GraphBuilder, layer: Any, function: Any, source: str) 
     )
 
 
-def _input(graph: GraphBuilder, layer: Any, inputs: tuple[str, ...], shape: Shape) -> str:
+def _input(graph: GraphBuilder, layer: KerasLayer, inputs: tuple[str, ...], shape: Shape) -> str:
     return graph.add(Input, layer.name, inputs, shape=shape)
 
 
-def _identity(graph: GraphBuilder, layer: Any, inputs: tuple[str, ...], shape: Shape) -> str:
+def _identity(graph: GraphBuilder, layer: KerasLayer, inputs: tuple[str, ...], shape: Shape) -> str:
     return inputs[0]
 
 
-def _activation(graph: GraphBuilder, layer: Any, inputs: tuple[str, ...], shape: Shape) -> str:
+def _activation(
+    graph: GraphBuilder, layer: KerasLayer, inputs: tuple[str, ...], shape: Shape
+) -> str:
     return add_activation(graph, layer, layer.activation, inputs[0])
 
 
-def _relu(graph: GraphBuilder, layer: Any, inputs: tuple[str, ...], shape: Shape) -> str:
+def _relu(graph: GraphBuilder, layer: KerasLayer, inputs: tuple[str, ...], shape: Shape) -> str:
     slope = float(layer.negative_slope or 0.0)
     function = "leaky_relu" if slope else "relu6" if layer.max_value else "relu"
     return graph.add(Unary, layer.name, inputs, shape=shape, function=function, alpha=slope)
 
 
-def _leaky_relu(graph: GraphBuilder, layer: Any, inputs: tuple[str, ...], shape: Shape) -> str:
+def _leaky_relu(
+    graph: GraphBuilder, layer: KerasLayer, inputs: tuple[str, ...], shape: Shape
+) -> str:
     return graph.add(
         Unary,
         layer.name,
@@ -225,12 +232,12 @@ def _leaky_relu(graph: GraphBuilder, layer: Any, inputs: tuple[str, ...], shape:
     )
 
 
-def _softmax(graph: GraphBuilder, layer: Any, inputs: tuple[str, ...], shape: Shape) -> str:
+def _softmax(graph: GraphBuilder, layer: KerasLayer, inputs: tuple[str, ...], shape: Shape) -> str:
     return graph.add(Unary, layer.name, inputs, shape=shape, function="softmax")
 
 
 def _binary(
-    function: str, graph: GraphBuilder, layer: Any, inputs: tuple[str, ...], shape: Shape
+    function: str, graph: GraphBuilder, layer: KerasLayer, inputs: tuple[str, ...], shape: Shape
 ) -> str:
     inputs = tuple(_with_rank(graph, len(shape), name) for name in inputs)
     # TFLite's operators take two operands: more are combined one after the other.
@@ -257,12 +264,14 @@ def _with_rank(graph: GraphBuilder, rank: int, name: str) -> str:
     return graph.add(Reshape, f"{name}/rank_{rank}", (name,), shape=shape)
 
 
-def _concatenate(graph: GraphBuilder, layer: Any, inputs: tuple[str, ...], shape: Shape) -> str:
+def _concatenate(
+    graph: GraphBuilder, layer: KerasLayer, inputs: tuple[str, ...], shape: Shape
+) -> str:
     return graph.add(Concatenate, layer.name, inputs, shape=shape, axis=layer.axis % len(shape))
 
 
 def _pool(
-    function: str, graph: GraphBuilder, layer: Any, inputs: tuple[str, ...], shape: Shape
+    function: str, graph: GraphBuilder, layer: KerasLayer, inputs: tuple[str, ...], shape: Shape
 ) -> str:
     return graph.add(
         Pool,
@@ -276,11 +285,15 @@ def _pool(
     )
 
 
-def _global_average(graph: GraphBuilder, layer: Any, inputs: tuple[str, ...], shape: Shape) -> str:
+def _global_average(
+    graph: GraphBuilder, layer: KerasLayer, inputs: tuple[str, ...], shape: Shape
+) -> str:
     return graph.add(Mean, layer.name, inputs, shape=shape)
 
 
-def _global_max(graph: GraphBuilder, layer: Any, inputs: tuple[str, ...], shape: Shape) -> str:
+def _global_max(
+    graph: GraphBuilder, layer: KerasLayer, inputs: tuple[str, ...], shape: Shape
+) -> str:
     _, height, width, channels = graph.nodes[inputs[0]].shape
     name = graph.add(
         Pool,
@@ -297,12 +310,12 @@ def _global_max(graph: GraphBuilder, layer: Any, inputs: tuple[str, ...], shape:
     return graph.add(Reshape, f"{layer.name}/flatten", (name,), shape=shape)
 
 
-def _pad(graph: GraphBuilder, layer: Any, inputs: tuple[str, ...], shape: Shape) -> str:
+def _pad(graph: GraphBuilder, layer: KerasLayer, inputs: tuple[str, ...], shape: Shape) -> str:
     paddings = tuple((int(before), int(after)) for before, after in layer.padding)
     return graph.add(Pad, layer.name, inputs, shape=shape, paddings=paddings)
 
 
-def _reshape(graph: GraphBuilder, layer: Any, inputs: tuple[str, ...], shape: Shape) -> str:
+def _reshape(graph: GraphBuilder, layer: KerasLayer, inputs: tuple[str, ...], shape: Shape) -> str:
     return graph.add(Reshape, layer.name, inputs, shape=shape)
 
 

@@ -26,9 +26,10 @@ import numpy as np
 import numpy.typing as npt
 
 from nested_keras.export.export_errors import ExportError
-from nested_keras.export.nodes import FloatArray, Linear
+from nested_keras.export.nodes import Linear
 from nested_keras.format import LayerKind
 from nested_keras.int8.fixed_point import quantize_multiplier
+from nested_keras.typing import FloatArray
 
 # A little below 2^30: scales are rounded to float32 after the guard.
 _MAX_BIAS = 2**30 - 2**10

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from nested_keras.export.export_errors import ExportError
+from nested_keras.typing import Float32Array
 
-Float32Array: TypeAlias = npt.NDArray[np.float32]
 Path: TypeAlias = tuple[Any, ...]
 
 MAX_EXAMPLES = 2000

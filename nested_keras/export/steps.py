@@ -17,10 +17,10 @@ from nested_keras.export.convert import convert
 from nested_keras.export.fold import fold
 from nested_keras.export.graph import trace
 from nested_keras.export.match import ConvertedLayer, match
-from nested_keras.export.nodes import FloatArray, Graph
+from nested_keras.export.nodes import Graph
 from nested_keras.export.pack import PackedLayer, pack
 from nested_keras.export.quantize import twin_gain
-from nested_keras.export.representative import Float32Array, collect, keys_of
+from nested_keras.export.representative import collect, keys_of
 from nested_keras.export.verify import verify
 from nested_keras.nesting import fitting
 from nested_keras.nesting.model import NestedModel
@@ -29,6 +29,7 @@ from nested_keras.tflite.file_reader import read_graph
 from nested_keras.tflite.flatbuffer import Tree
 from nested_keras.tflite.lowering import lower_graph
 from nested_keras.tflite.program import Program
+from nested_keras.typing import Float32Array, FloatArray
 
 # The value of a field before the step that fills it.
 _LATER: Any = None

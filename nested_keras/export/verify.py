@@ -8,7 +8,6 @@ import numpy as np
 
 from nested_keras.export.export_errors import ExportError
 from nested_keras.export.pack import PackedLayer
-from nested_keras.export.representative import Float32Array
 from nested_keras.export.rewrite import dense_level
 from nested_keras.runtime import LiteRTModel, interpreter
 from nested_keras.tflite import flatbuffer
@@ -17,6 +16,7 @@ from nested_keras.tflite.flatbuffer import Tree
 from nested_keras.tflite.lowering import lower_graph, read_interface
 from nested_keras.tflite.operators.real_numbers import quantize
 from nested_keras.tflite.program import Program
+from nested_keras.typing import Float32Array
 
 # The arithmetic does not depend on the data: a few examples that reach every branch are enough.
 MAX_EXAMPLES = 8

@@ -13,10 +13,15 @@ from nested_keras.export.nodes import BatchNorm, Linear
 from nested_keras.export.plain_layers import Reshape, add_activation
 from nested_keras.format import LayerKind
 from nested_keras.nesting import kinds, layers as nested_layers
+from nested_keras.typing import KerasLayer, Value
 
 
 def _linear(
-    row: kinds.KernelKind, graph: GraphBuilder, layer: Any, inputs: tuple[str, ...], shape: Shape
+    row: kinds.KernelKind,
+    graph: GraphBuilder,
+    layer: KerasLayer,
+    inputs: tuple[str, ...],
+    shape: Shape,
 ) -> str:
     out_channels = shape[-1]
     flat_shape = shape
@@ -57,13 +62,15 @@ def _linear(
     return name
 
 
-def _ohwi(kernel: Any, row: kinds.KernelKind) -> Any:
+def _ohwi(kernel: Value, row: kinds.KernelKind) -> Any:
     """Returns a kernel, or its level map, in the order of a filter: OHWI."""
     numpy = numpy_of(kernel)
     return numpy.transpose(numpy.reshape(kernel, row.hwio(kernel.shape)), (3, 0, 1, 2))
 
 
-def _batch_norm(graph: GraphBuilder, layer: Any, inputs: tuple[str, ...], shape: Shape) -> str:
+def _batch_norm(
+    graph: GraphBuilder, layer: KerasLayer, inputs: tuple[str, ...], shape: Shape
+) -> str:
     variance = graph.read_float(layer.moving_variance) + layer.epsilon
     gain = 1.0 / numpy_of(variance).sqrt(variance)
     if layer.gamma is not None:

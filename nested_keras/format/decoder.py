@@ -12,8 +12,6 @@ from nested_keras.format.reader import Arrays, Buffer, read
 from nested_keras.format.types import (
     Encoding,
     FormatError,
-    Int8Array,
-    Int32Array,
     LayerParams,
     NestedWeights,
     StoredLevel,
@@ -21,6 +19,7 @@ from nested_keras.format.types import (
     require_equal,
     require_range,
 )
+from nested_keras.typing import Int8Array, Int32Array
 
 # A stream may unpack to a few million weights in any case, and to more only by its length.
 _ALWAYS_UNPACKED, _UNPACKED_PER_BYTE = 1 << 22, 1024

@@ -23,12 +23,12 @@ from nested_keras.format.types import (
     Chooser,
     Encoding,
     FormatError,
-    Int32Array,
     LayerKind,
     LayerParams,
     NestedWeights,
     StoredLevel,
 )
+from nested_keras.typing import Int32Array
 
 # A fully connected kernel reads a count as often as a weight, so its counts are whole bytes. The
 # other kernels unpack their counts once a call.

@@ -10,14 +10,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from nested_keras.format.types import (
-    FormatError,
-    Int8Array,
-    Int32Array,
-    LayerParams,
-    NestedWeights,
-    UInt8Array,
-)
+from nested_keras.format.types import FormatError, LayerParams, NestedWeights
+from nested_keras.typing import Int8Array, Int32Array, UInt8Array
 
 INT32 = np.iinfo(np.int32)
 

@@ -15,12 +15,12 @@ from nested_keras.format.encoder import encode as encode_levels, smallest
 from nested_keras.format.reader import Buffer
 from nested_keras.format.types import (
     Chooser,
-    Int8Array,
     LayerParams,
     NestedWeights,
     StoredLevel,
     require_range,
 )
+from nested_keras.typing import Int8Array
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,13 +8,9 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from nested_keras.format import constants
-
-Int8Array: TypeAlias = npt.NDArray[np.int8]
-Int32Array: TypeAlias = npt.NDArray[np.int32]
-UInt8Array: TypeAlias = npt.NDArray[np.uint8]
+from nested_keras.typing import Int8Array, Int32Array, UInt8Array
 
 
 class FormatError(ValueError):

@@ -8,6 +8,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from nested_keras.typing import Value
+
 
 @dataclasses.dataclass(frozen=True)
 class Batch:
@@ -32,7 +34,7 @@ class Batch:
         return Batch(*(share(each, index, count) for each in (self.x, self.y, self.sample_weight)))
 
 
-def share(values: Any, index: int, count: int) -> Any:
+def share(values: Value, index: int, count: int) -> Any:
     """Returns every `count`-th of a batch's values from the `index`-th on; None for None."""
     return keras.tree.map_structure(
         lambda value: None if value is None else value[index::count], values

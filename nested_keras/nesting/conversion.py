@@ -12,6 +12,7 @@ import numpy as np
 
 from nested_keras.nesting import keras_graph, kinds, layers, masks, supported
 from nested_keras.nesting.supported import kind_of
+from nested_keras.typing import Activation, KerasModel, KerasOperation
 
 _OVERRIDES = {"sparsities", "block_shape"}
 
@@ -29,7 +30,7 @@ class Nesting:
     block_shape: tuple[int, int]
 
 
-def operations(model: Any, seen: set[int] | None = None) -> Iterator[tuple[Any, str]]:
+def operations(model: KerasModel, seen: set[int] | None = None) -> Iterator[tuple[Any, str]]:
     """Walks the operations of a model in graph order, sub-models flattened.
 
     Args:
@@ -51,7 +52,7 @@ def operations(model: Any, seen: set[int] | None = None) -> Iterator[tuple[Any, 
             yield operation, ""
 
 
-def functional(model: Any) -> Any:
+def functional(model: KerasModel) -> Any:
     """Returns the functional form of a functional or Sequential model.
 
     Raises:
@@ -75,7 +76,7 @@ def functional(model: Any) -> Any:
 
 
 def plan(
-    model: Any,
+    model: KerasModel,
     nesting: Nesting,
     *,
     exclude: Iterable[str] | None,
@@ -125,7 +126,7 @@ def plan(
     return new
 
 
-def copy_weights(old: Any, new: list[Any]) -> None:
+def copy_weights(old: KerasOperation, new: list[Any]) -> None:
     """Carries the weights of one operation over to those in its place, exactly.
 
     Args:
@@ -152,7 +153,7 @@ def copy_weights(old: Any, new: list[Any]) -> None:
     _copy_activation(old, new[-1])
 
 
-def _copy_activation(old: Any, new: Any) -> None:
+def _copy_activation(old: KerasOperation, new: KerasOperation) -> None:
     """Carries the weights of a layer that is the activation of another, such as PReLU's."""
     function = getattr(old, "activation", None)
     if isinstance(function, keras.layers.Layer):
@@ -176,7 +177,7 @@ def _unique_names(walked: list[tuple[Any, str]]) -> dict[int, str]:
     return names
 
 
-def _kernels(operation: Any, name: str) -> dict[str, Any]:
+def _kernels(operation: KerasOperation, name: str) -> dict[str, Any]:
     """Returns a layer's kernels: the class of the new layer by the name that users give it.
 
     The halves of a SeparableConv2D go by "<name>_depthwise" and by its own name.
@@ -220,7 +221,9 @@ def _choose(
     return set(kernels) - dense | set(overrides)
 
 
-def _override(nesting: Nesting, override: Mapping[str, Any], name: str, *, kind: Any) -> Nesting:
+def _override(
+    nesting: Nesting, override: Mapping[str, Any], name: str, *, kind: type[Any]
+) -> Nesting:
     """Returns the nesting of one kernel."""
     depthwise = kind is keras.layers.DepthwiseConv2D
     if not set(override) <= _OVERRIDES:
@@ -244,7 +247,11 @@ def _override(nesting: Nesting, override: Mapping[str, Any], name: str, *, kind:
 
 
 def _replace(
-    operation: Any, name: str, nestings: Mapping[str, Nesting], *, norm: Mapping[str, Any]
+    operation: KerasOperation,
+    name: str,
+    nestings: Mapping[str, Nesting],
+    *,
+    norm: Mapping[str, Any],
 ) -> list[Any]:
     """Makes the operations in the place of one."""
     kind = kind_of(operation)
@@ -264,7 +271,7 @@ def _replace(
     return [kind.from_config(config)]
 
 
-def _config(operation: Any, name: str) -> dict[str, Any]:
+def _config(operation: KerasOperation, name: str) -> dict[str, Any]:
     """Returns the arguments that make a layer again, functions of the user's as they are.
 
     A config names a function by its bare name, under which Keras may find another.
@@ -278,7 +285,7 @@ def _config(operation: Any, name: str) -> dict[str, Any]:
     return config
 
 
-def _activation(function: Any, name: str) -> Any:
+def _activation(function: Activation, name: str) -> Any:
     """Returns what a new layer takes as its activation; a layer is made again."""
     if not isinstance(function, keras.layers.Layer):
         return supported.canonical(function)
@@ -291,7 +298,7 @@ def _activation(function: Any, name: str) -> Any:
     return type(function).from_config(function.get_config())
 
 
-def _nested_already(operation: Any, name: str) -> str | None:
+def _nested_already(operation: KerasOperation, name: str) -> str | None:
     if not isinstance(operation, layers.NestedKernel | layers.NestedBatchNormalization):
         return None
     return (
@@ -300,7 +307,7 @@ def _nested_already(operation: Any, name: str) -> str | None:
     )
 
 
-def _kernel_layer(kind: Any, config: dict[str, Any], nesting: Nesting | None) -> Any:
+def _kernel_layer(kind: type[Any], config: dict[str, Any], nesting: Nesting | None) -> Any:
     """Makes a layer with a kernel, nested or (without a nesting) as it was."""
     if nesting is None:
         return kind.from_config(config)

@@ -10,6 +10,7 @@ import keras
 from keras import ops
 
 from nested_keras.nesting.heads import head_of
+from nested_keras.typing import KerasModel, KerasTensor
 
 _register = keras.saving.register_keras_serializable(package="nested_keras")
 
@@ -52,7 +53,7 @@ class Distillation:
         if not self.temperature > 0.0:
             raise ValueError(f"temperature must be above 0: got {self.temperature}")
 
-    def for_model(self, model: Any) -> Distillation:
+    def for_model(self, model: KerasModel) -> Distillation:
         """Settles `from_logits` for a model.
 
         Args:
@@ -147,7 +148,7 @@ class DistillationLoss(keras.losses.Loss):
         found = [ops.exp(self._log_probabilities(source)) for source in sources]
         return ops.stop_gradient(sum(found) / float(len(found)))
 
-    def call(self, y_true: Any, y_pred: Any) -> Any:
+    def call(self, y_true: KerasTensor, y_pred: KerasTensor) -> Any:
         """Returns the divergence of each sample.
 
         Args:
@@ -161,7 +162,7 @@ class DistillationLoss(keras.losses.Loss):
         cross = ops.sum(y_true * self._log_probabilities(y_pred), axis=-1)
         return (entropy - cross) * self._temperature**2
 
-    def _log_probabilities(self, outputs: Any) -> Any:
+    def _log_probabilities(self, outputs: KerasTensor) -> Any:
         logits = ops.cast(outputs, "float32")
         if not self._from_logits:
             logits = ops.log(ops.maximum(logits, keras.config.epsilon()))

@@ -13,6 +13,7 @@ from typing import Any
 import keras
 
 from nested_keras.nesting import layers
+from nested_keras.typing import KerasLayer
 
 L = keras.layers
 
@@ -60,17 +61,17 @@ def _variables(*names: str) -> frozenset[str]:
     return frozenset(f"{name}_{kind}" for name in names for kind in kinds)
 
 
-def _last_axis(layer: Any, rank: int) -> str | None:
+def _last_axis(layer: KerasLayer, rank: int) -> str | None:
     return None if layer.axis in (-1, rank - 1) else f"must have axis -1: got {layer.axis}"
 
 
-def _not_the_batch(layer: Any, rank: int) -> str | None:
+def _not_the_batch(layer: KerasLayer, rank: int) -> str | None:
     if layer.axis % rank:
         return None
     return f"must have another axis than that of the batch: got {layer.axis}"
 
 
-def _relu_limits(layer: Any) -> str | None:
+def _relu_limits(layer: KerasLayer) -> str | None:
     slope_and_limit = layer.negative_slope and layer.max_value is not None
     if layer.max_value in (None, 6) and not slope_and_limit:
         return None

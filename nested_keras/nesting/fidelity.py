@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from nested_keras.nesting import keras_graph
+from nested_keras.typing import KerasArgument, KerasModel, KerasOperation, KerasTensor, Value
 
 # Of the largest output. A right copy computes the same sums, in another order at most: 1e-6 in
 # float32, and more where half precision rounds between the layers. A layer that was mistaken for
@@ -35,18 +36,18 @@ class Trace:
     layers: tuple[tuple[str, Any], ...] = ()
 
 
-def flat(outputs: Any) -> tuple[Any, ...]:
+def flat(outputs: KerasTensor) -> tuple[Any, ...]:
     """Returns a structure of tensors as float arrays."""
     return tuple(np.asarray(_float(each)) for each in keras.tree.flatten(outputs))
 
 
-def tolerance(model: Any) -> float:
+def tolerance(model: KerasModel) -> float:
     """Returns by which share of the largest output a right copy of a model may be off."""
     policies = {layer.compute_dtype for layer in model.layers}
     return max(_TOLERANCES.get(dtype, 0.0) for dtype in {"float32", *policies})
 
 
-def example(model: Any) -> Any:
+def example(model: KerasModel) -> Any:
     """Makes a batch of random inputs, seeded; a dimension that the model leaves open gets a size.
 
     Args:
@@ -76,10 +77,10 @@ def example(model: Any) -> Any:
     )
 
 
-def _spec(operation: Any) -> Callable[..., Any]:
+def _spec(operation: KerasOperation) -> Callable[..., Any]:
     """Returns what computes the shapes that an operation gives, and refuses empty ones."""
 
-    def spec(*args: Any, **kwargs: Any) -> Any:
+    def spec(*args: KerasArgument, **kwargs: KerasArgument) -> Any:
         outputs = operation.compute_output_spec(*args, **kwargs)
         for output in keras.tree.flatten(outputs):
             if 0 in output.shape:  # Keras 3.12 refuses negative sizes only
@@ -124,16 +125,16 @@ def first_not_finite(run: Trace) -> str | None:
     return next((name for name, value in run.layers if not np.isfinite(value).all()), None)
 
 
-def _sized(tensor: Any, size: int) -> Any:
+def _sized(tensor: KerasTensor, size: int) -> Any:
     shape = (tensor.shape[0] or _EXAMPLES, *(each or size for each in tensor.shape[1:]))
     return keras.KerasTensor(shape, tensor.dtype)
 
 
-def _random(tensor: Any, rng: np.random.Generator) -> Any:
+def _random(tensor: KerasTensor, rng: np.random.Generator) -> Any:
     if keras.backend.is_float_dtype(tensor.dtype):
         return keras.ops.cast(rng.normal(size=tensor.shape), tensor.dtype)
     return keras.ops.cast(rng.integers(0, 2, tensor.shape), tensor.dtype)
 
 
-def _float(value: Any) -> Any:
+def _float(value: Value) -> Any:
     return keras.ops.cast(keras.ops.convert_to_tensor(value), "float32")

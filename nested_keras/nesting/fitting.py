@@ -16,6 +16,15 @@ from typing import Any, ClassVar
 
 import keras
 
+from nested_keras.typing import (
+    KerasArgument,
+    KerasCallback,
+    KerasCallbacks,
+    KerasModel,
+    KerasOptimizer,
+    Logs,
+)
+
 _OF_LEVELS = re.compile(r"(val_)?(level_\d+|mean)_(?P<metric>.+)")
 
 
@@ -32,7 +41,7 @@ class LevelCallback(keras.callbacks.Callback):
         """Brings the model into the state that is validated, logged and saved."""
 
 
-def step_counter(optimizer: Any) -> Any:
+def step_counter(optimizer: KerasOptimizer) -> Any:
     """Returns the variable that counts the train steps, as learning rate schedules see them.
 
     `iterations` counts the updates instead, fewer where gradients are accumulated.
@@ -44,7 +53,7 @@ def step_counter(optimizer: Any) -> Any:
     return next(v for v in optimizer.variables if v.name == "iteration")
 
 
-def warn_of_shortfall(model: Any, *, hint: str, stacklevel: int) -> None:
+def warn_of_shortfall(model: KerasModel, *, hint: str, stacklevel: int) -> None:
     """Warns if levels are not at their sparsities.
 
     Args:
@@ -60,7 +69,7 @@ def warn_of_shortfall(model: Any, *, hint: str, stacklevel: int) -> None:
 
 
 @contextlib.contextmanager
-def level_states(model: Any, callbacks: Any) -> Iterator[tuple[Any, LevelStates]]:
+def level_states(model: KerasModel, callbacks: KerasCallbacks) -> Iterator[tuple[Any, LevelStates]]:
     """Puts the keeper of the levels' states in front of the callbacks of a fit.
 
     Args:
@@ -107,16 +116,16 @@ class LevelStates(keras.callbacks.Callback):
         self.ever_final = False
         self._settled = False
 
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         """Notes the state for the callbacks that act within an epoch."""
         self._settled = False
         self.final = not self.model.shortfall()
 
-    def on_test_begin(self, logs: Any = None) -> None:
+    def on_test_begin(self, logs: Logs = None) -> None:
         """Settles what is validated."""
         self._settle()
 
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Settles what was not validated, and adds the sparsities to the logs."""
         self._settle()
         self._set_modes()
@@ -150,12 +159,12 @@ class LevelStates(keras.callbacks.Callback):
 
 
 @contextlib.contextmanager
-def _only_when(wanted: Callable[[], bool], callback: Any) -> Iterator[None]:
+def _only_when(wanted: Callable[[], bool], callback: KerasCallback) -> Iterator[None]:
     """Keeps from a callback what it would compare with its best, unless wanted."""
     waits = False
 
     def guard(method: Callable[..., Any]) -> Callable[..., Any]:
-        def guarded(*args: Any, **kwargs: Any) -> None:
+        def guarded(*args: KerasArgument, **kwargs: KerasArgument) -> None:
             nonlocal waits
             if isinstance(callback, keras.callbacks.ReduceLROnPlateau):
                 # It logs the learning rate of each epoch: told of all, it forgets those before.
@@ -183,16 +192,16 @@ def _only_when(wanted: Callable[[], bool], callback: Any) -> Iterator[None]:
                 setattr(callback, name, own[name])
 
 
-def _monitor(callback: Any) -> Any:
+def _monitor(callback: KerasCallback) -> Any:
     return getattr(callback, "monitor", None)
 
 
-def _seeks_best(callback: Any) -> bool:
+def _seeks_best(callback: KerasCallback) -> bool:
     """Says whether a callback compares epochs, as those that monitor a quantity do."""
     return bool(getattr(callback, "save_best_only", True))
 
 
-def _direction(model: Any, monitor: str) -> str | None:
+def _direction(model: KerasModel, monitor: str) -> str | None:
     """Returns "min" or "max" for a quantity of levels; None where nobody says."""
     found = _OF_LEVELS.fullmatch(monitor)
     if found is None:

@@ -9,10 +9,11 @@ import tensorflow as tf
 
 from nested_keras.nesting import fitting, regularization
 from nested_keras.nesting.objectives import LevelObjective
+from nested_keras.typing import KerasLayer, KerasModel, KerasTensor
 
 
 def route(
-    model: Any, objective: LevelObjective, variables: list[Any], gradients: list[Any]
+    model: KerasModel, objective: LevelObjective, variables: list[Any], gradients: list[Any]
 ) -> list[Any]:
     """Scales the gradient into the weights that the level below has by the coefficient."""
     level, routing = objective.level, objective.routing
@@ -22,14 +23,14 @@ def route(
     if callable(routing):
         coefficient = routing(fitting.step_counter(model.optimizer))
 
-    def scale(layer: Any, dtype: str) -> Any:
+    def scale(layer: KerasLayer, dtype: str) -> Any:
         # The gradient is zero outside M[l] already.
         return 1.0 - (1.0 - tf.cast(coefficient, dtype)) * layer.symbolic_mask(level - 1, dtype)
 
     return _scale_kernels(model, variables, gradients, scale)
 
 
-def of_weight_losses(model: Any, variables: list[Any]) -> tuple[Any, list[Any]]:
+def of_weight_losses(model: KerasModel, variables: list[Any]) -> tuple[Any, list[Any]]:
     """Returns the weights' regularisation loss and its gradient by each variable."""
     if not regularization.regularized(model):
         return tf.zeros(()), [tf.zeros(v.shape, v.dtype) for v in variables]
@@ -38,14 +39,14 @@ def of_weight_losses(model: Any, variables: list[Any]) -> tuple[Any, list[Any]]:
         scaled = model.optimizer.scale_loss(loss)
     found = by_variable(tape, scaled, variables)
 
-    def keep(layer: Any, dtype: str) -> Any:
+    def keep(layer: KerasLayer, dtype: str) -> Any:
         # Not every regulariser has a zero gradient at zero.
         return 1.0 if layer.regrow else layer.symbolic_mask(model.levels - 1, dtype)
 
     return loss, _scale_kernels(model, variables, found, keep)
 
 
-def by_variable(tape: Any, loss: Any, variables: list[Any]) -> list[Any]:
+def by_variable(tape: Any, loss: KerasTensor, variables: list[Any]) -> list[Any]:
     """Returns the gradient by each variable, zero by those the loss does not depend on."""
     found = tape.gradient(loss, variables)
     return [
@@ -55,7 +56,7 @@ def by_variable(tape: Any, loss: Any, variables: list[Any]) -> list[Any]:
 
 
 def _scale_kernels(
-    model: Any, variables: list[Any], gradients: list[Any], scale: Callable[[Any, str], Any]
+    model: KerasModel, variables: list[Any], gradients: list[Any], scale: Callable[[Any, str], Any]
 ) -> list[Any]:
     """Multiplies the gradient of each nested kernel by `scale(layer, dtype)`."""
     scaled = dict(zip(map(id, variables), gradients, strict=True))

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import keras
 
 from nested_keras.nesting import keras_graph
+from nested_keras.typing import KerasModel, KerasOperation, KerasTensor
 
 Kind = Literal["softmax", "sigmoid", "logits"]
 
@@ -63,7 +64,7 @@ class Head:
     type: str
 
 
-def head_of(model: Any) -> Head:
+def head_of(model: KerasModel) -> Head:
     """Reads from the graph of a model with one output what the output is.
 
     Args:
@@ -78,7 +79,7 @@ def head_of(model: Any) -> Head:
     return _head(outputs[0])
 
 
-def _head(tensor: Any) -> Head:
+def _head(tensor: KerasTensor) -> Head:
     operation, _, index, arguments = keras_graph.source(tensor)
     unknown = Head(None, operation.name, type(operation).__name__)
     if isinstance(operation, keras.Model):
@@ -102,7 +103,7 @@ def _head(tensor: Any) -> Head:
     return first if name in _KEEP_LOGITS and first.kind == "logits" else unknown
 
 
-def _kind(operation: Any, tensor: Any) -> Kind | None:
+def _kind(operation: KerasOperation, tensor: KerasTensor) -> Kind | None:
     """Returns what an operation makes of any input, or None."""
     name = type(operation).__name__
     if not _is_known(operation):
@@ -122,6 +123,6 @@ def _kind(operation: Any, tensor: Any) -> Kind | None:
     return _ACTIVATIONS.get(function)
 
 
-def _is_known(operation: Any) -> bool:
+def _is_known(operation: KerasOperation) -> bool:
     """Says whether a class is one of Keras or of this package, and not a user's of that name."""
     return type(operation).__module__.split(".")[0] in ("keras", "nested_keras")

@@ -15,6 +15,8 @@ import keras
 # its own per level, which would make an optimizer and a loss tracker per level besides.
 from keras.src.trainers.compile_utils import CompileLoss, CompileMetrics
 
+from nested_keras.typing import KerasModel, KerasOperation, KerasTensor
+
 __all__ = [
     "CompileLoss",
     "CompileMetrics",
@@ -41,12 +43,12 @@ def check_backend() -> None:
         )
 
 
-def is_graph(operation: Any) -> bool:
+def is_graph(operation: KerasOperation) -> bool:
     """Says whether an operation is a model whose graph can be walked."""
     return isinstance(operation, keras.Sequential) or hasattr(operation, "operations")
 
 
-def functional(model: Any) -> Any:
+def functional(model: KerasModel) -> Any:
     """Returns the functional form of a functional or Sequential model.
 
     Args:
@@ -73,7 +75,9 @@ def functional(model: Any) -> Any:
     return keras.Model(single, outputs[0] if len(outputs) == 1 else outputs, name=model.name)
 
 
-def run_graph(model: Any, inputs: Any, call: Callable[[Any], Callable[..., Any]]) -> Any:
+def run_graph(
+    model: KerasModel, inputs: KerasTensor, call: Callable[[Any], Callable[..., Any]]
+) -> Any:
     """Runs a functional model's graph with other calls.
 
     Args:
@@ -106,7 +110,7 @@ class Source(NamedTuple):
     arguments: Any
 
 
-def source(tensor: Any) -> Source:
+def source(tensor: KerasTensor) -> Source:
     """Says where a symbolic tensor comes from.
 
     The public `operation.input` serves only operations that are called once.

@@ -7,7 +7,7 @@ functional graph, so one graph runs one level.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import keras
@@ -17,6 +17,7 @@ import tensorflow as tf
 from keras import ops
 
 from nested_keras.nesting import keras_graph, masks
+from nested_keras.typing import KerasArgument, KerasStore, KerasTensor, KerasVariable
 
 keras_graph.check_backend()  # first: what follows calls TensorFlow
 _register = keras.saving.register_keras_serializable(package="nested_keras")
@@ -43,10 +44,10 @@ class NestedKernel(keras.layers.Layer):
 
     def __init__(
         self,
-        *args: Any,
+        *args: KerasArgument,
         sparsities: Iterable[float],
         block_shape: Iterable[int] = (1, 1),
-        **kwargs: Any,
+        **kwargs: KerasArgument,
     ) -> None:
         super().__init__(*args, **kwargs)
         self.sparsities = masks.check_sparsities(sparsities, strict=False)
@@ -62,7 +63,7 @@ class NestedKernel(keras.layers.Layer):
         """The number of levels."""
         return len(self.sparsities)
 
-    def build(self, input_shape: Any) -> None:
+    def build(self, input_shape: Sequence[int]) -> None:
         """Creates the kernel, the bias and the level map."""
         super().build(input_shape)
         self.level_map = self.add_weight(
@@ -141,18 +142,18 @@ class NestedKernel(keras.layers.Layer):
         if not regrow:
             self.kernel.assign(np.where(level_map < self.levels, kernel, np.zeros_like(kernel)))
 
-    def finish(self, outputs: Any) -> Any:
+    def finish(self, outputs: KerasTensor) -> Any:
         """Adds the bias and applies the activation."""
         if self.use_bias:
             outputs = ops.add(outputs, self.bias)
         return outputs if self.activation is None else self.activation(outputs)
 
     # Conv2D and Dense save their kernel and bias only: go back to what Layer does.
-    def save_own_variables(self, store: Any) -> None:
+    def save_own_variables(self, store: KerasStore) -> None:
         """Saves the kernel, the bias and the level map."""
         keras.layers.Layer.save_own_variables(self, store)
 
-    def load_own_variables(self, store: Any) -> None:
+    def load_own_variables(self, store: KerasStore) -> None:
         """Loads the kernel, the bias and the level map."""
         keras.layers.Layer.load_own_variables(self, store)
 
@@ -175,12 +176,14 @@ class NestedConv2D(NestedKernel, keras.layers.Conv2D):
         **kwargs: Other arguments of Conv2D. `data_format` must be channels_last, `groups` 1.
     """
 
-    def __init__(self, filters: int, kernel_size: Any, **kwargs: Any) -> None:
+    def __init__(
+        self, filters: int, kernel_size: int | Sequence[int], **kwargs: KerasArgument
+    ) -> None:
         super().__init__(filters, kernel_size, **kwargs)
         if self.groups != 1:
             raise ValueError(f"{self.name}: groups must be 1: got {self.groups}")
 
-    def call(self, inputs: Any, level: int | None = None) -> Any:
+    def call(self, inputs: KerasTensor, level: int | None = None) -> Any:
         """Convolves (batch, h, w, in) with the kernel of one level."""
         return self.finish(self.convolution_op(inputs, self.masked_kernel(level)))
 
@@ -197,7 +200,7 @@ class NestedDepthwiseConv2D(NestedKernel, keras.layers.DepthwiseConv2D):
         **kwargs: Other arguments of DepthwiseConv2D. `data_format` must be channels_last.
     """
 
-    def __init__(self, kernel_size: Any, **kwargs: Any) -> None:
+    def __init__(self, kernel_size: int | Sequence[int], **kwargs: KerasArgument) -> None:
         super().__init__(kernel_size, **kwargs)
         if self.block_shape != (1, 1):
             raise ValueError(
@@ -205,7 +208,7 @@ class NestedDepthwiseConv2D(NestedKernel, keras.layers.DepthwiseConv2D):
                 f"got {self.block_shape}"
             )
 
-    def call(self, inputs: Any, level: int | None = None) -> Any:
+    def call(self, inputs: KerasTensor, level: int | None = None) -> Any:
         """Convolves (batch, h, w, in) with the kernel of one level."""
         outputs = ops.depthwise_conv(
             inputs,
@@ -230,10 +233,10 @@ class NestedDense(NestedKernel, keras.layers.Dense):
         **kwargs: Other arguments of Dense.
     """
 
-    def __init__(self, units: int, **kwargs: Any) -> None:
+    def __init__(self, units: int, **kwargs: KerasArgument) -> None:
         super().__init__(units, **kwargs)
 
-    def call(self, inputs: Any, level: int | None = None) -> Any:
+    def call(self, inputs: KerasTensor, level: int | None = None) -> Any:
         """Multiplies (batch, ..., in) with the kernel of one level."""
         return self.finish(ops.matmul(inputs, self.masked_kernel(level)))
 
@@ -257,7 +260,9 @@ class NestedBatchNormalization(keras.layers.BatchNormalization):
             `nested_keras.callbacks.reestimate_batch_norm`.
     """
 
-    def __init__(self, *, levels: int, shared_affine: bool = False, **kwargs: Any) -> None:
+    def __init__(
+        self, *, levels: int, shared_affine: bool = False, **kwargs: KerasArgument
+    ) -> None:
         # Since Keras 3.14 a file names these arguments, which older Keras does not know.
         renorm = {key: kwargs.pop(key) for key in tuple(kwargs) if key.startswith("renorm")}
         super().__init__(**kwargs)
@@ -271,7 +276,7 @@ class NestedBatchNormalization(keras.layers.BatchNormalization):
         self.shared_affine = shared_affine
         self.statistics_sink: Callable[[Any, int, Any, Any], None] | None = None
 
-    def build(self, input_shape: Any) -> None:
+    def build(self, input_shape: Sequence[int]) -> None:
         """Creates the weights, each (levels, channels)."""
         self.input_spec = keras.InputSpec(ndim=len(input_shape), axes={-1: input_shape[-1]})
         names = ["moving_mean", "moving_variance"]
@@ -292,7 +297,11 @@ class NestedBatchNormalization(keras.layers.BatchNormalization):
         self.built = True
 
     def call(
-        self, inputs: Any, training: bool | None = None, mask: Any = None, level: int | None = None
+        self,
+        inputs: KerasTensor,
+        training: bool | None = None,
+        mask: KerasTensor = None,
+        level: int | None = None,
     ) -> Any:
         """Normalises (batch, ..., channels) with the values of one level."""
         level = masks.check_level(level, levels=self.levels)
@@ -326,11 +335,11 @@ class NestedBatchNormalization(keras.layers.BatchNormalization):
     def _affine_row(self, level: int) -> int:
         return 0 if self.shared_affine else level
 
-    def _fuses(self, inputs: Any) -> bool:
+    def _fuses(self, inputs: KerasTensor) -> bool:
         """Says whether TensorFlow has one operator for the whole of a training step."""
         return len(inputs.shape) == 4 and inputs.dtype in ("float32", "float16", "bfloat16")
 
-    def _train_fused(self, inputs: Any, level: int) -> Any:
+    def _train_fused(self, inputs: KerasTensor, level: int) -> Any:
         """Normalises images by their batch's statistics: half the time of a whole train step."""
         channels = inputs.shape[-1]
         row = self._affine_row(level)
@@ -351,7 +360,7 @@ class NestedBatchNormalization(keras.layers.BatchNormalization):
         self._update(self.moving_variance, level, variance * (samples - 1.0) / samples)
         return outputs
 
-    def _update(self, moving: Any, level: int, batch: Any) -> None:
+    def _update(self, moving: KerasVariable, level: int, batch: KerasTensor) -> None:
         """Moves one level's row of a moving average towards the batch's statistic."""
         old = moving.value
         new = old * self.momentum + ops.cast(batch, old.dtype) * (1.0 - self.momentum)
@@ -364,7 +373,7 @@ class NestedBatchNormalization(keras.layers.BatchNormalization):
         return {**kept, "levels": self.levels, "shared_affine": self.shared_affine}
 
 
-def _moments(x: Any, mask: Any, *, synchronized: bool) -> tuple[Any, Any]:
+def _moments(x: KerasTensor, mask: KerasTensor, *, synchronized: bool) -> tuple[Any, Any]:
     """Returns the mean and the variance of each channel over the samples that the mask keeps."""
     axes = list(range(len(x.shape) - 1))
     if mask is None:

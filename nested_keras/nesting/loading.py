@@ -9,11 +9,13 @@ from typing import Any
 
 import keras
 
+from nested_keras.typing import KerasArgument, KerasLayer
+
 _ZIP, _HDF5 = b"PK\x03\x04", b"\x89HDF\r\n\x1a\n"
 _LONGEST = 300  # characters; Keras's own text may hold the configuration of the whole model
 
 
-def _without_groups(layer: Any) -> Any:
+def _without_groups(layer: KerasLayer) -> Any:
     """Makes what reads a layer of Keras 2, which wrote `groups` where the layer has none."""
 
     class Reader(layer):
@@ -40,7 +42,7 @@ _LAYERS_WITHOUT_GROUPS = (
 _KERAS_2 = {layer.__name__: _without_groups(layer) for layer in _LAYERS_WITHOUT_GROUPS}
 
 
-def load_keras(path: str | os.PathLike[str], **kwargs: Any) -> Any:
+def load_keras(path: str | os.PathLike[str], **kwargs: KerasArgument) -> Any:
     """Loads a Keras model from a .keras or .h5 file, also an .h5 file of Keras 2.
 
     Args:

@@ -11,7 +11,7 @@ import itertools
 import math
 import operator
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 import numpy.typing as npt
@@ -66,7 +66,7 @@ def check_block_shape(block_shape: Iterable[int]) -> tuple[int, int]:
     return BLOCK_SHAPES[BLOCK_SHAPES.index(shape)]
 
 
-def check_level(level: Any, *, levels: int) -> int:
+def check_level(level: SupportsIndex | None, *, levels: int) -> int:
     """Returns the level as an int, or refuses it.
 
     Args:

@@ -7,8 +7,10 @@ from typing import Any
 
 import keras
 
+from nested_keras.typing import KerasMetric, KerasMetrics, Value
 
-def copy_metrics(metrics: Any) -> Any:
+
+def copy_metrics(metrics: KerasMetrics) -> Any:
     """Copies the metric objects in an argument of compile().
 
     A copy holds the attributes of the original, with variables of its own. It is not made from
@@ -26,7 +28,7 @@ def copy_metrics(metrics: Any) -> Any:
     """
     memo: dict[int, Any] = {}
 
-    def copied(metric: Any) -> Any:
+    def copied(metric: KerasMetric) -> Any:
         if not isinstance(metric, keras.metrics.Metric):
             return metric
         try:
@@ -40,7 +42,7 @@ def copy_metrics(metrics: Any) -> Any:
     return keras.tree.map_structure(copied, metrics)
 
 
-def _copy(metric: Any, memo: dict[int, Any]) -> Any:
+def _copy(metric: KerasMetric, memo: dict[int, Any]) -> Any:
     """Copies a metric object and the metric objects in it."""
     if id(metric) not in memo:
         # copy.deepcopy would save and load the metric as Keras saves models: by its config.
@@ -55,7 +57,7 @@ def _copy(metric: Any, memo: dict[int, Any]) -> Any:
     return memo[id(metric)]
 
 
-def _remember(value: Any, memo: dict[int, Any]) -> None:
+def _remember(value: Value, memo: dict[int, Any]) -> None:
     """Tells copy.deepcopy what stands for an object of Keras."""
     if isinstance(value, keras.metrics.Metric):
         _copy(value, memo)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -21,12 +22,22 @@ from nested_keras.nesting import (
     supported,
     trainer,
 )
+from nested_keras.typing import (
+    Data,
+    KerasArgument,
+    KerasLayer,
+    KerasModel,
+    KerasOperation,
+    KerasStore,
+    KerasTensor,
+    Value,
+)
 
 _QUANTIZATION = "quantization"
 
 
 def nest(
-    model: Any,
+    model: KerasModel,
     sparsities: Iterable[float] = (0.9, 0.8, 0.7),
     *,
     block_shape: Iterable[int] = (1, 1),
@@ -68,30 +79,29 @@ def nest(
         ValueError: if sparsities, block shape or names are wrong, a layer is not supported, no
             layer is left to nest, or a level computes something else than the model.
     """
-    nesting = conversion.Nesting(
-        masks.check_sparsities(sparsities), masks.check_block_shape(block_shape)
-    )
+    checked = masks.check_sparsities(sparsities), masks.check_block_shape(block_shape)
     base = conversion.functional(model)
     new = conversion.plan(
-        base, nesting, exclude=exclude, overrides=overrides, shared_affine=shared_affine
+        base,
+        conversion.Nesting(*checked),
+        exclude=exclude,
+        overrides=overrides,
+        shared_affine=shared_affine,
     )
 
-    inputs = keras.tree.map_structure(_new_input, base.input)
-    if isinstance(inputs, list) and len(inputs) == 1:
-        inputs = inputs[0]  # as old files have it; Keras would warn at each call with a bare array
-    act = _in_place(new)
-    outputs = _run_flattened(base, inputs, _checked(act, new))
+    inputs = _new_inputs(base)
+    outputs = _run_flattened(base, inputs, _checked(_in_place(new), new))
     nested = NestedModel(inputs, outputs, name=name or model.name)
     for operation, _ in conversion.operations(base):
         conversion.copy_weights(operation, new[id(operation)])
-    _compare(model, nested, act, names={key: made[-1].name for key, made in new.items()})
+    _compare(model, nested, new)
     return nested
 
 
 def _in_place(new: Mapping[int, list[Any]]) -> Callable[..., Any]:
     """Returns what calls the operations in the place of one, one after the other."""
 
-    def act(operation: Any, *args: Any, **kwargs: Any) -> Any:
+    def act(operation: KerasOperation, *args: KerasArgument, **kwargs: KerasArgument) -> Any:
         first, *rest = new[id(operation)]
         outputs = first(*args, **kwargs)
         for each in rest:
@@ -104,7 +114,7 @@ def _in_place(new: Mapping[int, list[Any]]) -> Callable[..., Any]:
 def _checked(act: Callable[..., Any], new: Mapping[int, list[Any]]) -> Callable[..., Any]:
     """Returns `act` with a check of each call."""
 
-    def checked(operation: Any, *args: Any, **kwargs: Any) -> Any:
+    def checked(operation: KerasOperation, *args: KerasArgument, **kwargs: KerasArgument) -> Any:
         name = new[id(operation)][-1].name
         if text := supported.call_refusal(operation, name, args, kwargs):
             raise ValueError(text)
@@ -113,9 +123,7 @@ def _checked(act: Callable[..., Any], new: Mapping[int, list[Any]]) -> Callable[
     return checked
 
 
-def _compare(
-    model: Any, nested: NestedModel, act: Callable[..., Any], *, names: Mapping[int, str]
-) -> None:
+def _compare(model: KerasModel, nested: NestedModel, new: Mapping[int, list[Any]]) -> None:
     """Compares all levels with the base model, and each new layer with the one that it replaces.
 
     Raises:
@@ -123,8 +131,8 @@ def _compare(
     """
     base = conversion.functional(model)
 
-    def run(act: Callable[..., Any], batch: Any) -> fidelity.Trace:
-        return record(base, batch, act, name_of=lambda layer: names[id(layer)])
+    def run(act: Callable[..., Any], batch: KerasTensor) -> fidelity.Trace:
+        return record(base, batch, act, name_of=lambda layer: new[id(layer)][-1].name)
 
     batch = fidelity.example(base)
     want = run(lambda layer, *args, **kwargs: layer(*args, **kwargs), batch)
@@ -134,7 +142,7 @@ def _compare(
             f"{layer!r} gives NaN or infinity. Are its weights those of a trained model?"
         )
     share = fidelity.tolerance(base)
-    wrong = fidelity.first_difference(want, run(act, batch), share=share)
+    wrong = fidelity.first_difference(want, run(_in_place(new), batch), share=share)
     want = fidelity.Trace(fidelity.flat(model(batch, training=False)))
     batch = keras.tree.pack_sequence_as(nested.input, keras.tree.flatten(batch))
     for level in range(nested.levels):
@@ -167,7 +175,7 @@ class NestedModel(trainer.LevelTrainer):
 
     # Keras loads a class as a functional model where its `__init__` takes (*args, **kwargs) only:
     # up to 3.14 a class with a named argument counts as one that makes its own layers.
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: KerasArgument, **kwargs: KerasArgument) -> None:
         super().__init__(*args, **kwargs)
         counts = {
             layer.name: layer.levels
@@ -184,7 +192,7 @@ class NestedModel(trainer.LevelTrainer):
         self._float_models = _Cache(functools.partial(_build_level, self))
         self.run_levels(self.float_level)
 
-    def summary(self, *args: Any, **kwargs: Any) -> None:
+    def summary(self, *args: KerasArgument, **kwargs: KerasArgument) -> None:
         """Prints the summary of Keras, and the sparsity of each level; arguments as Keras's."""
         super().summary(*args, **kwargs)
         levels = ", ".join(
@@ -241,7 +249,9 @@ class NestedModel(trainer.LevelTrainer):
         if not regrow and self.compiled and self.optimizer is not None:
             optimizer_slots.forget_pruned(self, self._objectives.slots)
 
-    def evaluate_levels(self, x: Any, y: Any = None, **kwargs: Any) -> list[dict[str, Any]]:
+    def evaluate_levels(
+        self, x: Data, y: Data = None, **kwargs: KerasArgument
+    ) -> list[dict[str, Any]]:
         """Evaluates all levels in one pass over the data.
 
         Args:
@@ -282,7 +292,7 @@ class NestedModel(trainer.LevelTrainer):
                 )
         return dict(super().get_config())
 
-    def save_own_variables(self, store: Any) -> None:
+    def save_own_variables(self, store: KerasStore) -> None:
         """Saves what Keras leaves out: the random state of dropout, and the quantisation."""
         for index, state in enumerate(_random_states(self)):
             store[str(index)] = state.numpy()
@@ -290,7 +300,7 @@ class NestedModel(trainer.LevelTrainer):
             text = json.dumps(self.quantization)
             store[_QUANTIZATION] = np.frombuffer(text.encode(), np.uint8)
 
-    def load_own_variables(self, store: Any) -> None:
+    def load_own_variables(self, store: KerasStore) -> None:
         """Loads it, where the file has it, so that a resumed run goes on as if uninterrupted."""
         for index, state in enumerate(_random_states(self)):
             if str(index) in store:
@@ -307,7 +317,7 @@ def _build_level(model: NestedModel, level: int) -> Any:
     """Calls the layers of a model's graph again, at one level."""
     act = call_at(level)
 
-    def call(layer: Any) -> Callable[..., Any]:
+    def call(layer: KerasLayer) -> Callable[..., Any]:
         return functools.partial(act, layer)
 
     outputs = keras_graph.run_graph(model, model.input, call)
@@ -327,14 +337,18 @@ class _Cache:
         return self._made[index]
 
 
-def _as_number(value: Any) -> Any:
+def _as_number(value: Value) -> Any:
     """Returns a scalar tensor, as `evaluate` of Keras 3.12 gives it, as a Python number."""
     array = np.asarray(value)
     return array.item() if array.ndim == 0 else value
 
 
 def record(
-    model: Any, inputs: Any, act: Callable[..., Any], *, name_of: Callable[[Any], str]
+    model: KerasModel,
+    inputs: KerasTensor,
+    act: Callable[..., Any],
+    *,
+    name_of: Callable[[Any], str],
 ) -> fidelity.Trace:
     """Runs a model on a batch with `act(layer, ...)` in the place of each layer.
 
@@ -349,7 +363,7 @@ def record(
     """
     noted: list[tuple[str, Any]] = []
 
-    def note(layer: Any, *args: Any, **kwargs: Any) -> Any:
+    def note(layer: KerasLayer, *args: KerasArgument, **kwargs: KerasArgument) -> Any:
         outputs = act(layer, *args, **kwargs)
         noted.extend((name_of(layer), value) for value in fidelity.flat(outputs))
         return outputs
@@ -361,7 +375,7 @@ def record(
 def call_at(level: int) -> Callable[..., Any]:
     """Returns what calls a layer of a nested model at one level."""
 
-    def act(layer: Any, *args: Any, **kwargs: Any) -> Any:
+    def act(layer: KerasLayer, *args: KerasArgument, **kwargs: KerasArgument) -> Any:
         if isinstance(layer, layers.NestedKernel | layers.NestedBatchNormalization):
             kwargs = {**kwargs, "level": level}
         return layer(*args, **kwargs)
@@ -369,10 +383,10 @@ def call_at(level: int) -> Callable[..., Any]:
     return act
 
 
-def _run_flattened(model: Any, inputs: Any, act: Callable[..., Any]) -> Any:
+def _run_flattened(model: KerasModel, inputs: KerasTensor, act: Callable[..., Any]) -> Any:
     """Runs a model with `act(layer, ...)` in the place of each layer, those of sub-models too."""
 
-    def call(operation: Any) -> Callable[..., Any]:
+    def call(operation: KerasOperation) -> Callable[..., Any]:
         if not keras_graph.is_graph(operation):
             return functools.partial(act, operation)
         inner = conversion.functional(operation)
@@ -382,13 +396,20 @@ def _run_flattened(model: Any, inputs: Any, act: Callable[..., Any]) -> Any:
     return keras_graph.run_graph(model, inputs, call)
 
 
-def _new_input(tensor: Any) -> Any:
+def _new_inputs(base: KerasModel) -> Any:
+    """Returns inputs for a model like another, in the same structure."""
+    inputs = keras.tree.map_structure(_new_input, base.input)
+    # One alone, as old files have it: Keras would warn at each call with a bare array.
+    return inputs[0] if isinstance(inputs, list) and len(inputs) == 1 else inputs
+
+
+def _new_input(tensor: KerasTensor) -> Any:
     # The name of the layer: that of the tensor is "keras_tensor" where the user gave none.
     name = keras_graph.source(tensor)[0].name
     return keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=name)
 
 
-def load_model(path: Any, **kwargs: Any) -> Any:
+def load_model(path: str | os.PathLike[str], **kwargs: KerasArgument) -> Any:
     """Loads a Keras model, with or without nested layers.
 
     The same as `keras.models.load_model` after `import nested_keras.model`, which registers the

@@ -11,6 +11,7 @@ import keras
 from nested_keras.nesting.distillation_loss import Distillation
 from nested_keras.nesting.keras_graph import CompileLoss, CompileMetrics
 from nested_keras.nesting.metric_copies import copy_metrics
+from nested_keras.typing import KerasArgument, KerasLoss, KerasModel, Schedule, Value
 
 _LOSS_WEIGHTS = "level_loss_weights"
 
@@ -64,12 +65,12 @@ class Objectives:
 
 
 def settle(
-    model: Any,
+    model: KerasModel,
     *,
-    loss: Any,
-    loss_weights: Any,
+    loss: KerasLoss,
+    loss_weights: KerasArgument,
     metrics: list[Any],
-    routing: Any,
+    routing: Schedule,
     level_loss_weights: Iterable[float] | None,
     distillation: Distillation | None,
     sandwich: bool,
@@ -112,7 +113,7 @@ def settle(
                 routing=routings[level],
                 weight=weights[level],
                 loss=None if loss is None else CompileLoss(loss, loss_weights, output_names=names),
-                metrics=_compile_metrics(metrics, names),
+                metrics=_level_metrics(metrics, names),
                 tracker=keras.metrics.Mean(name=f"level_{level}_loss"),
             )
             for level in range(model.levels)
@@ -123,7 +124,7 @@ def settle(
     )
 
 
-def _routings(routing: Any, *, levels: int) -> tuple[Any, ...]:
+def _routings(routing: Schedule, *, levels: int) -> tuple[Any, ...]:
     """Returns one routing coefficient or schedule per level."""
     routings = _per_level(routing, levels=levels, argument="routing")
     for value in routings:
@@ -144,7 +145,7 @@ def _loss_weights(given: Iterable[float] | None, *, levels: int) -> tuple[float,
     return weights
 
 
-def _per_level(values: Any, *, levels: int, argument: str) -> tuple[Any, ...]:
+def _per_level(values: Value, *, levels: int, argument: str) -> tuple[Any, ...]:
     """Returns one value per level, numbers as floats."""
     given = tuple(values) if isinstance(values, Iterable) else (values,) * levels
     given = tuple(float(value) if hasattr(value, "__float__") else value for value in given)
@@ -153,7 +154,7 @@ def _per_level(values: Any, *, levels: int, argument: str) -> tuple[Any, ...]:
     return given
 
 
-def _compile_metrics(metrics: list[Any], output_names: list[str]) -> Any:
+def _level_metrics(metrics: list[Any], output_names: list[str]) -> Any:
     """Returns compiled metrics with a state of their own, or None."""
     if all(each is None for each in metrics):
         return None

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from nested_keras.nesting import fitting
+from nested_keras.typing import KerasModel, KerasVariable
 
 
-def forget_pruned(model: Any, first: dict[str, float]) -> None:
+def forget_pruned(model: KerasModel, first: dict[str, float]) -> None:
     """Resets what the optimizer keeps for the weights that no level uses.
 
     Args:
@@ -21,7 +22,7 @@ def forget_pruned(model: Any, first: dict[str, float]) -> None:
         slot.assign(np.where(layer.mask(model.levels - 1), slot.numpy(), fresh))
 
 
-def first_values(model: Any, before: dict[str, float]) -> dict[str, float]:
+def first_values(model: KerasModel, before: dict[str, float]) -> dict[str, float]:
     """Returns what the optimizer keeps for a weight that has never moved, where it is not 0.
 
     Ftrl, for one, divides by its accumulator, which starts above 0.
@@ -48,7 +49,7 @@ def first_values(model: Any, before: dict[str, float]) -> dict[str, float]:
     return found
 
 
-def _kernel_slots(model: Any) -> list[tuple[Any, Any]]:
+def _kernel_slots(model: KerasModel) -> list[tuple[Any, Any]]:
     """Returns the optimizer's variables that have a value for each weight of a nested layer."""
     references = [(_slot_prefix(v), v) for v in model.trainable_variables]
     kernels = {id(layer.kernel): layer for layer in model.nested_layers}
@@ -65,6 +66,6 @@ def _kernel_slots(model: Any) -> list[tuple[Any, Any]]:
     return found
 
 
-def _slot_prefix(variable: Any) -> str:
+def _slot_prefix(variable: KerasVariable) -> str:
     """Returns how the names of a variable's optimizer slots begin."""
     return f"{variable.path.replace('/', '_')}_"

@@ -7,25 +7,27 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from nested_keras.typing import KerasModel, KerasTensor
 
-def weight_losses(model: Any) -> Any:
+
+def weight_losses(model: KerasModel) -> Any:
     """Computes the sum of the weights' regularisation losses."""
     terms = [share_of_replica(variable.regularizer(variable)) for variable in regularized(model)]
     return tf.add_n(terms) if terms else tf.zeros(())
 
 
-def activity_losses(model: Any, level: int) -> list[Any]:
+def activity_losses(model: KerasModel, level: int) -> list[Any]:
     """Returns what the level's last call added: its losses before those of the weights."""
     losses = model.at_level(level).losses
     return list(losses[: len(losses) - len(regularized(model))])
 
 
-def regularized(model: Any) -> list[Any]:
+def regularized(model: KerasModel) -> list[Any]:
     """Returns the variables that are trained and have a regulariser."""
     return [v for v in model.trainable_variables if v.regularizer is not None]
 
 
-def share_of_replica(loss: Any) -> Any:
+def share_of_replica(loss: KerasTensor) -> Any:
     """Returns the sum of a loss, divided among the replicas of a strategy, which are added up."""
     total = keras.ops.sum(keras.ops.cast(loss, "float32"))
     replicas = tf.distribute.get_strategy().num_replicas_in_sync

@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from nested_keras.nesting import alternatives
 from nested_keras.nesting.entries import ENTRIES
+from nested_keras.typing import Activation, KerasLayer, KerasOperation
 
 L = keras.layers
 A = keras.activations
@@ -58,7 +59,7 @@ _HARMLESS = {"__init__", "get_config", "from_config", "compute_output_shape"}
 _WRAPPERS = {"build", "quantize"}
 
 
-def kind_of(operation: Any) -> Any:
+def kind_of(operation: KerasOperation) -> Any:
     """Returns the class of `ENTRIES` that says what an operation computes, or None.
 
     The operation may be of a subclass that overrides none of its methods, such as those that read
@@ -68,7 +69,7 @@ def kind_of(operation: Any) -> Any:
     return known if known is not None and not overridden(operation, known) else None
 
 
-def overridden(instance: Any, known: Any) -> list[str]:
+def overridden(instance: object, known: type[Any]) -> list[str]:
     """Returns which methods of a class an instance of it has replaced, in a subclass or by hand."""
     own = (cls for cls in type(instance).__mro__ if cls not in known.__mro__)
     names = {name for cls in own for name, value in vars(cls).items() if _is_method(value)}
@@ -76,7 +77,7 @@ def overridden(instance: Any, known: Any) -> list[str]:
     return sorted(name for name in (names | patched) - _HARMLESS if _is_method_of(known, name))
 
 
-def refusal(operation: Any, name: str) -> str | None:
+def refusal(operation: KerasOperation, name: str) -> str | None:
     """Says why a nested model cannot have an operation.
 
     Args:
@@ -112,7 +113,7 @@ def refusal(operation: Any, name: str) -> str | None:
 
 
 def call_refusal(
-    operation: Any, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]
+    operation: KerasOperation, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> str | None:
     """Says why a nested model cannot have one call of an operation that it could have.
 
@@ -144,7 +145,7 @@ def call_refusal(
     return f"{label} {rule}" if rule else None
 
 
-def export_refusal(operation: Any, name: str) -> str | None:
+def export_refusal(operation: KerasOperation, name: str) -> str | None:
     """Says why export cannot write an operation that a nested model may have.
 
     `nest` carries these exactly: they can be trained and evaluated.
@@ -175,25 +176,25 @@ def export_refusal(operation: Any, name: str) -> str | None:
     )
 
 
-def config_of(layer: Any) -> dict[str, Any]:
+def config_of(layer: KerasLayer) -> dict[str, Any]:
     """Returns the config of a layer, without Keras's warning that files cannot hold a lambda."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*includes a `lambda`")
         return dict(layer.get_config())
 
 
-def canonical(function: Any) -> Any:
+def canonical(function: Activation) -> Any:
     """Returns Keras's own function for one of TensorFlow's or of keras.ops that is the same."""
     return next((keras_s for other, keras_s in _SYNONYMS.items() if other is function), function)
 
 
-def activation_name(function: Any) -> str | None:
+def activation_name(function: Activation) -> str | None:
     """Returns Keras's name of an activation function that export knows, or None."""
     own = canonical(function)
     return next((name for known, name in ACTIVATIONS.items() if known is own), None)
 
 
-def can_be_named(function: Any) -> bool:
+def can_be_named(function: Activation) -> bool:
     """Says whether a saved file leads back to an activation, if need be by `custom_objects`."""
     if function is None or isinstance(function, L.Layer):
         return True
@@ -206,20 +207,20 @@ def can_be_named(function: Any) -> bool:
     return found is function or not callable(found)
 
 
-def _nearest(operation: Any) -> Any:
+def _nearest(operation: KerasOperation) -> Any:
     """The class of `ENTRIES` that an operation inherits from, or None."""
     return next((cls for cls in type(operation).__mro__ if cls in ENTRIES), None)
 
 
-def _is_method(value: Any) -> bool:
+def _is_method(value: object) -> bool:
     return callable(value) or isinstance(value, property | classmethod | staticmethod)
 
 
-def _is_method_of(cls: Any, name: str) -> bool:
+def _is_method_of(cls: type[Any], name: str) -> bool:
     return _is_method(inspect.getattr_static(cls, name, None))
 
 
-def _unknown(operation: Any, name: str) -> str:
+def _unknown(operation: KerasOperation, name: str) -> str:
     """The sentence for an operation that is not in `ENTRIES`."""
     kind = type(operation).__name__
     if not isinstance(operation, L.Layer):
@@ -239,7 +240,7 @@ def _unknown(operation: Any, name: str) -> str:
 
 
 def _wrong_value(
-    label: str, layer: Any, config: Mapping[str, Any], wanted: Mapping[str, Any]
+    label: str, layer: KerasLayer, config: Mapping[str, Any], wanted: Mapping[str, Any]
 ) -> str | None:
     for key, right in wanted.items():
         # Older versions of Keras have some attributes and do not write them.
@@ -250,7 +251,7 @@ def _wrong_value(
     return None
 
 
-def _unknown_key(label: str, kind: Any, config: Mapping[str, Any]) -> str | None:
+def _unknown_key(label: str, kind: type[Any], config: Mapping[str, Any]) -> str | None:
     """Refuses arguments of a newer Keras or of a subclass, unless they are as by default."""
     parameters = inspect.signature(kind.__init__).parameters
     for key in sorted(set(config) - ENTRIES[kind].keys):
@@ -263,7 +264,7 @@ def _unknown_key(label: str, kind: Any, config: Mapping[str, Any]) -> str | None
     return None
 
 
-def _activation_refusal(operation: Any, name: str) -> str | None:
+def _activation_refusal(operation: KerasOperation, name: str) -> str | None:
     """Refuses the functions of Keras that export does not know."""
     function = getattr(operation, "activation", None)
     if function is None or isinstance(function, L.Layer) or activation_name(function) is not None:
@@ -277,7 +278,7 @@ def _activation_refusal(operation: Any, name: str) -> str | None:
     )
 
 
-def _layer_activation_refusal(layer: Any) -> str | None:
+def _layer_activation_refusal(layer: KerasLayer) -> str | None:
     """Says why export cannot write a layer that another layer has as its activation."""
     kind = kind_of(layer)
     if kind is None:
@@ -289,11 +290,11 @@ def _layer_activation_refusal(layer: Any) -> str | None:
     return refusal(layer, layer.name) or export_refusal(layer, layer.name)
 
 
-def _function_name(function: Any) -> str:
+def _function_name(function: Activation) -> str:
     return str(getattr(function, "__name__", type(function).__name__))
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     return (
         type(value).__name__
         if keras.ops.is_tensor(value) or hasattr(value, "shape")

@@ -31,6 +31,18 @@ from nested_keras.nesting.batches import Batch, share
 from nested_keras.nesting.distillation_loss import Distillation
 from nested_keras.nesting.layers import several_workers
 from nested_keras.nesting.sparse_levels import SparseLevels
+from nested_keras.typing import (
+    BatchData,
+    Data,
+    KerasArgument,
+    KerasCallbacks,
+    KerasLoss,
+    KerasMetric,
+    KerasMetrics,
+    KerasOptimizer,
+    KerasTensor,
+    Schedule,
+)
 
 
 class LevelTrainer(SparseLevels):
@@ -47,14 +59,14 @@ class LevelTrainer(SparseLevels):
 
     def fit(
         self,
-        x: Any = None,
-        y: Any = None,
+        x: Data = None,
+        y: Data = None,
         batch_size: int | None = None,
         epochs: int = 1,
-        verbose: Any = "auto",
-        callbacks: Any = None,
-        *args: Any,
-        **kwargs: Any,
+        verbose: KerasArgument = "auto",
+        callbacks: KerasCallbacks = None,
+        *args: KerasArgument,
+        **kwargs: KerasArgument,
     ) -> Any:
         """Trains all levels, as `keras.Model.fit`, and warns if they end short of their sparsities.
 
@@ -78,19 +90,19 @@ class LevelTrainer(SparseLevels):
 
     def compile(
         self,
-        optimizer: Any = "rmsprop",
-        loss: Any = None,
-        loss_weights: Any = None,
-        metrics: Any = None,
-        weighted_metrics: Any = None,
+        optimizer: KerasOptimizer = "rmsprop",
+        loss: KerasLoss = None,
+        loss_weights: KerasArgument = None,
+        metrics: KerasMetrics = None,
+        weighted_metrics: KerasMetrics = None,
         *,
-        routing: Any = 1.0,
+        routing: Schedule = 1.0,
         level_loss_weights: Iterable[float] | None = None,
         distillation: Distillation | None = None,
         sandwich: bool = False,
         split_batch: bool = False,
         jit_compile: bool = False,
-        **kwargs: Any,
+        **kwargs: KerasArgument,
     ) -> None:
         """Configures the model for training.
 
@@ -222,7 +234,7 @@ class LevelTrainer(SparseLevels):
         values = [logs[name] for name in names]
         return values[0] if len(values) == 1 else values
 
-    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
+    def _maybe_symbolic_build(self, iterator: Data = None, data_batch: BatchData = None) -> None:
         """Makes the metrics' variables before a strategy's replicas run.
 
         Keras averages a batch over the replicas to see its shapes, which fails with several
@@ -240,7 +252,9 @@ class LevelTrainer(SparseLevels):
         with strategy.scope():
             self._symbolic_build(data_batch=data_batch)
 
-    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+    def compute_metrics(
+        self, x: KerasTensor, y: Data, y_pred: KerasTensor, sample_weight: Data = None
+    ) -> Any:
         """Updates the metrics of all levels with the same outputs.
 
         Keras calls it with symbolic outputs, to make the metrics' variables before a strategy's
@@ -252,7 +266,13 @@ class LevelTrainer(SparseLevels):
         return self.get_metrics_result()
 
     def level_loss(
-        self, level: int, *, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
+        self,
+        level: int,
+        *,
+        x: KerasTensor,
+        y: Data,
+        y_pred: KerasTensor,
+        sample_weight: Data = None,
     ) -> Any:
         """Computes the loss of one level; override it to train towards something else as well.
 
@@ -277,7 +297,7 @@ class LevelTrainer(SparseLevels):
             terms.append(objective.loss(y, y_pred, sample_weight))
         return tf.add_n(terms) if terms else tf.zeros(())
 
-    def train_step(self, data: Any) -> dict[str, Any]:
+    def train_step(self, data: Data) -> dict[str, Any]:
         """Trains the levels on one batch with one optimizer step."""
         batch = Batch(*keras.utils.unpack_x_y_sample_weight(data))
         variables = self.trainable_variables
@@ -308,7 +328,7 @@ class LevelTrainer(SparseLevels):
         _track(self._loss_tracker, total, batch)
         return _step_logs(self)
 
-    def test_step(self, data: Any) -> dict[str, Any]:
+    def test_step(self, data: Data) -> dict[str, Any]:
         """Evaluates all levels on one batch, without distillation."""
         batch = Batch(*keras.utils.unpack_x_y_sample_weight(data))
         total = regularization.weight_losses(self)
@@ -343,7 +363,9 @@ class LevelTrainer(SparseLevels):
         return loss, gradients.route(self, objective, variables, found), y_pred
 
 
-def _run_one_of(levels: tuple[int, ...], step: Callable[[int], Any], optimizer: Any) -> Any:
+def _run_one_of(
+    levels: tuple[int, ...], step: Callable[[int], Any], optimizer: KerasOptimizer
+) -> Any:
     """Runs a step at one of some levels, drawn by the number of the optimizer's step."""
     if len(levels) == 1:
         return step(levels[0])
@@ -355,7 +377,7 @@ def _run_one_of(levels: tuple[int, ...], step: Callable[[int], Any], optimizer: 
 
 
 def _own_loss(
-    model: LevelTrainer, objective: objectives.LevelObjective, batch: Batch, y_pred: Any
+    model: LevelTrainer, objective: objectives.LevelObjective, batch: Batch, y_pred: KerasTensor
 ) -> Any:
     """Computes a level's loss, and updates the level's metrics."""
     loss = model.level_loss(
@@ -367,7 +389,7 @@ def _own_loss(
     return loss
 
 
-def _track(tracker: Any, loss: Any, batch: Batch) -> None:
+def _track(tracker: KerasMetric, loss: KerasTensor, batch: Batch) -> None:
     """Averages a loss over the batches; of a strategy's replicas, each has its share of it."""
     replicas = tf.distribute.get_strategy().num_replicas_in_sync
     tracker.update_state(loss * float(replicas), sample_weight=batch.size())

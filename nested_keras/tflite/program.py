@@ -13,14 +13,9 @@ docs/quantization.md.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-
-Int8Array: TypeAlias = npt.NDArray[np.int8]
-Int32Array: TypeAlias = npt.NDArray[np.int32]
-UInt8Array: TypeAlias = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, eq=False)

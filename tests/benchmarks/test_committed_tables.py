@@ -13,6 +13,8 @@ from benchmarks import models, regenerate
 from benchmarks.accuracy import report
 from nested_keras.bench.kernel_table import Row
 
+pytestmark = pytest.mark.arm
+
 FOLDER = Path(models.__file__).parent
 
 

@@ -6,6 +6,8 @@ import pytest
 
 from docs import pictures
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("name", pictures.PICTURES)
 def test_committed_picture_is_of_the_present_results(name):

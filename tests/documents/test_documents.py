@@ -22,12 +22,16 @@ from nested_keras.firmware import QemuModel
 from tests.documents.pages import ROOT, Block, pages, read
 from tests.renode.launcher import write_launcher
 
-pytestmark = pytest.mark.filterwarnings(
-    # Keras says so of every Dataset, as `fit` shuffles by default.
-    "ignore:`shuffle=True` was passed, but will be ignored:UserWarning",
-    # What tfmot imports on Python 3.10 and 3.11.
-    "ignore:The distutils package is deprecated:DeprecationWarning",
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.arm,
+    pytest.mark.filterwarnings(
+        # Keras says so of every Dataset, as `fit` shuffles by default.
+        "ignore:`shuffle=True` was passed, but will be ignored:UserWarning",
+        # What tfmot imports on Python 3.10 and 3.11.
+        "ignore:The distutils package is deprecated:DeprecationWarning",
+    ),
+]
 
 # Pages whose blocks make what the later ones use.
 SELF_CONTAINED = (
@@ -52,7 +56,7 @@ NOT_RUN = {
     "make firmware RUNTIME=tflm": "it needs a tree of TFLite Micro",
     "pip install": "it changes the environment that the tests run in",
     "git clone": "it needs the network",
-    "nested-keras bench kernels": "tests/nested_keras/bench/test_kernels.py runs some of them",
+    "nested-keras bench kernels": "tests/nested_keras/bench/test_kernel_table.py runs some of them",
     "CMSIS_NN_ROOT=": "it needs a checkout of CMSIS-NN",
     "python benchmarks/": "it writes the committed tables; tests/benchmarks compares rows of them",
     "python -m benchmarks.accuracy": "it trains for hours; tests/benchmarks/accuracy runs it small",

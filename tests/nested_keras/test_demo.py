@@ -6,6 +6,8 @@ import pytest
 
 from nested_keras import demo, firmware
 
+pytestmark = [pytest.mark.slow, pytest.mark.arm]
+
 
 def test_demo_leaves_its_results_behind(tmp_path):
     lines = []

@@ -21,6 +21,8 @@ from tests.nested_keras.hostile import many_operators, mutations
 from tests.nested_keras.tflite.nested_models import conv_params, nested_model, random_layer
 from tests.nested_keras.tflite.tflite_builder import ModelBuilder
 
+pytestmark = pytest.mark.slow
+
 
 def read_and_write(model):
     """Copies a file whatever builtin operators are in it."""

@@ -9,6 +9,8 @@ import pytest
 from nested_keras import callbacks, nest, recipe, runs
 from tests.nested_keras import nets
 
+pytestmark = pytest.mark.slow
+
 SPARSITIES = (0.75, 0.5, 0.25)
 
 

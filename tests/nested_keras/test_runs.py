@@ -16,6 +16,8 @@ import tensorflow as tf
 from nested_keras import runs
 from tests.nested_keras import long_runs
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 

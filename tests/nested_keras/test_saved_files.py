@@ -10,6 +10,8 @@ from nested_keras.nesting import model
 from tests.nested_keras import nets
 from tests.nested_keras.saved import make
 
+pytestmark = pytest.mark.slow
+
 GOLDEN = sorted(path.name for path in make.FOLDER.glob("*.keras"))
 
 

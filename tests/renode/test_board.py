@@ -10,6 +10,8 @@ from nested_keras.firmware import RenodeModel
 from tests.nested_keras.codegen.programs import nested_net, random_inputs
 from tests.renode.machine import Machine
 
+pytestmark = pytest.mark.arm
+
 BOARD = sources.board_dir("nucleo_f767zi")
 RCC_CR, RCC_PLLCFGR, RCC_CFGR = 0x40023800, 0x40023804, 0x40023808
 RCC_AHB1ENR, RCC_APB1ENR = 0x40023830, 0x40023840

@@ -13,6 +13,8 @@ from nested_keras.codegen import sources
 from tests.nested_keras.codegen.programs import nested_net
 from tests.renode.prepare import prepare
 
+pytestmark = pytest.mark.arm
+
 SUITE = Path(__file__).parent / "nucleo_f767zi.robot"
 
 

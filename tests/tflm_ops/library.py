@@ -124,8 +124,9 @@ class Library:
     def call(self, op, params, inputs, output):
         """Calls the function of an operator with its parameters."""
         c_call = operators.registration_of(op).c_call
+        head = [ctypes.byref(params)] if params._fields_ else []
         rest = [part for arg in c_call.arguments for part in arguments(arg, op, inputs, output)]
-        self.check(getattr(self.c, c_call.function)(ctypes.byref(params), *rest))
+        self.check(getattr(self.c, c_call.function)(*head, *rest))
 
     def open(self, data, *, offset=0, null=False):
         """nk_stream_open on a copy of the bytes: the struct, which keeps the copy alive."""

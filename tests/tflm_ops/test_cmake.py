@@ -5,6 +5,8 @@ import pytest
 from nested_keras.codegen import sources
 from nested_keras.devices.toolchain import run_tool
 
+pytestmark = pytest.mark.arm
+
 PROJECT = """
 cmake_minimum_required(VERSION 3.25)
 project(theirs LANGUAGES C)

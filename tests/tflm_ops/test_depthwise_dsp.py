@@ -11,6 +11,8 @@ from tests.nested_keras.format.streams import PROFILES, random_layer
 from tests.tflm_ops.cases import DEPTHWISE, make, stream_and_input
 from tests.tflm_ops.library import ConvDims, Guarded, StatusError, pointer
 
+pytestmark = pytest.mark.arm
+
 LAYERS = {
     "3x3": make(DEPTHWISE, channels=(5, 1)),
     "3x3 stride 2, multiplier 3": make(DEPTHWISE, channels=(2, 3), stride=(2, 2), size=(7, 9)),

@@ -1,11 +1,15 @@
 """The examples run on the emulated board as their text says."""
 
+import pytest
+
 from nested_keras.codegen import sources
 from nested_keras.devices import qemu
 from nested_keras.devices.firmware_build import DEFAULT_BOARD
 from nested_keras.devices.toolchain import cortex_m7_toolchain
 from nested_keras.firmware import generate
 from tests.nested_keras.tflite.nested_models import conv_params, nested_model, random_layer
+
+pytestmark = pytest.mark.arm
 
 LEVELS = 4
 

@@ -13,6 +13,8 @@ from tests.conftest import ROOT
 from tests.tflm_ops.fully_connected_grid import ALIGNMENT, make_grid, pack
 from tests.tflm_ops.library import Guarded, params_struct, pointer
 
+pytestmark = pytest.mark.arm
+
 BOARD = "mps2_an500"
 FUNCTIONS = (
     *("nk_stream_open", "nk_stream_validate", "nk_nested_conv_s8"),

@@ -13,6 +13,8 @@ from nested_keras.codegen import sources
 from nested_keras.devices import qemu
 from nested_keras.devices.toolchain import cortex_m7_toolchain
 
+pytestmark = pytest.mark.arm
+
 TESTS = Path(__file__).parent
 BOARD = "mps2_an500"
 # Program and the functions of tflm_ops that it calls.

@@ -14,6 +14,8 @@ from nested_keras.codegen.firmware_errors import DeviceError
 from nested_keras.devices import qemu
 from nested_keras.devices.toolchain import cortex_m7_toolchain
 
+pytestmark = pytest.mark.arm
+
 HERE = Path(__file__).parent
 BOARD = "mps2_an500"
 

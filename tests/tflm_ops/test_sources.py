@@ -8,6 +8,8 @@ import pytest
 
 from nested_keras.codegen import sources
 
+pytestmark = pytest.mark.arm
+
 TESTS = Path(__file__).parent
 INCLUDE = sources.tflm_ops_dir() / "include"
 CORES = {

@@ -13,6 +13,8 @@ from nested_keras.firmware import DeviceError
 from tests.nested_keras.format.streams import PROFILES
 from tests.tflm_ops.make_cases import case_bytes
 
+pytestmark = pytest.mark.arm
+
 CASES = ("3x3", "1x1 stride 2", "block 4 of 12", "depthwise multiplier 3", "row block 4", "batch 3")
 HARNESS = Path(__file__).parent
 

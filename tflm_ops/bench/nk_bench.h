@@ -41,7 +41,7 @@ typedef struct nk_bench_case {
   int32_t level;
 } nk_bench_case;
 
-extern const nk_bench_case nk_bench_cases[];
+extern const nk_bench_case *const nk_bench_cases[];
 extern const int32_t nk_bench_case_count;
 
 /** What a call may use besides its output, 16-byte aligned. */

@@ -10,7 +10,7 @@ static _Alignas(16) uint8_t scratch_data[SCRATCH_BYTES];
 
 int main(void) {
   for (int32_t i = 0; i < nk_bench_case_count; ++i) {
-    const nk_bench_case *bench_case = &nk_bench_cases[i];
+    const nk_bench_case *bench_case = nk_bench_cases[i];
     const nk_dims4 *dims = &bench_case->output_dims;
     const int32_t size = dims->n * dims->h * dims->w * dims->c;
     if (size > OUTPUT_BYTES) {

@@ -1,5 +1,6 @@
 /**
- * The model benchmark: nk_bench_model_main.c runs a generated model once at each level and prints
+ * The model benchmark: nk_bench_model_main.c runs a generated model, the_run of firmware.h,
+ * once at each level and prints
  *
  *     level <level> <HEX of all outputs>
  *
@@ -13,7 +14,6 @@
 #include <stdint.h>
 
 #include "nk_bench_markers.h"
-#include "nk_status.h"
 
 #define MODEL_ON_OP(index)      \
   do {                          \
@@ -24,16 +24,5 @@
 
 /** Remembers the order of the operators; not counted. */
 void nk_bench_op_ended(int32_t index);
-
-/** What the benchmark adds for one model (generated). */
-typedef struct nk_bench_model {
-  int32_t levels;
-  uint8_t *outputs;
-  int32_t output_bytes;
-  nk_status (*check)(void);
-  nk_status (*invoke)(int32_t level);
-} nk_bench_model;
-
-extern const nk_bench_model the_nk_bench_model;
 
 #endif  // NK_BENCH_MODEL_H_

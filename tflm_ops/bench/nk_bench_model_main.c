@@ -1,5 +1,6 @@
 #include <string.h>
 
+#include "firmware.h"
 #include "nk_bench_model.h"
 #include "nk_bench_print.h"
 
@@ -22,22 +23,21 @@ static int fail(const char *what, nk_status status) {
 }
 
 int main(void) {
-  const nk_bench_model *model = &the_nk_bench_model;
-  nk_status status = model->check();
+  nk_status status = the_run.check();
   if (status != NK_OK) {
     return fail("error check ", status);
   }
-  for (int32_t level = 0; level < model->levels; ++level) {
-    memset(model->outputs, POISON, (size_t)model->output_bytes);
+  for (int32_t i = 0; i < the_run.level_count; ++i) {
+    memset(the_run.outputs, POISON, (size_t)the_run.output_bytes);
     NK_BENCH_BEGIN();
-    status = model->invoke(level);
+    status = the_run.invoke(the_run.inputs, the_run.outputs, the_run.levels[i]);
     NK_BENCH_END();
     if (status != NK_OK) {
       return fail("error invoke ", status);
     }
     board_puts("level");
-    nk_bench_put_unsigned((size_t)level);
-    nk_bench_put_hex_line(model->outputs, model->output_bytes);
+    nk_bench_put_unsigned((size_t)the_run.levels[i]);
+    nk_bench_put_hex_line(the_run.outputs, the_run.output_bytes);
   }
   board_puts("ops");
   for (int32_t i = 0; i < ended_count; ++i) {

@@ -28,7 +28,8 @@ from nested_keras.tflite.operators.registration import (
     own_fields,
 )
 from nested_keras.tflite.operators.window import require_positive, window_geometry
-from nested_keras.tflite.program import Int8Array, Int32Array, Op, Tensor
+from nested_keras.tflite.program import Op, Tensor
+from nested_keras.typing import Int8Array, Int32Array
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,7 +18,8 @@ from nested_keras.tflite.operators.registration import (
     Shape,
     clamp,
 )
-from nested_keras.tflite.program import Int8Array, Op, Program, Tensor
+from nested_keras.tflite.program import Op, Program, Tensor
+from nested_keras.typing import Int8Array
 
 _ADD_LEFT_SHIFT = 20
 
@@ -57,8 +58,8 @@ class Mul(Op):
     activation_max: int
 
 
-def _binary(reader: OperatorReader) -> tuple[Tensor, Tensor, Tensor]:
-    """Operands and result of ADD or MUL, with shapes that broadcast to the result's."""
+def broadcast_operands(reader: OperatorReader) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns both operands and the output, after a check that the shapes broadcast to its own."""
     reader.require_operands(2)
     a, b, y = reader.activation(0), reader.activation(1), reader.result()
     try:
@@ -75,7 +76,7 @@ def _binary(reader: OperatorReader) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _read_add(reader: OperatorReader) -> Add:
-    a, b, y = _binary(reader)
+    a, b, y = broadcast_operands(reader)
     low, high = reader.activation_range(reader.options("AddOptions").fusedActivationFunction, y)
     # Both inputs are brought to twice the larger scale, shifted left by 20 bits.
     common = 2 * max(a.scale, b.scale)
@@ -106,7 +107,7 @@ def _read_add(reader: OperatorReader) -> Add:
 
 
 def _read_mul(reader: OperatorReader) -> Mul:
-    a, b, y = _binary(reader)
+    a, b, y = broadcast_operands(reader)
     low, high = reader.activation_range(reader.options("MulOptions").fusedActivationFunction, y)
     # TFLite computes this factor in float32.
     factor = np.float32(a.scale) * np.float32(b.scale) / np.float32(y.scale)
@@ -142,7 +143,7 @@ def _run_mul(op: Mul, inputs: Sequence[Array], output_shape: Shape, level: int) 
     return clamp(y + op.output_offset, op.activation_min, op.activation_max)
 
 
-def _mixes_samples(op: Add | Mul, program: Program) -> bool:
+def broadcast_mixes_samples(op: Op, program: Program) -> bool:
     """Returns whether broadcasting does not align the first axes."""
     tensors = [program.tensors[index] for index in (*op.inputs, *op.outputs)]
     ranks = [len(tensor.shape) for tensor in tensors if tensor.data is None]
@@ -152,21 +153,21 @@ def _mixes_samples(op: Add | Mul, program: Program) -> bool:
     )
 
 
-_ARGUMENTS = (CArgument.INPUTS, CArgument.OUTPUT_DIMS, CArgument.OUTPUT)
+BROADCAST_ARGUMENTS = (CArgument.INPUTS, CArgument.OUTPUT_DIMS, CArgument.OUTPUT)
 
 OPERATORS = (
     Registration(
         Add,
         readers={"ADD": _read_add},
         run=_run_add,
-        c_call=CCall("nk_add_s8", _ARGUMENTS),
-        mixes_samples=_mixes_samples,
+        c_call=CCall("nk_add_s8", BROADCAST_ARGUMENTS),
+        mixes_samples=broadcast_mixes_samples,
     ),
     Registration(
         Mul,
         readers={"MUL": _read_mul},
         run=_run_mul,
-        c_call=CCall("nk_mul_s8", _ARGUMENTS),
-        mixes_samples=_mixes_samples,
+        c_call=CCall("nk_mul_s8", BROADCAST_ARGUMENTS),
+        mixes_samples=broadcast_mixes_samples,
     ),
 )

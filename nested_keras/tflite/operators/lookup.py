@@ -18,7 +18,8 @@ from nested_keras.tflite.operators.registration import (
     Shape,
     elements,
 )
-from nested_keras.tflite.program import Int8Array, Op
+from nested_keras.tflite.program import Op
+from nested_keras.typing import Int8Array
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,7 +19,8 @@ from nested_keras.tflite.operators.registration import (
     clamp,
 )
 from nested_keras.tflite.operators.window import require_positive, window_geometry
-from nested_keras.tflite.program import Int8Array, Op
+from nested_keras.tflite.program import Op
+from nested_keras.typing import Int8Array
 
 
 @dataclass(frozen=True, eq=False)

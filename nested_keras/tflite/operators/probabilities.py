@@ -15,7 +15,8 @@ from nested_keras.tflite.operators.registration import (
     Registration,
     Shape,
 )
-from nested_keras.tflite.program import Int8Array, Op, Tensor
+from nested_keras.tflite.program import Op, Tensor
+from nested_keras.typing import Int8Array
 
 _PROBABILITY_SCALE = 1 / 256
 

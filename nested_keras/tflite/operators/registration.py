@@ -18,7 +18,8 @@ import numpy.typing as npt
 
 from nested_keras.int8.fixed_point import Int64Array, wrap_int32
 from nested_keras.tflite.operator_reader import OperatorReader
-from nested_keras.tflite.program import Int8Array, Op, Program
+from nested_keras.tflite.program import Op, Program
+from nested_keras.typing import Int8Array
 
 Array: TypeAlias = npt.NDArray[Any]
 Shape: TypeAlias = tuple[int, ...]
@@ -70,7 +71,8 @@ class CCall:
         function: Its name, as tflm_ops/include/nk_ops.h declares it.
         arguments: What follows the parameters in the call, in order.
         parameters: The fields of the parameter struct in its order, from the operator and the rank
-            of its output. By default they are the fields of the dataclass.
+            of its output; by default the fields of the dataclass. A function without fields takes
+            no parameter struct.
         slides_a_window: Whether the function takes images of limited height and width.
     """
 

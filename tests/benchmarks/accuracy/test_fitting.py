@@ -8,6 +8,8 @@ import nested_keras
 from benchmarks.accuracy import fitting
 from nested_keras.applications import blocks
 
+pytestmark = pytest.mark.slow
+
 
 def network(*, use_bias, filters=6):
     x = image = keras.Input((8, 8, 3))

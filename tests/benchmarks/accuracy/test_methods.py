@@ -9,6 +9,8 @@ from benchmarks.accuracy import __main__ as command, methods, recipe
 from nested_keras import datasets
 from tests.benchmarks.accuracy.networks import tiny
 
+pytestmark = pytest.mark.slow
+
 TINY = [
     "--network=tiny",
     "--dense-epochs=1",

@@ -9,6 +9,8 @@ from nested_keras import nest
 from tests.benchmarks.accuracy.test_data import images
 from tests.nested_keras import nets
 
+pytestmark = pytest.mark.slow
+
 NETWORKS = ("resnet8", "mobilenet_v1")
 
 

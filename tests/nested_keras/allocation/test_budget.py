@@ -12,6 +12,8 @@ from nested_keras.format import LayerKind
 from nested_keras.nesting import model
 from tests.nested_keras import nets
 
+pytestmark = pytest.mark.slow
+
 
 def test_kernel_shapes_are_what_the_kernels_see():
     rows = budget.kernel_shapes(model.nest(nets.residual(), block_shape=(1, 2)))

@@ -11,6 +11,8 @@ from nested_keras.allocation.budget import stored_bytes
 from nested_keras.nesting import layers, masks, model
 from tests.nested_keras import nets
 
+pytestmark = pytest.mark.slow
+
 SPARSITIES = (0.9, 0.8, 0.5)
 
 

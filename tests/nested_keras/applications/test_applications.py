@@ -4,6 +4,8 @@ import pytest
 
 from nested_keras import applications, export, nest, runtime
 
+pytestmark = pytest.mark.slow
+
 # (the model, its parameters, where the number was published)
 PUBLISHED = {
     "resnet8": (lambda: applications.resnet8(use_bias=True), 78_666),  # MLPerf Tiny

@@ -13,6 +13,8 @@ from nested_keras.bench.layer_cases import LAYERS, cases_of
 from nested_keras.bench.operator_cases import operator_cases
 from nested_keras.firmware import BuildError
 
+pytestmark = pytest.mark.arm
+
 
 def test_every_layer_and_operator_has_recorded_counts():
     names = {layer.name for layer in LAYERS} | {case.label for case in operator_cases()}

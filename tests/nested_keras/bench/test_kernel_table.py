@@ -12,6 +12,8 @@ from nested_keras.bench.layer_cases import LAYERS, cases_of
 from nested_keras.bench.operator_cases import operator_cases
 from nested_keras.firmware import DeviceError, ToolchainError
 
+pytestmark = pytest.mark.arm
+
 BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
 BY_LABEL = {layer.label: layer for layer in LAYERS}
 FC = dataclasses.replace(BY_LABEL["FC 256->64"], sparsities=(0.0, 0.9), block_sizes=(1, 4))

@@ -5,6 +5,8 @@ import pytest
 from nested_keras.bench.instruction import parse
 from nested_keras.bench.pipeline import loop_cycles, straight_cycles
 
+pytestmark = pytest.mark.slow
+
 
 def cycles(*lines):
     return straight_cycles([parse(line) for line in lines])

@@ -16,6 +16,8 @@ from tests.nested_keras.tflite.nested_models import (
     random_layer,
 )
 
+pytestmark = pytest.mark.arm
+
 LEVELS = 2
 
 

@@ -9,6 +9,8 @@ from nested_keras.callbacks.batch_norm import sample
 from nested_keras.nesting import layers, model
 from tests.nested_keras import nets
 
+pytestmark = pytest.mark.slow
+
 
 def norm_net(**kwargs):
     """A nested Dense, dropout before it, a shared norm after it."""

@@ -10,6 +10,8 @@ from nested_keras import callbacks
 from nested_keras.nesting import masks, model
 from tests.nested_keras import nets
 
+pytestmark = pytest.mark.slow
+
 SPARSITIES = (0.75, 0.5, 0.25)
 
 

@@ -9,6 +9,8 @@ import pytest
 
 from tests.nested_keras.cli.commands import nested_keras_command, write_data
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     "command",
@@ -66,11 +68,6 @@ def test_too_little_memory_is_one_line(model, data, capsys, monkeypatch):
             ("train", "--model", "m", "--data", "d", "--out", "o"),
             "keras",
             "nested-keras train needs the package keras: pip install 'nested_keras[train]'",
-        ),
-        (
-            ("train", "--model", "m", "--data", "d", "--out", "o"),
-            "tensorflow_model_optimization",
-            "needs the package tensorflow-model-optimization: pip install 'nested_keras[train]'",
         ),
         (
             ("demo", "--out", "o"),

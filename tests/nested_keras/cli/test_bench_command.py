@@ -10,6 +10,8 @@ import pytest
 
 from tests.nested_keras.tflite.nested_models import dense_params, nested_model, random_layer
 
+pytestmark = [pytest.mark.slow, pytest.mark.arm]
+
 ROOT = Path(__file__).resolve().parents[3]
 
 

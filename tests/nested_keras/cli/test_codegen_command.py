@@ -1,6 +1,10 @@
 """`nested-keras codegen`, as a user calls it."""
 
+import pytest
+
 from tests.nested_keras.cli.commands import nested_keras_command
+
+pytestmark = pytest.mark.slow
 
 
 def test_codegen_writes_a_library(model, folder, capsys):

@@ -9,6 +9,8 @@ from nested_keras.cli import data_files
 from tests import zoo
 from tests.nested_keras.cli.commands import nested_keras_command
 
+pytestmark = pytest.mark.slow
+
 
 def damaged_data(path, kind):
     """Writes a data file that `run` must refuse."""

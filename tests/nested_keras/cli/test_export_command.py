@@ -1,11 +1,14 @@
 """`nested-keras export`, as a user calls it."""
 
 import numpy as np
+import pytest
 
 import nested_keras
 from nested_keras import export
 from tests import zoo
 from tests.nested_keras.cli.commands import nested_keras_command, write_data
+
+pytestmark = pytest.mark.slow
 
 
 def test_export_calibrates_on_all_of_sorted_data(tmp_path, monkeypatch):

@@ -4,6 +4,8 @@ import pytest
 
 from tests.nested_keras.cli.commands import nested_keras_command
 
+pytestmark = [pytest.mark.slow, pytest.mark.arm]
+
 
 def test_firmware_without_data_runs_zeros(model, folder, capsys):
     out = folder / "zeros"

@@ -1,7 +1,11 @@
 """`nested-keras inspect`, as a user calls it."""
 
+import pytest
+
 from tests import zoo
 from tests.nested_keras.cli.commands import nested_keras_command
+
+pytestmark = pytest.mark.slow
 
 
 def test_inspect_shows_layers_and_levels(model, capsys):

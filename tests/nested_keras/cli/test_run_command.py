@@ -8,6 +8,8 @@ from nested_keras.runtime import LiteRTModel
 from tests.nested_keras.cli.commands import nested_keras_command
 from tests.renode.launcher import write_launcher
 
+pytestmark = [pytest.mark.slow, pytest.mark.arm]
+
 
 @pytest.mark.parametrize("target", ["reference", "litert", "tflm", "host", "qemu", "renode"])
 def test_run_reports_every_level(target, model, data, folder, capsys, monkeypatch):

@@ -1,6 +1,10 @@
 """`nested-keras strip`, as a user calls it."""
 
+import pytest
+
 from tests.nested_keras.cli.commands import nested_keras_command
+
+pytestmark = pytest.mark.slow
 
 
 def test_strip_keeps_the_sparsest_levels(model, data, folder, capsys):

@@ -11,6 +11,8 @@ from nested_keras.callbacks import NestedPruning
 from nested_keras.nesting.model import NestedModel
 from tests.nested_keras.cli.commands import nested_keras_command, write_base, write_data
 
+pytestmark = pytest.mark.slow
+
 
 def test_train_then_export(folder, capsys):
     rng = np.random.default_rng(0)

@@ -18,6 +18,8 @@ from tests.nested_keras.codegen.programs import Builder, every_op, nested_net
 from tests.nested_keras.format.streams import random_layer
 from tests.nested_keras.tflite.nested_models import conv_params, nested_model
 
+pytestmark = pytest.mark.arm
+
 ROOT = Path(__file__).resolve().parents[3]
 CORE = "-mcpu=cortex-m7 -mthumb -mfpu=fpv5-d16 -mfloat-abi=hard"
 CROSS = (

@@ -14,7 +14,7 @@ from nested_keras.cortex_m.cycles import ImageSize
 from nested_keras.format import Encoding, LayerKind, LayerParams, NestedWeights, StoredLevel, Stream
 from tests.nested_keras.format.streams import random_layer
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 CONV = LayerParams(LayerKind.CONV, 3, 3, 16, 16, pad_top=1, pad_left=1)
 IMAGE = ImageSize(1, 16, 16, 16, 16)
 

@@ -24,6 +24,8 @@ from tests.nested_keras.codegen.programs import (
 )
 from tests.tflm_ops.cases import DEPTHWISE, make, stream_and_input
 
+pytestmark = pytest.mark.arm
+
 RUN_SOURCE = """
 #include "firmware.h"
 static const int32_t levels[] = {0};

@@ -19,6 +19,8 @@ from tests.nested_keras.codegen.programs import (
 )
 from tests.renode.launcher import write_launcher
 
+pytestmark = pytest.mark.arm
+
 # Prints the given numbers after the first steps and lets the UART say the given text.
 CANNED = """
 import os, re, sys, time

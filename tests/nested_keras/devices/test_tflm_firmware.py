@@ -15,6 +15,8 @@ from tests.nested_keras.tflite.nested_models import (
     random_layer,
 )
 
+pytestmark = pytest.mark.arm
+
 needs_tflm = pytest.mark.skipif(
     not os.environ.get("TFLM_ROOT"),
     reason="TFLM_ROOT does not name a TFLite Micro tree with a library built for the Cortex-M7",

@@ -17,6 +17,8 @@ from tests.nested_keras.tflite.nested_models import (
     random_layer,
 )
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip(
     "tflite_micro", reason="needs the package tflite-micro (pip install 'nested_keras[tflm]')"
 )

@@ -9,6 +9,8 @@ from nested_keras.nesting import model
 from nested_keras.runtime import ReferenceModel
 from tests.nested_keras import nets
 
+pytestmark = pytest.mark.slow
+
 
 def convnet():
     x = inputs = keras.Input((6, 6, 3))

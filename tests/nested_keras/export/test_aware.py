@@ -13,6 +13,8 @@ from nested_keras.runtime import ReferenceModel
 from tests import zoo
 from tests.nested_keras import nets
 
+pytestmark = pytest.mark.slow
+
 LOSS = "sparse_categorical_crossentropy"
 
 

@@ -7,6 +7,8 @@ from nested_keras.export.nodes import Graph, Input
 from nested_keras.export.plain_layers import Concatenate, Pool, Reshape, Unary
 from tests.nested_keras.export.linear_nodes import linear
 
+pytestmark = pytest.mark.slow
+
 
 def graph_of(*nodes, outputs=None, levels=1):
     by_name = {node.name: node for node in nodes}

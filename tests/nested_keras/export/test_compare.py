@@ -10,6 +10,8 @@ from nested_keras.export.fold import fold
 from nested_keras.nesting.model import nest
 from tests.nested_keras import nets
 
+pytestmark = pytest.mark.slow
+
 
 def network():
     inputs = keras.Input((6, 6, 3))

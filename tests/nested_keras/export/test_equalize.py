@@ -12,6 +12,8 @@ from nested_keras.export.graph import trace
 from nested_keras.export.nodes import Linear
 from nested_keras.runtime import ReferenceModel
 
+pytestmark = pytest.mark.slow
+
 LEVELS = 2
 
 

@@ -9,6 +9,8 @@ from nested_keras.export.plain_layers import Binary, Unary
 from nested_keras.format import LayerKind
 from tests import zoo
 
+pytestmark = pytest.mark.slow
+
 NAMES = ("gammas_flipped", "residual_projection", "preactivation", "bn_after_relu", "mlp_bn_alone",
          "depthwise_multiplier", "dense_on_image", "shared", "squeeze_excite", "activations",
          "two_inputs", "two_outputs", "sequential", "conv_dilated", "padded",

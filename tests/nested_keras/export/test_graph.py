@@ -10,6 +10,8 @@ from nested_keras.format import LayerKind
 from nested_keras.nesting.layers import NestedConv2D
 from nested_keras.nesting.model import NestedModel, nest
 
+pytestmark = pytest.mark.slow
+
 
 def nested(*stack, shape=(4, 4, 2), **options):
     inputs = keras.Input(shape, name="image")

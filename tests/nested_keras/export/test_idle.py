@@ -11,6 +11,8 @@ from nested_keras.format import LayerKind, LayerParams, NestedWeights, Stream
 from nested_keras.tflite import operators
 from tests.nested_keras.format import streams
 
+pytestmark = pytest.mark.slow
+
 HALF = 1 << 30  # the multiplier 0.5
 
 

@@ -9,6 +9,8 @@ from nested_keras.tflite.operators import Conv2D, DepthwiseConv2D
 from nested_keras.tflite.program import Program, Tensor
 from tests.nested_keras.export.linear_nodes import linear
 
+pytestmark = pytest.mark.slow
+
 NODE = linear(gain=[[2.0, -2.0]], bias=[[0.0, 0.0]])
 GRAPH = Graph(
     {

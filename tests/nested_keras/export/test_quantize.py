@@ -7,6 +7,8 @@ from nested_keras.format import LayerKind
 from nested_keras.int8.fixed_point import multiply_by_quantized_multiplier, quantize_multiplier
 from tests.nested_keras.export.linear_nodes import linear
 
+pytestmark = pytest.mark.slow
+
 SX, SY = float(np.float32(0.02)), float(np.float32(0.05))
 
 

@@ -4,6 +4,8 @@ import pytest
 from nested_keras.export.export_errors import ExportError
 from nested_keras.export.representative import MAX_EXAMPLES, InputKey, collect, keys_of
 
+pytestmark = pytest.mark.slow
+
 X = np.arange(24).reshape(6, 2, 2)
 
 

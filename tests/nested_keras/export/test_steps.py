@@ -1,3 +1,4 @@
+import dataclasses
 import subprocess
 import sys
 
@@ -6,10 +7,12 @@ import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 
-from nested_keras import export
+from nested_keras import applications, export
+from nested_keras.codegen.library import generate
+from nested_keras.export import steps
 from nested_keras.export.fold import fold
 from nested_keras.export.graph import trace
-from nested_keras.export.rewrite import name_after_layers
+from nested_keras.export.rewrite import name_after_layers, nest_operators
 from nested_keras.nesting.model import nest
 from nested_keras.runtime import LiteRTModel, NestedDelegate, lower
 from nested_keras.tflite import flatbuffer
@@ -21,6 +24,9 @@ from nested_keras.tflite.operators import (
     NestedSparseConv,
 )
 from tests import zoo
+from tests.nested_keras import parses
+
+pytestmark = pytest.mark.slow
 
 # Tiny and huge gains side by side: one layer's rounding is amplified by the next.
 AMPLIFYING = {"gammas_tiny": 0.15}
@@ -184,3 +190,40 @@ def test_an_export_of_dense_levels_warns():
     assert [each.filename for each in caught] == [__file__], "it points to the call"
     model.prune()
     export.to_tflite(model, representative_dataset=data)
+
+
+def test_each_step_fills_in_the_state_it_is_given():
+    made = zoo.make("residual_relu")
+    state = steps.ExportState(made.model, made.data)
+    for step in steps.STEPS:
+        before = {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}
+        after = step(state)
+        assert all(getattr(state, name) is value for name, value in before.items()), step.__name__
+        state = after
+    filled = (getattr(state, field.name) for field in dataclasses.fields(state))
+    assert all(value is not None for value in filled)
+
+
+def test_an_export_parses_each_file_once_and_each_stream_twice(tmp_path):
+    """The converter's file and the written one; a stream for the interface and for the delegate."""
+    keras.utils.set_random_seed(0)
+    model = nest(applications.resnet8(), (0.9, 0.8, 0.7))
+    model.prune()
+    data = np.random.default_rng(0).uniform(-1, 1, (8, 32, 32, 3)).astype(np.float32)
+    with parses.counted() as counts:
+        tflite = export.to_tflite(model, representative_dataset=data)
+    assert counts["files"] <= 3
+    assert counts["streams"] <= 20
+    layers = sum(layer.nested for layer in export.summarize_model(tflite))
+    assert layers == 10
+    with parses.counted() as counts:
+        generate(tflite, tmp_path)
+    assert counts == {"files": 1, "streams": layers}
+
+
+def test_edits_leave_the_tree_as_it_was():
+    tree = flatbuffer.load(zoo.exported("residual").dense_tflite)
+    before = flatbuffer.save(tree.copy())
+    nested = nest_operators(tree, ())
+    assert flatbuffer.save(tree) == before
+    assert flatbuffer.save(nested) != before

@@ -5,6 +5,8 @@ from nested_keras.export.nodes import Graph, Input
 from nested_keras.export.plain_layers import Reshape
 from tests.nested_keras.export.linear_nodes import linear
 
+pytestmark = pytest.mark.slow
+
 NODES = (
     Input("x", (), (1, 1, 1, 4)),
     linear(gain=[[1.0, 1.0]], bias=[[0.0, 0.0]]),

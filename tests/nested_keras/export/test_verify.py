@@ -8,6 +8,8 @@ from nested_keras.export.idle import drop_idle
 from nested_keras.format import Stream
 from tests import zoo
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_wrong_table_is_found_and_named(monkeypatch):
     """One bias of one level of the second layer is off: the level and the layer are named."""

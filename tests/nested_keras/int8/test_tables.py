@@ -1,49 +1,10 @@
-"""All 256 inputs of every element-wise operator, at many scales."""
-
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 import pytest
 
 from nested_keras.int8 import tables
-from tests.nested_keras.runtime.oracle import EVERY_INT8, Draw, assert_exact
-from tests.nested_keras.tflite.tflite_builder import ModelBuilder
-
-SEEDS = range(60)
-
-
-def check(kind: str, draw: Draw, *, output: tuple[float, int], **options: Any) -> None:
-    builder = ModelBuilder()
-    x = builder.tensor((1, 256), scale=draw.scale(), zero_point=draw.point())
-    y = builder.tensor((1, 256), scale=output[0], zero_point=output[1])
-    builder.op(kind, [x], [y], *(["LeakyReluOptions"] if options else []), **options)
-    assert_exact(builder.build([x], [y]), EVERY_INT8, label=(kind, output, options))
-
-
-@pytest.mark.parametrize("kind", ["TANH", "RELU", "RELU6", "HARD_SWISH", "QUANTIZE"])
-def test_element_wise(kind: str) -> None:
-    for seed in SEEDS:
-        draw = Draw(seed)
-        check(kind, draw, output=(draw.scale(0.03), draw.point()))
-
-
-def test_logistic() -> None:
-    for seed in SEEDS:
-        check("LOGISTIC", Draw(seed), output=(1 / 256, -128))
-
-
-def test_tanh_at_its_usual_scale() -> None:
-    for seed in SEEDS:
-        check("TANH", Draw(seed), output=(1 / 128, 0))
-
-
-@pytest.mark.parametrize("alpha", [0.0, 0.01, 0.3, 1.0, 1.7, -0.2])
-def test_leaky_relu(alpha: float) -> None:
-    for seed in range(20):
-        draw = Draw(seed)
-        check("LEAKY_RELU", draw, output=(draw.scale(), draw.point()), alpha=alpha)
+from tests.nested_keras.runtime.oracle import EVERY_INT8
 
 
 def test_requantisation_to_the_same_scale_is_the_identity() -> None:

@@ -5,6 +5,8 @@ from keras import layers
 
 from nested_keras.nesting import fidelity
 
+pytestmark = pytest.mark.slow
+
 
 def run(*values):
     names = ("conv", "dense")

@@ -6,6 +6,8 @@ from nested_keras import callbacks, load_model
 from nested_keras.nesting import model
 from tests.nested_keras import nets
 
+pytestmark = pytest.mark.slow
+
 SPARSITIES = (0.75, 0.5)
 HINTS = {
     "forgotten": r"give callbacks.NestedPruning\(\) to fit",

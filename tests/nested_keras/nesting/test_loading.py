@@ -9,6 +9,8 @@ import pytest
 import nested_keras
 from tests.nested_keras import nets
 
+pytestmark = pytest.mark.slow
+
 
 def net():
     x = inputs = keras.Input((6, 6, 3))

@@ -8,6 +8,8 @@ from nested_keras.nesting import model
 from nested_keras.nesting.metric_copies import copy_metrics
 from tests.nested_keras import nets
 
+pytestmark = pytest.mark.slow
+
 
 class Share(keras.metrics.Metric):
     """The share of scores above a threshold; has no get_config, and variables in a list."""

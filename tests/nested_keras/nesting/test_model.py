@@ -10,6 +10,8 @@ import nested_keras
 from nested_keras.nesting import conversion, layers, masks, model
 from tests.nested_keras import nets
 
+pytestmark = pytest.mark.slow
+
 L = keras.layers
 
 

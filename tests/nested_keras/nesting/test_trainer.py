@@ -8,6 +8,8 @@ from nested_keras.distillation import Distillation
 from nested_keras.nesting import layers, model
 from tests.nested_keras import nets
 
+pytestmark = pytest.mark.slow
+
 SPARSITIES = (0.75, 0.5, 0.25)
 
 

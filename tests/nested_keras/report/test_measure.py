@@ -10,6 +10,8 @@ from tests import zoo
 from tests.nested_keras.tflite.tflite_builder import ModelBuilder
 from tests.renode.launcher import write_launcher
 
+pytestmark = pytest.mark.arm
+
 MODEL = "four_levels_default_exclude"
 
 

@@ -12,9 +12,10 @@ from tests.nested_keras.runtime.oracle import Draw
 
 SHAPE = (12, 11, 3)
 # The converter says so for every full-integer conversion, and calibrates nevertheless.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:Statistics for quantized inputs were expected:UserWarning"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:Statistics for quantized inputs were expected:UserWarning"),
+]
 
 
 def network(keras: Any) -> Any:

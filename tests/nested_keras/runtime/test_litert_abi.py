@@ -6,6 +6,8 @@ import pytest
 
 from nested_keras.runtime import litert_abi
 
+pytestmark = pytest.mark.slow
+
 
 def make_tensor(values: np.ndarray, *, kind: int, allocation: int = 2) -> litert_abi.TfLiteTensor:
     """A TfLiteTensor over NumPy memory; the caller keeps `values` alive."""

@@ -13,6 +13,8 @@ from tests.nested_keras.tflite.nested_models import (
 )
 from tests.nested_keras.tflite.tflite_builder import ModelBuilder
 
+pytestmark = pytest.mark.slow
+
 SHAPE = (1, 5, 3, 4)
 
 

@@ -1,10 +1,20 @@
 import struct
 
+import flatbuffers
 import numpy as np
+import pytest
 from ai_edge_litert import schema_py_generated as schema
 
 from nested_keras.tflite import flatbuffer
 from nested_keras.tflite.flatbuffer import Tree
+from nested_keras.tflite.model_error import ModelError
+
+
+def pack(root):
+    """Writes the schema's object as it is, what is behind the flatbuffer included."""
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(root.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
 
 
 def tree_with(data, *, unused=0):
@@ -48,11 +58,7 @@ def test_buffers_behind_the_flatbuffer_are_taken_in():
     tree.root.buffers[1].data = None
     # Offsets are 64-bit fields of the buffer: write them, then put the data behind the file.
     tree.root.buffers[1].offset, tree.root.buffers[1].size = 2, 8
-    import flatbuffers
-
-    builder = flatbuffers.Builder(1024)
-    builder.Finish(tree.root.Pack(builder), b"TFL3")
-    packed = bytearray(builder.Output())
+    packed = bytearray(pack(tree.root))
     position = packed.index(struct.pack("<QQ", 8, 2)) + 8
     packed[position : position + 8] = struct.pack("<Q", len(packed))
     again = flatbuffer.load(bytes(packed) + b"weights!")
@@ -63,3 +69,28 @@ def test_buffers_behind_the_flatbuffer_are_taken_in():
 def test_text():
     assert flatbuffer.text(b"conv\xff") == "conv\N{REPLACEMENT CHARACTER}"
     assert flatbuffer.text(None) == ""
+
+
+def test_custom_options_behind_the_flatbuffer_are_taken_in():
+    tree = tree_with(b"weights!")
+    operator = schema.OperatorT()
+    operator.inputs = operator.outputs = np.zeros(0, np.int32)
+    tree.root.operatorCodes = [schema.OperatorCodeT()]
+    tree.subgraph.operators = [operator]
+    plain = flatbuffer.save(tree)
+    operator.largeCustomOptionsOffset, operator.largeCustomOptionsSize = len(plain) + 1000, 7
+    options = b"options"
+    behind = pack(tree.root).ljust(len(plain) + 1000, b"\0") + options
+    (again,) = flatbuffer.load(behind).subgraph.operators
+    assert bytes(again.customOptions) == options
+    assert again.largeCustomOptionsOffset == again.largeCustomOptionsSize == 0
+    with pytest.raises(ModelError, match="custom options ends at byte"):
+        flatbuffer.load(behind[:-1])
+
+
+def test_a_copy_is_edited_alone():
+    tree = tree_with(b"weights!")
+    other = tree.copy()
+    other.add_tensor("more", (1,), schema.TensorType.INT8, other.add_buffer(b"x"))
+    assert (len(tree.subgraph.tensors), len(tree.root.buffers)) == (1, 2)
+    assert other.root.buffers[1].data is tree.root.buffers[1].data

@@ -1,0 +1,28 @@
+static const nk_bench_case $name$ = {
+    .kind = $kind$,
+    .dense =
+        {
+            .filter = $filter$,
+            .filter_dims = $filter_dims$,
+            .bias = $bias$,
+            .multiplier = $multiplier$,
+            .shift = $shift$,
+            .stride_h = $stride$,
+            .stride_w = $stride$,
+            .dilation_h = 1,
+            .dilation_w = 1,
+            .pad_top = $pad$,
+            .pad_left = $pad$,
+            .input_offset = $input_offset$,
+            .output_offset = $output_offset$,
+            .activation_min = $activation_min$,
+            .activation_max = $activation_max$,
+        },
+    .depth_multiplier = 1,
+    .input_dims = $input_dims$,
+    .output_dims = $output_dims$,
+    .input = $input$,
+    .stream = $stream$,
+    .stream_bytes = $stream_bytes$,
+    .level = $level$,
+};

@@ -1,0 +1,82 @@
+"""The numbers that Python repeats of the C kernels, read from the C sources."""
+
+import re
+
+import pytest
+
+from nested_keras.codegen import sources
+from nested_keras.cortex_m import cycles, scratch
+
+FILES = (
+    "ref/nk_geometry.h",
+    "cortex_m/nk_depthwise_tile.h",
+    "cortex_m/nk_dsp_tile.h",
+    "cortex_m/nk_dsp_conv.c",
+    "cortex_m/nk_dsp_list.c",
+    "cortex_m/nk_fully_connected_s8_dsp.c",
+    "cortex_m/nk_depthwise_s8_dsp.c",
+)
+
+
+@pytest.fixture(scope="module")
+def c():
+    """The constants of the C files: `#define NAME 1`, `NAME = 1` in an enum, small tables."""
+    found = {}
+    for name in FILES:
+        text = (sources.tflm_ops_dir() / "src" / name).read_text()
+        found |= dict(re.findall(r"^#define (\w+) (.+)$", text, re.MULTILINE))
+        found |= dict(re.findall(r"^  ([A-Z]\w+) = (\d+)[,\n]", text, re.MULTILINE))
+        found |= dict(re.findall(r"(\w+)\[\w+\] = \{([\d, ]+)\};", text))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("ours", "name"),
+    [
+        (cycles.MAX_SIDE, "NK_MAX_EXTENT"),
+        (cycles._SPAN, "NK_DSP_SPAN"),
+        (cycles._CHUNK, "CHUNK"),
+        (cycles._DEPTHWISE_ROWS, "NK_DEPTHWISE_TILE_ROWS"),
+        (cycles._DEPTHWISE_COLUMNS[1], "TILE_OUTPUTS_STRIDE_1"),
+        (cycles._DEPTHWISE_COLUMNS[2], "TILE_OUTPUTS_STRIDE_2"),
+        (scratch._MAX_PAIRS, "NK_DSP_MAX_PAIRS"),
+        (scratch._CHANNEL_BYTES, "CHANNEL_BYTES"),
+        (scratch._POINTER_BYTES, "POINTER_BYTES"),
+        (scratch._GROUP_BYTES, "GROUP_BYTES"),
+        (scratch._READ_AHEAD_BYTES, "READ_AHEAD_BYTES"),
+        (scratch._ENTRY_WORDS, "ENTRY_WORDS"),
+        (scratch._END_WORDS, "END_WORDS"),
+        (scratch._READ_AHEAD_WORDS, "READ_AHEAD_WORDS"),
+    ],
+)
+def test_a_number_equals_that_of_the_c_side(c, ours, name):
+    assert ours == int(c[name])
+
+
+def test_numbers_that_follow_from_others(c):
+    assert 2 * int(c["NK_DSP_MAX_PAIRS"]) == cycles._TILE_PIXELS
+    assert c["PIECE_WEIGHTS"] == "(NK_DSP_SPAN - 3)"
+    assert int(c["NK_DSP_SPAN"]) - 3 == scratch._PIECE_WEIGHTS
+
+
+def test_words_of_a_packed_position(c):
+    words = [1 << int(log2) for log2 in c["LOG2_WORDS"].split(",")]
+    assert words == [4 * cycles.POSITION_WORDS[pairs] for pairs in (1, 2, 3, 4)]
+
+
+def test_every_constant_of_the_python_side_is_compared():
+    """A new number in Python belongs into a test above."""
+    numbers = {
+        name
+        for module in (cycles, scratch)
+        for name, value in vars(module).items()
+        if re.fullmatch(r"_?[A-Z][A-Z_]+", name) and isinstance(value, int | dict)
+    }
+    compared = {
+        *("MAX_SIDE", "_SPAN", "_CHUNK", "_DEPTHWISE_ROWS", "_DEPTHWISE_COLUMNS", "_TILE_PIXELS"),
+        *("POSITION_WORDS", "_MAX_PAIRS", "_CHANNEL_BYTES", "_POINTER_BYTES", "_GROUP_BYTES"),
+        *("_READ_AHEAD_BYTES", "_ENTRY_WORDS", "_END_WORDS", "_READ_AHEAD_WORDS"),
+        "_PIECE_WEIGHTS",
+    }
+    # An accumulator is an int32_t.
+    assert numbers - compared == {"_ACCUMULATOR_BYTES"}

@@ -1,0 +1,104 @@
+"""How large things may be, how files are named, and what of Keras may be touched."""
+
+import ast
+import collections
+import pathlib
+import re
+
+import nested_keras
+
+PACKAGE = pathlib.Path(nested_keras.__file__).parent
+FILES = {path.relative_to(PACKAGE).as_posix(): path for path in sorted(PACKAGE.rglob("*.py"))}
+LINES_OF_A_FILE, LINES_OF_A_FUNCTION, METHODS_OF_A_CLASS = 450, 60, 15
+# What may be larger, with the reason. An entry goes when its reason does.
+LARGE = {
+    # Half of it says what each argument does; the rest hands them on.
+    "nesting/trainer.py:LevelTrainer.compile",
+    # One long listing of arguments, statements or methods each; no room of this house to split.
+    "demo.py:run",
+    "devices/firmware_build.py:build_firmware",
+    "devices/tflm_firmware.py:build_tflm_firmware",
+    "report/measure.py:run_levels",
+    # A reader of one operator: a method per kind of field.
+    "tflite/operator_reader.py:Node",
+    "tflite/operator_reader.py:OperatorReader",
+}
+
+# The names of Keras that begin with an underscore or lie in keras.src, and where they may stand.
+GRAPH_FILE = "nesting/keras_graph.py"
+PRIVATE = {"keras.src", "_run_through_graph", "_keras_history", "_inbound_nodes"}
+# Keras calls or has these of a model or metric; there is no public way to the same:
+#   _compile_loss, _compile_metrics, _loss_tracker: which of a model's metrics compile() made.
+#   _flatten_metrics_in_order: the order of what `evaluate` returns.
+#   _maybe_symbolic_build, _symbolic_build, _distribute_strategy: the shapes of a batch before the
+#     replicas of a strategy run, which Keras gets wrong with several workers.
+#   _direction: whether a metric is better high or low.
+TRAINER = {
+    "nesting/trainer.py": {
+        *("_compile_loss", "_compile_metrics", "_loss_tracker", "_flatten_metrics_in_order"),
+        *("_maybe_symbolic_build", "_symbolic_build", "_distribute_strategy"),
+    },
+    "nesting/fitting.py": {"_direction"},
+}
+
+
+def parsed(path):
+    return ast.parse(path.read_text())
+
+
+def named(tree, scope=""):
+    """Yields the functions and classes of a module, by their dotted names."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            name = f"{scope}{node.name}"
+            yield name, node
+            yield from named(node, f"{name}.")
+
+
+def is_large(node):
+    if isinstance(node, ast.FunctionDef):
+        return node.end_lineno - node.lineno >= LINES_OF_A_FUNCTION
+    return sum(isinstance(each, ast.FunctionDef) for each in node.body) > METHODS_OF_A_CLASS
+
+
+def test_files_functions_and_classes_are_small():
+    long = [name for name, path in FILES.items() if path.read_text().count("\n") > LINES_OF_A_FILE]
+    large = {
+        f"{file}:{name}"
+        for file, path in FILES.items()
+        for name, node in named(parsed(path))
+        if is_large(node)
+    }
+    assert long == []
+    assert large - LARGE == set()
+
+
+def test_a_file_name_occurs_once():
+    counts = collections.Counter(path.name for path in FILES.values())
+    assert {name for name, count in counts.items() if count > 1} <= {"__init__.py", "__main__.py"}
+
+
+def test_private_names_of_keras_stand_in_one_file():
+    assert len(PRIVATE) <= 4
+    everywhere = PRIVATE | set().union(*TRAINER.values())
+    for file, path in FILES.items():
+        text = path.read_text()
+        found = {name for name in everywhere if re.search(rf"\b{re.escape(name)}\b", text)}
+        allowed = PRIVATE if file == GRAPH_FILE else TRAINER.get(file, set())
+        assert found <= allowed, file
+
+
+def test_private_names_of_other_objects_stay_in_their_module():
+    """`x._name` is for names that the module itself defines, or that are listed above."""
+    listed = {GRAPH_FILE: PRIVATE, **TRAINER}
+    for file, path in FILES.items():
+        if file.split("/")[0] not in ("nesting", "callbacks", "allocation", "export"):
+            continue
+        tree = parsed(path)
+        own = set(re.findall(r"(?:def |class |self\.)(_\w+)", path.read_text()))
+        used = {
+            node.attr
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Attribute) and re.match(r"_[a-z]", node.attr)
+        }
+        assert used <= own | listed.get(file, set()), file
