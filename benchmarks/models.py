@@ -32,14 +32,14 @@ SPARSITIES = (0.9, 0.8, 0.7)
 _SEED = 0
 _HEAD = "<!-- Written by benchmarks/models.py. Do not edit. -->\n"
 _NOTE = """\
-Random weights, seeded; first layer, depthwise layers and last layer dense. "90/80/70" is one model
-with three levels, "90" a model of one level, "dense" the int8 model of TensorFlow's converter
-without any pruning; all run as generated C on the emulated Cortex-M7.
+Weights are random and seeded. The first layer, depthwise layers and the last layer are dense.
+"90/80/70" is one model with three levels, "90" is a model of one level, "dense" is the int8 model
+of TensorFlow's converter without pruning. All run as generated C on the emulated Cortex-M7.
 
-Instructions are exact; cycles come from a static, uncalibrated issue model (cycle_model.md). Every
-output was compared with the NumPy reference. The arena has room for input and output, as that
-of TFLite Micro; "arena + I/O" is for a caller with buffers of its own beside it. Code is what the
-linker keeps of the library, with what it uses of the C library.
+Instructions are exact; cycles come from a static, uncalibrated issue model (cycle_model.md).
+Every output was compared with the NumPy reference. The arena has room for input and output, as
+the arena of TFLite Micro has; "arena + I/O" adds the buffers of a caller who keeps input and
+output elsewhere. Code is the part of the library, and of the C library, that the linker keeps.
 
 The baseline is TFLite Micro of August 2026 with CMSIS-NN of July 2026 on the dense models. It was
 counted in the same way on 2026-11-22, with arm-none-eabi-gcc 12.2, and rounded to 10,000;
@@ -49,14 +49,14 @@ benchmarks/models.py does not count it again.
 
 @dataclass(frozen=True)
 class Network:
-    """A model and what TFLite Micro with CMSIS-NN takes for it, dense.
+    """A model, and its dense cost in TFLite Micro with CMSIS-NN.
 
     Attributes:
-      name: Of the rows.
-      make: Builds the Keras model.
-      instructions: Of one inference.
-      cycles: Likewise; modelled.
-      arena_bytes: Arena that TFLite Micro asks for.
+        name: The name in the rows.
+        make: Builds the Keras model.
+        instructions: Instructions of one inference.
+        cycles: Modelled cycles of one inference.
+        arena_bytes: The arena that TFLite Micro asks for.
     """
 
     name: str

@@ -34,18 +34,19 @@ _RIVALS = ("standalone", "tfmot", "dsnn", "slimmable")
 _FIGURES = ("accuracy_float", "accuracy_int8", "instructions", "cycles", "weight_bytes")
 _USUAL = list(Recipe.sparsities)
 _HEAD = """<!-- Written by `python -m benchmarks.accuracy report`. Do not edit. -->
-# Accuracy, latency and storage, next to every rival
+# Accuracy, latency and storage, next to other methods
 
 All methods start from the same dense model, take the same number of steps, and share optimizer,
-learning rate, warm-up, ramp and augmentation; a method with one model per sparsity trains each for
-that long. A level of nested training sees as many images a step as a model that stands alone, its
-own share of a larger batch (`--no-split_batch`: all levels see the same images), and the learning
-rate is sqrt(N) times as high for N such shares. A stand-alone model does not gain by that rate
-(ResNet-8, 90 % zeros, seed 0, float: 80.88 % in place of 80.94 %). Accuracy is that
-of the whole test set; int8 is the arithmetic of the emulated device, bit for bit. Instructions are
-counted on the emulated Cortex-M7 and cycles modelled ([../cycle_model.md](../cycle_model.md)), all
-by the same kernels; slimmable widths and the dense model run as dense models. "weight bytes" is
-what one point reads, "storage" what a device keeps to have all points.
+learning rate, warm-up, ramp and augmentation. A method with one model per sparsity trains each
+model for that many steps. A level of nested training sees as many images a step as a stand-alone
+model: its own share of a larger batch (`--no-split-batch`: all levels see the same images), and
+the learning rate is sqrt(N) times as high for N such shares. A stand-alone model does not gain by
+that rate (ResNet-8, 90 % zeros, seed 0, float: 80.88 % in place of 80.94 %). Accuracy is measured
+on the whole test set; int8 is the arithmetic of the emulated device, bit for bit. Instructions
+are counted on the emulated Cortex-M7 and cycles modelled
+([../cycle_model.md](../cycle_model.md)). All methods run on the same kernels; slimmable widths
+and the dense model run as dense models. "weight bytes" are the bytes that one point reads,
+"storage" the bytes that a device keeps for all points.
 
 | method | what it is |
 |---|---|
@@ -77,8 +78,8 @@ MobileNetV1 starts from scratch, with its depthwise layers in float32, far from 
 
     --network mobilenet_v1 --width 0.25 --policy float32 --dense-epochs 15 --epochs 8
 
-Its dense model, the teacher, is 3 to 5 points below what its students reach, and holds back those
-that learn from it: nested, stand-alone and slimmable. tfmot has no teacher.
+Its dense model, the teacher, is 3 to 5 points less accurate than its students, and holds back the
+methods that learn from it: nested, stand-alone and slimmable. tfmot has no teacher.
 
 ResNet-8 with a fourth level:
 

@@ -65,7 +65,7 @@ def resnet9(
     width: float = 1.0,
     classifier_activation: str | None = "softmax",
 ) -> Any:
-    """ResNet-9: four convolutions of 64 to 512 filters, two residual blocks, maximum pooling.
+    """Returns ResNet-9: four convolutions of 64 to 512 filters, two residual blocks, pooling.
 
     After David Page's DAWNBench entry ("How to train your ResNet", 2018), 6,573,120 parameters
     with a last layer without bias for 10 classes; this one has a bias there.

@@ -311,7 +311,7 @@ def _fully_connected(params: LayerParams, rows: int, levels: Sequence[StoredLeve
 
 
 def has_depthwise_kernel(params: LayerParams) -> bool:
-    """Returns what nk_depthwise_s8_m7_supports() does, for an undilated layer."""
+    """Returns what nk_depthwise_s8_dsp_supports() does, for an undilated layer."""
     window = (params.kernel_h, params.kernel_w)
     return (
         params.kind is LayerKind.DEPTHWISE
