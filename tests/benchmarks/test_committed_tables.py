@@ -1,6 +1,6 @@
 """The committed tables hold what the code gives today, by one row of each that is quick.
 
-`tests/nested_keras/bench/test_kernels.py` has the rows of the kernels, which it counts anyway.
+`tests/nested_keras/bench/test_kernel_table.py` has the rows of the kernels, which it counts anyway.
 """
 
 import dataclasses
