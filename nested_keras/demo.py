@@ -21,6 +21,7 @@ from nested_keras.report import (
     level_sizes,
     run_levels,
 )
+from nested_keras.typing import KerasModel, KerasTensor
 
 Number = TypeVar("Number", int, float)
 
@@ -55,11 +56,11 @@ def digits_convnet(width: int = 8) -> Any:
     """
     from keras import Input, Model, layers
 
-    def conv(x: Any, channels: int, kernel: int, strides: int = 1) -> Any:
+    def conv(x: KerasTensor, channels: int, kernel: int, strides: int = 1) -> Any:
         x = layers.Conv2D(channels, kernel, strides=strides, padding="same", use_bias=False)(x)
         return layers.BatchNormalization()(x)
 
-    def block(x: Any, channels: int, strides: int) -> Any:
+    def block(x: KerasTensor, channels: int, strides: int) -> Any:
         y = layers.ReLU()(conv(x, channels, 3, strides))
         y = conv(y, channels, 3)
         shortcut = x if strides == 1 else conv(x, channels, 1, strides)
@@ -195,7 +196,7 @@ def _train(data: Dataset, config: DemoConfig, say: Callable[[str], None]) -> _Tr
     )
 
 
-def _dense_tflite(model: Any, calibration: npt.NDArray[np.float32]) -> bytes:
+def _dense_tflite(model: KerasModel, calibration: npt.NDArray[np.float32]) -> bytes:
     """Returns the dense model as the converter makes it: builtin int8 operators only."""
     from nested_keras.nesting.model import nest
 

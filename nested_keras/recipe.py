@@ -17,10 +17,11 @@ import keras
 from nested_keras.callbacks import BatchNormReestimation, NestedPruning
 from nested_keras.callbacks.pruning import CubicRamp
 from nested_keras.runs import RunDirectory
+from nested_keras.typing import Data, KerasModel
 
 
 def optimizer(
-    model: Any, *, steps: int, learning_rate: float = 2e-3, split_batch: bool = False
+    model: KerasModel, *, steps: int, learning_rate: float = 2e-3, split_batch: bool = False
 ) -> Any:
     """Returns Adam with the learning rate of the recipe.
 
@@ -95,12 +96,12 @@ def schedule(
 
 
 def callbacks(
-    data: Any,
+    data: Data,
     *,
     masks: Callable[[int], tuple[Any, Any]] | NestedPruning | None = None,
     batch_size: int = 32,
     folder: str | os.PathLike[str] | None = None,
-    test: Any = None,
+    test: Data = None,
 ) -> list[Any]:
     """Returns the callbacks of `NestedModel.fit`, in their order.
 

@@ -20,6 +20,7 @@ import tensorflow as tf
 
 from nested_keras import files
 from nested_keras.nesting import fitting
+from nested_keras.typing import Data, Json, KerasModel, Logs
 
 _PACKAGES = ("nested_keras", "keras", "tensorflow", "tensorflow-cpu", "numpy")
 
@@ -43,13 +44,13 @@ class RunDirectory(keras.callbacks.Callback):
         config: More values for `config.json`, such as the seed; JSON values.
     """
 
-    def __init__(self, folder: str | os.PathLike[str], *, data: Any, config: Any = None) -> None:
+    def __init__(self, folder: str | os.PathLike[str], *, data: Data, config: Json = None) -> None:
         super().__init__()
         self._folder = Path(folder)
         self._data = data
         self._config = config
 
-    def on_train_begin(self, logs: Any = None) -> None:
+    def on_train_begin(self, logs: Logs = None) -> None:
         """Writes the configuration and the environment."""
         self._folder.mkdir(parents=True, exist_ok=True)
         model = self.model
@@ -64,7 +65,7 @@ class RunDirectory(keras.callbacks.Callback):
         self._write_json("config.json", config)
         self._write_json("environment.json", environment())
 
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Adds a row to the history, and replaces a row that an interruption left behind."""
         path = self._folder / "history.csv"
         rows: list[dict[str, Any]] = []
@@ -79,12 +80,12 @@ class RunDirectory(keras.callbacks.Callback):
         writer.writerows(rows)
         self._write("history.csv", text.getvalue())
 
-    def on_train_end(self, logs: Any = None) -> None:
+    def on_train_end(self, logs: Logs = None) -> None:
         """Measures all levels and writes the final table."""
         data = self._data if isinstance(self._data, tuple) else (self._data,)
         self._write_json("final.json", self.model.evaluate_levels(*data))
 
-    def _write_json(self, name: str, value: Any) -> None:
+    def _write_json(self, name: str, value: Json) -> None:
         self._write(name, json.dumps(value, indent=2, default=str) + "\n")
 
     def _write(self, name: str, text: str) -> None:
@@ -130,7 +131,7 @@ class EpochShuffled(keras.utils.PyDataset):
 
     def __init__(
         self,
-        model: Any,
+        model: KerasModel,
         x: npt.NDArray[Any],
         y: npt.NDArray[Any],
         *,

@@ -39,3 +39,9 @@ Data: TypeAlias = Any  # arrays, a dict of arrays, a tf.data.Dataset, or an iter
 BatchData: TypeAlias = Any  # x, (x, y) or (x, y, sample_weight) of one batch
 Value: TypeAlias = Any  # an array, or a tensor that training can differentiate by
 Schedule: TypeAlias = Any  # a number, or a schedule of it by the step
+
+# Of other libraries.
+CPointer: TypeAlias = Any  # a pointer of ctypes
+Json: TypeAlias = Any  # a value that `json.dumps` takes
+SchemaObject: TypeAlias = Any  # an object of LiteRT's flatbuffer schema, or a field of one
+Subparsers: TypeAlias = Any  # what argparse's `add_subparsers` returns

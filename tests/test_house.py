@@ -41,11 +41,8 @@ TRAINER = {
     "nesting/fitting.py": {"_direction"},
 }
 
-
-# Where no parameter is a bare Any: `nested_keras.typing` names what passes.
-TYPED = {
-    *("nesting", "callbacks", "allocation", "applications", "report", "format", "int8", "cortex_m"),
-}
+# Private functions may have so many bare `Any` in all; `nested_keras.typing` names what passes.
+BARE_ANY = 12
 
 
 def parsed(path):
@@ -111,21 +108,18 @@ def test_private_names_of_other_objects_stay_in_their_module():
 
 
 def untyped(tree):
-    """Yields the functions that have a parameter annotated `Any`."""
+    """Yields the function of each parameter that is annotated `Any`."""
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef):
             a = node.args
             parameters = [*a.posonlyargs, *a.args, *a.kwonlyargs, a.vararg, a.kwarg]
             annotations = [each.annotation for each in parameters if each is not None]
-            if any(each is not None and ast.unparse(each) == "Any" for each in annotations):
-                yield node.name
+            for each in annotations:
+                if each is not None and ast.unparse(each) == "Any":
+                    yield node.name
 
 
 def test_parameters_say_what_they_take():
-    found = {
-        f"{file}:{name}"
-        for file, path in FILES.items()
-        if file.split("/")[0] in TYPED
-        for name in untyped(parsed(path))
-    }
-    assert found == set()
+    found = [(file, name) for file, path in FILES.items() for name in untyped(parsed(path))]
+    assert [each for each in found if not each[1].startswith("_")] == []
+    assert len(found) <= BARE_ANY

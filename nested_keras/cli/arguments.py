@@ -7,15 +7,15 @@ import json
 import sys
 from collections.abc import Callable, Container, Sequence
 from pathlib import Path
-from typing import Any
 
 from nested_keras import files
 from nested_keras.firmware import RUNTIMES
 from nested_keras.report import format_table
+from nested_keras.typing import Json, Subparsers
 
 
 def add_command(
-    commands: Any,
+    commands: Subparsers,
     name: str,
     action: Callable[[argparse.Namespace], int | None] | None,
     summary: str,
@@ -109,7 +109,7 @@ def positive(text: str) -> int:
     return int(text)
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Json) -> None:
     """Writes results as JSON and says so; `files.require_writable` has checked the path before."""
     files.write_text(path, json.dumps(value, indent=2) + "\n")
     say(f"Wrote {path}")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 from nested_keras.cli import arguments
+from nested_keras.typing import Subparsers
 
 
-def add(commands: Any) -> None:
+def add(commands: Subparsers) -> None:
     """Adds the command."""
     sub = arguments.add_command(
         commands,

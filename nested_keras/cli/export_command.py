@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 from nested_keras import files
 from nested_keras.cli import arguments, data_files
+from nested_keras.typing import Subparsers
 
 
-def add(commands: Any) -> None:
+def add(commands: Subparsers) -> None:
     """Adds the command."""
     sub = arguments.add_command(
         commands,

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from nested_keras.cli import arguments, data_files
+from nested_keras.typing import Subparsers
 
 
-def add(commands: Any) -> None:
+def add(commands: Subparsers) -> None:
     """Adds the command."""
     sub = arguments.add_command(
         commands,

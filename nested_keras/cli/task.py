@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from nested_keras.typing import KerasModel
+
 
 @dataclasses.dataclass(frozen=True)
 class Task:
@@ -21,7 +23,7 @@ class Task:
     classes: int
 
 
-def task_of(model: Any) -> Task:
+def task_of(model: KerasModel) -> Task:
     """Reads from the end of a classifier what loss it is trained with.
 
     Raises:

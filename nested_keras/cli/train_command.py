@@ -13,9 +13,10 @@ from nested_keras import files
 from nested_keras.cli import arguments, data_files, task
 from nested_keras.cli.training_checkpoint import Checkpoint, digest
 from nested_keras.report import format_table
+from nested_keras.typing import Data, KerasCallback, KerasModel, Subparsers
 
 
-def add(commands: Any) -> None:
+def add(commands: Subparsers) -> None:
     """Adds the command."""
     sub = arguments.add_command(
         commands,
@@ -126,7 +127,9 @@ def _train(args: argparse.Namespace) -> None:
     arguments.say(f"Wrote {args.out}")
 
 
-def _fit(model: Any, train: Any, test: Any, *, args: argparse.Namespace, backup: Any) -> list[Any]:
+def _fit(
+    model: KerasModel, train: Data, test: Data, *, args: argparse.Namespace, backup: KerasCallback
+) -> list[Any]:
     """Trains a compiled model by the recipe; returns the loss of each epoch."""
     import keras
 

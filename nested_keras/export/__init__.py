@@ -6,10 +6,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nested_keras.export.export_errors import ExportError, UnsupportedLayerError
 from nested_keras.tflite.strip import LayerSummary, strip_model, summarize_model
+from nested_keras.typing import Data, KerasModel
 
 if TYPE_CHECKING:
     from nested_keras.export.steps import ExportedModel
@@ -26,7 +27,7 @@ __all__ = [
 ]
 
 
-def to_tflite(model: Any, *, representative_dataset: Any) -> bytes:
+def to_tflite(model: KerasModel, *, representative_dataset: Data) -> bytes:
     """Exports a nested model as an int8 .tflite with the run-time input `level`.
 
     Args:
@@ -47,7 +48,7 @@ def to_tflite(model: Any, *, representative_dataset: Any) -> bytes:
     return build(model, representative_dataset=representative_dataset).tflite
 
 
-def quantize_aware(model: Any, *, representative_dataset: Any) -> None:
+def quantize_aware(model: KerasModel, *, representative_dataset: Data) -> None:
     """Makes a trained nested model compute every level as its int8 export will.
 
     From then on `fit`, `evaluate` and `at_level` round weights and activations to their int8
@@ -69,7 +70,7 @@ def quantize_aware(model: Any, *, representative_dataset: Any) -> None:
     aware.quantize_aware(model, representative_dataset=representative_dataset)
 
 
-def build(model: Any, *, representative_dataset: Any) -> ExportedModel:
+def build(model: KerasModel, *, representative_dataset: Data) -> ExportedModel:
     """Exports a nested model together with the dense int8 model that it is made of.
 
     Args:

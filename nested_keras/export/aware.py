@@ -25,9 +25,10 @@ from nested_keras.export.graph import trace
 from nested_keras.export.nodes import Linear
 from nested_keras.export.representative import collect, keys_of
 from nested_keras.nesting.model import NestedModel
+from nested_keras.typing import Data, KerasTensor
 
 
-def quantize_aware(model: NestedModel, *, representative_dataset: Any) -> None:
+def quantize_aware(model: NestedModel, *, representative_dataset: Data) -> None:
     """Makes a model compute as its int8 export; see `nested_keras.export.quantize_aware`."""
     if model.quantization is None:
         graph = fold(trace(model))
@@ -51,12 +52,12 @@ class QuantizedLevel(keras.Model):
         # In a partial, or Keras would count the model as a part of this one.
         self._run = functools.partial(_run, model, quantization, level)
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: KerasTensor) -> Any:
         """Runs a batch of the model's inputs, float32."""
         return self._run(inputs)
 
 
-def _run(model: NestedModel, quantization: Quantization, level: int, inputs: Any) -> Any:
+def _run(model: NestedModel, quantization: Quantization, level: int, inputs: KerasTensor) -> Any:
     graph = fold(trace(model, read=tf.convert_to_tensor))
     graph, ranges = activations.apply(graph, quantization)
     parameters = functools.partial(_parameters, level)

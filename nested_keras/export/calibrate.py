@@ -18,7 +18,7 @@ from nested_keras.export import forward
 from nested_keras.export.export_errors import ExportError
 from nested_keras.export.nodes import Graph, Node
 from nested_keras.export.plain_layers import Concatenate, Pad, Pool, Reshape, Unary
-from nested_keras.typing import Float32Array
+from nested_keras.typing import Float32Array, Value
 
 # Scale of functions whose int8 output TFLite fixes.
 _FIXED_SCALES = {"sigmoid": 1 / 256, "softmax": 1 / 256, "tanh": 1 / 128}
@@ -45,7 +45,7 @@ class Ranges:
         low, high = self.limits[name]
         return (high - low) / 255
 
-    def fake_quantize(self, node: Node, value: Any) -> Any:
+    def fake_quantize(self, node: Node, value: Value) -> Any:
         """Rounds a node's output to its int8 values, where it has a range of its own.
 
         The gradient goes straight through within the range.

@@ -19,7 +19,7 @@ from nested_keras.export.calibrate import Ranges
 from nested_keras.export.export_errors import ExportError
 from nested_keras.export.nodes import Graph, Linear
 from nested_keras.export.tensor_names import input_name
-from nested_keras.typing import FloatArray
+from nested_keras.typing import FloatArray, KerasTensor
 
 
 def convert(graph: Graph, *, ranges: Ranges, twin_gain: Mapping[str, FloatArray]) -> bytes:
@@ -41,7 +41,7 @@ def convert(graph: Graph, *, ranges: Ranges, twin_gain: Mapping[str, FloatArray]
         gain = twin_gain[node.name].reshape(-1, 1, 1, 1)
         return node.masked_filter(graph.levels - 1) * gain, node.bias[-1]
 
-    def twin(*inputs: Any) -> tuple[Any, ...]:
+    def twin(*inputs: KerasTensor) -> tuple[Any, ...]:
         return forward.run(graph, inputs, parameters, ranges.fake_quantize)
 
     shapes = [graph.nodes[name].shape for name in graph.inputs]

@@ -29,7 +29,7 @@ from nested_keras.export import forward
 from nested_keras.export.nodes import Graph, Linear, Node
 from nested_keras.export.plain_layers import Pad, Pool
 from nested_keras.format import LayerKind
-from nested_keras.typing import Float32Array, FloatArray
+from nested_keras.typing import Float32Array, FloatArray, Value
 
 # By the name of a node: factors of its channels, [N, O].
 Factors: TypeAlias = Mapping[str, FloatArray]
@@ -112,7 +112,7 @@ def _pairs(graph: Graph) -> Iterator[tuple[Linear, Linear]]:
             yield maker, node
 
 
-def _times(values: Any, factor: FloatArray) -> Any:
+def _times(values: Value, factor: FloatArray) -> Any:
     if isinstance(values, np.ndarray):
         return values * factor
     return values * tf.cast(factor, values.dtype)

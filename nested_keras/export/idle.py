@@ -20,6 +20,7 @@ from nested_keras.int8.fixed_point import (
     multiply_by_quantized_multiplier,
     multiply_with_single_rounding,
 )
+from nested_keras.typing import Value
 
 
 def drop_idle(layer: NestedWeights) -> NestedWeights:
@@ -63,7 +64,7 @@ def _constant_channels(layer: NestedWeights, level: int) -> npt.NDArray[np.bool_
     return np.asarray((low == high) & fits & (layer.shift[level] <= 0))
 
 
-def _requantize(layer: NestedWeights, level: int, sums: Any) -> Any:
+def _requantize(layer: NestedWeights, level: int, sums: Value) -> Any:
     connected = layer.params.kind is LayerKind.FULLY_CONNECTED
     multiply = multiply_with_single_rounding if connected else multiply_by_quantized_multiplier
     return multiply(sums, layer.multiplier[level], layer.shift[level])

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from nested_keras.export.export_errors import ExportError
-from nested_keras.typing import Float32Array
+from nested_keras.typing import BatchData, Data, Float32Array, KerasModel, Value
 
 Path: TypeAlias = tuple[Any, ...]
 
@@ -31,14 +31,14 @@ class InputKey:
     name: str
 
 
-def keys_of(model: Any) -> list[InputKey]:
+def keys_of(model: KerasModel) -> list[InputKey]:
     """Returns the key of each input of a functional Keras model, in the order of the inputs."""
     paths = {id(tensor): path for path, tensor in _leaves(model.input)}
     return [InputKey(paths[id(tensor)], tensor.name) for tensor in model.inputs]
 
 
 def collect(
-    dataset: Any, shapes: Sequence[tuple[int, ...]], keys: Sequence[InputKey] = ()
+    dataset: Data, shapes: Sequence[tuple[int, ...]], keys: Sequence[InputKey] = ()
 ) -> tuple[Float32Array, ...]:
     """Gathers representative examples.
 
@@ -80,7 +80,7 @@ class _Reader:
         self._keys = keys
         self._count = len(self._shapes)
 
-    def batches(self, dataset: Any) -> Iterator[Any]:
+    def batches(self, dataset: Data) -> Iterator[Any]:
         """Yields the batches of a data set in any form."""
         if callable(dataset):
             dataset = dataset()
@@ -96,7 +96,7 @@ class _Reader:
             return iter([])
         return self._bounded(dataset)
 
-    def _bounded(self, dataset: Any) -> Iterator[Any]:
+    def _bounded(self, dataset: Data) -> Iterator[Any]:
         """Yields the batches of an iterable, and not for ever."""
         try:
             length: int | None = len(dataset)
@@ -120,7 +120,7 @@ class _Reader:
             if length is None and read >= MAX_EXAMPLES:
                 return
 
-    def read(self, batch: Any) -> list[Float32Array]:
+    def read(self, batch: BatchData) -> list[Float32Array]:
         """Returns the inputs of a batch, one array per input."""
         found = self._find(batch)
         if found is None:
@@ -129,14 +129,14 @@ class _Reader:
         self._check(arrays)
         return arrays
 
-    def _find(self, batch: Any) -> list[Any] | None:
+    def _find(self, batch: BatchData) -> list[Any] | None:
         """Returns the inputs in x, (x, y) or (x, y, sample_weight); None where they are not."""
         found = self._match(batch)
         if found is None and isinstance(batch, list | tuple) and 1 <= len(batch) <= 3:
             found = self._match(batch[0])
         return found
 
-    def _match(self, x: Any) -> list[Any] | None:
+    def _match(self, x: BatchData) -> list[Any] | None:
         """Returns the inputs in x, in the order of the model's; None where they are not."""
         if not isinstance(x, list | tuple | Mapping):
             return [x] if self._count == 1 else None
@@ -151,7 +151,7 @@ class _Reader:
         found = [leaves.get(key.path, leaves.get((key.name,))) for key in self._keys]
         return None if any(value is None for value in found) else found
 
-    def _wrong(self, batch: Any) -> ExportError:
+    def _wrong(self, batch: BatchData) -> ExportError:
         names = ", ".join(repr(key.name) for key in self._keys)
         if isinstance(batch, Mapping):
             got = f"a dict of {', '.join(map(repr, batch))}"
@@ -180,7 +180,7 @@ class _Reader:
             )
 
 
-def _leaves(structure: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+def _leaves(structure: BatchData, path: Path = ()) -> Iterator[tuple[Path, Any]]:
     """Yields what lists, tuples and dicts hold, with the way to it."""
     if isinstance(structure, Mapping):
         items: Iterable[tuple[Any, Any]] = structure.items()
@@ -193,7 +193,7 @@ def _leaves(structure: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
         yield from _leaves(value, (*path, key))
 
 
-def _as_float(array: Any) -> Float32Array:
+def _as_float(array: Value) -> Float32Array:
     """Returns real numbers as float32."""
     try:
         values = np.asarray(array)

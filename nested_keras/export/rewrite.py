@@ -20,6 +20,7 @@ from nested_keras.tflite import flatbuffer
 from nested_keras.tflite.file_reader import LEVEL_INPUT
 from nested_keras.tflite.flatbuffer import Tree
 from nested_keras.tflite.operators.nested import NESTED_SPARSE_CONV
+from nested_keras.typing import SchemaObject
 
 _SIGNATURE = "serving_default"
 
@@ -166,7 +167,7 @@ def _file_order(node: Linear, filter_ohwi: npt.NDArray[np.int8]) -> bytes:
     return filter_ohwi.astype(np.int8).tobytes()
 
 
-def _set_scales(tensor: Any, scales: npt.NDArray[np.float32], dimension: int) -> None:
+def _set_scales(tensor: SchemaObject, scales: npt.NDArray[np.float32], dimension: int) -> None:
     from ai_edge_litert import schema_py_generated as schema
 
     quantization = schema.QuantizationParametersT()

@@ -29,7 +29,7 @@ from nested_keras.tflite.file_reader import read_graph
 from nested_keras.tflite.flatbuffer import Tree
 from nested_keras.tflite.lowering import lower_graph
 from nested_keras.tflite.program import Program
-from nested_keras.typing import Float32Array, FloatArray
+from nested_keras.typing import Data, Float32Array, FloatArray
 
 # The value of a field before the step that fills it.
 _LATER: Any = None
@@ -88,7 +88,7 @@ class ExportedModel:
     levels: int
 
 
-def build(model: NestedModel, *, representative_dataset: Any) -> ExportedModel:
+def build(model: NestedModel, *, representative_dataset: Data) -> ExportedModel:
     """Exports a nested model; see `nested_keras.export.build`."""
     state = ExportState(model, representative_dataset)
     for step in STEPS:

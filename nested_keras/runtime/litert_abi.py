@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nested_keras.tflite.program import Tensor
+from nested_keras.typing import CPointer
 
 OK = 0
 ERROR = 1
@@ -174,7 +175,7 @@ def check_platform() -> None:
             )
 
 
-def int_array(pointer: Any) -> tuple[int, ...]:
+def int_array(pointer: CPointer) -> tuple[int, ...]:
     """Contents of a TfLiteIntArray: its size, then its numbers."""
     if not pointer:
         return ()

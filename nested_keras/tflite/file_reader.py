@@ -12,6 +12,7 @@ from nested_keras.tflite.flatbuffer import Tree
 from nested_keras.tflite.model_error import ModelError
 from nested_keras.tflite.program import Tensor
 from nested_keras.tflite.unpacking import DAMAGE, damaged
+from nested_keras.typing import SchemaObject
 
 _DTYPES = ("float32", "int32", "uint8", "int64", "int8")
 _MAX_ELEMENTS = 2**31 - 1
@@ -105,7 +106,7 @@ def read_graph(tree: Tree) -> Graph:
         raise damaged(tree.file_bytes, error) from error
 
 
-def _graph(root: Any, schema: Any) -> Graph:
+def _graph(root: SchemaObject, schema: SchemaObject) -> Graph:
     if len(root.subgraphs) != 1:
         raise ModelError(f"expected a .tflite file with one subgraph: got {len(root.subgraphs)}")
     subgraph = root.subgraphs[0]
@@ -130,16 +131,18 @@ def _graph(root: Any, schema: Any) -> Graph:
     )
 
 
-def _items(vector: Any) -> Any:
+def _items(vector: SchemaObject) -> Any:
     """A flatbuffer vector that may be absent."""
     return () if vector is None else vector
 
 
-def _text(value: Any) -> str:
+def _text(value: SchemaObject) -> str:
     return bytes(value or b"").decode("utf-8", errors="replace")
 
 
-def _tensor(entry: Any, dtype: str, data: bytes, index: int) -> tuple[Tensor, Quantization]:
+def _tensor(
+    entry: SchemaObject, dtype: str, data: bytes, index: int
+) -> tuple[Tensor, Quantization]:
     name = _text(entry.name)
     label = f"tensor {index} {name!r}"
     shape = tuple(int(size) for size in _items(entry.shape))
@@ -180,7 +183,7 @@ def _tensor(entry: Any, dtype: str, data: bytes, index: int) -> tuple[Tensor, Qu
     )
 
 
-def _quantization(entry: Any, label: str) -> Quantization:
+def _quantization(entry: SchemaObject, label: str) -> Quantization:
     scales = np.zeros(0, np.float32)
     zero_points = np.zeros(0, np.int64)
     if entry is not None and entry.scale is not None:
@@ -197,7 +200,7 @@ def _quantization(entry: Any, label: str) -> Quantization:
     return Quantization(scales, zero_points)
 
 
-def _operator_kind(code: Any, schema: Any) -> tuple[str, bool]:
+def _operator_kind(code: SchemaObject, schema: SchemaObject) -> tuple[str, bool]:
     builtin = max(code.builtinCode, code.deprecatedBuiltinCode)
     if builtin == schema.BuiltinOperator.CUSTOM:
         return _text(code.customCode), True
@@ -205,7 +208,7 @@ def _operator_kind(code: Any, schema: Any) -> tuple[str, bool]:
     return names.get(builtin, f"builtin operator {builtin}"), False
 
 
-def _operator(entry: Any, codes: list[tuple[str, bool]], count: int) -> Operator:
+def _operator(entry: SchemaObject, codes: list[tuple[str, bool]], count: int) -> Operator:
     kind, custom = codes[entry.opcodeIndex]
     return Operator(
         kind=kind,
@@ -217,7 +220,7 @@ def _operator(entry: Any, codes: list[tuple[str, bool]], count: int) -> Operator
     )
 
 
-def _indices(vector: Any, count: int, *, low: int) -> tuple[int, ...]:
+def _indices(vector: SchemaObject, count: int, *, low: int) -> tuple[int, ...]:
     indices = tuple(int(index) for index in _items(vector))
     for index in indices:
         if not low <= index < count:

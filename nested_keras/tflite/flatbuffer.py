@@ -10,6 +10,7 @@ import numpy as np
 
 from nested_keras.tflite.model_error import ModelError
 from nested_keras.tflite.unpacking import DAMAGE, damaged, unpack
+from nested_keras.typing import SchemaObject
 
 # TFLite's own alignment of tensor data, and what the packed stream needs.
 _ALIGNMENT = 16
@@ -91,7 +92,7 @@ def load(model: bytes) -> Tree:
     return Tree(root, len(model))
 
 
-def _take_in(root: Any, model: bytes) -> None:
+def _take_in(root: SchemaObject, model: bytes) -> None:
     """Moves what some writers keep behind the flatbuffer inside; writing the tree would lose it."""
     # Offsets 0 and 1 mean inside.
     outside = [buffer for buffer in root.buffers if buffer.offset > 1]
@@ -126,7 +127,7 @@ def _outside(model: bytes, start: int, size: int, what: str) -> Any:
     return np.frombuffer(model, np.uint8)[start:end]
 
 
-def _check_names(tree: Any) -> None:
+def _check_names(tree: SchemaObject) -> None:
     """Checks the indices of signatures and metadata, which `read_graph` does not look at."""
     for signature in tree.signatureDefs or ():
         name = text(signature.signatureKey)
@@ -138,12 +139,12 @@ def _check_names(tree: Any) -> None:
         _require_index(f"metadata {text(entry.name)!r}: buffer", entry.buffer, tree.buffers)
 
 
-def _require_index(what: str, index: int, items: Any) -> None:
+def _require_index(what: str, index: int, items: SchemaObject) -> None:
     if not 0 <= index < len(items):
         raise ModelError(f"{what} must be in 0..{len(items) - 1}: got {index}")
 
 
-def _tensor_maps(signature: Any) -> list[Any]:
+def _tensor_maps(signature: SchemaObject) -> list[Any]:
     """The inputs and outputs that a signature names."""
     return [*(signature.inputs or ()), *(signature.outputs or ())]
 
@@ -160,7 +161,7 @@ def save(tree: Tree) -> bytes:
     class AlignedBuffer(schema.BufferT):
         """The schema says force_align: 16 for the data; the Python writer ignores it."""
 
-        def Pack(self, builder: Any) -> Any:  # noqa: N802 - the schema's name
+        def Pack(self, builder: SchemaObject) -> Any:  # noqa: N802 - the schema's name
             offset = None
             if self.data is not None and len(self.data):
                 raw = np.asarray(self.data, np.uint8).tobytes()
@@ -200,7 +201,7 @@ def prune(tree: Tree) -> None:
     _prune(tree.root)
 
 
-def _prune(tree: Any) -> None:
+def _prune(tree: SchemaObject) -> None:
     for subgraph in tree.subgraphs:
         _prune_tensors(tree, subgraph)
     tensors = [tensor for subgraph in tree.subgraphs for tensor in subgraph.tensors]
@@ -219,7 +220,7 @@ def _prune(tree: Any) -> None:
         operator.opcodeIndex = renumbered[operator.opcodeIndex]
 
 
-def _prune_tensors(tree: Any, subgraph: Any) -> None:
+def _prune_tensors(tree: SchemaObject, subgraph: SchemaObject) -> None:
     named = [
         entry
         for signature in tree.signatureDefs or ()
@@ -242,11 +243,11 @@ def _prune_tensors(tree: Any, subgraph: Any) -> None:
         entry.tensorIndex = renumbered[entry.tensorIndex]
 
 
-def _indices(vector: Any) -> list[int]:
+def _indices(vector: SchemaObject) -> list[int]:
     """Tensor indices of a vector that may be absent."""
     return [] if vector is None else [int(index) for index in vector]
 
 
-def text(name: Any) -> str:
+def text(name: SchemaObject) -> str:
     """A name in the file as text."""
     return bytes(name or b"").decode(errors="replace")

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from nested_keras.tflite.model_error import ModelError
+from nested_keras.typing import SchemaObject
 
 DAMAGE = (
     struct.error,
@@ -80,12 +81,12 @@ def damaged(size: int, error: Exception) -> ModelError:
 class _Meter:
     """Adds up the bytes of objects as they will be unpacked, up to a limit."""
 
-    def __init__(self, schema: Any, limit: int) -> None:
+    def __init__(self, schema: SchemaObject, limit: int) -> None:
         self._schema = schema
         self._left = self._limit = limit
         self._accessors: dict[str, _Accessors] = {}
 
-    def add(self, table: Any) -> None:
+    def add(self, table: SchemaObject) -> None:
         """Counts an object and all that it leads to."""
         self._charge(_OBJECT_BYTES)
         kind = type(table)
@@ -106,7 +107,7 @@ class _Meter:
         for name in fields:
             self._add_value(table, name, getattr(table, name)())
 
-    def _add_value(self, table: Any, name: str, value: Any) -> None:
+    def _add_value(self, table: SchemaObject, name: str, value: SchemaObject) -> None:
         if isinstance(value, bytes):
             self._charge(len(value))
         elif name in _UNIONS and value is not None:
@@ -115,7 +116,7 @@ class _Meter:
         elif hasattr(value, "_tab"):
             self.add(value)
 
-    def _add_unpacked(self, options: Any) -> None:
+    def _add_unpacked(self, options: SchemaObject) -> None:
         """Counts the members of a union: small objects, whose strings alone are copies."""
         self._charge(_OBJECT_BYTES)
         for value in vars(options).values() if options is not None else ():
