@@ -25,13 +25,13 @@ class Library:
     """What is measured: the sources that nk_bench_run() needs.
 
     Attributes:
-      name: Of the firmware file.
-      objects: Its kernels, compiled.
-      run_source: The file in tflm_ops/bench that defines nk_bench_run().
-      operator_source: The file that defines nk_bench_run_operator().
-      include_dirs: Where both find the library's headers.
-      channels_last_depthwise: Whether depthwise filters are [height][width][out], as in TFLite, and
-        not [out][height][width].
+        name: Of the firmware file.
+        objects: Its kernels, compiled.
+        run_source: The file in tflm_ops/bench that defines nk_bench_run().
+        operator_source: The file that defines nk_bench_run_operator().
+        include_dirs: Where both find the library's headers.
+        channels_last_depthwise: Whether depthwise filters are [height][width][out], as in TFLite,
+            and not [out][height][width].
     """
 
     name: str
@@ -47,8 +47,8 @@ class Measurement:
     """One case on the emulated Cortex-M7.
 
     Attributes:
-      profile: Instructions and modelled cycles of the call.
-      scratch_bytes: Scratch memory that the library asked for.
+        profile: Instructions and modelled cycles of the call.
+        scratch_bytes: Scratch memory that the library asked for.
     """
 
     profile: Profile
@@ -59,10 +59,10 @@ def own_library(work_dir: Path) -> Library:
     """The kernels of tflm_ops, as a firmware gets them.
 
     Args:
-      work_dir: Receives the objects.
+        work_dir: Receives the objects.
 
     Returns:
-      The library.
+        The library.
     """
     toolchain = cortex_m7_toolchain()
     include = sources.tflm_ops_dir() / "include"
@@ -90,16 +90,16 @@ def measure(library: Library, cases: Sequence[AnyCase], work_dir: Path) -> list[
     """Runs every case once and checks its output.
 
     Args:
-      library: What to measure.
-      cases: At least one.
-      work_dir: Receives the firmware and the counts.
+        library: What to measure.
+        cases: At least one.
+        work_dir: Receives the firmware and the counts.
 
     Returns:
-      A measurement for each case.
+        A measurement for each case.
 
     Raises:
-      ToolchainError: A compiler or QEMU is missing.
-      DeviceError: A call failed, or an output differs from the reference.
+        ToolchainError: A compiler or QEMU is missing.
+        DeviceError: A call failed, or an output differs from the reference.
     """
     elf = _build(library, cases, work_dir)
     run = counter.count(elf, work_dir)

@@ -63,13 +63,13 @@ def cases_source(cases: Sequence[AnyCase], data: Data, *, channels_last_depthwis
     """The C file with the list of cases.
 
     Args:
-      cases: In order.
-      data: Receives their arrays.
-      channels_last_depthwise: Whether depthwise filters are [height][width][out], as in TFLite, and
-        not [out][height][width].
+        cases: In order.
+        data: Receives their arrays.
+        channels_last_depthwise: Whether depthwise filters are [height][width][out], as in TFLite,
+            and not [out][height][width].
 
     Returns:
-      Its text.
+        Its text.
     """
     definitions, names = [], []
     for index, case in enumerate(cases):

@@ -42,8 +42,8 @@ class Cost:
     """Of one layer.
 
     Attributes:
-      instructions: Exact.
-      cycles: Modelled.
+        instructions: Exact.
+        cycles: Modelled.
     """
 
     instructions: int
@@ -55,8 +55,8 @@ class Baseline:
     """Costs of dense layers and of operators.
 
     Attributes:
-      source: What was measured: version and date, for the reader.
-      costs: By the name of the layer or operator.
+        source: What was measured: version and date, for the reader.
+        costs: By the name of the layer or operator.
     """
 
     source: str
@@ -78,12 +78,12 @@ def record(root: Path, costs: Mapping[str, Cost], path: Path = RECORD) -> None:
     """Writes measured costs as the ones to be used where there is no checkout.
 
     Args:
-      root: The checkout, a git work tree: the record names its commit.
-      costs: By layer name.
-      path: The file to write.
+        root: The checkout, a git work tree: the record names its commit.
+        costs: By layer name.
+        path: The file to write.
 
     Raises:
-      BuildError: git does not know the checkout.
+        BuildError: git does not know the checkout.
     """
 
     def git(*arguments: str) -> str:
@@ -105,18 +105,18 @@ def measured(root: Path, cases: Sequence[AnyCase], work_dir: Path) -> Baseline:
     """Builds the layers against a checkout of CMSIS-NN and counts them.
 
     Args:
-      root: The checkout: holds Include/ and Source/.
-      cases: One dense case for each layer, and operators.
-      work_dir: Receives objects and firmware.
+        root: The checkout: holds Include/ and Source/.
+        cases: One dense case for each layer, and operators.
+        work_dir: Receives objects and firmware.
 
     Returns:
-      The counts.
+        The counts.
 
     Raises:
-      ValueError: The folder is no CMSIS-NN checkout.
-      ToolchainError: A compiler or QEMU is missing.
-      BuildError: The compiler refused a source.
-      DeviceError: An output differs from the reference.
+        ValueError: The folder is no CMSIS-NN checkout.
+        ToolchainError: A compiler or QEMU is missing.
+        BuildError: The compiler refused a source.
+        DeviceError: An output differs from the reference.
     """
     measurements = measure(_library(root, work_dir), cases, work_dir)
     costs = {
@@ -141,7 +141,7 @@ def compiler_version() -> str:
     """The name and version of the cross compiler, on which all counts depend.
 
     Raises:
-      ToolchainError: The compiler is missing.
+        ToolchainError: The compiler is missing.
     """
     return run_tool([cortex_m7_toolchain().compiler, "--version"]).splitlines()[0]
 

@@ -13,15 +13,15 @@ def code_bytes(library: GeneratedLibrary, work_dir: Path) -> int:
     """Links the library's functions alone, for Cortex-M7, and leaves unused sections out.
 
     Args:
-      library: The generated library.
-      work_dir: Receives the objects and the linked file.
+        library: The generated library.
+        work_dir: Receives the objects and the linked file.
 
     Returns:
-      Code and small tables, with what they use of the C library; not the model's constants.
+        Code and small tables, with what they use of the C library; not the model's constants.
 
     Raises:
-      ToolchainError: The cross compiler is missing.
-      BuildError: It refused a source.
+        ToolchainError: The cross compiler is missing.
+        BuildError: It refused a source.
     """
     toolchain = cortex_m7_toolchain()
     linked = work_dir / "code_size.elf"

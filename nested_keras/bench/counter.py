@@ -21,9 +21,9 @@ class CountedRun:
     """What one run of a firmware printed and executed.
 
     Attributes:
-      console: Its text.
-      regions: For each region between NK_BENCH_BEGIN and NK_BENCH_END, in the order in which they
-        ended: executions of the instruction at each address.
+        console: Its text.
+        regions: For each region between NK_BENCH_BEGIN and NK_BENCH_END, in the order in which they
+            ended: executions of the instruction at each address.
     """
 
     console: str
@@ -34,16 +34,16 @@ def count(elf: Path, work_dir: Path, *, timeout_s: float = 600.0) -> CountedRun:
     """Runs a firmware and counts the instructions of its marked regions.
 
     Args:
-      elf: Firmware for the board mps2_an500 that ends with exit status 0.
-      work_dir: Receives the compiled plugin and the counts.
-      timeout_s: Seconds after which the emulator is killed.
+        elf: Firmware for the board mps2_an500 that ends with exit status 0.
+        work_dir: Receives the compiled plugin and the counts.
+        timeout_s: Seconds after which the emulator is killed.
 
     Returns:
-      Console text and counts.
+        Console text and counts.
 
     Raises:
-      ToolchainError: QEMU or the PC's C compiler is missing, or QEMU has another plugin API.
-      DeviceError: The firmware did not end well, or its regions do not pair up.
+        ToolchainError: QEMU or the PC's C compiler is missing, or QEMU has another plugin API.
+        DeviceError: The firmware did not end well, or its regions do not pair up.
     """
     _require_plugin_api()
     plugin = build_plugin(work_dir)
@@ -59,13 +59,13 @@ def build_plugin(work_dir: Path) -> Path:
     """Compiles the plugin for this PC, or finds it compiled.
 
     Args:
-      work_dir: Where it is kept.
+        work_dir: Where it is kept.
 
     Returns:
-      The shared library.
+        The shared library.
 
     Raises:
-      ToolchainError: There is no C compiler.
+        ToolchainError: There is no C compiler.
     """
     toolchain = Toolchain("cc", ("-std=c11", "-O2", "-fPIC", *_WARNINGS), ("-shared",))
     source = tflm_ops_dir() / "bench" / "count_plugin.c"
@@ -80,13 +80,13 @@ def parse_counts(text: str) -> tuple[Mapping[int, int], ...]:
     """Reads the plugin's file (its form stands in tflm_ops/bench/count_plugin.c).
 
     Args:
-      text: The contents.
+        text: The contents.
 
     Returns:
-      Executions per address, for each region.
+        Executions per address, for each region.
 
     Raises:
-      DeviceError: The plugin reported an error, or the file is incomplete.
+        DeviceError: The plugin reported an error, or the file is incomplete.
     """
     *lines, last = text.splitlines() or [""]
     if last.startswith("error "):

@@ -78,13 +78,13 @@ class Instruction:
     """One instruction as the issue model sees it.
 
     Attributes:
-      unit: Its kind.
-      reads: (register, port) of every operand.
-      writes: (register, latency) of every result.
-      cycles: Issue cycles that it takes; more than 1 for multiple loads and stores.
-      base: Registers that form the address; empty unless a load or store.
-      offset: Constant part of the address in bytes.
-      moves_base: Whether the base register is written back.
+        unit: Its kind.
+        reads: (register, port) of every operand.
+        writes: (register, latency) of every result.
+        cycles: Issue cycles that it takes; more than 1 for multiple loads and stores.
+        base: Registers that form the address; empty unless a load or store.
+        offset: Constant part of the address in bytes.
+        moves_base: Whether the base register is written back.
     """
 
     unit: Unit
@@ -149,11 +149,11 @@ def parse(text: str) -> Instruction:
     """Reads one instruction.
 
     Args:
-      text: Mnemonic and operands as objdump prints them, without address and comment. What is not
-        known, floating point among it, counts as a plain ALU instruction.
+        text: Mnemonic and operands as objdump prints them, without address and comment. What is not
+            known, floating point among it, counts as a plain ALU instruction.
 
     Returns:
-      The instruction.
+        The instruction.
     """
     mnemonic, _, rest = text.replace("\t", " ").partition("<")[0].strip().partition(" ")
     mnemonic = re.sub(r"\.[wn]$", "", mnemonic)

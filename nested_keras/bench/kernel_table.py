@@ -20,18 +20,18 @@ class Row:
     """One layer at one sparsity and block shape.
 
     Attributes:
-      layer: Name of the layer; "..., 3 levels" where the sparsities are levels of one stream,
-        "..., dense operator" where the layer is not a stream. Operators without weights have a
-        sparsity of 0 and a block_shape of "1x1".
-      sparsity: Share of zero blocks, 0..1.
-      block_shape: "1x1", "1x2" or "1x4".
-      instructions: Instructions of the whole operator; exact.
-      cycles: Its modelled Cortex-M7 cycles (benchmarks/cycle_model.md).
-      cmsis_instructions: Of the dense layer on CMSIS-NN.
-      cmsis_cycles: Likewise, modelled.
-      speedup_instructions: cmsis_instructions / instructions.
-      speedup_cycles: cmsis_cycles / cycles.
-      scratch_bytes: Scratch memory of the operator.
+        layer: Name of the layer; "..., 3 levels" where the sparsities are levels of one stream,
+            "..., dense operator" where the layer is not a stream. Operators without weights have a
+            sparsity of 0 and a block_shape of "1x1".
+        sparsity: Share of zero blocks, 0..1.
+        block_shape: "1x1", "1x2" or "1x4".
+        instructions: Instructions of the whole operator; exact.
+        cycles: Its modelled Cortex-M7 cycles (benchmarks/cycle_model.md).
+        cmsis_instructions: Of the dense layer on CMSIS-NN.
+        cmsis_cycles: Likewise, modelled.
+        speedup_instructions: cmsis_instructions / instructions.
+        speedup_cycles: cmsis_cycles / cycles.
+        scratch_bytes: Scratch memory of the operator.
     """
 
     layer: str
@@ -55,8 +55,8 @@ class KernelBenchmark:
     """All rows, and what they are compared with.
 
     Attributes:
-      rows: In the order of the layers; dense first, then by block shape and sparsity.
-      baseline: Where the CMSIS-NN figures come from.
+        rows: In the order of the layers; dense first, then by block shape and sparsity.
+        baseline: Where the CMSIS-NN figures come from.
     """
 
     rows: tuple[Row, ...]
@@ -73,20 +73,20 @@ def run(
     """Builds one firmware with all layers, runs it under QEMU and checks every output.
 
     Args:
-      layers: The layers to measure.
-      operators: The operators without weights to measure; `operator_cases()` by default.
-      cmsis_nn_root: A CMSIS-NN checkout to measure as the baseline; by default the recorded counts
-        are taken.
-      work_dir: Keeps the firmware and its objects; a temporary folder by default.
+        layers: The layers to measure.
+        operators: The operators without weights to measure; `operator_cases()` by default.
+        cmsis_nn_root: A CMSIS-NN checkout to measure as the baseline; by default the recorded
+            counts are taken.
+        work_dir: Keeps the firmware and its objects; a temporary folder by default.
 
     Returns:
-      The rows.
+        The rows.
 
     Raises:
-      ToolchainError: arm-none-eabi-gcc, qemu-system-arm or the PC's compiler is missing.
-      BuildError: A compiler refused a source.
-      DeviceError: An output differs from the reference, or a call failed.
-      ValueError: `cmsis_nn_root` is no checkout, or a layer has no recorded baseline.
+        ToolchainError: arm-none-eabi-gcc, qemu-system-arm or the PC's compiler is missing.
+        BuildError: A compiler refused a source.
+        DeviceError: An output differs from the reference, or a call failed.
+        ValueError: `cmsis_nn_root` is no checkout, or a layer has no recorded baseline.
     """
     if work_dir is None:
         with process.temporary_folder() as folder:

@@ -33,17 +33,17 @@ class Layer:
     """One layer of the table, on square images with "same" padding.
 
     Attributes:
-      name: As the table calls it; layers of one name have one shape, and one baseline.
-      kind: Convolution, depthwise convolution or fully connected.
-      size: Input height and width; 1 for fully connected.
-      in_channels: Input channels or features.
-      out_channels: Output channels or features.
-      kernel: Kernel height and width.
-      stride: In both directions.
-      sparsities: The sparsities to measure.
-      block_sizes: The block shapes 1xN to measure; other than 1 only where something is pruned.
-      is_nested: Whether the sparsities are the levels of one stream, not streams of their own.
-      is_plain: Whether the dense operator (nk_conv2d_s8, ...) is measured, not the packed stream.
+        name: As the table calls it; layers of one name have one shape, and one baseline.
+        kind: Convolution, depthwise convolution or fully connected.
+        size: Input height and width; 1 for fully connected.
+        in_channels: Input channels or features.
+        out_channels: Output channels or features.
+        kernel: Kernel height and width.
+        stride: In both directions.
+        sparsities: The sparsities to measure.
+        block_sizes: The block shapes 1xN to measure; other than 1 only where something is pruned.
+        is_nested: Whether the sparsities are the levels of one stream, not streams of their own.
+        is_plain: Whether the dense operator (nk_conv2d_s8, ...) is measured, not the packed stream.
     """
 
     name: str
@@ -127,14 +127,14 @@ class Case:
     """One layer with weights, an input and the output that is right.
 
     Attributes:
-      layer: Its shape.
-      sparsity: Share of zero blocks.
-      block_size: Blocks are 1 x block_size.
-      dense: The operator that computes the same with its zeros stored.
-      stream: The packed stream, or None to run `dense`.
-      level: The level of the stream.
-      x: int8, layer.input_shape.
-      y: int8, layer.output_shape, from the NumPy reference.
+        layer: Its shape.
+        sparsity: Share of zero blocks.
+        block_size: Blocks are 1 x block_size.
+        dense: The operator that computes the same with its zeros stored.
+        stream: The packed stream, or None to run `dense`.
+        level: The level of the stream.
+        x: int8, layer.input_shape.
+        y: int8, layer.output_shape, from the NumPy reference.
     """
 
     layer: Layer
@@ -177,13 +177,13 @@ def make_case(
     """A case with a stream of one level; the same numbers in every run.
 
     Args:
-      layer: The layer.
-      sparsity: Share of blocks that are pruned, 0..1.
-      block_size: 1, 2 or 4.
-      choose: Picks the encodings; by default by predicted cycles, as the exporter does.
+        layer: The layer.
+        sparsity: Share of blocks that are pruned, 0..1.
+        block_size: 1, 2 or 4.
+        choose: Picks the encodings; by default by predicted cycles, as the exporter does.
 
     Returns:
-      The case.
+        The case.
     """
     return level_cases(
         dataclasses.replace(layer, sparsities=(sparsity,)), block_size, choose=choose
@@ -199,12 +199,12 @@ def level_cases(
     sparsities prune the same weights and see the same input.
 
     Args:
-      layer: The layer; its sparsities decrease.
-      block_size: 1, 2 or 4.
-      choose: Picks the encodings; by default by predicted cycles, as the exporter does.
+        layer: The layer; its sparsities decrease.
+        block_size: 1, 2 or 4.
+        choose: Picks the encodings; by default by predicted cycles, as the exporter does.
 
     Returns:
-      The cases, in the order of the sparsities.
+        The cases, in the order of the sparsities.
     """
     rng = np.random.default_rng(zlib.crc32(layer.name.encode()))
     params = _params(layer, block_size)

@@ -25,10 +25,10 @@ class OperatorCase:
     """One call of an operator.
 
     Attributes:
-      label: Its name in the table.
-      op: The prepared operator.
-      inputs: int8, one or two.
-      y: int8, from the NumPy reference.
+        label: Its name in the table.
+        op: The prepared operator.
+        inputs: int8, one or two.
+        y: int8, from the NumPy reference.
     """
 
     label: str

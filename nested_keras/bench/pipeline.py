@@ -20,10 +20,10 @@ def straight_cycles(block: Sequence[Instruction]) -> int:
     """Cycles of one pass through a block that starts with all operands ready.
 
     Args:
-      block: The instructions; an empty block takes no time.
+        block: The instructions; an empty block takes no time.
 
     Returns:
-      Cycles from the first issue to the last, both included.
+        Cycles from the first issue to the last, both included.
     """
     pipeline = _Pipeline()
     for instruction in block:
@@ -35,11 +35,11 @@ def loop_cycles(block: Sequence[Instruction]) -> float:
     """Cycles of one pass through a block that branches back to its start, once it runs steadily.
 
     Args:
-      block: The instructions of the loop, at least one.
+        block: The instructions of the loop, at least one.
 
     Returns:
-      Mean cycles of a pass: a fraction where an odd number of issue slots or the banks of paired
-      loads alternate from pass to pass.
+        Mean cycles of a pass: a fraction where an odd number of issue slots or the banks of paired
+        loads alternate from pass to pass.
     """
     pipeline = _Pipeline()
     for _ in range(_WARM_UP_PASSES):

@@ -28,11 +28,11 @@ class Block:
     """A run of instructions that all executed equally often.
 
     Attributes:
-      address: Of its first instruction.
-      function: The symbol before it.
-      instructions: How many it has.
-      executions: How often it ran.
-      cycles: Modelled cycles of all executions together.
+        address: Of its first instruction.
+        function: The symbol before it.
+        instructions: How many it has.
+        executions: How often it ran.
+        cycles: Modelled cycles of all executions together.
     """
 
     address: int
@@ -47,9 +47,9 @@ class Profile:
     """What one region executed.
 
     Attributes:
-      instructions: Exact.
-      cycles: Modelled (benchmarks/cycle_model.md).
-      blocks: In order of address.
+        instructions: Exact.
+        cycles: Modelled (benchmarks/cycle_model.md).
+        blocks: In order of address.
     """
 
     instructions: int
@@ -61,11 +61,11 @@ class Listing:
     """The disassembly of a firmware image.
 
     Args:
-      elf: The image.
+        elf: The image.
 
     Raises:
-      ToolchainError: arm-none-eabi-objdump is missing.
-      BuildError: It refused the file.
+        ToolchainError: arm-none-eabi-objdump is missing.
+        BuildError: It refused the file.
     """
 
     def __init__(self, elf: Path) -> None:
@@ -90,13 +90,13 @@ class Listing:
         """Cuts what ran into basic blocks and puts modelled cycles on them.
 
         Args:
-          executions: How often the instruction at each address ran.
+            executions: How often the instruction at each address ran.
 
         Returns:
-          The profile.
+            The profile.
 
         Raises:
-          ValueError: An address is not that of an instruction of the image.
+            ValueError: An address is not that of an instruction of the image.
         """
         unknown = [address for address in executions if address not in self._texts]
         if unknown:

@@ -18,12 +18,12 @@ class StorageRow:
     """Streams of one sparsity and block shape.
 
     Attributes:
-      layer: Name of the layer, or "all".
-      sparsity: Share of zero blocks, 0..1.
-      block_shape: "1x1", "1x2" or "1x4".
-      nonzeros: Weights that are stored.
-      bits_per_nonzero: Of deltas, weights, fillers and the counts of all channels; the tables of
-        bias, multiplier and shift are those of any layer and not among them.
+        layer: Name of the layer, or "all".
+        sparsity: Share of zero blocks, 0..1.
+        block_shape: "1x1", "1x2" or "1x4".
+        nonzeros: Weights that are stored.
+        bits_per_nonzero: Of deltas, weights, fillers and the counts of all channels; the tables of
+            bias, multiplier and shift are those of any layer and not among them.
     """
 
     layer: str

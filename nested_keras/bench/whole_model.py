@@ -45,12 +45,12 @@ class OpCost:
     """One operator at one level.
 
     Attributes:
-      name: Its output tensor's name.
-      kind: Class of the prepared operator, such as "NestedSparseConv".
-      instructions: Exact.
-      cycles: Modelled.
-      predicted_cycles: What the cost model says (`nested_keras.cost`); None where it has nothing
-        to say, as for operators without a stream.
+        name: Its output tensor's name.
+        kind: Class of the prepared operator, such as "NestedSparseConv".
+        instructions: Exact.
+        cycles: Modelled.
+        predicted_cycles: What the cost model says (`nested_keras.cost`); None where it has nothing
+            to say, as for operators without a stream.
     """
 
     name: str
@@ -65,10 +65,10 @@ class LevelCost:
     """One inference at one level.
 
     Attributes:
-      level: 0 is the sparsest.
-      instructions: Of the whole inference; exact.
-      cycles: Likewise; modelled.
-      ops: The operators in order, then what runs between them.
+        level: 0 is the sparsest.
+        instructions: Of the whole inference; exact.
+        cycles: Likewise; modelled.
+        ops: The operators in order, then what runs between them.
     """
 
     level: int
@@ -82,11 +82,11 @@ class ModelBenchmark:
     """All levels of a model.
 
     Attributes:
-      levels: From the sparsest on.
-      arena_bytes: Static working memory of the generated code, with places for input and output.
-      io_bytes: Input and output buffers, for a caller with buffers of its own.
-      data_bytes: Its constants: weights, tables, streams.
-      code_bytes: Its machine code; see `code_size.code_bytes`.
+        levels: From the sparsest on.
+        arena_bytes: Static working memory of the generated code, with places for input and output.
+        io_bytes: Input and output buffers, for a caller with buffers of its own.
+        data_bytes: Its constants: weights, tables, streams.
+        code_bytes: Its machine code; see `code_size.code_bytes`.
     """
 
     levels: tuple[LevelCost, ...]
@@ -104,17 +104,17 @@ def run(model: ModelFile, *, work_dir: Path | None = None) -> ModelBenchmark:
     """Builds the generated firmware, runs one random input at every level and checks the outputs.
 
     Args:
-      model: Contents of a .tflite, or its path.
-      work_dir: Keeps the firmware and its objects; a temporary folder by default.
+        model: Contents of a .tflite, or its path.
+        work_dir: Keeps the firmware and its objects; a temporary folder by default.
 
     Returns:
-      Instructions and modelled cycles.
+        Instructions and modelled cycles.
 
     Raises:
-      ToolchainError: arm-none-eabi-gcc, qemu-system-arm or the PC's compiler is missing.
-      BuildError: A compiler refused a source.
-      DeviceError: An output differs from the NumPy reference, or the run failed.
-      nested_keras.runtime.ModelError: The bytes are no model that can be run.
+        ToolchainError: arm-none-eabi-gcc, qemu-system-arm or the PC's compiler is missing.
+        BuildError: A compiler refused a source.
+        DeviceError: An output differs from the NumPy reference, or the run failed.
+        nested_keras.runtime.ModelError: The bytes are no model that can be run.
     """
     if work_dir is None:
         with process.temporary_folder() as folder:

@@ -99,7 +99,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Entry point of the `nested-keras` command.
 
     Args:
-      argv: Program name and arguments; None takes sys.argv.
+        argv: Program name and arguments; None takes sys.argv.
     """
     # TensorFlow's start-up and conversion notes would bury what the commands say.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")

@@ -21,10 +21,10 @@ class Buffer:
     """A request for memory.
 
     Attributes:
-      size: Bytes, >= 0.
-      first: Index of the first operator that needs the buffer.
-      last: Index of the last one, >= first.
-      is_late: Whether it is placed after those that are not.
+        size: Bytes, >= 0.
+        first: Index of the first operator that needs the buffer.
+        last: Index of the last one, >= first.
+        is_late: Whether it is placed after those that are not.
     """
 
     size: int
@@ -49,8 +49,8 @@ class Plan:
     """Where each buffer lies.
 
     Attributes:
-      offsets: Offset in bytes of each buffer, in the order of the requests.
-      size: Bytes of the arena.
+        offsets: Offset in bytes of each buffer, in the order of the requests.
+        size: Bytes of the arena.
     """
 
     offsets: tuple[int, ...]
@@ -61,10 +61,10 @@ def plan_arena(buffers: Sequence[Buffer]) -> Plan:
     """Places the buffers.
 
     Args:
-      buffers: The requests.
+        buffers: The requests.
 
     Returns:
-      Offsets such that buffers needed by the same operator are disjoint.
+        Offsets such that buffers needed by the same operator are disjoint.
     """
     offsets = [0] * len(buffers)
     placed: list[int] = []

@@ -20,8 +20,8 @@ class ConstArray:
     """A `static const` array.
 
     Attributes:
-      name: C identifier.
-      values: int8, uint8, int32 or float32; printed flat.
+        name: C identifier.
+        values: int8, uint8, int32 or float32; printed flat.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Constants:
         """Adds an array under `name`, or finds an equal one.
 
         Returns:
-          The identifier to use.
+            The identifier to use.
         """
         key = (values.dtype.name, values.tobytes())
         if key not in self._names:
@@ -84,7 +84,7 @@ def float_literal(value: float) -> str:
     """A float constant that a C compiler reads back as the same float32.
 
     Args:
-      value: A finite number that float32 can hold.
+        value: A finite number that float32 can hold.
     """
     text = f"{value:.9g}"
     return f"{text}f" if re.search(r"[.e]", text) else f"{text}.0f"
@@ -121,14 +121,14 @@ def call(
     """A call, or a function's head, broken after commas where it is too long, as clang-format does.
 
     Args:
-      function: Name of the function.
-      arguments: Its arguments, at least one.
-      prefix: What stands before the name, such as `return `.
-      indent: Indent of the line.
-      tail: What follows the closing parenthesis.
+        function: Name of the function.
+        arguments: Its arguments, at least one.
+        prefix: What stands before the name, such as `return `.
+        indent: Indent of the line.
+        tail: What follows the closing parenthesis.
 
     Returns:
-      The text; continuation lines are aligned with the parenthesis.
+        The text; continuation lines are aligned with the parenthesis.
     """
     parts = [f"{argument}," for argument in arguments[:-1]] + [f"{arguments[-1]}){tail}"]
     return _wrap(f"{indent}{prefix}{function}(", parts)

@@ -18,14 +18,14 @@ def dense_stream(
     """Packs the weights and tables of a CONV_2D, for the fewest predicted cycles.
 
     Args:
-      op: The operator.
-      input_shape: [n, h, w, in_channels].
-      output_shape: [n, h, w, out_channels].
+        op: The operator.
+        input_shape: [n, h, w, in_channels].
+        output_shape: [n, h, w, out_channels].
 
     Returns:
-      A stream that gives the same bytes as the operator. None where the format cannot hold it, such
-      as a multiplier that is not normalised or more than 65535 weights a channel, and with
-      dilation, for which there is no tuned kernel.
+        A stream that gives the same bytes as the operator. None where the format cannot hold it,
+        such as a multiplier that is not normalised or more than 65535 weights a channel, and with
+        dilation, for which there is no tuned kernel.
     """
     if (op.dilation_h, op.dilation_w) != (1, 1):
         return None

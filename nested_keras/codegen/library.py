@@ -43,14 +43,14 @@ class GeneratedLibrary:
     """A generated folder.
 
     Attributes:
-      directory: The folder.
-      name: Prefix of its functions and, in capitals, macros.
-      sources: Its C files.
-      include_dirs: Folders for the compiler's -I.
-      arena_bytes: Size of the static arena.
-      data_bytes: Size of the constants: weights, tables, streams.
-      program: The prepared graph it was printed from.
-      model_sha256: Of the .tflite, in hexadecimal; None where there was none.
+        directory: The folder.
+        name: Prefix of its functions and, in capitals, macros.
+        sources: Its C files.
+        include_dirs: Folders for the compiler's -I.
+        arena_bytes: Size of the static arena.
+        data_bytes: Size of the constants: weights, tables, streams.
+        program: The prepared graph it was printed from.
+        model_sha256: Of the .tflite, in hexadecimal; None where there was none.
     """
 
     directory: Path
@@ -68,16 +68,17 @@ class GeneratedLibrary:
         """Compiles every file of the library, or finds the objects of equal compilations.
 
         Args:
-          compiler: The compiler with its flags.
-          cache_dir: Where objects are kept. Those of kernels serve every model.
-          first_include: A header to include ahead of `<name>.c`, for its hook after each operator.
+            compiler: The compiler with its flags.
+            cache_dir: Where objects are kept. Those of kernels serve every model.
+            first_include: A header to include ahead of `<name>.c`, for its hook after each
+                operator.
 
         Returns:
-          The objects, that of `<name>.c` first.
+            The objects, that of `<name>.c` first.
 
         Raises:
-          ToolchainError: The compiler is missing.
-          BuildError: It refused a file.
+            ToolchainError: The compiler is missing.
+            BuildError: It refused a file.
         """
         model, *kernels = self.sources
         return [
@@ -105,19 +106,19 @@ def generate(model: AnyModel, out_dir: str | Path, *, name: str = "model") -> Ge
     are replaced; what the model does not need any more is removed. Other files stay.
 
     Args:
-      model: Contents of a .tflite, its path, or a prepared graph.
-      out_dir: The folder; made when absent.
-      name: Prefix of all names: lower-case letters, digits and underscores, a letter first.
+        model: Contents of a .tflite, its path, or a prepared graph.
+        out_dir: The folder; made when absent.
+        name: Prefix of all names: lower-case letters, digits and underscores, a letter first.
 
     Returns:
-      What was written.
+        What was written.
 
     Raises:
-      ValueError: `name` is no such prefix, or is reserved (see names.py).
-      CodegenError: The graph holds something that cannot be printed, or a file to be written exists
-        and is not of an earlier run.
-      nested_keras.runtime.ModelError: The bytes are no model that can be run.
-      nested_keras.runtime.UnsupportedOpError: An operator that the runtimes do not know.
+        ValueError: `name` is no such prefix, or is reserved (see names.py).
+        CodegenError: The graph holds something that cannot be printed, or a file to be written
+            exists and is not of an earlier run.
+        nested_keras.runtime.ModelError: The bytes are no model that can be run.
+        nested_keras.runtime.UnsupportedOpError: An operator that the runtimes do not know.
     """
     checked_name(name)
     digest = None

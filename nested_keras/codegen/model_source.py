@@ -17,13 +17,13 @@ class ModelSource:
     """The printed model.
 
     Attributes:
-      header: Text of <name>.h.
-      source: Text of <name>.c.
-      data: Text of <name>_data.h.
-      kernels: The tflm_ops functions that the source calls.
-      example: The arguments of an example call.
-      arena_bytes: Size of the static arena.
-      data_bytes: Size of the constants.
+        header: Text of <name>.h.
+        source: Text of <name>.c.
+        data: Text of <name>_data.h.
+        kernels: The tflm_ops functions that the source calls.
+        example: The arguments of an example call.
+        arena_bytes: Size of the static arena.
+        data_bytes: Size of the constants.
     """
 
     header: str
@@ -39,15 +39,15 @@ def print_model(program: ir.Program, name: str, banner: str) -> ModelSource:
     """Prints a program.
 
     Args:
-      program: The graph.
-      name: Prefix of the public names.
-      banner: The comment that begins each text.
+        program: The graph.
+        name: Prefix of the public names.
+        banner: The comment that begins each text.
 
     Returns:
-      The texts.
+        The texts.
 
     Raises:
-      CodegenError: Something that cannot be printed.
+        CodegenError: Something that cannot be printed.
     """
     for tensor in (program.tensors[i] for i in (*program.inputs, *program.outputs)):
         if tensor.dtype not in ("int8", "float32"):

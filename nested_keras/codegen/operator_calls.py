@@ -27,12 +27,12 @@ class OpCode:
     """The C of one operator.
 
     Attributes:
-      kernel: The tflm_ops function it calls.
-      function: The text of `static nk_status op<index>(<inputs>, output[, level][, scratch])`.
-      stream: Name of its packed stream, if any.
-      takes_level: Whether the function takes the level, one of the model's. The stream has one
-        level otherwise: the layer is the same at all levels.
-      scratch_bytes: Size of the scratch buffer; the function takes a pointer to it when positive.
+        kernel: The tflm_ops function it calls.
+        function: The text of `static nk_status op<index>(<inputs>, output[, level][, scratch])`.
+        stream: Name of its packed stream, if any.
+        takes_level: Whether the function takes the level, one of the model's. The stream has one
+            level otherwise: the layer is the same at all levels.
+        scratch_bytes: Size of the scratch buffer; the function takes a pointer to it when positive.
     """
 
     kernel: str
@@ -56,15 +56,15 @@ def print_op(program: ir.Program, index: int, constants: ctext.Constants) -> OpC
     """Prints one operator.
 
     Args:
-      program: The graph.
-      index: Which operator of it; not a Reshape, which needs no code of its own.
-      constants: Receives the arrays that the operator uses.
+        program: The graph.
+        index: Which operator of it; not a Reshape, which needs no code of its own.
+        constants: Receives the arrays that the operator uses.
 
     Returns:
-      Its C code.
+        Its C code.
 
     Raises:
-      CodegenError: An operator, a rank or a dtype that cannot be printed.
+        CodegenError: An operator, a rank or a dtype that cannot be printed.
     """
     op = program.ops[index]
     registration = operators.registration_of(op)

@@ -23,7 +23,7 @@ def tflm_ops_dir() -> Path:
     """The folder of the C sources: beside the package in a checkout, inside it when installed.
 
     Raises:
-      FirmwareError: It is in neither place.
+        FirmwareError: It is in neither place.
     """
     package = Path(nested_keras.__file__).resolve().parent
     places = (package.parent / "tflm_ops", package / "tflm_ops")
@@ -40,10 +40,10 @@ def board_dir(board: str) -> Path:
     """The folder of one board.
 
     Args:
-      board: Its name, such as "mps2_an500".
+        board: Its name, such as "mps2_an500".
 
     Raises:
-      ValueError: There is no such board.
+        ValueError: There is no such board.
     """
     boards = tflm_ops_dir() / "boards"
     known = sorted(path.parent.name for path in boards.glob("*/*.ld"))
@@ -58,10 +58,10 @@ def board_sources(board: str) -> tuple[Path, ...]:
     They need `#include` to look in tflm_ops/boards.
 
     Args:
-      board: Its name, such as "mps2_an500".
+        board: Its name, such as "mps2_an500".
 
     Raises:
-      ValueError: There is no such board.
+        ValueError: There is no such board.
     """
     folder = board_dir(board)
     return (folder.parent / "common" / "startup.c", *sorted(folder.glob("*.c")))
@@ -97,10 +97,10 @@ def private_headers(kernels: Iterable[Path]) -> tuple[Path, ...]:
     """The headers beside the sources that some source files include, directly or not.
 
     Args:
-      kernels: Files of tflm_ops/src.
+        kernels: Files of tflm_ops/src.
 
     Returns:
-      Paths in alphabetical order.
+        Paths in alphabetical order.
     """
     places = {path.name: path for path in (tflm_ops_dir() / "src").glob("*/*.h")}
     needed: set[Path] = set()
@@ -123,13 +123,13 @@ def sources_for(functions: Iterable[str]) -> tuple[Path, ...]:
     """The source files that define the functions, and those that they call in turn.
 
     Args:
-      functions: Names of public functions.
+        functions: Names of public functions.
 
     Returns:
-      Paths in alphabetical order.
+        Paths in alphabetical order.
 
     Raises:
-      FirmwareError: No source file defines a function.
+        FirmwareError: No source file defines a function.
     """
     root = tflm_ops_dir()
     defined_in, used_by = _index(root)

@@ -26,8 +26,8 @@ class Home:
     """Storage of one tensor.
 
     Attributes:
-      place: Kind of storage.
-      position: Which graph input or output, which tensor, or the offset in the arena.
+        place: Kind of storage.
+        position: Which graph input or output, which tensor, or the offset in the arena.
     """
 
     place: Place
@@ -39,15 +39,15 @@ class Storage:
     """The plan of a program.
 
     Attributes:
-      homes: One for each tensor that an operator or the graph's interface uses, by tensor index.
-      scratch_offsets: Offset in the arena of each operator's scratch buffer.
-      reshape_copies: Indices of the Reshape operators that cannot alias and have to copy.
-      output_copies: (graph output, tensor) pairs to be copied at the end, because the tensor's
-        bytes are those of a graph input, a constant, or another output.
-      input_offsets: Where in the arena each graph input may lie, for callers without a buffer of
-        their own; its bytes are reused once its last reader has run.
-      output_offsets: Likewise each graph output.
-      arena_bytes: Size of the arena.
+        homes: One for each tensor that an operator or the graph's interface uses, by tensor index.
+        scratch_offsets: Offset in the arena of each operator's scratch buffer.
+        reshape_copies: Indices of the Reshape operators that cannot alias and have to copy.
+        output_copies: (graph output, tensor) pairs to be copied at the end, because the tensor's
+            bytes are those of a graph input, a constant, or another output.
+        input_offsets: Where in the arena each graph input may lie, for callers without a buffer of
+            their own; its bytes are reused once its last reader has run.
+        output_offsets: Likewise each graph output.
+        arena_bytes: Size of the arena.
     """
 
     homes: dict[int, Home]
@@ -66,11 +66,11 @@ def plan_storage(program: Program, scratch_bytes: Sequence[int]) -> Storage:
     output and already live elsewhere.
 
     Args:
-      program: The graph.
-      scratch_bytes: Scratch that each operator needs, 0 for none.
+        program: The graph.
+        scratch_bytes: Scratch that each operator needs, 0 for none.
 
     Returns:
-      The plan.
+        The plan.
     """
     homes = _fixed_homes(program)
     root, reshape_copies = _alias_reshapes(program, homes)

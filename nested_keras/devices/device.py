@@ -26,17 +26,17 @@ class DeviceResult:
     """Outputs and costs of a model on the device.
 
     Attributes:
-      levels: The levels run, in order.
-      outputs: For each level the output [n, ...], or a tuple of them for several outputs.
-      instructions: Mean instructions of an inference at each level.
-      op_names: Names of the operators.
-      op_instructions: Instructions of each operator for the first image, int64 [len(levels), ops];
-        0 for a Reshape, which shares its input's memory. All 0 with a TFLite Micro that was built
-        without error strings, which has no profiler.
-      arena_bytes: Size of the static arena; with TFLite Micro what is used of it.
-      stack_bytes: Deepest use of the stack, the firmware's own part included.
-      text_bytes: Code and constants.
-      model_bytes: The part of text_bytes that is the model's constants.
+        levels: The levels run, in order.
+        outputs: For each level the output [n, ...], or a tuple of them for several outputs.
+        instructions: Mean instructions of an inference at each level.
+        op_names: Names of the operators.
+        op_instructions: Instructions of each operator for the first image, int64 [len(levels),
+            ops]; 0 for a Reshape, which shares its input's memory. All 0 with a TFLite Micro that
+            was built without error strings, which has no profiler.
+        arena_bytes: Size of the static arena; with TFLite Micro what is used of it.
+        stack_bytes: Deepest use of the stack, the firmware's own part included.
+        text_bytes: Code and constants.
+        model_bytes: The part of text_bytes that is the model's constants.
     """
 
     levels: tuple[int, ...]
@@ -70,16 +70,17 @@ class DeviceModel(ModelRunner):
         """Prepares the model; nothing is built yet.
 
         Args:
-          model: Contents of a .tflite, its path, or a prepared graph.
-          runtime: "standalone", the generated C; or "tflm", TFLite Micro, for which TFLM_ROOT must
-            name a tree with a library built for the Cortex-M7, and `model` must be a .tflite.
-          build_dir: Receives the firmware of the latest run; a temporary folder by default.
-          cache_dir: Where compiled objects are kept, to be shared by many models.
-          timeout_s: Time limit of a run in seconds.
+            model: Contents of a .tflite, its path, or a prepared graph.
+            runtime: "standalone", the generated C; or "tflm", TFLite Micro, for which TFLM_ROOT
+                must name a tree with a library built for the Cortex-M7, and `model` must be a
+                .tflite.
+            build_dir: Receives the firmware of the latest run; a temporary folder by default.
+            cache_dir: Where compiled objects are kept, to be shared by many models.
+            timeout_s: Time limit of a run in seconds.
 
         Raises:
-          ValueError: An unknown runtime, or a prepared graph for TFLite Micro.
-          nested_keras.runtime.ModelError: The bytes are no model that can be run.
+            ValueError: An unknown runtime, or a prepared graph for TFLite Micro.
+            nested_keras.runtime.ModelError: The bytes are no model that can be run.
         """
         if runtime not in RUNTIMES:
             raise ValueError(f"runtime must be one of {', '.join(RUNTIMES)}: got {runtime!r}")
@@ -100,17 +101,17 @@ class DeviceModel(ModelRunner):
         """Runs a batch at several levels.
 
         Args:
-          x: As for `run`.
-          levels: The levels; all by default.
+            x: As for `run`.
+            levels: The levels; all by default.
 
         Returns:
-          Outputs and instruction counts.
+            Outputs and instruction counts.
 
         Raises:
-          ValueError: Number, shape or type of the inputs or a level are wrong.
-          ToolchainError: A tool is missing.
-          BuildError: The model or the images do not fit the board.
-          DeviceError: The firmware failed, printed something unexpected or took too long.
+            ValueError: Number, shape or type of the inputs or a level are wrong.
+            ToolchainError: A tool is missing.
+            BuildError: The model or the images do not fit the board.
+            DeviceError: The firmware failed, printed something unexpected or took too long.
         """
         self._find_emulator()  # first, because the build takes longer
         if self._build_dir is not None:
@@ -129,19 +130,19 @@ class DeviceModel(ModelRunner):
         """Builds the firmware that runs a batch, without running it.
 
         Args:
-          x: As for `run`.
-          out_dir: Receives firmware.elf and what it is made of.
-          levels: The levels; all by default.
-          board: A folder of tflm_ops/boards; by default the board of the emulator.
+            x: As for `run`.
+            out_dir: Receives firmware.elf and what it is made of.
+            levels: The levels; all by default.
+            board: A folder of tflm_ops/boards; by default the board of the emulator.
 
         Returns:
-          The firmware.
+            The firmware.
 
         Raises:
-          ValueError: Number, shape or type of the inputs or a level are wrong, or there is no such
-            board.
-          ToolchainError: A tool is missing.
-          BuildError: The model or the images do not fit the board.
+            ValueError: Number, shape or type of the inputs or a level are wrong, or there is no
+                such board.
+            ToolchainError: A tool is missing.
+            BuildError: The model or the images do not fit the board.
         """
         inputs = self._checked_inputs(x)
         board = board or self._board

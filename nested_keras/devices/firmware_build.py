@@ -28,12 +28,12 @@ class Firmware:
     """A built firmware.
 
     Attributes:
-      elf: The file.
-      library: The generated model in it.
-      levels: The levels that it runs.
-      text_bytes: Code and constants in flash, without the images of the run.
-      data_bytes: Initialised variables: flash and RAM.
-      bss_bytes: Zeroed variables, the arena among them, without the stack.
+        elf: The file.
+        library: The generated model in it.
+        levels: The levels that it runs.
+        text_bytes: Code and constants in flash, without the images of the run.
+        data_bytes: Initialised variables: flash and RAM.
+        bss_bytes: Zeroed variables, the arena among them, without the stack.
     """
 
     elf: Path
@@ -61,23 +61,23 @@ def build_firmware(
     """Generates and builds a firmware that runs the model over the inputs at every level.
 
     Args:
-      model: Contents of a .tflite, its path, or a prepared graph.
-      inputs: [n, ...] of the input's dtype; a sequence of such arrays for several inputs.
-      out_dir: Receives firmware.elf, the generated library in model/, and the objects.
-      levels: The levels to run; all by default.
-      board: A folder of tflm_ops/boards.
-      cache_dir: Where compiled objects are kept, to be shared by many builds; <out_dir>/objects by
-        default.
+        model: Contents of a .tflite, its path, or a prepared graph.
+        inputs: [n, ...] of the input's dtype; a sequence of such arrays for several inputs.
+        out_dir: Receives firmware.elf, the generated library in model/, and the objects.
+        levels: The levels to run; all by default.
+        board: A folder of tflm_ops/boards.
+        cache_dir: Where compiled objects are kept, to be shared by many builds; <out_dir>/objects
+            by default.
 
     Returns:
-      The firmware.
+        The firmware.
 
     Raises:
-      ToolchainError: The cross compiler is missing.
-      BuildError: It refused, for example because the model or the images do not fit the board.
-      ValueError: A level out of range, inputs of a wrong shape or dtype, an unknown board.
-      CodegenError: The graph holds something that cannot be printed.
-      nested_keras.runtime.ModelError: The bytes are no model that can be run.
+        ToolchainError: The cross compiler is missing.
+        BuildError: It refused, for example because the model or the images do not fit the board.
+        ValueError: A level out of range, inputs of a wrong shape or dtype, an unknown board.
+        CodegenError: The graph holds something that cannot be printed.
+        nested_keras.runtime.ModelError: The bytes are no model that can be run.
     """
     board_folder = sources.board_dir(board)
     toolchain = cortex_m7_toolchain()
@@ -158,14 +158,14 @@ def run_source(
     """C text of `the_run` (boards/common/firmware.h).
 
     Args:
-      program: The model.
-      levels: The levels to run.
-      images: Number of records in `firmware_images`.
-      banner: The comment that begins the text.
-      declarations: C text that defines or declares the next three.
-      arena_bytes: Name of the variable that holds the bytes of the arena in use.
-      check: Name of the function that checks the model.
-      invoke: Name of the function that runs one record.
+        program: The model.
+        levels: The levels to run.
+        images: Number of records in `firmware_images`.
+        banner: The comment that begins the text.
+        declarations: C text that defines or declares the next three.
+        arena_bytes: Name of the variable that holds the bytes of the arena in use.
+        check: Name of the function that checks the model.
+        invoke: Name of the function that runs one record.
     """
     outputs = output_layout(program)
     return fill(
@@ -191,7 +191,7 @@ def checked_levels(program: Program, levels: Sequence[int] | None) -> tuple[int,
     """The levels to run; all by default.
 
     Raises:
-      ValueError: None at all, or one out of range.
+        ValueError: None at all, or one out of range.
     """
     chosen = tuple(range(program.levels)) if levels is None else tuple(levels)
     if not chosen or any(not 0 <= level < program.levels for level in chosen):

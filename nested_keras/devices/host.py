@@ -28,14 +28,14 @@ class HostModel(ModelRunner):
         """Generates, compiles and loads the library.
 
         Args:
-          model: Contents of a .tflite, its path, or a prepared graph.
-          cache_dir: Where compiled objects are kept, to be shared by many models.
+            model: Contents of a .tflite, its path, or a prepared graph.
+            cache_dir: Where compiled objects are kept, to be shared by many models.
 
         Raises:
-          ToolchainError: There is no C compiler.
-          FirmwareError: `model_check` refused the packed weights.
-          CodegenError: The graph holds something that cannot be printed.
-          nested_keras.runtime.ModelError: The bytes are no model that can be run.
+            ToolchainError: There is no C compiler.
+            FirmwareError: `model_check` refused the packed weights.
+            CodegenError: The graph holds something that cannot be printed.
+            nested_keras.runtime.ModelError: The bytes are no model that can be run.
         """
         program = load_program(model)
         super().__init__(program)

@@ -19,13 +19,13 @@ class DeviceRun:
     """What one run of the firmware printed.
 
     Attributes:
-      levels: The levels run, in order.
-      outputs: Raw output bytes, uint8 [len(levels), images, output_bytes].
-      instructions: Mean instructions of an inference, float64 [len(levels)].
-      op_instructions: Instructions of each operator for image 0, int64 [len(levels), ops].
-      model_levels: Levels of the model.
-      arena_bytes: Size of the static arena.
-      stack_bytes: Deepest use of the stack.
+        levels: The levels run, in order.
+        outputs: Raw output bytes, uint8 [len(levels), images, output_bytes].
+        instructions: Mean instructions of an inference, float64 [len(levels)].
+        op_instructions: Instructions of each operator for image 0, int64 [len(levels), ops].
+        model_levels: Levels of the model.
+        arena_bytes: Size of the static arena.
+        stack_bytes: Deepest use of the stack.
     """
 
     levels: tuple[int, ...]
@@ -41,14 +41,14 @@ def parse(text: str) -> DeviceRun:
     """Reads the console text of a complete run.
 
     Args:
-      text: All that the firmware printed.
+        text: All that the firmware printed.
 
     Returns:
-      The results.
+        The results.
 
     Raises:
-      DeviceError: A fault or error line, a line out of place, bad digits, or no `end OK`. The
-        message ends with the last lines.
+        DeviceError: A fault or error line, a line out of place, bad digits, or no `end OK`. The
+            message ends with the last lines.
     """
     try:
         return _parse(iter(text.splitlines()))

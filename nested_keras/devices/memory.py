@@ -21,8 +21,8 @@ class BoardMemory:
     """What a linker script says of a board.
 
     Attributes:
-      regions: Bytes of each memory, by its name in the script.
-      images: The memory that holds the images of the run.
+        regions: Bytes of each memory, by its name in the script.
+        images: The memory that holds the images of the run.
     """
 
     regions: dict[str, int]
@@ -33,7 +33,7 @@ class BoardMemory:
         """Reads the linker script of a board.
 
         Args:
-          board: A folder of tflm_ops/boards.
+            board: A folder of tflm_ops/boards.
         """
         text = (board / f"{board.name}.ld").read_text(encoding="utf-8")
         regions = {name: int(size) * _UNITS[unit] for name, size, unit in _REGION.findall(text)}
@@ -47,13 +47,13 @@ def explain_overflow(error: BuildError, board: Path, *, images: int, stride: int
     """Puts numbers to a linker's error that says that a memory overflowed.
 
     Args:
-      error: What the build ended with.
-      board: A folder of tflm_ops/boards.
-      images: Number of images in the firmware.
-      stride: Bytes of an image.
+        error: What the build ended with.
+        board: A folder of tflm_ops/boards.
+        images: Number of images in the firmware.
+        stride: Bytes of an image.
 
     Returns:
-      The error to raise: `error` itself where no memory overflowed.
+        The error to raise: `error` itself where no memory overflowed.
     """
     overflows = {name: int(excess) for name, excess in _OVERFLOW.findall(str(error))}
     if not overflows:

@@ -18,7 +18,7 @@ def find_qemu() -> str:
     """Path of QEMU.
 
     Raises:
-      ToolchainError: It is not on PATH.
+        ToolchainError: It is not on PATH.
     """
     return find_tool("qemu-system-arm")
 
@@ -27,17 +27,17 @@ def run(elf: Path, *, timeout_s: float = 300.0, options: Sequence[str] = ()) -> 
     """Runs the firmware to its end and returns what it printed.
 
     Args:
-      elf: The firmware.
-      timeout_s: Seconds after which the emulator is killed.
-      options: More arguments for QEMU.
+        elf: The firmware.
+        timeout_s: Seconds after which the emulator is killed.
+        options: More arguments for QEMU.
 
     Returns:
-      The console's text.
+        The console's text.
 
     Raises:
-      ToolchainError: qemu-system-arm is missing.
-      DeviceError: The time limit passed or the exit status was not 0; the message ends with the
-        last lines printed.
+        ToolchainError: qemu-system-arm is missing.
+        DeviceError: The time limit passed or the exit status was not 0; the message ends with the
+            last lines printed.
     """
     if timeout_s <= 0:
         raise ValueError(f"timeout_s must be positive: got {timeout_s}")

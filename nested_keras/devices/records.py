@@ -25,10 +25,10 @@ class RecordLayout:
     """Where each tensor lies in a record.
 
     Attributes:
-      tensors: The graph inputs or outputs.
-      offsets: Offset of each in bytes.
-      size: Bytes up to the end of the last tensor.
-      stride: `size` rounded up to a multiple of 16.
+        tensors: The graph inputs or outputs.
+        offsets: Offset of each in bytes.
+        size: Bytes up to the end of the last tensor.
+        stride: `size` rounded up to a multiple of 16.
     """
 
     tensors: tuple[Tensor, ...]
@@ -59,15 +59,15 @@ def to_records(layout: RecordLayout, arrays: Sequence[Array]) -> npt.NDArray[np.
     """Packs batches of tensors.
 
     Args:
-      layout: Where the tensors go.
-      arrays: One for each tensor, of its dtype and shape [n, *shape[1:]] with n a multiple of
-        shape[0], the batch that one inference takes.
+        layout: Where the tensors go.
+        arrays: One for each tensor, of its dtype and shape [n, *shape[1:]] with n a multiple of
+            shape[0], the batch that one inference takes.
 
     Returns:
-      uint8 [n // shape[0], stride].
+        uint8 [n // shape[0], stride].
 
     Raises:
-      ValueError: A wrong number of arrays, dtype or shape.
+        ValueError: A wrong number of arrays, dtype or shape.
     """
     if len(arrays) != len(layout.tensors):
         raise ValueError(f"expected {len(layout.tensors)} inputs: got {len(arrays)}")
@@ -95,11 +95,11 @@ def from_records(layout: RecordLayout, records: npt.NDArray[np.uint8]) -> tuple[
     """Unpacks records to one batch for each tensor.
 
     Args:
-      layout: Where the tensors lie.
-      records: uint8 [inferences, at least layout.size].
+        layout: Where the tensors lie.
+        records: uint8 [inferences, at least layout.size].
 
     Returns:
-      Arrays of the tensors' dtypes, [inferences * shape[0], *shape[1:]].
+        Arrays of the tensors' dtypes, [inferences * shape[0], *shape[1:]].
     """
     arrays = []
     for tensor, offset in zip(layout.tensors, layout.offsets, strict=True):

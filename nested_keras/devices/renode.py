@@ -61,7 +61,7 @@ def find_renode() -> str:
     """Path of Renode: the environment variable RENODE, else `renode` on PATH.
 
     Raises:
-      ToolchainError: It is not there.
+        ToolchainError: It is not there.
     """
     named = os.environ.get("RENODE")
     path = shutil.which(named or "renode")
@@ -78,16 +78,16 @@ def run(elf: Path, *, timeout_s: float = 300.0) -> str:
     """Runs the firmware to its end and returns what it printed.
 
     Args:
-      elf: A firmware for the board nucleo_f767zi.
-      timeout_s: Seconds after which Renode is stopped; its own start takes 4 to 6 of them.
+        elf: A firmware for the board nucleo_f767zi.
+        timeout_s: Seconds after which Renode is stopped; its own start takes 4 to 6 of them.
 
     Returns:
-      The text of the UART, up to and with the line `end`, `error` or `fault`.
+        The text of the UART, up to and with the line `end`, `error` or `fault`.
 
     Raises:
-      ToolchainError: Renode is missing.
-      DeviceError: The time limit passed, Renode failed or ended before the firmware, or the counter
-        that the firmware reads does not count instructions.
+        ToolchainError: Renode is missing.
+        DeviceError: The time limit passed, Renode failed or ended before the firmware, or the
+            counter that the firmware reads does not count instructions.
     """
     if timeout_s <= 0:
         raise ValueError(f"timeout_s must be positive: got {timeout_s}")
@@ -117,8 +117,8 @@ def script(elf: Path, files: _Files) -> str:
     firmware has ended.
 
     Args:
-      elf: The firmware.
-      files: Where Renode writes, in the folder in which it runs; they must not exist.
+        elf: The firmware.
+        files: Where Renode writes, in the folder in which it runs; they must not exist.
     """
     lines = [
         f"logFile @{files.log.name} true",
@@ -139,10 +139,10 @@ def readings(console: str) -> list[tuple[int, int]]:
     """The counters that the script printed.
 
     Args:
-      console: What the Monitor wrote.
+        console: What the Monitor wrote.
 
     Returns:
-      After each step the value of `cpu ExecutedInstructions` and that of CYCCNT, modulo 2^32.
+        After each step the value of `cpu ExecutedInstructions` and that of CYCCNT, modulo 2^32.
     """
     found = _READING.findall(_ESCAPES.sub("", console))
     return [(int(instructions, 16), int(count, 16)) for instructions, count in found]
@@ -195,10 +195,10 @@ def _counts_instructions(counts: list[tuple[int, int]]) -> bool:
     the core slept does not agree, because virtual time goes on then and the instructions do not.
 
     Returns:
-      False while there is no interval in which the counter was on.
+        False while there is no interval in which the counter was on.
 
     Raises:
-      DeviceError: The counter disagrees in all intervals.
+        DeviceError: The counter disagrees in all intervals.
     """
     intervals = [
         (second[0] - first[0], (second[1] - first[1]) % (1 << 32))

@@ -52,12 +52,13 @@ class TflmFirmware:
     """A built firmware with TFLite Micro in it.
 
     Attributes:
-      elf: The file.
-      levels: The levels that it runs.
-      text_bytes: Code and constants in flash, the model among them, without the images of the run.
-      data_bytes: Initialised variables: flash and RAM.
-      bss_bytes: Zeroed variables, the whole arena among them, without the stack.
-      model_bytes: Size of the .tflite in flash.
+        elf: The file.
+        levels: The levels that it runs.
+        text_bytes: Code and constants in flash, the model among them, without the images of the
+            run.
+        data_bytes: Initialised variables: flash and RAM.
+        bss_bytes: Zeroed variables, the whole arena among them, without the stack.
+        model_bytes: Size of the .tflite in flash.
     """
 
     elf: Path
@@ -72,7 +73,7 @@ def tflm_root() -> Path:
     """The user's TFLite Micro tree.
 
     Raises:
-      ToolchainError: TFLM_ROOT is not set, or names no such tree.
+        ToolchainError: TFLM_ROOT is not set, or names no such tree.
     """
     value = os.environ.get(ROOT_VARIABLE)
     if not value:
@@ -103,21 +104,21 @@ def build_tflm_firmware(
     The resolver holds just the operators of the model.
 
     Args:
-      model: Contents of a .tflite or its path.
-      inputs: [n, ...] of the input's dtype; a sequence of such arrays for several inputs.
-      out_dir: Receives firmware.elf and what it is built from.
-      levels: The levels to run; all by default.
-      board: A folder of tflm_ops/boards.
-      arena_bytes: Size of the arena.
+        model: Contents of a .tflite or its path.
+        inputs: [n, ...] of the input's dtype; a sequence of such arrays for several inputs.
+        out_dir: Receives firmware.elf and what it is built from.
+        levels: The levels to run; all by default.
+        board: A folder of tflm_ops/boards.
+        arena_bytes: Size of the arena.
 
     Returns:
-      The firmware.
+        The firmware.
 
     Raises:
-      ToolchainError: TFLM_ROOT, the cross compiler or CMake is missing.
-      BuildError: A compiler refused, for example because the model does not fit the board.
-      ValueError: A level out of range, inputs of a wrong shape or dtype, an unknown board.
-      nested_keras.runtime.ModelError: The bytes are no model that can be run.
+        ToolchainError: TFLM_ROOT, the cross compiler or CMake is missing.
+        BuildError: A compiler refused, for example because the model does not fit the board.
+        ValueError: A level out of range, inputs of a wrong shape or dtype, an unknown board.
+        nested_keras.runtime.ModelError: The bytes are no model that can be run.
     """
     root = tflm_root()
     sources.board_dir(board)

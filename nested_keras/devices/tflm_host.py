@@ -51,15 +51,15 @@ class TflmModel(ModelRunner):
         """Compiles the adapter at the first use in a process, and makes the interpreter.
 
         Args:
-          model: Contents of a .tflite or its path.
-          arena_bytes: Size of TFLite Micro's arena.
+            model: Contents of a .tflite or its path.
+            arena_bytes: Size of TFLite Micro's arena.
 
         Raises:
-          ImportError: The package tflite-micro is missing or of another version.
-          ToolchainError: There is no C or C++ compiler.
-          ValueError: An arena of less than 1024 bytes.
-          nested_keras.runtime.ModelError: The bytes are no model that can be run.
-          RuntimeError: TFLite Micro refuses the model, or the arena is too small.
+            ImportError: The package tflite-micro is missing or of another version.
+            ToolchainError: There is no C or C++ compiler.
+            ValueError: An arena of less than 1024 bytes.
+            nested_keras.runtime.ModelError: The bytes are no model that can be run.
+            RuntimeError: TFLite Micro refuses the model, or the arena is too small.
         """
         tree = flatbuffer.load(read_model(model))
         read_graph(tree)  # refuses what flatbuffer.load() takes on trust
@@ -92,13 +92,13 @@ class TflmInterpreter:
         """Allocates the tensors, which prepares and checks every operator.
 
         Args:
-          content: The .tflite, which TFLite Micro itself takes on trust.
-          arena_bytes: Size of the arena.
+            content: The .tflite, which TFLite Micro itself takes on trust.
+            arena_bytes: Size of the arena.
 
         Raises:
-          ImportError, ToolchainError: As `TflmModel`.
-          ValueError: The arena is too small even to ask.
-          RuntimeError: TFLite Micro refuses the model; the text ends with what the operator said.
+            ImportError, ToolchainError: As `TflmModel`.
+            ValueError: The arena is too small even to ask.
+            RuntimeError: TFLite Micro refuses the model; the text ends with what the operator said.
         """
         if arena_bytes < _MIN_ARENA_BYTES:
             raise ValueError(f"arena_bytes must be at least {_MIN_ARENA_BYTES}: got {arena_bytes}")
@@ -122,7 +122,7 @@ class TflmInterpreter:
         """Runs the model; operators without a level input run at `external_level`.
 
         Raises:
-          RuntimeError: An operator failed; the interpreter can be used again.
+            RuntimeError: An operator failed; the interpreter can be used again.
         """
         self._plugin.nested_keras_set_level(ctypes.c_int32(external_level))
         with self._explained("TFLite Micro failed"):

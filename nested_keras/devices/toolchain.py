@@ -35,10 +35,10 @@ def find_tool(name: str) -> str:
     """Path of a program.
 
     Args:
-      name: A program on PATH.
+        name: A program on PATH.
 
     Raises:
-      ToolchainError: It is not there.
+        ToolchainError: It is not there.
     """
     path = shutil.which(name)
     if path is None:
@@ -53,14 +53,14 @@ def run_tool(command: Sequence[str]) -> str:
     """Runs a build tool to its end.
 
     Args:
-      command: The program's name (looked up on PATH) or path, and its arguments.
+        command: The program's name (looked up on PATH) or path, and its arguments.
 
     Returns:
-      What it printed on standard output.
+        What it printed on standard output.
 
     Raises:
-      ToolchainError: The program is missing.
-      BuildError: It failed.
+        ToolchainError: The program is missing.
+        BuildError: It failed.
     """
     program = find_tool(command[0])
     done = process.run([program, *command[1:]])
@@ -75,9 +75,9 @@ class Toolchain:
     """A C compiler with its flags.
 
     Attributes:
-      compiler: Program name.
-      flags: For compiling and linking.
-      link_flags: For linking alone.
+        compiler: Program name.
+        flags: For compiling and linking.
+        link_flags: For linking alone.
     """
 
     compiler: str
@@ -96,19 +96,19 @@ class Toolchain:
         """Compiles one file, or finds the object of an earlier equal compilation.
 
         Args:
-          source: A .c or .S file.
-          include_dirs: Where `#include "..."` looks, after the folder of the file. The headers
-            that are found so are part of the cache key.
-          cache_dir: Where objects are kept; made when absent.
-          extra_flags: Flags for this file alone.
-          first_include: A header to include ahead of the file's text.
+            source: A .c or .S file.
+            include_dirs: Where `#include "..."` looks, after the folder of the file. The headers
+                that are found so are part of the cache key.
+            cache_dir: Where objects are kept; made when absent.
+            extra_flags: Flags for this file alone.
+            first_include: A header to include ahead of the file's text.
 
         Returns:
-          The object file.
+            The object file.
 
         Raises:
-          ToolchainError: The compiler is missing.
-          BuildError: It refused the file.
+            ToolchainError: The compiler is missing.
+            BuildError: It refused the file.
         """
         find_tool(self.compiler)
         flags = (*self.flags, *extra_flags)
@@ -133,8 +133,8 @@ class Toolchain:
         """Links objects to an executable or a shared library, which is written whole or not at all.
 
         Raises:
-          ToolchainError: The compiler is missing.
-          BuildError: It refused, for example because the program does not fit the memory.
+            ToolchainError: The compiler is missing.
+            BuildError: It refused, for example because the program does not fit the memory.
         """
         inputs = [os.fspath(path) for path in objects]
         command = [self.compiler, *self.flags, *inputs, *self.link_flags, *flags]
@@ -164,7 +164,7 @@ def cortex_m7_toolchain() -> Toolchain:
     """The cross compiler for the Cortex-M7 with double-precision FPU.
 
     Raises:
-      ToolchainError: The compiler is there but its C library is not.
+        ToolchainError: The compiler is there but its C library is not.
     """
     compiler = "arm-none-eabi-gcc"
     find_tool(compiler)

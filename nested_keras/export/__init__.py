@@ -31,19 +31,20 @@ def to_tflite(model: KerasModel, *, representative_dataset: Data) -> bytes:
     """Exports a nested model as an int8 .tflite with the run-time input `level`.
 
     Args:
-      model: A `NestedModel` with fixed input shapes.
-      representative_dataset: Examples that show the range of every activation, in float as the
-        model takes them: an array [n, ...] (for several inputs a list of arrays, or a dict by the
-        names of the inputs), an iterable of such batches x, (x, y) or (x, y, sample_weight) as
-        `fit` takes it (`tf.data.Dataset`, `keras.utils.PyDataset`, a generator), or a callable that
-        returns one. An iterable without a length, such as a generator or `.repeat()`, is read up
-        to 2,000 examples. Give a sample of all the data: sorted data begin with one class.
+        model: A `NestedModel` with fixed input shapes.
+        representative_dataset: Examples that show the range of every activation, in float as the
+            model takes them: an array [n, ...] (for several inputs a list of arrays, or a dict by
+            the names of the inputs), an iterable of such batches x, (x, y) or (x, y, sample_weight)
+            as `fit` takes it (`tf.data.Dataset`, `keras.utils.PyDataset`, a generator), or a
+            callable that returns one. An iterable without a length, such as a generator or
+            `.repeat()`, is read up to 2,000 examples. Give a sample of all the data: sorted data
+            begin with one class.
 
     Returns:
-      The .tflite file. Every level was compared with a dense int8 model, bit for bit.
+        The .tflite file. Every level was compared with a dense int8 model, bit for bit.
 
     Raises:
-      ExportError: The model, a layer or the data cannot be exported; the text says which and why.
+        ExportError: The model, a layer or the data cannot be exported; the text says which and why.
     """
     return build(model, representative_dataset=representative_dataset).tflite
 
@@ -59,11 +60,11 @@ def quantize_aware(model: KerasModel, *, representative_dataset: Data) -> None:
     call it again after loading, to train on. BatchNorm keeps its statistics, dropout is off.
 
     Args:
-      model: A trained `NestedModel` with fixed input shapes; compiled before or after.
-      representative_dataset: As `to_tflite`; without effect where the model has its ranges.
+        model: A trained `NestedModel` with fixed input shapes; compiled before or after.
+        representative_dataset: As `to_tflite`; without effect where the model has its ranges.
 
     Raises:
-      ExportError: As `to_tflite`.
+        ExportError: As `to_tflite`.
     """
     from nested_keras.export import aware
 
@@ -74,14 +75,14 @@ def build(model: KerasModel, *, representative_dataset: Data) -> ExportedModel:
     """Exports a nested model together with the dense int8 model that it is made of.
 
     Args:
-      model: As `to_tflite`.
-      representative_dataset: As `to_tflite`.
+        model: As `to_tflite`.
+        representative_dataset: As `to_tflite`.
 
     Returns:
-      Both files.
+        Both files.
 
     Raises:
-      ExportError: As `to_tflite`.
+        ExportError: As `to_tflite`.
     """
     from nested_keras.export import steps
 

@@ -17,14 +17,14 @@ def measure(graph: Graph, data: tuple[Float32Array, ...]) -> Quantization:
     """Measures the activations of a folded graph.
 
     Args:
-      graph: The folded graph.
-      data: Representative examples, one array [n, ...] per input.
+        graph: The folded graph.
+        data: Representative examples, one array [n, ...] per input.
 
     Returns:
-      What `apply` takes.
+        What `apply` takes.
 
     Raises:
-      ExportError: An output is NaN or infinite.
+        ExportError: An output is NaN or infinite.
     """
     factors = measure_factors(graph, data)
     ranges = calibrate(equalize(graph, factors), data)

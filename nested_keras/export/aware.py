@@ -42,9 +42,9 @@ class QuantizedLevel(keras.Model):
     """One level of a nested model, computed as its int8 export will.
 
     Args:
-      model: The nested model, whose weights it reads.
-      quantization: Of the activations.
-      level: The level.
+        model: The nested model, whose weights it reads.
+        quantization: Of the activations.
+        level: The level.
     """
 
     def __init__(self, model: NestedModel, quantization: Quantization, level: int) -> None:

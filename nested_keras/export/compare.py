@@ -30,12 +30,12 @@ def compare(model: NestedModel, graph: Graph, data: tuple[Float32Array, ...]) ->
     """Compares every level on a few examples.
 
     Args:
-      model: The nested model.
-      graph: Its folded graph.
-      data: Representative examples, one array [n, ...] per input.
+        model: The nested model.
+        graph: Its folded graph.
+        data: Representative examples, one array [n, ...] per input.
 
     Raises:
-      ExportError: A level differs; the text names the level and the first layer that differs.
+        ExportError: A level differs; the text names the level and the first layer that differs.
     """
     inputs = [array[:_EXAMPLES] for array in data]
     batch = keras.tree.pack_sequence_as(model.input, inputs)

@@ -26,15 +26,15 @@ def convert(graph: Graph, *, ranges: Ranges, twin_gain: Mapping[str, FloatArray]
     """Converts the densest level to an int8 .tflite with static shapes.
 
     Args:
-      graph: The folded graph.
-      ranges: Quantisation of the activations.
-      twin_gain: For each linear node the float64 [O] factors that its filter is multiplied by.
+        graph: The folded graph.
+        ranges: Quantisation of the activations.
+        twin_gain: For each linear node the float64 [O] factors that its filter is multiplied by.
 
     Returns:
-      The converter's bytes; inputs are named `input_0`, `input_1`, ...
+        The converter's bytes; inputs are named `input_0`, `input_1`, ...
 
     Raises:
-      ExportError: The converter refuses the graph.
+        ExportError: The converter refuses the graph.
     """
 
     def parameters(node: Linear) -> tuple[FloatArray, FloatArray]:

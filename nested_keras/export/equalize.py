@@ -43,12 +43,12 @@ def measure_factors(graph: Graph, data: tuple[Float32Array, ...]) -> Factors:
     """Measures what evens out the channels in front of depthwise convolutions.
 
     Args:
-      graph: The folded graph.
-      data: Representative examples, one array [n, ...] per input.
+        graph: The folded graph.
+        data: Representative examples, one array [n, ...] per input.
 
     Returns:
-      Factors for `equalize`, 1 or more. All levels have the same where one of the two nodes is the
-      same at all levels, and must stay so.
+        Factors for `equalize`, 1 or more. All levels have the same where one of the two nodes is
+        the same at all levels, and must stay so.
     """
     pairs = list(_pairs(graph))
     largest = {maker.name: np.zeros(maker.gain.shape) for maker, _ in pairs}
@@ -75,8 +75,8 @@ def equalize(graph: Graph, factors: Factors) -> Graph:
     """Returns the same network with scaled channels.
 
     Args:
-      graph: The folded graph; its gains and biases may be tensors.
-      factors: As `measure_factors` returns them, for the same graph.
+        graph: The folded graph; its gains and biases may be tensors.
+        factors: As `measure_factors` returns them, for the same graph.
     """
     nodes: dict[str, Any] = dict(graph.nodes)
     for maker, reader in _pairs(graph):

@@ -30,8 +30,8 @@ def fold(graph: Graph, *, fuse: bool = True) -> Graph:
     A fused node keeps the name of the first of its parts.
 
     Args:
-      graph: As traced.
-      fuse: Whether nodes move into those before them; if not, each layer keeps a node of its own.
+        graph: As traced.
+        fuse: Whether nodes move into those before them; if not, each layer keeps a node of its own.
     """
     reads = graph.consumers()
     folded: dict[str, Node] = {}

@@ -44,9 +44,9 @@ def observe(
     """Shows every node's output, at each level, for all examples.
 
     Args:
-      graph: The folded graph.
-      data: Examples, one array [n, ...] per input.
-      see: Called with the level, a node and its output for some of the examples.
+        graph: The folded graph.
+        data: Examples, one array [n, ...] per input.
+        see: Called with the level, a node and its output for some of the examples.
     """
     for level in range(graph.levels):
 
@@ -65,14 +65,14 @@ def run(
     """Runs a graph without BatchNorm nodes.
 
     Args:
-      graph: The folded graph.
-      inputs: One float32 tensor per graph input, [n, ...]; any n where no node mixes the batch
-        with other dimensions.
-      parameters: Gives the filter (OHWI) and bias of a linear node.
-      observe: Called with every node and its output; what it returns goes on in its place.
+        graph: The folded graph.
+        inputs: One float32 tensor per graph input, [n, ...]; any n where no node mixes the batch
+            with other dimensions.
+        parameters: Gives the filter (OHWI) and bias of a linear node.
+        observe: Called with every node and its output; what it returns goes on in its place.
 
     Returns:
-      The graph's outputs.
+        The graph's outputs.
     """
     values: dict[str, Any] = {}
     feeds = dict(zip(graph.inputs, inputs, strict=True))

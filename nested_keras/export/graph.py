@@ -27,16 +27,16 @@ def trace(model: NestedModel, *, read: Callable[[Any], Any] = np.asarray) -> Gra
     """Walks a nested model.
 
     Args:
-      model: A NestedModel with fixed input shapes.
-      read: Gives the value of a layer's variable: as an array, or as a tensor that training can
-        differentiate by.
+        model: A NestedModel with fixed input shapes.
+        read: Gives the value of a layer's variable: as an array, or as a tensor that training can
+            differentiate by.
 
     Returns:
-      The graph, nothing folded yet.
+        The graph, nothing folded yet.
 
     Raises:
-      ExportError: Not a NestedModel, or an input of unknown size.
-      UnsupportedLayerError: A layer or activation that export does not know, by name.
+        ExportError: Not a NestedModel, or an input of unknown size.
+        UnsupportedLayerError: A layer or activation that export does not know, by name.
     """
     if not isinstance(model, NestedModel):
         raise ExportError(

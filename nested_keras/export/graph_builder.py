@@ -18,13 +18,13 @@ class GraphBuilder:
     """The nodes of one walk over a model.
 
     Args:
-      levels: Number of levels.
-      read: Gives the value of a layer's variable: an array or a tensor.
+        levels: Number of levels.
+        read: Gives the value of a layer's variable: an array or a tensor.
 
     Attributes:
-      levels: Number of levels.
-      read: As given.
-      nodes: The nodes so far, by name.
+        levels: Number of levels.
+        read: As given.
+        nodes: The nodes so far, by name.
     """
 
     def __init__(self, levels: int, read: Callable[[Any], Any]) -> None:

@@ -29,10 +29,10 @@ def drop_idle(layer: NestedWeights) -> NestedWeights:
     Every output of every level stays as it is, bit for bit.
 
     Args:
-      layer: A layer's weights and tables.
+        layer: A layer's weights and tables.
 
     Returns:
-      The layer with a level map that begins with the first level at which a weight has an effect.
+        The layer with a level map that begins with the first level at which a weight has an effect.
     """
     channels = layer.params.out_channels
     first_use = layer.level_map.reshape(channels, -1)

@@ -34,14 +34,14 @@ class ConvertedLayer:
     """A linear node in the converted file.
 
     Attributes:
-      node: The node.
-      index: Position of its operator.
-      op: The prepared operator.
-      filter: int8 OHWI.
-      filter_scale: float32 [O].
-      gain: float64 [O], the factors that the filter was converted with.
-      input_scale: Scale of the operator's input.
-      output_scale: Scale of its output.
+        node: The node.
+        index: Position of its operator.
+        op: The prepared operator.
+        filter: int8 OHWI.
+        filter_scale: float32 [O].
+        gain: float64 [O], the factors that the filter was converted with.
+        input_scale: Scale of the operator's input.
+        output_scale: Scale of its output.
     """
 
     node: Linear
@@ -64,16 +64,16 @@ def match(
     """Pairs every linear node with its operator and checks the converter's weights.
 
     Args:
-      graph: The folded graph.
-      program: The converted file.
-      twin_gain: The factors [O] that each node's filter was converted with.
-      filter_scales: Scales of the filter of the operator at each position.
+        graph: The folded graph.
+        program: The converted file.
+        twin_gain: The factors [O] that each node's filter was converted with.
+        filter_scales: Scales of the filter of the operator at each position.
 
     Returns:
-      The layers by node name.
+        The layers by node name.
 
     Raises:
-      ExportError: A node without operator or with two, or other weights than expected.
+        ExportError: A node without operator or with two, or other weights than expected.
     """
     layers: dict[str, ConvertedLayer] = {}
     for index, op in enumerate(program.ops):

@@ -25,9 +25,9 @@ class Node:
     """One operation.
 
     Attributes:
-      name: Unique name, that of the Keras layer.
-      inputs: Names of the nodes whose outputs are read.
-      shape: Output shape; the batch is 1.
+        name: Unique name, that of the Keras layer.
+        inputs: Names of the nodes whose outputs are read.
+        shape: Output shape; the batch is 1.
     """
 
     name: str
@@ -47,18 +47,18 @@ class Linear(Node):
     At level l: `activation(gain[l] * (filter * (level_map <= l)) @ x + bias[l])`.
 
     Attributes:
-      kind: What is computed.
-      filter: float64 OHWI, all weights, also those that no level uses.
-      level_map: uint8 OHWI: the first level that uses the weight, N where none does.
-      gain: float64 [N, O], the folded BatchNorm's factor; ones where there is none.
-      bias: float64 [N, O].
-      strides: (vertical, horizontal).
-      dilation: (vertical, horizontal).
-      padding: "SAME" or "VALID".
-      depth_multiplier: Output channels per input channel of a depthwise node, else 1.
-      block_size: Neighbouring input channels pruned together: 1, 2 or 4.
-      activation: "linear", "relu" or "relu6".
-      per_level: Whether the node differs between levels, by its mask or by its BatchNorm.
+        kind: What is computed.
+        filter: float64 OHWI, all weights, also those that no level uses.
+        level_map: uint8 OHWI: the first level that uses the weight, N where none does.
+        gain: float64 [N, O], the folded BatchNorm's factor; ones where there is none.
+        bias: float64 [N, O].
+        strides: (vertical, horizontal).
+        dilation: (vertical, horizontal).
+        padding: "SAME" or "VALID".
+        depth_multiplier: Output channels per input channel of a depthwise node, else 1.
+        block_size: Neighbouring input channels pruned together: 1, 2 or 4.
+        activation: "linear", "relu" or "relu6".
+        per_level: Whether the node differs between levels, by its mask or by its BatchNorm.
     """
 
     kind: LayerKind
@@ -89,8 +89,8 @@ class BatchNorm(Node):
     """`gain[l] * x + bias[l]` along the last axis.
 
     Attributes:
-      gain: float64 [N, C]: gamma / sqrt(variance + epsilon).
-      bias: float64 [N, C]: beta - mean * gain.
+        gain: float64 [N, C]: gamma / sqrt(variance + epsilon).
+        bias: float64 [N, C]: beta - mean * gain.
     """
 
     gain: FloatArray
@@ -102,10 +102,10 @@ class Graph:
     """A network.
 
     Attributes:
-      nodes: All nodes by name, in execution order, inputs among them.
-      inputs: Names of the input nodes in the model's order.
-      outputs: Names of the nodes whose values are the model's outputs.
-      levels: Number of levels, N.
+        nodes: All nodes by name, in execution order, inputs among them.
+        inputs: Names of the input nodes in the model's order.
+        outputs: Names of the nodes whose values are the model's outputs.
+        levels: Number of levels, N.
     """
 
     nodes: Mapping[str, Node]

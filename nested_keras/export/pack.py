@@ -22,9 +22,9 @@ class PackedLayer:
     """A layer that becomes NESTED_SPARSE_CONV.
 
     Attributes:
-      converted: The layer as the converter made it.
-      tables: Requantisation of every level.
-      stream: The packed stream.
+        converted: The layer as the converter made it.
+        tables: Requantisation of every level.
+        stream: The packed stream.
     """
 
     converted: ConvertedLayer
@@ -43,15 +43,15 @@ def pack(layers: Mapping[str, ConvertedLayer], program: Program) -> tuple[Packed
     for each layer by predicted cycles (`cortex_m.cycles.pack_fastest`).
 
     Args:
-      layers: The layers by node name.
-      program: The converted file that they are from.
+        layers: The layers by node name.
+        program: The converted file that they are from.
 
     Returns:
-      The packed layers.
+        The packed layers.
 
     Raises:
-      ExportError: A layer does not fit the stream or the kernels, or a table its range; the text
-        names the layer.
+        ExportError: A layer does not fit the stream or the kernels, or a table its range; the text
+            names the layer.
     """
     if not any(layer.node.per_level for layer in layers.values()):
         return ()

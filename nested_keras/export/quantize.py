@@ -45,11 +45,11 @@ class LevelTables:
     """How a layer requantises at each of N levels and O output channels.
 
     Attributes:
-      bias: int32 [N, O].
-      multiplier: int32 [N, O], Q31, of any sign.
-      shift: int8 [N, O], -31..30, positive = left.
-      filter_scale: float32 [N, O], positive: scale of the filter at that level, s_w |r_l|.
-      sign: int8 [N, O], 1 or -1: sign of r_l.
+        bias: int32 [N, O].
+        multiplier: int32 [N, O], Q31, of any sign.
+        shift: int8 [N, O], -31..30, positive = left.
+        filter_scale: float32 [N, O], positive: scale of the filter at that level, s_w |r_l|.
+        sign: int8 [N, O], 1 or -1: sign of r_l.
     """
 
     bias: npt.NDArray[np.int32]
@@ -63,13 +63,13 @@ def twin_gain(node: Linear, *, input_scale: float) -> FloatArray:
     """The factors c that the filter is converted with: the densest level's gains, guarded.
 
     Args:
-      node: The node.
-      input_scale: Scale of its input, s_x.
+        node: The node.
+        input_scale: Scale of its input, s_x.
 
     Returns:
-      float64 [O], not zero where the channel has weights. It differs from the densest level's gain
-      only where that is too small: the largest weight is kept at 2e-6 at least, and large enough
-      that the bias stays within 2^29 steps.
+        float64 [O], not zero where the channel has weights. It differs from the densest level's
+        gain only where that is too small: the largest weight is kept at 2e-6 at least, and large
+        enough that the bias stays within 2^29 steps.
     """
     gain = node.gain[-1]
     largest = np.abs(node.masked_filter(node.levels - 1)).max(axis=(1, 2, 3))
@@ -94,15 +94,16 @@ def quantize_levels(
     The densest level gets the converter's own bias and scales, so that it equals the dense model.
 
     Args:
-      node: The node.
-      twin_gain: c, float64 [O].
-      input_scale: s_x, the file's float32 value.
-      filter_scale: s_w, the file's float32 values [O].
-      output_scale: s_y, the file's float32 value.
-      dense_bias: int32 [O], the converter's.
+        node: The node.
+        twin_gain: c, float64 [O].
+        input_scale: s_x, the file's float32 value.
+        filter_scale: s_w, the file's float32 values [O].
+        output_scale: s_y, the file's float32 value.
+        dense_bias: int32 [O], the converter's.
 
     Raises:
-      ExportError: A bias of 2^30 or more in the converted file, or a multiplier that does not fit.
+        ExportError: A bias of 2^30 or more in the converted file, or a multiplier that does not
+            fit.
     """
     if np.abs(dense_bias.astype(np.int64)).max() >= 2**30:
         raise ExportError(

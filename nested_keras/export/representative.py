@@ -23,8 +23,8 @@ class InputKey:
     """How a batch names one input of a model.
 
     Attributes:
-      path: Keys and indices that lead to the input in the structure of the model's inputs.
-      name: The name of the input.
+        path: Keys and indices that lead to the input in the structure of the model's inputs.
+        name: The name of the input.
     """
 
     path: Path
@@ -47,20 +47,20 @@ def collect(
     model's inputs. What a dict has beside the inputs is not read.
 
     Args:
-      dataset: One of: a single batch of all examples; a `tf.data.Dataset`, a
-        `keras.utils.PyDataset`, a list of batches or another iterable of batches; a callable
-        without arguments that returns an iterable of batches, as TFLite's converter takes it. A
-        list of arrays alone is a single batch, with one array per input. Where an iterable has no
-        length, or is endless, reading stops after `MAX_EXAMPLES` examples.
-      shapes: Shape of each model input without the batch.
-      keys: How dicts and structures name the inputs, see `keys_of`.
+        dataset: One of: a single batch of all examples; a `tf.data.Dataset`, a
+            `keras.utils.PyDataset`, a list of batches or another iterable of batches; a callable
+            without arguments that returns an iterable of batches, as TFLite's converter takes it. A
+            list of arrays alone is a single batch, with one array per input. Where an iterable has
+            no length, or is endless, reading stops after `MAX_EXAMPLES` examples.
+        shapes: Shape of each model input without the batch.
+        keys: How dicts and structures name the inputs, see `keys_of`.
 
     Returns:
-      One float32 array [n, ...] per input, n >= 1.
+        One float32 array [n, ...] per input, n >= 1.
 
     Raises:
-      ExportError: No examples, a wrong number or other names of inputs, a wrong shape, text, NaN
-        or infinite values.
+        ExportError: No examples, a wrong number or other names of inputs, a wrong shape, text, NaN
+            or infinite values.
     """
     reader = _Reader(shapes, keys)
     batches = [reader.read(batch) for batch in reader.batches(dataset)]

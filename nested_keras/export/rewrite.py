@@ -41,14 +41,14 @@ def name_after_layers(converted: Tree, graph: Graph) -> Tree:
     """Names inputs, activations and outputs after the layers and adds a signature.
 
     Args:
-      converted: The converter's file.
-      graph: The graph that it was made of.
+        converted: The converter's file.
+        graph: The graph that it was made of.
 
     Returns:
-      The same model with outputs in the model's order.
+        The same model with outputs in the model's order.
 
     Raises:
-      ExportError: An input is named `level`, or the converter names its tensors in another way.
+        ExportError: An input is named `level`, or the converter names its tensors in another way.
     """
     from ai_edge_litert import schema_py_generated as schema
 

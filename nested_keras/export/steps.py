@@ -40,19 +40,19 @@ class ExportState:
     """What the steps know: each step returns a copy in which more is filled in.
 
     Attributes:
-      model: The nested model.
-      representative_dataset: Examples as the user gives them.
-      graph: The network as nodes; traced, then folded, then equalised.
-      data: Representative examples, one float32 array [n, ...] per input.
-      ranges: Quantisation of the activations.
-      gains: For each linear node the factors [O] that its filter is converted with.
-      dense: The .tflite of the densest level, from builtin operators.
-      program: `dense` as the converter made it, prepared.
-      layers: The linear nodes in `program`, by name of node.
-      packed: The layers that become NESTED_SPARSE_CONV.
-      nested: The .tflite with all levels.
-      dense_tflite: `dense`, written.
-      tflite: `nested`, written.
+        model: The nested model.
+        representative_dataset: Examples as the user gives them.
+        graph: The network as nodes; traced, then folded, then equalised.
+        data: Representative examples, one float32 array [n, ...] per input.
+        ranges: Quantisation of the activations.
+        gains: For each linear node the factors [O] that its filter is converted with.
+        dense: The .tflite of the densest level, from builtin operators.
+        program: `dense` as the converter made it, prepared.
+        layers: The linear nodes in `program`, by name of node.
+        packed: The layers that become NESTED_SPARSE_CONV.
+        nested: The .tflite with all levels.
+        dense_tflite: `dense`, written.
+        tflite: `nested`, written.
     """
 
     model: NestedModel
@@ -78,9 +78,9 @@ class ExportedModel:
     """What an export makes.
 
     Attributes:
-      tflite: The nested model: int8 inputs and outputs, the int32[1] input `level` last.
-      dense_tflite: TensorFlow's own int8 model of the densest level, from builtin operators.
-      levels: Number of levels.
+        tflite: The nested model: int8 inputs and outputs, the int32[1] input `level` last.
+        dense_tflite: TensorFlow's own int8 model of the densest level, from builtin operators.
+        levels: Number of levels.
     """
 
     tflite: bytes

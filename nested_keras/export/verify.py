@@ -32,13 +32,13 @@ def verify(
     """Runs both under LiteRT's reference kernels and compares all outputs at all levels.
 
     Args:
-      nested: The nested .tflite, as it was written.
-      dense: The dense .tflite that it was made of.
-      layers: The nested layers.
-      data: Representative examples, one array [n, ...] per input; the first eight are used.
+        nested: The nested .tflite, as it was written.
+        dense: The dense .tflite that it was made of.
+        layers: The nested layers.
+        data: Representative examples, one array [n, ...] per input; the first eight are used.
 
     Raises:
-      ExportError: An output differs; the text names the level and the first layer that differs.
+        ExportError: An output differs; the text names the level and the first layer that differs.
     """
     examples = tuple(array[:MAX_EXAMPLES] for array in data)
     graph = read_graph(flatbuffer.load(nested))

@@ -24,14 +24,15 @@ def run(
     """Runs every operator of a program in NumPy, in order.
 
     Args:
-      program: The prepared graph.
-      inputs: One array per graph input, of the program's own types. Their first axis is the
-        program's own batch size, or any other where the program is a batch of independent samples.
-      level: Nested level, 0 .. levels - 1.
-      on_op: Called after each operator with the operator and its output.
+        program: The prepared graph.
+        inputs: One array per graph input, of the program's own types. Their first axis is the
+            program's own batch size, or any other where the program is a batch of independent
+            samples.
+        level: Nested level, 0 .. levels - 1.
+        on_op: Called after each operator with the operator and its output.
 
     Returns:
-      One array per graph output.
+        One array per graph output.
     """
     values = {index: t.data for index, t in enumerate(program.tensors) if t.data is not None}
     values.update(zip(program.inputs, inputs, strict=True))

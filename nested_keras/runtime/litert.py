@@ -34,10 +34,11 @@ class _Kernel:
     """State of one replaced operator.
 
     Attributes:
-      inputs: Tensor indices of input, level (-1 where left out) and stream; of QUANTIZE the input.
-      output: Tensor index of the output.
-      op: The prepared operator, set when the interpreter prepares the kernel.
-      levels: Number of levels in the stream.
+        inputs: Tensor indices of input, level (-1 where left out) and stream; of QUANTIZE the
+            input.
+        output: Tensor index of the output.
+        op: The prepared operator, set when the interpreter prepares the kernel.
+        levels: Number of levels in the stream.
     """
 
     inputs: tuple[int, ...]
@@ -58,14 +59,14 @@ class NestedDelegate:
     alive; one delegate may serve several interpreters.
 
     Attributes:
-      level: Level of operators without a level input; None is the densest.
+        level: Level of operators without a level input; None is the densest.
     """
 
     def __init__(self, *, level: int | None = None) -> None:
         """Makes a delegate; nothing is registered before an interpreter takes it.
 
         Raises:
-          LayoutError: If this platform is not a 64-bit one.
+            LayoutError: If this platform is not a 64-bit one.
         """
         litert_abi.check_platform()
         self.level = level
@@ -232,12 +233,12 @@ class LiteRTModel(ModelRunner):
         """Makes the interpreter.
 
         Args:
-          model: The .tflite file: its bytes or its path.
-          interface: The interface of the file, where it has been read already.
+            model: The .tflite file: its bytes or its path.
+            interface: The interface of the file, where it has been read already.
 
         Raises:
-          ModelError: If the file is damaged or a nested operator in it is not valid.
-          RuntimeError: If LiteRT refuses it.
+            ModelError: If the file is damaged or a nested operator in it is not valid.
+            RuntimeError: If LiteRT refuses it.
         """
         from ai_edge_litert.interpreter import Interpreter, OpResolverType
 

@@ -191,7 +191,7 @@ def tensor(context: TfLiteContext, index: int) -> TfLiteTensor:
     """A tensor of the graph.
 
     Raises:
-      IndexError: If the operand is left out (-1), which the file format allows, or out of range.
+        IndexError: If the operand is left out (-1), which the file format allows, or out of range.
     """
     if not 0 <= index < context.tensors_size:
         raise IndexError(
@@ -210,7 +210,7 @@ def describe(tensor: TfLiteTensor) -> Tensor:
     """Name, shape, type and quantisation of a tensor, after checking that they make sense.
 
     Raises:
-      LayoutError: If the fields contradict each other.
+        LayoutError: If the fields contradict each other.
     """
     dtype = _DTYPES.get(tensor.type)
     rank = tensor.dims[0] if tensor.dims else -1
@@ -240,7 +240,7 @@ def view(tensor: TfLiteTensor) -> npt.NDArray[Any]:
     """The tensor's memory as an array, without a copy.
 
     Raises:
-      LayoutError: If the tensor has no memory or its fields contradict each other.
+        LayoutError: If the tensor has no memory or its fields contradict each other.
     """
     description = describe(tensor)
     if not tensor.data:
@@ -253,7 +253,7 @@ def read_int32(tensor: TfLiteTensor) -> int:
     """The value of a tensor that holds one int32.
 
     Raises:
-      LayoutError: If it is another one.
+        LayoutError: If it is another one.
     """
     values = view(tensor)
     if values.dtype != np.int32 or values.size != 1:
@@ -268,7 +268,7 @@ def constant(tensor: TfLiteTensor) -> bytes:
     """Bytes of a constant uint8 tensor.
 
     Raises:
-      LayoutError: If it is not one.
+        LayoutError: If it is not one.
     """
     description = describe(tensor)
     if description.dtype != "uint8" or tensor.allocation_type != _READ_ONLY:

@@ -21,10 +21,10 @@ class ReferenceModel(ModelRunner):
         """Prepares the model.
 
         Args:
-          model: The .tflite file: its bytes or its path; or its prepared graph.
+            model: The .tflite file: its bytes or its path; or its prepared graph.
 
         Raises:
-          ModelError: If it cannot be run (see `lower`).
+            ModelError: If it cannot be run (see `lower`).
         """
         self._program = load_program(model)
         super().__init__(self._program)

@@ -36,14 +36,14 @@ def load_program(model: AnyModel) -> Program:
     """Prepares a model: the one door through which all runtimes and the code generator take it.
 
     Args:
-      model: Contents of a .tflite, its path, or a graph that is prepared already.
+        model: Contents of a .tflite, its path, or a graph that is prepared already.
 
     Returns:
-      The graph.
+        The graph.
 
     Raises:
-      nested_keras.runtime.ModelError: The bytes are no model that can be run.
-      nested_keras.runtime.UnsupportedOpError: An operator that the runtimes do not know.
+        nested_keras.runtime.ModelError: The bytes are no model that can be run.
+        nested_keras.runtime.UnsupportedOpError: An operator that the runtimes do not know.
     """
     return model if isinstance(model, Program) else lower(read_model(model))
 
@@ -52,9 +52,9 @@ class ModelRunner(abc.ABC):
     """A .tflite model that can be run at each of its levels.
 
     Attributes:
-      levels: Number of levels; level 0 is the sparsest, levels - 1 the densest.
-      input_details: Name, shape, dtype, scale and zero point of each input without the level.
-      output_details: The same of each output.
+        levels: Number of levels; level 0 is the sparsest, levels - 1 the densest.
+        input_details: Name, shape, dtype, scale and zero point of each input without the level.
+        output_details: The same of each output.
     """
 
     def __init__(self, interface: Interface | Program) -> None:
@@ -67,16 +67,16 @@ class ModelRunner(abc.ABC):
         """Runs a batch.
 
         Args:
-          x: Input of shape [n, ...], or a sequence of them for a model with several inputs. Int8
-            as the model takes it, or float32, which is quantised with the input's scale. n is a
-            multiple of the model's own batch size.
-          level: 0 .. levels - 1; None is the densest.
+            x: Input of shape [n, ...], or a sequence of them for a model with several inputs. Int8
+                as the model takes it, or float32, which is quantised with the input's scale. n is a
+                multiple of the model's own batch size.
+            level: 0 .. levels - 1; None is the densest.
 
         Returns:
-          The output of shape [n, ...], or a tuple of them for a model with several outputs.
+            The output of shape [n, ...], or a tuple of them for a model with several outputs.
 
         Raises:
-          ValueError: If number, shape or type of the inputs or the level are wrong.
+            ValueError: If number, shape or type of the inputs or the level are wrong.
         """
         level = check_level(level, levels=self.levels)
         inputs = self._checked_inputs(x)

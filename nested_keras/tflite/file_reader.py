@@ -26,8 +26,8 @@ class Quantization:
     """Affine quantisation of one tensor; empty arrays where it has none.
 
     Attributes:
-      scales: float32, one or one per channel.
-      zero_points: int64, as many.
+        scales: float32, one or one per channel.
+        zero_points: int64, as many.
     """
 
     scales: npt.NDArray[np.float32]
@@ -39,12 +39,12 @@ class Operator:
     """One operator of the graph.
 
     Attributes:
-      kind: Builtin name such as "CONV_2D", or the custom code of a custom operator.
-      custom: Whether `kind` is a custom code.
-      inputs: Tensor indices; -1 for an operand left out.
-      outputs: Tensor indices.
-      options: The schema's options object, None where the file has none.
-      custom_options: Bytes of a custom operator's options.
+        kind: Builtin name such as "CONV_2D", or the custom code of a custom operator.
+        custom: Whether `kind` is a custom code.
+        inputs: Tensor indices; -1 for an operand left out.
+        outputs: Tensor indices.
+        options: The schema's options object, None where the file has none.
+        custom_options: Bytes of a custom operator's options.
     """
 
     kind: str
@@ -60,11 +60,11 @@ class Graph:
     """The one subgraph of a .tflite file.
 
     Attributes:
-      tensors: All tensors, constants with their data.
-      quantization: Quantisation of each tensor.
-      operators: In execution order.
-      inputs: Tensor indices of the graph inputs.
-      outputs: Tensor indices of the graph outputs.
+        tensors: All tensors, constants with their data.
+        quantization: Quantisation of each tensor.
+        operators: In execution order.
+        inputs: Tensor indices of the graph inputs.
+        outputs: Tensor indices of the graph outputs.
     """
 
     tensors: tuple[Tensor, ...]
@@ -87,14 +87,14 @@ def read_graph(tree: Tree) -> Graph:
     """Reads the graph of a .tflite file.
 
     Args:
-      tree: The file, as `flatbuffer.load` parses it.
+        tree: The file, as `flatbuffer.load` parses it.
 
     Returns:
-      Its subgraph; every index in it is in range and every constant has the size of its shape.
+        Its subgraph; every index in it is in range and every constant has the size of its shape.
 
     Raises:
-      ModelError: If the file is foreign, damaged, or holds what no static graph of the known types
-        holds.
+        ModelError: If the file is foreign, damaged, or holds what no static graph of the known
+            types holds.
     """
     from ai_edge_litert import schema_py_generated as schema
 

@@ -22,8 +22,8 @@ class Tree:
     """A .tflite file, parsed once: `load` reads one, `save` writes one.
 
     Attributes:
-      root: The schema's `ModelT`, all buffers inside it.
-      file_bytes: Length of the file that it was read from, for errors; 0 where there is none.
+        root: The schema's `ModelT`, all buffers inside it.
+        file_bytes: Length of the file that it was read from, for errors; 0 where there is none.
     """
 
     root: Any
@@ -52,10 +52,10 @@ class Tree:
         """Appends a tensor of the first subgraph; returns its index.
 
         Args:
-          name: Its name.
-          shape: Its shape.
-          kind: One of the schema's `TensorType`.
-          buffer: Index of the buffer that holds its value; 0, the empty one, for an activation.
+            name: Its name.
+            shape: Its shape.
+            kind: One of the schema's `TensorType`.
+            buffer: Index of the buffer that holds its value; 0, the empty one, for an activation.
         """
         from ai_edge_litert import schema_py_generated as schema
 
@@ -76,13 +76,13 @@ def load(model: bytes) -> Tree:
     `save` those of signatures and metadata.
 
     Args:
-      model: The whole file.
+        model: The whole file.
 
     Returns:
-      The tree, with all buffers and custom options inside it.
+        The tree, with all buffers and custom options inside it.
 
     Raises:
-      nested_keras.runtime.ModelError: The file is foreign or damaged.
+        nested_keras.runtime.ModelError: The file is foreign or damaged.
     """
     root = unpack(model)
     try:
@@ -153,7 +153,7 @@ def save(tree: Tree) -> bytes:
     """Writes a tree with every buffer aligned to 16 bytes, after `prune`.
 
     Raises:
-      nested_keras.runtime.ModelError: An index of a signature or of metadata is out of range.
+        nested_keras.runtime.ModelError: An index of a signature or of metadata is out of range.
     """
     import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
@@ -190,7 +190,7 @@ def prune(tree: Tree) -> None:
     """Removes tensors, buffers and operator codes that nothing uses from the tree.
 
     Raises:
-      nested_keras.runtime.ModelError: An index of a signature or of metadata is out of range.
+        nested_keras.runtime.ModelError: An index of a signature or of metadata is out of range.
     """
     try:
         _check_names(tree.root)

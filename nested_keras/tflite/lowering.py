@@ -19,11 +19,11 @@ class Interface:
     """What the caller of a model sees.
 
     Attributes:
-      tensors: All tensors of the graph.
-      inputs: Tensor indices of the graph inputs without the level.
-      outputs: Tensor indices of the graph outputs.
-      levels: Number of nested levels; 1 for a graph without NESTED_SPARSE_CONV.
-      level_input: Tensor index of the graph input `level`, or None.
+        tensors: All tensors of the graph.
+        inputs: Tensor indices of the graph inputs without the level.
+        outputs: Tensor indices of the graph outputs.
+        levels: Number of nested levels; 1 for a graph without NESTED_SPARSE_CONV.
+        level_input: Tensor index of the graph input `level`, or None.
     """
 
     tensors: tuple[Tensor, ...]
@@ -37,15 +37,15 @@ def lower(model: bytes) -> Program:
     """Parses and prepares a fully int8 .tflite model, nested or not.
 
     Args:
-      model: The whole file. Activations are int8; graph inputs and outputs may be float32 behind
-        QUANTIZE and DEQUANTIZE; all shapes are static.
+        model: The whole file. Activations are int8; graph inputs and outputs may be float32 behind
+            QUANTIZE and DEQUANTIZE; all shapes are static.
 
     Returns:
-      The prepared graph, with operators and tensors in the order of the file.
+        The prepared graph, with operators and tensors in the order of the file.
 
     Raises:
-      UnsupportedOpError: If an operator has no implementation here; the text names it.
-      ModelError: If the file is foreign, truncated, damaged or inconsistent.
+        UnsupportedOpError: If an operator has no implementation here; the text names it.
+        ModelError: If the file is foreign, truncated, damaged or inconsistent.
     """
     return lower_graph(read_graph(flatbuffer.load(bytes(model))))
 
@@ -73,7 +73,7 @@ def read_interface(graph: Graph) -> Interface:
     """Reads inputs, outputs and levels of a model that may hold any builtin operator.
 
     Raises:
-      ModelError: If a NESTED_SPARSE_CONV in it is not valid.
+        ModelError: If a NESTED_SPARSE_CONV in it is not valid.
     """
     return Interface(
         tensors=graph.tensors,

@@ -23,12 +23,12 @@ class Tensor:
     """One tensor of the graph.
 
     Attributes:
-      name: Name in the .tflite.
-      shape: Static shape.
-      dtype: "int8", "uint8", "int32" or "float32".
-      scale: Per-tensor scale; 0.0 where the tensor is not quantised or is quantised per channel.
-      zero_point: Per-tensor zero point.
-      data: Constant value, or None for an activation.
+        name: Name in the .tflite.
+        shape: Static shape.
+        dtype: "int8", "uint8", "int32" or "float32".
+        scale: Per-tensor scale; 0.0 where the tensor is not quantised or is quantised per channel.
+        zero_point: Per-tensor zero point.
+        data: Constant value, or None for an activation.
     """
 
     name: str
@@ -54,9 +54,9 @@ class Op:
     """Base of all operators.
 
     Attributes:
-      name: Name of the first output tensor: what a report shows.
-      inputs: Indices into `Program.tensors` of the tensors read (weights are fields of the op).
-      outputs: Indices of the tensors written.
+        name: Name of the first output tensor: what a report shows.
+        inputs: Indices into `Program.tensors` of the tensors read (weights are fields of the op).
+        outputs: Indices of the tensors written.
     """
 
     name: str
@@ -69,12 +69,12 @@ class Program:
     """A prepared graph.
 
     Attributes:
-      tensors: All tensors.
-      ops: Operators in execution order.
-      inputs: Tensor indices of the graph inputs without the level.
-      outputs: Tensor indices of the graph outputs.
-      levels: Number of nested levels; 1 for a graph without NESTED_SPARSE_CONV.
-      level_input: Tensor index of the int32[1] graph input `level`; None where there is none.
+        tensors: All tensors.
+        ops: Operators in execution order.
+        inputs: Tensor indices of the graph inputs without the level.
+        outputs: Tensor indices of the graph outputs.
+        levels: Number of nested levels; 1 for a graph without NESTED_SPARSE_CONV.
+        level_input: Tensor index of the int32[1] graph input `level`; None where there is none.
     """
 
     tensors: tuple[Tensor, ...]

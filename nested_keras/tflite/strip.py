@@ -19,15 +19,15 @@ class LayerSummary:
     """One layer with weights.
 
     Attributes:
-      name: Name of its output.
-      kind: "conv", "depthwise" or "fully_connected".
-      nested: Whether it is a NESTED_SPARSE_CONV.
-      weights: Number of weights, zeros counted.
-      nnz: Nonzero int8 weights that each level uses.
-      bytes: Bytes of weights and tables that each level reads.
-      block_size: Weights in an entry of the stream; None where there is no stream.
-      encodings: How each level's own block is stored, such as "DELTA8"; empty likewise.
-      cycles: Predicted Cortex-M7 cycles of each level (`nested_keras.cost`); empty likewise.
+        name: Name of its output.
+        kind: "conv", "depthwise" or "fully_connected".
+        nested: Whether it is a NESTED_SPARSE_CONV.
+        weights: Number of weights, zeros counted.
+        nnz: Nonzero int8 weights that each level uses.
+        bytes: Bytes of weights and tables that each level reads.
+        block_size: Weights in an entry of the stream; None where there is no stream.
+        encodings: How each level's own block is stored, such as "DELTA8"; empty likewise.
+        cycles: Predicted Cortex-M7 cycles of each level (`nested_keras.cost`); empty likewise.
     """
 
     name: str
@@ -45,15 +45,15 @@ def strip_model(tflite: bytes, levels: int) -> bytes:
     """Keeps the `levels` sparsest levels of an exported model.
 
     Args:
-      tflite: The nested .tflite.
-      levels: How many levels to keep, 1 to the model's.
+        tflite: The nested .tflite.
+        levels: How many levels to keep, 1 to the model's.
 
     Returns:
-      A .tflite whose levels 0 .. levels - 1 compute what they did.
+        A .tflite whose levels 0 .. levels - 1 compute what they did.
 
     Raises:
-      nested_keras.runtime.ModelError: The file is foreign or damaged.
-      ValueError: The model has no nested layer, or `levels` is out of range.
+        nested_keras.runtime.ModelError: The file is foreign or damaged.
+        ValueError: The model has no nested layer, or `levels` is out of range.
     """
     tree = flatbuffer.load(tflite)
     program = lower_graph(read_graph(tree))
@@ -74,7 +74,7 @@ def summarize_model(tflite: bytes) -> tuple[LayerSummary, ...]:
     """Lists the layers with weights in execution order.
 
     Raises:
-      nested_keras.runtime.ModelError: The file is foreign or damaged.
+        nested_keras.runtime.ModelError: The file is foreign or damaged.
     """
     program = lower(tflite)
     rows = []

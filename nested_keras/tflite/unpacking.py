@@ -48,13 +48,13 @@ def unpack(model: bytes) -> Any:
     """Unpacks a .tflite file.
 
     Args:
-      model: The whole file.
+        model: The whole file.
 
     Returns:
-      The schema's `ModelT`. Vectors of numbers are views of `model`.
+        The schema's `ModelT`. Vectors of numbers are views of `model`.
 
     Raises:
-      ModelError: The file is foreign or damaged, or its objects are larger than the file.
+        ModelError: The file is foreign or damaged, or its objects are larger than the file.
     """
     if len(model) < 8 or model[4:8] != b"TFL3":
         found = model[4:8].hex(" ") or "nothing"
