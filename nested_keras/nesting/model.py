@@ -413,8 +413,8 @@ def _new_input(tensor: KerasTensor) -> Any:
 def load_model(path: str | os.PathLike[str], **kwargs: KerasArgument) -> Any:
     """Loads a Keras model, with or without nested layers.
 
-    The same as `keras.models.load_model` after `import nested_keras.nesting.model`, which registers the
-    classes; the .h5 files of Keras 2 are read as well (`nested_keras.loading`).
+    The same as `keras.models.load_model` after `import nested_keras.nesting.model`, which registers
+    the classes; the .h5 files of Keras 2 are read as well (`nested_keras.loading`).
 
     Args:
         path: A .keras or .h5 file.
