@@ -27,7 +27,7 @@ demo: $(VENV)/.demo
 	scripts/install_tools.sh arm-none-eabi-gcc qemu-system-arm
 	$(BIN)/nested-keras demo --out "$(OUT)"
 
-test: lint types c-test bazel-test py-test test-lowest
+test: lint types c-test bazel-test py-test test-lowest docs dist
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
