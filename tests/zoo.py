@@ -390,6 +390,22 @@ def squeeze_excite_by_rank() -> Any:
     return _model((5, 5, 2), network)
 
 
+def extrema() -> Any:
+    """Maximum and minimum of two and of three branches, some of fixed scale or of lower rank."""
+
+    def network(x: Any) -> Any:
+        layers = _layers()
+        a, b, c = (_conv_bn(x, 4, relu=relu) for relu in (None, "relu", "tanh"))
+        row = layers.GlobalAveragePooling2D()(b)
+        x = layers.ReLU()(layers.Maximum()([a, b, c]))
+        x = layers.Minimum()([x, layers.Dense(4)(row)])
+        gates = [layers.Conv2D(4, 1, activation=name)(x) for name in ("sigmoid", "tanh", "sigmoid")]
+        low, high = layers.Minimum()(gates[:2]), layers.Maximum()([gates[0], gates[2]])
+        return _classify(layers.Concatenate()([layers.Maximum()([x, low]), high]))
+
+    return _model((5, 5, 2), network)
+
+
 def called_twice() -> Any:
     """One layer twice on one tensor, two equal layers on one tensor, layers as activations."""
 
@@ -520,4 +536,5 @@ _ROWS: dict[str, Row] = {
     "sequential": Row(sequential),
     "squeeze_excite_by_rank": Row(squeeze_excite_by_rank),
     "called_twice": Row(called_twice),
+    "extrema": Row(extrema),
 }

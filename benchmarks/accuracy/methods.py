@@ -86,6 +86,7 @@ class Context:
         # The masks come with the weights; a model's own sparsities may be equal at several levels.
         any_sparsities = tuple(1.0 / (2.0 + level) for level in range(model.levels))
         copy = nested_keras.nest(build(self.recipe, self.data), any_sparsities, **options)
+        copy.set_sparsities({layer.name: layer.sparsities for layer in model.nested_layers})
         copy.set_weights(model.get_weights())
         return copy
 
@@ -249,6 +250,8 @@ def set_widths(model: Any, narrow: list[Any]) -> None:
             shape = narrow[level].get_layer(layer.name).kernel.shape
             level_map[tuple(slice(size) for size in shape)] = level
         layer.level_map.assign(level_map)
+        zeros = [float((level_map > level).mean()) for level in range(len(narrow))]
+        model.set_sparsities({layer.name: zeros})
 
 
 def _nested(context: Context, model: Any, name: str, **options: Any) -> Points:

@@ -1,8 +1,8 @@
 """Activation ranges, united over all levels: one int8 quantisation of activations serves all.
 
-Operators that only move or select values (pooling, padding, reshaping, concatenation) leave scale
-and zero point alone in TFLite. Nodes tied by them form a group with one range, so that the
-converter has nothing to requantise between them.
+Operators that only move or select values (pooling, padding, reshaping, concatenation, maximum and
+minimum) leave scale and zero point alone in TFLite. Nodes tied by them form a group with one range,
+so that the converter has nothing to requantise between them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import tensorflow as tf
 from nested_keras.export import forward
 from nested_keras.export.export_errors import ExportError
 from nested_keras.export.nodes import Graph, Node
-from nested_keras.export.plain_layers import Concatenate, Pad, Pool, Reshape, Unary
+from nested_keras.export.plain_layers import Concatenate, Extremum, Pad, Pool, Reshape, Unary
 from nested_keras.typing import Float32Array, Value
 
 # Scale of functions whose int8 output TFLite fixes.
@@ -50,7 +50,11 @@ class Ranges:
 
         The gradient goes straight through within the range.
         """
-        if keeps_scale(node) or node.name in self.fixed:
+        if node.name in self.fixed:
+            return value
+        # Operands of different fixed scales leave the range of their maximum to the converter.
+        has_free_operand = any(name not in self.fixed for name in node.inputs)
+        if keeps_scale(node) and has_free_operand:
             return value
         low, high = self.limits[node.name]
         return tf.quantization.fake_quant_with_min_max_args(value, low, high, num_bits=8)
@@ -100,7 +104,7 @@ def fixed_scales(graph: Graph) -> dict[str, float]:
 
 def keeps_scale(node: Node) -> bool:
     """Whether TFLite gives the output the scale of the input."""
-    return isinstance(node, Pool | Pad | Reshape | Concatenate)
+    return isinstance(node, Pool | Pad | Reshape | Concatenate | Extremum)
 
 
 def _fixed_scale(node: Node) -> float | None:
@@ -110,8 +114,9 @@ def _fixed_scale(node: Node) -> float | None:
 def _groups(graph: Graph) -> dict[str, str]:
     """Name of each node -> name of the node that stands for its group.
 
-    A fixed scale passes through single-input operators; a concatenation keeps its own scale and
-    the converter requantises its operands of fixed scale.
+    A fixed scale passes through single-input operators, and through a concatenation or a maximum
+    whose operands all have it. Any other of these has a scale that is not fixed, and the converter
+    requantises its operands of fixed scale.
     """
     leader: dict[str, str] = {}
     for node in graph.nodes.values():
@@ -119,8 +124,10 @@ def _groups(graph: Graph) -> dict[str, str]:
         if not keeps_scale(node):
             continue
         tied = [leader[name] for name in node.inputs]
-        if isinstance(node, Concatenate):
-            tied = [name for name in tied if _fixed_scale(graph.nodes[name]) is None]
+        if isinstance(node, Concatenate | Extremum):
+            scales = [_fixed_scale(graph.nodes[name]) for name in tied]
+            if len(set(scales)) > 1:
+                tied = [name for name, fixed in zip(tied, scales, strict=True) if fixed is None]
         merged = [*tied, node.name]
         for name, old in leader.items():
             if old in merged:

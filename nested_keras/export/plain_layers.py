@@ -38,6 +38,7 @@ _FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "hard_swish": lambda x: x * tf.nn.relu6(x + np.float32(3)) * np.float32(1 / 6),
 }
 _OPERATORS: dict[str, Callable[[Any, Any], Any]] = {"add": operator.add, "multiply": operator.mul}
+_EXTREMA: dict[str, Callable[[Any, Any], Any]] = {"maximum": tf.maximum, "minimum": tf.minimum}
 # Keras's name of a function -> the function of a node.
 _FUNCTION_NAMES = {
     "relu": "relu",
@@ -101,6 +102,24 @@ class Binary(PlainNode):
         """Runs the node in float."""
         first, second = operands
         return FUSED_ACTIVATIONS[self.activation](_OPERATORS[self.function](first, second))
+
+
+@dataclass(frozen=True, eq=False)
+class Extremum(PlainNode):
+    """The larger or the smaller of two tensors with broadcasting.
+
+    TFLite's operator keeps the scale of its operands and has no fused activation, unlike `Binary`.
+
+    Attributes:
+      function: "maximum" or "minimum".
+    """
+
+    function: str
+
+    def compute(self, operands: list[Any]) -> Any:
+        """Runs the node in float."""
+        first, second = operands
+        return _EXTREMA[self.function](first, second)
 
 
 @dataclass(frozen=True, eq=False)
@@ -236,8 +255,13 @@ def _softmax(graph: GraphBuilder, layer: KerasLayer, inputs: tuple[str, ...], sh
     return graph.add(Unary, layer.name, inputs, shape=shape, function="softmax")
 
 
-def _binary(
-    function: str, graph: GraphBuilder, layer: KerasLayer, inputs: tuple[str, ...], shape: Shape
+def _pairwise(
+    kind: type[Binary | Extremum],
+    function: str,
+    graph: GraphBuilder,
+    layer: KerasLayer,
+    inputs: tuple[str, ...],
+    shape: Shape,
 ) -> str:
     inputs = tuple(_with_rank(graph, len(shape), name) for name in inputs)
     # TFLite's operators take two operands: more are combined one after the other.
@@ -246,7 +270,7 @@ def _binary(
         partial = tuple(np.broadcast_shapes(graph.nodes[name].shape, graph.nodes[other].shape))
         last = position == len(inputs) - 1
         name = graph.add(
-            Binary,
+            kind,
             layer.name if last else f"{layer.name}/partial",
             (name, other),
             shape=partial,
@@ -333,8 +357,10 @@ TRACES: dict[type, Trace] = {
     L.ReLU: _relu,
     L.LeakyReLU: _leaky_relu,
     L.Softmax: _softmax,
-    L.Add: functools.partial(_binary, "add"),
-    L.Multiply: functools.partial(_binary, "multiply"),
+    L.Add: functools.partial(_pairwise, Binary, "add"),
+    L.Multiply: functools.partial(_pairwise, Binary, "multiply"),
+    L.Maximum: functools.partial(_pairwise, Extremum, "maximum"),
+    L.Minimum: functools.partial(_pairwise, Extremum, "minimum"),
     L.Concatenate: _concatenate,
     L.AveragePooling2D: functools.partial(_pool, "average"),
     L.MaxPooling2D: functools.partial(_pool, "max"),

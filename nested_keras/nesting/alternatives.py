@@ -43,7 +43,6 @@ _LAYERS = {
         ("Subtract", "Average"),
         "use Add in its place, as the weights before it can learn the sign and the factor",
     ),
-    **dict.fromkeys(("Maximum", "Minimum"), "use Add or Multiply in its place"),
     "Dot": "use Multiply in its place",
     "Cropping2D": "use a Conv2D without padding in its place",
     "SpatialDropout1D": "use Dropout in its place",

@@ -141,6 +141,8 @@ ENTRIES: dict[Any, Entry] = {
     L.Softmax: Entry(frozenset({"axis"}), is_activation=True, rank_rule=_last_axis),
     L.Add: Entry(),
     L.Multiply: Entry(),
+    L.Maximum: Entry(),
+    L.Minimum: Entry(),
     L.Concatenate: Entry(frozenset({"axis"}), rank_rule=_not_the_batch),
     L.AveragePooling2D: _POOL,
     L.MaxPooling2D: _POOL,

@@ -45,7 +45,9 @@ _KEEP = {
     *("Identity", "Reshape", "SpatialDropout1D", "SpatialDropout2D", "Average"),
     *("AveragePooling1D", "AveragePooling2D", "GlobalAveragePooling1D", "GlobalAveragePooling2D"),
 }
-_KEEP_LOGITS = {"Add", "Subtract", "Rescaling", "GlobalMaxPooling2D", "MaxPooling2D"}
+_KEEP_LOGITS = {
+    *("Add", "Subtract", "Maximum", "Minimum", "Rescaling", "GlobalMaxPooling2D", "MaxPooling2D"),
+}
 
 
 @dataclasses.dataclass(frozen=True)

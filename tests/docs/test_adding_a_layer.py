@@ -5,10 +5,13 @@ import re
 
 import keras
 import numpy as np
+import pytest
 
-from nested_keras.export import compare, graph, plain_layers
+from nested_keras import export, runtime
+from nested_keras.export import calibrate, compare, graph, plain_layers
 from nested_keras.export.fold import fold
 from nested_keras.nesting import entries, kinds, model
+from nested_keras.tflite.operators import Conv2D, NestedSparseConv
 from tests.nested_keras import nets
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -29,6 +32,7 @@ def test_every_layer_has_both_halves_of_its_entry():
         assert issubclass(row.nested, row.keras)
 
 
+@pytest.mark.slow
 def test_the_worked_example_works(monkeypatch):
     entry, function, trace = (
         eval(f"{{{block}}}", {**vars(entries), **vars(plain_layers)})
@@ -36,10 +40,11 @@ def test_the_worked_example_works(monkeypatch):
     )
     for table, rows in (
         (entries.ENTRIES, entry),
-        (plain_layers._OPERATORS, function),
+        (plain_layers._EXTREMA, function),
         (graph.TRACES, trace),
     ):
         for key, value in rows.items():
+            assert key in table
             monkeypatch.setitem(table, key, value)
     inputs = keras.Input((8, 8, 3))
     left, right = (keras.layers.Conv2D(4, 3)(inputs) for _ in range(2))
@@ -48,3 +53,12 @@ def test_the_worked_example_works(monkeypatch):
     nested.prune()
     data = (np.random.default_rng(0).normal(size=(4, 8, 8, 3)).astype(np.float32),)
     compare.compare(nested, fold(graph.trace(nested)), data)
+    ops = runtime.lower(export.build(nested, representative_dataset=data[0]).tflite).ops
+    others = [type(op).__name__ for op in ops if not isinstance(op, NestedSparseConv | Conv2D)]
+    assert others == ["Maximum"]
+
+
+def test_a_node_keeps_its_scale_as_the_page_says():
+    node = plain_layers.Extremum("x", ("a", "b"), (1, 4), "maximum")
+    assert calibrate.keeps_scale(node)
+    assert "`Extremum` to `keeps_scale`" in PAGE

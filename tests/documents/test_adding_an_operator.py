@@ -16,6 +16,7 @@ from nested_keras.runtime import lower
 from nested_keras.tflite import operators
 from nested_keras.tflite.operators.registration import Registration
 from tests.documents.pages import ROOT, read
+from tests.nested_keras.codegen.programs import every_op
 from tests.nested_keras.tflite.tflite_builder import ModelBuilder
 from tests.tflm_ops.library import Library
 
@@ -27,6 +28,7 @@ FAMILIES = {
 }
 # A Reshape copies nothing or bytes; the function of a NestedSparseConv depends on its stream.
 WITHOUT_C_CALL = {operators.Reshape, operators.NestedSparseConv}
+WITHOUT_FIELDS = {operators.Maximum, operators.Minimum}
 
 
 @pytest.fixture(params=operators.OPERATORS, ids=lambda entry: entry.op.__name__)
@@ -41,7 +43,9 @@ def test_the_table_of_families_is_complete() -> None:
         re.MULTILINE,
     )
     written = {
-        family: names.strip().split(", ") for family, names in rows if family != "FAMILY_NAME"
+        family: names.strip().split(", ")
+        for family, names in rows
+        if family not in ("FAMILY_NAME", "__init__")
     }
     assert written == {
         name: [entry.op.__name__ for entry in module.OPERATORS]
@@ -69,8 +73,22 @@ def test_the_c_function_is_declared_and_defined(entry: Registration) -> None:
     assert entry.c_call is not None
     assert sources.sources_for([entry.c_call.function])
     header = (sources.tflm_ops_dir() / "include" / "nk_ops.h").read_text()
-    declaration = rf"^nk_status {entry.c_call.function}\(const {entry.c_call.struct} \*params,"
-    assert re.search(declaration, header, re.MULTILINE)
+    declaration = rf"^nk_status {entry.c_call.function}\((const {entry.c_call.struct} \*params,)?"
+    match = re.search(declaration, header, re.MULTILINE)
+    assert match
+    # A function of an operator without fields, such as MAXIMUM, takes no parameters.
+    assert (match[1] is None) == (entry.op in WITHOUT_FIELDS)
+
+
+def test_the_lists_name_every_operator(entry: Registration) -> None:
+    assert entry.op.__name__ in operators.__all__
+    assert entry.op in {type(op) for op in every_op().ops}
+    if entry.op not in WITHOUT_C_CALL:
+        assert entry.c_call is not None
+        calls = (ROOT / "tests/tflm_ops/test_random_parameters.c").read_text()
+        assert f"{entry.c_call.function}(" in calls
+    firmware = (ROOT / "docs/firmware.md").read_text()
+    assert any(re.search(rf"\b{name}\b", firmware) for name in entry.readers)
 
 
 @pytest.fixture

@@ -23,7 +23,14 @@ PROGRAMS = {
         *("nk_depthwise_conv2d_s8_ref", "nk_depthwise_conv2d_s8_dsp"),
         "nk_dims4_size",
     ),
-    "test_ops_grid": ("nk_add_s8", "nk_average_pool2d_s8", "nk_max_pool2d_s8", "nk_mean_s8"),
+    "test_ops_grid": (
+        "nk_add_s8",
+        "nk_average_pool2d_s8",
+        "nk_max_pool2d_s8",
+        "nk_maximum_s8",
+        "nk_mean_s8",
+        "nk_minimum_s8",
+    ),
 }
 
 

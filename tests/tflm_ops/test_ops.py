@@ -102,14 +102,19 @@ SHAPES = [
 ]
 
 
-@pytest.mark.parametrize("op", [BINARY[1], BINARY[5]], ids=["add", "mul"])
+EXTREMA = [operators.Maximum(**OP), operators.Minimum(**OP)]
+EACH_BINARY = [BINARY[1], BINARY[5], *EXTREMA]
+NAMES = ["add", "mul", "maximum", "minimum"]
+
+
+@pytest.mark.parametrize("op", EACH_BINARY, ids=NAMES)
 @pytest.mark.parametrize(("shape1", "shape2"), SHAPES)
 def test_binary_broadcasts(nk, op, shape1, shape2):
     a, b = random_int8(shape1, seed=1), random_int8(shape2, seed=2)
     assert_equals_reference(nk, op, [a, b], np.broadcast_shapes(shape1, shape2))
 
 
-@pytest.mark.parametrize("op", [BINARY[1], BINARY[5]], ids=["add", "mul"])
+@pytest.mark.parametrize("op", EACH_BINARY, ids=NAMES)
 def test_binary_refuses_shapes_that_do_not_broadcast(nk, op):
     a, b = random_int8((1, 2, 3, 4)), random_int8((1, 2, 2, 4))
     with pytest.raises(StatusError, match="NK_ERROR_SHAPE"):
@@ -370,6 +375,8 @@ def test_null_pointers_are_refused(nk):
     for op, *arguments in (
         (BINARY[0], dims, x, dims, x, dims, y),
         (BINARY[5], dims, x, dims, x, dims, y),
+        (EXTREMA[0], dims, x, dims, x, dims, y),
+        (EXTREMA[1], dims, x, dims, x, dims, y),
         (pool_op(operators.AveragePool2D, (1, 1), (1, 1), (0, 0), clamp), dims, x, dims, y),
         (pool_op(operators.MaxPool2D, (1, 1), (1, 1), (0, 0), clamp), dims, x, dims, y),
         (mean, dims, x, y),
@@ -382,7 +389,7 @@ def assert_null_pointers_are_refused(nk, op, arguments):
     """Calls with everything in place, then with one pointer of the arguments or parameters null."""
     function = getattr(nk.c, FUNCTIONS[type(op)])
     params = params_struct(op)
-    good = [ctypes.byref(params), *arguments]
+    good = [*([ctypes.byref(params)] if params._fields_ else []), *arguments]
     assert nk.c.nk_status_name(function(*good)) == b"NK_OK"
     for spoilt, argument in enumerate(good):
         if not isinstance(argument, int):

@@ -1,7 +1,8 @@
 /**
- * Compares the operators that have tuned paths with the formulas they stand for, bit for bit, with
- * random shapes and parameters. Runs on this computer, under the sanitizers, and on the emulated
- * Cortex-M7 (test_m7_grid.py), where it exits with 0 after the line `<number> layers`.
+ * Compares the operators that have tuned paths, and the extrema, with the formulas they stand for,
+ * bit for bit, with random shapes and parameters. Runs on this computer, under the sanitizers, and
+ * on the emulated Cortex-M7 (test_m7_grid.py), where it exits with 0 after the line `<number>
+ * layers`.
  */
 #include <string.h>
 
@@ -121,6 +122,32 @@ static bool try_add(void) {
   return report(good && guard_is_intact(nk_dims4_size(&out)), "add", &a, &out);
 }
 
+// --- Maximum and minimum ---
+
+static bool try_extremum(bool larger) {
+  const nk_dims4 out = {grid_number(1, 2), grid_number(1, 5), grid_number(1, 5),
+                        grid_number(1, 37)};
+  const nk_dims4 a = {maybe_one(out.n), maybe_one(out.h), maybe_one(out.w), maybe_one(out.c)};
+  const nk_dims4 b = {maybe_one(out.n), maybe_one(out.h), maybe_one(out.w), maybe_one(out.c)};
+  grid_fill(input1, nk_dims4_size(&a));
+  grid_fill(input2, nk_dims4_size(&b));
+  spoil_output();
+  bool good =
+      (larger ? nk_maximum_s8 : nk_minimum_s8)(&a, input1, &b, input2, &out, output) == NK_OK;
+  const nk_dims4 step1 = nk_broadcast_strides(&a);
+  const nk_dims4 step2 = nk_broadcast_strides(&b);
+  for (int32_t i = 0; i < nk_dims4_size(&out); ++i) {
+    const int32_t c = i % out.c;
+    const int32_t w = i / out.c % out.w;
+    const int32_t h = i / out.c / out.w % out.h;
+    const int32_t n = i / out.c / out.w / out.h;
+    const int8_t x1 = input1[n * step1.n + h * step1.h + w * step1.w + c * step1.c];
+    const int8_t x2 = input2[n * step2.n + h * step2.h + w * step2.w + c * step2.c];
+    good = output[i] == ((x1 > x2) == larger ? x1 : x2) && good;
+  }
+  return report(good && guard_is_intact(nk_dims4_size(&out)), "extremum", &a, &out);
+}
+
 // --- Pools and mean ---
 
 /** One output of a pool, from its definition. */
@@ -198,10 +225,12 @@ static bool try_mean(int32_t largest_side) {
 int main(void) {
   int32_t layers = 0;
   bool all = true;
-  for (int32_t i = 0; i < 400; ++i, layers += 4) {
+  for (int32_t i = 0; i < 400; ++i, layers += 6) {
     // Now and then more pixels than fit into the sum of one lane.
     const int32_t side = i % 20 == 0 ? 20 : 5;
     all = try_add() && all;
+    all = try_extremum(true) && all;
+    all = try_extremum(false) && all;
     all = try_pool(true, side) && all;
     all = try_pool(false, side) && all;
     all = try_mean(side) && all;

@@ -215,6 +215,8 @@ static void try_binary(void) {
   const nk_mul_params mul = {input_offset(), input_offset(),  output_offset(), multiplier(),
                              shift(),        number(-128, 0), number(0, 127)};
   note(nk_mul_s8(&mul, &b, x2, &a, x1, &a, y));
+  note(nk_maximum_s8(&a, x1, &b, x2, &a, y));
+  note(nk_minimum_s8(&b, x2, &a, x1, &a, y));
   free(y);
   free(x2);
   free(x1);

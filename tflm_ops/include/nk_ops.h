@@ -151,6 +151,19 @@ nk_status nk_mul_s8(const nk_mul_params *params, const nk_dims4 *input1_dims, co
                     int8_t *output);
 
 /**
+ * The larger of two tensors, element by element. Broadcasts as nk_add_s8(). The operands share
+ * scale and zero point with the output.
+ */
+nk_status nk_maximum_s8(const nk_dims4 *input1_dims, const int8_t *input1,
+                        const nk_dims4 *input2_dims, const int8_t *input2,
+                        const nk_dims4 *output_dims, int8_t *output);
+
+/** The smaller of two tensors, as nk_maximum_s8() takes the larger. */
+nk_status nk_minimum_s8(const nk_dims4 *input1_dims, const int8_t *input1,
+                        const nk_dims4 *input2_dims, const int8_t *input2,
+                        const nk_dims4 *output_dims, int8_t *output);
+
+/**
  * Pooling window; padding pixels take no part. Paddings are below the filter's size, and the filter
  * has fewer than 2^23 pixels.
  */

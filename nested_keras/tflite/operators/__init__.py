@@ -21,7 +21,7 @@ from nested_keras.tflite.operators import (
     shape,
 )
 from nested_keras.tflite.operators.convolution import Conv2D, DepthwiseConv2D, FullyConnected
-from nested_keras.tflite.operators.elementwise import Add, Mul
+from nested_keras.tflite.operators.elementwise import Add, Maximum, Minimum, Mul
 from nested_keras.tflite.operators.lookup import Lookup
 from nested_keras.tflite.operators.nested import NESTED_SPARSE_CONV, NestedSparseConv, dense_op
 from nested_keras.tflite.operators.pooling import AveragePool2D, MaxPool2D, Mean
@@ -41,7 +41,9 @@ __all__ = [
     "FullyConnected",
     "Lookup",
     "MaxPool2D",
+    "Maximum",
     "Mean",
+    "Minimum",
     "Mul",
     "NestedSparseConv",
     "Pad",

@@ -1,4 +1,4 @@
-"""ADD and MUL: two operands that broadcast."""
+"""ADD, MUL, MAXIMUM and MINIMUM: two operands that broadcast."""
 
 from __future__ import annotations
 
@@ -56,6 +56,16 @@ class Mul(Op):
     output_shift: int
     activation_min: int
     activation_max: int
+
+
+@dataclass(frozen=True, eq=False)
+class Maximum(Op):
+    """Element-wise maximum with broadcasting; inputs and output share scale and zero point."""
+
+
+@dataclass(frozen=True, eq=False)
+class Minimum(Op):
+    """Element-wise minimum with broadcasting; inputs and output share scale and zero point."""
 
 
 def broadcast_operands(reader: OperatorReader) -> tuple[Tensor, Tensor, Tensor]:
@@ -124,6 +134,22 @@ def _read_mul(reader: OperatorReader) -> Mul:
     )
 
 
+def _require_one_scale(reader: OperatorReader) -> None:
+    a, b, y = broadcast_operands(reader)
+    reader.require_same_scale(a, y)
+    reader.require_same_scale(b, y)
+
+
+def _read_maximum(reader: OperatorReader) -> Maximum:
+    _require_one_scale(reader)
+    return Maximum(**reader.base(0, 1))
+
+
+def _read_minimum(reader: OperatorReader) -> Minimum:
+    _require_one_scale(reader)
+    return Minimum(**reader.base(0, 1))
+
+
 def _run_add(op: Add, inputs: Sequence[Array], output_shape: Shape, level: int) -> Int8Array:
     a, b = (x.astype(np.int64) for x in inputs)
     scaled_a = multiply_by_quantized_multiplier(
@@ -141,6 +167,14 @@ def _run_mul(op: Mul, inputs: Sequence[Array], output_shape: Shape, level: int) 
     product = (a + op.input1_offset) * (b + op.input2_offset)
     y = multiply_by_quantized_multiplier(product, op.output_multiplier, op.output_shift)
     return clamp(y + op.output_offset, op.activation_min, op.activation_max)
+
+
+def _run_maximum(op: Maximum, inputs: Sequence[Array], output_shape: Shape, level: int) -> Array:
+    return np.maximum(*inputs)
+
+
+def _run_minimum(op: Minimum, inputs: Sequence[Array], output_shape: Shape, level: int) -> Array:
+    return np.minimum(*inputs)
 
 
 def broadcast_mixes_samples(op: Op, program: Program) -> bool:
@@ -168,6 +202,20 @@ OPERATORS = (
         readers={"MUL": _read_mul},
         run=_run_mul,
         c_call=CCall("nk_mul_s8", BROADCAST_ARGUMENTS),
+        mixes_samples=broadcast_mixes_samples,
+    ),
+    Registration(
+        Maximum,
+        readers={"MAXIMUM": _read_maximum},
+        run=_run_maximum,
+        c_call=CCall("nk_maximum_s8", BROADCAST_ARGUMENTS),
+        mixes_samples=broadcast_mixes_samples,
+    ),
+    Registration(
+        Minimum,
+        readers={"MINIMUM": _read_minimum},
+        run=_run_minimum,
+        c_call=CCall("nk_minimum_s8", BROADCAST_ARGUMENTS),
         mixes_samples=broadcast_mixes_samples,
     ),
 )

@@ -211,6 +211,9 @@ def every_op() -> program.Program:
         activation_min=-128,
         activation_max=127,
     )
+    y = b.add(operators.Maximum, [y, z], b.tensor((1, 6, 6, 4)))
+    constant = b.tensor((4,), data=b.int8(4))
+    y = b.add(operators.Minimum, [constant, y], b.tensor((1, 6, 6, 4)))
     y = b.add(
         operators.Pad,
         [y],

@@ -15,7 +15,7 @@ from nested_keras.devices import process
 # Starts a shell that starts a sleep, inside of a temporary folder; prints their numbers.
 PROGRAM = """
 import signal, sys
-from nested_keras.firmware import process
+from nested_keras.devices import process
 signal.signal(signal.SIGINT, signal.default_int_handler)
 with process.temporary_folder() as folder:
     command = ["/bin/sh", "-c", "sleep 300 & echo $$ $!; wait"]

@@ -4,7 +4,7 @@ import pytest
 from nested_keras.export.calibrate import calibrate
 from nested_keras.export.export_errors import ExportError
 from nested_keras.export.nodes import Graph, Input
-from nested_keras.export.plain_layers import Concatenate, Pool, Reshape, Unary
+from nested_keras.export.plain_layers import Concatenate, Extremum, Pool, Reshape, Unary
 from tests.nested_keras.export.linear_nodes import linear
 
 pytestmark = pytest.mark.slow
@@ -56,6 +56,39 @@ def test_fixed_scales_pass_through_but_not_into_a_concatenation():
     ranges = calibrate(graph_of(X, gate, flat, both), (np.full((1, 1, 1, 1), 3, np.float32),))
     assert ranges.fixed == {"gate": 1 / 256, "flat": 1 / 256}
     assert ranges.limits["both"] == (0.0, 3.0)
+
+
+@pytest.mark.parametrize("function", ["maximum", "minimum"])
+def test_a_maximum_shares_the_range_of_its_operands(function):
+    y = Unary("y", ("x",), (1, 1, 1, 1), "leaky_relu", 3.0)
+    both = Extremum("both", ("x", "y"), (1, 1, 1, 1), function)
+    data = np.array([-2.0, 5.0], np.float32).reshape(2, 1, 1, 1)
+    ranges = calibrate(graph_of(X, y, both), (data,))
+    assert {ranges.limits[name] for name in ("x", "y", "both")} == {(-6.0, 5.0)}
+
+
+@pytest.mark.parametrize(
+    "both",
+    [
+        Concatenate("both", ("a", "b"), (1, 1, 1, 2), 3),
+        Extremum("both", ("a", "b"), (1, 1, 1, 1), "minimum"),
+    ],
+)
+def test_operands_that_all_have_a_fixed_scale(both):
+    """Two sigmoids pass theirs on; beside a tanh the result is rounded to a range of its own."""
+    a, b = (Unary(name, ("x",), (1, 1, 1, 1), "sigmoid") for name in "ab")
+    data = np.full((1, 1, 1, 1), -3, np.float32)
+    ranges = calibrate(graph_of(X, a, b, both), (data,))
+    assert ranges.fixed == {"a": 1 / 256, "b": 1 / 256, "both": 1 / 256}
+    value = np.array([-0.99, 0.3333], np.float32)
+    assert ranges.fake_quantize(both, value) is value
+    b = Unary("b", ("x",), (1, 1, 1, 1), "tanh")
+    ranges = calibrate(graph_of(X, a, b, both), (data,))
+    assert ranges.fixed == {"a": 1 / 256, "b": 1 / 128}
+    low, _ = ranges.limits["both"]
+    assert low == pytest.approx(np.tanh(-3))
+    steps = np.asarray(ranges.fake_quantize(both, value)) / ranges.scale("both")
+    np.testing.assert_allclose(steps, np.round(steps), atol=1e-3)
 
 
 @pytest.mark.parametrize(("value", "limits"), [(0.0, (0.0, 1.0)), (1e-9, (0.0, 1e-5))])

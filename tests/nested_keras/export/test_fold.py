@@ -5,7 +5,7 @@ from nested_keras.export import forward
 from nested_keras.export.fold import fold
 from nested_keras.export.graph import trace
 from nested_keras.export.nodes import BatchNorm, Linear
-from nested_keras.export.plain_layers import Binary, Unary
+from nested_keras.export.plain_layers import Binary, Extremum, Unary
 from nested_keras.format import LayerKind
 from tests import zoo
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 NAMES = ("gammas_flipped", "residual_projection", "preactivation", "bn_after_relu", "mlp_bn_alone",
          "depthwise_multiplier", "dense_on_image", "shared", "squeeze_excite", "activations",
          "two_inputs", "two_outputs", "sequential", "conv_dilated", "padded",
-         "squeeze_excite_by_rank", "called_twice")  # fmt: skip
+         "squeeze_excite_by_rank", "called_twice", "extrema")  # fmt: skip
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -46,6 +46,13 @@ def test_sum_takes_its_relu():
     (total,) = (n for n in fold(trace(zoo.make("residual_relu").model)).nodes.values()
                 if isinstance(n, Binary))  # fmt: skip
     assert total.activation == "relu"
+
+
+def test_a_maximum_leaves_its_relu_alone():
+    """TFLite's MAXIMUM has no fused activation."""
+    nodes = fold(trace(zoo.make("extrema").model)).nodes
+    (relu,) = (n for n in nodes.values() if isinstance(n, Unary) and n.function == "relu")
+    assert isinstance(nodes[relu.inputs[0]], Extremum)
 
 
 def test_a_tensor_with_two_readers_keeps_its_batch_norm():

@@ -25,6 +25,14 @@ def average(x):
     return layers.Average()([layers.Dense(3, activation="softmax")(x) for _ in range(2)])
 
 
+def larger(x):
+    return layers.Maximum()([layers.Dense(3)(x), layers.Dense(3)(x)])
+
+
+def larger_softmax(x):
+    return layers.Maximum()([layers.Dense(3, activation="softmax")(x) for _ in range(2)])
+
+
 GAP = layers.GlobalAveragePooling2D
 
 ENDS = {
@@ -54,6 +62,8 @@ ENDS = {
     "log-probabilities": ("logits", [GAP(), layers.Dense(3, activation="log_softmax")]),
     "norm": ("logits", [GAP(), layers.Dense(3), layers.BatchNormalization()]),
     "rescaled logits": ("logits", [GAP(), layers.Dense(3), layers.Rescaling(2.0)]),
+    "maximum of logits": ("logits", [GAP(), larger]),
+    "maximum of softmaxes": (None, [GAP(), larger_softmax]),
     "softmax of another axis": (None, [layers.Conv2D(3, 1), layers.Softmax(axis=1), GAP()]),
     "softmax, reshaped": (
         None,

@@ -65,7 +65,7 @@ VARIANTS = {
     L.ZeroPadding2D: [{"padding": ((0, 1), (2, 3))}],
     L.Reshape: [{"target_shape": (-1,)}],
 }
-MERGES = (L.Add, L.Multiply, L.Concatenate)
+MERGES = (L.Add, L.Multiply, L.Maximum, L.Minimum, L.Concatenate)
 BASE_KINDS = [kind for kind in supported.ENTRIES if kind.__module__.startswith("keras.")]
 
 

@@ -1,11 +1,13 @@
-"""ADD and MUL against TFLite's reference kernels."""
+"""ADD, MUL, MAXIMUM and MINIMUM against TFLite's reference kernels."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from tests.nested_keras.runtime.oracle import Draw, assert_exact, assert_exact_in_c
+from nested_keras.runtime import lower
+from nested_keras.tflite.model_error import ModelError
+from tests.nested_keras.runtime.oracle import EVERY_INT8, Draw, assert_exact, assert_exact_in_c
 from tests.nested_keras.tflite.tflite_builder import ModelBuilder
 from tests.tflm_ops.library import Library
 
@@ -51,3 +53,57 @@ def test_binary_with_a_constant_of_lower_rank(kind: str) -> None:
     y = builder.tensor((1, 3, 4, 5), scale=0.11, zero_point=9)
     builder.op(kind, [x, constant], [y], {"ADD": "AddOptions", "MUL": "MulOptions"}[kind])
     assert_exact(builder.build([x], [y]), draw.int8(1, 3, 4, 5))
+
+
+def extremum(
+    kind: str, shapes: tuple[tuple[int, ...], tuple[int, ...]], points: tuple[int, int, int]
+) -> bytes:
+    builder = ModelBuilder()
+    operands = [
+        builder.tensor(shape, scale=0.03, zero_point=point)
+        for shape, point in zip(shapes, points, strict=False)
+    ]
+    y = builder.tensor(np.broadcast_shapes(*shapes), scale=0.03, zero_point=points[-1])
+    builder.op(kind, operands, [y], "MaximumMinimumOptions")
+    return builder.build(operands, [y])
+
+
+@pytest.mark.parametrize("kind", ["MAXIMUM", "MINIMUM"])
+@pytest.mark.parametrize("shapes", [*BROADCASTS, ((1, 1, 1, 1), (1, 1, 1, 1))])
+def test_extremum(nk: Library, kind: str, shapes: tuple[tuple[int, ...], tuple[int, ...]]) -> None:
+    for seed in range(10):
+        draw = Draw(seed)
+        model = extremum(kind, shapes, (draw.point(),) * 3)
+        values = [draw.int8(*shape) for shape in shapes]
+        assert_exact(model, *values, label=seed)
+        assert_exact_in_c(nk, model, *values)
+
+
+@pytest.mark.parametrize("kind", ["MAXIMUM", "MINIMUM"])
+def test_extremum_of_all_pairs_of_values(nk: Library, kind: str) -> None:
+    values = EVERY_INT8.reshape(1, 1, 256, 1), EVERY_INT8.reshape(1, 1, 1, 256)
+    model = extremum(kind, (values[0].shape, values[1].shape), (3, 3, 3))
+    assert_exact(model, *values)
+    assert_exact_in_c(nk, model, *values)
+
+
+@pytest.mark.parametrize("kind", ["MAXIMUM", "MINIMUM"])
+def test_extremum_with_a_constant_of_lower_rank(nk: Library, kind: str) -> None:
+    draw = Draw(3)
+    builder = ModelBuilder()
+    x = builder.tensor((1, 3, 4, 5), scale=0.1, zero_point=4)
+    constant = builder.constant(draw.int8(5), scale=0.1, zero_point=4)
+    y = builder.tensor((1, 3, 4, 5), scale=0.1, zero_point=4)
+    builder.op(kind, [x, constant], [y], "MaximumMinimumOptions")
+    model = builder.build([x], [y])
+    values = draw.int8(1, 3, 4, 5)
+    assert_exact(model, values)
+    assert_exact_in_c(nk, model, values)
+
+
+@pytest.mark.parametrize("kind", ["MAXIMUM", "MINIMUM"])
+@pytest.mark.parametrize("points", [(4, 3, 3), (3, 4, 3)])
+def test_extremum_refuses_other_scales(kind: str, points: tuple[int, int, int]) -> None:
+    model = extremum(kind, ((1, 4), (1, 4)), points)
+    with pytest.raises(ModelError, match=rf"{kind}.* must share scale and zero point: got .*4"):
+        lower(model)
