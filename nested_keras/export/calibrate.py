@@ -71,9 +71,10 @@ def calibrate(graph: Graph, data: tuple[Float32Array, ...]) -> Ranges:
       Ranges that contain zero, as affine int8 needs it.
 
     Raises:
-      ExportError: An output is NaN or infinite.
+      ExportError: An output is NaN or infinite, or a tensor needs two scales beside its fixed one.
     """
     groups = _groups(graph)
+    _refuse_two_scales(graph, groups)
     limits = dict.fromkeys(groups.values(), (0.0, 0.0))
 
     def widen(level: int, node: Node, array: Float32Array) -> None:
@@ -133,6 +134,22 @@ def _groups(graph: Graph) -> dict[str, str]:
             if old in merged:
                 leader[name] = merged[0]
     return leader
+
+
+def _refuse_two_scales(graph: Graph, groups: Mapping[str, str]) -> None:
+    """Refuses what the converter cannot requantise: one tensor of fixed scale for two groups."""
+    fixed = fixed_scales(graph)
+    first: dict[str, str] = {}
+    for node in graph.nodes.values():
+        if not isinstance(node, Concatenate | Extremum) or node.name in fixed:
+            continue
+        for name in (name for name in node.inputs if name in fixed):
+            other = first.setdefault(name, node.name)
+            if groups[other] != groups[node.name]:
+                raise ExportError(
+                    f"{name!r} has a scale that TFLite fixes, and can be joined with other scales "
+                    f"once: got {other!r} and {node.name!r} (give each an activation of its own)"
+                )
 
 
 def _widen(low: float, high: float) -> tuple[float, float]:

@@ -91,6 +91,16 @@ def test_operands_that_all_have_a_fixed_scale(both):
     np.testing.assert_allclose(steps, np.round(steps), atol=1e-3)
 
 
+def test_refuses_a_fixed_scale_beside_two_others():
+    """The converter would refuse it, in many lines."""
+    a = Unary("a", ("x",), (1, 1, 1, 1), "tanh")
+    b = Unary("b", ("x",), (1, 1, 1, 1), "sigmoid")
+    first = Extremum("first", ("a", "b"), (1, 1, 1, 1), "minimum")
+    second = Concatenate("second", ("x", "a"), (1, 1, 1, 2), 3)
+    with pytest.raises(ExportError, match=r"'a' has a scale .* got 'first' and 'second'"):
+        calibrate(graph_of(X, a, b, first, second), (np.ones((1, 1, 1, 1), np.float32),))
+
+
 @pytest.mark.parametrize(("value", "limits"), [(0.0, (0.0, 1.0)), (1e-9, (0.0, 1e-5))])
 def test_ranges_too_narrow_for_the_converter_are_widened(value, limits):
     data = np.full((1, 1, 1, 1), value, np.float32)
