@@ -62,6 +62,8 @@ NOT_RUN = {
     "python -m benchmarks.accuracy": "it trains for hours; tests/benchmarks/accuracy runs it small",
     "bazel": "`make bazel-test` runs it, with a system's Bazel",
 }
+# Pages whose blocks another test runs, because they are parts of files.
+ELSEWHERE = {"docs/adding_a_layer.md": "tests/documents/test_adding_a_layer.py"}
 # C++ stands on TFLite Micro's tree; tests/tflm_ops compiles and runs the adapter itself.
 LANGUAGES_NOT_RUN = ("", "cpp", "hex", "mermaid", "text")
 
@@ -106,8 +108,11 @@ def _run_firmware(folder: Path) -> None:
     (folder / "uart.txt").write_text(qemu.run(built.elf))
 
 
+RUN_HERE = [page for page in pages() if page not in ELSEWHERE]
+
+
 @pytest.mark.parametrize(
-    ("page", "folder"), [(page, page) for page in pages()], indirect=["folder"], ids=pages()
+    ("page", "folder"), [(page, page) for page in RUN_HERE], indirect=["folder"], ids=RUN_HERE
 )
 def test_the_blocks_of_a_page_run(page, folder):
     namespace = {"__name__": page}
@@ -121,6 +126,12 @@ def test_the_blocks_of_a_page_run(page, folder):
             _run_c(block, folder)
         else:
             assert block.language in LANGUAGES_NOT_RUN, block
+
+
+def test_pages_that_are_run_elsewhere_have_their_test():
+    for page, test in ELSEWHERE.items():
+        assert page in pages()
+        assert page in (ROOT / test).read_text()
 
 
 def test_all_that_is_not_run_is_on_a_page():

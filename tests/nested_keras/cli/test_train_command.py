@@ -153,9 +153,14 @@ def test_an_interrupted_training_goes_on(number, tmp_path, capsys, monkeypatch):
         if epoch == 2:
             signal.raise_signal(number)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(NestedPruning, "on_epoch_begin", interrupt)
-        assert nested_keras_command(*commands[1]) == 128 + number
+    # A shell's background job ignores SIGINT, and Python then leaves it so.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(NestedPruning, "on_epoch_begin", interrupt)
+            assert nested_keras_command(*commands[1]) == 128 + number
+    finally:
+        signal.signal(signal.SIGINT, before)
     text = capsys.readouterr().err.splitlines()[-1]
     assert f"{cut / 'nested.training'} keeps 2 epochs; give the same command again" in text
     assert nested_keras_command(*commands[1], "--seed", 5) == 1
