@@ -137,7 +137,9 @@ def generate(model: AnyModel, out_dir: str | Path, *, name: str = "model") -> Ge
         "CMakeLists.txt": _cmake(name, [path.name for path in kernels], banner),
         "README.md": _readme(name, source, banner),
     }
-    copies = {"include": sources.headers(), "src": (*kernels, *sources.private_headers(kernels))}
+    # Every file of src/ is one to compile, so that a project may name the folder as a whole.
+    headers = (*sources.headers(), *sources.private_headers(kernels))
+    copies = {"include": headers, "src": kernels}
     for folder, paths in copies.items():
         for path in paths:
             texts[f"{folder}/{path.name}"] = f"{marks.comment()}\n{sources.flat_text(path)}"

@@ -54,6 +54,13 @@ def library(request, tmp_path_factory):
     return generate(PROGRAMS[request.param](), tmp_path_factory.mktemp(request.param))
 
 
+def test_every_file_of_src_is_one_to_compile(library):
+    """As the generated README says; a header there would become a precompiled one."""
+    found = {path.suffix for path in (library.directory / "src").iterdir()}
+    assert found <= {".c", ".S"}
+    assert {path.suffix for path in (library.directory / "include").iterdir()} == {".h"}
+
+
 @pytest.mark.parametrize("compiler", ["gcc", "clang", "arm-none-eabi-gcc"])
 def test_the_library_compiles_without_a_warning(library, compiler, tmp_path):
     flags = STRICT
