@@ -16,7 +16,10 @@ from nested_keras.devices import process
 PROGRAM = """
 import signal, sys
 from nested_keras.devices import process
+# Whoever started the tests may have told them to ignore signals, as nohup does.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGTERM, signal.SIG_DFL)
 with process.temporary_folder() as folder:
     command = ["/bin/sh", "-c", "sleep 300 & echo $$ $!; wait"]
     with process.running(command, stderr=None) as shell:
