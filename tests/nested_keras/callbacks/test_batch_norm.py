@@ -228,12 +228,12 @@ def test_every_epoch_is_validated_and_saved_with_statistics_of_its_weights(tmp_p
     norm = nested.get_layer("norm")
     mean, _ = reference_statistics(nested, [x])
     np.testing.assert_allclose(norm.moving_mean, mean, rtol=1e-4, atol=1e-5)
-    after = nested.evaluate(x, y, verbose=0, return_dict=True)
+    after = nets.evaluate(nested, x, y)
     if validated:
         assert history["val_level_0_loss"][-1] == pytest.approx(after["level_0_loss"], rel=1e-6)
         assert history["val_loss"][-1] == pytest.approx(after["loss"], rel=1e-6)
     saved = keras.models.load_model(tmp_path / "2.keras")
-    assert saved.evaluate(x, y, verbose=0, return_dict=True)["loss"] == pytest.approx(after["loss"])
+    assert nets.evaluate(saved, x, y)["loss"] == pytest.approx(after["loss"])
     assert estimate._estimate is None, "the sample is let go"
 
 

@@ -472,8 +472,19 @@ def with_optimizer(optimizer):
     return nested
 
 
+def require_of_keras(optimizer):
+    """Skips an optimizer with which Keras itself cannot train, as Muon of Keras 3.12."""
+    plain = keras.Sequential([keras.Input((6,)), keras.layers.Dense(5), keras.layers.Dense(3)])
+    plain.compile(optimizer, "mse")
+    try:
+        plain.fit(np.zeros((8, 6)), np.zeros((8, 3)), verbose=0)
+    except AttributeError as error:
+        pytest.skip(f"Keras {keras.__version__} cannot train with it: {error}")
+
+
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_pruned_weights_stay_at_zero_under_every_optimizer(name):
+    require_of_keras(getattr(keras.optimizers, name)(0.01))
     nested = with_optimizer(getattr(keras.optimizers, name)(0.01))
     before = nested.get_layer("hidden").kernel.numpy()
     nested.fit(*data(16), verbose=0)

@@ -141,12 +141,12 @@ def test_a_users_interpreter_in_three_lines(model: bytes, images: np.ndarray) ->
         )
 
 
+@pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is deprecated:UserWarning")
 def test_tensorflows_interpreter(model: bytes, images: np.ndarray) -> None:
     tf = pytest.importorskip("tensorflow")
-    with pytest.warns(UserWarning, match="tf.lite.Interpreter is deprecated"):
-        interpreter = tf.lite.Interpreter(
-            model_content=model, experimental_delegates=[NestedDelegate()]
-        )
+    interpreter = tf.lite.Interpreter(
+        model_content=model, experimental_delegates=[NestedDelegate()]
+    )
     interpreter.allocate_tensors()
     image, level = interpreter.get_input_details()
     interpreter.set_tensor(image["index"], images[:1])
