@@ -52,7 +52,7 @@ Cost = Callable[[KernelShape, Sequence[float]], float]
 
 
 def cycles(kernel: KernelShape, sparsities: Sequence[float]) -> float:
-    """Predicts the cycles of a layer in one inference, as the exporter does (`nested_keras.cost`).
+    """Predicts the cycles of a layer in one inference, as the exporter does (`cortex_m.cycles`).
 
     The weights that a level keeps are taken as spread evenly over its output channels. A level that
     keeps no more than the one below costs nothing by itself, and where the sparsest level keeps so

@@ -49,7 +49,7 @@ class OpCost:
         kind: Class of the prepared operator, such as "NestedSparseConv".
         instructions: Exact.
         cycles: Modelled.
-        predicted_cycles: What the cost model says (`nested_keras.cost`); None where it has nothing
+        predicted_cycles: What the cost model says (`cortex_m.cycles`); None where it has nothing
             to say, as for operators without a stream.
     """
 

@@ -27,10 +27,9 @@ def add(commands: Subparsers) -> None:
         "model ends in a softmax, in one sigmoid or in logits; the loss follows from that. Masks\n"
         "ramp up over the first 60 % of the steps (cubic, as tfmot PolynomialDecay), BatchNorm\n"
         "statistics are re-estimated per level after each epoch, and the result is one .keras\n"
-        "file. "
-        "Each epoch is kept in the folder NAME.training beside the output until that is written:\n"
-        "after an interruption the same command goes on from there. For another loss, schedule or\n"
-        "data pipeline use the Python API: nested_keras.nest, compile, fit.",
+        "file. The folder NAME.training beside the output keeps each epoch until the output is\n"
+        "written: after an interruption the same command goes on from there. For another loss,\n"
+        "schedule or data pipeline use the Python API: nested_keras.nest, compile, fit.",
     )
     sub.add_argument(
         "--model",

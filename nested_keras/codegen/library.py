@@ -114,7 +114,7 @@ def generate(model: AnyModel, out_dir: str | Path, *, name: str = "model") -> Ge
         What was written.
 
     Raises:
-        ValueError: `name` is no such prefix, or is reserved (see names.py).
+        ValueError: `name` is no such prefix, or is reserved (`reserved_names.py`).
         CodegenError: The graph holds something that cannot be printed, or a file to be written
             exists and is not of an earlier run.
         nested_keras.runtime.ModelError: The bytes are no model that can be run.

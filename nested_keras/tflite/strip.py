@@ -27,7 +27,7 @@ class LayerSummary:
         bytes: Bytes of weights and tables that each level reads.
         block_size: Weights in an entry of the stream; None where there is no stream.
         encodings: How each level's own block is stored, such as "DELTA8"; empty likewise.
-        cycles: Predicted Cortex-M7 cycles of each level (`nested_keras.cost`); empty likewise.
+        cycles: Predicted Cortex-M7 cycles of each level (`cortex_m.cycles`); empty likewise.
     """
 
     name: str
