@@ -18,6 +18,8 @@ from nested_keras.tflite.operators import (
     pooling,
     probabilities,
     real_numbers,
+    rearrange,
+    resizing,
     shape,
 )
 from nested_keras.tflite.operators.convolution import Conv2D, DepthwiseConv2D, FullyConnected
@@ -27,7 +29,9 @@ from nested_keras.tflite.operators.nested import NESTED_SPARSE_CONV, NestedSpars
 from nested_keras.tflite.operators.pooling import AveragePool2D, MaxPool2D, Mean
 from nested_keras.tflite.operators.probabilities import Softmax
 from nested_keras.tflite.operators.real_numbers import Dequantize, Quantize
+from nested_keras.tflite.operators.rearrange import Rearrange
 from nested_keras.tflite.operators.registration import Array, Registration, Shape
+from nested_keras.tflite.operators.resizing import ResizeBilinear
 from nested_keras.tflite.operators.shape import Concatenation, Pad, Reshape
 from nested_keras.tflite.program import Op, Program
 
@@ -48,7 +52,9 @@ __all__ = [
     "NestedSparseConv",
     "Pad",
     "Quantize",
+    "Rearrange",
     "Reshape",
+    "ResizeBilinear",
     "Softmax",
     "OPERATORS",
     "dense_op",
@@ -66,6 +72,8 @@ OPERATORS: tuple[Registration, ...] = (
     *pooling.OPERATORS,
     *probabilities.OPERATORS,
     *real_numbers.OPERATORS,
+    *rearrange.OPERATORS,
+    *resizing.OPERATORS,
     *shape.OPERATORS,
 )
 """Every operator."""
