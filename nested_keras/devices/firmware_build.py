@@ -29,8 +29,8 @@ class Firmware:
 
     Attributes:
         elf: The file.
-        library: The generated model in it.
-        levels: The levels that it runs.
+        library: The generated model in the firmware.
+        levels: The levels that the firmware runs.
         text_bytes: Code and constants in flash, without the images of the run.
         data_bytes: Initialised variables: flash and RAM.
         bss_bytes: Zeroed variables, the arena among them, without the stack.
@@ -74,7 +74,8 @@ def build_firmware(
 
     Raises:
         ToolchainError: The cross compiler is missing.
-        BuildError: It refused, for example because the model or the images do not fit the board.
+        BuildError: The compiler or linker refused, for example because the images do not fit
+            the board.
         ValueError: A level out of range, inputs of a wrong shape or dtype, an unknown board.
         CodegenError: The graph holds something that cannot be printed.
         nested_keras.runtime.ModelError: The bytes are no model that can be run.

@@ -44,16 +44,16 @@ ROOT_VARIABLE = "TFLM_ROOT"
 """Environment variable that names a TFLite Micro tree with a built library."""
 
 ARENA_BYTES = 256 * 1024
-"""Default size of TFLite Micro's arena; what a model uses of it is measured."""
+"""Default size of TFLite Micro's arena; a run measures the bytes that a model uses."""
 
 
 @dataclass(frozen=True)
 class TflmFirmware:
-    """A built firmware with TFLite Micro in it.
+    """A built firmware that holds TFLite Micro.
 
     Attributes:
         elf: The file.
-        levels: The levels that it runs.
+        levels: The levels that the firmware runs.
         text_bytes: Code and constants in flash, the model among them, without the images of the
             run.
         data_bytes: Initialised variables: flash and RAM.
@@ -106,7 +106,7 @@ def build_tflm_firmware(
     Args:
         model: Contents of a .tflite or its path.
         inputs: [n, ...] of the input's dtype; a sequence of such arrays for several inputs.
-        out_dir: Receives firmware.elf and what it is built from.
+        out_dir: Receives firmware.elf and the files that the ELF is built from.
         levels: The levels to run; all by default.
         board: A folder of tflm_ops/boards.
         arena_bytes: Size of the arena.
@@ -126,7 +126,7 @@ def build_tflm_firmware(
         find_tool(tool)
     original = read_model(model)
     tree = flatbuffer.load(original)
-    read_graph(tree)  # refuses what flatbuffer.load() takes on trust
+    read_graph(tree)  # checks the parts that flatbuffer.load() takes on trust
     # All buffers inside the flatbuffer and aligned: TFLite Micro takes both on trust.
     content = flatbuffer.save(tree)
     graph = read_graph(tree)
