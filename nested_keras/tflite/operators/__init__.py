@@ -1,27 +1,19 @@
 """The operators of a `Program`: one file per family holds all that concerns an operator.
 
-docs/adding_an_operator.md names what to write for a new one.
+A file of this folder with a tuple `OPERATORS` is a family; nothing else lists the operators.
+docs/adding_an_operator.md names the files of a new one. The classes below are those that other
+modules name.
 """
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from collections.abc import Sequence
 
 import numpy as np
 
 from nested_keras.tflite.operator_reader import OperatorReader
-from nested_keras.tflite.operators import (
-    convolution,
-    elementwise,
-    lookup,
-    nested,
-    pooling,
-    probabilities,
-    real_numbers,
-    rearrange,
-    resizing,
-    shape,
-)
 from nested_keras.tflite.operators.convolution import Conv2D, DepthwiseConv2D, FullyConnected
 from nested_keras.tflite.operators.elementwise import Add, Maximum, Minimum, Mul
 from nested_keras.tflite.operators.lookup import Lookup
@@ -64,17 +56,12 @@ __all__ = [
     "run_op",
 ]
 
-OPERATORS: tuple[Registration, ...] = (
-    *convolution.OPERATORS,
-    *elementwise.OPERATORS,
-    *lookup.OPERATORS,
-    *nested.OPERATORS,
-    *pooling.OPERATORS,
-    *probabilities.OPERATORS,
-    *real_numbers.OPERATORS,
-    *rearrange.OPERATORS,
-    *resizing.OPERATORS,
-    *shape.OPERATORS,
+_FAMILIES = [
+    importlib.import_module(f"{__name__}.{module.name}")
+    for module in pkgutil.iter_modules(__path__)
+]
+OPERATORS: tuple[Registration, ...] = tuple(
+    entry for family in _FAMILIES for entry in getattr(family, "OPERATORS", ())
 )
 """Every operator."""
 

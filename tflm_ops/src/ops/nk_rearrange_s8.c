@@ -12,7 +12,7 @@ static bool view_fits(const nk_rearrange_params *params, int32_t input_size, int
   int64_t last = params->offset;
   for (int32_t axis = 0; axis < kAxes; ++axis) {
     const int32_t size = params->sizes[axis];
-    const int64_t way = (int64_t)(size - 1) * params->strides[axis];
+    const int64_t way = ((int64_t)size - 1) * params->strides[axis];
     count *= size;
     if (size < 1 || count > output_size || way >= input_size || way <= -(int64_t)input_size) {
       return false;
