@@ -36,7 +36,8 @@ def test_grouped(groups: int, outputs: int) -> None:
     if groups == 1:
         assert places is None
         return
-    assert places is not None and places.shape == (outputs, 3, 3, 6)
+    assert places is not None
+    assert places.shape == (outputs, 3, 3, 6)
     used = places[places >= 0]
     assert sorted(used) == list(range(layer.kernel.numpy().size))
     y = convolve(x, layer.kernel.numpy(), places)
