@@ -21,7 +21,9 @@ from nested_keras.tflite.operators.nested import NESTED_SPARSE_CONV, NestedSpars
 from nested_keras.tflite.operators.pooling import AveragePool2D, MaxPool2D, Mean
 from nested_keras.tflite.operators.probabilities import Softmax
 from nested_keras.tflite.operators.real_numbers import Dequantize, Quantize
+from nested_keras.tflite.operators.rearrange import Rearrange
 from nested_keras.tflite.operators.registration import Array, Registration, Shape
+from nested_keras.tflite.operators.resizing import ResizeBilinear
 from nested_keras.tflite.operators.shape import Concatenation, Pad, Reshape
 from nested_keras.tflite.program import Op, Program
 
@@ -40,7 +42,9 @@ __all__ = [
     "NestedSparseConv",
     "Pad",
     "Quantize",
+    "Rearrange",
     "Reshape",
+    "ResizeBilinear",
     "Softmax",
     "OPERATORS",
     "dense_op",
