@@ -11,11 +11,6 @@ from tests import zoo
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def object_cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("objects")
-
-
 def as_tuple(outputs):
     return outputs if isinstance(outputs, tuple) else (outputs,)
 
