@@ -1,4 +1,5 @@
 import fcntl
+import gc
 import os
 import shutil
 import subprocess
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import settings
 
 from nested_keras.devices.toolchain import Toolchain
+from tests import zoo
 from tests.tflm_ops.library import Library
 
 ROOT = Path(__file__).parents[1]
@@ -16,6 +18,12 @@ ROOT = Path(__file__).parents[1]
 # the line that repeats it.
 settings.register_profile("exact", derandomize=True, deadline=None, print_blob=True)
 settings.load_profile("exact")
+
+
+def pytest_collection_finish():
+    """What is imported by now stays: the collector need not look through it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
@@ -55,3 +63,10 @@ def object_cache(shared_folder):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Toolchain, "compile", compile_once)
         yield folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def kept_zoo(shared_folder):
+    """The models of the zoo, each exported only once."""
+    zoo.kept_in = shared_folder / "zoo"
+    zoo.kept_in.mkdir(exist_ok=True)
