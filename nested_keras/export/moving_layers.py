@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import tensorflow as tf
@@ -17,17 +17,16 @@ from nested_keras.export.plain_layers import PlainNode, Reshape
 from nested_keras.typing import KerasLayer
 
 
-class Move(PlainNode):
-    """A node whose int8 operator keeps the scale of its one input."""
-
-
 @dataclass(frozen=True, eq=False)
-class Crop(Move):
+class Crop(PlainNode):
     """The pixels from (top, left) on, as many as `shape` says.
 
     Attributes:
         start: (top, left).
     """
+
+    keeps_scale: ClassVar[bool] = True
+    keeps_channels: ClassVar[bool] = True
 
     start: tuple[int, int]
 
@@ -38,12 +37,14 @@ class Crop(Move):
 
 
 @dataclass(frozen=True, eq=False)
-class DepthToSpace(Move):
+class DepthToSpace(PlainNode):
     """Channel (a * across + b) * C + c of a pixel goes to row a and column b of its block.
 
     Attributes:
         block: (down, across): pixels of a block.
     """
+
+    keeps_scale: ClassVar[bool] = True
 
     block: tuple[int, int]
 
@@ -61,12 +62,14 @@ class DepthToSpace(Move):
 
 
 @dataclass(frozen=True, eq=False)
-class Transpose(Move):
+class Transpose(PlainNode):
     """The axes in another order.
 
     Attributes:
         permutation: For each axis of the output, the batch included, that of the input.
     """
+
+    keeps_scale: ClassVar[bool] = True
 
     permutation: tuple[int, ...]
 
@@ -76,12 +79,15 @@ class Transpose(Move):
 
 
 @dataclass(frozen=True, eq=False)
-class Resize(Move):
+class Resize(PlainNode):
     """Height and width times whole factors.
 
     Attributes:
         function: "nearest" or "bilinear".
     """
+
+    keeps_scale: ClassVar[bool] = True
+    keeps_channels: ClassVar[bool] = True
 
     function: str
 
