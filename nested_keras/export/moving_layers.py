@@ -16,6 +16,9 @@ from nested_keras.export.graph_builder import GraphBuilder, Shape, Trace
 from nested_keras.export.plain_layers import PlainNode, Reshape
 from nested_keras.typing import KerasLayer
 
+# TFLite Micro transposes no more axes.
+_MAX_RANK = 5
+
 
 @dataclass(frozen=True, eq=False)
 class Crop(PlainNode):
@@ -75,7 +78,11 @@ class Transpose(PlainNode):
 
     def compute(self, operands: list[Any]) -> Any:
         """Runs the node in float."""
-        return tf.transpose(operands[0], self.permutation)
+        if operands[0].shape[0] != 1 or len(self.permutation) <= _MAX_RANK:
+            return tf.transpose(operands[0], self.permutation)
+        value = tf.reshape(operands[0], operands[0].shape[1:])
+        value = tf.transpose(value, [axis - 1 for axis in self.permutation[1:]])
+        return tf.reshape(value, self.shape)
 
 
 @dataclass(frozen=True, eq=False)
