@@ -431,6 +431,24 @@ def extrema() -> Any:
     return _model((5, 5, 2), network)
 
 
+def every_layer() -> Any:
+    """Each layer without weights, in each of its variants, between convolutions and an output."""
+    import keras
+
+    from nested_keras.export.plain_layers import TRACES
+    from tests.nested_keras.nesting import layer_variants
+
+    inputs = keras.Input((6, 6, 3))
+    a, b = (_conv_bn(inputs, 3, relu=relu) for relu in ("relu", None))
+    outputs = []
+    for kind in (kind for kind in TRACES if kind is not keras.layers.InputLayer):
+        for variant in layer_variants.of(kind):
+            y = kind(**variant)([a, b] if kind in layer_variants.MERGES else a)
+            # Outputs of their own, also behind layers that do nothing at inference.
+            outputs.append(keras.layers.Dense(2)(y))
+    return keras.Model(inputs, outputs)
+
+
 def called_twice() -> Any:
     """One layer twice on one tensor, two equal layers on one tensor, layers as activations."""
 
@@ -645,4 +663,5 @@ _ROWS: dict[str, Row] = {
     "resnext": Row(resnext, gammas="flipped"),
     "resnext_plain": Row(resnext, exclude=("grouped",)),
     "pixel_shuffle": Row(pixel_shuffle),
+    "every_layer": Row(every_layer),
 }

@@ -43,6 +43,11 @@ class Node:
     shape: tuple[int, ...]
 
     @property
+    def shares_range(self) -> bool:
+        """Whether the output must be calibrated together with the inputs."""
+        return self.keeps_scale
+
+    @property
     def fixed_scale(self) -> float | None:
         """Scale of the output where TFLite fixes it, as for a sigmoid."""
         return None
