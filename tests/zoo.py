@@ -452,6 +452,17 @@ def sequential() -> Any:
     )
 
 
+def _series(name: str) -> Callable[[], Any]:
+    """A model of `series_nets`, which loads Keras."""
+
+    def build() -> Any:
+        from tests import series_nets
+
+        return getattr(series_nets, name)()
+
+    return build
+
+
 _FIVE = (0.95, 0.9, 0.8, 0.5, 0.2)
 _NEST_DW = {"overrides": {"dw": {"sparsities": (0.9, 0.4)}}}
 _ROWS: dict[str, Row] = {
@@ -537,4 +548,9 @@ _ROWS: dict[str, Row] = {
     "squeeze_excite_by_rank": Row(squeeze_excite_by_rank),
     "called_twice": Row(called_twice),
     "extrema": Row(extrema),
+    "series_activity": Row(_series("activity"), (0.8, 0.5, 0.2)),
+    "series_sensor": Row(_series("sensor"), options={"block_shape": (1, 2)}),
+    "series_causal": Row(_series("causal"), gammas="flipped"),
+    "series_keywords": Row(_series("keywords")),
+    "series_branches": Row(_series("branches")),
 }

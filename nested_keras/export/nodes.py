@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -33,6 +33,15 @@ class Node:
     name: str
     inputs: tuple[str, ...]
     shape: tuple[int, ...]
+
+    def as_image(self) -> Node:
+        """Returns the same operation on images of height one in the place of series."""
+        return replace(self, shape=image_shape(self.shape))
+
+
+def image_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Returns the shape of a series [1, length, channels] as an image, any other as it is."""
+    return (shape[0], 1, *shape[1:]) if len(shape) == 3 else shape
 
 
 @dataclass(frozen=True, eq=False)

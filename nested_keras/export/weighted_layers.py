@@ -10,7 +10,7 @@ import numpy as np
 from nested_keras.export.forward import numpy_of
 from nested_keras.export.graph_builder import GraphBuilder, Shape, Trace
 from nested_keras.export.nodes import BatchNorm, Linear
-from nested_keras.export.plain_layers import Reshape, add_activation
+from nested_keras.export.plain_layers import Pad, Reshape, add_activation
 from nested_keras.format import LayerKind
 from nested_keras.nesting import kinds, layers as nested_layers
 from nested_keras.typing import KerasLayer, Value
@@ -37,10 +37,14 @@ def _linear(
     geometry = {}
     if row.stream is not LayerKind.FULLY_CONNECTED:
         geometry = {
-            "strides": tuple(layer.strides),
-            "dilation": tuple(layer.dilation_rate),
-            "padding": layer.padding.upper(),
+            # TensorFlow's depthwise convolution has one stride for both directions; a height of
+            # one has no other row to go to.
+            "strides": kinds.pair(layer.strides, first=layer.strides[0]),
+            "dilation": kinds.pair(layer.dilation_rate),
+            "padding": "VALID" if layer.padding == "causal" else layer.padding.upper(),
         }
+        if before := nested_layers.causal_padding(layer):
+            inputs = (_pad_before(graph, f"{layer.name}/causal", inputs[0], before),)
     name = graph.add(
         Linear,
         layer.name,
@@ -60,6 +64,13 @@ def _linear(
     if flat_shape != shape:
         name = graph.add(Reshape, f"{layer.name}/shape", (name,), shape=shape)
     return name
+
+
+def _pad_before(graph: GraphBuilder, name: str, source: str, count: int) -> str:
+    """Puts zeros before the first step of a series."""
+    batch, length, channels = graph.nodes[source].shape
+    shape = (batch, length + count, channels)
+    return graph.add(Pad, name, (source,), shape=shape, paddings=((0, 0), (count, 0)))
 
 
 def _ohwi(kernel: Value, row: kinds.KernelKind) -> Any:

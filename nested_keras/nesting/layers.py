@@ -18,7 +18,7 @@ from keras import ops
 
 from nested_keras.format.levels import check_level
 from nested_keras.nesting import keras_graph, masks
-from nested_keras.typing import KerasArgument, KerasStore, KerasTensor, KerasVariable
+from nested_keras.typing import KerasArgument, KerasLayer, KerasStore, KerasTensor, KerasVariable
 
 keras_graph.check_backend()  # first: what follows calls TensorFlow
 _register = keras.saving.register_keras_serializable(package="nested_keras")
@@ -190,16 +190,48 @@ class NestedConv2D(NestedKernel, keras.layers.Conv2D):
 
 
 @_register
-class NestedDepthwiseConv2D(NestedKernel, keras.layers.DepthwiseConv2D):
-    """`keras.layers.DepthwiseConv2D` with a nested kernel (kernel_h, kernel_w, in, multiplier).
+class NestedConv1D(NestedKernel, keras.layers.Conv1D):
+    """`keras.layers.Conv1D` with a nested kernel (kernel_size, in, out); see `NestedConv2D`.
 
     Args:
-        kernel_size: As DepthwiseConv2D, and so are the arguments not named here.
-        sparsities: Fraction of zeros per level, level 0 first, never increasing: a layer may have
-            the same weights at several levels.
-        block_shape: (1, 1) only: a depthwise output channel has one input channel.
-        **kwargs: Other arguments of DepthwiseConv2D. `data_format` must be channels_last.
+        filters: As Conv1D, and so are the arguments not named here.
+        kernel_size: As Conv1D.
+        **kwargs: `sparsities`, `block_shape` and other arguments of Conv1D. `data_format` must be
+            channels_last, `groups` 1.
     """
+
+    def __init__(
+        self, filters: int, kernel_size: int | Sequence[int], **kwargs: KerasArgument
+    ) -> None:
+        super().__init__(filters, kernel_size, **kwargs)
+        if self.groups != 1:
+            raise ValueError(f"{self.name}: groups must be 1: got {self.groups}")
+
+    def call(self, inputs: KerasTensor, level: int | None = None) -> Any:
+        """Convolves (batch, length, in) with the kernel of one level."""
+        before = causal_padding(self)
+        if before:
+            inputs = ops.pad(inputs, ((0, 0), (before, 0), (0, 0)))
+        outputs = ops.conv(
+            inputs,
+            self.masked_kernel(level),
+            strides=self.strides,
+            padding="valid" if self.padding == "causal" else self.padding,
+            dilation_rate=self.dilation_rate,
+            data_format=self.data_format,
+        )
+        return self.finish(outputs)
+
+
+def causal_padding(layer: KerasLayer) -> int:
+    """Returns how many zeros a layer puts before the first step, so that none sees a later one."""
+    if layer.padding != "causal":
+        return 0
+    return int(layer.dilation_rate[0] * (layer.kernel_size[0] - 1))
+
+
+class _NestedDepthwise(NestedKernel):
+    """What the depthwise convolutions share."""
 
     def __init__(self, kernel_size: int | Sequence[int], **kwargs: KerasArgument) -> None:
         super().__init__(kernel_size, **kwargs)
@@ -210,7 +242,7 @@ class NestedDepthwiseConv2D(NestedKernel, keras.layers.DepthwiseConv2D):
             )
 
     def call(self, inputs: KerasTensor, level: int | None = None) -> Any:
-        """Convolves (batch, h, w, in) with the kernel of one level."""
+        """Convolves (batch, ..., in) with the kernel of one level."""
         outputs = ops.depthwise_conv(
             inputs,
             self.masked_kernel(level),
@@ -220,6 +252,29 @@ class NestedDepthwiseConv2D(NestedKernel, keras.layers.DepthwiseConv2D):
             data_format=self.data_format,
         )
         return self.finish(outputs)
+
+
+@_register
+class NestedDepthwiseConv2D(_NestedDepthwise, keras.layers.DepthwiseConv2D):
+    """`keras.layers.DepthwiseConv2D` with a nested kernel (kernel_h, kernel_w, in, multiplier).
+
+    Args:
+        kernel_size: As DepthwiseConv2D, and so are the arguments not named here.
+        sparsities: Fraction of zeros per level, level 0 first, never increasing: a layer may have
+            the same weights at several levels.
+        block_shape: (1, 1) only: a depthwise output channel has one input channel.
+        **kwargs: Other arguments of DepthwiseConv2D. `data_format` must be channels_last.
+    """
+
+
+@_register
+class NestedDepthwiseConv1D(_NestedDepthwise, keras.layers.DepthwiseConv1D):
+    """`keras.layers.DepthwiseConv1D` with a nested kernel (kernel_size, in, multiplier).
+
+    Args:
+        kernel_size: As DepthwiseConv1D, and so are the arguments not named here.
+        **kwargs: As `NestedDepthwiseConv2D`.
+    """
 
 
 @_register
@@ -338,16 +393,17 @@ class NestedBatchNormalization(keras.layers.BatchNormalization):
 
     def _fuses(self, inputs: KerasTensor) -> bool:
         """Says whether TensorFlow has one operator for the whole of a training step."""
-        return len(inputs.shape) == 4 and inputs.dtype in ("float32", "float16", "bfloat16")
+        return len(inputs.shape) in (3, 4) and inputs.dtype in ("float32", "float16", "bfloat16")
 
     def _train_fused(self, inputs: KerasTensor, level: int) -> Any:
-        """Normalises images by their batch's statistics: half the time of a whole train step."""
+        """Normalises by the batch's statistics: half the time of a whole train step."""
         channels = inputs.shape[-1]
         row = self._affine_row(level)
         gamma = self.gamma[row] if self.scale else ops.ones(channels)
         beta = self.beta[row] if self.center else ops.zeros(channels)
+        is_image = len(inputs.shape) == 4
         outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
-            x=inputs,
+            x=inputs if is_image else tf.expand_dims(inputs, 1),
             scale=ops.cast(gamma, "float32"),
             offset=ops.cast(beta, "float32"),
             mean=ops.zeros(0),
@@ -359,7 +415,7 @@ class NestedBatchNormalization(keras.layers.BatchNormalization):
         samples = ops.cast(ops.prod(ops.shape(inputs)[:-1]), "float32")
         self._update(self.moving_mean, level, mean)
         self._update(self.moving_variance, level, variance * (samples - 1.0) / samples)
-        return outputs
+        return outputs if is_image else tf.squeeze(outputs, 1)
 
     def _update(self, moving: KerasVariable, level: int, batch: KerasTensor) -> None:
         """Moves one level's row of a moving average towards the batch's statistic."""

@@ -8,18 +8,24 @@ import tensorflow as tf
 from nested_keras.export import compare, export_errors, forward
 from nested_keras.export.fold import fold
 from nested_keras.export.graph import TRACES, trace
-from nested_keras.nesting import layers, model, supported
+from nested_keras.nesting import kinds, layers, model, supported
 from tests.nested_keras import nets
 
 L = keras.layers
 NESTED = {"sparsities": (0.5,)}
 # The least arguments of each class.
 LEAST = {
+    L.Conv1D: {"filters": 3, "kernel_size": 2},
     L.Conv2D: {"filters": 3, "kernel_size": 2},
-    L.DepthwiseConv2D: {"kernel_size": 2},
+    L.SeparableConv1D: {"filters": 3, "kernel_size": 2},
     L.SeparableConv2D: {"filters": 3, "kernel_size": 2},
+    L.DepthwiseConv1D: {"kernel_size": 2},
+    L.DepthwiseConv2D: {"kernel_size": 2},
     L.Dense: {"units": 3},
+    L.TimeDistributed: {"layer": L.Dense(3)},
+    layers.NestedConv1D: {"filters": 3, "kernel_size": 2, **NESTED},
     layers.NestedConv2D: {"filters": 3, "kernel_size": 2, **NESTED},
+    layers.NestedDepthwiseConv1D: {"kernel_size": 2, **NESTED},
     layers.NestedDepthwiseConv2D: {"kernel_size": 2, **NESTED},
     layers.NestedDense: {"units": 3, **NESTED},
     layers.NestedBatchNormalization: {"levels": 1},
@@ -27,9 +33,12 @@ LEAST = {
     L.Dropout: {"rate": 0.5},
     L.GaussianDropout: {"rate": 0.5},
     L.GaussianNoise: {"stddev": 0.5},
+    L.SpatialDropout1D: {"rate": 0.5},
     L.SpatialDropout2D: {"rate": 0.5},
     L.Activation: {"activation": "relu"},
+    L.AveragePooling1D: {"pool_size": 2},
     L.AveragePooling2D: {"pool_size": 2},
+    L.MaxPooling1D: {"pool_size": 2},
     L.MaxPooling2D: {"pool_size": 2},
     L.Reshape: {"target_shape": (4, 9, 3)},
 }
@@ -45,23 +54,38 @@ WINDOW = [
     {"use_bias": False},
 ]
 CONV = [{"filters": 5, "kernel_size": (3, 2)}, *WINDOW]
+CONV_1D = [
+    {"filters": 5, "kernel_size": 3},
+    {"padding": "causal", "strides": 2},
+    {"padding": "causal", "dilation_rate": 2, "kernel_size": 3},
+    *WINDOW,
+]
 NORM = [{"axis": -1, "epsilon": 0.1}, {"center": False}, {"scale": False}]
 POOL = [{"pool_size": 3, "strides": 1, "padding": "same"}]
 VARIANTS = {
+    L.Conv1D: CONV_1D,
     L.Conv2D: CONV,
+    L.DepthwiseConv1D: [{"kernel_size": 3, "depth_multiplier": 2}, *WINDOW],
     L.DepthwiseConv2D: [{"kernel_size": (3, 2), "depth_multiplier": 2}, *WINDOW],
+    L.SeparableConv1D: [{"filters": 5, "kernel_size": 3}, {"depth_multiplier": 2}, *WINDOW],
     L.SeparableConv2D: [*CONV, {"depth_multiplier": 2}],
     L.Dense: [{"units": 5}, {"activation": "sigmoid"}, {"use_bias": False}],
+    L.TimeDistributed: [{"layer": L.Dense(5, activation="sigmoid", use_bias=False)}],
     L.BatchNormalization: NORM,
     L.Activation: [{"activation": name} for name in supported.ACTIVATIONS.values()],
     L.ReLU: [{"max_value": 6.0}, {"negative_slope": 0.3}],
     L.LeakyReLU: [{"negative_slope": 0.1}],
     L.Softmax: [{"axis": -1}],
     L.Concatenate: [{"axis": -1}, {"axis": 1}, {"axis": -2}],
+    L.AveragePooling1D: POOL,
     L.AveragePooling2D: POOL,
+    L.MaxPooling1D: POOL,
     L.MaxPooling2D: POOL,
+    L.GlobalAveragePooling1D: [{"keepdims": True}],
     L.GlobalAveragePooling2D: [{"keepdims": True}],
+    L.GlobalMaxPooling1D: [{"keepdims": True}],
     L.GlobalMaxPooling2D: [{"keepdims": True}],
+    L.ZeroPadding1D: [{"padding": (0, 3)}],
     L.ZeroPadding2D: [{"padding": ((0, 1), (2, 3))}],
     L.Reshape: [{"target_shape": (-1,)}],
 }
@@ -87,27 +111,35 @@ def test_every_key_that_is_read_is_tried(kind):
 
 
 def test_export_has_a_way_for_every_layer_of_a_nested_model():
-    made_anew = {L.SeparableConv2D, L.BatchNormalization}
+    made_anew = {*kinds.SEPARABLE, L.TimeDistributed, L.BatchNormalization}
     assert set(TRACES) == set(supported.ENTRIES) - made_anew
 
 
-@pytest.mark.parametrize(
-    ("kind", "variant"),
-    [
-        pytest.param(kind, variant, id=f"{kind.__name__}-{index}")
-        for kind in BASE_KINDS
-        if kind is not L.InputLayer
-        for index, variant in enumerate([{}, *VARIANTS.get(kind, [])])
-    ],
-)
-def test_nest_and_export_compute_what_the_layer_does(kind, variant):
-    inputs = keras.Input((6, 6, 3))
-    x = L.Conv2D(3, 1, name="before")(inputs)
+IMAGE, SERIES = (6, 6, 3), (12, 3)
+
+
+def cases():
+    """Each layer with each variant, on the inputs that it takes."""
+    for kind in (kind for kind in BASE_KINDS if kind is not L.InputLayer):
+        only_series = "1D" in kind.__name__ or kind is L.TimeDistributed
+        only_images = "2D" in kind.__name__
+        shapes = {IMAGE: not only_series, SERIES: not only_images and kind is not L.Reshape}
+        for shape in (shape for shape, is_taken in shapes.items() if is_taken):
+            for index, variant in enumerate([{}, *VARIANTS.get(kind, [])]):
+                name = f"{kind.__name__}-{index}-{len(shape)}"
+                yield pytest.param(kind, variant, shape, id=name)
+
+
+@pytest.mark.parametrize(("kind", "variant", "shape"), [*cases()])
+def test_nest_and_export_compute_what_the_layer_does(kind, variant, shape):
+    inputs = keras.Input(shape)
+    conv = L.Conv2D if shape is IMAGE else L.Conv1D
+    x = conv(3, 1, name="before")(inputs)
     layer = kind(**{**LEAST.get(kind, {}), **variant})
-    outputs = layer([x, L.Conv2D(3, 1)(inputs)] if kind in MERGES else x)
+    outputs = layer([x, conv(3, 1)(inputs)] if kind in MERGES else x)
     base = nets.randomise(keras.Model(inputs, outputs), seed=0)
     nested = model.nest(base, (0.5,), exclude=())
-    data = nets.images(4)
+    data = nets.images(4, shape)
     graph = fold(trace(nested))
     compare.compare(nested, graph, (data,))
     (received,) = forward.run(graph, [data], forward.level_parameters(0), lambda _, value: value)
@@ -210,6 +242,12 @@ def patched():
         (lambda x: L.Dropout(0.5, name="x")(x, training=True), "must be called .*training=True"),
         (lambda x: L.Add(name="x")([x, np.ones((4, 4, 3))]), "outputs of layers alone: .*ndarray"),
         (lambda x: L.Concatenate(0, name="x")([x, x]), "axis than that of the batch: got 0"),
+        (L.TimeDistributed(L.Conv1D(2, 3), name="x"), "must hold a Dense .*: got Conv1D"),
+        (L.TimeDistributed(L.Dense(2, activation="gelu"), name="x"), "has the activation 'gelu'"),
+        (
+            lambda x: L.TimeDistributed(L.Dense(2), name="x")(x, mask=np.ones((1, 4), bool)),
+            "must be called with its inputs alone, .*mask=",
+        ),
     ],
 )
 def test_nest_refuses_before_training_what_export_would_refuse(layer, message):
