@@ -73,3 +73,15 @@ def branches() -> Any:
     x = layers.Conv2D(5, 3, activation="relu")(layers.Reshape((6, 4, -1))(x))
     x = layers.Conv1D(4, 2, strides=2)(layers.Reshape((-1, 5))(x))
     return keras.Model(inputs, [x, layers.Dense(2)(layers.GlobalMaxPooling1D()(x))])
+
+
+def autoencoder() -> Any:
+    """Down and up again with a connection across, groups and a transposition, as a U-Net has."""
+    x = inputs = keras.Input((15, 4))
+    across = x = _conv_bn(layers.Cropping1D((1, 0))(x), 6, groups=2)
+    x = _conv_bn(layers.MaxPooling1D(2)(x), 7)
+    x = layers.Permute((2, 1))(x)
+    x = layers.Conv1D(6, 3, padding="same", activation="tanh")(layers.Permute((2, 1))(x))
+    x = layers.Concatenate()([layers.UpSampling1D(2)(x), across])
+    x = _conv_bn(x, 5)
+    return keras.Model(inputs, layers.Conv1D(4, 3, padding="same")(layers.ZeroPadding1D((1, 0))(x)))

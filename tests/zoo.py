@@ -553,4 +553,5 @@ _ROWS: dict[str, Row] = {
     "series_causal": Row(_series("causal"), gammas="flipped"),
     "series_keywords": Row(_series("keywords")),
     "series_branches": Row(_series("branches")),
+    "series_autoencoder": Row(_series("autoencoder")),
 }

@@ -179,7 +179,10 @@ def measure_sensitivity(
             found = []
             for sparsity in grid:
                 pruned = masks.level_map(
-                    _values(layer), [sparsity] * model.levels, block_shape=layer.block_shape
+                    _values(layer),
+                    [sparsity] * model.levels,
+                    block_shape=layer.block_shape,
+                    axis=layer.input_axis,
                 )
                 layer.level_map.assign(pruned)
                 found.append(mean_loss() - base)

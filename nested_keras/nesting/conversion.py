@@ -206,7 +206,8 @@ def _choose(
     if exclude is None:
         dense = set()
         for row in kinds.ROWS:
-            alike = {other.keras for other in kinds.ROWS if other.stream is row.stream}
+            way = row.stream, row.kept_dense
+            alike = {each.keras for each in kinds.ROWS if (each.stream, each.kept_dense) == way}
             dense.update([part for part, kind in kernels.items() if kind in alike][row.kept_dense])
     else:
         dense = set(exclude)

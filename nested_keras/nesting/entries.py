@@ -91,8 +91,17 @@ def _relu_limits(layer: KerasLayer) -> str | None:
     )
 
 
+def _interpolation(layer: KerasLayer) -> str | None:
+    if layer.interpolation in ("nearest", "bilinear"):
+        return None
+    return f"must have interpolation 'nearest' or 'bilinear': got {layer.interpolation!r}"
+
+
 _CONV = Entry(
-    _WINDOW | {"filters"}, _variables("kernel", "bias"), {**_FORMAT, "groups": 1, "lora_rank": None}
+    _WINDOW | {"filters", "groups"}, _variables("kernel", "bias"), {**_FORMAT, "lora_rank": None}
+)
+_CONV_TRANSPOSE = Entry(
+    _WINDOW | {"filters", "output_padding"}, _variables("kernel", "bias"), _FORMAT
 )
 _DEPTHWISE = Entry(
     _WINDOW | {"depth_multiplier"}, _variables("depthwise", "bias"), {**_FORMAT, "groups": 1}
@@ -117,6 +126,7 @@ _NORM = Entry(
 _SPATIAL_DROPOUT = Entry(training=frozenset({"rate", "seed", "data_format", "noise_shape"}))
 _POOL = Entry(frozenset({"pool_size", "strides", "padding"}), not_exported=_FORMAT)
 _PADDING = Entry(frozenset({"padding"}), not_exported=_FORMAT)
+_CROPPING = Entry(frozenset({"cropping"}), not_exported=_FORMAT)
 _GLOBAL = Entry(frozenset({"keepdims"}), not_exported=_FORMAT)
 
 
@@ -127,6 +137,7 @@ def _with(entry: Entry, *keys: str) -> Entry:
 ENTRIES: dict[Any, Entry] = {
     L.Conv1D: _CONV,
     L.Conv2D: _CONV,
+    L.Conv2DTranspose: _CONV_TRANSPOSE,
     L.DepthwiseConv1D: _DEPTHWISE,
     L.DepthwiseConv2D: _DEPTHWISE,
     L.SeparableConv1D: _SEPARABLE,
@@ -136,6 +147,7 @@ ENTRIES: dict[Any, Entry] = {
     L.BatchNormalization: _NORM,
     layers.NestedConv1D: _with(_CONV, *_NESTED),
     layers.NestedConv2D: _with(_CONV, *_NESTED),
+    layers.NestedConv2DTranspose: _with(_CONV_TRANSPOSE, *_NESTED),
     layers.NestedDepthwiseConv1D: _with(_DEPTHWISE, *_NESTED),
     layers.NestedDepthwiseConv2D: _with(_DEPTHWISE, *_NESTED),
     layers.NestedDense: _with(_DENSE, *_NESTED),
@@ -174,6 +186,13 @@ ENTRIES: dict[Any, Entry] = {
     L.GlobalMaxPooling2D: _GLOBAL,
     L.ZeroPadding1D: _PADDING,
     L.ZeroPadding2D: _PADDING,
+    L.Cropping1D: _CROPPING,
+    L.Cropping2D: _CROPPING,
+    L.UpSampling1D: Entry(frozenset({"size"})),
+    L.UpSampling2D: Entry(
+        frozenset({"size", "interpolation"}), not_exported=_FORMAT, rule=_interpolation
+    ),
+    L.Permute: Entry(frozenset({"dims"})),
     L.Flatten: Entry(not_exported=_FORMAT),
     L.Reshape: Entry(frozenset({"target_shape"})),
 }

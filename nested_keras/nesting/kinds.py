@@ -14,7 +14,8 @@ from typing import Any, TypeAlias
 import keras
 
 from nested_keras.format import LayerKind
-from nested_keras.nesting import layers
+from nested_keras.nesting import filters, layers
+from nested_keras.typing import KerasLayer
 
 Shape4: TypeAlias = tuple[int, int, int, int]
 
@@ -30,8 +31,10 @@ class KernelKind:
         hwio: Gives the shape [kernel_h, kernel_w, in_channels, out_channels] that a kernel of the
             layer has when it is reshaped, with in_channels = 1 for depthwise kernels. An OHWI
             filter is that kernel transposed by (3, 0, 1, 2).
-        kept_dense: Which layers of the same kind in the packed stream `nest` leaves dense by
-            default, in graph order.
+        kept_dense: Which layers `nest` leaves dense by default, in graph order, of all those with
+            the same kind in the packed stream and the same `kept_dense`.
+        places: Of a layer whose kernel is spread over a larger filter, where each weight of the
+            filter comes from (see `filters`); None where `hwio` says it all.
     """
 
     keras: type[Any]
@@ -39,12 +42,18 @@ class KernelKind:
     stream: LayerKind
     hwio: Callable[[Sequence[int]], Shape4]
     kept_dense: slice
+    places: Callable[[KerasLayer], filters.Places | None] = lambda layer: None
 
 
 def _conv(shape: Sequence[int]) -> Shape4:
     """A kernel of one dimension has a height of one."""
     *window, inputs, outputs = shape
     return *pair(window), inputs, outputs
+
+
+def _conv_transpose(shape: Sequence[int]) -> Shape4:
+    height, width, outputs, inputs = shape
+    return height, width, inputs, outputs
 
 
 def _depthwise(shape: Sequence[int]) -> Shape4:
@@ -66,11 +75,20 @@ ROWS = (
             stream=LayerKind.CONV,
             hwio=_conv,
             kept_dense=slice(None, 1),
+            places=filters.grouped,
         )
         for plain, nested in (
             (keras.layers.Conv2D, layers.NestedConv2D),
             (keras.layers.Conv1D, layers.NestedConv1D),
         )
+    ),
+    KernelKind(
+        keras=keras.layers.Conv2DTranspose,
+        nested=layers.NestedConv2DTranspose,
+        stream=LayerKind.CONV,
+        hwio=_conv_transpose,
+        kept_dense=slice(0),
+        places=filters.transposed,
     ),
     *(
         KernelKind(

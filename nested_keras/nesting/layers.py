@@ -41,7 +41,10 @@ class NestedKernel(keras.layers.Layer):
             level is dense until the layer is pruned.
         regrow: Whether weights that no level uses have a gradient, that of the densest level; see
             `nested_keras.callbacks.NestedPruning`. False until set.
+        input_axis: The axis of the input channels in the kernel, along which blocks lie.
     """
+
+    input_axis = -2
 
     def __init__(
         self,
@@ -85,11 +88,12 @@ class NestedKernel(keras.layers.Layer):
     @property
     def blocks(self) -> int:
         """The number of blocks of weights that are kept or pruned together."""
-        return int(masks.block_map(self.level_map.numpy(), self.block_shape).size)
+        found = masks.block_map(self.level_map.numpy(), self.block_shape, self.input_axis)
+        return int(found.size)
 
     def kept_blocks(self, level: int) -> int:
         """Returns how many blocks a level has now."""
-        found = masks.block_map(self.level_map.numpy(), self.block_shape)
+        found = masks.block_map(self.level_map.numpy(), self.block_shape, self.input_axis)
         return int(np.count_nonzero(found <= level))
 
     def final_blocks(self, level: int) -> int:
@@ -138,7 +142,9 @@ class NestedKernel(keras.layers.Layer):
         kernel = self.kernel.numpy()
         scaled = [sparsity * ratio for sparsity in self.sparsities]
         before = None if regrow else self.level_map.numpy()
-        level_map = masks.level_map(kernel, scaled, block_shape=self.block_shape, within=before)
+        level_map = masks.level_map(
+            kernel, scaled, block_shape=self.block_shape, within=before, axis=self.input_axis
+        )
         self.level_map.assign(level_map)
         if not regrow:
             self.kernel.assign(np.where(level_map < self.levels, kernel, np.zeros_like(kernel)))
@@ -166,7 +172,7 @@ class NestedKernel(keras.layers.Layer):
 
 @_register
 class NestedConv2D(NestedKernel, keras.layers.Conv2D):
-    """`keras.layers.Conv2D` with a nested kernel (kernel_h, kernel_w, in, out).
+    """`keras.layers.Conv2D` with a nested kernel (kernel_h, kernel_w, in / groups, out).
 
     Args:
         filters: As Conv2D, and so are the arguments not named here.
@@ -174,15 +180,8 @@ class NestedConv2D(NestedKernel, keras.layers.Conv2D):
         sparsities: Fraction of zeros per level, level 0 first, never increasing: a layer may have
             the same weights at several levels.
         block_shape: (1, 1), (1, 2) or (1, 4): blocks along the input channels.
-        **kwargs: Other arguments of Conv2D. `data_format` must be channels_last, `groups` 1.
+        **kwargs: Other arguments of Conv2D. `data_format` must be channels_last.
     """
-
-    def __init__(
-        self, filters: int, kernel_size: int | Sequence[int], **kwargs: KerasArgument
-    ) -> None:
-        super().__init__(filters, kernel_size, **kwargs)
-        if self.groups != 1:
-            raise ValueError(f"{self.name}: groups must be 1: got {self.groups}")
 
     def call(self, inputs: KerasTensor, level: int | None = None) -> Any:
         """Convolves (batch, h, w, in) with the kernel of one level."""
@@ -190,27 +189,44 @@ class NestedConv2D(NestedKernel, keras.layers.Conv2D):
 
 
 @_register
-class NestedConv1D(NestedKernel, keras.layers.Conv1D):
-    """`keras.layers.Conv1D` with a nested kernel (kernel_size, in, out); see `NestedConv2D`.
+class NestedConv2DTranspose(NestedKernel, keras.layers.Conv2DTranspose):
+    """`keras.layers.Conv2DTranspose` with a nested kernel (kernel_h, kernel_w, out, in).
 
     Args:
-        filters: As Conv1D, and so are the arguments not named here.
-        kernel_size: As Conv1D.
-        **kwargs: `sparsities`, `block_shape` and other arguments of Conv1D. `data_format` must be
-            channels_last, `groups` 1.
+        filters: As Conv2DTranspose, and so are the arguments not named here.
+        kernel_size: As Conv2DTranspose.
+        sparsities: Fraction of zeros per level, level 0 first, never increasing: a layer may have
+            the same weights at several levels.
+        block_shape: (1, 1), (1, 2) or (1, 4): blocks along the input channels.
+        **kwargs: Other arguments of Conv2DTranspose. `data_format` must be channels_last.
     """
 
-    def __init__(
-        self, filters: int, kernel_size: int | Sequence[int], **kwargs: KerasArgument
-    ) -> None:
-        super().__init__(filters, kernel_size, **kwargs)
-        if self.groups != 1:
-            raise ValueError(f"{self.name}: groups must be 1: got {self.groups}")
+    input_axis = -1
+
+    def call(self, inputs: KerasTensor, level: int | None = None) -> Any:
+        """Convolves (batch, h, w, in) with the kernel of one level."""
+        outputs = ops.conv_transpose(
+            inputs,
+            self.masked_kernel(level),
+            strides=self.strides,
+            padding=self.padding,
+            output_padding=self.output_padding,
+            data_format=self.data_format,
+            dilation_rate=self.dilation_rate,
+        )
+        return self.finish(outputs)
+
+
+@_register
+class NestedConv1D(NestedKernel, keras.layers.Conv1D):
+    """`keras.layers.Conv1D` with a nested kernel (kernel_size, in / groups, out).
+
+    Its arguments are those of Conv1D, and `sparsities` and `block_shape` as in `NestedConv2D`.
+    """
 
     def call(self, inputs: KerasTensor, level: int | None = None) -> Any:
         """Convolves (batch, length, in) with the kernel of one level."""
-        before = causal_padding(self)
-        if before:
+        if before := causal_padding(self):
             inputs = ops.pad(inputs, ((0, 0), (before, 0), (0, 0)))
         outputs = ops.conv(
             inputs,
@@ -225,9 +241,7 @@ class NestedConv1D(NestedKernel, keras.layers.Conv1D):
 
 def causal_padding(layer: KerasLayer) -> int:
     """Returns how many zeros a layer puts before the first step, so that none sees a later one."""
-    if layer.padding != "causal":
-        return 0
-    return int(layer.dilation_rate[0] * (layer.kernel_size[0] - 1))
+    return layer.dilation_rate[0] * (layer.kernel_size[0] - 1) * (layer.padding == "causal")
 
 
 class _NestedDepthwise(NestedKernel):
@@ -271,9 +285,7 @@ class NestedDepthwiseConv2D(_NestedDepthwise, keras.layers.DepthwiseConv2D):
 class NestedDepthwiseConv1D(_NestedDepthwise, keras.layers.DepthwiseConv1D):
     """`keras.layers.DepthwiseConv1D` with a nested kernel (kernel_size, in, multiplier).
 
-    Args:
-        kernel_size: As DepthwiseConv1D, and so are the arguments not named here.
-        **kwargs: As `NestedDepthwiseConv2D`.
+    Its arguments are those of DepthwiseConv1D, and `sparsities` as in `NestedDepthwiseConv2D`.
     """
 
 
@@ -288,9 +300,6 @@ class NestedDense(NestedKernel, keras.layers.Dense):
         block_shape: (1, 1), (1, 2) or (1, 4): blocks along the input channels.
         **kwargs: Other arguments of Dense.
     """
-
-    def __init__(self, units: int, **kwargs: KerasArgument) -> None:
-        super().__init__(units, **kwargs)
 
     def call(self, inputs: KerasTensor, level: int | None = None) -> Any:
         """Multiplies (batch, ..., in) with the kernel of one level."""

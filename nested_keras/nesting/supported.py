@@ -246,7 +246,9 @@ def _unknown(operation: KerasOperation, name: str) -> str:
             f"layer {name!r} ({kind}) is not supported, because it overrides {methods} of "
             f"{known.__name__}: use {known.__name__} itself in its place"
         )
-    names = {c.__name__ for c in ENTRIES if c.__module__.startswith("keras.")}
+    # Layers that matter in training alone take the place of no other.
+    kinds = (c for c, entry in ENTRIES.items() if entry.read or not entry.training)
+    names = {c.__name__ for c in kinds if c.__module__.startswith("keras.")}
     both = {known for known in names if f"{known[:-2]}1D" in names and f"{known[:-2]}2D" in names}
     shown = (names - both) | {f"{known[:-2]}1D/2D" for known in both}
     supported = ", ".join(sorted(shown))

@@ -15,7 +15,7 @@ NAMES = ("gammas_flipped", "residual_projection", "preactivation", "bn_after_rel
          "depthwise_multiplier", "dense_on_image", "shared", "squeeze_excite", "activations",
          "two_inputs", "two_outputs", "sequential", "conv_dilated", "padded",
          "squeeze_excite_by_rank", "called_twice", "extrema", "series_activity", "series_causal",
-         "series_keywords", "series_branches")  # fmt: skip
+         "series_keywords", "series_branches", "series_autoencoder")  # fmt: skip
 
 
 @pytest.mark.parametrize("name", NAMES)

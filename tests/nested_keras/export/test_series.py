@@ -1,5 +1,6 @@
 import numpy as np
 
+from nested_keras.export.moving_layers import Transpose
 from nested_keras.export.nodes import Graph, Input
 from nested_keras.export.plain_layers import Binary, Concatenate, Mean, Reshape
 from nested_keras.export.series import series_as_images
@@ -32,6 +33,19 @@ def test_series_between_inputs_and_outputs_become_images():
     assert nodes["wide"].inputs == ("long/image", "long/image")
     assert (nodes["long/image"].axis, nodes["wide"].axis) == (2, 3)
     assert nodes["mean"].compute([np.ones((3, 1, 12, 4), np.float32)]).shape == (3, 4)
+
+
+def test_a_transposition_of_series_is_one_of_images():
+    graph = graph_of(
+        Input("x", (), (1, 6, 2)),
+        Transpose("t", ("x",), (1, 2, 6), permutation=(0, 2, 1)),
+        Mean("mean", ("t",), (1, 6)),
+        outputs=("mean",),
+    )
+    node = series_as_images(graph).nodes["t"]
+    x = np.arange(12, dtype=np.float32).reshape(1, 1, 6, 2)
+    np.testing.assert_array_equal(node.compute([x]), x.transpose(0, 1, 3, 2))
+    assert node.shape == (1, 1, 2, 6)
 
 
 def test_a_reshape_that_makes_the_image_itself_is_left_out():

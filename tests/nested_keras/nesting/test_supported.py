@@ -36,6 +36,9 @@ LEAST = {
     L.SpatialDropout1D: {"rate": 0.5},
     L.SpatialDropout2D: {"rate": 0.5},
     L.Activation: {"activation": "relu"},
+    L.Conv2DTranspose: {"filters": 3, "kernel_size": 2},
+    layers.NestedConv2DTranspose: {"filters": 3, "kernel_size": 2, **NESTED},
+    L.Permute: {"dims": (2, 1, 3)},
     L.AveragePooling1D: {"pool_size": 2},
     L.AveragePooling2D: {"pool_size": 2},
     L.MaxPooling1D: {"pool_size": 2},
@@ -54,8 +57,9 @@ WINDOW = [
     {"use_bias": False},
 ]
 CONV = [{"filters": 5, "kernel_size": (3, 2)}, *WINDOW]
+GROUPS = [{"filters": 6, "groups": 3}]
 CONV_1D = [
-    {"filters": 5, "kernel_size": 3},
+    {"filters": 6, "kernel_size": 3, "groups": 3},
     {"padding": "causal", "strides": 2},
     {"padding": "causal", "dilation_rate": 2, "kernel_size": 3},
     *WINDOW,
@@ -64,7 +68,8 @@ NORM = [{"axis": -1, "epsilon": 0.1}, {"center": False}, {"scale": False}]
 POOL = [{"pool_size": 3, "strides": 1, "padding": "same"}]
 VARIANTS = {
     L.Conv1D: CONV_1D,
-    L.Conv2D: CONV,
+    L.Conv2D: [*CONV, *GROUPS],
+    L.Conv2DTranspose: [*CONV, {"strides": 2, "output_padding": 1}],
     L.DepthwiseConv1D: [{"kernel_size": 3, "depth_multiplier": 2}, *WINDOW],
     L.DepthwiseConv2D: [{"kernel_size": (3, 2), "depth_multiplier": 2}, *WINDOW],
     L.SeparableConv1D: [{"filters": 5, "kernel_size": 3}, {"depth_multiplier": 2}, *WINDOW],
@@ -86,6 +91,11 @@ VARIANTS = {
     L.GlobalMaxPooling1D: [{"keepdims": True}],
     L.GlobalMaxPooling2D: [{"keepdims": True}],
     L.ZeroPadding1D: [{"padding": (0, 3)}],
+    L.Cropping1D: [{"cropping": (0, 3)}],
+    L.Cropping2D: [{"cropping": ((0, 1), (2, 1))}],
+    L.UpSampling1D: [{"size": 3}, {"size": 1}],
+    L.UpSampling2D: [{"size": (3, 1)}, {"interpolation": "bilinear"}],
+    L.Permute: [{"dims": (3, 2, 1)}],
     L.ZeroPadding2D: [{"padding": ((0, 1), (2, 3))}],
     L.Reshape: [{"target_shape": (-1,)}],
 }
@@ -122,8 +132,8 @@ def cases():
     """Each layer with each variant, on the inputs that it takes."""
     for kind in (kind for kind in BASE_KINDS if kind is not L.InputLayer):
         only_series = "1D" in kind.__name__ or kind is L.TimeDistributed
-        only_images = "2D" in kind.__name__
-        shapes = {IMAGE: not only_series, SERIES: not only_images and kind is not L.Reshape}
+        only_images = "2D" in kind.__name__ or kind in (L.Reshape, L.Permute)
+        shapes = {IMAGE: not only_series, SERIES: not only_images}
         for shape in (shape for shape, is_taken in shapes.items() if is_taken):
             for index, variant in enumerate([{}, *VARIANTS.get(kind, [])]):
                 name = f"{kind.__name__}-{index}-{len(shape)}"
@@ -233,7 +243,7 @@ def patched():
         (Mixed(3, name="x"), r"\(Mixed\) .* overrides __call__ of Dense"),
         (patched(), r"\(Dense\) .* overrides call of Dense: use Dense itself in its place"),
         (L.Lambda(lambda x: x / 2.0, name="x"), r"\(Lambda\) .*: use one of Keras's own layers"),
-        (L.UpSampling2D(name="x"), r"\(UpSampling2D\) is not supported: use one of these"),
+        (L.Masking(name="x"), r"\(Masking\) is not supported: use one of these"),
         (L.Rescaling(0.1, name="x"), r"\(Rescaling\) .*: do this to the data before"),
         (L.RandomFlip(name="x"), r"\(RandomFlip\) .*: do this to the data before"),
         (L.Activation("gelu", name="x"), "has the activation 'gelu', which is not supported: use"),
