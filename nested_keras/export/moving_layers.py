@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import tensorflow as tf
@@ -21,6 +21,8 @@ from nested_keras.typing import KerasLayer
 
 class Move(PlainNode):
     """A node whose int8 operator keeps the scale of its one input."""
+
+    keeps_scale: ClassVar[bool] = True
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
@@ -24,15 +25,35 @@ from nested_keras.typing import FloatArray, UInt8Array
 class Node:
     """One operation.
 
+    The class says what the other steps of export must know of its int8 operator.
+
     Attributes:
+        keeps_scale: Whether TFLite gives the output the scale of the inputs.
+        keeps_channels: Whether a factor on a channel of the input is that factor on the output's.
         name: Unique name, that of the Keras layer.
         inputs: Names of the nodes whose outputs are read.
         shape: Output shape; the batch is 1.
     """
 
+    keeps_scale: ClassVar[bool] = False
+    keeps_channels: ClassVar[bool] = False
+
     name: str
     inputs: tuple[str, ...]
     shape: tuple[int, ...]
+
+    @property
+    def fixed_scale(self) -> float | None:
+        """Scale of the output where TFLite fixes it, as for a sigmoid."""
+        return None
+
+    def with_activation(self, function: str) -> Node | None:
+        """Returns the node with relu or relu6 applied to its output, if its operator can do that.
+
+        Args:
+            function: "relu" or "relu6".
+        """
+        return None
 
     def as_image(self) -> Node:
         """Returns the same operation on images of height one in the place of series."""
@@ -92,6 +113,10 @@ class Linear(Node):
     def has_gaps(self) -> bool:
         """Whether there are weights that no level uses."""
         return bool((self.level_map >= self.levels).any())
+
+    def with_activation(self, function: str) -> Node | None:
+        """Returns the node with relu or relu6 applied to its output, if it has no activation."""
+        return replace(self, activation=function) if self.activation == "linear" else None
 
     def masked_filter(self, level: int) -> FloatArray:
         """The weights that `level` uses; zero elsewhere."""
