@@ -190,10 +190,8 @@ def _params(layer: KerasLayer, kind: kinds.KernelKind) -> LayerParams:
     geometry = {}
     if kind.stream is not LayerKind.FULLY_CONNECTED:
         geometry = {
-            "stride_h": layer.strides[0],
-            "stride_w": layer.strides[1],
-            "dilation_h": layer.dilation_rate[0],
-            "dilation_w": layer.dilation_rate[1],
+            **dict(zip(("stride_h", "stride_w"), kinds.pair(layer.strides), strict=True)),
+            **dict(zip(("dilation_h", "dilation_w"), kinds.pair(layer.dilation_rate), strict=True)),
         }
     block = layer.block_shape[1] if isinstance(layer, layers.NestedKernel) else 1
     return LayerParams(

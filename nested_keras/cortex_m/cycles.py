@@ -70,13 +70,17 @@ class ImageSize:
     def of(
         cls, kind: LayerKind, input_shape: Sequence[int], output_shape: Sequence[int]
     ) -> ImageSize:
-        """Returns the sizes of a layer between tensors [n, h, w, c], or [..., features]."""
+        """Returns the sizes of a layer between tensors [n, h, w, c], [n, w, c] or [..., features].
+
+        A convolution of series [n, w, c] is one of images of height one.
+        """
         if kind is LayerKind.FULLY_CONNECTED:
             rows = 1
             for dim in output_shape[:-1]:
                 rows *= dim
             return cls(rows, 1, 1, 1, 1)
-        return cls(input_shape[0], *input_shape[1:3], *output_shape[1:3])
+        sides = ((1, *shape[1:-1])[-2:] for shape in (input_shape, output_shape))
+        return cls(input_shape[0], *itertools.chain.from_iterable(sides))
 
 
 def predict(params: LayerParams, size: ImageSize, levels: Sequence[StoredLevel]) -> float:

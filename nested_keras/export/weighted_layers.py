@@ -34,15 +34,26 @@ def _linear(
     geometry = {}
     if row.stream is not LayerKind.FULLY_CONNECTED:
         geometry = {
-            "strides": tuple(layer.strides),
-            "dilation": tuple(layer.dilation_rate),
-            "padding": layer.padding.upper(),
+            # TensorFlow's depthwise convolution has one stride for both directions; a height of
+            # one has no other row to go to.
+            "strides": kinds.pair(layer.strides, first=layer.strides[0]),
+            "dilation": kinds.pair(layer.dilation_rate),
+            "padding": "VALID" if layer.padding == "causal" else layer.padding.upper(),
         }
+        if before := nested_layers.causal_padding(layer):
+            inputs = (_pad_before(graph, f"{layer.name}/causal", inputs[0], before),)
     name = _add_linear(row, graph, layer, inputs, shape=flat_shape, **geometry)
     name = add_activation(graph, layer, layer.activation, name)
     if flat_shape != shape:
         name = graph.add(Reshape, f"{layer.name}/shape", (name,), shape=shape)
     return name
+
+
+def _pad_before(graph: GraphBuilder, name: str, source: str, count: int) -> str:
+    """Puts zeros before the first step of a series."""
+    batch, length, channels = graph.nodes[source].shape
+    shape = (batch, length + count, channels)
+    return graph.add(Pad, name, (source,), shape=shape, paddings=((0, 0), (count, 0)))
 
 
 def _conv_transpose(

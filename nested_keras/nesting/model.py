@@ -53,13 +53,13 @@ def nest(
     computes what the model did. The ramp of `callbacks.NestedPruning`, or `NestedModel.prune` in
     one shot, makes the levels differ. The model itself is left as it was. Sub-models are
     flattened, a SeparableConv2D becomes a DepthwiseConv2D and a Conv2D ("<name>_depthwise",
-    "<name>_pointwise"), and every BatchNormalization gets statistics per level.
+    "<name>_pointwise"), a TimeDistributed(Dense) becomes a Dense, and every BatchNormalization gets
+    statistics per level.
 
     Args:
-        model: A built functional or Sequential model. Of the layers with weights it may have
-            Conv2D, DepthwiseConv2D, SeparableConv2D, Dense and BatchNormalization; see
-            docs/trainer.md. An activation of the user's own is carried, with a warning that
-            export will refuse it.
+        model: A built functional or Sequential model; docs/supported.md lists the layers that it
+            may have. An activation of the user's own is carried, with a warning that export will
+            refuse it.
         sparsities: Fraction of zeros per level, each in [0, 1], strictly decreasing: level 0 is the
             sparsest.
         block_shape: (1, 1), (1, 2) or (1, 4): weights pruned together, along the input channels.
@@ -104,6 +104,9 @@ def _in_place(new: Mapping[int, list[Any]]) -> Callable[..., Any]:
 
     def act(operation: KerasOperation, *args: KerasArgument, **kwargs: KerasArgument) -> Any:
         first, *rest = new[id(operation)]
+        if operation is not supported.unwrapped(operation):
+            # A Dense has no `training` and no `mask`, which `call_refusal` found to be off.
+            kwargs = {key: value for key, value in kwargs.items() if key == "inputs"}
         outputs = first(*args, **kwargs)
         for each in rest:
             outputs = each(outputs)

@@ -77,6 +77,7 @@ def test_a_level_costs_more_than_those_below_and_none_above():
     ("kind", "shapes", "size"),
     [
         (LayerKind.CONV, ((2, 9, 8, 3), (2, 5, 4, 7)), ImageSize(2, 9, 8, 5, 4)),
+        (LayerKind.CONV, ((2, 9, 3), (2, 4, 7)), ImageSize(2, 1, 9, 1, 4)),
         (LayerKind.FULLY_CONNECTED, ((4, 6), (4, 10)), ImageSize(4, 1, 1, 1, 1)),
         (LayerKind.FULLY_CONNECTED, ((2, 3, 6), (2, 3, 10)), ImageSize(6, 1, 1, 1, 1)),
     ],
