@@ -21,7 +21,7 @@ C_SOURCES = $(shell git ls-files '*.c' '*.cc' '*.h')
 BAZEL_SHIMS = $(foreach name,rules_cc rules_java remote_coverage_tools,\
 	--override_repository=$(name)=$(CURDIR)/scripts/bazel/$(name))
 
-.PHONY: demo test lint format types notebooks c-test bazel-test py-test test-lowest docs pictures dist renode-test firmware flash clean
+.PHONY: demo test lint format types notebooks c-test bazel-test py-test test-lowest docs pictures supported dist renode-test firmware flash clean
 
 demo: $(VENV)/.demo
 	scripts/install_tools.sh arm-none-eabi-gcc qemu-system-arm
@@ -67,6 +67,10 @@ docs: $(VENV)/.docs
 # Draws the pictures of the README from the results in benchmarks/.
 pictures: $(VENV)/.demo
 	$(BIN)/python -m docs.pictures
+
+# Writes docs/supported.md, the table of Keras layers, from the tables of the code.
+supported: $(VENV)/.demo
+	$(BIN)/python -m docs.supported
 
 # Builds wheel and sdist in dist/, installs the wheel alone in a new environment and runs a model with it.
 dist: $(VENV)/.dev
