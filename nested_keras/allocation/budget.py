@@ -112,6 +112,7 @@ def kernel_shapes(model: NestedModel) -> tuple[KernelShape, ...]:
         ValueError: if the size of a layer's output is not known.
     """
     sizes: dict[int, tuple[ImageSize, ...]] = {}
+    streams: dict[int, LayerKind] = {}
 
     def call(operation: KerasOperation) -> Callable[..., Any]:
         def infer(*args: KerasArgument, **kwargs: KerasArgument) -> Any:
@@ -124,9 +125,10 @@ def kernel_shapes(model: NestedModel) -> tuple[KernelShape, ...]:
                         f"layer {operation.name!r} must have outputs of a fixed size: got "
                         f"{output.shape}"
                     )
+                streams[id(operation)] = kind.stream_on(len(shapes[1]))
                 sizes[id(operation)] = (
                     *sizes.get(id(operation), ()),
-                    ImageSize.of(kind.stream, *shapes),
+                    ImageSize.of(streams[id(operation)], *shapes),
                 )
             return output
 
@@ -136,7 +138,7 @@ def kernel_shapes(model: NestedModel) -> tuple[KernelShape, ...]:
     return tuple(
         KernelShape(
             name=layer.name,
-            params=_params(layer, kind),
+            params=_params(layer, kind, streams[id(layer)]),
             sizes=sizes[id(layer)],
             nested=isinstance(layer, layers.NestedKernel),
         )
@@ -184,7 +186,7 @@ def total_of(
     )
 
 
-def _params(layer: KerasLayer, kind: kinds.KernelKind) -> LayerParams:
+def _params(layer: KerasLayer, kind: kinds.KernelKind, stream: LayerKind) -> LayerParams:
     kernel_h, kernel_w, _, out_channels = kind.hwio(layer.kernel.shape)
     *_, inputs, last = layer.kernel.shape
     geometry = {}
@@ -195,7 +197,7 @@ def _params(layer: KerasLayer, kind: kinds.KernelKind) -> LayerParams:
         }
     block = layer.block_shape[1] if isinstance(layer, layers.NestedKernel) else 1
     return LayerParams(
-        kind=kind.stream,
+        kind=stream,
         kernel_h=kernel_h,
         kernel_w=kernel_w,
         in_channels=inputs,

@@ -26,11 +26,10 @@ def _linear(
     shape: Shape,
 ) -> str:
     flat_shape = shape
-    if row.stream is LayerKind.FULLY_CONNECTED and len(shape) != 2:
-        rows = int(np.prod(shape[:-1]))
-        source_channels = graph.nodes[inputs[0]].shape[-1]
-        inputs = (graph.add(Reshape, f"{layer.name}/rows", inputs, shape=(rows, source_channels)),)
-        flat_shape = (rows, shape[-1])
+    if len(shape) > 4:  # a Dense
+        flat_shape = (1, 1, int(np.prod(shape[1:-1])), shape[-1])
+        flat_input = (*flat_shape[:-1], graph.nodes[inputs[0]].shape[-1])
+        inputs = (graph.add(Reshape, f"{layer.name}/pixels", inputs, shape=flat_input),)
     geometry = {}
     if row.stream is not LayerKind.FULLY_CONNECTED:
         geometry = {
@@ -113,7 +112,7 @@ def _add_linear(
         layer.name,
         inputs,
         shape=shape,
-        kind=row.stream,
+        kind=row.stream_on(len(shape)),
         filter=_ohwi(kernel, row, places, outside=0),
         level_map=_ohwi(level_map, row, places, outside=graph.levels),
         gain=np.ones((graph.levels, out_channels)),

@@ -44,6 +44,15 @@ class KernelKind:
     kept_dense: slice
     places: Callable[[KerasLayer], filters.Places | None] = lambda layer: None
 
+    def stream_on(self, rank: int) -> LayerKind:
+        """Returns the kind in the packed stream of a call on tensors of a rank, batch included.
+
+        A matrix product with each step of a series, or each pixel of an image, is a convolution of
+        1x1: its kernel reads the weights once for eight pixels, not once for each.
+        """
+        is_matrix = self.stream is LayerKind.FULLY_CONNECTED
+        return LayerKind.CONV if is_matrix and rank > 2 else self.stream
+
 
 def _conv(shape: Sequence[int]) -> Shape4:
     """A kernel of one dimension has a height of one."""

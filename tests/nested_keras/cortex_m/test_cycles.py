@@ -101,6 +101,17 @@ def test_a_convolution_stores_deltas_where_they_are_faster_though_larger(share, 
         assert encodings(Stream.pack(nested)) == [Encoding.DENSE]
 
 
+@pytest.mark.parametrize(("dilation", "is_spread"), [(2, True), (8, True), (200, False)])
+def test_a_dilated_layer_is_stored_with_gaps_where_the_tuned_kernel_is_faster(dilation, is_spread):
+    params = LayerParams(LayerKind.CONV, 1, 3, 16, 16, dilation_w=dilation)
+    nested = sparse_layer(params, 0.2)
+    stream = cycles.pack_fastest(nested, ImageSize(1, 1, 128, 1, 128))
+    assert stream.params.dilation_w == (1 if is_spread else dilation)
+    assert stream.params.kernel_w == (2 * dilation + 1 if is_spread else 3)
+    kept = nested.level_map == 0
+    assert sum(level.nnz for level in stream.levels) == np.count_nonzero(nested.weights * kept)
+
+
 def test_the_width_of_deltas_goes_by_size():
     params = LayerParams(LayerKind.FULLY_CONNECTED, 1, 1, 4096, 1)
     weights = np.zeros(params.filter_shape, np.int8)
