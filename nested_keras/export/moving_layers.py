@@ -19,19 +19,16 @@ from nested_keras.export.plain_layers import PlainNode, Reshape
 from nested_keras.typing import KerasLayer
 
 
-class Move(PlainNode):
-    """A node whose int8 operator keeps the scale of its one input."""
-
-    keeps_scale: ClassVar[bool] = True
-
-
 @dataclass(frozen=True, eq=False)
-class Crop(Move):
+class Crop(PlainNode):
     """The pixels from (top, left) on, as many as `shape` says.
 
     Attributes:
         start: (top, left).
     """
+
+    keeps_scale: ClassVar[bool] = True
+    keeps_channels: ClassVar[bool] = True
 
     start: tuple[int, int]
 
@@ -42,12 +39,14 @@ class Crop(Move):
 
 
 @dataclass(frozen=True, eq=False)
-class DepthToSpace(Move):
+class DepthToSpace(PlainNode):
     """Channel (a * across + b) * C + c of a pixel goes to row a and column b of its block.
 
     Attributes:
         block: (down, across): pixels of a block.
     """
+
+    keeps_scale: ClassVar[bool] = True
 
     block: tuple[int, int]
 
@@ -65,12 +64,14 @@ class DepthToSpace(Move):
 
 
 @dataclass(frozen=True, eq=False)
-class Transpose(Move):
+class Transpose(PlainNode):
     """The axes in another order.
 
     Attributes:
         permutation: For each axis of the output, the batch included, that of the input.
     """
+
+    keeps_scale: ClassVar[bool] = True
 
     permutation: tuple[int, ...]
 
@@ -88,12 +89,15 @@ class Transpose(Move):
 
 
 @dataclass(frozen=True, eq=False)
-class Resize(Move):
+class Resize(PlainNode):
     """Height and width times whole factors.
 
     Attributes:
         function: "nearest" or "bilinear".
     """
+
+    keeps_scale: ClassVar[bool] = True
+    keeps_channels: ClassVar[bool] = True
 
     function: str
 
