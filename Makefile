@@ -27,7 +27,12 @@ demo: $(VENV)/.demo
 	scripts/install_tools.sh arm-none-eabi-gcc qemu-system-arm
 	$(BIN)/nested-keras demo --out "$(OUT)"
 
-test: lint types c-test bazel-test py-test test-lowest docs dist
+# First what has a core to itself, two targets at a time; then what shares two cores among its tests.
+# Tools and packages are there before, because two installations at once would disturb each other.
+test: $(VENV)/.dev $(VENV)/.docs $(LOWEST)/.dev
+	scripts/install_tools.sh gcc g++ clang cmake ninja bazel arm-none-eabi-gcc qemu-system-arm
+	$(MAKE) -j2 --output-sync=target c-test types lint bazel-test docs dist
+	$(MAKE) -j1 py-test test-lowest
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -49,7 +54,7 @@ bazel-test:
 
 py-test: $(VENV)/.dev
 	scripts/install_tools.sh gcc g++ clang cmake ninja arm-none-eabi-gcc qemu-system-arm
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # Old packages warn of what the newest ones under them will drop; any other warning is an error.
 test-lowest: $(LOWEST)/.dev

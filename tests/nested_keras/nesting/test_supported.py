@@ -147,7 +147,11 @@ def patched():
         (Mixed(3, name="x"), r"\(Mixed\) .* overrides __call__ of Dense"),
         (patched(), r"\(Dense\) .* overrides call of Dense: use Dense itself in its place"),
         (L.Lambda(lambda x: x / 2.0, name="x"), r"\(Lambda\) .*: use one of Keras's own layers"),
-        (L.UpSampling2D(name="x"), r"\(UpSampling2D\) is not supported: use one of these"),
+        (L.Masking(name="x"), r"\(Masking\) is not supported: use one of these"),
+        (
+            L.UpSampling2D(interpolation="bicubic", name="x"),
+            r"\(UpSampling2D\) must have interpolation 'nearest' or 'bilinear': got 'bicubic'",
+        ),
         (L.Rescaling(0.1, name="x"), r"\(Rescaling\) .*: do this to the data before"),
         (L.RandomFlip(name="x"), r"\(RandomFlip\) .*: do this to the data before"),
         (L.Activation("gelu", name="x"), "has the activation 'gelu', which is not supported: use"),
