@@ -25,6 +25,17 @@ from nested_keras.typing import KerasModel, KerasTensor
 
 Number = TypeVar("Number", int, float)
 
+OUTPUTS = (
+    "base.keras",
+    "data.npz",
+    "nested.keras",
+    "model.tflite",
+    "firmware.elf",
+    "report.json",
+    "report.html",
+)
+"""The files that the demo leaves behind."""
+
 
 @dataclass(frozen=True)
 class DemoConfig:
@@ -75,13 +86,20 @@ def digits_convnet(width: int = 8) -> Any:
     return Model(image, x, name="digits_convnet")
 
 
-def run(out_dir: Path, *, config: DemoConfig | None = None, say: Callable[[str], None]) -> Report:
-    """Runs the demo and leaves model.tflite, firmware.elf, report.json and report.html.
+def run(
+    out_dir: Path,
+    *,
+    config: DemoConfig | None = None,
+    say: Callable[[str], None],
+    status: Callable[[str], None] | None = None,
+) -> Report:
+    """Runs the demo and leaves `OUTPUTS` in a folder.
 
     Args:
         out_dir: Folder for the results; created if missing.
         config: The settings; the defaults by default.
         say: Called with each line of progress.
+        status: Called with what is done now, often; None to tell nothing between the lines.
 
     Returns:
         The report, as report.json holds it.
@@ -97,7 +115,13 @@ def run(out_dir: Path, *, config: DemoConfig | None = None, say: Callable[[str],
     out_dir.mkdir(parents=True, exist_ok=True)
     data = datasets.digits(seed=config.seed)
     say(f"Data: {len(data.x_train)} training and {len(data.x_test)} test images of 8x8 pixels")
-    trained = _train(data, config, say)
+    arrays = {name: getattr(data, name) for name in ("x_train", "y_train", "x_test", "y_test")}
+    with files.replacing(out_dir / "data.npz") as temporary:
+        np.savez_compressed(temporary, **arrays)
+    trained = _train(data, config, say, status)
+    for model, name in ((trained.dense, "base.keras"), (trained.nested, "nested.keras")):
+        with files.replacing(out_dir / name) as temporary:
+            model.save(temporary)
 
     say("\nExporting: fold, calibrate, convert, quantise, pack, verify every level")
     calibration = data.x_train[:200]
@@ -108,12 +132,13 @@ def run(out_dir: Path, *, config: DemoConfig | None = None, say: Callable[[str],
 
     say(f"Running {len(data.x_test)} images on the PC at every level (LiteRT)")
     on_pc = [
-        run_levels(model, data.x_test, data.y_test, target="litert") for model in (nested, dense)
+        run_levels(model, data.x_test, data.y_test, target="litert", progress=status)
+        for model in (nested, dense)
     ]
     images, labels = data.x_test[: config.device_images], data.y_test[: config.device_images]
     say(f"Running {len(images)} images on the emulated Cortex-M7 at every level (QEMU)")
     on_device = [
-        run_levels(model, images, labels, target="qemu", build_dir=out_dir / name)
+        run_levels(model, images, labels, target="qemu", build_dir=out_dir / name, progress=status)
         for model, name in ((nested, "firmware"), (dense, "firmware_dense"))
     ]
     for target_run in (*on_pc, *on_device):
@@ -153,7 +178,12 @@ class _Trained:
     level_rows: list[dict[str, Any]]
 
 
-def _train(data: Dataset, config: DemoConfig, say: Callable[[str], None]) -> _Trained:
+def _train(
+    data: Dataset,
+    config: DemoConfig,
+    say: Callable[[str], None],
+    status: Callable[[str], None] | None,
+) -> _Trained:
     import keras
     import tensorflow as tf
 
@@ -164,6 +194,10 @@ def _train(data: Dataset, config: DemoConfig, say: Callable[[str], None]) -> _Tr
     batch_size, loss = 32, "sparse_categorical_crossentropy"
     validation = (data.x_test, data.y_test)
 
+    def dense_line(epoch: int, logs: Any) -> None:
+        done = f"epoch {epoch + 1:>2}/{config.dense_epochs}  loss {logs['loss']:.3f}"
+        say(f"{done}  val accuracy {logs['val_accuracy']:.1%}")
+
     say(f"\nTraining the dense model, {config.dense_epochs} epochs")
     dense = digits_convnet()
     dense.compile(keras.optimizers.Adam(2e-3), loss, metrics=["accuracy"], jit_compile=False)
@@ -173,7 +207,8 @@ def _train(data: Dataset, config: DemoConfig, say: Callable[[str], None]) -> _Tr
         batch_size=batch_size,
         epochs=config.dense_epochs,
         validation_data=validation,
-        verbose=2,
+        callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=dense_line)],
+        verbose=0,
     )
 
     say(f"\nTraining {len(config.sparsities)} nested levels, {config.nested_epochs} epochs")
@@ -185,8 +220,11 @@ def _train(data: Dataset, config: DemoConfig, say: Callable[[str], None]) -> _Tr
         data.y_train,
         batch_size=batch_size,
         epochs=config.nested_epochs,
-        callbacks=recipe.callbacks(statistics, masks=callbacks.NestedPruning(frequency=20)),
-        verbose=2,
+        callbacks=[
+            *recipe.callbacks(statistics, masks=callbacks.NestedPruning(frequency=20)),
+            callbacks.LevelProgress(say=say, status=status),
+        ],
+        verbose=0,
     )
     return _Trained(
         dense=dense,

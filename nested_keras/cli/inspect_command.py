@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from collections.abc import Sequence
 
 from nested_keras.cli import arguments
@@ -23,6 +24,7 @@ def add(commands: Subparsers) -> None:
         "are those of a Cortex-M7, predicted (docs/kernels.md).",
     )
     arguments.add_model(sub, "a .tflite written by `export`")
+    arguments.add_json(sub)
 
 
 def _per_level(numbers: Sequence[int]) -> str:
@@ -30,9 +32,11 @@ def _per_level(numbers: Sequence[int]) -> str:
 
 
 def _inspect(args: argparse.Namespace) -> None:
-    from nested_keras import export
+    from nested_keras import export, report
 
+    arguments.require_json(args.json)
     content = args.model.read_bytes()
+    layers = export.summarize_model(content)
     header = [
         *("layer", "kind", "weights", "nonzeros per level", "bytes per level"),
         *("block", "stored as", "predicted cycles per level"),
@@ -48,8 +52,12 @@ def _inspect(args: argparse.Namespace) -> None:
             " / ".join(layer.encodings) if layer.nested else "not nested",
             _per_level(layer.cycles) if layer.nested else "-",
         ]
-        for layer in export.summarize_model(content)
+        for layer in layers
     ]
-    arguments.say(format_table(header, rows))
-    arguments.say("")
-    arguments.print_levels(content)
+    args.terminal.say(format_table(header, rows))
+    args.terminal.say("")
+    args.terminal.say(arguments.level_table(content))
+    sizes = [dataclasses.asdict(size) for size in report.level_sizes(content)]
+    arguments.write_json(
+        args, {"layers": [dataclasses.asdict(layer) for layer in layers], "levels": sizes}
+    )

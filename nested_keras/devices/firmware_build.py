@@ -55,7 +55,7 @@ def build_firmware(
     out_dir: str | Path,
     *,
     levels: Sequence[int] | None = None,
-    board: str = DEFAULT_BOARD,
+    board: str | Path = DEFAULT_BOARD,
     cache_dir: str | Path | None = None,
 ) -> Firmware:
     """Generates and builds a firmware that runs the model over the inputs at every level.
@@ -65,7 +65,7 @@ def build_firmware(
         inputs: [n, ...] of the input's dtype; a sequence of such arrays for several inputs.
         out_dir: Receives firmware.elf, the generated library in model/, and the objects.
         levels: The levels to run; all by default.
-        board: A folder of tflm_ops/boards.
+        board: The name of a folder of tflm_ops/boards, or the path of a folder elsewhere.
         cache_dir: Where compiled objects are kept, to be shared by many builds; <out_dir>/objects
             by default.
 
@@ -107,14 +107,15 @@ def build_firmware(
         incbin_source("firmware_images", records_file.resolve(), section=".images"),
     )
 
-    common = board_folder.parent / "common"
-    include_dirs = (*library.include_dirs, board_folder.parent, common)
+    common = sources.boards_dir() / "common"
+    include_dirs = (*library.include_dirs, sources.boards_dir(), common, board_folder)
     objects = library.compile(toolchain, cache, first_include=common / "profile.h")
     for source in (run_file, common / "main.c", *sources.board_sources(board)):
         objects.append(toolchain.compile(source, include_dirs=include_dirs, cache_dir=cache))
     elf = out / "firmware.elf"
     try:
-        toolchain.link([*objects, images_source], elf, flags=(f"-T{board_folder / board}.ld",))
+        script = board_folder / f"{board_folder.name}.ld"
+        toolchain.link([*objects, images_source], elf, flags=(f"-T{script}",))
     except BuildError as error:
         size = records.shape[1]
         raise explain_overflow(error, board_folder, images=len(records), stride=size) from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from nested_keras import arrays, export, firmware, runtime
+from nested_keras.runtime.runner import ModelRunner
 from nested_keras.tflite.operators import Dequantize
+
+# A few tenths of a second of work, and many times what a runtime runs at once.
+_INPUTS_AT_ONCE = 64
 
 TARGETS = ("reference", "litert", "tflm", "host", "qemu", "renode")
 
@@ -144,6 +148,8 @@ def run_levels(
     target: str,
     device_runtime: str = "standalone",
     build_dir: Path | None = None,
+    board: str | Path | None = None,
+    progress: Callable[[str], None] | None = None,
 ) -> TargetRun:
     """Runs a model at every level and compares all outputs with the NumPy reference.
 
@@ -154,6 +160,9 @@ def run_levels(
         target: One of `TARGETS`.
         device_runtime: What runs the model on an emulated device: one of `firmware.RUNTIMES`.
         build_dir: Where the firmware of an emulator is built; a temporary folder by default.
+        board: The board of an emulated device: the name of a folder of tflm_ops/boards, or the path
+            of a folder elsewhere; by default the board of the emulator.
+        progress: Called with a short text on what is run now.
 
     Returns:
         One row a level.
@@ -172,6 +181,9 @@ def run_levels(
         raise ValueError(
             f"runtime {device_runtime!r} is for the targets {', '.join(_DEVICES)}: got {target!r}"
         )
+    if board is not None and target not in _DEVICES:
+        raise ValueError(f"a board is for the targets {', '.join(_DEVICES)}: got {target!r}")
+    tell = progress or (lambda text: None)
     x = arrays.real_images(x, name="x")
     program = runtime.lower(model)
     reference = runtime.ReferenceModel(program)
@@ -182,16 +194,18 @@ def run_levels(
         )
     threshold = _threshold(program)
     levels = range(reference.levels)
-    expected = [np.asarray(reference.run(x, level)) for level in levels]
+    expected = [_run(reference, x, level, tell, "NumPy reference") for level in levels]
     device = None
     if target == "reference":
         outputs = expected
     elif target in _DEVICES:
-        device = _DEVICES[target](model, runtime=device_runtime, build_dir=build_dir).run_all(x)
+        tell(f"building firmware and running {len(x)} inputs on {target}")
+        emulated = _DEVICES[target](model, runtime=device_runtime, build_dir=build_dir, board=board)
+        device = emulated.run_all(x)
         outputs = [np.asarray(output) for output in device.outputs]
     else:
         runner = _ON_THIS_PC[target](model)
-        outputs = [np.asarray(runner.run(x, level)) for level in levels]
+        outputs = [_run(runner, x, level, tell, target) for level in levels]
     rows = [
         LevelRun(
             level=level,
@@ -212,6 +226,23 @@ def run_levels(
         inputs=len(x),
         levels=rows,
     )
+
+
+def _run(
+    runner: ModelRunner,
+    x: npt.NDArray[Any],
+    level: int,
+    tell: Callable[[str], None],
+    name: str,
+) -> npt.NDArray[Any]:
+    """Runs a level in pieces, so that the progress can be told."""
+    batch = runner.input_details[0].shape[0]
+    size = batch * max(1, _INPUTS_AT_ONCE // batch)
+    pieces = []
+    for start in range(0, len(x), size):
+        tell(f"{name}, level {level}/{runner.levels - 1}: {start}/{len(x)} inputs")
+        pieces.append(np.asarray(runner.run(x[start : start + size], level)))
+    return np.concatenate(pieces)
 
 
 def _threshold(model: runtime.Program) -> float:
