@@ -40,7 +40,7 @@ def add_flags(parser: argparse.ArgumentParser, text: str, *, required: bool = Tr
         default=None,
         metavar="LOW,HIGH",
         help="what black and white of an image file are for the model (default 0,255 for a model "
-        "with a Rescaling or Normalization layer, else 0,1)",
+        "with a Rescaling or Normalization layer, else 0,1; write --pixels=-1,1)",
     )
     group.add_argument(
         "--label", default=None, metavar="COLUMN", help="of a CSV: its labels (default label)"

@@ -56,7 +56,7 @@ def _read(folder: Path, *, rank: int) -> tuple[Any, Any]:
 
     try:
         data = tf.data.Dataset.load(str(folder))
-    except (tf.errors.OpError, OSError, ValueError) as error:
+    except Exception as error:  # whatever protobuf and TensorFlow raise for damaged bytes
         raise ValueError(f"{folder}: cannot be read as a saved tf.data.Dataset: {error}") from error
     spec = data.element_spec
     if not isinstance(spec, tuple) or len(spec) != 2 or not hasattr(spec[0], "shape"):

@@ -19,12 +19,12 @@ class Terminal:
     """Prints the lines of one command.
 
     Results and notes go to standard output, progress to standard error: on a terminal as one line
-    that changes in place after two seconds, elsewhere as a line where ten seconds go by without one.
+    that changes in place after two seconds, elsewhere as a line wherever ten seconds go by without.
 
     Args:
         quiet: Whether notes and progress are left out.
         json_to_stdout: Whether standard output is for JSON alone; results then go to standard
-            error.
+            error, or nowhere where the command is quiet.
     """
 
     def __init__(self, *, quiet: bool = False, json_to_stdout: bool = False) -> None:
@@ -39,6 +39,8 @@ class Terminal:
 
     def say(self, text: str) -> None:
         """Prints a result."""
+        if self._quiet and self._json_to_stdout:
+            return
         with self._lock:
             self._clear()
             self._last = time.monotonic()

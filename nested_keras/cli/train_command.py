@@ -189,6 +189,7 @@ def _train(args: argparse.Namespace) -> None:
             f"the loss must stay finite: it is {losses[-1]} after epoch {len(losses)}; try a lower "
             f"--learning-rate than {args.learning_rate}"
         )
+    run.forget_teacher()
     with checkpoint.kept(), files.replacing(args.out) as temporary:
         model.save(temporary)
     examples.keep(args.out, dataclasses.replace(reading, classes=classes))

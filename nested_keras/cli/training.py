@@ -14,9 +14,9 @@ from nested_keras import augmentation
 from nested_keras.augmentation import Augmentation
 from nested_keras.cli import data_files, task
 from nested_keras.cli.terminal import Terminal
-from nested_keras.typing import KerasCallback, KerasModel
+from nested_keras.typing import KerasCallback, KerasModel, KerasOptimizer
 
-AUGMENTATIONS = ("auto", "none", "shift", "flip", "shift,flip")
+AUGMENTATIONS = ("auto", "none", "shift", "flip", "both")
 UNITS = ("cycles", "bytes")
 # Examples that measure the sensitivity of the layers, and the BatchNorm statistics of the levels.
 _SENSITIVITY_EXAMPLES = 500
@@ -100,9 +100,8 @@ def _augmentation(
             f"{list(x.shape)}"
         )
     if args.augment != "auto":
-        wanted = args.augment.split(",")
-        shift = augmentation.SHIFT.shift if "shift" in wanted else 0.0
-        return Augmentation(shift=shift, flip="flip" in wanted)
+        shift = augmentation.SHIFT.shift if args.augment != "flip" else 0.0
+        return Augmentation(shift=shift, flip=args.augment != "shift")
     args.terminal.status("measuring which changes of images the base model tolerates")
     chosen = data_files.spread(len(x), _TOLERANCE_EXAMPLES)
     labels = y[chosen, 0]
@@ -209,7 +208,8 @@ class Training:
                 steps=settings.epochs * self._steps,
                 learning_rate=settings.learning_rate,
                 split_batch=True,
-            )
+            ),
+            teacher=settings.teacher,
         )
         callbacks = [
             backup,
@@ -230,13 +230,16 @@ class Training:
         images, _ = self._train
         chosen = images[data_files.spread(len(images), 500)]
         export.quantize_aware(self._model, representative_dataset=chosen)
-        self._compile(keras.optimizers.Adam(1e-4))
+        self._compile(keras.optimizers.Adam(1e-4), teacher=self._settings.teacher)
         return self._fit(epochs, [keras.callbacks.TerminateOnNaN()])
 
-    def _compile(self, optimizer: Any) -> None:
+    def forget_teacher(self) -> None:
+        """Compiles the model without its teacher, which a file does not hold."""
+        self._compile(self._model.optimizer, teacher=None)
+
+    def _compile(self, optimizer: KerasOptimizer, *, teacher: KerasModel) -> None:
         from nested_keras.distillation import Distillation
 
-        teacher = self._settings.teacher
         self._model.compile(
             optimizer,
             self._goal.loss,
