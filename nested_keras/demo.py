@@ -21,7 +21,7 @@ from nested_keras.report import (
     level_sizes,
     run_levels,
 )
-from nested_keras.typing import KerasModel, KerasTensor
+from nested_keras.typing import KerasModel, KerasTensor, Logs
 
 Number = TypeVar("Number", int, float)
 
@@ -194,7 +194,8 @@ def _train(
     batch_size, loss = 32, "sparse_categorical_crossentropy"
     validation = (data.x_test, data.y_test)
 
-    def dense_line(epoch: int, logs: Any) -> None:
+    def dense_line(epoch: int, logs: Logs) -> None:
+        logs = logs or {}
         done = f"epoch {epoch + 1:>2}/{config.dense_epochs}  loss {logs['loss']:.3f}"
         say(f"{done}  val accuracy {logs['val_accuracy']:.1%}")
 

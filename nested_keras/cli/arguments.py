@@ -8,13 +8,12 @@ import sys
 import sysconfig
 from collections.abc import Callable, Container, Sequence
 from pathlib import Path
-from typing import Any
 
 import nested_keras
 from nested_keras import files
 from nested_keras.firmware import RUNTIMES
 from nested_keras.report import format_table
-from nested_keras.typing import Json, Subparsers
+from nested_keras.typing import Flags, Json, Subparsers
 
 STDOUT = Path("-")
 
@@ -121,7 +120,7 @@ def add_runtime(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_board_dir(parser: Any) -> None:
+def add_board_dir(parser: Flags) -> None:
     """Adds the flag --board-dir to a parser or a group."""
     parser.add_argument(
         "--board-dir",

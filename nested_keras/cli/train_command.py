@@ -15,7 +15,7 @@ from nested_keras.cli import arguments, examples, task, training
 from nested_keras.cli.parts import Reading
 from nested_keras.cli.training_checkpoint import Checkpoint, digest, digest_of_arrays
 from nested_keras.report import format_table
-from nested_keras.typing import KerasModel, Subparsers
+from nested_keras.typing import Data, KerasModel, Subparsers
 
 # What decides how a training goes, besides the model and the data.
 _DECIDING = (
@@ -211,7 +211,7 @@ def _load(args: argparse.Namespace, base: KerasModel, goal: task.Task, reading: 
     return train, test, names
 
 
-def _checkpoint(args: argparse.Namespace, train: Any, test: Any) -> Checkpoint:
+def _checkpoint(args: argparse.Namespace, train: Data, test: Data) -> Checkpoint:
     """Opens the checkpoint of this training."""
     values = {name: getattr(args, name) for name in _DECIDING}
     values |= {"model": digest(args.model), "data": digest_of_arrays(*train, *test)}
@@ -224,7 +224,7 @@ def _checkpoint(args: argparse.Namespace, train: Any, test: Any) -> Checkpoint:
     )
 
 
-def _report(args: argparse.Namespace, model: KerasModel, test: Any) -> None:
+def _report(args: argparse.Namespace, model: KerasModel, test: Data) -> None:
     args.terminal.status("measuring every level")
     rows = [
         [str(row["level"]), f"{row['sparsity']:.3f}", f"{row['accuracy']:.2%}"]

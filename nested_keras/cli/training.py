@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from nested_keras import augmentation
 from nested_keras.augmentation import Augmentation
 from nested_keras.cli import data_files, task
 from nested_keras.cli.terminal import Terminal
-from nested_keras.typing import KerasCallback, KerasModel, KerasOptimizer
+from nested_keras.typing import Data, KerasCallback, KerasModel, KerasOptimizer
 
 AUGMENTATIONS = ("auto", "none", "shift", "flip", "both")
 UNITS = ("cycles", "bytes")
@@ -62,7 +63,7 @@ class Settings:
     seed: int
 
 
-def settle(args: argparse.Namespace, base: KerasModel, goal: task.Task, test: Any) -> Settings:
+def settle(args: argparse.Namespace, base: KerasModel, goal: task.Task, test: Data) -> Settings:
     """Settles what the flags leave open by the model and the test data.
 
     Raises:
@@ -87,7 +88,7 @@ def settle(args: argparse.Namespace, base: KerasModel, goal: task.Task, test: An
 
 
 def _augmentation(
-    args: argparse.Namespace, base: KerasModel, goal: task.Task, test: Any
+    args: argparse.Namespace, base: KerasModel, goal: task.Task, test: Data
 ) -> Augmentation:
     x, y = test
     if args.augment == "none":
@@ -106,7 +107,7 @@ def _augmentation(
     chosen = data_files.spread(len(x), _TOLERANCE_EXAMPLES)
     labels = y[chosen, 0]
 
-    def accuracy(images: Any) -> float:
+    def accuracy(images: npt.NDArray[Any]) -> float:
         scores = np.asarray(base.predict(images, batch_size=100, verbose=0))
         if scores.shape[1] == 1:
             middle = 0.0 if goal.loss.get_config()["from_logits"] else 0.5
@@ -119,7 +120,7 @@ def _augmentation(
     return found
 
 
-def nest(args: argparse.Namespace, base: KerasModel, goal: task.Task, train: Any) -> KerasModel:
+def nest(args: argparse.Namespace, base: KerasModel, goal: task.Task, train: Data) -> KerasModel:
     """Nests the base model, with the sparsities of the flags.
 
     Raises:
@@ -165,8 +166,8 @@ class Training:
         model: KerasModel,
         goal: task.Task,
         settings: Settings,
-        train: Any,
-        test: Any,
+        train: Data,
+        test: Data,
         *,
         terminal: Terminal,
     ) -> None:
