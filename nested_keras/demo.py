@@ -115,13 +115,8 @@ def run(
     out_dir.mkdir(parents=True, exist_ok=True)
     data = datasets.digits(seed=config.seed)
     say(f"Data: {len(data.x_train)} training and {len(data.x_test)} test images of 8x8 pixels")
-    arrays = {name: getattr(data, name) for name in ("x_train", "y_train", "x_test", "y_test")}
-    with files.replacing(out_dir / "data.npz") as temporary:
-        np.savez_compressed(temporary, **arrays)
     trained = _train(data, config, say, status)
-    for model, name in ((trained.dense, "base.keras"), (trained.nested, "nested.keras")):
-        with files.replacing(out_dir / name) as temporary:
-            model.save(temporary)
+    _write_for_commands(out_dir, data, trained)
 
     say("\nExporting: fold, calibrate, convert, quantise, pack, verify every level")
     calibration = data.x_train[:200]
@@ -242,6 +237,16 @@ def _train(
         dense_accuracy=float(dense.evaluate(*validation, verbose=0)[1]),
         level_rows=nested.evaluate_levels(*validation, verbose=0),
     )
+
+
+def _write_for_commands(out_dir: Path, data: Dataset, trained: _Trained) -> None:
+    """Writes the data and the models that `nested-keras train` and `export` take."""
+    arrays = {name: getattr(data, name) for name in ("x_train", "y_train", "x_test", "y_test")}
+    with files.replacing(out_dir / "data.npz") as temporary:
+        np.savez_compressed(temporary, **arrays)
+    for model, name in ((trained.dense, "base.keras"), (trained.nested, "nested.keras")):
+        with files.replacing(out_dir / name) as temporary:
+            model.save(temporary)
 
 
 def _dense_tflite(model: KerasModel, calibration: npt.NDArray[np.float32]) -> bytes:

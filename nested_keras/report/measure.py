@@ -175,14 +175,7 @@ def run_levels(
             missing.
         ImportError: If the package tflite-micro is missing.
     """
-    if target not in TARGETS:
-        raise ValueError(f"target must be one of {', '.join(TARGETS)}: got {target!r}")
-    if device_runtime != "standalone" and target not in _DEVICES:
-        raise ValueError(
-            f"runtime {device_runtime!r} is for the targets {', '.join(_DEVICES)}: got {target!r}"
-        )
-    if board is not None and target not in _DEVICES:
-        raise ValueError(f"a board is for the targets {', '.join(_DEVICES)}: got {target!r}")
+    _check_target(target, device_runtime, board)
     tell = progress or (lambda text: None)
     x = arrays.real_images(x, name="x")
     program = runtime.lower(model)
@@ -210,6 +203,17 @@ def run_levels(
         inputs=len(x),
         levels=rows,
     )
+
+
+def _check_target(target: str, device_runtime: str, board: str | Path | None) -> None:
+    if target not in TARGETS:
+        raise ValueError(f"target must be one of {', '.join(TARGETS)}: got {target!r}")
+    if device_runtime != "standalone" and target not in _DEVICES:
+        raise ValueError(
+            f"runtime {device_runtime!r} is for the targets {', '.join(_DEVICES)}: got {target!r}"
+        )
+    if board is not None and target not in _DEVICES:
+        raise ValueError(f"a board is for the targets {', '.join(_DEVICES)}: got {target!r}")
 
 
 def _run(
