@@ -36,6 +36,8 @@ OUTPUTS = (
 )
 """The files that the demo leaves behind."""
 
+_TITLE = "nested_keras demo: handwritten digits on an emulated Cortex-M7"
+
 
 @dataclass(frozen=True)
 class DemoConfig:
@@ -117,7 +119,6 @@ def run(
     say(f"Data: {len(data.x_train)} training and {len(data.x_test)} test images of 8x8 pixels")
     trained = _train(data, config, say, status)
     _write_for_commands(out_dir, data, trained)
-
     say("\nExporting: fold, calibrate, convert, quantise, pack, verify every level")
     calibration = data.x_train[:200]
     nested = export.to_tflite(trained.nested, representative_dataset=calibration)
@@ -126,23 +127,20 @@ def run(
     say(f"  model.tflite: {len(nested):,} bytes; the dense model alone: {len(dense):,}")
 
     say(f"Running {len(data.x_test)} images on the PC at every level (LiteRT)")
-    on_pc = [
-        run_levels(model, data.x_test, data.y_test, target="litert", progress=status)
-        for model in (nested, dense)
-    ]
-    images, labels = data.x_test[: config.device_images], data.y_test[: config.device_images]
-    say(f"Running {len(images)} images on the emulated Cortex-M7 at every level (QEMU)")
+    x, y = data.x_test, data.y_test
+    on_pc = [run_levels(m, x, y, target="litert", progress=status) for m in (nested, dense)]
+    say(f"Running {config.device_images} images on the emulated Cortex-M7 at every level (QEMU)")
+    x, y = x[: config.device_images], y[: config.device_images]
     on_device = [
-        run_levels(model, images, labels, target="qemu", build_dir=out_dir / name, progress=status)
+        run_levels(model, x, y, target="qemu", build_dir=out_dir / name, progress=status)
         for model, name in ((nested, "firmware"), (dense, "firmware_dense"))
     ]
     for target_run in (*on_pc, *on_device):
         _require_no_mismatch(target_run)
     elf = out_dir / "firmware" / "firmware.elf"
-    files.write_bytes(out_dir / "firmware.elf", elf.read_bytes())
-
+    files.write_bytes(out_dir / elf.name, elf.read_bytes())
     result = Report(
-        title="nested_keras demo: handwritten digits on an emulated Cortex-M7",
+        title=_TITLE,
         levels=_level_rows(nested, trained, on_pc[0], on_device),
         dense=_dense_row(dense, trained, on_pc[1], on_device[1]),
         facts=_facts(data, config, (nested, dense), on_device[0]),

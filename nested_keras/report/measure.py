@@ -160,8 +160,7 @@ def run_levels(
         target: One of `TARGETS`.
         device_runtime: What runs the model on an emulated device: one of `firmware.RUNTIMES`.
         build_dir: Where the firmware of an emulator is built; a temporary folder by default.
-        board: The board of an emulated device: the name of a folder of tflm_ops/boards, or the path
-            of a folder elsewhere; by default the board of the emulator.
+        board: As for `firmware.QemuModel`.
         progress: Called with a short text on what is run now.
 
     Returns:
@@ -197,12 +196,8 @@ def run_levels(
         _level_run(level, score, device, int(np.sum(outputs[level] != expected[level])))
         for level, score in enumerate(scores)
     ]
-    return TargetRun(
-        target=target,
-        runtime=None if device is None else device_runtime,
-        inputs=len(x),
-        levels=rows,
-    )
+    used = None if device is None else device_runtime
+    return TargetRun(target=target, runtime=used, inputs=len(x), levels=rows)
 
 
 def _check_target(target: str, device_runtime: str, board: str | Path | None) -> None:
