@@ -14,6 +14,7 @@ from nested_keras import extras
 _MODULES = {
     "allocation": "allocation",
     "applications": "applications",
+    "augmentation": "augmentation",
     "budget": "allocation.budget",
     "callbacks": "callbacks",
     "cli": "cli",
