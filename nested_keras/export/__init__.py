@@ -1,11 +1,12 @@
 """From a trained nested model to a .tflite; `steps.py` lists the steps.
 
-`to_tflite`, `build` and `quantize_aware` need TensorFlow and load it on the first call;
-`strip_model` and `summarize_model` do not.
+`to_tflite`, `to_saved_model`, `build` and `quantize_aware` need TensorFlow and load it on the first
+call; `strip_model` and `summarize_model` do not.
 """
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from nested_keras.export.export_errors import ExportError, UnsupportedLayerError
@@ -23,6 +24,7 @@ __all__ = [
     "quantize_aware",
     "strip_model",
     "summarize_model",
+    "to_saved_model",
     "to_tflite",
 ]
 
@@ -47,6 +49,31 @@ def to_tflite(model: KerasModel, *, representative_dataset: Data) -> bytes:
         ExportError: The model, a layer or the data cannot be exported; the text says which and why.
     """
     return build(model, representative_dataset=representative_dataset).tflite
+
+
+def to_saved_model(model: KerasModel, path: str | os.PathLike[str]) -> None:
+    """Writes a nested model as a TensorFlow SavedModel with the run-time input `level`.
+
+    TensorFlow loads the SavedModel without this package and without Keras:
+
+        loaded = tf.saved_model.load(path)
+        outputs = loaded.serve(x, level)
+
+    `serve` takes the inputs of the model in their order and then the level, an int32 in
+    0..levels-1. It computes in float what `at_level(level)` computes, and refuses another level.
+    The signature `serving_default` takes the same by name: the names of the inputs, and "level".
+
+    Args:
+        model: A `NestedModel`, trained or not.
+        path: The folder to write, whole or not at all. It may be a SavedModel, which is replaced.
+
+    Raises:
+        ExportError: If the model is none, an input is named "level", or the path is something
+            other than a SavedModel.
+    """
+    from nested_keras.export import saved_model
+
+    saved_model.to_saved_model(model, path)
 
 
 def quantize_aware(model: KerasModel, *, representative_dataset: Data) -> None:

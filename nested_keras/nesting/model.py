@@ -236,6 +236,7 @@ class NestedModel(trainer.LevelTrainer):
                 self.at_level(level)  # made here, not while a step is traced
             self.make_train_function(force=True)
             self.make_test_function(force=True)
+            self._objectives.test_functions.clear()
 
     def prune(self, ratio: float = 1.0, *, regrow: bool = False) -> None:
         """Recomputes all level maps from the weights' magnitudes, layer by layer.
