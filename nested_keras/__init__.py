@@ -27,6 +27,7 @@ if TYPE_CHECKING:  # what `__getattr__` finds, for editors and type checkers
         runtime,
     )
     from nested_keras.allocation import budget
+    from nested_keras.export import supports
     from nested_keras.nesting import layers, masks, model
     from nested_keras.nesting.model import NestedModel, load_model, nest
 
@@ -50,7 +51,12 @@ _MODULES = {
     "runs": "runs",
     "runtime": "runtime",
 }
-_MEMBERS = {"NestedModel": "model", "load_model": "model", "nest": "model"}
+_MEMBERS = {
+    "NestedModel": "model",
+    "load_model": "model",
+    "nest": "model",
+    "supports": "export",
+}
 
 __all__ = [
     "allocation",
@@ -73,6 +79,7 @@ __all__ = [
     "NestedModel",
     "load_model",
     "nest",
+    "supports",
 ]
 
 

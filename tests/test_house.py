@@ -14,11 +14,6 @@ FILES = {path.relative_to(PACKAGE).as_posix(): path for path in sorted(PACKAGE.r
 LINES_OF_A_FILE, LINES_OF_A_FUNCTION, METHODS_OF_A_CLASS = 450, 60, 15
 # What may be larger, with the reason. An entry goes when its reason does.
 LARGE = {
-    # One long listing of arguments, statements or methods each; no room of this house to split.
-    "demo.py:run",
-    "devices/firmware_build.py:build_firmware",
-    "devices/tflm_firmware.py:build_tflm_firmware",
-    "report/measure.py:run_levels",
     # A reader of one operator: a method per kind of field.
     "tflite/operator_reader.py:Node",
     "tflite/operator_reader.py:OperatorReader",

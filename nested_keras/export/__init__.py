@@ -7,7 +7,8 @@ call; `strip_model` and `summarize_model` do not.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from nested_keras.export.export_errors import ExportError, UnsupportedLayerError
 from nested_keras.tflite.strip import LayerSummary, strip_model, summarize_model
@@ -24,9 +25,48 @@ __all__ = [
     "quantize_aware",
     "strip_model",
     "summarize_model",
+    "supports",
     "to_saved_model",
     "to_tflite",
 ]
+
+
+def supports(
+    model: KerasModel,
+    sparsities: Iterable[float] = (0.9, 0.8, 0.7),
+    *,
+    block_shape: Iterable[int] = (1, 1),
+    exclude: Iterable[str] | None = None,
+    overrides: Mapping[str, Mapping[str, Any]] | None = None,
+    shared_affine: bool = False,
+) -> list[str]:
+    """Says before training whether `nest` and `to_tflite` carry a model.
+
+    All checks of `nest` are made, and those of the export that need no representative data: each
+    layer, each call of a layer, and whether every level computes in float what the model does.
+
+    Args:
+        model: The Keras model that is to be nested.
+        sparsities: As `nested_keras.nest` takes it, and so are the other arguments.
+        block_shape: Weights pruned together.
+        exclude: Names of the layers whose kernel stays dense.
+        overrides: Other sparsities or block shapes, by the name of the layer.
+        shared_affine: Whether the levels share gamma and beta.
+
+    Returns:
+        One sentence for each problem, which names the layer and says what to use in its place; an
+        empty list where there is none.
+    """
+    from nested_keras.export import problems
+
+    return problems.problems_of(
+        model,
+        sparsities,
+        block_shape,
+        exclude=exclude,
+        overrides=overrides,
+        shared_affine=shared_affine,
+    )
 
 
 def to_tflite(model: KerasModel, *, representative_dataset: Data) -> bytes:
