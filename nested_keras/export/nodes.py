@@ -43,6 +43,11 @@ class Node:
     shape: tuple[int, ...]
 
     @property
+    def shares_range(self) -> bool:
+        """Whether the output must be calibrated together with the inputs."""
+        return self.keeps_scale
+
+    @property
     def fixed_scale(self) -> float | None:
         """Scale of the output where TFLite fixes it, as for a sigmoid."""
         return None
@@ -103,6 +108,11 @@ class Linear(Node):
     def with_activation(self, function: str) -> Node | None:
         """Returns the node with relu or relu6 applied to its output, if it has no activation."""
         return replace(self, activation=function) if self.activation == "linear" else None
+
+    @property
+    def has_gaps(self) -> bool:
+        """Whether there are weights that no level uses."""
+        return bool((self.level_map >= self.levels).any())
 
     def masked_filter(self, level: int) -> FloatArray:
         """The weights that `level` uses; zero elsewhere."""

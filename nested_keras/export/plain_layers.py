@@ -82,6 +82,14 @@ class Unary(PlainNode):
     alpha: float = 0.0
 
     @property
+    def shares_range(self) -> bool:
+        """Whether the output must be calibrated together with the input.
+
+        TFLite Micro's RELU6 clamps the int8 values of its input and takes no other scale.
+        """
+        return self.function == "relu6"
+
+    @property
     def fixed_scale(self) -> float | None:
         """Scale of the output where TFLite fixes it."""
         return _FIXED_SCALES.get(self.function)

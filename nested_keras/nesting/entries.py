@@ -62,16 +62,19 @@ def _variables(*names: str) -> frozenset[str]:
 
 
 def _last_axis(layer: KerasLayer, rank: int) -> str | None:
+    """The axis is the last one."""
     return None if layer.axis in (-1, rank - 1) else f"must have axis -1: got {layer.axis}"
 
 
 def _not_the_batch(layer: KerasLayer, rank: int) -> str | None:
+    """The axis is not that of the batch."""
     if layer.axis % rank:
         return None
     return f"must have another axis than that of the batch: got {layer.axis}"
 
 
 def _relu_limits(layer: KerasLayer) -> str | None:
+    """`max_value` is None or 6, without a `negative_slope` beside 6."""
     slope_and_limit = layer.negative_slope and layer.max_value is not None
     if layer.max_value in (None, 6) and not slope_and_limit:
         return None
@@ -81,8 +84,17 @@ def _relu_limits(layer: KerasLayer) -> str | None:
     )
 
 
+def _interpolation(layer: KerasLayer) -> str | None:
+    if layer.interpolation in ("nearest", "bilinear"):
+        return None
+    return f"must have interpolation 'nearest' or 'bilinear': got {layer.interpolation!r}"
+
+
 _CONV = Entry(
-    _WINDOW | {"filters"}, _variables("kernel", "bias"), {**_FORMAT, "groups": 1, "lora_rank": None}
+    _WINDOW | {"filters", "groups"}, _variables("kernel", "bias"), {**_FORMAT, "lora_rank": None}
+)
+_CONV_TRANSPOSE = Entry(
+    _WINDOW | {"filters", "output_padding"}, _variables("kernel", "bias"), _FORMAT
 )
 _DEPTHWISE = Entry(
     _WINDOW | {"depth_multiplier"}, _variables("depthwise", "bias"), {**_FORMAT, "groups": 1}
@@ -109,6 +121,7 @@ def _with(entry: Entry, *keys: str) -> Entry:
 
 ENTRIES: dict[Any, Entry] = {
     L.Conv2D: _CONV,
+    L.Conv2DTranspose: _CONV_TRANSPOSE,
     L.DepthwiseConv2D: _DEPTHWISE,
     L.SeparableConv2D: Entry(
         _WINDOW | {"filters", "depth_multiplier"},
@@ -118,6 +131,7 @@ ENTRIES: dict[Any, Entry] = {
     L.Dense: _DENSE,
     L.BatchNormalization: _NORM,
     layers.NestedConv2D: _with(_CONV, *_NESTED),
+    layers.NestedConv2DTranspose: _with(_CONV_TRANSPOSE, *_NESTED),
     layers.NestedDepthwiseConv2D: _with(_DEPTHWISE, *_NESTED),
     layers.NestedDense: _with(_DENSE, *_NESTED),
     layers.NestedBatchNormalization: _with(_NORM, "levels", "shared_affine"),
@@ -149,6 +163,11 @@ ENTRIES: dict[Any, Entry] = {
     L.GlobalAveragePooling2D: _GLOBAL,
     L.GlobalMaxPooling2D: _GLOBAL,
     L.ZeroPadding2D: Entry(frozenset({"padding"}), not_exported=_FORMAT),
+    L.Cropping2D: Entry(frozenset({"cropping"}), not_exported=_FORMAT),
+    L.UpSampling2D: Entry(
+        frozenset({"size", "interpolation"}), not_exported=_FORMAT, rule=_interpolation
+    ),
+    L.Permute: Entry(frozenset({"dims"})),
     L.Flatten: Entry(not_exported=_FORMAT),
     L.Reshape: Entry(frozenset({"target_shape"})),
 }

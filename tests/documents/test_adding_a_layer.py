@@ -32,6 +32,17 @@ def test_every_layer_has_both_halves_of_its_entry():
         assert issubclass(row.nested, row.keras)
 
 
+def test_no_other_file_lists_the_layers():
+    named = {
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "nested_keras").rglob("*.py")
+        if re.search(r"\bL\.Minimum\b|\"Minimum\"", path.read_text())
+    }
+    files = ("nesting/entries.py", "export/plain_layers.py", "nesting/heads.py")
+    assert named == {f"nested_keras/{name}" for name in files}
+    assert all(name in PAGE for name in named)
+
+
 @pytest.mark.slow
 def test_the_worked_example_works(monkeypatch):
     entry, function, trace = (
