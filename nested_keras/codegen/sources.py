@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
-import nested_keras
 from nested_keras.codegen.firmware_errors import FirmwareError
 
 _COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
@@ -25,7 +24,7 @@ def tflm_ops_dir() -> Path:
     Raises:
         FirmwareError: It is in neither place.
     """
-    package = Path(nested_keras.__file__).resolve().parent
+    package = Path(__file__).resolve().parent.parent
     places = (package.parent / "tflm_ops", package / "tflm_ops")
     for place in places:
         if (place / "include" / "nk_ops.h").is_file():
