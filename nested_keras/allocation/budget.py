@@ -120,6 +120,7 @@ def kernel_shapes(model: NestedModel) -> tuple[KernelShape, ...]:
         ValueError: if the size of a layer's output is not known.
     """
     sizes: dict[int, tuple[ImageSize, ...]] = {}
+    streams: dict[int, LayerKind] = {}
 
     def call(operation: KerasOperation) -> Callable[..., Any]:
         def infer(*args: KerasArgument, **kwargs: KerasArgument) -> Any:
@@ -132,11 +133,12 @@ def kernel_shapes(model: NestedModel) -> tuple[KernelShape, ...]:
                         f"layer {operation.name!r} must have outputs of a fixed size: got "
                         f"{output.shape}"
                     )
+                streams[id(operation)] = kind.stream_on(len(shapes[1]))
                 if isinstance(operation, keras.layers.Conv2DTranspose):
                     shapes[1] = _blocks(operation, shapes[0])
                 sizes[id(operation)] = (
                     *sizes.get(id(operation), ()),
-                    ImageSize.of(kind.stream, *shapes),
+                    ImageSize.of(streams[id(operation)], *shapes),
                 )
             return output
 
@@ -146,7 +148,7 @@ def kernel_shapes(model: NestedModel) -> tuple[KernelShape, ...]:
     return tuple(
         KernelShape(
             name=layer.name,
-            params=_params(layer, kind),
+            params=_params(layer, kind, streams[id(layer)]),
             sizes=sizes[id(layer)],
             nested=isinstance(layer, layers.NestedKernel),
             weights=math.prod(layer.kernel.shape),
@@ -202,7 +204,7 @@ def _blocks(layer: KerasLayer, shape: Sequence[int]) -> tuple[int, ...]:
     return 1, *pixels, layer.filters * math.prod(layer.strides)
 
 
-def _params(layer: KerasLayer, kind: kinds.KernelKind) -> LayerParams:
+def _params(layer: KerasLayer, kind: kinds.KernelKind, stream: LayerKind) -> LayerParams:
     kernel_h, kernel_w, _, out_channels = kind.hwio(layer.kernel.shape)
     *_, inputs, last = layer.kernel.shape
     places = kind.places(layer)
@@ -214,14 +216,12 @@ def _params(layer: KerasLayer, kind: kinds.KernelKind) -> LayerParams:
         geometry = {"dilation_h": height.dilation, "dilation_w": width.dilation}
     elif kind.stream is not LayerKind.FULLY_CONNECTED:
         geometry = {
-            "stride_h": layer.strides[0],
-            "stride_w": layer.strides[1],
-            "dilation_h": layer.dilation_rate[0],
-            "dilation_w": layer.dilation_rate[1],
+            **dict(zip(("stride_h", "stride_w"), kinds.pair(layer.strides), strict=True)),
+            **dict(zip(("dilation_h", "dilation_w"), kinds.pair(layer.dilation_rate), strict=True)),
         }
     block = layer.block_shape[1] if isinstance(layer, layers.NestedKernel) else 1
     return LayerParams(
-        kind=kind.stream,
+        kind=stream,
         kernel_h=kernel_h,
         kernel_w=kernel_w,
         in_channels=inputs,

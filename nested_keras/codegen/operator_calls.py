@@ -85,7 +85,7 @@ def print_op(program: ir.Program, index: int, constants: ctext.Constants) -> OpC
         return _print_stream(op, operands, op.layer, level="level")
     assert c_call is not None
     stream = None
-    if type(op) is operators.Conv2D:
+    if isinstance(op, operators.Conv2D):
         stream = dense_stream(op, inputs[0].shape, operands.output.shape)
     if stream is not None:
         return _print_stream(op, operands, stream, level="0")

@@ -5,6 +5,7 @@ The other half of their entries stands in `nested_keras.nesting.entries`.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -13,6 +14,7 @@ import keras
 import tensorflow as tf
 
 from nested_keras.export.graph_builder import GraphBuilder, Shape, Trace
+from nested_keras.export.nodes import image_shape
 from nested_keras.export.plain_layers import PlainNode, Reshape
 from nested_keras.typing import KerasLayer
 
@@ -84,6 +86,14 @@ class Transpose(PlainNode):
         value = tf.transpose(value, [axis - 1 for axis in self.permutation[1:]])
         return tf.reshape(value, self.shape)
 
+    def as_image(self) -> Transpose:
+        """Returns the same operation on images of height one in the place of series."""
+        shape = image_shape(self.shape)
+        if shape == self.shape:
+            return self
+        permutation = (0, 1, *(axis + 1 for axis in self.permutation[1:]))
+        return dataclasses.replace(self, shape=shape, permutation=permutation)
+
 
 @dataclass(frozen=True, eq=False)
 class Resize(PlainNode):
@@ -109,16 +119,18 @@ class Resize(PlainNode):
 
 
 def _crop(graph: GraphBuilder, layer: KerasLayer, inputs: tuple[str, ...], shape: Shape) -> str:
-    (top, _), (left, _) = layer.cropping
+    sides = layer.cropping if len(shape) == 4 else ((0, 0), layer.cropping)
+    (top, _), (left, _) = sides
     return graph.add(Crop, layer.name, inputs, shape=shape, start=(int(top), int(left)))
 
 
 def _up_sampling(
     graph: GraphBuilder, layer: KerasLayer, inputs: tuple[str, ...], shape: Shape
 ) -> str:
-    if tuple(layer.size) == (1, 1):
+    if shape == graph.nodes[inputs[0]].shape:
         return inputs[0]
-    return graph.add(Resize, layer.name, inputs, shape=shape, function=layer.interpolation)
+    function = getattr(layer, "interpolation", "nearest")  # UpSampling1D repeats
+    return graph.add(Resize, layer.name, inputs, shape=shape, function=function)
 
 
 def _permute(graph: GraphBuilder, layer: KerasLayer, inputs: tuple[str, ...], shape: Shape) -> str:
@@ -151,7 +163,9 @@ def _permute(graph: GraphBuilder, layer: KerasLayer, inputs: tuple[str, ...], sh
 
 L = keras.layers
 TRACES: dict[type, Trace] = {
+    L.Cropping1D: _crop,
     L.Cropping2D: _crop,
     L.Permute: _permute,
+    L.UpSampling1D: _up_sampling,
     L.UpSampling2D: _up_sampling,
 }

@@ -43,6 +43,11 @@ class Node:
     shape: tuple[int, ...]
 
     @property
+    def shares_range(self) -> bool:
+        """Whether the output must be calibrated together with the inputs."""
+        return self.keeps_scale
+
+    @property
     def fixed_scale(self) -> float | None:
         """Scale of the output where TFLite fixes it, as for a sigmoid."""
         return None
@@ -54,6 +59,15 @@ class Node:
             function: "relu" or "relu6".
         """
         return None
+
+    def as_image(self) -> Node:
+        """Returns the same operation on images of height one in the place of series."""
+        return replace(self, shape=image_shape(self.shape))
+
+
+def image_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Returns the shape of a series [1, length, channels] as an image, any other as it is."""
+    return (shape[0], 1, *shape[1:]) if len(shape) == 3 else shape
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,14 +114,14 @@ class Linear(Node):
         """Number of levels, N."""
         return int(self.gain.shape[0])
 
+    def with_activation(self, function: str) -> Node | None:
+        """Returns the node with relu or relu6 applied to its output, if it has no activation."""
+        return replace(self, activation=function) if self.activation == "linear" else None
+
     @property
     def has_gaps(self) -> bool:
         """Whether there are weights that no level uses."""
         return bool((self.level_map >= self.levels).any())
-
-    def with_activation(self, function: str) -> Node | None:
-        """Returns the node with relu or relu6 applied to its output, if it has no activation."""
-        return replace(self, activation=function) if self.activation == "linear" else None
 
     def masked_filter(self, level: int) -> FloatArray:
         """The weights that `level` uses; zero elsewhere."""

@@ -37,6 +37,23 @@ def test_kernel_shapes_are_what_the_kernels_see():
     assert [len(row.sizes) for row in shared] == [1, 2, 1], "two calls of a shared layer"
 
 
+def test_series_are_images_of_height_one():
+    inputs = keras.Input((20, 4))
+    x = keras.layers.Conv1D(6, 5, strides=2)(inputs)
+    x = keras.layers.SeparableConv1D(8, 3, dilation_rate=2, padding="same")(x)
+    rows = budget.kernel_shapes(model.nest(keras.Model(inputs, x), exclude=()))
+    kernels = [row.params.filter_shape for row in rows]
+    assert kernels == [(6, 1, 5, 4), (6, 1, 3, 1), (8, 1, 1, 6)]
+    assert [row.sizes for row in rows] == [
+        (ImageSize(1, 1, 20, 1, 8),),
+        (ImageSize(1, 1, 8, 1, 8),),
+        (ImageSize(1, 1, 8, 1, 8),),
+    ]
+    assert [row.macs for row in rows] == [8 * 120, 8 * 18, 8 * 48]
+    depthwise = rows[1].params
+    assert (depthwise.dilation_h, depthwise.dilation_w, rows[0].params.stride_w) == (1, 2, 2)
+
+
 def test_blocks_that_do_not_divide_the_channels_count_as_single_weights():
     inputs = keras.Input((4, 4, 6))
     x = keras.layers.Conv2D(4, 3, name="stem")(inputs)
