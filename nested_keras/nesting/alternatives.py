@@ -18,24 +18,10 @@ ARGUMENTS = {
 }
 
 _IN_THE_DATA = "do this to the data before they enter the model, as in tf.data.Dataset.map"
-_CONV_1D = "use its 2-D kin in its place, on data of shape (length, 1, channels)"
 _ACTIVATION = "use ReLU, LeakyReLU or an Activation in its place"
 LAYERS = {
     "Lambda": "use one of Keras's own layers in its place, or " + _IN_THE_DATA,
     **dict.fromkeys(("Rescaling", "Normalization", "Resizing", "CenterCrop"), _IN_THE_DATA),
-    **dict.fromkeys(
-        (
-            "Conv1D",
-            "DepthwiseConv1D",
-            "SeparableConv1D",
-            "MaxPooling1D",
-            "AveragePooling1D",
-            "GlobalMaxPooling1D",
-            "GlobalAveragePooling1D",
-            "ZeroPadding1D",
-        ),
-        _CONV_1D,
-    ),
     **dict.fromkeys(("ELU", "PReLU"), _ACTIVATION),
     **dict.fromkeys(
         ("LayerNormalization", "GroupNormalization", "UnitNormalization"),
@@ -46,7 +32,6 @@ LAYERS = {
         "use Add in its place, as the weights before it can learn the sign and the factor",
     ),
     "Dot": "use Multiply in its place",
-    "SpatialDropout1D": "use Dropout in its place",
     "AlphaDropout": "use Dropout in its place",
 }
 OPERATORS = {
