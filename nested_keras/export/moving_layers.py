@@ -18,20 +18,20 @@ from nested_keras.export.nodes import image_shape
 from nested_keras.export.plain_layers import PlainNode, Reshape
 from nested_keras.typing import KerasLayer
 
-
-class Move(PlainNode):
-    """A node whose int8 operator keeps the scale of its one input."""
-
-    keeps_scale: ClassVar[bool] = True
+# TFLite Micro transposes no more axes.
+_MAX_RANK = 5
 
 
 @dataclass(frozen=True, eq=False)
-class Crop(Move):
+class Crop(PlainNode):
     """The pixels from (top, left) on, as many as `shape` says.
 
     Attributes:
         start: (top, left).
     """
+
+    keeps_scale: ClassVar[bool] = True
+    keeps_channels: ClassVar[bool] = True
 
     start: tuple[int, int]
 
@@ -42,12 +42,14 @@ class Crop(Move):
 
 
 @dataclass(frozen=True, eq=False)
-class DepthToSpace(Move):
+class DepthToSpace(PlainNode):
     """Channel (a * across + b) * C + c of a pixel goes to row a and column b of its block.
 
     Attributes:
         block: (down, across): pixels of a block.
     """
+
+    keeps_scale: ClassVar[bool] = True
 
     block: tuple[int, int]
 
@@ -65,18 +67,24 @@ class DepthToSpace(Move):
 
 
 @dataclass(frozen=True, eq=False)
-class Transpose(Move):
+class Transpose(PlainNode):
     """The axes in another order.
 
     Attributes:
         permutation: For each axis of the output, the batch included, that of the input.
     """
 
+    keeps_scale: ClassVar[bool] = True
+
     permutation: tuple[int, ...]
 
     def compute(self, operands: list[Any]) -> Any:
         """Runs the node in float."""
-        return tf.transpose(operands[0], self.permutation)
+        if operands[0].shape[0] != 1 or len(self.permutation) <= _MAX_RANK:
+            return tf.transpose(operands[0], self.permutation)
+        value = tf.reshape(operands[0], operands[0].shape[1:])
+        value = tf.transpose(value, [axis - 1 for axis in self.permutation[1:]])
+        return tf.reshape(value, self.shape)
 
     def as_image(self) -> Transpose:
         """Returns the same operation on images of height one in the place of series."""
@@ -88,12 +96,15 @@ class Transpose(Move):
 
 
 @dataclass(frozen=True, eq=False)
-class Resize(Move):
+class Resize(PlainNode):
     """Height and width times whole factors.
 
     Attributes:
         function: "nearest" or "bilinear".
     """
+
+    keeps_scale: ClassVar[bool] = True
+    keeps_channels: ClassVar[bool] = True
 
     function: str
 

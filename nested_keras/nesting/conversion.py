@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
@@ -14,6 +15,8 @@ from nested_keras.format import LayerKind
 from nested_keras.nesting import keras_graph, kinds, layers, masks, supported
 from nested_keras.nesting.supported import kind_of
 from nested_keras.typing import Activation, KerasModel, KerasOperation
+
+Attempt: TypeAlias = Callable[[], contextlib.AbstractContextManager[None]]
 
 _OVERRIDES = {"sparsities", "block_shape"}
 
@@ -83,6 +86,7 @@ def plan(
     exclude: Iterable[str] | None,
     overrides: Mapping[str, Mapping[str, Any]] | None,
     shared_affine: bool = False,
+    attempt: Attempt = contextlib.nullcontext,
 ) -> dict[int, list[Any]]:
     """Makes the operations that take the place of each operation of a model.
 
@@ -93,6 +97,7 @@ def plan(
             convolution and the last Dense.
         overrides: Per layer name, "sparsities" and "block_shape" in place of the default.
         shared_affine: Whether the levels share gamma and beta.
+        attempt: What each check runs in: it may note an error, and the others are checked as well.
 
     Returns:
         By the id of the operation, the new ones, to be called one after the other.
@@ -107,23 +112,25 @@ def plan(
     chosen = _choose(walked, names, exclude=exclude, overrides=overrides)
     new: dict[int, list[Any]] = {}
     for operation, _ in walked:
-        name = names[id(operation)]
-        if text := _nested_already(operation, name) or supported.refusal(operation, name):
-            raise ValueError(text)
-        if text := supported.export_refusal(operation, name):
-            warnings.warn(f"export will refuse this model: {text}", stacklevel=3)
-        nestings = {
-            part: _override(nesting, overrides.get(part, {}), part, kind=kind)
-            for part, kind in _kernels(operation, name).items()
-            if part in chosen
-        }
-        new[id(operation)] = _replace(operation, name, nestings, norm=norm)
-    if not chosen:
-        kept = ", ".join(names[id(operation)] for operation, _ in walked) or "none"
-        raise ValueError(
-            "model has no layer to nest (exclude=() would nest the first convolution and the last "
-            f"Dense too): got the layers {kept}"
-        )
+        with attempt():
+            name = names[id(operation)]
+            if text := _nested_already(operation, name) or supported.refusal(operation, name):
+                raise ValueError(text)
+            if text := supported.export_refusal(operation, name):
+                warnings.warn(f"export will refuse this model: {text}", stacklevel=3)
+            nestings = {
+                part: _override(nesting, overrides.get(part, {}), part, kind=kind)
+                for part, kind in _kernels(operation, name).items()
+                if part in chosen
+            }
+            new[id(operation)] = _replace(operation, name, nestings, norm=norm)
+    with attempt():
+        if not chosen:
+            kept = ", ".join(names[id(operation)] for operation, _ in walked) or "none"
+            raise ValueError(
+                "model has no layer to nest (exclude=() would nest the first convolution and the "
+                f"last Dense too): got the layers {kept}"
+            )
     return new
 
 

@@ -94,6 +94,12 @@ def _relu_limits(layer: KerasLayer) -> str | None:
     )
 
 
+def _few_axes(layer: KerasLayer, rank: int) -> str | None:
+    if rank <= 6:
+        return None
+    return f"must have inputs of at most 5 axes beside the batch: got {rank - 1}"
+
+
 def _interpolation(layer: KerasLayer) -> str | None:
     if layer.interpolation in ("nearest", "bilinear"):
         return None
@@ -195,7 +201,7 @@ ENTRIES: dict[Any, Entry] = {
     L.UpSampling2D: Entry(
         frozenset({"size", "interpolation"}), not_exported=_FORMAT, rule=_interpolation
     ),
-    L.Permute: Entry(frozenset({"dims"})),
+    L.Permute: Entry(frozenset({"dims"}), rank_rule=_few_axes),
     L.Flatten: Entry(not_exported=_FORMAT),
     L.Reshape: Entry(frozenset({"target_shape"})),
 }
