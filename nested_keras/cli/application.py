@@ -58,6 +58,8 @@ def parser() -> argparse_flags.ArgumentParser:
     root = argparse_flags.ArgumentParser(
         prog="nested-keras",
         description=_DESCRIPTION,
+        # Otherwise --run of a command would be taken for a short form of absl's --run_with_pdb.
+        allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     root.add_argument(
