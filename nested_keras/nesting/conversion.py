@@ -10,9 +10,17 @@ from typing import Any
 import keras
 import numpy as np
 
-from nested_keras.nesting import keras_graph, kinds, layers, masks, supported
+from nested_keras.nesting import (
+    keras_graph,
+    keras_operators,
+    kinds,
+    layers,
+    masks,
+    supported,
+)
+from nested_keras.nesting.graph_call import Replacement
 from nested_keras.nesting.supported import kind_of
-from nested_keras.typing import Activation, KerasModel, KerasOperation
+from nested_keras.typing import Activation, KerasArgument, KerasModel, KerasOperation
 
 _OVERRIDES = {"sparsities", "block_shape"}
 
@@ -82,8 +90,8 @@ def plan(
     exclude: Iterable[str] | None,
     overrides: Mapping[str, Mapping[str, Any]] | None,
     shared_affine: bool = False,
-) -> dict[int, list[Any]]:
-    """Makes the operations that take the place of each operation of a model.
+) -> dict[int, Replacement]:
+    """Makes the layers that take the place of each operation of a model.
 
     Args:
         model: A built functional or Sequential model.
@@ -94,7 +102,7 @@ def plan(
         shared_affine: Whether the levels share gamma and beta.
 
     Returns:
-        By the id of the operation, the new ones, to be called one after the other.
+        By the id of the operation, the new layers and what calls them.
 
     Raises:
         ValueError: for a layer that cannot be nested, an unknown name, or nothing to nest.
@@ -104,9 +112,12 @@ def plan(
     norm = {"axis": -1, "levels": len(nesting.sparsities), "shared_affine": shared_affine}
     overrides = dict(overrides or {})
     chosen = _choose(walked, names, exclude=exclude, overrides=overrides)
-    new: dict[int, list[Any]] = {}
+    new: dict[int, Replacement] = {}
     for operation, _ in walked:
         name = names[id(operation)]
+        if keras_operators.is_operator(operation):
+            new[id(operation)] = keras_operators.replace(operation, name)
+            continue
         if text := _nested_already(operation, name) or supported.refusal(operation, name):
             raise ValueError(text)
         if text := supported.export_refusal(operation, name):
@@ -116,7 +127,7 @@ def plan(
             for part, kind in _kernels(operation, name).items()
             if part in chosen
         }
-        new[id(operation)] = _replace(operation, name, nestings, norm=norm)
+        new[id(operation)] = _in_a_row(_replace(operation, name, nestings, norm=norm))
     if not chosen:
         kept = ", ".join(names[id(operation)] for operation, _ in walked) or "none"
         raise ValueError(
@@ -124,6 +135,19 @@ def plan(
             f"Dense too): got the layers {kept}"
         )
     return new
+
+
+def _in_a_row(layers_: list[Any]) -> Replacement:
+    """Returns what calls layers one after the other."""
+    first, *rest = layers_
+
+    def call(*args: KerasArgument, **kwargs: KerasArgument) -> Any:
+        outputs = first(*args, **kwargs)
+        for each in rest:
+            outputs = each(outputs)
+        return outputs
+
+    return Replacement(layers_, call)
 
 
 def copy_weights(old: KerasOperation, new: list[Any]) -> None:

@@ -22,6 +22,7 @@ __all__ = [
     "CompileMetrics",
     "Source",
     "check_backend",
+    "first_call",
     "functional",
     "is_graph",
     "run_graph",
@@ -123,3 +124,19 @@ def source(tensor: KerasTensor) -> Source:
     """
     operation, call, output = tensor._keras_history
     return Source(operation, call, output, operation._inbound_nodes[call].arguments)
+
+
+def first_call(operation: KerasOperation) -> tuple[Any, tuple[Any, ...]]:
+    """Returns the arguments and the outputs of the first call of an operation.
+
+    The public `operation.output` fails where `keras.models.clone_model` has called the operation a
+    second time, as it does with operators between layers.
+
+    Args:
+        operation: An operation of a graph.
+
+    Returns:
+        The arguments, as in `Source`, and the symbolic outputs.
+    """
+    node = operation._inbound_nodes[0]
+    return node.arguments, tuple(node.outputs)

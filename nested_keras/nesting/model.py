@@ -16,6 +16,7 @@ from nested_keras.nesting import (
     conversion,
     fidelity,
     keras_graph,
+    keras_operators,
     layers,
     loading,
     masks,
@@ -23,6 +24,7 @@ from nested_keras.nesting import (
     supported,
     trainer,
 )
+from nested_keras.nesting.graph_call import Replacement
 from nested_keras.typing import (
     Data,
     KerasArgument,
@@ -94,37 +96,35 @@ def nest(
     outputs = _run_flattened(base, inputs, _checked(_in_place(new), new))
     nested = NestedModel(inputs, outputs, name=name or model.name)
     for operation, _ in conversion.operations(base):
-        conversion.copy_weights(operation, new[id(operation)])
+        conversion.copy_weights(operation, new[id(operation)].layers)
     _compare(model, nested, new)
     return nested
 
 
-def _in_place(new: Mapping[int, list[Any]]) -> Callable[..., Any]:
-    """Returns what calls the operations in the place of one, one after the other."""
+def _in_place(new: Mapping[int, Replacement]) -> Callable[..., Any]:
+    """Returns what calls the layers in the place of an operation."""
 
     def act(operation: KerasOperation, *args: KerasArgument, **kwargs: KerasArgument) -> Any:
-        first, *rest = new[id(operation)]
-        outputs = first(*args, **kwargs)
-        for each in rest:
-            outputs = each(outputs)
-        return outputs
+        return new[id(operation)].call(*args, **kwargs)
 
     return act
 
 
-def _checked(act: Callable[..., Any], new: Mapping[int, list[Any]]) -> Callable[..., Any]:
-    """Returns `act` with a check of each call."""
+def _checked(act: Callable[..., Any], new: Mapping[int, Replacement]) -> Callable[..., Any]:
+    """Returns `act` with a check of each call of a layer."""
 
     def checked(operation: KerasOperation, *args: KerasArgument, **kwargs: KerasArgument) -> Any:
-        name = new[id(operation)][-1].name
-        if text := supported.call_refusal(operation, name, args, kwargs):
+        name = new[id(operation)].layers[-1].name
+        if not keras_operators.is_operator(operation) and (
+            text := supported.call_refusal(operation, name, args, kwargs)
+        ):
             raise ValueError(text)
         return act(operation, *args, **kwargs)
 
     return checked
 
 
-def _compare(model: KerasModel, nested: NestedModel, new: Mapping[int, list[Any]]) -> None:
+def _compare(model: KerasModel, nested: NestedModel, new: Mapping[int, Replacement]) -> None:
     """Compares all levels with the base model, and each new layer with the one that it replaces.
 
     Raises:
@@ -133,7 +133,7 @@ def _compare(model: KerasModel, nested: NestedModel, new: Mapping[int, list[Any]
     base = conversion.functional(model)
 
     def run(act: Callable[..., Any], batch: KerasTensor) -> fidelity.Trace:
-        return record(base, batch, act, name_of=lambda layer: new[id(layer)][-1].name)
+        return record(base, batch, act, name_of=lambda layer: new[id(layer)].layers[-1].name)
 
     batch = fidelity.example(base)
     want = run(lambda layer, *args, **kwargs: layer(*args, **kwargs), batch)
