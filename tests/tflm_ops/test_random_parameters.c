@@ -247,6 +247,40 @@ static void try_pools(void) {
   free(x);
 }
 
+static void try_views(void) {
+  nk_rearrange_params view = {{1, 1, 1, 1, 1, 1}, {0, 0, 0, 0, 0, 0}, number(0, 32)};
+  int32_t count = 1;
+  for (int32_t axis = 2; axis < 6; ++axis) {
+    view.sizes[axis] = number(1, 3);
+    view.strides[axis] = number(-4, 8);
+    count *= nk_in_range(view.sizes[axis], 1, 3) ? view.sizes[axis] : 1;
+  }
+  const nk_dims4 room = {1, 1, 1, 1 + (int32_t)(next_random() % 64)};
+  const nk_dims4 copied = {1, 1, 1, count};
+  int8_t *source = tensor(&room);
+  int8_t *copy = tensor(&copied);
+  note(nk_rearrange_s8(&view, room.c, source, count, copy));
+  free(copy);
+  free(source);
+}
+
+static void try_resizing(void) {
+  const nk_dims4 in = dims();
+  nk_dims4 out = dims();
+  out.n = in.n;
+  out.c = in.c;
+  if (is_too_large(&in) || is_too_large(&out)) {
+    return;
+  }
+  int8_t *x = tensor(&in);
+  int8_t *y = tensor(&out);
+  const nk_resize_bilinear_params resize = {number(0, 2048), number(0, 2048), number(-512, 1024),
+                                            number(-512, 1024)};
+  note(nk_resize_bilinear_s8(&resize, &in, x, &out, y));
+  free(x);
+  free(y);
+}
+
 static void try_moves(void) {
   const nk_dims4 in = dims();
   nk_pad_params pad = {{{0, 0}, {0, 0}, {0, 0}, {0, 0}}, number(-128, 127)};
@@ -331,6 +365,8 @@ int main(int argc, char **argv) {
     try_binary();
     try_pools();
     try_moves();
+    try_views();
+    try_resizing();
     try_elementwise();
   }
   printf("%d calls accepted\n", accepted);

@@ -12,6 +12,7 @@ import numpy as np
 from nested_keras import format as stream_format
 from nested_keras.format import constants
 from nested_keras.tflite import operators, program
+from tests.nested_keras.tflite.operators import samples
 
 
 class Builder:
@@ -192,7 +193,34 @@ def wrong_nonzeros(stream: bytes) -> bytes:
 
 
 def every_op() -> program.Program:
-    """A graph that uses every operator, two inputs and three outputs, floats among them."""
+    """The samples of all operators side by side, each with its own inputs and output."""
+    tensors: list[program.Tensor] = []
+    ops: list[program.Op] = []
+    inputs: list[int] = []
+    outputs: list[int] = []
+    parts = samples.programs().values()
+    for part in parts:
+        start = len(tensors)
+        tensors += (
+            dataclasses.replace(tensor, name=f"t{start + index}")
+            for index, tensor in enumerate(part.tensors)
+        )
+        (op,) = part.ops
+        operands = tuple(start + index for index in op.inputs if index != part.level_input)
+        output = start + op.outputs[0]
+        ops.append(
+            dataclasses.replace(op, name=tensors[output].name, inputs=operands, outputs=(output,))
+        )
+        inputs += (start + index for index in part.inputs)
+        outputs.append(output)
+    levels = max(part.levels for part in parts)
+    return program.Program(
+        tuple(tensors), tuple(ops), tuple(inputs), tuple(outputs), levels, level_input=None
+    )
+
+
+def float_ends() -> program.Program:
+    """A chain of many operators with two inputs and three outputs, floats among them."""
     b = Builder(1, levels=2)
     x = b.tensor((1, 6, 6, 4), "float32")
     z = b.tensor((1, 6, 6, 4))

@@ -21,24 +21,37 @@ BROADCASTS = [
 ]
 
 
+def samples() -> dict[str, bytes]:
+    """See samples.py."""
+    shapes = (1, 3, 4, 5), (1, 1, 1, 5)
+    return {
+        **{kind: binary(kind, shapes, Draw(0)) for kind in ("ADD", "MUL")},
+        **{kind: extremum(kind, shapes, (7, 7, 7)) for kind in ("MAXIMUM", "MINIMUM")},
+    }
+
+
+def binary(kind: str, shapes: tuple[tuple[int, ...], tuple[int, ...]], draw: Draw) -> bytes:
+    scales = draw.scale(), draw.scale()
+    factor = draw.scale(0.15, 3) * sum(scales)
+    if kind == "MUL":
+        factor = draw.scale(1, 150) * scales[0] * scales[1]
+    builder = ModelBuilder()
+    operands = [
+        builder.tensor(shape, scale=scale, zero_point=draw.point())
+        for shape, scale in zip(shapes, scales, strict=True)
+    ]
+    y = builder.tensor(np.broadcast_shapes(*shapes), scale=factor, zero_point=draw.point())
+    options = {"ADD": "AddOptions", "MUL": "MulOptions"}[kind]
+    builder.op(kind, operands, [y], options, fusedActivationFunction=draw.fused())
+    return builder.build(operands, [y])
+
+
 @pytest.mark.parametrize("kind", ["ADD", "MUL"])
 @pytest.mark.parametrize("shapes", BROADCASTS)
 def test_binary(nk: Library, kind: str, shapes: tuple[tuple[int, ...], tuple[int, ...]]) -> None:
     for seed in range(25):
         draw = Draw(seed)
-        scales = draw.scale(), draw.scale()
-        factor = draw.scale(0.15, 3) * sum(scales)
-        if kind == "MUL":
-            factor = draw.scale(1, 150) * scales[0] * scales[1]
-        builder = ModelBuilder()
-        operands = [
-            builder.tensor(shape, scale=scale, zero_point=draw.point())
-            for shape, scale in zip(shapes, scales, strict=True)
-        ]
-        y = builder.tensor(np.broadcast_shapes(*shapes), scale=factor, zero_point=draw.point())
-        options = {"ADD": "AddOptions", "MUL": "MulOptions"}[kind]
-        builder.op(kind, operands, [y], options, fusedActivationFunction=draw.fused())
-        model = builder.build(operands, [y])
+        model = binary(kind, shapes, draw)
         values = [draw.int8(*shape) for shape in shapes]
         assert_exact(model, *values, label=seed)
         assert_exact_in_c(nk, model, *values)
