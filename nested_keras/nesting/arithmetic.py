@@ -175,6 +175,12 @@ def _function(function: Activation) -> Entry:
     return lambda call: call.layer(L.Activation, activation=function)
 
 
+def _gelu(call: GraphCall) -> Compute:
+    # keras.ops.gelu approximates by default, the activation does not.
+    exact = not call.operation.approximate
+    return call.layer(L.Activation, activation=A.gelu if exact else keras.ops.gelu)
+
+
 def _like(kind: type[Any], *names: str) -> Entry:
     """A layer whose arguments are the operator's."""
 
@@ -201,11 +207,11 @@ OPERATORS: dict[str, Entry] = {
     "Relu6": lambda call: call.layer(L.ReLU, max_value=6.0),
     "ReLU": _like(L.ReLU, "max_value", "negative_slope", "threshold"),
     "LeakyRelu": _like(L.LeakyReLU, "negative_slope"),
+    "Gelu": _gelu,
     "Elu": _like(L.ELU, "alpha"),
     "Exp": _function(A.exponential),
     "HardSigmoid": _function(A.hard_sigmoid),
     "HardSilu": _function(A.hard_silu),
-    "Mish": _function(A.mish),
     "Selu": _function(A.selu),
     "Sigmoid": _function(A.sigmoid),
     "Silu": _function(A.silu),

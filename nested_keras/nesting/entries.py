@@ -12,7 +12,7 @@ from typing import Any
 
 import keras
 
-from nested_keras.nesting import layers
+from nested_keras.nesting import layers, shape_layers
 from nested_keras.typing import KerasLayer
 
 L = keras.layers
@@ -151,4 +151,6 @@ ENTRIES: dict[Any, Entry] = {
     L.ZeroPadding2D: Entry(frozenset({"padding"}), not_exported=_FORMAT),
     L.Flatten: Entry(not_exported=_FORMAT),
     L.Reshape: Entry(frozenset({"target_shape"})),
+    shape_layers.Slice: Entry(frozenset({"bounds"})),
+    shape_layers.PadAxes: Entry(frozenset({"paddings"})),
 }

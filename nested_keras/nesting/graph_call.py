@@ -81,11 +81,8 @@ class GraphCall:
     def shape_of(self, output: KerasTensor, part: str = "") -> Any:
         """Makes the layer that gives a tensor the shape of an output."""
         target = [-1 if size is None else size for size in output.shape[1:]]
-        if target.count(-1) > 1 or output.shape[0] != self.shape[0]:
-            raise RefusedError(
-                f"must keep the batch apart, and have one open size at most: got {self.shape} "
-                f"to {tuple(output.shape)}"
-            )
+        if target.count(-1) > 1:
+            raise RefusedError(f"must give one open size at most: got {tuple(output.shape)}")
         return self.layer(keras.layers.Reshape, part, target_shape=target)
 
 

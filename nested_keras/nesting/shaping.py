@@ -50,6 +50,12 @@ def _stack(call: GraphCall) -> Compute:
 
 
 def _reshape(call: GraphCall) -> Compute:
+    before, after = call.shape, tuple(call.output.shape)
+    sizes = [math.prod(size or 1 for size in shape[1:]) for shape in (before, after)]
+    # Of two open sizes, one may hold what belongs to the other.
+    open_sizes = {shape[1:].count(None) for shape in (before, after)}
+    if before[0] != after[0] or len(set(sizes)) > 1 or open_sizes not in ({0}, {1}):
+        raise RefusedError(f"must keep the batch apart: got {before} to {after}")
     return call.shape_of(call.output)
 
 
