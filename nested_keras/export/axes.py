@@ -1,6 +1,6 @@
 """The nodes that cut or lengthen any axis: how their layers are traced, and how they run in float.
 
-A part of `plain_layers`.
+They stand for operators between layers; see `nested_keras.nesting.shape_layers`.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from typing import Any
 import tensorflow as tf
 
 from nested_keras.export.graph_builder import GraphBuilder, Shape, Trace
-from nested_keras.export.plain_layers import PlainNode
+from nested_keras.export.moving_layers import Move
 from nested_keras.nesting import shape_layers
 from nested_keras.nesting.shape_layers import Bounds
 from nested_keras.typing import KerasLayer
 
 
 @dataclass(frozen=True, eq=False)
-class Slice(PlainNode):
+class Slice(Move):
     """A slice, as Python counts.
 
     Attributes:
@@ -33,7 +33,7 @@ class Slice(PlainNode):
 
 
 @dataclass(frozen=True, eq=False)
-class PadAxes(PlainNode):
+class PadAxes(Move):
     """Zeros before and after the elements of each axis.
 
     Attributes:

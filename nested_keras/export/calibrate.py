@@ -15,8 +15,8 @@ import numpy as np
 import tensorflow as tf
 
 from nested_keras.export import forward
-from nested_keras.export.axes import PadAxes, Slice
 from nested_keras.export.export_errors import ExportError
+from nested_keras.export.moving_layers import Move
 from nested_keras.export.nodes import Graph, Node
 from nested_keras.export.plain_layers import Concatenate, Extremum, Pad, Pool, Reshape, Unary
 from nested_keras.typing import Float32Array, Value
@@ -106,7 +106,7 @@ def fixed_scales(graph: Graph) -> dict[str, float]:
 
 def keeps_scale(node: Node) -> bool:
     """Whether TFLite gives the output the scale of the input."""
-    return isinstance(node, Pool | Pad | PadAxes | Slice | Reshape | Concatenate | Extremum)
+    return isinstance(node, Pool | Pad | Reshape | Concatenate | Extremum | Move)
 
 
 def _fixed_scale(node: Node) -> float | None:

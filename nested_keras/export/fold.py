@@ -7,16 +7,21 @@ A convolution y = W x + b followed by BatchNorm computes, at level l,
 with g_l = gamma_l / sqrt(var_l + epsilon) and bias_l = beta_l - mean_l g_l, as in
 `nodes.BatchNorm`. That needs the convolution's output to be read by the BatchNorm alone and to have
 no activation of its own. Any other BatchNorm becomes a 1x1 depthwise convolution with weights of
-one. A relu or relu6 that alone reads a linear or a binary node moves into it.
+one. A relu or relu6 that alone reads a linear or a binary node moves into it. Both move past the
+nodes between that only move pixels, such as the DepthToSpace of a transposed convolution.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
+from collections import Counter
+from collections.abc import Mapping
 
 import numpy as np
 
+from nested_keras.export.forward import numpy_of
+from nested_keras.export.moving_layers import Crop, DepthToSpace
 from nested_keras.export.nodes import BatchNorm, Graph, Linear, Node
 from nested_keras.export.plain_layers import Binary, Reshape, Unary
 from nested_keras.format import LayerKind
@@ -41,9 +46,11 @@ def fold(graph: Graph, *, fuse: bool = True) -> Graph:
         node = dataclasses.replace(old, inputs=tuple(moved[name] for name in old.inputs))
         fused = None
         if fuse and old.inputs and reads[old.inputs[0]] == 1:
-            fused = _fuse(folded[node.inputs[0]], node)
+            producer = _producer(folded, node.inputs[0], reads)
+            fused = _fuse(producer, node)
         if fused is not None:
-            parts: tuple[Node, ...] = (fused,)
+            folded[fused.name] = fused
+            parts: tuple[Node, ...] = (folded[node.inputs[0]],)
         elif isinstance(node, BatchNorm):
             parts = _as_depthwise(node)
         else:
@@ -53,6 +60,14 @@ def fold(graph: Graph, *, fuse: bool = True) -> Graph:
     return Graph(folded, graph.inputs, tuple(moved[name] for name in graph.outputs), graph.levels)
 
 
+def _producer(folded: Mapping[str, Node], name: str, reads: Counter[str]) -> Node:
+    """Returns the node that computes the pixels of a node, which others may have moved since."""
+    node = folded[name]
+    while isinstance(node, Crop | DepthToSpace) and reads[node.inputs[0]] == 1:
+        node = folded[node.inputs[0]]
+    return node
+
+
 def _fuse(producer: Node, node: Node) -> Node | None:
     """Returns the producer with `node` in it, or None where that cannot be."""
     if not isinstance(producer, Linear | Binary) or producer.activation != "linear":
@@ -60,10 +75,13 @@ def _fuse(producer: Node, node: Node) -> Node | None:
     if isinstance(node, Unary) and node.function in _FUSED_ACTIVATIONS:
         return dataclasses.replace(producer, activation=node.function)
     if isinstance(node, BatchNorm) and isinstance(producer, Linear):
+        # Behind a DepthToSpace: the same channels for each pixel of a block.
+        blocks = producer.shape[-1] // node.shape[-1]
+        gain, bias = (numpy_of(v).tile(v, (1, blocks)) for v in (node.gain, node.bias))
         return dataclasses.replace(
             producer,
-            gain=node.gain * producer.gain,
-            bias=node.gain * producer.bias + node.bias,
+            gain=gain * producer.gain,
+            bias=gain * producer.bias + bias,
             per_level=producer.per_level or node.gain.shape[0] > 1,
         )
     return None

@@ -79,6 +79,11 @@ class Linear(Node):
         """Number of levels, N."""
         return int(self.gain.shape[0])
 
+    @property
+    def has_gaps(self) -> bool:
+        """Whether there are weights that no level uses."""
+        return bool((self.level_map >= self.levels).any())
+
     def masked_filter(self, level: int) -> FloatArray:
         """The weights that `level` uses; zero elsewhere."""
         return np.where(self.level_map <= level, self.filter, 0.0)

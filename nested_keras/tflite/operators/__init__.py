@@ -15,7 +15,7 @@ import numpy as np
 
 from nested_keras.tflite.operator_reader import OperatorReader
 from nested_keras.tflite.operators.convolution import Conv2D, DepthwiseConv2D, FullyConnected
-from nested_keras.tflite.operators.elementwise import Add, Maximum, Minimum, Mul
+from nested_keras.tflite.operators.elementwise import Add, Mul
 from nested_keras.tflite.operators.lookup import Lookup
 from nested_keras.tflite.operators.nested import NESTED_SPARSE_CONV, NestedSparseConv, dense_op
 from nested_keras.tflite.operators.pooling import AveragePool2D, MaxPool2D, Mean
@@ -37,9 +37,7 @@ __all__ = [
     "FullyConnected",
     "Lookup",
     "MaxPool2D",
-    "Maximum",
     "Mean",
-    "Minimum",
     "Mul",
     "NestedSparseConv",
     "Pad",

@@ -12,6 +12,7 @@ import numpy as np
 from nested_keras import format as stream_format
 from nested_keras.format import constants
 from nested_keras.tflite import operators, program
+from nested_keras.tflite.operators import elementwise
 from tests.nested_keras.tflite.operators import samples
 
 
@@ -239,9 +240,9 @@ def float_ends() -> program.Program:
         activation_min=-128,
         activation_max=127,
     )
-    y = b.add(operators.Maximum, [y, z], b.tensor((1, 6, 6, 4)))
+    y = b.add(elementwise.Maximum, [y, z], b.tensor((1, 6, 6, 4)))
     constant = b.tensor((4,), data=b.int8(4))
-    y = b.add(operators.Minimum, [constant, y], b.tensor((1, 6, 6, 4)))
+    y = b.add(elementwise.Minimum, [constant, y], b.tensor((1, 6, 6, 4)))
     y = b.add(
         operators.Pad,
         [y],
