@@ -209,6 +209,54 @@ def _pool(kind: type[Any]) -> Entry:
     return entry
 
 
+def _flip(call: GraphCall) -> Compute:
+    rank = len(call.shape)
+    axis = call.operation.axis
+    axes = {each % rank for each in (axis if isinstance(axis, tuple | list) else [axis or 0])}
+    if 0 in axes:
+        raise RefusedError(f"must have another axis, not that of the batch: got {axis}")
+    bounds = [[None, None, -1 if each in axes else None] for each in range(1, rank)]
+    return call.layer(Slice, bounds=bounds)
+
+
+def _resize(call: GraphCall) -> Compute:
+    """`keras.ops.image.resize` by whole factors."""
+    operation, (_, *sizes, _) = call.operation, call.shape
+    wanted = tuple(operation.size)
+    changed = [
+        name
+        for name in ("antialias", "crop_to_aspect_ratio", "pad_to_aspect_ratio")
+        if getattr(operation, name)
+    ]
+    if len(sizes) != 2 or None in sizes or changed:
+        raise RefusedError(f"must resize images of known sizes alone: got {call.shape}, {changed}")
+    factors = [new / (old or 1) for new, old in zip(wanted, sizes, strict=True)]
+    if any(factor != int(factor) for factor in factors):
+        raise RefusedError(f"must resize by whole factors: got {tuple(sizes)} to {wanted}")
+    return call.layer(
+        L.UpSampling2D,
+        size=[int(factor) for factor in factors],
+        interpolation=operation.interpolation,
+        data_format="channels_last",
+    )
+
+
+def _blocks(call: GraphCall) -> Compute:
+    """Depth to space, or space to depth: rows and columns of blocks change places."""
+    block, (_, height, width, channels) = call.operation.block_size, call.shape
+    if height is None or width is None or call.operation.data_format == "channels_first":
+        raise RefusedError(f"must have images of known sizes, channels last: got {call.shape}")
+    if type(call.operation).__name__ == "DepthToSpace":
+        parts = (height, width, block, block, -1)
+    else:
+        parts = (height // block, block, width // block, block, channels)
+    apart = call.layer(L.Reshape, "_blocks", target_shape=parts)
+    dims = (1, 3, 2, 4, 5)
+    move = call.layer(L.Permute, "_move", dims=dims)
+    join = call.shape_of(call.output)
+    return lambda x: join(move(apart(x)))
+
+
 _MEAN = (L.GlobalAveragePooling2D, L.AveragePooling2D, L.GlobalAveragePooling1D)
 _MAXIMUM = (L.GlobalMaxPooling2D, L.MaxPooling2D, L.GlobalMaxPooling1D)
 
@@ -219,6 +267,9 @@ OPERATORS: dict[str, Entry] = {
     **dict.fromkeys(("ExpandDims", "Reshape", "Squeeze"), _reshape),
     **dict.fromkeys(("Moveaxis", "Swapaxes", "Transpose"), _permute),
     "Pad": _pad,
+    **dict.fromkeys(("DepthToSpace", "SpaceToDepth"), _blocks),
+    "Resize": _resize,
+    "Flip": _flip,
     "GetItem": _get_item,
     "Split": _split,
     "Mean": _reduce(*_MEAN),
