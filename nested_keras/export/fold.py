@@ -7,8 +7,9 @@ A convolution y = W x + b followed by BatchNorm computes, at level l,
 with g_l = gamma_l / sqrt(var_l + epsilon) and bias_l = beta_l - mean_l g_l, as in
 `nodes.BatchNorm`. That needs the convolution's output to be read by the BatchNorm alone and to have
 no activation of its own. Any other BatchNorm becomes a 1x1 depthwise convolution with weights of
-one. A relu or relu6 that alone reads a linear or a binary node moves into it. Both move past the
-nodes between that only move pixels, such as the DepthToSpace of a transposed convolution.
+one. A relu or relu6 moves into the node that it alone reads, if the operator of that node can apply
+it (`Node.with_activation`). Both move past the nodes between that only move pixels, such as the
+DepthToSpace of a transposed convolution.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import numpy as np
 from nested_keras.export.forward import numpy_of
 from nested_keras.export.moving_layers import Crop, DepthToSpace
 from nested_keras.export.nodes import BatchNorm, Graph, Linear, Node
-from nested_keras.export.plain_layers import Binary, Reshape, Unary
+from nested_keras.export.plain_layers import Reshape, Unary
 from nested_keras.format import LayerKind
 
 _FUSED_ACTIVATIONS = ("relu", "relu6")
@@ -70,11 +71,13 @@ def _producer(folded: Mapping[str, Node], name: str, reads: Counter[str]) -> Nod
 
 def _fuse(producer: Node, node: Node) -> Node | None:
     """Returns the producer with `node` in it, or None where that cannot be."""
-    if not isinstance(producer, Linear | Binary) or producer.activation != "linear":
-        return None
     if isinstance(node, Unary) and node.function in _FUSED_ACTIVATIONS:
-        return dataclasses.replace(producer, activation=node.function)
-    if isinstance(node, BatchNorm) and isinstance(producer, Linear):
+        return producer.with_activation(node.function)
+    if (
+        isinstance(node, BatchNorm)
+        and isinstance(producer, Linear)
+        and producer.activation == "linear"
+    ):
         # Behind a DepthToSpace: the same channels for each pixel of a block.
         blocks = producer.shape[-1] // node.shape[-1]
         gain, bias = (numpy_of(v).tile(v, (1, blocks)) for v in (node.gain, node.bias))

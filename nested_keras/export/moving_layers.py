@@ -20,6 +20,8 @@ from nested_keras.typing import KerasLayer
 class Move(PlainNode):
     """A node whose int8 operator keeps the scale of its one input."""
 
+    keeps_scale = True
+
 
 @dataclass(frozen=True, eq=False)
 class Crop(Move):

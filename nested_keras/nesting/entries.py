@@ -62,16 +62,19 @@ def _variables(*names: str) -> frozenset[str]:
 
 
 def _last_axis(layer: KerasLayer, rank: int) -> str | None:
+    """The axis is the last one."""
     return None if layer.axis in (-1, rank - 1) else f"must have axis -1: got {layer.axis}"
 
 
 def _not_the_batch(layer: KerasLayer, rank: int) -> str | None:
+    """The axis is not that of the batch."""
     if layer.axis % rank:
         return None
     return f"must have another axis than that of the batch: got {layer.axis}"
 
 
 def _relu_limits(layer: KerasLayer) -> str | None:
+    """`max_value` is None or 6, without a `negative_slope` beside 6."""
     slope_and_limit = layer.negative_slope and layer.max_value is not None
     if layer.max_value in (None, 6) and not slope_and_limit:
         return None

@@ -15,7 +15,8 @@ NAMES = ("gammas_flipped", "residual_projection", "preactivation", "bn_after_rel
          "depthwise_multiplier", "dense_on_image", "shared", "squeeze_excite", "activations",
          "two_inputs", "two_outputs", "sequential", "conv_dilated", "padded",
          "squeeze_excite_by_rank", "called_twice", "extrema", "unet", "autoencoder",
-         "transposed_uneven", "transposed_wide", "resnext", "pixel_shuffle")  # fmt: skip
+         "transposed_uneven", "transposed_wide", "resnext", "pixel_shuffle",
+         "every_layer")  # fmt: skip
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -3,85 +3,15 @@
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from nested_keras.export import compare, export_errors, forward
 from nested_keras.export.fold import fold
 from nested_keras.export.graph import TRACES, trace
-from nested_keras.nesting import layers, model, supported
+from nested_keras.nesting import model, supported
 from tests.nested_keras import nets
+from tests.nested_keras.nesting.layer_variants import LEAST, MERGES, VARIANTS, of
 
 L = keras.layers
-NESTED = {"sparsities": (0.5,)}
-# The least arguments of each class.
-LEAST = {
-    L.Conv2D: {"filters": 3, "kernel_size": 2},
-    L.Conv2DTranspose: {"filters": 3, "kernel_size": 2},
-    L.DepthwiseConv2D: {"kernel_size": 2},
-    L.SeparableConv2D: {"filters": 3, "kernel_size": 2},
-    L.Dense: {"units": 3},
-    layers.NestedConv2D: {"filters": 3, "kernel_size": 2, **NESTED},
-    layers.NestedConv2DTranspose: {"filters": 3, "kernel_size": 2, **NESTED},
-    layers.NestedDepthwiseConv2D: {"kernel_size": 2, **NESTED},
-    layers.NestedDense: {"units": 3, **NESTED},
-    layers.NestedBatchNormalization: {"levels": 1},
-    L.InputLayer: {"shape": (3,)},
-    L.Dropout: {"rate": 0.5},
-    L.GaussianDropout: {"rate": 0.5},
-    L.GaussianNoise: {"stddev": 0.5},
-    L.SpatialDropout2D: {"rate": 0.5},
-    L.Activation: {"activation": "relu"},
-    L.AveragePooling2D: {"pool_size": 2},
-    L.MaxPooling2D: {"pool_size": 2},
-    L.Permute: {"dims": (2, 1, 3)},
-    L.Reshape: {"target_shape": (4, 9, 3)},
-}
-# For each key that is read, other values than the default.
-WINDOW = [
-    {"strides": 2, "padding": "same"},
-    {"dilation_rate": 2},
-    {"activation": "silu"},
-    {"activation": "leaky_relu"},
-    {"activation": tf.nn.relu6},
-    {"activation": keras.ops.tanh},
-    {"activation": L.LeakyReLU(0.3)},
-    {"use_bias": False},
-]
-CONV = [{"filters": 5, "kernel_size": (3, 2)}, *WINDOW]
-NORM = [{"axis": -1, "epsilon": 0.1}, {"center": False}, {"scale": False}]
-POOL = [{"pool_size": 3, "strides": 1, "padding": "same"}]
-VARIANTS = {
-    L.Conv2D: [*CONV, {"groups": 3, "activation": "relu"}],
-    L.Conv2DTranspose: [
-        *CONV,
-        {"kernel_size": 3, "strides": (2, 3), "padding": "same", "output_padding": (1, 2)},
-        {"kernel_size": 5, "strides": (1, 3), "activation": "softmax"},
-    ],
-    L.Cropping2D: [{"cropping": ((1, 0), (2, 3))}],
-    L.UpSampling2D: [
-        {"size": (3, 1)},
-        {"interpolation": "bilinear"},
-        {"size": (1, 3), "interpolation": "bilinear"},
-        {"size": 1},
-    ],
-    L.Permute: [{"dims": (3, 1, 2)}, {"dims": (1, 3, 2)}, {"dims": (1, 2, 3)}],
-    L.DepthwiseConv2D: [{"kernel_size": (3, 2), "depth_multiplier": 2}, *WINDOW],
-    L.SeparableConv2D: [*CONV, {"depth_multiplier": 2}],
-    L.Dense: [{"units": 5}, {"activation": "sigmoid"}, {"use_bias": False}],
-    L.BatchNormalization: NORM,
-    L.Activation: [{"activation": name} for name in supported.ACTIVATIONS.values()],
-    L.ReLU: [{"max_value": 6.0}, {"negative_slope": 0.3}],
-    L.LeakyReLU: [{"negative_slope": 0.1}],
-    L.Softmax: [{"axis": -1}],
-    L.Concatenate: [{"axis": -1}, {"axis": 1}, {"axis": -2}],
-    L.AveragePooling2D: POOL,
-    L.MaxPooling2D: POOL,
-    L.GlobalAveragePooling2D: [{"keepdims": True}],
-    L.GlobalMaxPooling2D: [{"keepdims": True}],
-    L.ZeroPadding2D: [{"padding": ((0, 1), (2, 3))}],
-    L.Reshape: [{"target_shape": (-1,)}],
-}
-MERGES = (L.Add, L.Multiply, L.Maximum, L.Minimum, L.Concatenate)
 BASE_KINDS = [kind for kind in supported.ENTRIES if kind.__module__.startswith("keras.")]
 
 
@@ -113,13 +43,13 @@ def test_export_has_a_way_for_every_layer_of_a_nested_model():
         pytest.param(kind, variant, id=f"{kind.__name__}-{index}")
         for kind in BASE_KINDS
         if kind is not L.InputLayer
-        for index, variant in enumerate([{}, *VARIANTS.get(kind, [])])
+        for index, variant in enumerate(of(kind))
     ],
 )
 def test_nest_and_export_compute_what_the_layer_does(kind, variant):
     inputs = keras.Input((6, 6, 3))
     x = L.Conv2D(3, 1, name="before")(inputs)
-    layer = kind(**{**LEAST.get(kind, {}), **variant})
+    layer = kind(**variant)
     outputs = layer([x, L.Conv2D(3, 1)(inputs)] if kind in MERGES else x)
     base = nets.randomise(keras.Model(inputs, outputs), seed=0)
     nested = model.nest(base, (0.5,), exclude=())

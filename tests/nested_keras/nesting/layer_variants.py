@@ -1,0 +1,93 @@
+"""Arguments to try of each layer that a nested model may have.
+
+test_supported.py compares each variant with Keras in float; tests/zoo.py puts the variants of all
+layers without weights into one model, which is exported and runs in every runtime.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from nested_keras.nesting import layers, supported
+
+L = keras.layers
+NESTED = {"sparsities": (0.5,)}
+# The least arguments of each class.
+LEAST: dict[type, dict[str, Any]] = {
+    L.Conv2D: {"filters": 3, "kernel_size": 2},
+    L.Conv2DTranspose: {"filters": 3, "kernel_size": 2},
+    L.DepthwiseConv2D: {"kernel_size": 2},
+    L.SeparableConv2D: {"filters": 3, "kernel_size": 2},
+    L.Dense: {"units": 3},
+    layers.NestedConv2D: {"filters": 3, "kernel_size": 2, **NESTED},
+    layers.NestedConv2DTranspose: {"filters": 3, "kernel_size": 2, **NESTED},
+    layers.NestedDepthwiseConv2D: {"kernel_size": 2, **NESTED},
+    layers.NestedDense: {"units": 3, **NESTED},
+    layers.NestedBatchNormalization: {"levels": 1},
+    L.InputLayer: {"shape": (3,)},
+    L.Dropout: {"rate": 0.5},
+    L.GaussianDropout: {"rate": 0.5},
+    L.GaussianNoise: {"stddev": 0.5},
+    L.SpatialDropout2D: {"rate": 0.5},
+    L.Activation: {"activation": "relu"},
+    L.AveragePooling2D: {"pool_size": 2},
+    L.MaxPooling2D: {"pool_size": 2},
+    L.Permute: {"dims": (2, 1, 3)},
+    L.Reshape: {"target_shape": (4, 9, 3)},
+}
+# For each key that is read, other values than the default.
+WINDOW: list[dict[str, Any]] = [
+    {"strides": 2, "padding": "same"},
+    {"dilation_rate": 2},
+    {"activation": "silu"},
+    {"activation": "leaky_relu"},
+    {"activation": tf.nn.relu6},
+    {"activation": keras.ops.tanh},
+    {"activation": L.LeakyReLU(0.3)},
+    {"use_bias": False},
+]
+CONV = [{"filters": 5, "kernel_size": (3, 2)}, *WINDOW]
+NORM = [{"axis": -1, "epsilon": 0.1}, {"center": False}, {"scale": False}]
+POOL = [{"pool_size": 3, "strides": 1, "padding": "same"}]
+VARIANTS: dict[type, list[dict[str, Any]]] = {
+    L.Conv2D: [*CONV, {"groups": 3, "activation": "relu"}],
+    L.Conv2DTranspose: [
+        *CONV,
+        {"kernel_size": 3, "strides": (2, 3), "padding": "same", "output_padding": (1, 2)},
+        {"kernel_size": 5, "strides": (1, 3), "activation": "softmax"},
+    ],
+    L.Cropping2D: [{"cropping": ((1, 0), (2, 3))}],
+    L.UpSampling2D: [
+        {"size": (3, 1)},
+        {"interpolation": "bilinear"},
+        {"size": (1, 3), "interpolation": "bilinear"},
+        {"size": 1},
+    ],
+    L.Permute: [{"dims": (3, 1, 2)}, {"dims": (1, 3, 2)}, {"dims": (1, 2, 3)}],
+    L.DepthwiseConv2D: [{"kernel_size": (3, 2), "depth_multiplier": 2}, *WINDOW],
+    L.SeparableConv2D: [*CONV, {"depth_multiplier": 2}],
+    L.Dense: [{"units": 5}, {"activation": "sigmoid"}, {"use_bias": False}],
+    L.BatchNormalization: NORM,
+    L.Activation: [{"activation": name} for name in supported.ACTIVATIONS.values()],
+    L.ReLU: [{"max_value": 6.0}, {"negative_slope": 0.3}],
+    L.LeakyReLU: [{"negative_slope": 0.1}],
+    L.Softmax: [{"axis": -1}],
+    L.Concatenate: [{"axis": -1}, {"axis": 1}, {"axis": -2}],
+    L.AveragePooling2D: POOL,
+    L.MaxPooling2D: POOL,
+    L.GlobalAveragePooling2D: [{"keepdims": True}],
+    L.GlobalMaxPooling2D: [{"keepdims": True}],
+    L.ZeroPadding2D: [{"padding": ((0, 1), (2, 3))}],
+    L.Reshape: [{"target_shape": (-1,)}],
+}
+# The layers that take several tensors.
+MERGES = (L.Add, L.Multiply, L.Maximum, L.Minimum, L.Concatenate)
+
+
+def of(kind: type) -> list[dict[str, Any]]:
+    """Returns the arguments of every variant of a layer, first those that it cannot do without."""
+    least = LEAST.get(kind, {})
+    return [{**least, **variant} for variant in ({}, *VARIANTS.get(kind, []))]
