@@ -96,7 +96,8 @@ def nest(
     outputs = _run_flattened(base, inputs, _checked(_in_place(new), new))
     nested = NestedModel(inputs, outputs, name=name or model.name)
     for operation, _ in conversion.operations(base):
-        conversion.copy_weights(operation, new[id(operation)].layers)
+        if not keras_operators.is_operator(operation):
+            conversion.copy_weights(operation, new[id(operation)].layers)
     _compare(model, nested, new)
     return nested
 
