@@ -87,14 +87,16 @@ renode-test: $(VENV)/.dev
 		--variable "CASES:$(CURDIR)/build/renode" tests/renode/nucleo_f767zi.robot
 
 # Builds build/firmware/firmware.elf, which runs MODEL on BOARD at every level: over the first LIMIT
-# inputs of DATA, or over one input of zeros. RUNTIME=tflm takes TFLite Micro from TFLM_ROOT.
-firmware: $(VENV)/.demo
+# inputs of DATA, or over one input of zeros. RUNTIME=tflm takes TFLite Micro from TFLM_ROOT, and
+# BOARD_DIR is the folder of a board of your own. Neither target needs TensorFlow.
+firmware: $(VENV)/.images
 	scripts/install_tools.sh arm-none-eabi-gcc cmake ninja
-	$(BIN)/nested-keras firmware "$(MODEL)" --runtime $(RUNTIME) --board $(BOARD) \
+	$(BIN)/nested-keras firmware "$(MODEL)" --runtime $(RUNTIME) \
+		$(if $(BOARD_DIR),--board-dir "$(BOARD_DIR)",--board $(BOARD)) \
 		$(if $(DATA),--data "$(DATA)" --limit $(LIMIT)) --out build/firmware
 
 # Builds a firmware that runs MODEL over the first LIMIT inputs of DATA, and writes it to the board.
-flash: $(VENV)/.demo
+flash: $(VENV)/.images
 	scripts/install_tools.sh arm-none-eabi-gcc openocd
 	$(BIN)/nested-keras firmware "$(MODEL)" --runtime $(RUNTIME) --board nucleo_f767zi \
 		--data "$(DATA)" --limit $(LIMIT) --out build/firmware

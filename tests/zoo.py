@@ -438,12 +438,14 @@ def every_layer() -> Any:
     from nested_keras.export.plain_layers import TRACES
     from tests.nested_keras.nesting import layer_variants
 
-    inputs = keras.Input((6, 6, 3))
-    a, b = (_conv_bn(inputs, 3, relu=relu) for relu in ("relu", None))
+    inputs = keras.Input((6, 6, 3)), keras.Input((12, 3))
+    a, b = (_conv_bn(inputs[0], 3, relu=relu) for relu in ("relu", None))
+    series = keras.layers.Conv1D(3, 1, activation="relu")(inputs[1])
     outputs = []
     for kind in (kind for kind in TRACES if kind is not keras.layers.InputLayer):
         for variant in layer_variants.of(kind):
-            y = kind(**variant)([a, b] if kind in layer_variants.MERGES else a)
+            x = series if layer_variants.takes_series(kind) else a
+            y = kind(**variant)([a, b] if kind in layer_variants.MERGES else x)
             # Outputs of their own, also behind layers that do nothing at inference.
             outputs.append(keras.layers.Dense(2)(y))
     return keras.Model(inputs, outputs)
@@ -565,6 +567,17 @@ def pixel_shuffle() -> Any:
         return layers.Permute((3, 1, 2))(_conv_bn(x, 3))
 
     return _model((4, 3, 2), network)
+
+
+def _series(name: str) -> Callable[[], Any]:
+    """A model of `series_nets`, which loads Keras."""
+
+    def build() -> Any:
+        from tests import series_nets
+
+        return getattr(series_nets, name)()
+
+    return build
 
 
 def operators() -> Any:
@@ -699,6 +712,12 @@ _ROWS: dict[str, Row] = {
     "resnext_plain": Row(resnext, exclude=("grouped",)),
     "pixel_shuffle": Row(pixel_shuffle),
     "every_layer": Row(every_layer),
+    "series_activity": Row(_series("activity"), (0.8, 0.5, 0.2)),
+    "series_sensor": Row(_series("sensor"), options={"block_shape": (1, 2)}),
+    "series_causal": Row(_series("causal"), gammas="flipped"),
+    "series_keywords": Row(_series("keywords")),
+    "series_branches": Row(_series("branches")),
+    "series_autoencoder": Row(_series("autoencoder")),
     # Operators between layers.
     "operators": Row(operators, (0.8, 0.5, 0.2)),
     "sliced": Row(sliced),

@@ -114,10 +114,9 @@ def _groups(graph: Graph) -> dict[str, str]:
         if not node.shares_range:
             continue
         tied = [leader[name] for name in node.inputs]
-        if len(node.inputs) > 1:
-            scales = [graph.nodes[name].fixed_scale for name in tied]
-            if len(set(scales)) > 1:
-                tied = [name for name, fixed in zip(tied, scales, strict=True) if fixed is None]
+        scales = [graph.nodes[name].fixed_scale for name in tied]
+        if len(set(scales)) > 1 or not node.keeps_scale:
+            tied = [name for name, fixed in zip(tied, scales, strict=True) if fixed is None]
         merged = [*tied, node.name]
         for name, old in leader.items():
             if old in merged:

@@ -60,6 +60,15 @@ class Node:
         """
         return None
 
+    def as_image(self) -> Node:
+        """Returns the same operation on images of height one in the place of series."""
+        return replace(self, shape=image_shape(self.shape))
+
+
+def image_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Returns the shape of a series [1, length, channels] as an image, any other as it is."""
+    return (shape[0], 1, *shape[1:]) if len(shape) == 3 else shape
+
 
 @dataclass(frozen=True, eq=False)
 class Input(Node):

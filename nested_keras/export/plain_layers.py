@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import abc
+import dataclasses
 import functools
 import operator
 from collections.abc import Callable
@@ -18,8 +19,8 @@ import numpy as np
 import tensorflow as tf
 
 from nested_keras.export.graph_builder import GraphBuilder, Shape, Trace
-from nested_keras.export.nodes import Input, Node
-from nested_keras.nesting import supported
+from nested_keras.export.nodes import Input, Node, image_shape
+from nested_keras.nesting import kinds, supported
 from nested_keras.typing import Activation, KerasLayer
 
 # What TFLite's operators may apply to their own output.
@@ -158,6 +159,11 @@ class Concatenate(PlainNode):
     def compute(self, operands: list[Any]) -> Any:
         """Runs the node in float."""
         return tf.concat(operands, self.axis)
+
+    def as_image(self) -> Concatenate:
+        """Returns the same operation on images of height one in the place of series."""
+        shape = image_shape(self.shape)
+        return dataclasses.replace(self, shape=shape, axis=self.axis + len(shape) - len(self.shape))
 
 
 @dataclass(frozen=True, eq=False)
@@ -334,8 +340,8 @@ def _pool(
         inputs,
         shape=shape,
         function=function,
-        size=tuple(layer.pool_size),
-        strides=tuple(layer.strides),
+        size=kinds.pair(layer.pool_size),
+        strides=kinds.pair(layer.strides),
         padding=layer.padding.upper(),
     )
 
@@ -349,24 +355,26 @@ def _global_average(
 def _global_max(
     graph: GraphBuilder, layer: KerasLayer, inputs: tuple[str, ...], shape: Shape
 ) -> str:
-    _, height, width, channels = graph.nodes[inputs[0]].shape
+    _, *size, channels = graph.nodes[inputs[0]].shape
+    pooled = (1, *[1] * len(size), channels)
     name = graph.add(
         Pool,
         layer.name,
         inputs,
-        shape=(1, 1, 1, channels),
+        shape=pooled,
         function="max",
-        size=(height, width),
+        size=kinds.pair(size),
         strides=(1, 1),
         padding="VALID",
     )
-    if len(shape) == 4:
+    if shape == pooled:
         return name
     return graph.add(Reshape, f"{layer.name}/flatten", (name,), shape=shape)
 
 
 def _pad(graph: GraphBuilder, layer: KerasLayer, inputs: tuple[str, ...], shape: Shape) -> str:
-    paddings = tuple((int(before), int(after)) for before, after in layer.padding)
+    sides = layer.padding if len(shape) == 4 else ((0, 0), layer.padding)
+    paddings = tuple((int(before), int(after)) for before, after in sides)
     return graph.add(Pad, layer.name, inputs, shape=shape, paddings=paddings)
 
 
@@ -383,6 +391,7 @@ TRACES: dict[type, Trace] = {
     L.GaussianDropout: _identity,
     L.GaussianNoise: _identity,
     L.Identity: _identity,
+    L.SpatialDropout1D: _identity,
     L.SpatialDropout2D: _identity,
     L.Activation: _activation,
     L.ReLU: _relu,
@@ -393,10 +402,15 @@ TRACES: dict[type, Trace] = {
     L.Maximum: functools.partial(_pairwise, Extremum, "maximum"),
     L.Minimum: functools.partial(_pairwise, Extremum, "minimum"),
     L.Concatenate: _concatenate,
+    L.AveragePooling1D: functools.partial(_pool, "average"),
     L.AveragePooling2D: functools.partial(_pool, "average"),
+    L.MaxPooling1D: functools.partial(_pool, "max"),
     L.MaxPooling2D: functools.partial(_pool, "max"),
+    L.GlobalAveragePooling1D: _global_average,
     L.GlobalAveragePooling2D: _global_average,
+    L.GlobalMaxPooling1D: _global_max,
     L.GlobalMaxPooling2D: _global_max,
+    L.ZeroPadding1D: _pad,
     L.ZeroPadding2D: _pad,
     L.Flatten: _reshape,
     L.Reshape: _reshape,

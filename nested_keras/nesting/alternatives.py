@@ -18,24 +18,10 @@ ARGUMENTS = {
 }
 
 _IN_THE_DATA = "do this to the data before they enter the model, as in tf.data.Dataset.map"
-_CONV_1D = "use its 2-D kin in its place, on data of shape (length, 1, channels)"
 _ACTIVATION = "use ReLU, LeakyReLU or an Activation in its place"
 LAYERS = {
     "Lambda": "use one of Keras's own layers in its place, or " + _IN_THE_DATA,
     **dict.fromkeys(("Rescaling", "Normalization", "Resizing", "CenterCrop"), _IN_THE_DATA),
-    **dict.fromkeys(
-        (
-            "Conv1D",
-            "DepthwiseConv1D",
-            "SeparableConv1D",
-            "MaxPooling1D",
-            "AveragePooling1D",
-            "GlobalMaxPooling1D",
-            "GlobalAveragePooling1D",
-            "ZeroPadding1D",
-        ),
-        _CONV_1D,
-    ),
     **dict.fromkeys(("ELU", "PReLU"), _ACTIVATION),
     **dict.fromkeys(
         ("LayerNormalization", "GroupNormalization", "UnitNormalization"),
@@ -46,28 +32,19 @@ LAYERS = {
         "use Add in its place, as the weights before it can learn the sign and the factor",
     ),
     "Dot": "use Multiply in its place",
-    "SpatialDropout1D": "use Dropout in its place",
     "AlphaDropout": "use Dropout in its place",
 }
 OPERATORS = {
-    "Add": "use the layer Add for two tensors, or the bias of the layer before for a constant",
-    "Subtract": "use the layer Add for two tensors, or the bias of the layer before for a constant",
-    "Multiply": "use the layer Multiply for two tensors, or the weights of the layer before for a "
-    "constant",
-    "Divide": "use the weights of the layer before",
-    "TrueDivide": "use the weights of the layer before",
-    "Mean": "use the layer GlobalAveragePooling2D in its place",
-    "Max": "use the layer GlobalMaxPooling2D in its place",
-    "Relu": "use the layer ReLU in its place",
-    "Relu6": "use the layer ReLU(6.0) in its place",
-    "LeakyRelu": "use the layer LeakyReLU in its place",
-    "Pad": "use the layer ZeroPadding2D in its place",
     **dict.fromkeys(
-        ("Sigmoid", "Tanh", "Silu", "HardSilu"), "use the layer Activation in its place"
+        ("Dot", "Einsum", "Matmul", "Tensordot"), "use Dense or a convolution in its place"
     ),
+    **dict.fromkeys(("Amin", "Min"), "take the largest of the negative in its place"),
     **dict.fromkeys(
-        ("Softmax", "Reshape", "Concatenate"), "use the layer of the same name in its place"
+        ("Conv", "DepthwiseConv", "ConvTranspose"), "use the layer of the same kind in its place"
     ),
+    "BatchNorm": "use the layer BatchNormalization in its place",
+    "StopGradient": "set trainable=False for the layers before it in its place",
+    "Where": "use maximum, minimum or a product in its place",
 }
 
 

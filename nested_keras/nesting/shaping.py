@@ -246,6 +246,7 @@ def _blocks(call: GraphCall) -> Compute:
     block, (_, height, width, channels) = call.operation.block_size, call.shape
     if height is None or width is None or call.operation.data_format == "channels_first":
         raise RefusedError(f"must have images of known sizes, channels last: got {call.shape}")
+    parts: tuple[int | None, ...]
     if type(call.operation).__name__ == "DepthToSpace":
         parts = (height, width, block, block, -1)
     else:

@@ -7,9 +7,9 @@ import pytest
 from nested_keras.export import compare, export_errors, forward
 from nested_keras.export.fold import fold
 from nested_keras.export.graph import TRACES, trace
-from nested_keras.nesting import model, supported
+from nested_keras.nesting import kinds, model, supported
 from tests.nested_keras import nets
-from tests.nested_keras.nesting.layer_variants import LEAST, MERGES, VARIANTS, of
+from tests.nested_keras.nesting.layer_variants import LEAST, MERGES, VARIANTS, of, takes_series
 
 L = keras.layers
 BASE_KINDS = [kind for kind in supported.ENTRIES if kind.__module__.startswith("keras.")]
@@ -33,27 +33,35 @@ def test_every_key_that_is_read_is_tried(kind):
 
 
 def test_export_has_a_way_for_every_layer_of_a_nested_model():
-    made_anew = {L.SeparableConv2D, L.BatchNormalization}
+    made_anew = {*kinds.SEPARABLE, L.TimeDistributed, L.BatchNormalization}
     assert set(TRACES) == set(supported.ENTRIES) - made_anew
 
 
-@pytest.mark.parametrize(
-    ("kind", "variant"),
-    [
-        pytest.param(kind, variant, id=f"{kind.__name__}-{index}")
-        for kind in BASE_KINDS
-        if kind is not L.InputLayer
-        for index, variant in enumerate(of(kind))
-    ],
-)
-def test_nest_and_export_compute_what_the_layer_does(kind, variant):
-    inputs = keras.Input((6, 6, 3))
-    x = L.Conv2D(3, 1, name="before")(inputs)
+IMAGE, SERIES = (6, 6, 3), (12, 3)
+
+
+def cases():
+    """Each layer with each variant, on the inputs that it takes."""
+    for kind in (kind for kind in BASE_KINDS if kind is not L.InputLayer):
+        only_series = takes_series(kind)
+        only_images = "2D" in kind.__name__ or kind in (L.Reshape, L.Permute)
+        shapes = {IMAGE: not only_series, SERIES: not only_images}
+        for shape in (shape for shape, is_taken in shapes.items() if is_taken):
+            for index, variant in enumerate(of(kind)):
+                name = f"{kind.__name__}-{index}-{len(shape)}"
+                yield pytest.param(kind, variant, shape, id=name)
+
+
+@pytest.mark.parametrize(("kind", "variant", "shape"), [*cases()])
+def test_nest_and_export_compute_what_the_layer_does(kind, variant, shape):
+    inputs = keras.Input(shape)
+    conv = L.Conv2D if shape is IMAGE else L.Conv1D
+    x = conv(3, 1, name="before")(inputs)
     layer = kind(**variant)
-    outputs = layer([x, L.Conv2D(3, 1)(inputs)] if kind in MERGES else x)
+    outputs = layer([x, conv(3, 1)(inputs)] if kind in MERGES else x)
     base = nets.randomise(keras.Model(inputs, outputs), seed=0)
     nested = model.nest(base, (0.5,), exclude=())
-    data = nets.images(4)
+    data = nets.images(4, shape)
     graph = fold(trace(nested))
     compare.compare(nested, graph, (data,))
     (received,) = forward.run(graph, [data], forward.level_parameters(0), lambda _, value: value)
@@ -160,6 +168,12 @@ def patched():
         (lambda x: L.Dropout(0.5, name="x")(x, training=True), "must be called .*training=True"),
         (lambda x: L.Add(name="x")([x, np.ones((4, 4, 3))]), "outputs of layers alone: .*ndarray"),
         (lambda x: L.Concatenate(0, name="x")([x, x]), "axis than that of the batch: got 0"),
+        (L.TimeDistributed(L.Conv1D(2, 3), name="x"), "must hold a Dense .*: got Conv1D"),
+        (L.TimeDistributed(L.Dense(2, activation="gelu"), name="x"), "has the activation 'gelu'"),
+        (
+            lambda x: L.TimeDistributed(L.Dense(2), name="x")(x, mask=np.ones((1, 4), bool)),
+            "must be called with its inputs alone, .*mask=",
+        ),
     ],
 )
 def test_nest_refuses_before_training_what_export_would_refuse(layer, message):
@@ -168,20 +182,6 @@ def test_nest_refuses_before_training_what_export_would_refuse(layer, message):
     with pytest.raises(ValueError, match=f"^layer 'x' .*{message}|^layer 'x' {message}") as refusal:
         model.nest(keras.Model(inputs, outputs), exclude=())
     assert len(str(refusal.value)) < 500
-
-
-@pytest.mark.parametrize(
-    ("operator", "message"),
-    [
-        (lambda x: x + x, r"operator '.*' \(Add\) between layers .*: use the layer Add for two"),
-        (lambda x: 0.5 * x, r"\(Multiply\) between layers .*: use the layer Multiply for two"),
-        (lambda x: keras.ops.mean(x, (1, 2)), r"\(Mean\) .*: use the layer GlobalAveragePooling2D"),
-    ],
-)
-def test_nest_refuses_operators_between_layers(operator, message):
-    inputs = keras.Input((6, 6, 3))
-    with pytest.raises(ValueError, match=message):
-        model.nest(keras.Model(inputs, operator(L.Conv2D(3, 3)(inputs))), exclude=())
 
 
 @pytest.mark.parametrize("kind", [L.Flatten, L.ZeroPadding2D, L.GlobalAveragePooling2D], ids=named)
