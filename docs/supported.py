@@ -42,11 +42,11 @@ def _lines() -> Iterator[str]:
     yield from _table(("layer", "must have", "must have for export"), _carried())
     yield "\n## Operators between layers\n"
     operators = ", ".join(f"`{name}`" for name in sorted(keras_operators.OPERATORS))
-    yield "`nest()` puts layers of the same result in the place of an operator between layers, such"
-    yield "as `a + b`, `0.5 * x`, `x[:, 1:]` or `keras.ops.relu(x)`. By the names of Keras's classes:"
+    yield "`nest()` puts layers that compute the same in the place of operators, such as `a + b`,"
+    yield "`0.5 * x`, `x[:, 1:]` or `keras.ops.relu(x)`. By the names of Keras's classes:"
     yield f"{operators}."
-    yield "\nA constant operand is one number, or one per channel. A layer in the place of an operator"
-    yield "is refused as it would be by itself."
+    yield "\nA constant operand is one number, or one per channel. `nest()` refuses an operator for"
+    yield "which there is no layer."
     yield "\n## Activations\n"
     names = ", ".join(f"`{name}`" for name in supported.ACTIVATIONS.values())
     layers = ", ".join(f"`{kind.__name__}`" for kind, e in ENTRIES.items() if e.is_activation)

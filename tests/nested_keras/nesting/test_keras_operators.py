@@ -150,6 +150,31 @@ def test_nest_and_export_compute_what_the_operator_does(kind):
         np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
 
 
+def on_series(x, y):
+    x = ops.pad(x[:, ::-1], ((0, 0), (1, 0), (0, 2)))
+    a, b = ops.split(x[:, 1:], 2, axis=-1)
+    x = ops.concatenate([ops.relu(a), b[..., ::-1], y], axis=-1)
+    return [
+        ops.max(x, 1),
+        ops.mean(x, 1, keepdims=True),
+        ops.stack([a[:, 0], b[:, -1]], 2),
+        x[:, 2],
+    ]
+
+
+def test_operators_on_series():
+    inputs = keras.Input((8, 3))
+    x, y = (L.Conv1D(4, 1)(inputs) for _ in range(2))
+    base = nets.randomise(keras.Model(inputs, on_series(x, y)), seed=0)
+    nested = model.nest(base, (0.5,), exclude=())
+    data = nets.images(4, (8, 3))
+    graph = fold(trace(nested))
+    compare.compare(nested, graph, (data,))
+    received = forward.run(graph, [data], forward.level_parameters(0), lambda _, value: value)
+    for got, want in zip(received, base(data), strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
+
+
 def test_every_operator_is_tried():
     # Not in every version of Keras.
     known = {"Abs", "DepthToSpace", "SpaceToDepth"}
