@@ -35,24 +35,16 @@ LAYERS = {
     "AlphaDropout": "use Dropout in its place",
 }
 OPERATORS = {
-    "Add": "use the layer Add for two tensors, or the bias of the layer before for a constant",
-    "Subtract": "use the layer Add for two tensors, or the bias of the layer before for a constant",
-    "Multiply": "use the layer Multiply for two tensors, or the weights of the layer before for a "
-    "constant",
-    "Divide": "use the weights of the layer before",
-    "TrueDivide": "use the weights of the layer before",
-    "Mean": "use the layer GlobalAveragePooling2D in its place",
-    "Max": "use the layer GlobalMaxPooling2D in its place",
-    "Relu": "use the layer ReLU in its place",
-    "Relu6": "use the layer ReLU(6.0) in its place",
-    "LeakyRelu": "use the layer LeakyReLU in its place",
-    "Pad": "use the layer ZeroPadding2D in its place",
     **dict.fromkeys(
-        ("Sigmoid", "Tanh", "Silu", "HardSilu"), "use the layer Activation in its place"
+        ("Dot", "Einsum", "Matmul", "Tensordot"), "use Dense or a convolution in its place"
     ),
+    **dict.fromkeys(("Amin", "Min"), "take the largest of the negative in its place"),
     **dict.fromkeys(
-        ("Softmax", "Reshape", "Concatenate"), "use the layer of the same name in its place"
+        ("Conv", "DepthwiseConv", "ConvTranspose"), "use the layer of the same kind in its place"
     ),
+    "BatchNorm": "use the layer BatchNormalization in its place",
+    "StopGradient": "set trainable=False for the layers before it in its place",
+    "Where": "use maximum, minimum or a product in its place",
 }
 
 
