@@ -29,6 +29,13 @@ def add(commands: Subparsers) -> None:
         default=200,
         help="calibration images, spread over all of x_train (default 200)",
     )
+    for end in ("input", "output"):
+        sub.add_argument(
+            f"--{end}-type",
+            choices=("int8", "uint8", "float32"),
+            default="int8",
+            help=f"type of the model's {end}s (default int8)",
+        )
     sub.add_argument("--out", type=Path, required=True, help="the .tflite to write")
 
 
@@ -40,7 +47,12 @@ def _export(args: argparse.Namespace) -> None:
     x_train = data_files.images(args.data, "x_train")
     model = nested_keras.load_model(args.model, compile=False)
     chosen = x_train[data_files.spread(len(x_train), args.samples)]
-    content = export.to_tflite(model, representative_dataset=chosen)
+    content = export.to_tflite(
+        model,
+        representative_dataset=chosen,
+        inference_input_type=args.input_type,
+        inference_output_type=args.output_type,
+    )
     files.write_bytes(args.out, content)
     arguments.say(
         f"Wrote {args.out}: {len(content):,} bytes, every level verified against its dense twin"

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -28,7 +29,10 @@ class Node:
         name: Unique name, that of the Keras layer.
         inputs: Names of the nodes whose outputs are read.
         shape: Output shape; the batch is 1.
+        has_values: Whether arrays are among the fields: two such nodes are never taken for one.
     """
+
+    has_values: ClassVar[bool] = False
 
     name: str
     inputs: tuple[str, ...]
@@ -38,6 +42,8 @@ class Node:
 @dataclass(frozen=True, eq=False)
 class Input(Node):
     """A graph input."""
+
+    has_values: ClassVar[bool] = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +66,8 @@ class Linear(Node):
         activation: "linear", "relu" or "relu6".
         per_level: Whether the node differs between levels, by its mask or by its BatchNorm.
     """
+
+    has_values: ClassVar[bool] = True
 
     kind: LayerKind
     filter: FloatArray
@@ -86,15 +94,19 @@ class Linear(Node):
 
 @dataclass(frozen=True, eq=False)
 class BatchNorm(Node):
-    """`gain[l] * x + bias[l]` along the last axis.
+    """`gain[l] * x + bias[l]` along the last axis: BatchNormalization, Normalization, Rescaling.
 
     Attributes:
         gain: float64 [N, C]: gamma / sqrt(variance + epsilon).
         bias: float64 [N, C]: beta - mean * gain.
+        per_level: Whether the levels have statistics of their own.
     """
+
+    has_values: ClassVar[bool] = True
 
     gain: FloatArray
     bias: FloatArray
+    per_level: bool = True
 
 
 @dataclass(frozen=True, eq=False)

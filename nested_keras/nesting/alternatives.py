@@ -12,15 +12,13 @@ ARGUMENTS = {
     "groups": " (use a DepthwiseConv2D and a Conv2D with a kernel of 1 in its place)",
     "renorm": " (use a plain BatchNormalization in its place)",
     "lora_rank": " (save the model and load it without LoRA first)",
-    "threshold": " (use a plain ReLU in its place)",
 }
 
 _IN_THE_DATA = "do this to the data before they enter the model, as in tf.data.Dataset.map"
 _CONV_1D = "use its 2-D kin in its place, on data of shape (length, 1, channels)"
-_ACTIVATION = "use ReLU, LeakyReLU or an Activation in its place"
 _LAYERS = {
     "Lambda": "use one of Keras's own layers in its place, or " + _IN_THE_DATA,
-    **dict.fromkeys(("Rescaling", "Normalization", "Resizing", "CenterCrop"), _IN_THE_DATA),
+    **dict.fromkeys(("Resizing", "CenterCrop", "AutoContrast", "Equalization"), _IN_THE_DATA),
     **dict.fromkeys(
         (
             "Conv1D",
@@ -34,19 +32,13 @@ _LAYERS = {
         ),
         _CONV_1D,
     ),
-    **dict.fromkeys(("ELU", "PReLU"), _ACTIVATION),
     **dict.fromkeys(
         ("LayerNormalization", "GroupNormalization", "UnitNormalization"),
         "use BatchNormalization in its place",
     ),
-    **dict.fromkeys(
-        ("Subtract", "Average"),
-        "use Add in its place, as the weights before it can learn the sign and the factor",
-    ),
     "Dot": "use Multiply in its place",
     "Cropping2D": "use a Conv2D without padding in its place",
     "SpatialDropout1D": "use Dropout in its place",
-    "AlphaDropout": "use Dropout in its place",
 }
 _OPERATORS = {
     "Add": "use the layer Add for two tensors, or the bias of the layer before for a constant",

@@ -23,6 +23,7 @@ from nested_keras.nesting import (
     supported,
     trainer,
 )
+from nested_keras.nesting.entries import ENTRIES
 from nested_keras.typing import (
     Data,
     KerasArgument,
@@ -389,12 +390,25 @@ def _run_flattened(model: KerasModel, inputs: KerasTensor, act: Callable[..., An
 
     def call(operation: KerasOperation) -> Callable[..., Any]:
         if not keras_graph.is_graph(operation):
-            return functools.partial(act, operation)
+            return functools.partial(_call, act, operation)
         inner = conversion.functional(operation)
         # As in Keras, whether the whole model trains overrides what its parts were called with.
         return lambda inputs, **_: _run_flattened(inner, inputs, act)
 
     return keras_graph.run_graph(model, inputs, call)
+
+
+def _call(
+    act: Callable[..., Any],
+    operation: KerasOperation,
+    *args: KerasArgument,
+    **kwargs: KerasArgument,
+) -> Any:
+    entry = ENTRIES.get(supported.kind_of(operation))
+    if entry is not None and entry.augments:
+        # Keras notes True, the default of these layers. `fit` sets the argument by itself.
+        kwargs = {**kwargs, "training": False}
+    return act(operation, *args, **kwargs)
 
 
 def _new_inputs(base: KerasModel) -> Any:

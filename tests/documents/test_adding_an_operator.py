@@ -61,8 +61,9 @@ def test_every_family_has_its_tests() -> None:
 
 
 def test_an_operator_is_in_one_file(entry: Registration) -> None:
-    assert entry.readers
-    for function in (*entry.readers.values(), entry.run):
+    readers = {**entry.readers, **entry.custom_readers}
+    assert readers
+    for function in (*readers.values(), entry.run):
         assert function.__module__ == entry.op.__module__
 
 
@@ -88,7 +89,9 @@ def test_the_lists_name_every_operator(entry: Registration) -> None:
         calls = (ROOT / "tests/tflm_ops/test_random_parameters.c").read_text()
         assert f"{entry.c_call.function}(" in calls
     firmware = (ROOT / "docs/firmware.md").read_text()
-    assert any(re.search(rf"\b{name}\b", firmware) for name in entry.readers)
+    assert any(
+        re.search(rf"\b{name}\b", firmware) for name in (*entry.readers, *entry.custom_readers)
+    )
 
 
 @pytest.fixture
@@ -102,7 +105,7 @@ def example(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
     (maximum,) = namespace["OPERATORS"]
     monkeypatch.setattr(operators, "OPERATORS", (*operators.OPERATORS, maximum))
     monkeypatch.setitem(operators._BY_CLASS, maximum.op, maximum)
-    monkeypatch.setitem(operators._READERS, ("MAXIMUM", False), maximum.readers["MAXIMUM"])
+    monkeypatch.setitem(operators._READERS, "MAXIMUM", maximum.readers["MAXIMUM"])
     return namespace
 
 

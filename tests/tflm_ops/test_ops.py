@@ -82,7 +82,20 @@ BINARY = [
 ]
 
 
-@pytest.mark.parametrize("op", BINARY)
+SUB = operators.Sub(**vars(BINARY[1]))
+PRELU = operators.Prelu(
+    **OP,
+    input_offset=11,
+    alpha_offset=-3,
+    output_offset=-20,
+    positive_multiplier=1_800_000_000,
+    positive_shift=1,
+    negative_multiplier=1_100_000_000,
+    negative_shift=-5,
+)
+
+
+@pytest.mark.parametrize("op", [*BINARY, SUB, PRELU])
 def test_binary_on_all_pairs_of_values(nk, op):
     values = np.arange(-128, 128).astype(np.int8)
     a, b = (np.ascontiguousarray(m.reshape(1, 256, 256, 1)) for m in np.meshgrid(values, values))
@@ -103,8 +116,8 @@ SHAPES = [
 
 
 EXTREMA = [operators.Maximum(**OP), operators.Minimum(**OP)]
-EACH_BINARY = [BINARY[1], BINARY[5], *EXTREMA]
-NAMES = ["add", "mul", "maximum", "minimum"]
+EACH_BINARY = [BINARY[1], SUB, BINARY[5], PRELU, *EXTREMA]
+NAMES = ["add", "sub", "mul", "prelu", "maximum", "minimum"]
 
 
 @pytest.mark.parametrize("op", EACH_BINARY, ids=NAMES)
@@ -343,10 +356,18 @@ def test_quantization_parameters_out_of_range_are_refused(nk, kind, scale, zero_
         nk.run_op(kind(**OP, scale=scale, zero_point=zero_point), [x], (3,))
 
 
-@pytest.mark.parametrize("op", [BINARY[0], BINARY[5]], ids=["add", "mul"])
+@pytest.mark.parametrize(
+    "op", [BINARY[0], SUB, BINARY[5], PRELU], ids=["add", "sub", "mul", "prelu"]
+)
 def test_binary_parameters_out_of_range_are_refused(nk, op):
     bad = {
         "left_shift": (-1, 23),
+        "input_offset": (-128, 129),
+        "alpha_offset": (-128, 129),
+        "positive_multiplier": (-1,),
+        "negative_multiplier": (-1,),
+        "positive_shift": (-32, 31),
+        "negative_shift": (-32, 31),
         "input1_offset": (-128, 129),
         "input2_offset": (-128, 129),
         "input1_multiplier": (-1,),

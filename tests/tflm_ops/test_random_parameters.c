@@ -212,6 +212,10 @@ static void try_binary(void) {
                              input_offset(), multiplier(),   shift(),         output_offset(),
                              multiplier(),   shift(),        number(-128, 0), number(0, 127)};
   note(nk_add_s8(&add, &a, x1, &b, x2, &a, y));
+  note(nk_sub_s8(&add, &a, x1, &b, x2, &a, y));
+  const nk_prelu_params prelu = {input_offset(), input_offset(), output_offset(), multiplier(),
+                                 shift(),        multiplier(),   shift()};
+  note(nk_prelu_s8(&prelu, &a, x1, &b, x2, &a, y));
   const nk_mul_params mul = {input_offset(), input_offset(),  output_offset(), multiplier(),
                              shift(),        number(-128, 0), number(0, 127)};
   note(nk_mul_s8(&mul, &b, x2, &a, x1, &a, y));

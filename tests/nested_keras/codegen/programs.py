@@ -140,10 +140,10 @@ class Builder:
     def reshape(self, source: int, *shape: int) -> int:
         return self.add(operators.Reshape, [source], self.tensor(shape))
 
-    def sum(self, first: int, second: int) -> int:
+    def sum(self, first: int, second: int, kind: type[program.Op] = operators.Add) -> int:
         shape = np.broadcast_shapes(self.tensors[first].shape, self.tensors[second].shape)
         return self.add(
-            operators.Add,
+            kind,
             [first, second],
             self.tensor(shape),
             left_shift=20,
@@ -210,6 +210,19 @@ def every_op() -> program.Program:
         output_shift=-6,
         activation_min=-128,
         activation_max=127,
+    )
+    y = b.sum(y, z, operators.Sub)
+    y = b.add(
+        operators.Prelu,
+        [y, b.tensor((1, 1, 4), data=b.int8(1, 1, 4))],
+        b.tensor((1, 6, 6, 4)),
+        input_offset=3,
+        alpha_offset=-5,
+        output_offset=7,
+        positive_multiplier=1_234_567_890,
+        positive_shift=1,
+        negative_multiplier=1_500_000_000,
+        negative_shift=-6,
     )
     y = b.add(operators.Maximum, [y, z], b.tensor((1, 6, 6, 4)))
     constant = b.tensor((4,), data=b.int8(4))

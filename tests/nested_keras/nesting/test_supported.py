@@ -1,5 +1,7 @@
 """Walks the table of layers: every key of every config is read, refused or without effect."""
 
+import inspect
+
 import keras
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ import tensorflow as tf
 from nested_keras.export import compare, export_errors, forward
 from nested_keras.export.fold import fold
 from nested_keras.export.graph import TRACES, trace
-from nested_keras.nesting import layers, model, supported
+from nested_keras.nesting import entries, layers, model, supported
 from tests.nested_keras import nets
 
 L = keras.layers
@@ -24,6 +26,21 @@ LEAST = {
     layers.NestedDense: {"units": 3, **NESTED},
     layers.NestedBatchNormalization: {"levels": 1},
     L.InputLayer: {"shape": (3,)},
+    L.Rescaling: {"scale": 0.5},
+    **{
+        kind: {
+            name: 0.2
+            for name, parameter in inspect.signature(kind.__init__).parameters.items()
+            if name != "self"
+            and parameter.default is parameter.empty
+            and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+        }
+        for kind in entries.augmentations()
+    },
+    L.RandomPosterization: {"factor": 4},
+    L.RandomCrop: {"height": 6, "width": 6},
+    L.Pipeline: {"layers": [L.RandomFlip(), L.RandomRotation(0.2), L.GaussianNoise(0.1)]},
+    L.AlphaDropout: {"rate": 0.5},
     L.Dropout: {"rate": 0.5},
     L.GaussianDropout: {"rate": 0.5},
     L.GaussianNoise: {"stddev": 0.5},
@@ -42,6 +59,8 @@ WINDOW = [
     {"activation": tf.nn.relu6},
     {"activation": keras.ops.tanh},
     {"activation": L.LeakyReLU(0.3)},
+    {"activation": L.ReLU(6.0)},
+    {"activation": lambda: L.PReLU(alpha_initializer="random_normal")},
     {"use_bias": False},
 ]
 CONV = [{"filters": 5, "kernel_size": (3, 2)}, *WINDOW]
@@ -53,8 +72,27 @@ VARIANTS = {
     L.SeparableConv2D: [*CONV, {"depth_multiplier": 2}],
     L.Dense: [{"units": 5}, {"activation": "sigmoid"}, {"use_bias": False}],
     L.BatchNormalization: NORM,
-    L.Activation: [{"activation": name} for name in supported.ACTIVATIONS.values()],
-    L.ReLU: [{"max_value": 6.0}, {"negative_slope": 0.3}],
+    L.Activation: [{"activation": function} for function in supported.ACTIVATIONS],
+    L.Rescaling: [
+        {"scale": 1 / 127.5, "offset": -1.0},
+        {"scale": [0.1, 2.0, 3.0], "offset": [1.0]},
+    ],
+    L.Normalization: [
+        {"axis": None},
+        {"axis": 1},
+        {"axis": (1, 3)},
+        {"mean": [1.0, 2.0, 3.0], "variance": [1.0, 0.5, 4.0]},
+        {"mean": 0.3, "variance": 2.0, "invert": True},
+    ],
+    L.RandomCrop: [{"height": 6, "width": 6}],
+    L.PReLU: [{"shared_axes": [1, 2]}, {"shared_axes": [3]}],
+    L.ELU: [{"alpha": 0.5}],
+    L.ReLU: [
+        {"max_value": 6.0},
+        {"max_value": 1.0},
+        {"negative_slope": 0.3},
+        {"max_value": 0.5, "negative_slope": 0.1, "threshold": 0.2},
+    ],
     L.LeakyReLU: [{"negative_slope": 0.1}],
     L.Softmax: [{"axis": -1}],
     L.Concatenate: [{"axis": -1}, {"axis": 1}, {"axis": -2}],
@@ -65,7 +103,7 @@ VARIANTS = {
     L.ZeroPadding2D: [{"padding": ((0, 1), (2, 3))}],
     L.Reshape: [{"target_shape": (-1,)}],
 }
-MERGES = (L.Add, L.Multiply, L.Maximum, L.Minimum, L.Concatenate)
+MERGES = (L.Add, L.Subtract, L.Average, L.Multiply, L.Maximum, L.Minimum, L.Concatenate)
 BASE_KINDS = [kind for kind in supported.ENTRIES if kind.__module__.startswith("keras.")]
 
 
@@ -103,15 +141,20 @@ def test_export_has_a_way_for_every_layer_of_a_nested_model():
 def test_nest_and_export_compute_what_the_layer_does(kind, variant):
     inputs = keras.Input((6, 6, 3))
     x = L.Conv2D(3, 1, name="before")(inputs)
+    activation = variant.get("activation")
+    if getattr(activation, "__name__", "") == "<lambda>":
+        variant = {"activation": activation()}  # one that has weights serves one layer
     layer = kind(**{**LEAST.get(kind, {}), **variant})
     outputs = layer([x, L.Conv2D(3, 1)(inputs)] if kind in MERGES else x)
     base = nets.randomise(keras.Model(inputs, outputs), seed=0)
+    if kind is L.Normalization:
+        layer.finalize_state()
     nested = model.nest(base, (0.5,), exclude=())
     data = nets.images(4)
     graph = fold(trace(nested))
     compare.compare(nested, graph, (data,))
     (received,) = forward.run(graph, [data], forward.level_parameters(0), lambda _, value: value)
-    np.testing.assert_allclose(received, base(data), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(received, base(data, training=False), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -202,10 +245,14 @@ def patched():
         (patched(), r"\(Dense\) .* overrides call of Dense: use Dense itself in its place"),
         (L.Lambda(lambda x: x / 2.0, name="x"), r"\(Lambda\) .*: use one of Keras's own layers"),
         (L.UpSampling2D(name="x"), r"\(UpSampling2D\) is not supported: use one of these"),
-        (L.Rescaling(0.1, name="x"), r"\(Rescaling\) .*: do this to the data before"),
-        (L.RandomFlip(name="x"), r"\(RandomFlip\) .*: do this to the data before"),
-        (L.Activation("gelu", name="x"), "has the activation 'gelu', which is not supported: use"),
-        (L.ReLU(1.0, name="x"), r"\(ReLU\) must have max_value None or 6.*max_value=1.0"),
+        (L.Resizing(3, 3, name="x"), r"\(Resizing\) .*: do this to the data before"),
+        (L.Rescaling(np.ones((4, 1)), name="x"), r"one scale, or one per channel: .* \(4, 1\)"),
+        (L.RandomCrop(2, 2, name="x"), r"must keep the size of its images, \w+: got 2x2 \(crop"),
+        (
+            L.Pipeline([L.RandomFlip(), L.AutoContrast()], name="x"),
+            "must hold layers alone that augment: got AutoContrast",
+        ),
+        (L.Activation("glu", name="x"), "has the activation 'glu', which is not supported: use"),
         (L.Dense(3, dtype="int8_from_float32", name="x"), "policy without quantization: got 'int8"),
         (lambda x: L.Dropout(0.5, name="x")(x, training=True), "must be called .*training=True"),
         (lambda x: L.Add(name="x")([x, np.ones((4, 4, 3))]), "outputs of layers alone: .*ndarray"),
