@@ -125,22 +125,31 @@ def run(out_dir: Path, *, config: DemoConfig | None = None, say: Callable[[str],
         title="nested_keras demo: handwritten digits on an emulated Cortex-M7",
         levels=_level_rows(nested, trained, on_pc[0], on_device),
         dense=_dense_row(dense, trained, on_pc[1], on_device[1]),
-        facts={
-            "data set": "UCI handwritten digits, as shipped by scikit-learn",
-            "training images": len(data.x_train),
-            "test images on the PC": len(data.x_test),
-            "test images on the device": len(images),
-            "board": "mps2-an500 (Cortex-M7) under QEMU, -icount shift=0",
-            "model.tflite bytes": len(nested),
-            "dense model bytes": len(dense),
-            "firmware code and constants, bytes": on_device[0].levels[0].flash_bytes or 0,
-            "arena bytes": on_device[0].levels[0].arena_bytes or 0,
-            "seed": config.seed,
-        },
+        facts=_facts(data, config, (nested, dense), on_device[0]),
     )
     files.write_text(out_dir / "report.json", json.dumps(result.to_dict(), indent=2) + "\n")
     files.write_text(out_dir / "report.html", report.render_html(result))
     return result
+
+
+def _facts(
+    data: Dataset, config: DemoConfig, models: tuple[bytes, bytes], on_device: TargetRun
+) -> dict[str, str | int | float]:
+    """Returns what the report says beside its table; `models` are the nested and the dense one."""
+    nested, dense = models
+    any_level = on_device.levels[0]
+    return {
+        "data set": "UCI handwritten digits, as shipped by scikit-learn",
+        "training images": len(data.x_train),
+        "test images on the PC": len(data.x_test),
+        "test images on the device": on_device.inputs,
+        "board": "mps2-an500 (Cortex-M7) under QEMU, -icount shift=0",
+        "model.tflite bytes": len(nested),
+        "dense model bytes": len(dense),
+        "firmware code and constants, bytes": any_level.flash_bytes or 0,
+        "arena bytes": any_level.arena_bytes or 0,
+        "seed": config.seed,
+    }
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,10 +1,15 @@
 import fcntl
+import gc
+import os
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+from nested_keras.devices.toolchain import Toolchain
+from tests import zoo
 from tests.tflm_ops.library import Library
 
 ROOT = Path(__file__).parents[1]
@@ -13,6 +18,12 @@ ROOT = Path(__file__).parents[1]
 # the line that repeats it.
 settings.register_profile("exact", derandomize=True, deadline=None, print_blob=True)
 settings.load_profile("exact")
+
+
+def pytest_collection_finish():
+    """What is imported by now stays: the collector need not look through it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
@@ -27,3 +38,35 @@ def nk():
             done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
             assert done.returncode == 0, done.stdout + done.stderr
     return Library(build / "host" / "libnk.so")
+
+
+@pytest.fixture(scope="session")
+def shared_folder(tmp_path_factory):
+    """A folder for what the tests of a session make once, in however many processes they run."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "shared"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def object_cache(shared_folder):
+    """Compiled kernels. Whatever folder a test compiles into, each object is compiled only once."""
+    compile_ = Toolchain.compile
+
+    def compile_once(self, source, *, cache_dir, **kwargs):
+        cache_dir.mkdir(parents=True, exist_ok=True)
+        made = compile_(self, source, cache_dir=folder, **kwargs)
+        return Path(shutil.copy(made, cache_dir)) if cache_dir != folder else made
+
+    folder = shared_folder / "objects"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Toolchain, "compile", compile_once)
+        yield folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def kept_zoo(shared_folder):
+    """The models of the zoo, each exported only once."""
+    zoo.kept_in = shared_folder / "zoo"
+    zoo.kept_in.mkdir(exist_ok=True)

@@ -11,11 +11,6 @@ from tests import zoo
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def object_cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("objects")
-
-
 def as_tuple(outputs):
     return outputs if isinstance(outputs, tuple) else (outputs,)
 
@@ -23,7 +18,7 @@ def as_tuple(outputs):
 @pytest.mark.parametrize("name", zoo.names())
 def test_all_runtimes_give_the_same_bytes(name, object_cache, tmp_path):
     tflite = zoo.exported(name).tflite
-    data = zoo.make(name).data
+    data = zoo.data(name)
     reference = runtime.ReferenceModel(tflite)
     litert = runtime.LiteRTModel(tflite)
     tflm = firmware.TflmModel(tflite)
@@ -46,7 +41,7 @@ def test_all_runtimes_give_the_same_bytes(name, object_cache, tmp_path):
 def test_tflite_micro_on_the_cortex_m7_gives_the_same_bytes(name, tmp_path):
     """With the operators of that library, which may be CMSIS-NN's, beside the nested ones."""
     tflite = zoo.exported(name).tflite
-    data = zoo.make(name).data
+    data = zoo.data(name)
     reference = runtime.ReferenceModel(tflite)
     device = firmware.QemuModel(tflite, runtime="tflm", build_dir=tmp_path).run_all(data)
     for level in range(reference.levels):
@@ -61,7 +56,7 @@ def test_the_zoo_is_large_and_not_constant():
     varied = 0
     for name in names[::8]:
         tflite = zoo.exported(name).tflite
-        outputs = as_tuple(runtime.ReferenceModel(tflite).run(zoo.make(name).data))
+        outputs = as_tuple(runtime.ReferenceModel(tflite).run(zoo.data(name)))
         varied += any(len(np.unique(output)) > 1 for output in outputs)
     assert varied >= len(names[::8]) - 1
 

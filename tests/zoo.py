@@ -1,20 +1,27 @@
 """Small random nested models that reach the edges of export and of every runtime.
 
 A few hundred to a few thousand MACs each, seeded by their position. `names()` needs no TensorFlow;
-`make(name)` builds a model with its data, `exported(name)` keeps its files for the session.
+`make(name)` builds a model with its data, `exported(name)` and `data(name)` keep its files and its
+data for the session, for all processes that share `kept_in`.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
+import pickle
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from nested_keras import files
+
 EXAMPLES = 12
+# The folder of what is exported, or None to keep it in this process alone.
+kept_in: Path | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +72,7 @@ def make(name: str) -> ZooModel:
     row = _ROWS[name]
     seed = list(_ROWS).index(name)
     rng = np.random.default_rng(seed)
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)  # which would take longer than the rest
     keras.utils.set_random_seed(seed)
     base = row.build()
     model = nested_keras.nest(base, row.sparsities, exclude=row.exclude, **row.options)
@@ -77,13 +84,31 @@ def make(name: str) -> ZooModel:
     return ZooModel(name, model, data[0] if len(data) == 1 else data)
 
 
-@functools.cache
 def exported(name: str) -> Any:
     """The ExportedModel of a model."""
+    return _export(name)[0]
+
+
+def data(name: str) -> Any:
+    """The data of a model."""
+    return _export(name)[1]
+
+
+@functools.cache
+def _export(name: str) -> tuple[Any, Any]:
+    path = None if kept_in is None else kept_in / f"{name}.pickle"
+    if path is not None and path.exists():
+        return pickle.loads(path.read_bytes())
     from nested_keras import export
 
     zoo_model = make(name)
-    return export.build(zoo_model.model, representative_dataset=zoo_model.data)
+    made = (
+        export.build(zoo_model.model, representative_dataset=zoo_model.data),
+        zoo_model.data,
+    )
+    if path is not None:
+        files.write_bytes(path, pickle.dumps(made))
+    return made
 
 
 def _randomize(model: Any, gammas: str, rng: np.random.Generator) -> None:

@@ -3,7 +3,8 @@
 README.md, CHANGELOG.md, the pages of benchmarks/ and of tflm_ops/ stay where a reader of the
 repository looks for them, with links that work there. This hook brings these pages and their
 pictures into the site, and turns each link between two pages into the one that works on the site. A
-link to a file that is no page of the site (a source file, a folder) becomes plain text.
+link to a file that is no page of the site (a source file, a folder) becomes plain text. The comment
+`<!-- operators -->` becomes the table of operators.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from mkdocs.structure.files import File, Files
+
+from nested_keras.tflite.operators import OPERATORS
 
 _ROOT = Path(__file__).resolve().parents[2]
 _OUTSIDE = (
@@ -64,7 +67,18 @@ def on_page_markdown(markdown: str, *, page: Any, config: Any, files: Files) -> 
         link = posixpath.relpath(place, here or ".")
         return f"{match['mark']}[{match['text']}]({link}{'#' if anchor else ''}{anchor})"
 
-    return _LINK.sub(relink, markdown)
+    return _LINK.sub(relink, markdown.replace("<!-- operators -->", operator_table()))
+
+
+def operator_table() -> str:
+    """Returns the table of operators: names in TFLite, the C function, what the operator is."""
+    rows = ["| TFLite | C | operator |", "|---|---|---|"]
+    for entry in OPERATORS:
+        names = ", ".join(sorted(entry.readers))
+        function = f"`{entry.c_call.function}`" if entry.c_call else ""
+        summary = str(entry.op.__doc__).split("\n\n")[0]
+        rows.append(f"| {names} | {function} | {' '.join(summary.split())} |")
+    return "\n".join(rows)
 
 
 def _place(path: str) -> str:

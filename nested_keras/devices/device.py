@@ -18,7 +18,7 @@ from nested_keras.runtime.runner import AnyModel, Array, ModelRunner, load_progr
 from nested_keras.tflite.program import Program
 
 RUNTIMES = ("standalone", "tflm")
-"""What can run a model on a device: generated C, or TFLite Micro."""
+"""The runtimes of a device: generated C, or TFLite Micro."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +33,7 @@ class DeviceResult:
         op_instructions: Instructions of each operator for the first image, int64 [len(levels),
             ops]; 0 for a Reshape, which shares its input's memory. All 0 with a TFLite Micro that
             was built without error strings, which has no profiler.
-        arena_bytes: Size of the static arena; with TFLite Micro what is used of it.
+        arena_bytes: Size of the static arena; with TFLite Micro the bytes of the arena in use.
         stack_bytes: Deepest use of the stack, the firmware's own part included.
         text_bytes: Code and constants.
         model_bytes: The part of text_bytes that is the model's constants.
@@ -53,7 +53,7 @@ class DeviceResult:
 class DeviceModel(ModelRunner):
     """A model run by firmware on an emulated board; the interface is that of `ReferenceModel`.
 
-    Each call builds a firmware that carries the images, runs it and parses what it prints.
+    Each call builds a firmware that carries the images, runs the firmware and parses its output.
     """
 
     _board: ClassVar[str]
@@ -127,11 +127,11 @@ class DeviceModel(ModelRunner):
         levels: Sequence[int] | None = None,
         board: str | None = None,
     ) -> Firmware | TflmFirmware:
-        """Builds the firmware that runs a batch, without running it.
+        """Builds the firmware that runs a batch, but does not run the firmware.
 
         Args:
             x: As for `run`.
-            out_dir: Receives firmware.elf and what it is made of.
+            out_dir: Receives firmware.elf and the files that the ELF is made of.
             levels: The levels; all by default.
             board: A folder of tflm_ops/boards; by default the board of the emulator.
 
@@ -176,7 +176,7 @@ class DeviceModel(ModelRunner):
         raise NotImplementedError
 
     def _run_elf(self, elf: Path) -> str:
-        """Runs a firmware within the time limit; returns what it printed."""
+        """Runs a firmware within the time limit; returns the text that the firmware printed."""
         raise NotImplementedError
 
     def _result(

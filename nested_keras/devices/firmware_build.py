@@ -16,7 +16,7 @@ from nested_keras.codegen.library import GeneratedLibrary, generate
 from nested_keras.codegen.templating import fill
 from nested_keras.devices.memory import explain_overflow
 from nested_keras.devices.records import Array, input_layout, output_layout, to_records
-from nested_keras.devices.toolchain import cortex_m7_toolchain, run_tool
+from nested_keras.devices.toolchain import Toolchain, cortex_m7_toolchain, run_tool
 from nested_keras.runtime.runner import AnyModel
 from nested_keras.tflite.program import Program
 
@@ -29,8 +29,8 @@ class Firmware:
 
     Attributes:
         elf: The file.
-        library: The generated model in it.
-        levels: The levels that it runs.
+        library: The generated model in the firmware.
+        levels: The levels that the firmware runs.
         text_bytes: Code and constants in flash, without the images of the run.
         data_bytes: Initialised variables: flash and RAM.
         bss_bytes: Zeroed variables, the arena among them, without the stack.
@@ -74,52 +74,62 @@ def build_firmware(
 
     Raises:
         ToolchainError: The cross compiler is missing.
-        BuildError: It refused, for example because the model or the images do not fit the board.
+        BuildError: The compiler or linker refused, for example because the images do not fit
+            the board.
         ValueError: A level out of range, inputs of a wrong shape or dtype, an unknown board.
         CodegenError: The graph holds something that cannot be printed.
         nested_keras.runtime.ModelError: The bytes are no model that can be run.
     """
-    board_folder = sources.board_dir(board)
+    sources.board_dir(board)
     toolchain = cortex_m7_toolchain()
     out = Path(out_dir)
     cache = out / "objects" if cache_dir is None else Path(cache_dir)
     library = generate(model, out / "model")
-    program = library.program
-    chosen = checked_levels(program, levels)
+    chosen = checked_levels(library.program, levels)
     arrays = [inputs] if isinstance(inputs, np.ndarray) else list(inputs)
-    records = to_records(input_layout(program), arrays)
-    records_file = out / "images.bin"
-    files.write_bytes(records_file, records.tobytes())
-    run_file = out / "firmware_run.c"
-    files.write_text(
-        run_file,
-        run_source(
-            program,
-            chosen,
-            len(records),
-            banner=marks.comment(library.model_sha256),
-            declarations=generated_model(program),
-        ),
-    )
-    images_source = out / "images.S"
-    files.write_text(
-        images_source,
-        incbin_source("firmware_images", records_file.resolve(), section=".images"),
-    )
-
-    common = board_folder.parent / "common"
-    include_dirs = (*library.include_dirs, board_folder.parent, common)
-    objects = library.compile(toolchain, cache, first_include=common / "profile.h")
-    for source in (run_file, common / "main.c", *sources.board_sources(board)):
-        objects.append(toolchain.compile(source, include_dirs=include_dirs, cache_dir=cache))
+    records = to_records(input_layout(library.program), arrays)
+    run, images = _write_run(library, records, chosen, out)
+    objects = _compile(library, run, board, toolchain, cache)
     elf = out / "firmware.elf"
+    folder = sources.board_dir(board)
     try:
-        toolchain.link([*objects, images_source], elf, flags=(f"-T{board_folder / board}.ld",))
+        toolchain.link([*objects, images], elf, flags=(f"-T{folder / board}.ld",))
     except BuildError as error:
-        size = records.shape[1]
-        raise explain_overflow(error, board_folder, images=len(records), stride=size) from error
+        count, size = records.shape
+        raise explain_overflow(error, folder, images=count, stride=size) from error
     text, data, bss = section_sizes(elf)
     return Firmware(elf, library, chosen, text, data, bss)
+
+
+def _write_run(
+    library: GeneratedLibrary, records: Array, levels: tuple[int, ...], out: Path
+) -> tuple[Path, Path]:
+    """Writes the C source of the run and the assembler source that holds its images."""
+    content, run, images = out / "images.bin", out / "firmware_run.c", out / "images.S"
+    text = run_source(
+        library.program,
+        levels,
+        len(records),
+        banner=marks.comment(library.model_sha256),
+        declarations=generated_model(library.program),
+    )
+    files.write_bytes(content, records.tobytes())
+    files.write_text(run, text)
+    files.write_text(images, incbin_source("firmware_images", content.resolve(), section=".images"))
+    return run, images
+
+
+def _compile(
+    library: GeneratedLibrary, run: Path, board: str, toolchain: Toolchain, cache: Path
+) -> list[Path]:
+    """Compiles the generated model, the run and the board; returns the objects."""
+    boards = sources.board_dir(board).parent
+    common = boards / "common"
+    include_dirs = (*library.include_dirs, boards, common)
+    objects = library.compile(toolchain, cache, first_include=common / "profile.h")
+    for source in (run, common / "main.c", *sources.board_sources(board)):
+        objects.append(toolchain.compile(source, include_dirs=include_dirs, cache_dir=cache))
+    return objects
 
 
 def incbin_source(symbol: str, content: Path, *, section: str) -> str:

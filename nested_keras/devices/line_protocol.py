@@ -16,7 +16,7 @@ PROTOCOL_VERSION = 1
 
 @dataclass(frozen=True, eq=False)
 class DeviceRun:
-    """What one run of the firmware printed.
+    """The values that one run of the firmware printed.
 
     Attributes:
         levels: The levels run, in order.

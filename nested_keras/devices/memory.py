@@ -1,4 +1,4 @@
-"""The memories of a board, and what a firmware that does not fit into them is told."""
+"""The memories of a board, and the error for a firmware that does not fit into the memories."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _UNITS = {"K": 1024, "M": 1024 * 1024}
 
 @dataclass(frozen=True)
 class BoardMemory:
-    """What a linker script says of a board.
+    """The board as a linker script describes the board.
 
     Attributes:
         regions: Bytes of each memory, by its name in the script.
@@ -47,7 +47,7 @@ def explain_overflow(error: BuildError, board: Path, *, images: int, stride: int
     """Puts numbers to a linker's error that says that a memory overflowed.
 
     Args:
-        error: What the build ended with.
+        error: The error that ended the build.
         board: A folder of tflm_ops/boards.
         images: Number of images in the firmware.
         stride: Bytes of an image.
@@ -69,5 +69,5 @@ def explain_overflow(error: BuildError, board: Path, *, images: int, stride: int
     if excess and room > 0:
         text += f"; the {images:,} images take {stride:,} bytes each: at most {room:,} fit"
     elif excess:
-        text += "; it does not even with one image"
+        text += "; the firmware does not fit even with one image"
     return BuildError(text)

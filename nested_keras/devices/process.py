@@ -51,7 +51,7 @@ def signals_raise() -> Iterator[None]:
 
 @contextlib.contextmanager
 def temporary_folder(prefix: str = "nested_keras_") -> Iterator[Path]:
-    """Makes a temporary folder and removes it at the end of the block, whatever ends the block."""
+    """Makes a temporary folder, and removes the folder however the block ends."""
     with signals_raise(), tempfile.TemporaryDirectory(prefix=prefix) as name:
         yield Path(name)
 
@@ -65,7 +65,7 @@ def running(
     stderr: int | IO[bytes] = subprocess.PIPE,
     cwd: Path | None = None,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Starts a program, and ends it and all that it started at the end of the block.
+    """Starts a program, and ends the whole process group at the end of the block.
 
     Args:
         command: Path of the program, and its arguments.
@@ -101,7 +101,7 @@ def run(
     Args:
         command: Path of the program, and its arguments.
         timeout_s: Seconds after which the program is ended; None for no limit.
-        stderr: subprocess.PIPE, or subprocess.STDOUT to put it into the standard output.
+        stderr: subprocess.PIPE, or subprocess.STDOUT to put errors into the standard output.
 
     Returns:
         Exit status and outputs.
@@ -132,7 +132,7 @@ def _signals_put_off() -> Iterator[list[int]]:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Ends the group of a process, and closes the pipes to it."""
+    """Ends the group of a process, and closes the pipes to the process."""
     try:
         if _signal_group(process, signal.SIGTERM):
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -146,7 +146,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _signal_group(process: subprocess.Popen[bytes], number: int) -> bool:
-    """Sends a signal to what is left of the group; returns whether anything is."""
+    """Sends a signal to the rest of the group; returns whether a process was left."""
     try:
         os.killpg(process.pid, number)
     except (ProcessLookupError, PermissionError):  # macOS refuses where only a zombie is left

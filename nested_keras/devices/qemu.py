@@ -18,13 +18,13 @@ def find_qemu() -> str:
     """Path of QEMU.
 
     Raises:
-        ToolchainError: It is not on PATH.
+        ToolchainError: QEMU is not on PATH.
     """
     return find_tool("qemu-system-arm")
 
 
 def run(elf: Path, *, timeout_s: float = 300.0, options: Sequence[str] = ()) -> str:
-    """Runs the firmware to its end and returns what it printed.
+    """Runs the firmware to its end and returns the text that the firmware printed.
 
     Args:
         elf: The firmware.
@@ -46,7 +46,7 @@ def run(elf: Path, *, timeout_s: float = 300.0, options: Sequence[str] = ()) -> 
         *("-machine", "mps2-an500"),
         *("-display", "none", "-monitor", "none", "-serial", "none"),
         *("-semihosting-config", "enable=on,target=native"),
-        # One instruction is one nanosecond of virtual time: what makes SysTick count instructions.
+        # SysTick counts instructions because an instruction takes one nanosecond of virtual time.
         *("-icount", "shift=0"),
         *("-kernel", os.fspath(elf)),
         *options,
@@ -70,7 +70,7 @@ def last_lines(text: str) -> str:
     """The end of a console text, ready to be put at the end of an error message."""
     lines = [line if len(line) <= 160 else line[:157] + "..." for line in text.splitlines()]
     if not lines:
-        return "; it printed nothing"
+        return "; nothing was printed"
     return "; its last lines:\n  " + "\n  ".join(lines[-_LAST_LINES:])
 
 

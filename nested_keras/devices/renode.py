@@ -4,7 +4,7 @@ Renode's exit status says nothing about the firmware, nor about its own script: 
 last line that the firmware printed on its UART, which Renode writes to a file. The firmware counts
 its instructions with the DWT, which Renode derives from virtual time. So the script reads
 `cpu ExecutedInstructions` too, while the firmware runs, and a run counts only if the two advance
-alike. tests/renode/README.md lists what is assumed of Renode.
+alike. tests/renode/README.md lists the assumptions about Renode.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ BOARD = "nucleo_f767zi"
 _DWT_CYCCNT = 0xE0001004
 _FAILURES = ("error ", "fault ")
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-# What the Monitor prints for a ulong and then for a uint.
+# The Monitor prints a ulong and then a uint so.
 _READING = re.compile(r"\b0x([0-9A-Fa-f]{16})\s+0x([0-9A-Fa-f]{8})\b")
-# What the Monitor says where it gives up a script; Renode itself goes on and waits for input.
+# The Monitor says so where a script is given up; Renode itself goes on and waits for input.
 _SCRIPT_ERRORS = re.compile(
     r"There was an error executing command|No such command or device|Could not (find|tokenize)"
 )
@@ -41,16 +41,16 @@ _COUNT_TOLERANCE, _COUNT_SLACK = 0.001, 200
 _FIRST_STEP_S, _STEP_GROWTH, _STEPS = 0.001, 1.05, 270
 _POLL_S = 0.05
 _SCRIPT = "run.resc"
-# Log lines between the bytes of the Monitor's output would be unreadable: they go to a file.
+# Log lines go to a file, because the Monitor's output would be unreadable between them.
 _OPTIONS = ("--disable-xwt", "--console", "--plain", "--hide-log")
 # Renode puts the folder in front of a script that is its argument and does not escape the spaces
-# in it; a command names the script as it is.
+# in that name; a command names the script without a folder.
 _COMMANDS = ("-e", f"include @{_SCRIPT}", "-e", "quit")
 
 
 @dataclass(frozen=True)
 class _Files:
-    """What Renode writes: the text of the UART, the Monitor's output, the log."""
+    """The files that Renode writes: the text of the UART, the Monitor's output, the log."""
 
     uart: Path
     console: Path
@@ -61,7 +61,7 @@ def find_renode() -> str:
     """Path of Renode: the environment variable RENODE, else `renode` on PATH.
 
     Raises:
-        ToolchainError: It is not there.
+        ToolchainError: Renode is not there.
     """
     named = os.environ.get("RENODE")
     path = shutil.which(named or "renode")
@@ -75,7 +75,7 @@ def find_renode() -> str:
 
 
 def run(elf: Path, *, timeout_s: float = 300.0) -> str:
-    """Runs the firmware to its end and returns what it printed.
+    """Runs the firmware to its end and returns the text that the firmware printed.
 
     Args:
         elf: A firmware for the board nucleo_f767zi.
@@ -118,7 +118,7 @@ def script(elf: Path, files: _Files) -> str:
 
     Args:
         elf: The firmware.
-        files: Where Renode writes, in the folder in which it runs; they must not exist.
+        files: The files that Renode writes, in the folder of the run; none of them may exist.
     """
     lines = [
         f"logFile @{files.log.name} true",
@@ -139,7 +139,7 @@ def readings(console: str) -> list[tuple[int, int]]:
     """The counters that the script printed.
 
     Args:
-        console: What the Monitor wrote.
+        console: The text that the Monitor wrote.
 
     Returns:
         After each step the value of `cpu ExecutedInstructions` and that of CYCCNT, modulo 2^32.

@@ -44,16 +44,16 @@ ROOT_VARIABLE = "TFLM_ROOT"
 """Environment variable that names a TFLite Micro tree with a built library."""
 
 ARENA_BYTES = 256 * 1024
-"""Default size of TFLite Micro's arena; what a model uses of it is measured."""
+"""Default size of TFLite Micro's arena; a run measures the bytes that a model uses."""
 
 
 @dataclass(frozen=True)
 class TflmFirmware:
-    """A built firmware with TFLite Micro in it.
+    """A built firmware that holds TFLite Micro.
 
     Attributes:
         elf: The file.
-        levels: The levels that it runs.
+        levels: The levels that the firmware runs.
         text_bytes: Code and constants in flash, the model among them, without the images of the
             run.
         data_bytes: Initialised variables: flash and RAM.
@@ -106,7 +106,7 @@ def build_tflm_firmware(
     Args:
         model: Contents of a .tflite or its path.
         inputs: [n, ...] of the input's dtype; a sequence of such arrays for several inputs.
-        out_dir: Receives firmware.elf and what it is built from.
+        out_dir: Receives firmware.elf and the files that the ELF is built from.
         levels: The levels to run; all by default.
         board: A folder of tflm_ops/boards.
         arena_bytes: Size of the arena.
@@ -126,7 +126,7 @@ def build_tflm_firmware(
         find_tool(tool)
     original = read_model(model)
     tree = flatbuffer.load(original)
-    read_graph(tree)  # refuses what flatbuffer.load() takes on trust
+    read_graph(tree)  # checks the parts that flatbuffer.load() takes on trust
     # All buffers inside the flatbuffer and aligned: TFLite Micro takes both on trust.
     content = flatbuffer.save(tree)
     graph = read_graph(tree)
@@ -134,29 +134,13 @@ def build_tflm_firmware(
     chosen = checked_levels(program, levels)
     arrays = [inputs] if isinstance(inputs, np.ndarray) else list(inputs)
     records = to_records(input_layout(program), arrays)
-    out = Path(out_dir)
-    run = out / "run"
-    run.mkdir(parents=True, exist_ok=True)
-    files.write_bytes(run / "model.tflite", content)
-    files.write_bytes(run / "images.bin", records.tobytes())
     banner = marks.comment(hashlib.sha256(original).hexdigest())
+    out = Path(out_dir)
     texts = {
         "tflm_model.h": _model_header(program, graph, arena_bytes, banner),
-        "firmware_run.c": run_source(
-            program,
-            chosen,
-            len(records),
-            banner=banner,
-            declarations=fill("devices", "tflm_run.c"),
-            arena_bytes="tflm_arena_bytes",
-            check="tflm_check",
-            invoke="tflm_invoke",
-        ),
-        "data.S": incbin_source("tflm_model", (run / "model.tflite").resolve(), section=".rodata")
-        + incbin_source("firmware_images", (run / "images.bin").resolve(), section=".images"),
+        "firmware_run.c": _run_source(program, chosen, len(records), banner),
     }
-    for name, text in texts.items():
-        files.write_text(run / name, text)
+    _write_run(out / "run", texts, content, records)
     try:
         elf = _build(root, out.resolve(), board)
     except BuildError as error:
@@ -164,6 +148,31 @@ def build_tflm_firmware(
         raise explain_overflow(error, folder, images=len(records), stride=size) from error
     text_bytes, data_bytes, bss_bytes = section_sizes(elf)
     return TflmFirmware(elf, chosen, text_bytes, data_bytes, bss_bytes, len(content))
+
+
+def _run_source(program: Program, levels: tuple[int, ...], images: int, banner: str) -> str:
+    """C text of the run, which calls the names of tflm_run.cc."""
+    return run_source(
+        program,
+        levels,
+        images,
+        banner=banner,
+        declarations=fill("devices", "tflm_run.c"),
+        arena_bytes="tflm_arena_bytes",
+        check="tflm_check",
+        invoke="tflm_invoke",
+    )
+
+
+def _write_run(run: Path, texts: dict[str, str], model: bytes, records: Array) -> None:
+    """Writes the model, the images and the sources of a run into its folder."""
+    run.mkdir(parents=True, exist_ok=True)
+    files.write_bytes(run / "model.tflite", model)
+    files.write_bytes(run / "images.bin", records.tobytes())
+    data = incbin_source("tflm_model", (run / "model.tflite").resolve(), section=".rodata")
+    data += incbin_source("firmware_images", (run / "images.bin").resolve(), section=".images")
+    for name, text in (*texts.items(), ("data.S", data)):
+        files.write_text(run / name, text)
 
 
 def _build(root: Path, out: Path, board: str) -> Path:

@@ -29,7 +29,7 @@ WHEEL_VERSION = "0.dev20260930204519"
 """The one version of tflite-micro whose binary interface the plug-in is written for."""
 
 ARENA_BYTES = 64 << 20
-"""Default arena: more than a microcontroller's model needs, and no cost while it is not touched."""
+"""Default arena: more than a microcontroller's model needs; untouched pages cost nothing."""
 
 # In a few hundred bytes the interpreter cannot place its own objects, and crashes.
 _MIN_ARENA_BYTES = 1024
@@ -62,7 +62,7 @@ class TflmModel(ModelRunner):
             RuntimeError: TFLite Micro refuses the model, or the arena is too small.
         """
         tree = flatbuffer.load(read_model(model))
-        read_graph(tree)  # refuses what flatbuffer.load() takes on trust
+        read_graph(tree)  # checks the parts that flatbuffer.load() takes on trust
         # All buffers inside the flatbuffer and aligned: TFLite Micro takes both on trust.
         content = flatbuffer.save(tree)
         graph = read_graph(tree)
@@ -98,14 +98,14 @@ class TflmInterpreter:
         Raises:
             ImportError, ToolchainError: As `TflmModel`.
             ValueError: The arena is too small even to ask.
-            RuntimeError: TFLite Micro refuses the model; the text ends with what the operator said.
+            RuntimeError: TFLite Micro refuses the model; the text ends with the operator's message.
         """
         if arena_bytes < _MIN_ARENA_BYTES:
             raise ValueError(f"arena_bytes must be at least {_MIN_ARENA_BYTES}: got {arena_bytes}")
         runtime = _runtime()
         self._plugin = _plugin()
         self._content = content
-        # It prints the number of resource variables.
+        # The interpreter prints the number of resource variables.
         with (
             self._explained("TFLite Micro refused the model"),
             contextlib.redirect_stdout(io.StringIO()),
@@ -133,13 +133,13 @@ class TflmInterpreter:
         return np.array(self._interpreter.get_output(position))
 
     @contextlib.contextmanager
-    def _explained(self, what: str) -> Iterator[None]:
+    def _explained(self, task: str) -> Iterator[None]:
         self._plugin.nested_keras_take_messages()
         try:
             yield
         except RuntimeError as error:
             message = self._plugin.nested_keras_take_messages().decode("ascii", "replace")
-            raise RuntimeError(f"{what}: {message or error}") from error
+            raise RuntimeError(f"{task}: {message or error}") from error
 
 
 def _runtime() -> Any:

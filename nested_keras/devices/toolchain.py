@@ -1,7 +1,7 @@
 """Compilers as Python objects: find the program, compile with a cache, link.
 
-Objects are cached by the hash of everything that goes into them, so building many models compiles
-the kernels once.
+An object is cached by the hash of all its sources and flags, so that the kernels are compiled once
+for many models.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def find_tool(name: str) -> str:
         name: A program on PATH.
 
     Raises:
-        ToolchainError: It is not there.
+        ToolchainError: The program is not there.
     """
     path = shutil.which(name)
     if path is None:
@@ -56,11 +56,11 @@ def run_tool(command: Sequence[str]) -> str:
         command: The program's name (looked up on PATH) or path, and its arguments.
 
     Returns:
-        What it printed on standard output.
+        The text that the program printed on standard output.
 
     Raises:
         ToolchainError: The program is missing.
-        BuildError: It failed.
+        BuildError: The program failed.
     """
     program = find_tool(command[0])
     done = process.run([program, *command[1:]])
@@ -108,7 +108,7 @@ class Toolchain:
 
         Raises:
             ToolchainError: The compiler is missing.
-            BuildError: It refused the file.
+            BuildError: The compiler refused the file.
         """
         find_tool(self.compiler)
         flags = (*self.flags, *extra_flags)
@@ -134,7 +134,7 @@ class Toolchain:
 
         Raises:
             ToolchainError: The compiler is missing.
-            BuildError: It refused, for example because the program does not fit the memory.
+            BuildError: The linker refused, for example because the program does not fit the memory.
         """
         inputs = [os.fspath(path) for path in objects]
         command = [self.compiler, *self.flags, *inputs, *self.link_flags, *flags]
@@ -143,7 +143,7 @@ class Toolchain:
 
 
 def _with_headers(starts: Sequence[Path], include_dirs: Sequence[Path]) -> list[Path]:
-    """Files and the headers that they include by `#include "..."`, directly or not, in order."""
+    """Files and the headers included by `#include "..."`, directly or not, in order."""
     found = list(starts)
     for file in found:  # which grows
         for name in _INCLUDE.findall(file.read_bytes()):
@@ -168,7 +168,7 @@ def cortex_m7_toolchain() -> Toolchain:
     """
     compiler = "arm-none-eabi-gcc"
     find_tool(compiler)
-    # gcc prints the bare name back when it has no such file.
+    # gcc prints the bare name back when gcc has no such file.
     if not Path(run_tool([compiler, *_CORTEX_M7, "-print-file-name=libc.a"]).strip()).is_absolute():
         raise ToolchainError(
             f"{compiler} has no C library (libc.a); on Debian install it with: "

@@ -17,11 +17,8 @@ import tensorflow as tf
 from nested_keras.export import forward
 from nested_keras.export.export_errors import ExportError
 from nested_keras.export.nodes import Graph, Node
-from nested_keras.export.plain_layers import Concatenate, Extremum, Pad, Pool, Reshape, Unary
 from nested_keras.typing import Float32Array, Value
 
-# Scale of functions whose int8 output TFLite fixes.
-_FIXED_SCALES = {"sigmoid": 1 / 256, "softmax": 1 / 256, "tanh": 1 / 128}
 # Narrower ranges are noise to the converter (its near-zero tolerance is 1e-6).
 _SMALLEST_WIDTH = 1e-5
 
@@ -54,7 +51,7 @@ class Ranges:
             return value
         # Operands of different fixed scales leave the range of their maximum to the converter.
         has_free_operand = any(name not in self.fixed for name in node.inputs)
-        if keeps_scale(node) and has_free_operand:
+        if node.keeps_scale and has_free_operand:
             return value
         low, high = self.limits[node.name]
         return tf.quantization.fake_quant_with_min_max_args(value, low, high, num_bits=8)
@@ -99,17 +96,8 @@ def calibrate(graph: Graph, data: tuple[Float32Array, ...]) -> Ranges:
 
 def fixed_scales(graph: Graph) -> dict[str, float]:
     """The scale of each node whose int8 form TFLite fixes."""
-    scales = {name: _fixed_scale(graph.nodes[group]) for name, group in _groups(graph).items()}
+    scales = {name: graph.nodes[group].fixed_scale for name, group in _groups(graph).items()}
     return {name: scale for name, scale in scales.items() if scale is not None}
-
-
-def keeps_scale(node: Node) -> bool:
-    """Whether TFLite gives the output the scale of the input."""
-    return isinstance(node, Pool | Pad | Reshape | Concatenate | Extremum)
-
-
-def _fixed_scale(node: Node) -> float | None:
-    return _FIXED_SCALES.get(node.function) if isinstance(node, Unary) else None
 
 
 def _groups(graph: Graph) -> dict[str, str]:
@@ -122,11 +110,11 @@ def _groups(graph: Graph) -> dict[str, str]:
     leader: dict[str, str] = {}
     for node in graph.nodes.values():
         leader[node.name] = node.name
-        if not keeps_scale(node):
+        if not node.keeps_scale:
             continue
         tied = [leader[name] for name in node.inputs]
-        if isinstance(node, Concatenate | Extremum):
-            scales = [_fixed_scale(graph.nodes[name]) for name in tied]
+        if len(node.inputs) > 1:
+            scales = [graph.nodes[name].fixed_scale for name in tied]
             if len(set(scales)) > 1:
                 tied = [name for name, fixed in zip(tied, scales, strict=True) if fixed is None]
         merged = [*tied, node.name]
@@ -141,7 +129,7 @@ def _refuse_two_scales(graph: Graph, groups: Mapping[str, str]) -> None:
     fixed = fixed_scales(graph)
     first: dict[str, str] = {}
     for node in graph.nodes.values():
-        if not isinstance(node, Concatenate | Extremum) or node.name in fixed:
+        if not node.keeps_scale or len(node.inputs) < 2 or node.name in fixed:
             continue
         for name in (name for name in node.inputs if name in fixed):
             other = first.setdefault(name, node.name)

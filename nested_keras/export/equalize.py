@@ -27,7 +27,6 @@ import tensorflow as tf
 
 from nested_keras.export import forward
 from nested_keras.export.nodes import Graph, Linear, Node
-from nested_keras.export.plain_layers import Pad, Pool
 from nested_keras.format import LayerKind
 from nested_keras.typing import Float32Array, FloatArray, Value
 
@@ -101,7 +100,7 @@ def _pairs(graph: Graph) -> Iterator[tuple[Linear, Linear]]:
         node: Node = maker
         while reads[node.name] == 1 and node.name in reader_of:
             node = reader_of[node.name]
-            if not isinstance(node, Pad | Pool):
+            if not node.keeps_channels:
                 break
         if (
             node is not maker

@@ -7,7 +7,8 @@ A convolution y = W x + b followed by BatchNorm computes, at level l,
 with g_l = gamma_l / sqrt(var_l + epsilon) and bias_l = beta_l - mean_l g_l, as in
 `nodes.BatchNorm`. That needs the convolution's output to be read by the BatchNorm alone and to have
 no activation of its own. Any other BatchNorm becomes a 1x1 depthwise convolution with weights of
-one. A relu or relu6 that alone reads a linear or a binary node moves into it.
+one. A relu or relu6 moves into the node that it alone reads, if the operator of that node can apply
+it (`Node.with_activation`).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import math
 import numpy as np
 
 from nested_keras.export.nodes import BatchNorm, Graph, Linear, Node
-from nested_keras.export.plain_layers import Binary, Reshape, Unary
+from nested_keras.export.plain_layers import Reshape, Unary
 from nested_keras.format import LayerKind
 
 _FUSED_ACTIVATIONS = ("relu", "relu6")
@@ -55,11 +56,13 @@ def fold(graph: Graph, *, fuse: bool = True) -> Graph:
 
 def _fuse(producer: Node, node: Node) -> Node | None:
     """Returns the producer with `node` in it, or None where that cannot be."""
-    if not isinstance(producer, Linear | Binary) or producer.activation != "linear":
-        return None
     if isinstance(node, Unary) and node.function in _FUSED_ACTIVATIONS:
-        return dataclasses.replace(producer, activation=node.function)
-    if isinstance(node, BatchNorm) and isinstance(producer, Linear):
+        return producer.with_activation(node.function)
+    if (
+        isinstance(node, BatchNorm)
+        and isinstance(producer, Linear)
+        and producer.activation == "linear"
+    ):
         return dataclasses.replace(
             producer,
             gain=node.gain * producer.gain,

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -25,18 +25,37 @@ from nested_keras.typing import FloatArray, UInt8Array
 class Node:
     """One operation.
 
+    The class says what the other steps of export must know of its int8 operator.
+
     Attributes:
+        has_values: Whether arrays are among the fields: two such nodes are never taken for one.
+        keeps_scale: Whether TFLite gives the output the scale of the inputs.
+        keeps_channels: Whether a factor on a channel of the input is that factor on the output's.
         name: Unique name, that of the Keras layer.
         inputs: Names of the nodes whose outputs are read.
         shape: Output shape; the batch is 1.
-        has_values: Whether arrays are among the fields: two such nodes are never taken for one.
     """
 
     has_values: ClassVar[bool] = False
+    keeps_scale: ClassVar[bool] = False
+    keeps_channels: ClassVar[bool] = False
 
     name: str
     inputs: tuple[str, ...]
     shape: tuple[int, ...]
+
+    @property
+    def fixed_scale(self) -> float | None:
+        """Scale of the output where TFLite fixes it, as for a sigmoid."""
+        return None
+
+    def with_activation(self, function: str) -> Node | None:
+        """Returns the node with relu or relu6 applied to its output, if its operator can do that.
+
+        Args:
+            function: "relu" or "relu6".
+        """
+        return None
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +105,10 @@ class Linear(Node):
     def levels(self) -> int:
         """Number of levels, N."""
         return int(self.gain.shape[0])
+
+    def with_activation(self, function: str) -> Node | None:
+        """Returns the node with relu or relu6 applied to its output, if it has no activation."""
+        return replace(self, activation=function) if self.activation == "linear" else None
 
     def masked_filter(self, level: int) -> FloatArray:
         """The weights that `level` uses; zero elsewhere."""

@@ -10,8 +10,8 @@ import abc
 import functools
 import operator
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -37,6 +37,8 @@ _FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     # Written as the converter's pattern for HARD_SWISH.
     "hard_swish": lambda x: x * tf.nn.relu6(x + np.float32(3)) * np.float32(1 / 6),
 }
+# Scale of functions whose int8 output TFLite fixes.
+_FIXED_SCALES = {"sigmoid": 1 / 256, "softmax": 1 / 256, "tanh": 1 / 128}
 _OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
     "add": operator.add,
     "subtract": operator.sub,
@@ -83,6 +85,11 @@ class Unary(PlainNode):
     function: str
     alpha: float = 0.0
 
+    @property
+    def fixed_scale(self) -> float | None:
+        """Scale of the output where TFLite fixes it."""
+        return _FIXED_SCALES.get(self.function)
+
     def compute(self, operands: list[Any]) -> Any:
         """Runs the node in float."""
         if self.function == "leaky_relu":
@@ -122,6 +129,10 @@ class Binary(PlainNode):
         first, second = operands
         return FUSED_ACTIVATIONS[self.activation](_OPERATORS[self.function](first, second))
 
+    def with_activation(self, function: str) -> Node | None:
+        """Returns the node with relu or relu6 applied to its output, if it has no activation."""
+        return replace(self, activation=function) if self.activation == "linear" else None
+
 
 @dataclass(frozen=True, eq=False)
 class Extremum(PlainNode):
@@ -132,6 +143,8 @@ class Extremum(PlainNode):
     Attributes:
       function: "maximum" or "minimum".
     """
+
+    keeps_scale: ClassVar[bool] = True
 
     function: str
 
@@ -148,6 +161,8 @@ class Concatenate(PlainNode):
     Attributes:
       axis: Non-negative axis.
     """
+
+    keeps_scale: ClassVar[bool] = True
 
     axis: int
 
@@ -166,6 +181,9 @@ class Pool(PlainNode):
       strides: (vertical, horizontal).
       padding: "SAME" or "VALID".
     """
+
+    keeps_scale: ClassVar[bool] = True
+    keeps_channels: ClassVar[bool] = True
 
     function: str
     size: tuple[int, int]
@@ -195,6 +213,9 @@ class Pad(PlainNode):
       paddings: ((top, bottom), (left, right)).
     """
 
+    keeps_scale: ClassVar[bool] = True
+    keeps_channels: ClassVar[bool] = True
+
     paddings: tuple[tuple[int, int], tuple[int, int]]
 
     def compute(self, operands: list[Any]) -> Any:
@@ -205,6 +226,8 @@ class Pad(PlainNode):
 @dataclass(frozen=True, eq=False)
 class Reshape(PlainNode):
     """The same elements in another shape."""
+
+    keeps_scale: ClassVar[bool] = True
 
     def compute(self, operands: list[Any]) -> Any:
         """Runs the node in float."""

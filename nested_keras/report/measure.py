@@ -175,42 +175,60 @@ def run_levels(
     x = arrays.real_images(x, name="x")
     program = runtime.lower(model)
     reference = runtime.ReferenceModel(program)
-    ends = len(reference.input_details), len(reference.output_details)
-    if ends != (1, 1):
-        raise ValueError(
-            f"the model must have one input and one output: got {ends[0]} and {ends[1]}"
-        )
-    threshold = _threshold(program)
-    levels = range(reference.levels)
-    expected = [np.asarray(reference.run(x, level)) for level in levels]
-    device = None
-    if target == "reference":
-        outputs = expected
-    elif target in _DEVICES:
+    _require_one_input_and_output(reference)
+    expected = [np.asarray(reference.run(x, level)) for level in range(reference.levels)]
+    device, outputs = None, expected
+    if target in _DEVICES:
         device = _DEVICES[target](model, runtime=device_runtime, build_dir=build_dir).run_all(x)
         outputs = [np.asarray(output) for output in device.outputs]
-    else:
+    elif target in _ON_THIS_PC:
         runner = _ON_THIS_PC[target](model)
-        outputs = [np.asarray(runner.run(x, level)) for level in levels]
+        outputs = [np.asarray(runner.run(x, level)) for level in range(reference.levels)]
+    scores = _accuracies(program, outputs, labels)
     rows = [
-        LevelRun(
-            level=level,
-            accuracy=None
-            if labels is None
-            else accuracy(outputs[level], labels, threshold=threshold),
-            instructions=None if device is None else round(device.instructions[level]),
-            arena_bytes=None if device is None else device.arena_bytes,
-            flash_bytes=None if device is None else device.text_bytes,
-            stack_bytes=None if device is None else device.stack_bytes,
-            mismatches_against_reference=int(np.sum(outputs[level] != expected[level])),
-        )
-        for level in levels
+        _level_run(level, score, device, int(np.sum(outputs[level] != expected[level])))
+        for level, score in enumerate(scores)
     ]
     return TargetRun(
         target=target,
         runtime=None if device is None else device_runtime,
         inputs=len(x),
         levels=rows,
+    )
+
+
+def _require_one_input_and_output(model: runtime.ReferenceModel) -> None:
+    inputs, outputs = len(model.input_details), len(model.output_details)
+    if (inputs, outputs) != (1, 1):
+        raise ValueError(
+            f"the model must have one input and one output: got {inputs} and {outputs}"
+        )
+
+
+def _accuracies(
+    program: runtime.Program,
+    outputs: Sequence[npt.NDArray[Any]],
+    labels: npt.NDArray[Any] | None,
+) -> list[float | None]:
+    """Returns the accuracy of each level's outputs, None without labels."""
+    if labels is None:
+        return [None for _ in outputs]
+    threshold = _threshold(program)
+    return [accuracy(output, labels, threshold=threshold) for output in outputs]
+
+
+def _level_run(
+    level: int, score: float | None, device: firmware.DeviceResult | None, mismatches: int
+) -> LevelRun:
+    """Returns the row of a level; costs are None where no device ran the model."""
+    return LevelRun(
+        level=level,
+        accuracy=score,
+        instructions=None if device is None else round(device.instructions[level]),
+        arena_bytes=None if device is None else device.arena_bytes,
+        flash_bytes=None if device is None else device.text_bytes,
+        stack_bytes=None if device is None else device.stack_bytes,
+        mismatches_against_reference=mismatches,
     )
 
 

@@ -12,8 +12,9 @@ be compiled (docs/decisions/0001-litert-delegate.md). It runs the operators with
 from __future__ import annotations
 
 import ctypes
+import functools
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,7 @@ import numpy as np
 from nested_keras.format import Stream
 from nested_keras.format.levels import check_level
 from nested_keras.runtime import litert_abi
+from nested_keras.runtime.larger_batch import with_batch
 from nested_keras.runtime.runner import Array, ModelFile, ModelRunner, read_model
 from nested_keras.tflite import flatbuffer, operators
 from nested_keras.tflite.file_reader import read_graph
@@ -33,6 +35,8 @@ from nested_keras.tflite.operators.nested import NESTED_SPARSE_CONV, require_fit
 
 # How many inputs our operators have.
 _INPUTS = {NESTED_SPARSE_CONV.encode(): 3, INT8_LOOKUP.encode(): 2}
+# Samples that one call of an interpreter runs: Python's share of the work is the same for one.
+_SAMPLES = 16
 
 
 @dataclass
@@ -256,29 +260,65 @@ class LiteRTModel(ModelRunner):
             ModelError: If the file is damaged or a nested operator in it is not valid.
             RuntimeError: If LiteRT refuses it.
         """
-        from ai_edge_litert.interpreter import Interpreter, OpResolverType
-
         content = read_model(model)
         if interface is None:
             interface = read_interface(read_graph(flatbuffer.load(content)))
-        self._interface = interface
+        self._content = content
         super().__init__(interface)
         self._delegate = NestedDelegate()
-        self._interpreter = Interpreter(
+        self._interpreter = self._interpret(content)
+        self._interpreter.allocate_tensors()
+        # Positions, because the larger model has the same inputs under other indices.
+        order = [each["index"] for each in self._interpreter.get_input_details()]
+        self._inputs = [order.index(index) for index in interface.inputs]
+        level = interface.level_input
+        self._level = None if level is None else order.index(level)
+
+    def _interpret(self, content: bytes) -> Any:
+        from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+        return Interpreter(
             model_content=content,
             # Optimised kernels differ from the reference ones by one step here and there.
             experimental_op_resolver_type=OpResolverType.BUILTIN_REF,
             experimental_delegates=[self._delegate],
             num_threads=1,
         )
-        self._interpreter.allocate_tensors()
+
+    @functools.cached_property
+    def _larger(self) -> Any:
+        """An interpreter of the same model for `_SAMPLES` inputs; None if there can be none."""
+        tree = with_batch(self._content, _SAMPLES)
+        if tree is None:
+            return None
+        try:
+            interpreter = self._interpret(flatbuffer.save(tree))
+            interpreter.allocate_tensors()
+        except (ModelError, RuntimeError, ValueError):
+            return None
+        # An operator that takes its shape from elsewhere would give something else.
+        wanted = [list(tensor.shape) for tensor in tree.subgraph.tensors]
+        shapes = {each["index"]: list(each["shape"]) for each in interpreter.get_tensor_details()}
+        kept = all(shapes[index] == shape for index, shape in enumerate(wanted) if index in shapes)
+        return interpreter if kept else None
+
+    def _chunks(self, inputs: tuple[Array, ...]) -> Iterator[tuple[Array, ...]]:
+        many = len(inputs[0]) // _SAMPLES * _SAMPLES
+        if not many or self._chunk_size != 1 or self._larger is None:
+            many = 0
+        for start in range(0, many, _SAMPLES):
+            yield tuple(value[start : start + _SAMPLES] for value in inputs)
+        yield from super()._chunks(tuple(value[many:] for value in inputs))
 
     def _run_batch(self, inputs: tuple[Array, ...], level: int) -> tuple[Array, ...]:
-        interpreter = self._interpreter
-        for index, value in zip(self._interface.inputs, inputs, strict=True):
-            interpreter.set_tensor(index, value)
-        if self._interface.level_input is not None:
-            interpreter.set_tensor(self._interface.level_input, np.array([level], np.int32))
+        one = len(inputs[0]) == self._chunk_size
+        interpreter = self._interpreter if one else self._larger
+        indices = [each["index"] for each in interpreter.get_input_details()]
+        for position, value in zip(self._inputs, inputs, strict=True):
+            interpreter.set_tensor(indices[position], value)
+        if self._level is not None:
+            interpreter.set_tensor(indices[self._level], np.array([level], np.int32))
         self._delegate.level = level
         interpreter.invoke()
-        return tuple(interpreter.get_tensor(index) for index in self._interface.outputs)
+        outputs = interpreter.get_output_details()
+        return tuple(interpreter.get_tensor(each["index"]) for each in outputs)

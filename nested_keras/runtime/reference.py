@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from nested_keras.runtime import interpreter
+from nested_keras.runtime.larger_batch import keeps_samples_apart
 from nested_keras.runtime.runner import AnyModel, Array, ModelRunner, load_program
-from nested_keras.tflite import operators, program
 
 _VECTORIZED_SAMPLES = 16  # small enough for the int64 intermediates to stay in the cache
 
@@ -28,7 +28,7 @@ class ReferenceModel(ModelRunner):
         """
         self._program = load_program(model)
         super().__init__(self._program)
-        self._samples = _VECTORIZED_SAMPLES if _is_vectorizable(self._program) else 0
+        self._samples = _VECTORIZED_SAMPLES if keeps_samples_apart(self._program) else 0
 
     @property
     def _chunk_size(self) -> int:
@@ -36,16 +36,3 @@ class ReferenceModel(ModelRunner):
 
     def _run_batch(self, inputs: tuple[Array, ...], level: int) -> tuple[Array, ...]:
         return interpreter.run(self._program, inputs, level)
-
-
-def _is_vectorizable(graph: program.Program) -> bool:
-    """Whether the first axis of every activation is a batch of one that can be made larger."""
-    activations = {index for op in graph.ops for index in (*op.inputs, *op.outputs)}
-    shapes = [
-        graph.tensors[index].shape
-        for index in activations | {*graph.inputs, *graph.outputs}
-        if graph.tensors[index].data is None
-    ]
-    return all(len(shape) >= 2 and shape[0] == 1 for shape in shapes) and not any(
-        operators.mixes_samples(op, graph) for op in graph.ops
-    )

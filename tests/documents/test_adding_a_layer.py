@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nested_keras import export, runtime
-from nested_keras.export import calibrate, compare, graph, plain_layers
+from nested_keras.export import compare, graph, plain_layers
 from nested_keras.export.fold import fold
 from nested_keras.nesting import entries, kinds, model
 from nested_keras.tflite.operators import Conv2D, NestedSparseConv
@@ -56,9 +56,3 @@ def test_the_worked_example_works(monkeypatch):
     ops = runtime.lower(export.build(nested, representative_dataset=data[0]).tflite).ops
     others = [type(op).__name__ for op in ops if not isinstance(op, NestedSparseConv | Conv2D)]
     assert others == ["Maximum"]
-
-
-def test_a_node_keeps_its_scale_as_the_page_says():
-    node = plain_layers.Extremum("x", ("a", "b"), (1, 4), "maximum")
-    assert calibrate.keeps_scale(node)
-    assert "`Extremum` to `keeps_scale`" in PAGE

@@ -12,8 +12,6 @@ GUARD_BYTE = 0x55
 # More than sizeof(nk_stream) on any host: its fields are not looked at from here.
 STREAM_STRUCT_BYTES = 8192
 
-FUNCTIONS = {e.op: e.c_call.function for e in operators.OPERATORS if e.c_call}
-
 
 class Dims4(ctypes.Structure):
     _fields_ = [(name, ctypes.c_int32) for name in "nhwc"]
@@ -98,6 +96,38 @@ def arguments(argument, op, inputs, output):
     return [argument(op, inputs[0].shape)]
 
 
+class Call:
+    """The arguments of a C call, which a test may spoil one by one."""
+
+    def __init__(self, nk, op, inputs, output):
+        c_call = operators.registration_of(op).c_call
+        self.nk = nk
+        self.inputs, self.output = inputs, output
+        self.function = getattr(nk.c, c_call.function)
+        self.params = params_struct(op, output.ndim)
+        self.rest = [
+            part for arg in c_call.arguments for part in arguments(arg, op, inputs, output)
+        ]
+
+    @property
+    def head(self):
+        """The parameters, if the function takes any."""
+        return [ctypes.byref(self.params)] if self.params._fields_ else []
+
+    def status(self, *call):
+        """The name of what the function returns, to these arguments or to its own."""
+        return self.nk.c.nk_status_name(self.function(*(call or (*self.head, *self.rest)))).decode()
+
+    def dims(self):
+        """Every nk_dims4 that the call hands over."""
+        for argument in self.rest:
+            target = getattr(argument, "_obj", argument)
+            if isinstance(target, Dims4):
+                yield target
+            elif isinstance(target, ctypes.Array) and target._type_ is Dims4:
+                yield from target
+
+
 class Library:
     """libnk.so."""
 
@@ -117,16 +147,11 @@ class Library:
         if isinstance(op, operators.NestedSparseConv):
             self.run_nested(op.layer.data, level, inputs[0], output.array)
         else:
-            self.call(op, params_struct(op, len(output_shape)), inputs, output.array)
+            status = Call(self, op, inputs, output.array).status()
+            if status != "NK_OK":
+                raise StatusError(status)
         assert output.is_intact()
         return output.array
-
-    def call(self, op, params, inputs, output):
-        """Calls the function of an operator with its parameters."""
-        c_call = operators.registration_of(op).c_call
-        head = [ctypes.byref(params)] if params._fields_ else []
-        rest = [part for arg in c_call.arguments for part in arguments(arg, op, inputs, output)]
-        self.check(getattr(self.c, c_call.function)(*head, *rest))
 
     def open(self, data, *, offset=0, null=False):
         """nk_stream_open on a copy of the bytes: the struct, which keeps the copy alive."""

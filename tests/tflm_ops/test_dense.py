@@ -98,16 +98,6 @@ def test_channel_tables_out_of_range_are_refused(nk, name, field, value):
         nk.run_op(dataclasses.replace(op, **{field: table}), [x], y_shape)
 
 
-@pytest.mark.parametrize("name", KINDS)
-@pytest.mark.parametrize("field", ["filter", "bias", "multiplier", "shift"])
-def test_null_tables_are_refused(nk, name, field):
-    op, x, y_shape = case(name)
-    params = params_struct(op)
-    setattr(params, field, None)
-    with pytest.raises(StatusError, match="NK_ERROR_ARGUMENT"):
-        nk.call(op, params, [x], np.empty(y_shape, np.int8))
-
-
 @pytest.mark.parametrize("name", ["3x3", "depthwise multiplier 3"])
 def test_shapes_that_do_not_fit_are_refused(nk, name):
     op, x, y_shape = case(name)

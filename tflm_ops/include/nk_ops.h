@@ -221,6 +221,35 @@ typedef struct nk_pad_params {
 nk_status nk_pad_s8(const nk_pad_params *params, const nk_dims4 *input_dims, const int8_t *input,
                     const nk_dims4 *output_dims, int8_t *output);
 
+typedef struct nk_rearrange_params {
+  /** Elements along each axis of the output, the last axis the fastest; each at least 1. */
+  int32_t sizes[6];
+  /** Steps in the input along each axis, in elements: 0 repeats, below 0 reverses. */
+  int32_t strides[6];
+  /** Place in the input of the first element. */
+  int32_t offset;
+} nk_rearrange_params;
+
+/**
+ * Copies each output element from one place of the input: slices, transpositions, depth to space
+ * and its reverse, and repetitions of pixels.
+ */
+nk_status nk_rearrange_s8(const nk_rearrange_params *params, int32_t input_size,
+                          const int8_t *input, int32_t output_size, int8_t *output);
+
+typedef struct nk_resize_bilinear_params {
+  /** Steps in the input from one output pixel to the next, in 1/1024 pixels: 0 .. 2^26. */
+  int32_t step_h;
+  int32_t step_w;
+  /** Place of the first output pixel, in 1/1024 pixels: -512 .. 2^26. */
+  int32_t start_h;
+  int32_t start_w;
+} nk_resize_bilinear_params;
+
+/** As TFLite's RESIZE_BILINEAR: the four nearest pixels, weighted in 1/1024. */
+nk_status nk_resize_bilinear_s8(const nk_resize_bilinear_params *params, const nk_dims4 *input_dims,
+                                const int8_t *input, const nk_dims4 *output_dims, int8_t *output);
+
 typedef struct nk_concatenation_params {
   /** 0 .. 3: n, h, w or c of nk_dims4. A tensor of rank r counts its own axis a as a + 4 - r. */
   int32_t axis;

@@ -1,33 +1,29 @@
 """The operators of a `Program`: one file per family holds all that concerns an operator.
 
-docs/adding_an_operator.md names what to write for a new one.
+A file of this folder with a tuple `OPERATORS` is a family; nothing else lists the operators.
+docs/adding_an_operator.md names the files of a new one. The classes below are those that other
+modules name.
 """
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from collections.abc import Sequence
 
 import numpy as np
 
 from nested_keras.tflite.operator_reader import OperatorReader
-from nested_keras.tflite.operators import (
-    convolution,
-    elementwise,
-    lookup,
-    nested,
-    pooling,
-    probabilities,
-    real_numbers,
-    shape,
-)
 from nested_keras.tflite.operators.convolution import Conv2D, DepthwiseConv2D, FullyConnected
-from nested_keras.tflite.operators.elementwise import Add, Maximum, Minimum, Mul, Prelu, Sub
+from nested_keras.tflite.operators.elementwise import Add, Mul
 from nested_keras.tflite.operators.lookup import Lookup
 from nested_keras.tflite.operators.nested import NestedSparseConv, dense_op
 from nested_keras.tflite.operators.pooling import AveragePool2D, MaxPool2D, Mean
 from nested_keras.tflite.operators.probabilities import Softmax
 from nested_keras.tflite.operators.real_numbers import Dequantize, Quantize
+from nested_keras.tflite.operators.rearrange import Rearrange
 from nested_keras.tflite.operators.registration import Array, Registration, Shape
+from nested_keras.tflite.operators.resizing import ResizeBilinear
 from nested_keras.tflite.operators.shape import Concatenation, Pad, Reshape
 from nested_keras.tflite.program import Op, Program
 
@@ -41,15 +37,15 @@ __all__ = [
     "FullyConnected",
     "Lookup",
     "MaxPool2D",
-    "Maximum",
     "Mean",
-    "Minimum",
     "Mul",
     "NestedSparseConv",
     "Pad",
     "Prelu",
     "Quantize",
+    "Rearrange",
     "Reshape",
+    "ResizeBilinear",
     "Softmax",
     "Sub",
     "OPERATORS",
@@ -60,15 +56,12 @@ __all__ = [
     "run_op",
 ]
 
-OPERATORS: tuple[Registration, ...] = (
-    *convolution.OPERATORS,
-    *elementwise.OPERATORS,
-    *lookup.OPERATORS,
-    *nested.OPERATORS,
-    *pooling.OPERATORS,
-    *probabilities.OPERATORS,
-    *real_numbers.OPERATORS,
-    *shape.OPERATORS,
+_FAMILIES = [
+    importlib.import_module(f"{__name__}.{module.name}")
+    for module in pkgutil.iter_modules(__path__)
+]
+OPERATORS: tuple[Registration, ...] = tuple(
+    entry for family in _FAMILIES for entry in getattr(family, "OPERATORS", ())
 )
 """Every operator."""
 

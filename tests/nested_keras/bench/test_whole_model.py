@@ -103,7 +103,7 @@ def test_a_wrong_output_is_an_error(tflite, work_dir, monkeypatch):
 @pytest.mark.parametrize(
     ("console", "message"),
     [
-        ("", "expected 2 levels and `end`; it printed nothing"),
+        ("", "expected 2 levels and `end`; nothing was printed"),
         ("level 0 00\nlevel 1 00\nops 0 1 0 1\nend\n", "expected `level 0` and 5 bytes"),
     ],
 )

@@ -21,7 +21,7 @@ def model(folder):
 @pytest.fixture(scope="module")
 def data(folder):
     """Test inputs of the model with labels."""
-    x = zoo.make("four_levels_default_exclude").data
+    x = zoo.data("four_levels_default_exclude")
     path = folder / "data.npz"
     np.savez(path, x_test=x, y_test=np.arange(len(x)) % 3)
     return path

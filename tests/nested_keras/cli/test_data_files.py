@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 
 def damaged_data(path, kind):
     """Writes a data file that `run` must refuse."""
-    x = zoo.make("four_levels_default_exclude").data
+    x = zoo.data("four_levels_default_exclude")
     y = np.arange(len(x)) % 3
     np.savez(path, x_test=x, y_test=y)
     content = path.read_bytes()

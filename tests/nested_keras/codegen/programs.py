@@ -12,6 +12,8 @@ import numpy as np
 from nested_keras import format as stream_format
 from nested_keras.format import constants
 from nested_keras.tflite import operators, program
+from nested_keras.tflite.operators import elementwise
+from tests.nested_keras.tflite.operators import samples
 
 
 class Builder:
@@ -140,10 +142,10 @@ class Builder:
     def reshape(self, source: int, *shape: int) -> int:
         return self.add(operators.Reshape, [source], self.tensor(shape))
 
-    def sum(self, first: int, second: int, kind: type[program.Op] = operators.Add) -> int:
+    def sum(self, first: int, second: int) -> int:
         shape = np.broadcast_shapes(self.tensors[first].shape, self.tensors[second].shape)
         return self.add(
-            kind,
+            operators.Add,
             [first, second],
             self.tensor(shape),
             left_shift=20,
@@ -192,7 +194,34 @@ def wrong_nonzeros(stream: bytes) -> bytes:
 
 
 def every_op() -> program.Program:
-    """A graph that uses every operator, two inputs and three outputs, floats among them."""
+    """The samples of all operators side by side, each with its own inputs and output."""
+    tensors: list[program.Tensor] = []
+    ops: list[program.Op] = []
+    inputs: list[int] = []
+    outputs: list[int] = []
+    parts = samples.programs().values()
+    for part in parts:
+        start = len(tensors)
+        tensors += (
+            dataclasses.replace(tensor, name=f"t{start + index}")
+            for index, tensor in enumerate(part.tensors)
+        )
+        (op,) = part.ops
+        operands = tuple(start + index for index in op.inputs if index != part.level_input)
+        output = start + op.outputs[0]
+        ops.append(
+            dataclasses.replace(op, name=tensors[output].name, inputs=operands, outputs=(output,))
+        )
+        inputs += (start + index for index in part.inputs)
+        outputs.append(output)
+    levels = max(part.levels for part in parts)
+    return program.Program(
+        tuple(tensors), tuple(ops), tuple(inputs), tuple(outputs), levels, level_input=None
+    )
+
+
+def float_ends() -> program.Program:
+    """A chain of many operators with two inputs and three outputs, floats among them."""
     b = Builder(1, levels=2)
     x = b.tensor((1, 6, 6, 4), "float32")
     z = b.tensor((1, 6, 6, 4))
@@ -211,22 +240,9 @@ def every_op() -> program.Program:
         activation_min=-128,
         activation_max=127,
     )
-    y = b.sum(y, z, operators.Sub)
-    y = b.add(
-        operators.Prelu,
-        [y, b.tensor((1, 1, 4), data=b.int8(1, 1, 4))],
-        b.tensor((1, 6, 6, 4)),
-        input_offset=3,
-        alpha_offset=-5,
-        output_offset=7,
-        positive_multiplier=1_234_567_890,
-        positive_shift=1,
-        negative_multiplier=1_500_000_000,
-        negative_shift=-6,
-    )
-    y = b.add(operators.Maximum, [y, z], b.tensor((1, 6, 6, 4)))
+    y = b.add(elementwise.Maximum, [y, z], b.tensor((1, 6, 6, 4)))
     constant = b.tensor((4,), data=b.int8(4))
-    y = b.add(operators.Minimum, [constant, y], b.tensor((1, 6, 6, 4)))
+    y = b.add(elementwise.Minimum, [constant, y], b.tensor((1, 6, 6, 4)))
     y = b.add(
         operators.Pad,
         [y],

@@ -14,7 +14,7 @@ from nested_keras.devices.toolchain import cortex_m7_toolchain, run_tool
 from nested_keras.firmware import CodegenError, HostModel, generate
 from nested_keras.tflite import operators, program
 from nested_keras.tflite.model_error import ModelError
-from tests.nested_keras.codegen.programs import Builder, every_op, nested_net
+from tests.nested_keras.codegen.programs import Builder, every_op, float_ends, nested_net
 from tests.nested_keras.format.streams import random_layer
 from tests.nested_keras.tflite.nested_models import conv_params, nested_model
 
@@ -46,7 +46,12 @@ def wide_net():
     return dataclasses.replace(prog, tensors=tensors)
 
 
-PROGRAMS = {"nested": nested_net, "every_op": every_op, "wide": wide_net}
+PROGRAMS = {
+    "nested": nested_net,
+    "every_op": every_op,
+    "float_ends": float_ends,
+    "wide": wide_net,
+}
 
 
 @pytest.fixture(scope="module", params=sorted(PROGRAMS))

@@ -16,6 +16,7 @@ from tests.nested_keras.codegen.programs import (
     Builder,
     every_op,
     expected,
+    float_ends,
     nested_net,
     pass_through,
     random_inputs,
@@ -79,7 +80,7 @@ def run_body(tmp_path, cache, body, *, board_flags=(), timeout_s=60.0):
     return qemu.run(elf, timeout_s=timeout_s)
 
 
-@pytest.mark.parametrize("make", [nested_net, every_op, pass_through])
+@pytest.mark.parametrize("make", [nested_net, every_op, float_ends, pass_through])
 def test_device_and_host_and_numpy_agree_at_every_level(make, object_cache):
     prog = make()
     x = random_inputs(prog, 4)
@@ -133,7 +134,7 @@ def nested_depthwise(kernel):
 @pytest.mark.parametrize(
     ("prog", "has_depthwise"),
     [
-        (every_op(), False),
+        (float_ends(), False),
         (nested_net(), False),
         (nested_depthwise(3), True),
         (nested_depthwise(5), True),

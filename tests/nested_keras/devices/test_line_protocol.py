@@ -49,7 +49,7 @@ def test_every_cut_is_noticed(kept):
     lines = TEXT.splitlines()
     with pytest.raises(DeviceError, match="the output ends before `end OK`") as caught:
         parse("\n".join(lines[:kept]))
-    assert (lines[kept - 1] if kept else "it printed nothing") in str(caught.value)
+    assert (lines[kept - 1] if kept else "nothing was printed") in str(caught.value)
 
 
 @pytest.mark.parametrize("removed", range(len(TEXT.splitlines())))

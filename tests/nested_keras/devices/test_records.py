@@ -3,18 +3,18 @@ import pytest
 
 from nested_keras.devices.records import from_records, input_layout, output_layout, to_records
 from nested_keras.tflite import program
-from tests.nested_keras.codegen.programs import every_op, nested_net, random_inputs
+from tests.nested_keras.codegen.programs import float_ends, nested_net, random_inputs
 
 
 def test_tensors_of_a_record_start_at_multiples_of_16():
-    layout = output_layout(every_op())  # float32[10], int8[10], int8[256]
+    layout = output_layout(float_ends())  # float32[10], int8[10], int8[256]
     assert layout.offsets == (0, 48, 64)
     assert (layout.size, layout.stride) == (320, 320)
     assert input_layout(nested_net()).stride == 192  # 9 * 7 * 3 = 189
 
 
 def test_records_round_trip():
-    prog = every_op()
+    prog = float_ends()
     layout = input_layout(prog)
     arrays = random_inputs(prog, 5)
     records = to_records(layout, arrays)
@@ -38,7 +38,7 @@ def test_a_model_batch_is_one_record():
 
 def test_a_wrong_number_of_inputs_is_refused():
     with pytest.raises(ValueError, match="expected 2 inputs: got 1"):
-        to_records(input_layout(every_op()), [np.zeros((1, 6, 6, 4), np.float32)])
+        to_records(input_layout(float_ends()), [np.zeros((1, 6, 6, 4), np.float32)])
 
 
 def test_a_wrong_dtype_is_refused():
@@ -53,6 +53,6 @@ def test_a_wrong_shape_is_refused(shape):
 
 
 def test_inputs_of_different_lengths_are_refused():
-    first, second = random_inputs(every_op(), 3)
+    first, second = random_inputs(float_ends(), 3)
     with pytest.raises(ValueError, match=r"equally many images of every input: got \[3, 2\]"):
-        to_records(input_layout(every_op()), [first, second[:2]])
+        to_records(input_layout(float_ends()), [first, second[:2]])

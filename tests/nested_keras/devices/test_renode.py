@@ -106,7 +106,7 @@ def test_errors_and_faults_end_a_run_too(last, tmp_path, monkeypatch):
 def test_a_script_error_shows_in_what_the_monitor_said(wait, tmp_path, monkeypatch):
     console = "There was an error executing command 'sysbus LoadELF'\r\n"
     with pytest.raises(
-        DeviceError, match=r"(?s)Renode ended before the firmware did; it printed nothing.*LoadELF"
+        DeviceError, match=r"(?s)Renode ended before the firmware did; nothing was printed.*LoadELF"
     ):
         run_canned(tmp_path, monkeypatch, text="", console=console, wait=wait)
 

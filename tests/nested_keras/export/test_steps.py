@@ -57,14 +57,14 @@ def test_every_level_is_close_to_the_float_model(name):
 @pytest.mark.parametrize("name", ["one_level_full", "full_level", "empty_and_full", "concat"])
 def test_densest_level_equals_the_converter_s_own_model(name):
     exported = zoo.exported(name)
-    x = np.random.default_rng(5).integers(-128, 128, (50, *zoo.make(name).data.shape[1:]), np.int8)
+    x = np.random.default_rng(5).integers(-128, 128, (50, *zoo.data(name).shape[1:]), np.int8)
     np.testing.assert_array_equal(
         LiteRTModel(exported.tflite).run(x), LiteRTModel(exported.dense_tflite).run(x)
     )
 
 
 def test_levels_differ():
-    x = zoo.make("five_levels").data
+    x = zoo.data("five_levels")
     model = LiteRTModel(zoo.exported("five_levels").tflite)
     outputs = {model.run(x, level).tobytes() for level in range(5)}
     assert len(outputs) == 5

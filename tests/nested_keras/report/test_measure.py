@@ -22,7 +22,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def x():
-    return zoo.make(MODEL).data
+    return zoo.data(MODEL)
 
 
 def test_sizes_grow_with_the_level_and_add_up(model):

@@ -8,7 +8,7 @@ from tests import zoo
 
 @pytest.mark.parametrize("levels", [1, 3, 5])
 def test_stripped_model_computes_what_its_levels_did(levels):
-    tflite, x = zoo.exported("five_levels").tflite, zoo.make("five_levels").data
+    tflite, x = zoo.exported("five_levels").tflite, zoo.data("five_levels")
     stripped = export.strip_model(tflite, levels)
     short, full = LiteRTModel(stripped), LiteRTModel(tflite)
     assert short.levels == levels

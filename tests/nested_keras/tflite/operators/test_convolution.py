@@ -11,6 +11,17 @@ from tests.nested_keras.runtime.oracle import EVERY_INT8, Draw, assert_exact, ou
 from tests.nested_keras.tflite.tflite_builder import ModelBuilder
 
 
+def samples() -> dict[str, bytes]:
+    """See samples.py."""
+    weights = Draw(0).int8(4, 6)
+    dense = {"rows": 1, "weights": weights, "y_scale": 40.0, "bias": True, "per_channel": True}
+    return {
+        "CONV_2D": convolution_case(Draw(2), depthwise=False)[0],
+        "DEPTHWISE_CONV_2D": convolution_case(Draw(2), depthwise=True)[0],
+        "FULLY_CONNECTED": fully_connected_model(Draw(0), **dense),
+    }
+
+
 def convolution_case(draw: Draw, *, depthwise: bool) -> tuple[bytes, np.ndarray]:
     """A random one-convolution model and its input; kernel 1x1 and one pixel occur."""
     same, per_channel = draw.flag(), draw.flag()

@@ -22,23 +22,37 @@ BROADCASTS = [
 OPTIONS = {"ADD": "AddOptions", "SUB": "SubOptions", "MUL": "MulOptions"}
 
 
+def samples() -> dict[str, bytes]:
+    """See samples.py."""
+    shapes = (1, 3, 4, 5), (1, 1, 1, 5)
+    return {
+        **{kind: binary(kind, shapes, Draw(0)) for kind in OPTIONS},
+        **{kind: extremum(kind, shapes, (7, 7, 7)) for kind in ("MAXIMUM", "MINIMUM")},
+        "PRELU": prelu((1, 1, 1, 5), Draw(0)),
+    }
+
+
+def binary(kind: str, shapes: tuple[tuple[int, ...], tuple[int, ...]], draw: Draw) -> bytes:
+    scales = draw.scale(), draw.scale()
+    factor = draw.scale(0.15, 3) * sum(scales)
+    if kind == "MUL":
+        factor = draw.scale(1, 150) * scales[0] * scales[1]
+    builder = ModelBuilder()
+    operands = [
+        builder.tensor(shape, scale=scale, zero_point=draw.point())
+        for shape, scale in zip(shapes, scales, strict=True)
+    ]
+    y = builder.tensor(np.broadcast_shapes(*shapes), scale=factor, zero_point=draw.point())
+    builder.op(kind, operands, [y], OPTIONS[kind], fusedActivationFunction=draw.fused())
+    return builder.build(operands, [y])
+
+
 @pytest.mark.parametrize("kind", OPTIONS)
 @pytest.mark.parametrize("shapes", BROADCASTS)
 def test_binary(nk: Library, kind: str, shapes: tuple[tuple[int, ...], tuple[int, ...]]) -> None:
     for seed in range(25):
         draw = Draw(seed)
-        scales = draw.scale(), draw.scale()
-        factor = draw.scale(0.15, 3) * sum(scales)
-        if kind == "MUL":
-            factor = draw.scale(1, 150) * scales[0] * scales[1]
-        builder = ModelBuilder()
-        operands = [
-            builder.tensor(shape, scale=scale, zero_point=draw.point())
-            for shape, scale in zip(shapes, scales, strict=True)
-        ]
-        y = builder.tensor(np.broadcast_shapes(*shapes), scale=factor, zero_point=draw.point())
-        builder.op(kind, operands, [y], OPTIONS[kind], fusedActivationFunction=draw.fused())
-        model = builder.build(operands, [y])
+        model = binary(kind, shapes, draw)
         values = [draw.int8(*shape) for shape in shapes]
         assert_exact(model, *values, label=seed)
         assert_exact_in_c(nk, model, *values)
@@ -55,18 +69,24 @@ def test_binary_with_a_constant_of_lower_rank(kind: str) -> None:
     assert_exact(builder.build([x], [y]), draw.int8(1, 3, 4, 5))
 
 
+def prelu(shape: tuple[int, ...], draw: Draw, slopes: np.ndarray | None = None) -> bytes:
+    builder = ModelBuilder()
+    scale = draw.scale()
+    x = builder.tensor((1, 3, 4, 5), scale=scale, zero_point=draw.point())
+    scales = {"scale": draw.scale(0.001, 0.02), "zero_point": draw.point()}
+    alpha = (
+        builder.tensor(shape, **scales) if slopes is None else builder.constant(slopes, **scales)
+    )
+    y = builder.tensor((1, 3, 4, 5), scale=scale * draw.scale(0.3, 3), zero_point=draw.point())
+    builder.op("PRELU", [x, alpha], [y])
+    return builder.build([x] if slopes is not None else [x, alpha], [y])
+
+
 @pytest.mark.parametrize("shape", [(1, 3, 4, 5), (1, 1, 1, 5), (3, 4, 5), (5,), (1, 3, 4, 1)])
 def test_prelu(nk: Library, shape: tuple[int, ...]) -> None:
     for seed in range(25):
         draw = Draw(seed)
-        builder = ModelBuilder()
-        scale = draw.scale()
-        x = builder.tensor((1, 3, 4, 5), scale=scale, zero_point=draw.point())
-        slopes = draw.int8(*shape)
-        alpha = builder.constant(slopes, scale=draw.scale(0.001, 0.02), zero_point=draw.point())
-        y = builder.tensor((1, 3, 4, 5), scale=scale * draw.scale(0.3, 3), zero_point=draw.point())
-        builder.op("PRELU", [x, alpha], [y])
-        model = builder.build([x], [y])
+        model = prelu(shape, draw, draw.int8(*shape))
         values = draw.int8(1, 3, 4, 5)
         assert_exact(model, values, label=seed)
         assert_exact_in_c(nk, model, values)

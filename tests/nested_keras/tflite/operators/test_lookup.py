@@ -15,12 +15,22 @@ from tests.tflm_ops.library import Library
 SEEDS = range(60)
 
 
-def check(kind: str, draw: Draw, *, output: tuple[float, int], **options: Any) -> None:
+def samples() -> dict[str, bytes]:
+    """See samples.py."""
+    return {"TANH": lookup_model("TANH", Draw(0), output=(1 / 128, 0))}
+
+
+def lookup_model(kind: str, draw: Draw, *, output: tuple[float, int], **options: Any) -> bytes:
     builder = ModelBuilder()
     x = builder.tensor((1, 256), scale=draw.scale(), zero_point=draw.point())
     y = builder.tensor((1, 256), scale=output[0], zero_point=output[1])
     builder.op(kind, [x], [y], *(["LeakyReluOptions"] if options else []), **options)
-    assert_exact(builder.build([x], [y]), EVERY_INT8, label=(kind, output, options))
+    return builder.build([x], [y])
+
+
+def check(kind: str, draw: Draw, *, output: tuple[float, int], **options: Any) -> None:
+    model = lookup_model(kind, draw, output=output, **options)
+    assert_exact(model, EVERY_INT8, label=(kind, output, options))
 
 
 @pytest.mark.parametrize("kind", ["TANH", "RELU", "RELU6", "HARD_SWISH", "QUANTIZE"])

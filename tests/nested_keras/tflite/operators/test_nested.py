@@ -25,6 +25,16 @@ from tests.nested_keras.tflite.tflite_builder import ModelBuilder, refuse
 SHAPE = (1, 5, 3, 4)
 
 
+def samples() -> dict[str, bytes]:
+    """See samples.py."""
+    convolution = random_layer(conv_params(), levels=2, seed=0)
+    dense = random_layer(dense_params(), levels=2, seed=0)
+    return {
+        "NESTED_SPARSE_CONV": nested_model(convolution, shapes=(SHAPE, SHAPE)),
+        "NESTED_SPARSE_CONV (fully connected)": nested_model(dense, shapes=((1, 60), (1, 5))),
+    }
+
+
 def naive_nested(
     layer: nested_format.NestedWeights, level: int, x: np.ndarray, shape: tuple
 ) -> np.ndarray:

@@ -8,6 +8,11 @@ from tests.nested_keras.runtime.oracle import Draw, assert_exact
 from tests.nested_keras.tflite.tflite_builder import ModelBuilder
 
 
+def samples() -> dict[str, bytes]:
+    """See samples.py."""
+    return {"SOFTMAX": softmax_model((1, 10), scale=0.1)}
+
+
 def softmax_model(shape: tuple[int, ...], *, scale: float, beta: float = 1.0) -> bytes:
     builder = ModelBuilder()
     x = builder.tensor(shape, scale=scale, zero_point=11)

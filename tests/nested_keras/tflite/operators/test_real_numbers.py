@@ -10,19 +10,40 @@ from tests.nested_keras.runtime.oracle import EVERY_INT8, Draw, assert_exact
 from tests.nested_keras.tflite.tflite_builder import ModelBuilder
 
 
+def samples() -> dict[str, bytes]:
+    """See samples.py."""
+    return {
+        "QUANTIZE": quantize_model(Draw(0), scale=0.1),
+        "DEQUANTIZE": dequantize_model(Draw(0)),
+    }
+
+
+def quantize_model(draw: Draw, *, scale: float) -> bytes:
+    builder = ModelBuilder()
+    x = builder.tensor((1, 64), dtype="float32")
+    y = builder.tensor((1, 64), scale=scale, zero_point=draw.point())
+    builder.op("QUANTIZE", [x], [y], "QuantizeOptions")
+    return builder.build([x], [y])
+
+
+def dequantize_model(draw: Draw) -> bytes:
+    builder = ModelBuilder()
+    x = builder.tensor((1, 256), scale=draw.scale(), zero_point=draw.point())
+    y = builder.tensor((1, 256), dtype="float32")
+    builder.op("DEQUANTIZE", [x], [y], "DequantizeOptions")
+    return builder.build([x], [y])
+
+
 @pytest.mark.parametrize("ties", [False, True])
 def test_quantize_from_float(ties: bool) -> None:
     for seed in range(40):
         draw = Draw(seed)
         scale = 2.0 ** -draw.below(6) if ties else draw.scale()
-        builder = ModelBuilder()
-        x = builder.tensor((1, 64), dtype="float32")
-        y = builder.tensor((1, 64), scale=scale, zero_point=draw.point())
-        builder.op("QUANTIZE", [x], [y], "QuantizeOptions")
+        model = quantize_model(draw, scale=scale)
         steps = (
             draw.rng.integers(-700, 700, (1, 64)) / 2 if ties else draw.rng.normal(0, 90, (1, 64))
         )
-        assert_exact(builder.build([x], [y]), (steps * scale).astype(np.float32), label=seed)
+        assert_exact(model, (steps * scale).astype(np.float32), label=seed)
 
 
 @pytest.mark.parametrize("dtypes", [("uint8", "int8"), ("int8", "uint8"), ("uint8", "uint8")])
@@ -55,9 +76,4 @@ def test_quantize_saturates_any_float() -> None:
 
 def test_dequantize() -> None:
     for seed in range(20):
-        draw = Draw(seed)
-        builder = ModelBuilder()
-        x = builder.tensor((1, 256), scale=draw.scale(), zero_point=draw.point())
-        y = builder.tensor((1, 256), dtype="float32")
-        builder.op("DEQUANTIZE", [x], [y], "DequantizeOptions")
-        assert_exact(builder.build([x], [y]), EVERY_INT8, label=seed)
+        assert_exact(dequantize_model(Draw(seed)), EVERY_INT8, label=seed)
