@@ -509,6 +509,78 @@ def sequential() -> Any:
     )
 
 
+def unet() -> Any:
+    """Down and up again: nearest pixels, a transposed convolution, skips and a mask."""
+
+    def network(x: Any) -> Any:
+        layers = _layers()
+        skip = _conv_bn(x, 4)
+        below = _conv_bn(layers.MaxPooling2D()(skip), 6)
+        deep = _conv_bn(layers.MaxPooling2D()(below), 6)
+        y = layers.Conv2DTranspose(6, 2, strides=2, use_bias=False)(deep)
+        y = layers.ReLU()(layers.BatchNormalization()(y))
+        y = _conv_bn(layers.Concatenate()([y, below]), 4)
+        y = layers.Concatenate()([layers.UpSampling2D()(y), skip])
+        return layers.Conv2D(1, 1, activation="sigmoid")(y)
+
+    return _model((8, 8, 3), network)
+
+
+def autoencoder() -> Any:
+    """A decoder of transposed convolutions behind a Dense layer."""
+
+    def network(x: Any) -> Any:
+        layers = _layers()
+        x = _conv_bn(x, 4, strides=2)
+        x = layers.Dense(8, activation="relu")(layers.Flatten()(x))
+        x = layers.Reshape((4, 3, 4))(layers.Dense(48)(x))
+        x = layers.Conv2DTranspose(4, 3, strides=2, padding="same", activation="relu")(x)
+        x = layers.Conv2DTranspose(3, 4, strides=2, padding="same")(x)
+        x = layers.ReLU(6.0)(layers.BatchNormalization()(x))
+        x = layers.UpSampling2D((1, 2), interpolation="bilinear")(x)
+        return layers.Conv2D(1, 3, padding="same")(x)
+
+    return _model((9, 8, 2), network)
+
+
+def transposed(*arguments: Any, **options: Any) -> Callable[[], Any]:
+    """A transposed convolution with BatchNorm between two plain ones."""
+
+    def network(x: Any) -> Any:
+        layers = _layers()
+        x = layers.Conv2DTranspose(3, *arguments, name="up", **options)(_conv_bn(x, 4))
+        x = layers.Activation("tanh")(layers.BatchNormalization()(x))
+        return _conv_bn(layers.Cropping2D(((1, 0), (0, 2)))(x), 2)
+
+    return lambda: _model((4, 3, 2), network)
+
+
+def resnext() -> Any:
+    """A residual block with a grouped convolution, then one with a group for each channel."""
+
+    def network(x: Any) -> Any:
+        layers = _layers()
+        x = _conv_bn(x, 12, 1)
+        y = _conv_bn(_conv_bn(x, 8, 1), 8, groups=4, name="grouped")
+        x = layers.ReLU()(layers.Add()([_conv_bn(y, 12, 1, relu=None), x]))
+        return _classify(_conv_bn(x, 24, (3, 2), groups=12, strides=2, relu="relu6"))
+
+    return _model((6, 5, 3), network)
+
+
+def pixel_shuffle() -> Any:
+    """Depth to space as Keras users write it, and axes in another order."""
+
+    def network(x: Any) -> Any:
+        layers = _layers()
+        x = layers.Reshape((4, 3, 2, 3, 2))(_conv_bn(x, 12))
+        x = layers.Reshape((8, 9, 2))(layers.Permute((1, 3, 2, 4, 5))(x))
+        x = layers.Permute((2, 1, 3))(_conv_bn(x, 4, strides=(1, 2)))
+        return layers.Permute((3, 1, 2))(_conv_bn(x, 3))
+
+    return _model((4, 3, 2), network)
+
+
 _FIVE = (0.95, 0.9, 0.8, 0.5, 0.2)
 _NEST_DW = {"overrides": {"dw": {"sparsities": (0.9, 0.4)}}}
 _ROWS: dict[str, Row] = {
@@ -594,6 +666,17 @@ _ROWS: dict[str, Row] = {
     "squeeze_excite_by_rank": Row(squeeze_excite_by_rank),
     "called_twice": Row(called_twice),
     "extrema": Row(extrema),
+    # Up again, and groups.
+    "unet": Row(unet),
+    "unet_block4": Row(unet, (0.7, 0.3), options={"block_shape": (1, 4)}),
+    "autoencoder": Row(autoencoder, (0.8, 0.5, 0.2)),
+    "transposed_uneven": Row(transposed(3, (2, 3), padding="same", output_padding=(0, 2))),
+    "transposed_wide": Row(transposed((2, 5), (3, 2))),
+    "transposed_dilated": Row(transposed(3, dilation_rate=2, padding="same")),
+    "transposed_plain": Row(transposed(3, 2, padding="same"), exclude=("up",)),
+    "resnext": Row(resnext, gammas="flipped"),
+    "resnext_plain": Row(resnext, exclude=("grouped",)),
+    "pixel_shuffle": Row(pixel_shuffle),
     "functions": Row(functions),
     "front": Row(front),
 }

@@ -114,10 +114,10 @@ def _check_tensor(tensor: ir.Tensor) -> None:
             f"tensor {tensor.name!r} is {tensor.dtype}; "
             "expected an int8, uint8 or float32 activation"
         )
-    if len(tensor.shape) > MAX_RANK:
+    if any(size != 1 for size in tensor.shape[:-MAX_RANK]):
         raise CodegenError(
             f"tensor {tensor.name!r} has shape {tensor.shape}; "
-            f"expected at most {MAX_RANK} dimensions"
+            f"expected at most {MAX_RANK} dimensions after leading ones"
         )
 
 
@@ -138,8 +138,8 @@ def _check_sides(op: ir.Op, index: int, tensor: ir.Tensor) -> None:
 
 
 def _shape4(shape: Sequence[int]) -> list[int]:
-    """The shape with leading ones."""
-    return [1] * (MAX_RANK - len(shape)) + list(shape)
+    """The shape with leading ones, or without some of them."""
+    return [1] * (MAX_RANK - len(shape)) + list(shape[-MAX_RANK:])
 
 
 def _dims(name: str, shape: Sequence[int]) -> str:

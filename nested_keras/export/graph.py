@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from nested_keras.export import plain_layers, weighted_layers
+from nested_keras.export import moving_layers, plain_layers, weighted_layers
 from nested_keras.export.export_errors import ExportError, UnsupportedLayerError
 from nested_keras.export.graph_builder import GraphBuilder, Trace
 from nested_keras.export.nodes import Graph
@@ -20,7 +20,11 @@ from nested_keras.nesting import keras_graph, supported
 from nested_keras.nesting.model import NestedModel
 from nested_keras.typing import KerasArgument, KerasModel, KerasOperation, KerasTensor
 
-TRACES: dict[type, Trace] = {**plain_layers.TRACES, **weighted_layers.TRACES}
+TRACES: dict[type, Trace] = {
+    **plain_layers.TRACES,
+    **moving_layers.TRACES,
+    **weighted_layers.TRACES,
+}
 
 
 def trace(model: NestedModel, *, read: Callable[[Any], Any] = np.asarray) -> Graph:

@@ -110,6 +110,11 @@ class Linear(Node):
         """Returns the node with relu or relu6 applied to its output, if it has no activation."""
         return replace(self, activation=function) if self.activation == "linear" else None
 
+    @property
+    def has_gaps(self) -> bool:
+        """Whether there are weights that no level uses."""
+        return bool((self.level_map >= self.levels).any())
+
     def masked_filter(self, level: int) -> FloatArray:
         """The weights that `level` uses; zero elsewhere."""
         return np.where(self.level_map <= level, self.filter, 0.0)

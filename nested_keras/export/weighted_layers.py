@@ -15,10 +15,11 @@ import tensorflow as tf
 
 from nested_keras.export.forward import numpy_of
 from nested_keras.export.graph_builder import GraphBuilder, Shape, Trace
+from nested_keras.export.moving_layers import Crop, DepthToSpace
 from nested_keras.export.nodes import BatchNorm, Linear
-from nested_keras.export.plain_layers import PlainNode, Reshape, add_activation
+from nested_keras.export.plain_layers import Pad, PlainNode, Reshape, add_activation
 from nested_keras.format import LayerKind
-from nested_keras.nesting import kinds, layers as nested_layers
+from nested_keras.nesting import filters, kinds, layers as nested_layers
 from nested_keras.typing import FloatArray, KerasLayer, Value
 
 
@@ -29,17 +30,12 @@ def _linear(
     inputs: tuple[str, ...],
     shape: Shape,
 ) -> str:
-    out_channels = shape[-1]
     flat_shape = shape
     if row.stream is LayerKind.FULLY_CONNECTED and len(shape) != 2:
         rows = int(np.prod(shape[:-1]))
         source_channels = graph.nodes[inputs[0]].shape[-1]
         inputs = (graph.add(Reshape, f"{layer.name}/rows", inputs, shape=(rows, source_channels)),)
-        flat_shape = (rows, out_channels)
-    nested = isinstance(layer, nested_layers.NestedKernel)
-    kernel = graph.read_float(layer.kernel)
-    level_map = graph.read(layer.level_map) if nested else np.zeros(kernel.shape, np.uint8)
-    bias = np.zeros(out_channels) if layer.bias is None else graph.read_float(layer.bias)
+        flat_shape = (rows, shape[-1])
     geometry = {}
     if row.stream is not LayerKind.FULLY_CONNECTED:
         geometry = {
@@ -47,31 +43,95 @@ def _linear(
             "dilation": tuple(layer.dilation_rate),
             "padding": layer.padding.upper(),
         }
-    name = graph.add(
+    name = _add_linear(row, graph, layer, inputs, shape=flat_shape, **geometry)
+    name = add_activation(graph, layer, layer.activation, name)
+    if flat_shape != shape:
+        name = graph.add(Reshape, f"{layer.name}/shape", (name,), shape=shape)
+    return name
+
+
+def _conv_transpose(
+    row: kinds.KernelKind,
+    graph: GraphBuilder,
+    layer: KerasLayer,
+    inputs: tuple[str, ...],
+    shape: Shape,
+) -> str:
+    """A plain convolution that makes blocks of pixels as channels; see `nesting.filters`."""
+    axes = filters.up_axes(layer)
+    _, *sizes, source_channels = graph.nodes[inputs[0]].shape
+    padding = "SAME" if all(axis.pads_as_same for axis in axes) else "VALID"
+    if padding == "VALID":
+        paddings = tuple((axis.before, axis.after) for axis in axes)
+        padded = (n + sum(pair) for n, pair in zip(sizes, paddings, strict=True))
+        padded_shape = (1, *padded, source_channels)
+        name = graph.add(Pad, f"{layer.name}/pad", inputs, shape=padded_shape, paddings=paddings)
+        inputs = (name,)
+    height, width = (axis.pixels(n) for axis, n in zip(axes, sizes, strict=True))
+    down, across = block = tuple(axis.stride for axis in axes)
+    name = _add_linear(
+        row,
+        graph,
+        layer,
+        inputs,
+        shape=(1, height, width, down * across * shape[-1]),
+        dilation=tuple(axis.dilation for axis in axes),
+        padding=padding,
+    )
+    image = (1, height * down, width * across, shape[-1])
+    if block != (1, 1):
+        name = graph.add(DepthToSpace, f"{layer.name}/image", (name,), shape=image, block=block)
+    if image != shape:
+        name = graph.add(Crop, f"{layer.name}/crop", (name,), shape=shape, start=(0, 0))
+    return add_activation(graph, layer, layer.activation, name)
+
+
+def _add_linear(
+    row: kinds.KernelKind,
+    graph: GraphBuilder,
+    layer: KerasLayer,
+    inputs: tuple[str, ...],
+    *,
+    shape: Shape,
+    **geometry: Any,
+) -> str:
+    """Adds the node of a layer's kernel and bias."""
+    nested = isinstance(layer, nested_layers.NestedKernel)
+    kernel = graph.read_float(layer.kernel)
+    level_map = graph.read(layer.level_map) if nested else np.zeros(kernel.shape, np.uint8)
+    out_channels = shape[-1]
+    bias = np.zeros(out_channels) if layer.bias is None else graph.read_float(layer.bias)
+    places = row.places(layer)
+    return graph.add(
         Linear,
         layer.name,
         inputs,
-        shape=flat_shape,
+        shape=shape,
         kind=row.stream,
-        filter=_ohwi(kernel, row),
-        level_map=_ohwi(level_map, row),
+        filter=_ohwi(kernel, row, places, outside=0),
+        level_map=_ohwi(level_map, row, places, outside=graph.levels),
         gain=np.ones((graph.levels, out_channels)),
-        bias=numpy_of(bias).tile(bias, (graph.levels, 1)),
+        bias=numpy_of(bias).tile(bias, (graph.levels, out_channels // bias.shape[0])),
         depth_multiplier=kernel.shape[-1] if row.stream is LayerKind.DEPTHWISE else 1,
         block_size=layer.block_shape[-1] if nested else 1,
         per_level=nested,
         **geometry,
     )
-    name = add_activation(graph, layer, layer.activation, name)
-    if flat_shape != shape:
-        name = graph.add(Reshape, f"{layer.name}/back", (name,), shape=shape)
-    return name
 
 
-def _ohwi(kernel: Value, row: kinds.KernelKind) -> Any:
-    """Returns a kernel, or its level map, in the order of a filter: OHWI."""
-    numpy = numpy_of(kernel)
-    return numpy.transpose(numpy.reshape(kernel, row.hwio(kernel.shape)), (3, 0, 1, 2))
+def _ohwi(
+    values: Value, row: kinds.KernelKind, places: filters.Places | None, *, outside: int
+) -> Any:
+    """Returns a kernel, or its level map, in the order of a filter: OHWI.
+
+    `outside` fills the places of a filter that have no weight in the kernel.
+    """
+    numpy = numpy_of(values)
+    if places is not None:
+        flat = numpy.reshape(values, (-1,))
+        flat = numpy.concatenate([flat, numpy.asarray([outside], flat.dtype)], axis=0)
+        return numpy.take(flat, np.where(places < 0, flat.shape[0] - 1, places), axis=0)
+    return numpy.transpose(numpy.reshape(values, row.hwio(values.shape)), (3, 0, 1, 2))
 
 
 def _batch_norm(
@@ -169,6 +229,10 @@ TRACES: dict[type, Trace] = {
         cls: functools.partial(_linear, row)
         for row in kinds.ROWS
         for cls in (row.keras, row.nested)
+    },
+    **{
+        cls: functools.partial(_conv_transpose, kinds.BY_KERAS_CLASS[keras.layers.Conv2DTranspose])
+        for cls in (keras.layers.Conv2DTranspose, nested_layers.NestedConv2DTranspose)
     },
     nested_layers.NestedBatchNormalization: _batch_norm,
     keras.layers.Normalization: _normalization,

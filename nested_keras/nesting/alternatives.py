@@ -9,7 +9,6 @@ ACTIVATIONS = (
 # After "must have key=value: got value".
 ARGUMENTS = {
     "data_format": " (channels_last is the only order that the kernels know)",
-    "groups": " (use a DepthwiseConv2D and a Conv2D with a kernel of 1 in its place)",
     "renorm": " (use a plain BatchNormalization in its place)",
     "lora_rank": " (save the model and load it without LoRA first)",
 }
@@ -37,7 +36,6 @@ _LAYERS = {
         "use BatchNormalization in its place",
     ),
     "Dot": "use Multiply in its place",
-    "Cropping2D": "use a Conv2D without padding in its place",
     "SpatialDropout1D": "use Dropout in its place",
 }
 _OPERATORS = {

@@ -142,8 +142,19 @@ _AUGMENTATIONS = (
     "RandomTranslation",
     "RandomZoom",
 )
+
+
+def _interpolation(layer: KerasLayer) -> str | None:
+    if layer.interpolation in ("nearest", "bilinear"):
+        return None
+    return f"must have interpolation 'nearest' or 'bilinear': got {layer.interpolation!r}"
+
+
 _CONV = Entry(
-    _WINDOW | {"filters"}, _variables("kernel", "bias"), {**_FORMAT, "groups": 1, "lora_rank": None}
+    _WINDOW | {"filters", "groups"}, _variables("kernel", "bias"), {**_FORMAT, "lora_rank": None}
+)
+_CONV_TRANSPOSE = Entry(
+    _WINDOW | {"filters", "output_padding"}, _variables("kernel", "bias"), _FORMAT
 )
 _DEPTHWISE = Entry(
     _WINDOW | {"depth_multiplier"}, _variables("depthwise", "bias"), {**_FORMAT, "groups": 1}
@@ -170,6 +181,7 @@ def _with(entry: Entry, *keys: str) -> Entry:
 
 ENTRIES: dict[Any, Entry] = {
     L.Conv2D: _CONV,
+    L.Conv2DTranspose: _CONV_TRANSPOSE,
     L.DepthwiseConv2D: _DEPTHWISE,
     L.SeparableConv2D: Entry(
         _WINDOW | {"filters", "depth_multiplier"},
@@ -179,6 +191,7 @@ ENTRIES: dict[Any, Entry] = {
     L.Dense: _DENSE,
     L.BatchNormalization: _NORM,
     layers.NestedConv2D: _with(_CONV, *_NESTED),
+    layers.NestedConv2DTranspose: _with(_CONV_TRANSPOSE, *_NESTED),
     layers.NestedDepthwiseConv2D: _with(_DEPTHWISE, *_NESTED),
     layers.NestedDense: _with(_DENSE, *_NESTED),
     layers.NestedBatchNormalization: _with(_NORM, "levels", "shared_affine"),
@@ -221,6 +234,11 @@ ENTRIES: dict[Any, Entry] = {
     L.GlobalAveragePooling2D: _GLOBAL,
     L.GlobalMaxPooling2D: _GLOBAL,
     L.ZeroPadding2D: Entry(frozenset({"padding"}), not_exported=_FORMAT),
+    L.Cropping2D: Entry(frozenset({"cropping"}), not_exported=_FORMAT),
+    L.UpSampling2D: Entry(
+        frozenset({"size", "interpolation"}), not_exported=_FORMAT, rule=_interpolation
+    ),
+    L.Permute: Entry(frozenset({"dims"})),
     L.Flatten: Entry(not_exported=_FORMAT),
     L.Reshape: Entry(frozenset({"target_shape"})),
 }

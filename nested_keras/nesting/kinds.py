@@ -14,7 +14,8 @@ from typing import Any, TypeAlias
 import keras
 
 from nested_keras.format import LayerKind
-from nested_keras.nesting import layers
+from nested_keras.nesting import filters, layers
+from nested_keras.typing import KerasLayer
 
 Shape4: TypeAlias = tuple[int, int, int, int]
 
@@ -31,6 +32,8 @@ class KernelKind:
             layer has when it is reshaped, with in_channels = 1 for depthwise kernels. An OHWI
             filter is that kernel transposed by (3, 0, 1, 2).
         kept_dense: Which layers of the kind `nest` leaves dense by default, in graph order.
+        places: Of a layer whose kernel is spread over a larger filter, where each weight of the
+            filter comes from (see `filters`); None where `hwio` says it all.
     """
 
     keras: type[Any]
@@ -38,10 +41,16 @@ class KernelKind:
     stream: LayerKind
     hwio: Callable[[Sequence[int]], Shape4]
     kept_dense: slice
+    places: Callable[[KerasLayer], filters.Places | None] = lambda layer: None
 
 
 def _conv(shape: Sequence[int]) -> Shape4:
     height, width, inputs, outputs = shape
+    return height, width, inputs, outputs
+
+
+def _conv_transpose(shape: Sequence[int]) -> Shape4:
+    height, width, outputs, inputs = shape
     return height, width, inputs, outputs
 
 
@@ -63,6 +72,15 @@ ROWS = (
         stream=LayerKind.CONV,
         hwio=_conv,
         kept_dense=slice(None, 1),
+        places=filters.grouped,
+    ),
+    KernelKind(
+        keras=keras.layers.Conv2DTranspose,
+        nested=layers.NestedConv2DTranspose,
+        stream=LayerKind.CONV,
+        hwio=_conv_transpose,
+        kept_dense=slice(0),
+        places=filters.transposed,
     ),
     KernelKind(
         keras=keras.layers.DepthwiseConv2D,

@@ -41,7 +41,10 @@ class NestedKernel(keras.layers.Layer):
             level is dense until the layer is pruned.
         regrow: Whether weights that no level uses have a gradient, that of the densest level; see
             `nested_keras.callbacks.NestedPruning`. False until set.
+        input_axis: The axis of the input channels in the kernel, along which blocks lie.
     """
+
+    input_axis = -2
 
     def __init__(
         self,
@@ -85,11 +88,12 @@ class NestedKernel(keras.layers.Layer):
     @property
     def blocks(self) -> int:
         """The number of blocks of weights that are kept or pruned together."""
-        return int(masks.block_map(self.level_map.numpy(), self.block_shape).size)
+        found = masks.block_map(self.level_map.numpy(), self.block_shape, self.input_axis)
+        return int(found.size)
 
     def kept_blocks(self, level: int) -> int:
         """Returns how many blocks a level has now."""
-        found = masks.block_map(self.level_map.numpy(), self.block_shape)
+        found = masks.block_map(self.level_map.numpy(), self.block_shape, self.input_axis)
         return int(np.count_nonzero(found <= level))
 
     def final_blocks(self, level: int) -> int:
@@ -138,7 +142,9 @@ class NestedKernel(keras.layers.Layer):
         kernel = self.kernel.numpy()
         scaled = [sparsity * ratio for sparsity in self.sparsities]
         before = None if regrow else self.level_map.numpy()
-        level_map = masks.level_map(kernel, scaled, block_shape=self.block_shape, within=before)
+        level_map = masks.level_map(
+            kernel, scaled, block_shape=self.block_shape, within=before, axis=self.input_axis
+        )
         self.level_map.assign(level_map)
         if not regrow:
             self.kernel.assign(np.where(level_map < self.levels, kernel, np.zeros_like(kernel)))
@@ -166,7 +172,7 @@ class NestedKernel(keras.layers.Layer):
 
 @_register
 class NestedConv2D(NestedKernel, keras.layers.Conv2D):
-    """`keras.layers.Conv2D` with a nested kernel (kernel_h, kernel_w, in, out).
+    """`keras.layers.Conv2D` with a nested kernel (kernel_h, kernel_w, in / groups, out).
 
     Args:
         filters: As Conv2D, and so are the arguments not named here.
@@ -174,19 +180,51 @@ class NestedConv2D(NestedKernel, keras.layers.Conv2D):
         sparsities: Fraction of zeros per level, level 0 first, never increasing: a layer may have
             the same weights at several levels.
         block_shape: (1, 1), (1, 2) or (1, 4): blocks along the input channels.
-        **kwargs: Other arguments of Conv2D. `data_format` must be channels_last, `groups` 1.
+        **kwargs: Other arguments of Conv2D. `data_format` must be channels_last.
     """
 
     def __init__(
         self, filters: int, kernel_size: int | Sequence[int], **kwargs: KerasArgument
     ) -> None:
         super().__init__(filters, kernel_size, **kwargs)
-        if self.groups != 1:
-            raise ValueError(f"{self.name}: groups must be 1: got {self.groups}")
 
     def call(self, inputs: KerasTensor, level: int | None = None) -> Any:
         """Convolves (batch, h, w, in) with the kernel of one level."""
         return self.finish(self.convolution_op(inputs, self.masked_kernel(level)))
+
+
+@_register
+class NestedConv2DTranspose(NestedKernel, keras.layers.Conv2DTranspose):
+    """`keras.layers.Conv2DTranspose` with a nested kernel (kernel_h, kernel_w, out, in).
+
+    Args:
+        filters: As Conv2DTranspose, and so are the arguments not named here.
+        kernel_size: As Conv2DTranspose.
+        sparsities: Fraction of zeros per level, level 0 first, never increasing: a layer may have
+            the same weights at several levels.
+        block_shape: (1, 1), (1, 2) or (1, 4): blocks along the input channels.
+        **kwargs: Other arguments of Conv2DTranspose. `data_format` must be channels_last.
+    """
+
+    input_axis = -1
+
+    def __init__(
+        self, filters: int, kernel_size: int | Sequence[int], **kwargs: KerasArgument
+    ) -> None:
+        super().__init__(filters, kernel_size, **kwargs)
+
+    def call(self, inputs: KerasTensor, level: int | None = None) -> Any:
+        """Convolves (batch, h, w, in) with the kernel of one level."""
+        outputs = ops.conv_transpose(
+            inputs,
+            self.masked_kernel(level),
+            strides=self.strides,
+            padding=self.padding,
+            output_padding=self.output_padding,
+            data_format=self.data_format,
+            dilation_rate=self.dilation_rate,
+        )
+        return self.finish(outputs)
 
 
 @_register

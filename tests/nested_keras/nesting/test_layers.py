@@ -128,8 +128,6 @@ def test_mixed_precision_runs_in_half_and_keeps_float_weights():
 
 def test_wrong_arguments_are_refused():
     conv = {"filters": 4, "kernel_size": 3, "sparsities": (0.5,), "name": "c"}
-    with pytest.raises(ValueError, match="c: groups must be 1: got 2"):
-        layers.NestedConv2D(**conv, groups=2)
     with pytest.raises(ValueError, match="c: data_format must be 'channels_last': got 'channels_f"):
         layers.NestedConv2D(**conv, data_format="channels_first")
     with pytest.raises(ValueError, match=r"block_shape must be one of .*: got \(1, 3\)"):

@@ -18,10 +18,12 @@ NESTED = {"sparsities": (0.5,)}
 # The least arguments of each class.
 LEAST = {
     L.Conv2D: {"filters": 3, "kernel_size": 2},
+    L.Conv2DTranspose: {"filters": 3, "kernel_size": 2},
     L.DepthwiseConv2D: {"kernel_size": 2},
     L.SeparableConv2D: {"filters": 3, "kernel_size": 2},
     L.Dense: {"units": 3},
     layers.NestedConv2D: {"filters": 3, "kernel_size": 2, **NESTED},
+    layers.NestedConv2DTranspose: {"filters": 3, "kernel_size": 2, **NESTED},
     layers.NestedDepthwiseConv2D: {"kernel_size": 2, **NESTED},
     layers.NestedDense: {"units": 3, **NESTED},
     layers.NestedBatchNormalization: {"levels": 1},
@@ -48,6 +50,7 @@ LEAST = {
     L.Activation: {"activation": "relu"},
     L.AveragePooling2D: {"pool_size": 2},
     L.MaxPooling2D: {"pool_size": 2},
+    L.Permute: {"dims": (2, 1, 3)},
     L.Reshape: {"target_shape": (4, 9, 3)},
 }
 # For each key that is read, other values than the default.
@@ -67,7 +70,20 @@ CONV = [{"filters": 5, "kernel_size": (3, 2)}, *WINDOW]
 NORM = [{"axis": -1, "epsilon": 0.1}, {"center": False}, {"scale": False}]
 POOL = [{"pool_size": 3, "strides": 1, "padding": "same"}]
 VARIANTS = {
-    L.Conv2D: CONV,
+    L.Conv2D: [*CONV, {"groups": 3, "activation": "relu"}],
+    L.Conv2DTranspose: [
+        *CONV,
+        {"kernel_size": 3, "strides": (2, 3), "padding": "same", "output_padding": (1, 2)},
+        {"kernel_size": 5, "strides": (1, 3), "activation": "softmax"},
+    ],
+    L.Cropping2D: [{"cropping": ((1, 0), (2, 3))}],
+    L.UpSampling2D: [
+        {"size": (3, 1)},
+        {"interpolation": "bilinear"},
+        {"size": (1, 3), "interpolation": "bilinear"},
+        {"size": 1},
+    ],
+    L.Permute: [{"dims": (3, 1, 2)}, {"dims": (1, 3, 2)}, {"dims": (1, 2, 3)}],
     L.DepthwiseConv2D: [{"kernel_size": (3, 2), "depth_multiplier": 2}, *WINDOW],
     L.SeparableConv2D: [*CONV, {"depth_multiplier": 2}],
     L.Dense: [{"units": 5}, {"activation": "sigmoid"}, {"use_bias": False}],
@@ -244,7 +260,11 @@ def patched():
         (Mixed(3, name="x"), r"\(Mixed\) .* overrides __call__ of Dense"),
         (patched(), r"\(Dense\) .* overrides call of Dense: use Dense itself in its place"),
         (L.Lambda(lambda x: x / 2.0, name="x"), r"\(Lambda\) .*: use one of Keras's own layers"),
-        (L.UpSampling2D(name="x"), r"\(UpSampling2D\) is not supported: use one of these"),
+        (L.Masking(name="x"), r"\(Masking\) is not supported: use one of these"),
+        (
+            L.UpSampling2D(interpolation="bicubic", name="x"),
+            r"\(UpSampling2D\) must have interpolation 'nearest' or 'bilinear': got 'bicubic'",
+        ),
         (L.Resizing(3, 3, name="x"), r"\(Resizing\) .*: do this to the data before"),
         (L.Rescaling(np.ones((4, 1)), name="x"), r"one scale, or one per channel: .* \(4, 1\)"),
         (L.RandomCrop(2, 2, name="x"), r"must keep the size of its images, \w+: got 2x2 \(crop"),
