@@ -35,12 +35,12 @@ nk_status nk_sub_s8(const nk_sub_params *params, const nk_dims4 *input1_dims, co
         const int8_t *a = input1 + n * step1.n + h * step1.h + w * step1.w;
         const int8_t *b = input2 + n * step2.n + h * step2.h + w * step2.w;
         for (int32_t c = 0; c < output_dims->c; ++c) {
-          const int32_t scaled1 = nk_multiply_by_quantized_multiplier(
-              (a[c * step1.c] + params->input1_offset) * unit, params->input1_multiplier,
-              params->input1_shift);
-          const int32_t scaled2 = nk_multiply_by_quantized_multiplier(
-              (b[c * step2.c] + params->input2_offset) * unit, params->input2_multiplier,
-              params->input2_shift);
+          const int32_t scaled1 =
+              nk_multiply_by_quantized_multiplier((a[c * step1.c] + params->input1_offset) * unit,
+                                                  params->input1_multiplier, params->input1_shift);
+          const int32_t scaled2 =
+              nk_multiply_by_quantized_multiplier((b[c * step2.c] + params->input2_offset) * unit,
+                                                  params->input2_multiplier, params->input2_shift);
           *output++ = nk_requantize(nk_wrapping_sub(scaled1, scaled2), params->output_multiplier,
                                     params->output_shift, &stage);
         }

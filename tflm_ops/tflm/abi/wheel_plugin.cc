@@ -1,7 +1,7 @@
 /**
- * Puts NESTED_SPARSE_CONV and INT8_LOOKUP into the interpreter of the PyPI package tflite-micro, whose
- * `custom_op_registerers` are looked up by name among the symbols of the process. The adapter is
- * compiled into this plug-in as it is; nothing of the package is linked.
+ * Puts NESTED_SPARSE_CONV and INT8_LOOKUP into the interpreter of the PyPI package tflite-micro,
+ * whose `custom_op_registerers` are looked up by name among the symbols of the process. The adapter
+ * is compiled into this plug-in as it is; nothing of the package is linked.
  */
 #include <stdarg.h>
 #include <stdio.h>
