@@ -29,6 +29,23 @@ def _per_level(numbers: Sequence[int]) -> str:
     return " / ".join(f"{number:,}" for number in numbers)
 
 
+def _say_ends(content: bytes) -> None:
+    """Prints type, shape and quantisation of the inputs and outputs."""
+    from nested_keras.tflite import flatbuffer
+    from nested_keras.tflite.file_reader import read_graph
+    from nested_keras.tflite.lowering import read_interface
+
+    interface = read_interface(read_graph(flatbuffer.load(content)))
+    for end, indices in (("input", interface.inputs), ("output", interface.outputs)):
+        for tensor in (interface.tensors[index] for index in indices):
+            codes = f", scale {tensor.scale:.6g}, zero point {tensor.zero_point}"
+            arguments.say(
+                f"{end} {tensor.name}: {tensor.dtype} {'x'.join(map(str, tensor.shape))}"
+                f"{codes if tensor.scale else ''}"
+            )
+    arguments.say("")
+
+
 def _inspect(args: argparse.Namespace) -> None:
     from nested_keras import export
 
@@ -52,4 +69,5 @@ def _inspect(args: argparse.Namespace) -> None:
     ]
     arguments.say(format_table(header, rows))
     arguments.say("")
+    _say_ends(content)
     arguments.print_levels(content)

@@ -1,5 +1,7 @@
 """`nested-keras inspect`, as a user calls it."""
 
+import re
+
 import pytest
 
 from tests import zoo
@@ -14,6 +16,8 @@ def test_inspect_shows_layers_and_levels(model, capsys):
     assert "nonzeros per level" in text
     assert "predicted cycles per level" in text
     assert "DELTA8 / " in text
+    assert re.search(r"^input \S+: int8 1x\d+.*, scale [\d.e-]+, zero point -?\d+$", text, re.M)
+    assert re.search(r"^output \S+: int8 1x", text, re.M)
     assert [line.split()[0] for line in text.splitlines()[-4:]] == ["0", "1", "2", "3"]
 
 

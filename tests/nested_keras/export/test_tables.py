@@ -57,4 +57,4 @@ def test_functions_of_one_tensor_stay_apart():
     model = ReferenceModel(export.to_tflite(nested, representative_dataset=data))
     for want, got, tensor in zip(nested(data), model.run(data), model.output_details, strict=True):
         real = (got.astype(np.float32) - tensor.zero_point) * tensor.scale
-        assert np.abs(real - want).max() < 0.06 * np.ptp(want)
+        assert np.abs(real - want).max() < 0.08 * np.ptp(want)
