@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from nested_keras.export import forward, tables
+from nested_keras.export import forward, function_tables
 from nested_keras.export.calibrate import Ranges
 from nested_keras.export.export_errors import ExportError
 from nested_keras.export.nodes import Graph, Linear
@@ -41,7 +41,7 @@ def convert(graph: Graph, *, ranges: Ranges, twin_gain: Mapping[str, FloatArray]
         gain = twin_gain[node.name].reshape(-1, 1, 1, 1)
         return node.masked_filter(graph.levels - 1) * gain, node.bias[-1]
 
-    plain = tables.with_placeholders(graph)
+    plain = function_tables.with_placeholders(graph)
 
     def twin(*inputs: KerasTensor) -> tuple[Any, ...]:
         return forward.run(plain, inputs, parameters, ranges.fake_quantize)

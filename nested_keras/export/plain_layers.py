@@ -99,7 +99,7 @@ class Unary(PlainNode):
 
 @dataclass(frozen=True, eq=False)
 class Table(PlainNode):
-    """A function of each value alone, which int8 holds as a table of 256 values (`tables`).
+    """A function of each value alone, which int8 holds as a table of 256 values (`function_tables`).
 
     Attributes:
       function: Keras's function; takes and returns a tensor.
