@@ -21,9 +21,22 @@ from nested_keras.report import (
     level_sizes,
     run_levels,
 )
-from nested_keras.typing import KerasModel, KerasTensor
+from nested_keras.typing import KerasModel, KerasTensor, Logs
 
 Number = TypeVar("Number", int, float)
+
+OUTPUTS = (
+    "base.keras",
+    "data.npz",
+    "nested.keras",
+    "model.tflite",
+    "firmware.elf",
+    "report.json",
+    "report.html",
+)
+"""The files that the demo leaves behind."""
+
+_TITLE = "nested_keras demo: handwritten digits on an emulated Cortex-M7"
 
 
 @dataclass(frozen=True)
@@ -75,13 +88,20 @@ def digits_convnet(width: int = 8) -> Any:
     return Model(image, x, name="digits_convnet")
 
 
-def run(out_dir: Path, *, config: DemoConfig | None = None, say: Callable[[str], None]) -> Report:
-    """Runs the demo and leaves model.tflite, firmware.elf, report.json and report.html.
+def run(
+    out_dir: Path,
+    *,
+    config: DemoConfig | None = None,
+    say: Callable[[str], None],
+    status: Callable[[str], None] | None = None,
+) -> Report:
+    """Runs the demo and leaves `OUTPUTS` in a folder.
 
     Args:
         out_dir: Folder for the results; created if missing.
         config: The settings; the defaults by default.
         say: Called with each line of progress.
+        status: Called with what is done now, often; None to tell nothing between the lines.
 
     Returns:
         The report, as report.json holds it.
@@ -97,8 +117,8 @@ def run(out_dir: Path, *, config: DemoConfig | None = None, say: Callable[[str],
     out_dir.mkdir(parents=True, exist_ok=True)
     data = datasets.digits(seed=config.seed)
     say(f"Data: {len(data.x_train)} training and {len(data.x_test)} test images of 8x8 pixels")
-    trained = _train(data, config, say)
-
+    trained = _train(data, config, say, status)
+    _write_for_commands(out_dir, data, trained)
     say("\nExporting: fold, calibrate, convert, quantise, pack, verify every level")
     calibration = data.x_train[:200]
     nested = export.to_tflite(trained.nested, representative_dataset=calibration)
@@ -107,22 +127,20 @@ def run(out_dir: Path, *, config: DemoConfig | None = None, say: Callable[[str],
     say(f"  model.tflite: {len(nested):,} bytes; the dense model alone: {len(dense):,}")
 
     say(f"Running {len(data.x_test)} images on the PC at every level (LiteRT)")
-    on_pc = [
-        run_levels(model, data.x_test, data.y_test, target="litert") for model in (nested, dense)
-    ]
-    images, labels = data.x_test[: config.device_images], data.y_test[: config.device_images]
-    say(f"Running {len(images)} images on the emulated Cortex-M7 at every level (QEMU)")
+    x, y = data.x_test, data.y_test
+    on_pc = [run_levels(m, x, y, target="litert", progress=status) for m in (nested, dense)]
+    say(f"Running {config.device_images} images on the emulated Cortex-M7 at every level (QEMU)")
+    x, y = x[: config.device_images], y[: config.device_images]
     on_device = [
-        run_levels(model, images, labels, target="qemu", build_dir=out_dir / name)
+        run_levels(model, x, y, target="qemu", build_dir=out_dir / name, progress=status)
         for model, name in ((nested, "firmware"), (dense, "firmware_dense"))
     ]
     for target_run in (*on_pc, *on_device):
         _require_no_mismatch(target_run)
     elf = out_dir / "firmware" / "firmware.elf"
-    files.write_bytes(out_dir / "firmware.elf", elf.read_bytes())
-
+    files.write_bytes(out_dir / elf.name, elf.read_bytes())
     result = Report(
-        title="nested_keras demo: handwritten digits on an emulated Cortex-M7",
+        title=_TITLE,
         levels=_level_rows(nested, trained, on_pc[0], on_device),
         dense=_dense_row(dense, trained, on_pc[1], on_device[1]),
         facts=_facts(data, config, (nested, dense), on_device[0]),
@@ -162,7 +180,12 @@ class _Trained:
     level_rows: list[dict[str, Any]]
 
 
-def _train(data: Dataset, config: DemoConfig, say: Callable[[str], None]) -> _Trained:
+def _train(
+    data: Dataset,
+    config: DemoConfig,
+    say: Callable[[str], None],
+    status: Callable[[str], None] | None,
+) -> _Trained:
     import keras
     import tensorflow as tf
 
@@ -173,6 +196,11 @@ def _train(data: Dataset, config: DemoConfig, say: Callable[[str], None]) -> _Tr
     batch_size, loss = 32, "sparse_categorical_crossentropy"
     validation = (data.x_test, data.y_test)
 
+    def dense_line(epoch: int, logs: Logs) -> None:
+        logs = logs or {}
+        done = f"epoch {epoch + 1:>2}/{config.dense_epochs}  loss {logs['loss']:.3f}"
+        say(f"{done}  val accuracy {logs['val_accuracy']:.1%}")
+
     say(f"\nTraining the dense model, {config.dense_epochs} epochs")
     dense = digits_convnet()
     dense.compile(keras.optimizers.Adam(2e-3), loss, metrics=["accuracy"], jit_compile=False)
@@ -182,7 +210,8 @@ def _train(data: Dataset, config: DemoConfig, say: Callable[[str], None]) -> _Tr
         batch_size=batch_size,
         epochs=config.dense_epochs,
         validation_data=validation,
-        verbose=2,
+        callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=dense_line)],
+        verbose=0,
     )
 
     say(f"\nTraining {len(config.sparsities)} nested levels, {config.nested_epochs} epochs")
@@ -194,8 +223,11 @@ def _train(data: Dataset, config: DemoConfig, say: Callable[[str], None]) -> _Tr
         data.y_train,
         batch_size=batch_size,
         epochs=config.nested_epochs,
-        callbacks=recipe.callbacks(statistics, masks=callbacks.NestedPruning(frequency=20)),
-        verbose=2,
+        callbacks=[
+            *recipe.callbacks(statistics, masks=callbacks.NestedPruning(frequency=20)),
+            callbacks.LevelProgress(say=say, status=status),
+        ],
+        verbose=0,
     )
     return _Trained(
         dense=dense,
@@ -203,6 +235,16 @@ def _train(data: Dataset, config: DemoConfig, say: Callable[[str], None]) -> _Tr
         dense_accuracy=float(dense.evaluate(*validation, verbose=0)[1]),
         level_rows=nested.evaluate_levels(*validation, verbose=0),
     )
+
+
+def _write_for_commands(out_dir: Path, data: Dataset, trained: _Trained) -> None:
+    """Writes the data and the models that `nested-keras train` and `export` take."""
+    arrays = {name: getattr(data, name) for name in ("x_train", "y_train", "x_test", "y_test")}
+    with files.replacing(out_dir / "data.npz") as temporary:
+        np.savez_compressed(temporary, **arrays)
+    for model, name in ((trained.dense, "base.keras"), (trained.nested, "nested.keras")):
+        with files.replacing(out_dir / name) as temporary:
+            model.save(temporary)
 
 
 def _dense_tflite(model: KerasModel, calibration: npt.NDArray[np.float32]) -> bytes:

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 _TRAIN = ("keras", "tensorflow", "tensorflow_model_optimization", "tf_keras")
-_EXTRAS = {**dict.fromkeys(_TRAIN, "train"), "matplotlib": "plots", "sklearn": "demo"}
+_EXTRAS = {
+    **dict.fromkeys(_TRAIN, "train"),
+    "matplotlib": "plots",
+    "sklearn": "demo",
+    "PIL": "images",
+}
 # Packages whose name to import differs from their name to install.
 _DISTRIBUTIONS = {
+    "PIL": "pillow",
     "sklearn": "scikit-learn",
     "tensorflow_model_optimization": "tensorflow-model-optimization",
 }

@@ -120,13 +120,15 @@ class EpochShuffled(keras.utils.PyDataset):
         model: The compiled model that is trained; its optimizer counts the steps.
         x: Inputs (n, ...).
         y: Targets (n, ...).
-        batch_size: 1..n.
+        batch_size: 1..n, or up to passes * n.
         seed: The seed, >= 0.
         augment: None, or a function (x, random generator) -> x of one batch of inputs.
         drop_remainder: Whether an epoch leaves out a last batch that is not full.
+        passes: How often an epoch shows each sample, at least 1. With `split_batch` and a pass for
+            each level, an epoch shows each level as many samples as there are.
 
     Raises:
-        ValueError: If the batch size is out of range.
+        ValueError: If the batch size or the number of passes is out of range.
     """
 
     def __init__(
@@ -139,13 +141,17 @@ class EpochShuffled(keras.utils.PyDataset):
         seed: int = 0,
         augment: Callable[[npt.NDArray[Any], np.random.Generator], npt.NDArray[Any]] | None = None,
         drop_remainder: bool = True,
+        passes: int = 1,
     ) -> None:
         super().__init__()
-        if not 1 <= batch_size <= len(x):
-            raise ValueError(f"batch_size must be in 1..{len(x)}: got {batch_size}")
+        if passes < 1:
+            raise ValueError(f"passes must be at least 1: got {passes}")
+        if not 1 <= batch_size <= passes * len(x):
+            raise ValueError(f"batch_size must be in 1..{passes * len(x)}: got {batch_size}")
         self._model = model
         self._x, self._y = x, y
         self._batch_size = batch_size
+        self._passes = passes
         self._seed = seed
         self._augment = augment
         self._drop_remainder = drop_remainder
@@ -154,13 +160,15 @@ class EpochShuffled(keras.utils.PyDataset):
 
     def __len__(self) -> int:
         """Returns the number of batches of an epoch."""
-        full, rest = divmod(len(self._x), self._batch_size)
+        full, rest = divmod(self._passes * len(self._x), self._batch_size)
         return full if self._drop_remainder or not rest else full + 1
 
     def on_epoch_begin(self) -> None:
         """Draws the order of the epoch that begins."""
         self._epoch = int(fitting.step_counter(self._model.optimizer).numpy()) // len(self)
-        self._order = np.random.default_rng((self._seed, self._epoch)).permutation(len(self._x))
+        rng = np.random.default_rng((self._seed, self._epoch))
+        orders = [rng.permutation(len(self._x)) for _ in range(self._passes)]
+        self._order = np.concatenate(orders)
 
     def __getitem__(self, index: int) -> tuple[Any, Any]:
         """Returns a batch of the epoch."""

@@ -45,3 +45,4 @@ CPointer: TypeAlias = Any  # a pointer of ctypes
 Json: TypeAlias = Any  # a value that `json.dumps` takes
 SchemaObject: TypeAlias = Any  # an object of LiteRT's flatbuffer schema, or a field of one
 Subparsers: TypeAlias = Any  # what argparse's `add_subparsers` returns
+Flags: TypeAlias = Any  # a parser of argparse, or a group of its flags

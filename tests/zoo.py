@@ -463,6 +463,26 @@ def front() -> Any:
     return _model((4, 5, 3), network)
 
 
+def every_layer() -> Any:
+    """Each layer without weights, in each of its variants, between convolutions and an output."""
+    import keras
+
+    from nested_keras.export.plain_layers import TRACES
+    from tests.nested_keras.nesting import layer_variants
+
+    inputs = keras.Input((6, 6, 3)), keras.Input((12, 3))
+    a, b = (_conv_bn(inputs[0], 3, relu=relu) for relu in ("relu", None))
+    series = keras.layers.Conv1D(3, 1, activation="relu")(inputs[1])
+    outputs = []
+    for kind in (kind for kind in TRACES if kind is not keras.layers.InputLayer):
+        for variant in layer_variants.of(kind):
+            x = series if layer_variants.takes_series(kind) else a
+            y = kind(**variant)([a, b] if kind in layer_variants.MERGES else x)
+            # Outputs of their own, also behind layers that do nothing at inference.
+            outputs.append(keras.layers.Dense(2)(y))
+    return keras.Model(inputs, outputs)
+
+
 def called_twice() -> Any:
     """One layer twice on one tensor, two equal layers on one tensor, layers as activations."""
 
@@ -581,6 +601,17 @@ def pixel_shuffle() -> Any:
     return _model((4, 3, 2), network)
 
 
+def _series(name: str) -> Callable[[], Any]:
+    """A model of `series_nets`, which loads Keras."""
+
+    def build() -> Any:
+        from tests import series_nets
+
+        return getattr(series_nets, name)()
+
+    return build
+
+
 _FIVE = (0.95, 0.9, 0.8, 0.5, 0.2)
 _NEST_DW = {"overrides": {"dw": {"sparsities": (0.9, 0.4)}}}
 _ROWS: dict[str, Row] = {
@@ -677,6 +708,13 @@ _ROWS: dict[str, Row] = {
     "resnext": Row(resnext, gammas="flipped"),
     "resnext_plain": Row(resnext, exclude=("grouped",)),
     "pixel_shuffle": Row(pixel_shuffle),
+    "every_layer": Row(every_layer),
+    "series_activity": Row(_series("activity"), (0.8, 0.5, 0.2)),
+    "series_sensor": Row(_series("sensor"), options={"block_shape": (1, 2)}),
+    "series_causal": Row(_series("causal"), gammas="flipped"),
+    "series_keywords": Row(_series("keywords")),
+    "series_branches": Row(_series("branches")),
+    "series_autoencoder": Row(_series("autoencoder")),
     "functions": Row(functions),
     "front": Row(front),
 }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
-import os
 from collections.abc import Sequence
 
 from absl import app, flags, logging
@@ -23,6 +22,7 @@ from nested_keras.cli import (
     strip_command,
     train_command,
 )
+from nested_keras.cli.terminal import Terminal
 from nested_keras.devices import process
 
 _COMMANDS = (
@@ -46,9 +46,10 @@ Typical way through:
   nested-keras run     model.tflite --target qemu --data data.npz --limit 50
   nested-keras codegen model.tflite --out firmware/model
 
-Data files are .npz archives. `train` reads x_train, y_train, x_test, y_test; `export` reads
-x_train; `run` reads x_test and, for the accuracy, y_test. Images are [n, height, width, channels]
-as the Keras model takes them; labels are class indices [n].
+`--data` takes a .npz archive, a folder of images in class folders, a .csv, or a folder that
+tf.data.Dataset.save wrote (`nested-keras train --help`). In a .npz, `train` reads x_train,
+y_train, x_test, y_test; `export` reads x_train; `run` reads x_test and, for the accuracy, y_test.
+Images are [n, height, width, channels] as the Keras model takes them; labels are class indices.
 """
 
 
@@ -70,11 +71,17 @@ def parser() -> argparse_flags.ArgumentParser:
     return root
 
 
+def terminal_of(args: argparse.Namespace) -> Terminal:
+    """Returns the terminal that a command prints to, by its flags."""
+    json_to_stdout = getattr(args, "json", None) == arguments.STDOUT
+    return Terminal(quiet=getattr(args, "quiet", False), json_to_stdout=json_to_stdout)
+
+
 def _execute(args: argparse.Namespace) -> int:
     if not flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.WARNING)
     try:
-        with process.signals_raise():
+        with process.signals_raise(), terminal_of(args) as args.terminal:
             status: int | None = args.action(args)
     except ModuleNotFoundError as error:
         # Training and export need packages that running a .tflite does not.
@@ -101,8 +108,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     Args:
         argv: Program name and arguments; None takes sys.argv.
     """
-    # TensorFlow's start-up and conversion notes would bury what the commands say.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     app.run(
         _execute,
         argv=list(argv) if argv is not None else None,

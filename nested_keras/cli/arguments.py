@@ -5,13 +5,17 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import sysconfig
 from collections.abc import Callable, Container, Sequence
 from pathlib import Path
 
+import nested_keras
 from nested_keras import files
 from nested_keras.firmware import RUNTIMES
 from nested_keras.report import format_table
-from nested_keras.typing import Json, Subparsers
+from nested_keras.typing import Flags, Json, Subparsers
+
+STDOUT = Path("-")
 
 
 def add_command(
@@ -38,10 +42,30 @@ def add_command(
         name,
         help=summary,
         description=f"{summary}\n\n{details}",
+        epilog=f"The files docs/... and benchmarks/... lie in {documents()}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(action=action)
+    add_quiet(parser)
     return parser
+
+
+def documents() -> Path:
+    """Returns the folder of docs/ and benchmarks/: the checkout, or where pip has put them."""
+    checkout = Path(nested_keras.__file__).resolve().parent.parent
+    if (checkout / "docs" / "training.md").is_file():
+        return checkout
+    return Path(sysconfig.get_path("data")) / "share" / "doc" / "nested_keras"
+
+
+def add_quiet(parser: argparse.ArgumentParser) -> None:
+    """Adds the flag --quiet; a benchmark has it too, below the command `bench`."""
+    parser.add_argument(
+        "--quiet",
+        action="store_true",
+        default=argparse.SUPPRESS,
+        help="print results and errors only",
+    )
 
 
 def dashed(argv: Sequence[str], *, keep: Container[str] = ()) -> list[str]:
@@ -71,7 +95,19 @@ def add_model(parser: argparse.ArgumentParser, text: str) -> None:
 
 def add_json(parser: argparse.ArgumentParser) -> None:
     """Adds the flag --json."""
-    parser.add_argument("--json", type=Path, default=None, help="write the results to this file")
+    parser.add_argument(
+        "--json",
+        type=Path,
+        default=None,
+        metavar="FILE",
+        help="write the results to this file; - for standard output",
+    )
+
+
+def require_json(path: Path | None) -> None:
+    """Checks that --json can be written, before the work that makes its content."""
+    if path is not None and path != STDOUT:
+        files.require_writable(path)
 
 
 def add_runtime(parser: argparse.ArgumentParser) -> None:
@@ -81,6 +117,17 @@ def add_runtime(parser: argparse.ArgumentParser) -> None:
         choices=RUNTIMES,
         default="standalone",
         help="what runs the model on a device: generated C (default) or TFLite Micro",
+    )
+
+
+def add_board_dir(parser: Flags) -> None:
+    """Adds the flag --board-dir to a parser or a group."""
+    parser.add_argument(
+        "--board-dir",
+        type=Path,
+        default=None,
+        metavar="DIR",
+        help="the folder of a board of your own (docs/adding_a_board.md)",
     )
 
 
@@ -109,15 +156,13 @@ def positive(text: str) -> int:
     return int(text)
 
 
-def write_json(path: Path, value: Json) -> None:
-    """Writes results as JSON and says so; `files.require_writable` has checked the path before."""
-    files.write_text(path, json.dumps(value, indent=2) + "\n")
-    say(f"Wrote {path}")
-
-
-def say(text: str) -> None:
-    """Prints a line."""
-    print(text, flush=True)
+def write_json(args: argparse.Namespace, value: Json) -> None:
+    """Writes results where --json says, if it was given; `require_json` has checked it before."""
+    if args.json == STDOUT:
+        args.terminal.json(json.dumps(value, indent=2))
+    elif args.json is not None:
+        files.write_text(args.json, json.dumps(value, indent=2) + "\n")
+        args.terminal.note(f"Wrote {args.json}")
 
 
 def complain(text: str) -> None:
@@ -125,12 +170,12 @@ def complain(text: str) -> None:
     print(f"nested-keras: error: {' '.join(text.split())}", file=sys.stderr, flush=True)
 
 
-def print_levels(content: bytes) -> None:
-    """Prints a table of what each level of a .tflite holds."""
+def level_table(content: bytes) -> str:
+    """Returns a table of what each level of a .tflite holds."""
     from nested_keras import report
 
     rows = [
         [str(size.level), f"{size.sparsity:.3f}", f"{size.nnz:,}", f"{size.weight_bytes:,}"]
         for size in report.level_sizes(content)
     ]
-    say(format_table(["level", "zeros, all layers", "nonzeros", "weight bytes"], rows))
+    return format_table(["level", "zeros, all layers", "nonzeros", "weight bytes"], rows)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from nested_keras import files
 from nested_keras.cli import arguments
 from nested_keras.typing import Subparsers
 
@@ -28,23 +27,21 @@ def add(commands: Subparsers) -> None:
 def _bench_kernels(args: argparse.Namespace) -> None:
     from nested_keras.bench import cmsis, kernel_table
 
-    if args.json:
-        files.require_writable(args.json)
+    arguments.require_json(args.json)
+    args.terminal.status("building firmware and counting under QEMU")
     benchmark = kernel_table.run(cmsis_nn_root=cmsis.root_from_environment())
-    arguments.say(kernel_table.table(benchmark))
-    if args.json:
-        arguments.write_json(args.json, [row.to_dict() for row in benchmark.rows])
+    args.terminal.say(kernel_table.table(benchmark))
+    arguments.write_json(args, [row.to_dict() for row in benchmark.rows])
 
 
 def _bench_model(args: argparse.Namespace) -> None:
     from nested_keras.bench import whole_model
 
-    if args.json:
-        files.require_writable(args.json)
+    arguments.require_json(args.json)
+    args.terminal.status("building firmware and counting under QEMU")
     benchmark = whole_model.run(args.model.read_bytes())
-    arguments.say(whole_model.table(benchmark))
-    if args.json:
-        arguments.write_json(args.json, benchmark.to_dict())
+    args.terminal.say(whole_model.table(benchmark))
+    arguments.write_json(args, benchmark.to_dict())
 
 
 def _add_bench(sub: argparse.ArgumentParser) -> None:
@@ -57,3 +54,4 @@ def _add_bench(sub: argparse.ArgumentParser) -> None:
     model.add_argument("model", metavar="MODEL", type=Path, help="a .tflite written by `export`")
     for benchmark in (kernels, model):
         arguments.add_json(benchmark)
+        arguments.add_quiet(benchmark)

@@ -29,5 +29,5 @@ def _codegen(args: argparse.Namespace) -> None:
     from nested_keras import firmware
 
     library = firmware.generate(args.model.read_bytes(), args.out, name=args.name)
-    arguments.say(f"Wrote a C library to {args.out}: {library.arena_bytes:,} bytes of arena")
-    arguments.say(f"Include {args.name}.h, compile every .c file, call {args.name}_invoke().")
+    args.terminal.note(f"Wrote a C library to {args.out}: {library.arena_bytes:,} bytes of arena")
+    args.terminal.note(f"Include {args.name}.h, compile every .c file, call {args.name}_invoke().")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from nested_keras import native_output
 from nested_keras.cli import arguments
 from nested_keras.typing import Subparsers
 
@@ -17,16 +18,19 @@ def add(commands: Subparsers) -> None:
         _demo,
         "Train, export and run a small nested convnet on an emulated Cortex-M7.",
         "Uses the handwritten digits that scikit-learn ships, so nothing is downloaded. Needs\n"
-        "arm-none-eabi-gcc and qemu-system-arm. Leaves model.tflite, firmware.elf, report.json\n"
-        "and report.html in the output folder and prints one row per level.",
+        "arm-none-eabi-gcc and qemu-system-arm. Leaves in the output folder report.json,\n"
+        "report.html, firmware.elf, and what the other commands take: base.keras, data.npz,\n"
+        "nested.keras and model.tflite. Prints one row per level.",
     )
     sub.add_argument("--out", type=Path, default=Path("build/demo"), help="folder for the results")
 
 
 def _demo(args: argparse.Namespace) -> None:
+    args.terminal.status("loading TensorFlow")
+    native_output.load_tensorflow()
     from nested_keras import demo, report
 
-    result = demo.run(args.out, say=arguments.say)
-    arguments.say("")
-    arguments.say(report.level_table(result))
-    arguments.say(f"\nWrote model.tflite, firmware.elf, report.json and report.html to {args.out}/")
+    result = demo.run(args.out, say=args.terminal.note, status=args.terminal.status)
+    args.terminal.note("")
+    args.terminal.say(report.level_table(result))
+    args.terminal.note(f"\nWrote to {args.out}/: {', '.join(demo.OUTPUTS)}")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from nested_keras import files
-from nested_keras.cli import arguments, data_files
+from nested_keras import files, native_output
+from nested_keras.cli import arguments, data_files, examples
 from nested_keras.typing import Subparsers
 
 
@@ -22,12 +22,12 @@ def add(commands: Subparsers) -> None:
         "bit before the file is written.",
     )
     arguments.add_model(sub, "nested .keras file written by `train` or NestedModel.save")
-    sub.add_argument("--data", type=Path, required=True, help=".npz with x_train for calibration")
+    examples.add_flags(sub, "the training data, for calibration, as `train` takes them")
     sub.add_argument(
         "--samples",
         type=arguments.positive,
         default=200,
-        help="calibration images, spread over all of x_train (default 200)",
+        help="calibration examples, spread over all training data (default 200)",
     )
     for end in ("input", "output"):
         sub.add_argument(
@@ -40,13 +40,19 @@ def add(commands: Subparsers) -> None:
 
 
 def _export(args: argparse.Namespace) -> None:
+    args.terminal.status("loading TensorFlow and the model")
+    native_output.load_tensorflow()
     import nested_keras
     from nested_keras import export
 
     files.require_writable(args.out)
-    x_train = data_files.images(args.data, "x_train")
     model = nested_keras.load_model(args.model, compile=False)
+    reading = examples.reading_of(args, args.model, model)
+    args.terminal.status("loading the data")
+    shape = tuple(model.inputs[0].shape)
+    x_train = examples.load(args.data, "train", shape=shape, reading=reading).x
     chosen = x_train[data_files.spread(len(x_train), args.samples)]
+    args.terminal.status("exporting: fold, calibrate, convert, quantise, pack, verify")
     content = export.to_tflite(
         model,
         representative_dataset=chosen,
@@ -54,7 +60,8 @@ def _export(args: argparse.Namespace) -> None:
         inference_output_type=args.output_type,
     )
     files.write_bytes(args.out, content)
-    arguments.say(
+    examples.keep(args.out, reading)
+    args.terminal.note(
         f"Wrote {args.out}: {len(content):,} bytes, every level verified against its dense twin"
     )
-    arguments.print_levels(content)
+    args.terminal.say(arguments.level_table(content))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nested_keras.cli import arguments, data_files
+from nested_keras.cli import arguments, examples, run_command
 from nested_keras.typing import Subparsers
 
 
@@ -19,13 +19,15 @@ def add(commands: Subparsers) -> None:
         _firmware,
         "Build the firmware that `run` runs, for an emulator or for the board itself.",
         "Writes firmware.elf, which runs the inputs at every level and prints outputs and counts\n"
-        "(docs/firmware.md). `make flash` writes it to a NUCLEO-F767ZI.",
+        "(docs/firmware.md).",
     )
     arguments.add_model(sub, "a .tflite written by `export`")
-    sub.add_argument("--board", required=True, help="a folder of tflm_ops/boards (docs/boards.md)")
+    board = sub.add_mutually_exclusive_group(required=True)
+    board.add_argument("--board", help="a board of this package: mps2_an500 or nucleo_f767zi")
+    arguments.add_board_dir(board)
     arguments.add_runtime(sub)
-    sub.add_argument(
-        "--data", type=Path, default=None, help=".npz with x_test (default: one input of zeros)"
+    examples.add_flags(
+        sub, "the test data as `train` takes them (default: one input of zeros)", required=False
     )
     sub.add_argument(
         "--limit", type=arguments.positive, default=None, help="use only the first N inputs"
@@ -36,13 +38,16 @@ def add(commands: Subparsers) -> None:
 def _firmware(args: argparse.Namespace) -> None:
     from nested_keras import firmware
 
-    model = firmware.QemuModel(args.model.read_bytes(), runtime=args.runtime)
+    content = args.model.read_bytes()
+    model = firmware.QemuModel(content, runtime=args.runtime)
     if args.data is None:
         x = [np.zeros(tensor.shape, tensor.dtype) for tensor in model.input_details]
     else:
-        x = [data_files.images(args.data, "x_test")]
-    built = model.build([array[: args.limit] for array in x], args.out, board=args.board)
-    arguments.say(
+        x = [run_command.test_data(args, content)[0]]
+    args.terminal.status("building the firmware")
+    board = args.board_dir or args.board
+    built = model.build([array[: args.limit] for array in x], args.out, board=board)
+    args.terminal.note(
         f"Wrote {built.elf}: {built.text_bytes:,} bytes of code and constants, "
         f"{built.data_bytes + built.bss_bytes:,} bytes of variables"
     )

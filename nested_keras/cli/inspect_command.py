@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Iterator
 
 from nested_keras.cli import arguments
 from nested_keras.report import format_table
+from nested_keras.tflite.strip import LayerSummary
 from nested_keras.typing import Subparsers
+
+_WIDTH = 79
 
 
 def add(commands: Subparsers) -> None:
@@ -18,19 +22,16 @@ def add(commands: Subparsers) -> None:
         _inspect,
         "Show a .tflite's layers: nonzeros, bytes, encoding and predicted cycles per level.",
         "Bytes of level l are what a runtime reads at level l: header, tables and weights of the\n"
-        "levels 0..l. Layers that are not nested count the same at every level. `block` and\n"
+        "levels 0..l. Layers that are not nested count the same at every level. Blocks and\n"
         "`stored as` are what the exporter chose for the weights that each level adds; the cycles\n"
         "are those of a Cortex-M7, predicted (docs/kernels.md).",
     )
     arguments.add_model(sub, "a .tflite written by `export`")
+    arguments.add_json(sub)
 
 
-def _per_level(numbers: Sequence[int]) -> str:
-    return " / ".join(f"{number:,}" for number in numbers)
-
-
-def _say_ends(content: bytes) -> None:
-    """Prints type, shape and quantisation of the inputs and outputs."""
+def _ends(content: bytes) -> Iterator[str]:
+    """Says type, shape and quantisation of the inputs and outputs, one in a line."""
     from nested_keras.tflite import flatbuffer
     from nested_keras.tflite.file_reader import read_graph
     from nested_keras.tflite.lowering import read_interface
@@ -39,35 +40,51 @@ def _say_ends(content: bytes) -> None:
     for end, indices in (("input", interface.inputs), ("output", interface.outputs)):
         for tensor in (interface.tensors[index] for index in indices):
             codes = f", scale {tensor.scale:.6g}, zero point {tensor.zero_point}"
-            arguments.say(
+            yield (
                 f"{end} {tensor.name}: {tensor.dtype} {'x'.join(map(str, tensor.shape))}"
                 f"{codes if tensor.scale else ''}"
             )
-    arguments.say("")
 
 
 def _inspect(args: argparse.Namespace) -> None:
-    from nested_keras import export
+    from nested_keras import export, report
 
+    arguments.require_json(args.json)
     content = args.model.read_bytes()
-    header = [
-        *("layer", "kind", "weights", "nonzeros per level", "bytes per level"),
-        *("block", "stored as", "predicted cycles per level"),
-    ]
-    rows = [
-        [
-            layer.name,
-            layer.kind,
-            f"{layer.weights:,}",
-            _per_level(layer.nnz),
-            _per_level(layer.bytes),
-            f"1x{layer.block_size}" if layer.nested else "-",
-            " / ".join(layer.encodings) if layer.nested else "not nested",
-            _per_level(layer.cycles) if layer.nested else "-",
-        ]
-        for layer in export.summarize_model(content)
-    ]
-    arguments.say(format_table(header, rows))
-    arguments.say("")
-    _say_ends(content)
-    arguments.print_levels(content)
+    layers = export.summarize_model(content)
+    header = ["layer", "level", "nonzeros", "bytes", "stored as", "predicted\ncycles"]
+    rows = [row for layer in layers for row in _rows(layer)]
+    room = _WIDTH - sum(max(map(len, column)) + 2 for column in list(zip(*rows, strict=True))[1:])
+    for row in rows:
+        if len(row[0]) > max(room, 12):
+            row[0] = "..." + row[0][3 - max(room, 12) :]
+    args.terminal.say(format_table(header, rows))
+    args.terminal.say("")
+    for line in _ends(content):
+        args.terminal.say(line)
+    args.terminal.say("")
+    args.terminal.say(arguments.level_table(content))
+    sizes = [dataclasses.asdict(size) for size in report.level_sizes(content)]
+    arguments.write_json(
+        args, {"layers": [dataclasses.asdict(layer) for layer in layers], "levels": sizes}
+    )
+
+
+def _rows(layer: LayerSummary) -> list[list[str]]:
+    """Returns a row for each level of a layer; kind and size stand below its name."""
+    facts = [layer.name, f"  {layer.kind}", f"  {layer.weights:,} weights"]
+    if not layer.nested:
+        cells = ["all", f"{layer.nnz[0]:,}", f"{layer.bytes[0]:,}", "not nested", "-"]
+        return [[facts[0], *cells], *([fact, *[""] * 5] for fact in facts[1:])]
+    facts.append(f"  blocks of 1x{layer.block_size}")
+    count = len(layer.nnz)
+    rows = []
+    for index in range(max(count, len(facts))):
+        cells = [""] * 5
+        if index < count:
+            cells = [
+                *(str(index), f"{layer.nnz[index]:,}", f"{layer.bytes[index]:,}"),
+                *(layer.encodings[index], f"{layer.cycles[index]:,}"),
+            ]
+        rows.append([facts[index] if index < len(facts) else "", *cells])
+    return rows

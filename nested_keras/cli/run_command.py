@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
+from typing import Any
 
-from nested_keras import files
-from nested_keras.cli import arguments, data_files
+from nested_keras import runtime
+from nested_keras.cli import arguments, examples
 from nested_keras.report import TARGETS, format_table
 from nested_keras.typing import Subparsers
 
@@ -31,28 +31,52 @@ def add(commands: Subparsers) -> None:
     arguments.add_model(sub, "a .tflite written by `export`")
     sub.add_argument("--target", choices=TARGETS, required=True)
     arguments.add_runtime(sub)
-    sub.add_argument("--data", type=Path, required=True, help=".npz with x_test and maybe y_test")
+    examples.add_flags(sub, "the test data as `train` takes them; labels may be missing in a .npz")
+    arguments.add_board_dir(sub)
     sub.add_argument(
-        "--limit", type=arguments.positive, default=None, help="use only the first N inputs"
+        "--limit",
+        type=arguments.positive,
+        default=None,
+        help="use N inputs only: the first, or of class folders some of each class",
     )
     arguments.add_json(sub)
+
+
+def test_data(args: argparse.Namespace, model: bytes) -> tuple[Any, Any]:
+    """Returns the test inputs that a command runs, and their labels or None.
+
+    Args:
+        args: The arguments: of a command with the flags of `examples.add_flags`, and --limit.
+        model: The contents of the .tflite.
+    """
+    reading = examples.reading_of(args, args.model)
+    details = runtime.lower(model)
+    shape = details.tensors[details.inputs[0]].shape
+    part = examples.load(args.data, "test", shape=(None, *shape[1:]), reading=reading)
+    if part.y is not None and (not part.y.ndim or len(part.y) != len(part.x)):
+        raise ValueError(
+            f"{part.name}expected {len(part.x)} labels in {part.y_name}, one per input: got shape "
+            f"{part.y.shape}"
+        )
+    return examples.first(part, args.limit)
 
 
 def _run(args: argparse.Namespace) -> int:
     from nested_keras import report
 
-    if args.json:
-        files.require_writable(args.json)
-    x = data_files.images(args.data, "x_test")
-    labels = data_files.labels(args.data, "y_test", count=len(x))
+    arguments.require_json(args.json)
+    content = args.model.read_bytes()
+    x, labels = test_data(args, content)
     result = report.run_levels(
-        args.model.read_bytes(),
-        x[: args.limit],
-        None if labels is None else labels[: args.limit],
+        content,
+        x,
+        labels,
         target=args.target,
         device_runtime=args.runtime,
+        board=args.board_dir,
+        progress=args.terminal.status,
     )
-    arguments.say(f"{args.model} on {args.target}: {len(x[: args.limit])} inputs")
+    args.terminal.note(f"{args.model} on {args.target}: {len(x)} inputs")
     header = ["level", "accuracy", "instructions", "arena bytes", "flash bytes", "mismatches"]
     rows = [
         [
@@ -66,9 +90,8 @@ def _run(args: argparse.Namespace) -> int:
         ]
         for row in result.levels
     ]
-    arguments.say(format_table(header, rows))
-    if args.json:
-        arguments.write_json(args.json, result.to_dict())
+    args.terminal.say(format_table(header, rows))
+    arguments.write_json(args, result.to_dict())
     wrong = sum(row.mismatches_against_reference for row in result.levels)
     if wrong:
         arguments.complain(f"{wrong:,} output values differ from the NumPy reference")

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from nested_keras import files
-from nested_keras.cli import arguments
+from nested_keras.cli import arguments, examples
 from nested_keras.typing import Subparsers
 
 
@@ -33,6 +33,8 @@ def _strip(args: argparse.Namespace) -> None:
     before = args.model.read_bytes()
     after = export.strip_model(before, args.levels)
     files.write_bytes(args.out, after)
-    arguments.say(
+    if examples.beside(args.model).exists():
+        files.write_bytes(examples.beside(args.out), examples.beside(args.model).read_bytes())
+    args.terminal.note(
         f"Wrote {args.out}: levels 0..{args.levels - 1}, {len(before):,} -> {len(after):,} bytes"
     )

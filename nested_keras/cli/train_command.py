@@ -3,17 +3,35 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from nested_keras import files
-from nested_keras.cli import arguments, data_files, task
-from nested_keras.cli.training_checkpoint import Checkpoint, digest
+from nested_keras import files, native_output
+from nested_keras.cli import arguments, examples, task, training
+from nested_keras.cli.parts import Reading
+from nested_keras.cli.training_checkpoint import Checkpoint, digest, digest_of_arrays
 from nested_keras.report import format_table
-from nested_keras.typing import Data, KerasCallback, KerasModel, Subparsers
+from nested_keras.typing import Data, KerasModel, Subparsers
+
+# What decides how a training goes, besides the model and the data.
+_DECIDING = (
+    "sparsities",
+    "budget",
+    "exclude",
+    "block_shape",
+    "epochs",
+    "batch_size",
+    "learning_rate",
+    "routing",
+    "distill",
+    "augment",
+    "quantize_aware",
+    "seed",
+)
 
 
 def add(commands: Subparsers) -> None:
@@ -23,67 +41,125 @@ def add(commands: Subparsers) -> None:
         "train",
         _train,
         "Nest a Keras classifier and train all its levels together.",
-        "Starts from the weights in the .keras or .h5 file (.h5 files of Keras 2 as well). The\n"
-        "model ends in a softmax, in one sigmoid or in logits; the loss follows from that. Masks\n"
-        "ramp up over the first 60 % of the steps (cubic, as tfmot PolynomialDecay), BatchNorm\n"
-        "statistics are re-estimated per level after each epoch, and the result is one .keras\n"
-        "file. The folder NAME.training beside the output keeps each epoch until the output is\n"
-        "written: after an interruption the same command goes on from there. For another loss,\n"
-        "schedule or data pipeline use the Python API: nested_keras.nest, compile, fit.",
+        "Starts from the weights in the .keras or .h5 file (.h5 files of Keras 2 as well) and\n"
+        "follows the recipe of docs/training.md: the model is the teacher of the levels, each\n"
+        "level sees samples of its own, masks ramp up over the first 60 % of the steps, the\n"
+        "learning rate falls as a cosine, BatchNorm statistics are re-estimated per level. The\n"
+        "model ends in a softmax, in one sigmoid or in logits; the loss follows from that.\n\n"
+        f"--data is {examples.KINDS}.\n\n"
+        "The folder NAME.training beside the output keeps each epoch until the output is written:\n"
+        "after an interruption the same command goes on from there. --run names another folder,\n"
+        "which then stays, with a record of the run. For another loss, schedule or data pipeline\n"
+        "use the Python API: nested_keras.nest, compile, fit.",
     )
     sub.add_argument(
         "--model",
         type=Path,
         required=True,
-        help="the Keras model to start from: a classifier with one input and one output",
+        help="the trained Keras model to start from: a classifier with one input and one output",
     )
-    sub.add_argument(
-        "--data", type=Path, required=True, help=".npz with x_train, y_train, x_test, y_test"
-    )
-    sub.add_argument(
+    sub.add_argument("--out", type=Path, required=True, help="the nested .keras file to write")
+    examples.add_flags(sub, "the training and test data (see above)")
+    _add_levels(sub)
+    _add_training(sub)
+
+
+def _add_levels(sub: argparse.ArgumentParser) -> None:
+    group = sub.add_argument_group("levels")
+    group.add_argument(
         "--sparsities",
         type=arguments.fractions,
         default=(0.9, 0.8, 0.7),
         metavar="S0,S1,...",
         help="share of zeros per level, sparsest first (default 0.9,0.8,0.7)",
     )
-    sub.add_argument(
+    group.add_argument(
+        "--budget",
+        type=training.budget,
+        default=None,
+        metavar="UNIT[:B0,B1,...]",
+        help="choose the sparsity of each layer by its sensitivity, so that each level costs at "
+        "most so many `cycles` or `bytes`; without numbers what --sparsities would cost",
+    )
+    group.add_argument(
+        "--exclude",
+        action="append",
+        default=None,
+        metavar="LAYER",
+        help="a layer that stays dense; may be given several times (default: the first "
+        "convolution and the last layer, with --budget none)",
+    )
+    group.add_argument(
         "--block-shape",
         type=arguments.block_shape,
         default=(1, 1),
         help="1x1 (default), 1x2 or 1x4",
     )
-    sub.add_argument("--epochs", type=arguments.positive, default=10, help="default 10")
-    sub.add_argument("--batch-size", type=arguments.positive, default=64, help="default 64")
-    sub.add_argument("--learning-rate", type=float, default=2e-3, help="of Adam (default 0.002)")
-    sub.add_argument(
+
+
+def _add_training(sub: argparse.ArgumentParser) -> None:
+    group = sub.add_argument_group("training")
+    group.add_argument(
+        "--epochs",
+        type=arguments.positive,
+        default=10,
+        help="how often each level sees the data (default 10)",
+    )
+    group.add_argument(
+        "--batch-size",
+        type=arguments.positive,
+        default=64,
+        help="samples of each level in a step (default 64)",
+    )
+    group.add_argument(
+        "--learning-rate",
+        type=float,
+        default=2e-3,
+        help="the highest of Adam, for one level; N levels take sqrt(N) times it (default 0.002)",
+    )
+    group.add_argument(
         "--routing",
         type=float,
-        default=0.5,
+        default=None,
         help="share of a level's gradient that reaches the weights of sparser levels: 0 strict, "
-        "1 joint (default 0.5)",
+        "1 joint (default 0.5 with a teacher, else 1)",
     )
-    sub.add_argument("--seed", type=int, default=0, help="default 0")
-    sub.add_argument("--out", type=Path, required=True, help="the nested .keras file to write")
-
-
-def _checkpoint(args: argparse.Namespace) -> Checkpoint:
-    """Opens the checkpoint of this training."""
-    names = (
-        "sparsities",
-        "block_shape",
-        "epochs",
-        "batch_size",
-        "learning_rate",
-        "routing",
-        "seed",
+    group.add_argument(
+        "--distill",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="learn from the base model as a teacher (default: where the model has two outputs or "
+        "more)",
     )
-    values = {name: getattr(args, name) for name in names}
-    values |= {"model": digest(args.model), "data": digest(args.data)}
-    return Checkpoint(args.out, json.loads(json.dumps(values)))
+    group.add_argument(
+        "--augment",
+        choices=training.AUGMENTATIONS,
+        default="auto",
+        help="shift images by up to an eighth, or mirror them; `auto` does what costs the base "
+        "model less than 5 points of test accuracy",
+    )
+    group.add_argument(
+        "--quantize-aware",
+        type=arguments.positive,
+        nargs="?",
+        const=2,
+        default=None,
+        metavar="EPOCHS",
+        help="train on for so many epochs with the rounding of int8 (default 2 if given)",
+    )
+    group.add_argument("--seed", type=int, default=0, help="default 0")
+    group.add_argument(
+        "--run",
+        type=Path,
+        default=None,
+        metavar="DIR",
+        help="folder for the checkpoint and the record of the run, which stays",
+    )
 
 
 def _train(args: argparse.Namespace) -> None:
+    args.terminal.status("loading TensorFlow and the model")
+    native_output.load_tensorflow()
     import keras
 
     import nested_keras
@@ -91,63 +167,68 @@ def _train(args: argparse.Namespace) -> None:
     files.require_writable(args.out, suffix=".keras")
     base = nested_keras.load_model(args.model, compile=False)
     goal = task.task_of(base)
-    shape = tuple(base.inputs[0].shape)
-    train, test = (
-        data_files.load_split(args.data, split, shape=shape, classes=goal.classes)
-        for split in ("train", "test")
-    )
+    reading = examples.reading_of(args, args.model, base)
+    args.terminal.status("loading the data")
+    train, test, classes = _load(args, base, goal, reading)
     keras.utils.set_random_seed(args.seed)
-    model = nested_keras.nest(base, args.sparsities, block_shape=args.block_shape)
-    model.compile(
-        keras.optimizers.Adam(args.learning_rate),
-        goal.loss,
-        metrics=[goal.metric],
-        routing=args.routing,
-    )
-    checkpoint = _checkpoint(args)
+    settings = training.settle(args, base, goal, test)
+    args.terminal.status("nesting the model")
+    model = training.nest(args, base, goal, train)
+    checkpoint = _checkpoint(args, train, test)
     if checkpoint.epochs():
-        arguments.say(f"Going on after {checkpoint.epochs()} epochs kept in {checkpoint.folder}")
+        args.terminal.note(
+            f"Going on after {checkpoint.epochs()} epochs kept in {checkpoint.folder}"
+        )
+    run = training.Training(model, goal, settings, train, test, terminal=args.terminal)
     with checkpoint.kept():
-        losses = _fit(model, train, test, args=args, backup=checkpoint.callback())
+        losses = run.fit(checkpoint.callback(), record=args.run)
+        losses += run.fit_quantized(args.quantize_aware) if args.quantize_aware else []
     if not np.isfinite(losses).all():
-        checkpoint.remove()  # its weights are NaN
+        checkpoint.discard()  # its weights are NaN
         raise ValueError(
             f"the loss must stay finite: it is {losses[-1]} after epoch {len(losses)}; try a lower "
             f"--learning-rate than {args.learning_rate}"
         )
+    run.forget_teacher()
     with checkpoint.kept(), files.replacing(args.out) as temporary:
         model.save(temporary)
-    checkpoint.remove()
+    examples.keep(args.out, dataclasses.replace(reading, classes=classes))
+    checkpoint.finish()
+    _report(args, model, test)
+
+
+def _load(args: argparse.Namespace, base: KerasModel, goal: task.Task, reading: Reading) -> Any:
+    """Returns (x, y) of both parts, and the names of the classes."""
+    shape = tuple(base.inputs[0].shape)
+    parts = []
+    for part in ("train", "test"):
+        x, y, names = examples.load_labelled(
+            args.data, part, shape=shape, classes=goal.classes, reading=reading
+        )
+        parts.append((x, y))
+    train, test = parts
+    args.terminal.note(f"Data: {len(train[0]):,} examples for training, {len(test[0]):,} for tests")
+    return train, test, names
+
+
+def _checkpoint(args: argparse.Namespace, train: Data, test: Data) -> Checkpoint:
+    """Opens the checkpoint of this training."""
+    values = {name: getattr(args, name) for name in _DECIDING}
+    values |= {"model": digest(args.model), "data": digest_of_arrays(*train, *test)}
+    folder = args.run or args.out.with_name(f"{args.out.stem}.training")
+    return Checkpoint(
+        folder,
+        json.loads(json.dumps(values)),
+        stays=args.run is not None,
+        note=args.terminal.note,
+    )
+
+
+def _report(args: argparse.Namespace, model: KerasModel, test: Data) -> None:
+    args.terminal.status("measuring every level")
     rows = [
         [str(row["level"]), f"{row['sparsity']:.3f}", f"{row['accuracy']:.2%}"]
         for row in model.evaluate_levels(*test, verbose=0)
     ]
-    arguments.say(format_table(["level", "sparsity", "accuracy"], rows))
-    arguments.say(f"Wrote {args.out}")
-
-
-def _fit(
-    model: KerasModel, train: Data, test: Data, *, args: argparse.Namespace, backup: KerasCallback
-) -> list[Any]:
-    """Trains a compiled model by the recipe; returns the loss of each epoch."""
-    import keras
-
-    from nested_keras import recipe, runs
-
-    images, _ = train
-    batches = runs.EpochShuffled(
-        model,
-        *train,
-        batch_size=min(args.batch_size, len(images)),
-        seed=args.seed,
-        drop_remainder=False,
-    )
-    history = model.fit(
-        batches,
-        epochs=args.epochs,
-        shuffle=False,
-        validation_data=test,
-        callbacks=[backup, keras.callbacks.TerminateOnNaN(), *recipe.callbacks(images)],
-    )
-    losses: list[Any] = history.history.get("loss", [])
-    return losses
+    args.terminal.say(format_table(["level", "sparsity", "accuracy"], rows))
+    args.terminal.note(f"Wrote {args.out}")

@@ -6,37 +6,58 @@ import contextlib
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from nested_keras import files
 from nested_keras.cli import arguments
 
 _RECORD = "arguments.json"
 _BACKUP = "backup"
+_FINISHED = "finished"
 
 
 class Checkpoint:
-    """The folder `NAME.training` beside the output NAME.keras.
+    """The folder of a training: `NAME.training` beside the output NAME.keras, or that of `--run`.
 
     It holds the arguments of the training, and the backup that `keras.callbacks.BackupAndRestore`
-    writes after each epoch. The same command goes on from it; a finished training removes it.
+    writes after each epoch. The same command goes on from it. A finished training removes the
+    backup, and the folder unless it stays.
 
     Args:
-        out: The output of the training.
+        folder: The folder.
         values: What decides how the training goes; JSON values.
+        stays: Whether the folder stays when the training is finished.
+        note: Called with a line where the training fails.
 
     Attributes:
         folder: The folder.
 
     Raises:
-        ValueError: If the folder holds a training with other arguments.
+        ValueError: If the folder holds a training with other arguments, or a finished one.
     """
 
-    def __init__(self, out: Path, values: dict[str, Any]) -> None:
-        self.folder = out.with_name(f"{out.stem}.training")
+    def __init__(
+        self,
+        folder: Path,
+        values: dict[str, Any],
+        *,
+        stays: bool = False,
+        note: Callable[[str], None],
+    ) -> None:
+        self.folder = folder
+        self._note = note
+        self._stays = stays
         record = self.folder / _RECORD
+        if (self.folder / _FINISHED).exists():
+            raise ValueError(
+                f"{self.folder} keeps the record of a finished training: name another folder, or "
+                "remove this one"
+            )
         if record.exists():
             try:
                 before = json.loads(record.read_text(encoding="utf-8"))
@@ -54,7 +75,7 @@ class Checkpoint:
                 )
         elif self.folder.exists() and not (self.folder.is_dir() and not any(self.folder.iterdir())):
             raise ValueError(f"{self.folder} is needed for checkpoints, but is no folder of them")
-        self.folder.mkdir(exist_ok=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
         files.write_text(record, json.dumps(values, indent=2) + "\n")
 
     def epochs(self) -> int:
@@ -74,8 +95,16 @@ class Checkpoint:
             str(self.folder / _BACKUP), double_checkpoint=True, delete_checkpoint=False
         )
 
-    def remove(self) -> None:
-        """Removes the folder."""
+    def finish(self) -> None:
+        """Removes the backup of a finished training, and the folder unless it stays."""
+        if self._stays:
+            shutil.rmtree(self.folder / _BACKUP, ignore_errors=True)
+            files.write_text(self.folder / _FINISHED, "")
+        else:
+            self.discard()
+
+    def discard(self) -> None:
+        """Removes the folder with all that it keeps."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
     @contextlib.contextmanager
@@ -94,13 +123,13 @@ class Checkpoint:
             arguments.complain(f"stopped: {self._left()}")
             raise
         except Exception:
-            arguments.say(self._left())
+            self._note(self._left())
             raise
 
     def _left(self) -> str:
         """Says what is left, and removes a folder without a backup."""
         if not self.epochs():
-            self.remove()
+            self.discard()
             return "no epoch was finished, so nothing is kept"
         return (
             f"{self.folder} keeps {self.epochs()} epochs; give the same command again to go on, or "
@@ -111,3 +140,12 @@ class Checkpoint:
 def digest(path: Path) -> str:
     """Returns the SHA-256 of a file."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def digest_of_arrays(*values: npt.NDArray[Any]) -> str:
+    """Returns the SHA-256 of arrays: type, shape and content."""
+    found = hashlib.sha256()
+    for array in values:
+        found.update(f"{array.dtype.str}{array.shape}".encode())
+        found.update(np.ascontiguousarray(array).data)
+    return found.hexdigest()

@@ -77,7 +77,7 @@ def print_op(program: ir.Program, index: int, constants: ctext.Constants) -> OpC
     inputs = tuple(program.tensors[i] for i in op.inputs if i != program.level_input)
     operands = _Operands(index, inputs, program.tensors[op.outputs[0]], constants)
     for tensor in (*operands.inputs, operands.output):
-        _check_tensor(tensor)
+        _check_tensor(tensor, takes_shapes=c_call is None or _takes_shapes(c_call))
     if _slides_a_window(op, c_call):
         for tensor in (inputs[0], operands.output):
             _check_sides(op, index, tensor)
@@ -85,7 +85,7 @@ def print_op(program: ir.Program, index: int, constants: ctext.Constants) -> OpC
         return _print_stream(op, operands, op.layer, level="level")
     assert c_call is not None
     stream = None
-    if type(op) is operators.Conv2D:
+    if isinstance(op, operators.Conv2D):
         stream = dense_stream(op, inputs[0].shape, operands.output.shape)
     if stream is not None:
         return _print_stream(op, operands, stream, level="0")
@@ -108,13 +108,19 @@ def _printed_names() -> str:
     return ", ".join(sorted(names))
 
 
-def _check_tensor(tensor: ir.Tensor) -> None:
+def _takes_shapes(c_call: CCall) -> bool:
+    """Whether the function takes the dimensions of tensors, and not just their elements."""
+    shapes = {CArgument.INPUTS, CArgument.INPUT_LIST, CArgument.OUTPUT_DIMS}
+    return not shapes.isdisjoint(c_call.arguments)
+
+
+def _check_tensor(tensor: ir.Tensor, *, takes_shapes: bool) -> None:
     if tensor.dtype not in ("int8", "uint8", "float32"):
         raise CodegenError(
             f"tensor {tensor.name!r} is {tensor.dtype}; "
             "expected an int8, uint8 or float32 activation"
         )
-    if any(size != 1 for size in tensor.shape[:-MAX_RANK]):
+    if takes_shapes and any(size != 1 for size in tensor.shape[:-MAX_RANK]):
         raise CodegenError(
             f"tensor {tensor.name!r} has shape {tensor.shape}; "
             f"expected at most {MAX_RANK} dimensions after leading ones"

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
-import nested_keras
 from nested_keras.codegen.firmware_errors import FirmwareError
 
 _COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
@@ -25,7 +24,7 @@ def tflm_ops_dir() -> Path:
     Raises:
         FirmwareError: It is in neither place.
     """
-    package = Path(nested_keras.__file__).resolve().parent
+    package = Path(__file__).resolve().parent.parent
     places = (package.parent / "tflm_ops", package / "tflm_ops")
     for place in places:
         if (place / "include" / "nk_ops.h").is_file():
@@ -36,35 +35,52 @@ def tflm_ops_dir() -> Path:
     )
 
 
-def board_dir(board: str) -> Path:
+def boards_dir() -> Path:
+    """The folder of the boards of this package, with the headers that every board includes."""
+    return tflm_ops_dir() / "boards"
+
+
+def board_dir(board: str | Path) -> Path:
     """The folder of one board.
 
     Args:
-        board: Its name, such as "mps2_an500".
+        board: Its name, such as "mps2_an500", or the path of a folder elsewhere.
 
     Raises:
-        ValueError: There is no such board.
+        ValueError: There is no such board, or the folder has no linker script or no C file.
     """
-    boards = tflm_ops_dir() / "boards"
+    if isinstance(board, Path):
+        folder = board.resolve()
+        missing = [
+            name
+            for name, pattern in ((f"{folder.name}.ld", f"{folder.name}.ld"), ("a C file", "*.c"))
+            if not any(folder.glob(pattern))
+        ]
+        if missing:
+            raise ValueError(
+                f"{board}: a board must have {' and '.join(missing)}: got no such file"
+            )
+        return folder
+    boards = boards_dir()
     known = sorted(path.parent.name for path in boards.glob("*/*.ld"))
     if board not in known:
         raise ValueError(f"board must be one of {', '.join(known)}: got {board!r}")
     return boards / board
 
 
-def board_sources(board: str) -> tuple[Path, ...]:
+def board_sources(board: str | Path) -> tuple[Path, ...]:
     """The C files that bring up one board: the start-up code of all boards and its own.
 
     They need `#include` to look in tflm_ops/boards.
 
     Args:
-        board: Its name, such as "mps2_an500".
+        board: Its name, such as "mps2_an500", or the path of a folder elsewhere.
 
     Raises:
         ValueError: There is no such board.
     """
     folder = board_dir(board)
-    return (folder.parent / "common" / "startup.c", *sorted(folder.glob("*.c")))
+    return (boards_dir() / "common" / "startup.c", *sorted(folder.glob("*.c")))
 
 
 def tflm_adapters() -> tuple[Path, ...]:

@@ -56,13 +56,14 @@ class DeviceModel(ModelRunner):
     Each call builds a firmware that carries the images, runs the firmware and parses its output.
     """
 
-    _board: ClassVar[str]
+    _board: ClassVar[str]  # of the emulator
 
     def __init__(
         self,
         model: AnyModel,
         *,
         runtime: str = "standalone",
+        board: str | Path | None = None,
         build_dir: str | Path | None = None,
         cache_dir: str | Path | None = None,
         timeout_s: float = 300.0,
@@ -74,6 +75,8 @@ class DeviceModel(ModelRunner):
             runtime: "standalone", the generated C; or "tflm", TFLite Micro, for which TFLM_ROOT
                 must name a tree with a library built for the Cortex-M7, and `model` must be a
                 .tflite.
+            board: The name of a folder of tflm_ops/boards, or the path of a folder elsewhere; by
+                default the board of the emulator.
             build_dir: Receives the firmware of the latest run; a temporary folder by default.
             cache_dir: Where compiled objects are kept, to be shared by many models.
             timeout_s: Time limit of a run in seconds.
@@ -84,6 +87,7 @@ class DeviceModel(ModelRunner):
         """
         if runtime not in RUNTIMES:
             raise ValueError(f"runtime must be one of {', '.join(RUNTIMES)}: got {runtime!r}")
+        self._chosen_board = board or self._board
         self._tflite: bytes | None = None
         if runtime == "tflm":
             if isinstance(model, Program):
@@ -125,7 +129,7 @@ class DeviceModel(ModelRunner):
         out_dir: str | Path,
         *,
         levels: Sequence[int] | None = None,
-        board: str | None = None,
+        board: str | Path | None = None,
     ) -> Firmware | TflmFirmware:
         """Builds the firmware that runs a batch, but does not run the firmware.
 
@@ -133,7 +137,7 @@ class DeviceModel(ModelRunner):
             x: As for `run`.
             out_dir: Receives firmware.elf and the files that the ELF is made of.
             levels: The levels; all by default.
-            board: A folder of tflm_ops/boards; by default the board of the emulator.
+            board: As for the model, in the place of the model's.
 
         Returns:
             The firmware.
@@ -145,7 +149,7 @@ class DeviceModel(ModelRunner):
             BuildError: The model or the images do not fit the board.
         """
         inputs = self._checked_inputs(x)
-        board = board or self._board
+        board = board or self._chosen_board
         if self._tflite is not None:
             return build_tflm_firmware(self._tflite, inputs, out_dir, levels=levels, board=board)
         return build_firmware(

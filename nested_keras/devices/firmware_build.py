@@ -55,7 +55,7 @@ def build_firmware(
     out_dir: str | Path,
     *,
     levels: Sequence[int] | None = None,
-    board: str = DEFAULT_BOARD,
+    board: str | Path = DEFAULT_BOARD,
     cache_dir: str | Path | None = None,
 ) -> Firmware:
     """Generates and builds a firmware that runs the model over the inputs at every level.
@@ -65,7 +65,7 @@ def build_firmware(
         inputs: [n, ...] of the input's dtype; a sequence of such arrays for several inputs.
         out_dir: Receives firmware.elf, the generated library in model/, and the objects.
         levels: The levels to run; all by default.
-        board: A folder of tflm_ops/boards.
+        board: The name of a folder of tflm_ops/boards, or the path of a folder elsewhere.
         cache_dir: Where compiled objects are kept, to be shared by many builds; <out_dir>/objects
             by default.
 
@@ -93,7 +93,7 @@ def build_firmware(
     elf = out / "firmware.elf"
     folder = sources.board_dir(board)
     try:
-        toolchain.link([*objects, images], elf, flags=(f"-T{folder / board}.ld",))
+        toolchain.link([*objects, images], elf, flags=(f"-T{folder / folder.name}.ld",))
     except BuildError as error:
         count, size = records.shape
         raise explain_overflow(error, folder, images=count, stride=size) from error
@@ -120,12 +120,12 @@ def _write_run(
 
 
 def _compile(
-    library: GeneratedLibrary, run: Path, board: str, toolchain: Toolchain, cache: Path
+    library: GeneratedLibrary, run: Path, board: str | Path, toolchain: Toolchain, cache: Path
 ) -> list[Path]:
     """Compiles the generated model, the run and the board; returns the objects."""
-    boards = sources.board_dir(board).parent
+    boards = sources.boards_dir()
     common = boards / "common"
-    include_dirs = (*library.include_dirs, boards, common)
+    include_dirs = (*library.include_dirs, boards, common, sources.board_dir(board))
     objects = library.compile(toolchain, cache, first_include=common / "profile.h")
     for source in (run, common / "main.c", *sources.board_sources(board)):
         objects.append(toolchain.compile(source, include_dirs=include_dirs, cache_dir=cache))

@@ -96,7 +96,7 @@ def build_tflm_firmware(
     out_dir: str | Path,
     *,
     levels: Sequence[int] | None = None,
-    board: str = DEFAULT_BOARD,
+    board: str | Path = DEFAULT_BOARD,
     arena_bytes: int = ARENA_BYTES,
 ) -> TflmFirmware:
     """Builds a firmware that runs the model in TFLite Micro over the inputs at every level.
@@ -108,7 +108,7 @@ def build_tflm_firmware(
         inputs: [n, ...] of the input's dtype; a sequence of such arrays for several inputs.
         out_dir: Receives firmware.elf and the files that the ELF is built from.
         levels: The levels to run; all by default.
-        board: A folder of tflm_ops/boards.
+        board: The name of a folder of tflm_ops/boards, or the path of a folder elsewhere.
         arena_bytes: Size of the arena.
 
     Returns:
@@ -121,7 +121,7 @@ def build_tflm_firmware(
         nested_keras.runtime.ModelError: The bytes are no model that can be run.
     """
     root = tflm_root()
-    sources.board_dir(board)
+    folder = sources.board_dir(board)
     for tool in ("cmake", "ninja"):
         find_tool(tool)
     original = read_model(model)
@@ -142,9 +142,9 @@ def build_tflm_firmware(
     }
     _write_run(out / "run", texts, content, records)
     try:
-        elf = _build(root, out.resolve(), board)
+        elf = _build(root, out.resolve(), folder)
     except BuildError as error:
-        folder, size = sources.board_dir(board), records.shape[1]
+        size = records.shape[1]
         raise explain_overflow(error, folder, images=len(records), stride=size) from error
     text_bytes, data_bytes, bss_bytes = section_sizes(elf)
     return TflmFirmware(elf, chosen, text_bytes, data_bytes, bss_bytes, len(content))
@@ -175,7 +175,7 @@ def _write_run(run: Path, texts: dict[str, str], model: bytes, records: Array) -
         files.write_text(run / name, text)
 
 
-def _build(root: Path, out: Path, board: str) -> Path:
+def _build(root: Path, out: Path, board: Path) -> Path:
     """Configures and builds the CMake project with the flags of the other firmware."""
     toolchain = cortex_m7_toolchain()
     c_flags = " ".join(toolchain.flags)
@@ -190,7 +190,7 @@ def _build(root: Path, out: Path, board: str) -> Path:
         "CMAKE_CXX_FLAGS": cxx_flags,
         "CMAKE_ASM_FLAGS": c_flags,
         "TFLM_ROOT": root,
-        "NK_BOARD": board,
+        "NK_BOARD_DIR": board,
         "NK_RUN_DIR": out / "run",
         "CMAKE_RUNTIME_OUTPUT_DIRECTORY": out,
     }

@@ -1,12 +1,14 @@
 """From a trained nested model to a .tflite; `steps.py` lists the steps.
 
-`to_tflite`, `build` and `quantize_aware` need TensorFlow and load it on the first call;
-`strip_model` and `summarize_model` do not.
+`to_tflite`, `to_saved_model`, `build` and `quantize_aware` need TensorFlow and load it on the first
+call; `strip_model` and `summarize_model` do not.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from nested_keras.export.export_errors import ExportError, UnsupportedLayerError
 from nested_keras.tflite.strip import LayerSummary, strip_model, summarize_model
@@ -24,8 +26,48 @@ __all__ = [
     "quantize_aware",
     "strip_model",
     "summarize_model",
+    "supports",
+    "to_saved_model",
     "to_tflite",
 ]
+
+
+def supports(
+    model: KerasModel,
+    sparsities: Iterable[float] = (0.9, 0.8, 0.7),
+    *,
+    block_shape: Iterable[int] = (1, 1),
+    exclude: Iterable[str] | None = None,
+    overrides: Mapping[str, Mapping[str, Any]] | None = None,
+    shared_affine: bool = False,
+) -> list[str]:
+    """Says before training whether `nest` and `to_tflite` carry a model.
+
+    All checks of `nest` are made, and those of the export that need no representative data: each
+    layer, each call of a layer, and whether every level computes in float what the model does.
+
+    Args:
+        model: The Keras model that is to be nested.
+        sparsities: As `nested_keras.nest` takes it, and so are the other arguments.
+        block_shape: Weights pruned together.
+        exclude: Names of the layers whose kernel stays dense.
+        overrides: Other sparsities or block shapes, by the name of the layer.
+        shared_affine: Whether the levels share gamma and beta.
+
+    Returns:
+        One sentence for each problem, which names the layer and says what to use in its place; an
+        empty list where there is none.
+    """
+    from nested_keras.export import problems
+
+    return problems.problems_of(
+        model,
+        sparsities,
+        block_shape,
+        exclude=exclude,
+        overrides=overrides,
+        shared_affine=shared_affine,
+    )
 
 
 def to_tflite(
@@ -64,6 +106,31 @@ def to_tflite(
         inference_output_type=inference_output_type,
     )
     return exported.tflite
+
+
+def to_saved_model(model: KerasModel, path: str | os.PathLike[str]) -> None:
+    """Writes a nested model as a TensorFlow SavedModel with the run-time input `level`.
+
+    TensorFlow loads the SavedModel without this package and without Keras:
+
+        loaded = tf.saved_model.load(path)
+        outputs = loaded.serve(x, level)
+
+    `serve` takes the inputs of the model in their order and then the level, an int32 in
+    0..levels-1. It computes in float what `at_level(level)` computes, and refuses another level.
+    The signature `serving_default` takes the same by name: the names of the inputs, and "level".
+
+    Args:
+        model: A `NestedModel`, trained or not.
+        path: The folder to write, whole or not at all. It may be a SavedModel, which is replaced.
+
+    Raises:
+        ExportError: If the model is none, an input is named "level", or the path is something
+            other than a SavedModel.
+    """
+    from nested_keras.export import saved_model
+
+    saved_model.to_saved_model(model, path)
 
 
 def quantize_aware(model: KerasModel, *, representative_dataset: Data) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from nested_keras import native_output
 from nested_keras.export import forward, function_tables
 from nested_keras.export.calibrate import Ranges
 from nested_keras.export.export_errors import ExportError
@@ -63,7 +64,7 @@ def convert(graph: Graph, *, ranges: Ranges, twin_gain: Mapping[str, FloatArray]
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     converter.inference_input_type = tf.int8
     converter.inference_output_type = tf.int8
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), native_output.without_notes():
         warnings.filterwarnings("ignore", message="Statistics for quantized inputs were expected")
         try:
             return bytes(converter.convert())

@@ -1,35 +1,55 @@
-"""The layers that move or repeat pixels: how each is traced to nodes, and how these run in float.
+"""The layers that move, repeat or pad pixels: how each is traced, and how its nodes run in float.
 
 The other half of their entries stands in `nested_keras.nesting.entries`.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import tensorflow as tf
 
 from nested_keras.export.graph_builder import GraphBuilder, Shape, Trace
+from nested_keras.export.nodes import image_shape
 from nested_keras.export.plain_layers import PlainNode, Reshape
 from nested_keras.typing import KerasLayer
 
-
-class Move(PlainNode):
-    """A node whose int8 operator keeps the scale of its one input."""
-
-    keeps_scale = True
+# TFLite Micro transposes no more axes.
+_MAX_RANK = 5
 
 
 @dataclass(frozen=True, eq=False)
-class Crop(Move):
+class Pad(PlainNode):
+    """Zero padding of height and width.
+
+    Attributes:
+      paddings: ((top, bottom), (left, right)).
+    """
+
+    keeps_scale: ClassVar[bool] = True
+    keeps_channels: ClassVar[bool] = True
+
+    paddings: tuple[tuple[int, int], tuple[int, int]]
+
+    def compute(self, operands: list[Any]) -> Any:
+        """Runs the node in float."""
+        return tf.pad(operands[0], ((0, 0), *self.paddings, (0, 0)))
+
+
+@dataclass(frozen=True, eq=False)
+class Crop(PlainNode):
     """The pixels from (top, left) on, as many as `shape` says.
 
     Attributes:
         start: (top, left).
     """
+
+    keeps_scale: ClassVar[bool] = True
+    keeps_channels: ClassVar[bool] = True
 
     start: tuple[int, int]
 
@@ -40,12 +60,14 @@ class Crop(Move):
 
 
 @dataclass(frozen=True, eq=False)
-class DepthToSpace(Move):
+class DepthToSpace(PlainNode):
     """Channel (a * across + b) * C + c of a pixel goes to row a and column b of its block.
 
     Attributes:
         block: (down, across): pixels of a block.
     """
+
+    keeps_scale: ClassVar[bool] = True
 
     block: tuple[int, int]
 
@@ -63,27 +85,44 @@ class DepthToSpace(Move):
 
 
 @dataclass(frozen=True, eq=False)
-class Transpose(Move):
+class Transpose(PlainNode):
     """The axes in another order.
 
     Attributes:
         permutation: For each axis of the output, the batch included, that of the input.
     """
 
+    keeps_scale: ClassVar[bool] = True
+
     permutation: tuple[int, ...]
 
     def compute(self, operands: list[Any]) -> Any:
         """Runs the node in float."""
-        return tf.transpose(operands[0], self.permutation)
+        if operands[0].shape[0] != 1 or len(self.permutation) <= _MAX_RANK:
+            return tf.transpose(operands[0], self.permutation)
+        value = tf.reshape(operands[0], operands[0].shape[1:])
+        value = tf.transpose(value, [axis - 1 for axis in self.permutation[1:]])
+        return tf.reshape(value, self.shape)
+
+    def as_image(self) -> Transpose:
+        """Returns the same operation on images of height one in the place of series."""
+        shape = image_shape(self.shape)
+        if shape == self.shape:
+            return self
+        permutation = (0, 1, *(axis + 1 for axis in self.permutation[1:]))
+        return dataclasses.replace(self, shape=shape, permutation=permutation)
 
 
 @dataclass(frozen=True, eq=False)
-class Resize(Move):
+class Resize(PlainNode):
     """Height and width times whole factors.
 
     Attributes:
         function: "nearest" or "bilinear".
     """
+
+    keeps_scale: ClassVar[bool] = True
+    keeps_channels: ClassVar[bool] = True
 
     function: str
 
@@ -98,16 +137,18 @@ class Resize(Move):
 
 
 def _crop(graph: GraphBuilder, layer: KerasLayer, inputs: tuple[str, ...], shape: Shape) -> str:
-    (top, _), (left, _) = layer.cropping
+    sides = layer.cropping if len(shape) == 4 else ((0, 0), layer.cropping)
+    (top, _), (left, _) = sides
     return graph.add(Crop, layer.name, inputs, shape=shape, start=(int(top), int(left)))
 
 
 def _up_sampling(
     graph: GraphBuilder, layer: KerasLayer, inputs: tuple[str, ...], shape: Shape
 ) -> str:
-    if tuple(layer.size) == (1, 1):
+    if shape == graph.nodes[inputs[0]].shape:
         return inputs[0]
-    return graph.add(Resize, layer.name, inputs, shape=shape, function=layer.interpolation)
+    function = getattr(layer, "interpolation", "nearest")  # UpSampling1D repeats
+    return graph.add(Resize, layer.name, inputs, shape=shape, function=function)
 
 
 def _permute(graph: GraphBuilder, layer: KerasLayer, inputs: tuple[str, ...], shape: Shape) -> str:
@@ -138,9 +179,19 @@ def _permute(graph: GraphBuilder, layer: KerasLayer, inputs: tuple[str, ...], sh
     return graph.add(Reshape, layer.name, (name,), shape=shape)
 
 
+def _pad(graph: GraphBuilder, layer: KerasLayer, inputs: tuple[str, ...], shape: Shape) -> str:
+    sides = layer.padding if len(shape) == 4 else ((0, 0), layer.padding)
+    paddings = tuple((int(before), int(after)) for before, after in sides)
+    return graph.add(Pad, layer.name, inputs, shape=shape, paddings=paddings)
+
+
 L = keras.layers
 TRACES: dict[type, Trace] = {
+    L.Cropping1D: _crop,
     L.Cropping2D: _crop,
     L.Permute: _permute,
+    L.UpSampling1D: _up_sampling,
     L.UpSampling2D: _up_sampling,
+    L.ZeroPadding1D: _pad,
+    L.ZeroPadding2D: _pad,
 }

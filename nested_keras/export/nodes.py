@@ -45,6 +45,11 @@ class Node:
     shape: tuple[int, ...]
 
     @property
+    def shares_range(self) -> bool:
+        """Whether the output must be calibrated together with the inputs."""
+        return self.keeps_scale
+
+    @property
     def fixed_scale(self) -> float | None:
         """Scale of the output where TFLite fixes it, as for a sigmoid."""
         return None
@@ -56,6 +61,15 @@ class Node:
             function: "relu" or "relu6".
         """
         return None
+
+    def as_image(self) -> Node:
+        """Returns the same operation on images of height one in the place of series."""
+        return replace(self, shape=image_shape(self.shape))
+
+
+def image_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Returns the shape of a series [1, length, channels] as an image, any other as it is."""
+    return (shape[0], 1, *shape[1:]) if len(shape) == 3 else shape
 
 
 @dataclass(frozen=True, eq=False)

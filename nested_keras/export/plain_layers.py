@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import abc
+import dataclasses
 import functools
 import operator
 from collections.abc import Callable
@@ -18,8 +19,8 @@ import numpy as np
 import tensorflow as tf
 
 from nested_keras.export.graph_builder import GraphBuilder, Shape, Trace
-from nested_keras.export.nodes import Input, Node
-from nested_keras.nesting import entries, supported
+from nested_keras.export.nodes import Input, Node, image_shape
+from nested_keras.nesting import entries, kinds, supported
 from nested_keras.typing import Activation, KerasLayer
 
 # What TFLite's operators may apply to their own output.
@@ -86,6 +87,14 @@ class Unary(PlainNode):
     alpha: float = 0.0
 
     @property
+    def shares_range(self) -> bool:
+        """Whether the output must be calibrated together with the input.
+
+        TFLite Micro's RELU6 clamps the int8 values of its input and takes no other scale.
+        """
+        return self.function == "relu6"
+
+    @property
     def fixed_scale(self) -> float | None:
         """Scale of the output where TFLite fixes it."""
         return _FIXED_SCALES.get(self.function)
@@ -99,7 +108,9 @@ class Unary(PlainNode):
 
 @dataclass(frozen=True, eq=False)
 class Table(PlainNode):
-    """A function of each value alone, which int8 holds as a table of 256 values (`function_tables`).
+    """A function of each value alone, which int8 holds as a table of 256 values.
+
+    See `function_tables`.
 
     Attributes:
       function: Keras's function; takes and returns a tensor.
@@ -170,6 +181,11 @@ class Concatenate(PlainNode):
         """Runs the node in float."""
         return tf.concat(operands, self.axis)
 
+    def as_image(self) -> Concatenate:
+        """Returns the same operation on images of height one in the place of series."""
+        shape = image_shape(self.shape)
+        return dataclasses.replace(self, shape=shape, axis=self.axis + len(shape) - len(self.shape))
+
 
 @dataclass(frozen=True, eq=False)
 class Pool(PlainNode):
@@ -203,24 +219,6 @@ class Mean(PlainNode):
     def compute(self, operands: list[Any]) -> Any:
         """Runs the node in float."""
         return tf.reduce_mean(operands[0], (1, 2), keepdims=len(self.shape) == 4)
-
-
-@dataclass(frozen=True, eq=False)
-class Pad(PlainNode):
-    """Zero padding of height and width.
-
-    Attributes:
-      paddings: ((top, bottom), (left, right)).
-    """
-
-    keeps_scale: ClassVar[bool] = True
-    keeps_channels: ClassVar[bool] = True
-
-    paddings: tuple[tuple[int, int], tuple[int, int]]
-
-    def compute(self, operands: list[Any]) -> Any:
-        """Runs the node in float."""
-        return tf.pad(operands[0], ((0, 0), *self.paddings, (0, 0)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -362,8 +360,8 @@ def _pool(
         inputs,
         shape=shape,
         function=function,
-        size=tuple(layer.pool_size),
-        strides=tuple(layer.strides),
+        size=kinds.pair(layer.pool_size),
+        strides=kinds.pair(layer.strides),
         padding=layer.padding.upper(),
     )
 
@@ -377,25 +375,21 @@ def _global_average(
 def _global_max(
     graph: GraphBuilder, layer: KerasLayer, inputs: tuple[str, ...], shape: Shape
 ) -> str:
-    _, height, width, channels = graph.nodes[inputs[0]].shape
+    _, *size, channels = graph.nodes[inputs[0]].shape
+    pooled = (1, *[1] * len(size), channels)
     name = graph.add(
         Pool,
         layer.name,
         inputs,
-        shape=(1, 1, 1, channels),
+        shape=pooled,
         function="max",
-        size=(height, width),
+        size=kinds.pair(size),
         strides=(1, 1),
         padding="VALID",
     )
-    if len(shape) == 4:
+    if shape == pooled:
         return name
     return graph.add(Reshape, f"{layer.name}/flatten", (name,), shape=shape)
-
-
-def _pad(graph: GraphBuilder, layer: KerasLayer, inputs: tuple[str, ...], shape: Shape) -> str:
-    paddings = tuple((int(before), int(after)) for before, after in layer.padding)
-    return graph.add(Pad, layer.name, inputs, shape=shape, paddings=paddings)
 
 
 def _reshape(graph: GraphBuilder, layer: KerasLayer, inputs: tuple[str, ...], shape: Shape) -> str:
@@ -415,6 +409,7 @@ TRACES: dict[type, Trace] = {
     L.Identity: _identity,
     L.Pipeline: _identity,
     L.RandomCrop: _identity,
+    L.SpatialDropout1D: _identity,
     L.SpatialDropout2D: _identity,
     L.Activation: _activation,
     L.ELU: _elu,
@@ -428,11 +423,14 @@ TRACES: dict[type, Trace] = {
     L.Maximum: functools.partial(_pairwise, Extremum, "maximum"),
     L.Minimum: functools.partial(_pairwise, Extremum, "minimum"),
     L.Concatenate: _concatenate,
+    L.AveragePooling1D: functools.partial(_pool, "average"),
     L.AveragePooling2D: functools.partial(_pool, "average"),
+    L.MaxPooling1D: functools.partial(_pool, "max"),
     L.MaxPooling2D: functools.partial(_pool, "max"),
+    L.GlobalAveragePooling1D: _global_average,
     L.GlobalAveragePooling2D: _global_average,
+    L.GlobalMaxPooling1D: _global_max,
     L.GlobalMaxPooling2D: _global_max,
-    L.ZeroPadding2D: _pad,
     L.Flatten: _reshape,
     L.Reshape: _reshape,
 }

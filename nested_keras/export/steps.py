@@ -60,7 +60,7 @@ class ExportState:
 
     model: NestedModel
     representative_dataset: Any
-    with_types: Callable[[Tree], Tree]
+    with_types: Callable[[Tree], Tree] = lambda tree: tree
     graph: Graph = _LATER
     data: tuple[Float32Array, ...] = _LATER
     ranges: Ranges = _LATER

@@ -15,9 +15,9 @@ import tensorflow as tf
 
 from nested_keras.export.forward import numpy_of
 from nested_keras.export.graph_builder import GraphBuilder, Shape, Trace
-from nested_keras.export.moving_layers import Crop, DepthToSpace
+from nested_keras.export.moving_layers import Crop, DepthToSpace, Pad
 from nested_keras.export.nodes import BatchNorm, Linear
-from nested_keras.export.plain_layers import Pad, PlainNode, Reshape, add_activation
+from nested_keras.export.plain_layers import PlainNode, Reshape, add_activation
 from nested_keras.format import LayerKind
 from nested_keras.nesting import filters, kinds, layers as nested_layers
 from nested_keras.typing import FloatArray, KerasLayer, Value
@@ -31,23 +31,33 @@ def _linear(
     shape: Shape,
 ) -> str:
     flat_shape = shape
-    if row.stream is LayerKind.FULLY_CONNECTED and len(shape) != 2:
-        rows = int(np.prod(shape[:-1]))
-        source_channels = graph.nodes[inputs[0]].shape[-1]
-        inputs = (graph.add(Reshape, f"{layer.name}/rows", inputs, shape=(rows, source_channels)),)
-        flat_shape = (rows, shape[-1])
+    if len(shape) > 4:  # a Dense
+        flat_shape = (1, 1, int(np.prod(shape[1:-1])), shape[-1])
+        flat_input = (*flat_shape[:-1], graph.nodes[inputs[0]].shape[-1])
+        inputs = (graph.add(Reshape, f"{layer.name}/pixels", inputs, shape=flat_input),)
     geometry = {}
     if row.stream is not LayerKind.FULLY_CONNECTED:
         geometry = {
-            "strides": tuple(layer.strides),
-            "dilation": tuple(layer.dilation_rate),
-            "padding": layer.padding.upper(),
+            # TensorFlow's depthwise convolution has one stride for both directions; a height of
+            # one has no other row to go to.
+            "strides": kinds.pair(layer.strides, first=layer.strides[0]),
+            "dilation": kinds.pair(layer.dilation_rate),
+            "padding": "VALID" if layer.padding == "causal" else layer.padding.upper(),
         }
+        if before := nested_layers.causal_padding(layer):
+            inputs = (_pad_before(graph, f"{layer.name}/causal", inputs[0], before),)
     name = _add_linear(row, graph, layer, inputs, shape=flat_shape, **geometry)
     name = add_activation(graph, layer, layer.activation, name)
     if flat_shape != shape:
         name = graph.add(Reshape, f"{layer.name}/shape", (name,), shape=shape)
     return name
+
+
+def _pad_before(graph: GraphBuilder, name: str, source: str, count: int) -> str:
+    """Puts zeros before the first step of a series."""
+    batch, length, channels = graph.nodes[source].shape
+    shape = (batch, length + count, channels)
+    return graph.add(Pad, name, (source,), shape=shape, paddings=((0, 0), (count, 0)))
 
 
 def _conv_transpose(
@@ -107,7 +117,7 @@ def _add_linear(
         layer.name,
         inputs,
         shape=shape,
-        kind=row.stream,
+        kind=row.stream_on(len(shape)),
         filter=_ohwi(kernel, row, places, outside=0),
         level_map=_ohwi(level_map, row, places, outside=graph.levels),
         gain=np.ones((graph.levels, out_channels)),

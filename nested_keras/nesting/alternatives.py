@@ -1,4 +1,7 @@
-"""What to use in the place of what a nested model cannot have."""
+"""What to use in the place of what a nested model cannot have.
+
+docs/supported.md lists these sentences, but for the layers that `entries.ENTRIES` has.
+"""
 
 from __future__ import annotations
 
@@ -14,31 +17,16 @@ ARGUMENTS = {
 }
 
 _IN_THE_DATA = "do this to the data before they enter the model, as in tf.data.Dataset.map"
-_CONV_1D = "use its 2-D kin in its place, on data of shape (length, 1, channels)"
-_LAYERS = {
+LAYERS = {
     "Lambda": "use one of Keras's own layers in its place, or " + _IN_THE_DATA,
     **dict.fromkeys(("Resizing", "CenterCrop", "AutoContrast", "Equalization"), _IN_THE_DATA),
-    **dict.fromkeys(
-        (
-            "Conv1D",
-            "DepthwiseConv1D",
-            "SeparableConv1D",
-            "MaxPooling1D",
-            "AveragePooling1D",
-            "GlobalMaxPooling1D",
-            "GlobalAveragePooling1D",
-            "ZeroPadding1D",
-        ),
-        _CONV_1D,
-    ),
     **dict.fromkeys(
         ("LayerNormalization", "GroupNormalization", "UnitNormalization"),
         "use BatchNormalization in its place",
     ),
     "Dot": "use Multiply in its place",
-    "SpatialDropout1D": "use Dropout in its place",
 }
-_OPERATORS = {
+OPERATORS = {
     "Add": "use the layer Add for two tensors, or the bias of the layer before for a constant",
     "Subtract": "use the layer Add for two tensors, or the bias of the layer before for a constant",
     "Multiply": "use the layer Multiply for two tensors, or the weights of the layer before for a "
@@ -64,9 +52,9 @@ def for_layer(kind: str, supported: str) -> str:
     """Returns what to use in the place of a layer, by the name of its class."""
     if kind.startswith("Random") or kind in ("AugMix", "CutMix", "MixUp"):
         return _IN_THE_DATA
-    return _LAYERS.get(kind, f"use one of these in its place, {supported}")
+    return LAYERS.get(kind, f"use one of these in its place, {supported}")
 
 
 def for_operator(kind: str) -> str:
     """Returns what to use in the place of an operator, by the name of its class."""
-    return _OPERATORS.get(kind, "use one of Keras's layers in its place")
+    return OPERATORS.get(kind, "use one of Keras's layers in its place")

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
 
+from nested_keras.format import LayerKind
 from nested_keras.nesting import keras_graph, kinds, layers, masks, supported
 from nested_keras.nesting.supported import kind_of
 from nested_keras.typing import Activation, KerasModel, KerasOperation
+
+Attempt: TypeAlias = Callable[[], contextlib.AbstractContextManager[None]]
 
 _OVERRIDES = {"sparsities", "block_shape"}
 
@@ -82,6 +86,7 @@ def plan(
     exclude: Iterable[str] | None,
     overrides: Mapping[str, Mapping[str, Any]] | None,
     shared_affine: bool = False,
+    attempt: Attempt = contextlib.nullcontext,
 ) -> dict[int, list[Any]]:
     """Makes the operations that take the place of each operation of a model.
 
@@ -92,6 +97,7 @@ def plan(
             convolution and the last Dense.
         overrides: Per layer name, "sparsities" and "block_shape" in place of the default.
         shared_affine: Whether the levels share gamma and beta.
+        attempt: What each check runs in: it may note an error, and the others are checked as well.
 
     Returns:
         By the id of the operation, the new ones, to be called one after the other.
@@ -106,26 +112,28 @@ def plan(
     chosen = _choose(walked, names, exclude=exclude, overrides=overrides)
     new: dict[int, list[Any]] = {}
     for operation, _ in walked:
-        name = names[id(operation)]
-        if text := _nested_already(operation, name) or supported.refusal(operation, name):
-            raise ValueError(text)
-        if text := supported.export_refusal(operation, name):
-            warnings.warn(f"export will refuse this model: {text}", stacklevel=3)
-        nestings = {
-            part: _override(nesting, overrides.get(part, {}), part, kind=kind)
-            for part, kind in _kernels(operation, name).items()
-            if part in chosen
-        }
-        new[id(operation)] = [
-            *_replace(operation, name, nestings, norm=norm),
-            *_activation_with_weights(operation, name),
-        ]
-    if not chosen:
-        kept = ", ".join(names[id(operation)] for operation, _ in walked) or "none"
-        raise ValueError(
-            "model has no layer to nest (exclude=() would nest the first convolution and the last "
-            f"Dense too): got the layers {kept}"
-        )
+        with attempt():
+            name = names[id(operation)]
+            if text := _nested_already(operation, name) or supported.refusal(operation, name):
+                raise ValueError(text)
+            if text := supported.export_refusal(operation, name):
+                warnings.warn(f"export will refuse this model: {text}", stacklevel=3)
+            nestings = {
+                part: _override(nesting, overrides.get(part, {}), part, kind=kind)
+                for part, kind in _kernels(operation, name).items()
+                if part in chosen
+            }
+            new[id(operation)] = [
+                *_replace(operation, name, nestings, norm=norm),
+                *_activation_with_weights(operation, name),
+            ]
+    with attempt():
+        if not chosen:
+            kept = ", ".join(names[id(operation)] for operation, _ in walked) or "none"
+            raise ValueError(
+                "model has no layer to nest (exclude=() would nest the first convolution and the "
+                f"last Dense too): got the layers {kept}"
+            )
     return new
 
 
@@ -136,8 +144,9 @@ def copy_weights(old: KerasOperation, new: list[Any]) -> None:
         old: An operation of the base model.
         new: The built operations in its place.
     """
+    old = supported.unwrapped(old)
     kind = kind_of(old)
-    if kind is keras.layers.SeparableConv2D:
+    if kind in kinds.SEPARABLE:
         depthwise, pointwise, *_ = new
         depthwise.kernel.assign(old.depthwise_kernel)
         pointwise.kernel.assign(old.pointwise_kernel)
@@ -197,11 +206,12 @@ def _unique_names(walked: list[tuple[Any, str]]) -> dict[int, str]:
 def _kernels(operation: KerasOperation, name: str) -> dict[str, Any]:
     """Returns a layer's kernels: the class of the new layer by the name that users give it.
 
-    The halves of a SeparableConv2D go by "<name>_depthwise" and by its own name.
+    The halves of a separable convolution go by "<name>_depthwise" and by its own name.
     """
-    kind = kind_of(operation)
-    if kind is keras.layers.SeparableConv2D:
-        return {f"{name}_depthwise": keras.layers.DepthwiseConv2D, name: keras.layers.Conv2D}
+    kind = kind_of(supported.unwrapped(operation))
+    if kind in kinds.SEPARABLE:
+        depthwise, pointwise = kinds.SEPARABLE[kind]
+        return {f"{name}_depthwise": depthwise, name: pointwise}
     return {name: kind} if kind in kinds.BY_KERAS_CLASS else {}
 
 
@@ -218,10 +228,11 @@ def _choose(
     per_layer = [_kernels(operation, names[id(operation)]) for operation, _ in walked]
     kernels = {part: kind for parts in per_layer for part, kind in parts.items()}
     if exclude is None:
-        by_kind = {
-            row: [part for part, kind in kernels.items() if kind is row.keras] for row in kinds.ROWS
-        }
-        dense = {part for row, parts in by_kind.items() for part in parts[row.kept_dense]}
+        dense = set()
+        for row in kinds.ROWS:
+            way = row.stream, row.kept_dense
+            alike = {each.keras for each in kinds.ROWS if (each.stream, each.kept_dense) == way}
+            dense.update([part for part, kind in kernels.items() if kind in alike][row.kept_dense])
     else:
         dense = set(exclude)
     for argument, given in (
@@ -233,7 +244,7 @@ def _choose(
             raise ValueError(
                 f"{argument} must name layers with a kernel, of {sorted(kernels)}: got {unknown}"
             )
-    # The name of a SeparableConv2D stands for both of its halves here.
+    # The name of a separable convolution stands for both of its halves here.
     dense.update(f"{part}_depthwise" for part in set(dense))
     return set(kernels) - dense | set(overrides)
 
@@ -242,7 +253,7 @@ def _override(
     nesting: Nesting, override: Mapping[str, Any], name: str, *, kind: type[Any]
 ) -> Nesting:
     """Returns the nesting of one kernel."""
-    depthwise = kind is keras.layers.DepthwiseConv2D
+    depthwise = kinds.BY_KERAS_CLASS[kind].stream is LayerKind.DEPTHWISE
     if not set(override) <= _OVERRIDES:
         raise ValueError(
             f"overrides of {name!r} must have the keys {sorted(_OVERRIDES)}: got {sorted(override)}"
@@ -271,15 +282,15 @@ def _replace(
     norm: Mapping[str, Any],
 ) -> list[Any]:
     """Makes the operations in the place of one."""
+    operation = supported.unwrapped(operation)
     kind = kind_of(operation)
     config = _config(operation, name)
-    if kind is keras.layers.SeparableConv2D:
-        depthwise, pointwise = _split_separable(config)
+    if kind in kinds.SEPARABLE:
+        halves = zip(kinds.SEPARABLE[kind], _split_separable(config), strict=True)
+        names = (f"{name}_depthwise", name)
         return [
-            _kernel_layer(
-                keras.layers.DepthwiseConv2D, depthwise, nestings.get(f"{name}_depthwise")
-            ),
-            _kernel_layer(keras.layers.Conv2D, pointwise, nestings.get(name)),
+            _kernel_layer(half, its_config, nestings.get(part))
+            for (half, its_config), part in zip(halves, names, strict=True)
         ]
     if kind in kinds.BY_KERAS_CLASS:
         return [_kernel_layer(kind, config, nestings.get(name))]
@@ -334,7 +345,7 @@ def _kernel_layer(kind: type[Any], config: dict[str, Any], nesting: Nesting | No
 
 
 def _split_separable(config: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Returns the configs of the depthwise and of the pointwise half of a SeparableConv2D."""
+    """Returns the configs of the depthwise and of the pointwise half of a separable layer."""
     common = {key: config[key] for key in ("trainable", "dtype", "data_format")}
     spatial = ("kernel_size", "strides", "padding", "dilation_rate", "depth_multiplier")
     depthwise = {

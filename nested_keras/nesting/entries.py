@@ -68,16 +68,19 @@ def _variables(*names: str) -> frozenset[str]:
 
 
 def _last_axis(layer: KerasLayer, rank: int) -> str | None:
+    """The axis is the last one."""
     return None if layer.axis in (-1, rank - 1) else f"must have axis -1: got {layer.axis}"
 
 
 def _not_the_batch(layer: KerasLayer, rank: int) -> str | None:
+    """The axis is not that of the batch."""
     if layer.axis % rank:
         return None
     return f"must have another axis than that of the batch: got {layer.axis}"
 
 
 def _one_per_channel(layer: KerasLayer, shape: tuple[int | None, ...]) -> str | None:
+    """One `scale` and one `offset`, or one per channel."""
     for key in ("scale", "offset"):
         given = np.shape(getattr(layer, key))
         if any(size != 1 for size in given[:-1]) or given[-1:] not in ((), (1,), (shape[-1],)):
@@ -85,7 +88,18 @@ def _one_per_channel(layer: KerasLayer, shape: tuple[int | None, ...]) -> str | 
     return None
 
 
+def _holds_dense(layer: KerasLayer) -> str | None:
+    if isinstance(layer.layer, L.Dense):
+        return None
+    return (
+        "must hold a Dense (a layer that treats all steps alike, such as Activation, needs no "
+        "TimeDistributed; a convolution along the steps is Conv1D): got "
+        f"{type(layer.layer).__name__}"
+    )
+
+
 def _keeps_the_size(layer: KerasLayer, shape: tuple[int | None, ...]) -> str | None:
+    """The size of the images stays."""
     wanted = (layer.height, layer.width)
     if wanted == shape[1:3]:
         return None
@@ -96,6 +110,7 @@ def _keeps_the_size(layer: KerasLayer, shape: tuple[int | None, ...]) -> str | N
 
 
 def _only_augments(layer: KerasLayer) -> str | None:
+    """All layers in it augment."""
     inner = (each for each in layer.layers if type(each) not in (*augmentations(), L.GaussianNoise))
     return next(
         (f"must hold layers alone that augment: got {type(each).__name__}" for each in inner), None
@@ -144,6 +159,12 @@ _AUGMENTATIONS = (
 )
 
 
+def _few_axes(layer: KerasLayer, rank: int) -> str | None:
+    if rank <= 6:
+        return None
+    return f"must have inputs of at most 5 axes beside the batch: got {rank - 1}"
+
+
 def _interpolation(layer: KerasLayer) -> str | None:
     if layer.interpolation in ("nearest", "bilinear"):
         return None
@@ -159,6 +180,11 @@ _CONV_TRANSPOSE = Entry(
 _DEPTHWISE = Entry(
     _WINDOW | {"depth_multiplier"}, _variables("depthwise", "bias"), {**_FORMAT, "groups": 1}
 )
+_SEPARABLE = Entry(
+    _WINDOW | {"filters", "depth_multiplier"},
+    _variables("depthwise", "pointwise", "bias"),
+    {**_FORMAT, "groups": 1},
+)
 _DENSE = Entry(
     frozenset({"units", "activation", "use_bias"}),
     _variables("kernel", "bias"),
@@ -171,7 +197,10 @@ _NORM = Entry(
     {"renorm": False},
     rank_rule=_last_axis,
 )
+_SPATIAL_DROPOUT = Entry(training=frozenset({"rate", "seed", "data_format", "noise_shape"}))
 _POOL = Entry(frozenset({"pool_size", "strides", "padding"}), not_exported=_FORMAT)
+_PADDING = Entry(frozenset({"padding"}), not_exported=_FORMAT)
+_CROPPING = Entry(frozenset({"cropping"}), not_exported=_FORMAT)
 _GLOBAL = Entry(frozenset({"keepdims"}), not_exported=_FORMAT)
 
 
@@ -180,18 +209,20 @@ def _with(entry: Entry, *keys: str) -> Entry:
 
 
 ENTRIES: dict[Any, Entry] = {
+    L.Conv1D: _CONV,
     L.Conv2D: _CONV,
     L.Conv2DTranspose: _CONV_TRANSPOSE,
+    L.DepthwiseConv1D: _DEPTHWISE,
     L.DepthwiseConv2D: _DEPTHWISE,
-    L.SeparableConv2D: Entry(
-        _WINDOW | {"filters", "depth_multiplier"},
-        _variables("depthwise", "pointwise", "bias"),
-        {**_FORMAT, "groups": 1},
-    ),
+    L.SeparableConv1D: _SEPARABLE,
+    L.SeparableConv2D: _SEPARABLE,
     L.Dense: _DENSE,
+    L.TimeDistributed: Entry(frozenset({"layer"}), rule=_holds_dense),
     L.BatchNormalization: _NORM,
+    layers.NestedConv1D: _with(_CONV, *_NESTED),
     layers.NestedConv2D: _with(_CONV, *_NESTED),
     layers.NestedConv2DTranspose: _with(_CONV_TRANSPOSE, *_NESTED),
+    layers.NestedDepthwiseConv1D: _with(_DEPTHWISE, *_NESTED),
     layers.NestedDepthwiseConv2D: _with(_DEPTHWISE, *_NESTED),
     layers.NestedDense: _with(_DENSE, *_NESTED),
     layers.NestedBatchNormalization: _with(_NORM, "levels", "shared_affine"),
@@ -215,7 +246,8 @@ ENTRIES: dict[Any, Entry] = {
     L.GaussianDropout: Entry(training=frozenset({"rate", "seed"})),
     L.GaussianNoise: Entry(training=frozenset({"stddev", "seed"})),
     L.Identity: Entry(),
-    L.SpatialDropout2D: Entry(training=frozenset({"rate", "seed", "data_format", "noise_shape"})),
+    L.SpatialDropout1D: _SPATIAL_DROPOUT,
+    L.SpatialDropout2D: _SPATIAL_DROPOUT,
     L.Activation: Entry(frozenset({"activation"}), is_activation=True),
     L.ReLU: Entry(frozenset({"max_value", "negative_slope", "threshold"}), is_activation=True),
     L.ELU: Entry(frozenset({"alpha"}), is_activation=True),
@@ -229,16 +261,23 @@ ENTRIES: dict[Any, Entry] = {
     L.Maximum: Entry(),
     L.Minimum: Entry(),
     L.Concatenate: Entry(frozenset({"axis"}), rank_rule=_not_the_batch),
+    L.AveragePooling1D: _POOL,
     L.AveragePooling2D: _POOL,
+    L.MaxPooling1D: _POOL,
     L.MaxPooling2D: _POOL,
+    L.GlobalAveragePooling1D: _GLOBAL,
     L.GlobalAveragePooling2D: _GLOBAL,
+    L.GlobalMaxPooling1D: _GLOBAL,
     L.GlobalMaxPooling2D: _GLOBAL,
-    L.ZeroPadding2D: Entry(frozenset({"padding"}), not_exported=_FORMAT),
-    L.Cropping2D: Entry(frozenset({"cropping"}), not_exported=_FORMAT),
+    L.ZeroPadding1D: _PADDING,
+    L.ZeroPadding2D: _PADDING,
+    L.Cropping1D: _CROPPING,
+    L.Cropping2D: _CROPPING,
+    L.UpSampling1D: Entry(frozenset({"size"})),
     L.UpSampling2D: Entry(
         frozenset({"size", "interpolation"}), not_exported=_FORMAT, rule=_interpolation
     ),
-    L.Permute: Entry(frozenset({"dims"})),
+    L.Permute: Entry(frozenset({"dims"}), rank_rule=_few_axes),
     L.Flatten: Entry(not_exported=_FORMAT),
     L.Reshape: Entry(frozenset({"target_shape"})),
 }

@@ -114,15 +114,15 @@ def _up_axis(
 
 
 def grouped(layer: KerasLayer) -> Places | None:
-    """Returns the places of a Conv2D with groups; None for one group, whose filter is its kernel.
+    """Returns the places of a convolution with groups; None for one, whose filter is its kernel.
 
-    The kernel is [h, w, inputs per group, outputs].
+    The kernel is [h, w, inputs per group, outputs], or without h.
     """
     if layer.groups == 1:
         return None
-    height, width, per_group, outputs = layer.kernel.shape
+    height, width, per_group, outputs = shape = (1, *layer.kernel.shape)[-4:]
     places = np.full((outputs, height, width, layer.groups, per_group), -1)
-    own = np.arange(math.prod(layer.kernel.shape)).reshape(layer.kernel.shape)
+    own = np.arange(math.prod(shape)).reshape(shape)
     group = np.arange(outputs) // (outputs // layer.groups)
     places[np.arange(outputs), :, :, group] = own.transpose(3, 0, 1, 2)
     return places.reshape(outputs, height, width, layer.groups * per_group)

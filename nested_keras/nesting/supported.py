@@ -95,6 +95,14 @@ def kind_of(operation: KerasOperation) -> Any:
     return known if known is not None and not overridden(operation, known) else None
 
 
+def unwrapped(operation: KerasOperation) -> Any:
+    """Returns the layer in a TimeDistributed, any other operation as it is.
+
+    The layer is a Dense (`entries.ENTRIES`), which gives the same without its TimeDistributed.
+    """
+    return operation.layer if kind_of(operation) is L.TimeDistributed else operation
+
+
 def overridden(instance: object, known: type[Any]) -> list[str]:
     """Returns which methods of a class an instance of it has replaced, in a subclass or by hand."""
     own = (cls for cls in type(instance).__mro__ if cls not in known.__mro__)
@@ -131,6 +139,8 @@ def refusal(operation: KerasOperation, name: str) -> str | None:
     entry = ENTRIES[kind]
     if rule := entry.rule(operation):
         return f"{label} {rule}"
+    if kind is L.TimeDistributed:
+        return refusal(operation.layer, name)
     return (
         _wrong_value(label, operation, config, entry.only)
         or _unknown_key(label, kind, config)
@@ -183,6 +193,7 @@ def export_refusal(operation: KerasOperation, name: str) -> str | None:
     Returns:
         One sentence that names the layer and says what to use in its place, or None.
     """
+    operation = unwrapped(operation)
     wrong = _wrong_value(
         f"layer {name!r} ({type(operation).__name__})",
         operation,
@@ -261,15 +272,18 @@ def _unknown(operation: KerasOperation, name: str) -> str:
             f"layer {name!r} ({kind}) is not supported, because it overrides {methods} of "
             f"{known.__name__}: use {known.__name__} itself in its place"
         )
-    supported = ", ".join(
-        sorted(
-            known.__name__
-            for known, entry in ENTRIES.items()
-            if known.__module__.startswith("keras.")
-            and not entry.augments
-            and (entry.read or not entry.training)
-        )
+    # Inputs, and layers that matter in training alone, take the place of no other.
+    kinds = (
+        c
+        for c, entry in ENTRIES.items()
+        if c not in (L.InputLayer, L.Identity)
+        and not entry.augments
+        and (entry.read or not entry.training)
     )
+    names = {c.__name__ for c in kinds if c.__module__.startswith("keras.")}
+    both = {known for known in names if f"{known[:-2]}1D" in names and f"{known[:-2]}2D" in names}
+    shown = (names - both) | {f"{known[:-2]}1D/2D" for known in both}
+    supported = ", ".join(sorted(shown))
     return f"layer {name!r} ({kind}) is not supported: {alternatives.for_layer(kind, supported)}"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from nested_keras import arrays, export, firmware, runtime
+from nested_keras.runtime.runner import ModelRunner
 from nested_keras.tflite.operators import Dequantize
+
+# A few tenths of a second of work, and many times what a runtime runs at once.
+_INPUTS_AT_ONCE = 64
 
 TARGETS = ("reference", "litert", "tflm", "host", "qemu", "renode")
 
@@ -144,6 +148,8 @@ def run_levels(
     target: str,
     device_runtime: str = "standalone",
     build_dir: Path | None = None,
+    board: str | Path | None = None,
+    progress: Callable[[str], None] | None = None,
 ) -> TargetRun:
     """Runs a model at every level and compares all outputs with the NumPy reference.
 
@@ -154,6 +160,8 @@ def run_levels(
         target: One of `TARGETS`.
         device_runtime: What runs the model on an emulated device: one of `firmware.RUNTIMES`.
         build_dir: Where the firmware of an emulator is built; a temporary folder by default.
+        board: As for `firmware.QemuModel`.
+        progress: Called with a short text on what is run now.
 
     Returns:
         One row a level.
@@ -166,35 +174,58 @@ def run_levels(
             missing.
         ImportError: If the package tflite-micro is missing.
     """
+    _check_target(target, device_runtime, board)
+    tell = progress or (lambda text: None)
+    x = arrays.real_images(x, name="x")
+    program = runtime.lower(model)
+    reference = runtime.ReferenceModel(program)
+    _require_one_input_and_output(reference)
+    levels = range(reference.levels)
+    expected = [_run(reference, x, level, tell, "NumPy reference") for level in levels]
+    device, outputs = None, expected
+    if target in _DEVICES:
+        tell(f"building firmware and running {len(x)} inputs on {target}")
+        emulated = _DEVICES[target](model, runtime=device_runtime, build_dir=build_dir, board=board)
+        device = emulated.run_all(x)
+        outputs = [np.asarray(output) for output in device.outputs]
+    elif target in _ON_THIS_PC:
+        runner = _ON_THIS_PC[target](model)
+        outputs = [_run(runner, x, level, tell, target) for level in levels]
+    scores = _accuracies(program, outputs, labels)
+    rows = [
+        _level_run(level, score, device, int(np.sum(outputs[level] != expected[level])))
+        for level, score in enumerate(scores)
+    ]
+    used = None if device is None else device_runtime
+    return TargetRun(target=target, runtime=used, inputs=len(x), levels=rows)
+
+
+def _check_target(target: str, device_runtime: str, board: str | Path | None) -> None:
     if target not in TARGETS:
         raise ValueError(f"target must be one of {', '.join(TARGETS)}: got {target!r}")
     if device_runtime != "standalone" and target not in _DEVICES:
         raise ValueError(
             f"runtime {device_runtime!r} is for the targets {', '.join(_DEVICES)}: got {target!r}"
         )
-    x = arrays.real_images(x, name="x")
-    program = runtime.lower(model)
-    reference = runtime.ReferenceModel(program)
-    _require_one_input_and_output(reference)
-    expected = [np.asarray(reference.run(x, level)) for level in range(reference.levels)]
-    device, outputs = None, expected
-    if target in _DEVICES:
-        device = _DEVICES[target](model, runtime=device_runtime, build_dir=build_dir).run_all(x)
-        outputs = [np.asarray(output) for output in device.outputs]
-    elif target in _ON_THIS_PC:
-        runner = _ON_THIS_PC[target](model)
-        outputs = [np.asarray(runner.run(x, level)) for level in range(reference.levels)]
-    scores = _accuracies(program, outputs, labels)
-    rows = [
-        _level_run(level, score, device, int(np.sum(outputs[level] != expected[level])))
-        for level, score in enumerate(scores)
-    ]
-    return TargetRun(
-        target=target,
-        runtime=None if device is None else device_runtime,
-        inputs=len(x),
-        levels=rows,
-    )
+    if board is not None and target not in _DEVICES:
+        raise ValueError(f"a board is for the targets {', '.join(_DEVICES)}: got {target!r}")
+
+
+def _run(
+    runner: ModelRunner,
+    x: npt.NDArray[Any],
+    level: int,
+    tell: Callable[[str], None],
+    name: str,
+) -> npt.NDArray[Any]:
+    """Runs a level in pieces, so that the progress can be told."""
+    batch = runner.input_details[0].shape[0]
+    size = batch * max(1, _INPUTS_AT_ONCE // batch)
+    pieces = []
+    for start in range(0, len(x), size):
+        tell(f"{name}, level {level}/{runner.levels - 1}: {start}/{len(x)} inputs")
+        pieces.append(np.asarray(runner.run(x[start : start + size], level)))
+    return np.concatenate(pieces)
 
 
 def _require_one_input_and_output(model: runtime.ReferenceModel) -> None:

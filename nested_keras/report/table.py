@@ -11,7 +11,7 @@ def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Lays out rows under a header; the first column is left-aligned, the others right-aligned.
 
     Args:
-        header: Column titles.
+        header: Column titles; a title may have several lines.
         rows: Cells as text; every row has as many as the header.
 
     Returns:
@@ -23,27 +23,31 @@ def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     for row in rows:
         if len(row) != len(header):
             raise ValueError(f"expected {len(header)} cells in every row: got {len(row)} in {row}")
-    widths = [max(len(cell) for cell in column) for column in zip(header, *rows, strict=True)]
+    height = max((title.count("\n") + 1 for title in header), default=1)
+    titles = [title.split("\n") for title in header]
+    heads = list(zip(*([""] * (height - len(each)) + each for each in titles), strict=True))
+    widths = [max(map(len, column)) for column in zip(*heads, *rows, strict=True)]
 
     def line(cells: Sequence[str]) -> str:
         first, *others = cells
         aligned = [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
         return "  ".join([first.ljust(widths[0]), *aligned]).rstrip()
 
-    return "\n".join([line(header), line(["-" * width for width in widths]), *map(line, rows)])
+    rule = line(["-" * width for width in widths])
+    return "\n".join([*map(line, heads), rule, *map(line, rows)])
 
 
 def level_cells(report: Report) -> tuple[list[str], list[list[str]]]:
     """Returns header and rows of a report as text: one row a level, the dense model last."""
     header = [
         "level",
-        "zeros, nested",
-        "nonzeros, all",
-        "weight bytes",
-        "float acc.",
-        "int8 acc. PC",
-        "int8 acc. device",
-        "instructions",
+        "zeros,\nnested",
+        "nonzeros,\nall",
+        "weight\nbytes",
+        "float\nacc.",
+        "int8\nacc. PC",
+        "int8 acc.\ndevice",
+        "instr.",
         "speed-up",
     ]
     rows = [

@@ -1,23 +1,29 @@
-"""The demo on its real data, with a few training steps."""
+"""The demo on a few of its real data, with a few training steps."""
 
 import json
 
+import numpy as np
 import pytest
 
-from nested_keras import demo, firmware
+import nested_keras
+from nested_keras import datasets, demo, firmware
+from tests import few_digits
 
 pytestmark = [pytest.mark.slow, pytest.mark.arm]
 
 
-def test_demo_leaves_its_results_behind(tmp_path):
+def test_demo_leaves_its_results_behind(tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets, "digits", lambda seed: few_digits.digits())
     lines = []
     config = demo.DemoConfig(
         sparsities=(0.9, 0.5), dense_epochs=1, nested_epochs=1, device_images=50
     )
     result = demo.run(tmp_path, config=config, say=lines.append)
-    assert {"model.tflite", "firmware.elf", "report.json", "report.html"} <= {
-        path.name for path in tmp_path.iterdir()
-    }
+    assert {*demo.OUTPUTS} <= {path.name for path in tmp_path.iterdir()}
+    assert max(len(line) for text in lines for line in text.splitlines()) <= 80
+    assert nested_keras.load_model(tmp_path / "nested.keras").levels == 2
+    with np.load(tmp_path / "data.npz") as data:
+        assert data["x_test"].shape == (500, 8, 8, 1)
     content = json.loads((tmp_path / "report.json").read_text())
     assert content == result.to_dict()
     keys = "level sparsity nnz weight_bytes accuracy_float accuracy_int8 accuracy_device"

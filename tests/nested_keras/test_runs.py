@@ -144,6 +144,20 @@ def test_order_depends_on_seed_and_epoch_alone():
         runs.EpochShuffled(nested, x, y, batch_size=11)
 
 
+def test_an_epoch_of_several_passes():
+    nested = long_runs.compiled()
+    x, y = np.arange(10)[:, None] * 1.0, np.arange(10)
+    data = runs.EpochShuffled(nested, x, y, batch_size=12, passes=3)
+    assert len(data) == 2
+    seen = np.concatenate([data[index][1] for index in range(2)])
+    assert sorted(seen[:10]) == sorted(seen[10:20]) == list(range(10))
+    assert list(seen[:10]) != list(seen[10:20])
+    with pytest.raises(ValueError, match=r"batch_size must be in 1..30: got 31"):
+        runs.EpochShuffled(nested, x, y, batch_size=31, passes=3)
+    with pytest.raises(ValueError, match=r"passes must be at least 1: got 0"):
+        runs.EpochShuffled(nested, x, y, batch_size=1, passes=0)
+
+
 def test_two_workers_and_two_devices_give_the_same_masks(tmp_path):
     ports = []
     for _ in range(2):

@@ -1,5 +1,7 @@
 """`nested-keras export`, as a user calls it."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -20,7 +22,8 @@ def test_export_calibrates_on_all_of_sorted_data(tmp_path, monkeypatch):
         return zoo.exported("four_levels_default_exclude").tflite
 
     monkeypatch.setattr(export, "to_tflite", to_tflite)
-    monkeypatch.setattr(nested_keras.model, "load_model", lambda *args, **kwargs: None)
+    model = SimpleNamespace(inputs=[SimpleNamespace(shape=(None, 1))], layers=[])
+    monkeypatch.setattr(nested_keras.model, "load_model", lambda *args, **kwargs: model)
     data = write_data(tmp_path / "d.npz", x_train=np.arange(60.0).reshape(60, 1))
     out = tmp_path / "m.tflite"
     options = ("--samples", 6, "--input-type", "uint8", "--output-type", "float32")

@@ -1,5 +1,6 @@
 """`nested-keras train`, as a user calls it."""
 
+import re
 import signal
 
 import keras
@@ -7,6 +8,8 @@ import numpy as np
 import pytest
 
 import nested_keras
+from nested_keras import recipe
+from nested_keras.augmentation import Augmentation
 from nested_keras.callbacks import NestedPruning
 from nested_keras.nesting.model import NestedModel
 from tests.nested_keras.cli.commands import nested_keras_command, write_base, write_data
@@ -171,3 +174,118 @@ def test_an_interrupted_training_goes_on(number, tmp_path, capsys, monkeypatch):
     models = [nested_keras.load_model(folder / "nested.keras") for folder in (whole, cut)]
     for want, got in zip(*(model.get_weights() for model in models), strict=True):
         np.testing.assert_array_equal(got, want)
+
+
+@pytest.fixture
+def fits(monkeypatch):
+    """The arguments of compile() and fit() of each training."""
+    seen = []
+    compile_, fit = NestedModel.compile, NestedModel.fit
+
+    def spy_compile(self, optimizer, loss, **kwargs):
+        self.seen = {"optimizer": optimizer, **kwargs}
+        compile_(self, optimizer, loss, **kwargs)
+
+    def spy_fit(self, x, **kwargs):
+        seen.append({**self.seen, "x": x, **kwargs})
+        return fit(self, x, **kwargs)
+
+    monkeypatch.setattr(NestedModel, "compile", spy_compile)
+    monkeypatch.setattr(NestedModel, "fit", spy_fit)
+    return seen
+
+
+def test_train_has_the_settings_of_the_recipe(tmp_path, fits):
+    """Those of docs/training.md, and of the row `nested` of benchmarks/accuracy."""
+    assert nested_keras_command(*train_arguments(tmp_path), "--epochs", 3) == 0
+    (fit,) = fits
+    assert fit["split_batch"] is True
+    assert fit["routing"] == 0.5
+    teacher = fit["distillation"].teacher
+    assert teacher.layers[1].name == "conv2d" or teacher.name.startswith("functional")
+    assert (fit["distillation"].weight, fit["distillation"].temperature) == (0.5, 2.0)
+    # Two levels, batches of 20 for each: 48 samples give each level two steps an epoch.
+    assert len(fit["x"]) == 2
+    assert [len(fit["x"][i][0]) for i in range(2)] == [40, 40]
+    rate = fit["optimizer"].learning_rate
+    schedule = recipe.learning_rate_schedule(2e-3, steps=6, shares=2)
+    config = fit["optimizer"].get_config()["learning_rate"]["config"]
+    assert config == schedule.get_config()
+    assert float(rate) == pytest.approx(0.0, abs=1e-9)  # at the last step
+    pruning = next(each for each in fit["callbacks"] if isinstance(each, NestedPruning))
+    assert pruning._shares == {"begin": 0.0, "end": 0.6, "frequency": None}
+
+
+def test_a_file_of_train_holds_no_teacher(tmp_path):
+    assert nested_keras_command(*train_arguments(tmp_path), "--epochs", 1) == 0
+    nested_keras.load_model(tmp_path / "nested.keras")  # a warning would be an error
+
+
+def test_train_without_a_teacher(tmp_path, fits):
+    assert nested_keras_command(*train_arguments(tmp_path), "--epochs", 1, "--no-distill") == 0
+    assert fits[0]["distillation"] is None
+    assert fits[0]["routing"] == 1.0
+
+
+def test_one_output_has_no_teacher(tmp_path, fits, capsys):
+    labels = {name: np.arange(48) % 2 for name in ("y_train", "y_test")}
+    command = train_arguments(tmp_path, keras.layers.Dense(1), **labels)
+    assert nested_keras_command(*command, "--epochs", 1) == 0
+    assert fits[0]["distillation"] is None
+    assert nested_keras_command(*command, "--distill") == 1
+    assert "--distill must have a model with two outputs or more" in capsys.readouterr().err
+
+
+def test_augmentation_by_hand_and_by_measure(tmp_path, fits, capsys):
+    command = (*train_arguments(tmp_path), "--epochs", 1)
+    for name, wanted in (
+        ("both", Augmentation(shift=0.125, flip=True)),
+        ("flip", Augmentation(flip=True)),
+        ("none", None),
+    ):
+        assert nested_keras_command(*command, "--augment", name) == 0
+        assert fits.pop()["x"]._augment == wanted
+    capsys.readouterr()
+    assert nested_keras_command(*command) == 0
+    # The base model is untrained, and as wrong on changed images as on these.
+    assert "Augmentation: shift, flip (see --augment)" in capsys.readouterr().out
+
+
+def test_budget_exclude_and_rounding(tmp_path, fits, capsys):
+    layers = [keras.layers.Dense(16, activation="relu", name="hidden"), keras.layers.Dense(3)]
+    command = (*train_arguments(tmp_path, *layers), "--epochs", 1)
+    budget = ("--budget", "bytes:180,250", "--exclude", "hidden", "--quantize-aware", 1)
+    assert nested_keras_command(*command, *budget) == 0
+    out = capsys.readouterr().out
+    spent = re.search(r"Predicted bytes of the levels: (\d+), (\d+)", out)
+    assert 150 < int(spent[1]) <= 180
+    assert 220 < int(spent[2]) <= 250
+    assert len(fits) == 2
+    assert float(fits[1]["optimizer"].learning_rate) == pytest.approx(1e-4)
+    model = nested_keras.load_model(tmp_path / "nested.keras")
+    assert "hidden" not in {layer.name for layer in model.nested_layers}
+    assert len(model.nested_layers) == 3
+    assert model.quantization is not None
+    assert nested_keras_command(*command, "--budget", "bytes:1,2") == 1
+    assert "budgets" in capsys.readouterr().err
+    assert nested_keras_command(*command, "--budget", "miles") == 2
+    assert "expected cycles or bytes, alone or as bytes:20000,30000" in capsys.readouterr().err
+
+
+def test_a_run_folder_stays(tmp_path, capsys):
+    command = (*train_arguments(tmp_path), "--epochs", 1, "--run", tmp_path / "runs" / "one")
+    assert nested_keras_command(*command) == 0
+    names = {path.name for path in (tmp_path / "runs" / "one").iterdir()}
+    record = {"config.json", "environment.json", "history.csv", "final.json"}
+    assert names == {*record, "arguments.json", "finished"}
+    assert not (tmp_path / "nested.training").exists()
+    assert nested_keras_command(*command) == 1
+    assert "keeps the record of a finished training" in capsys.readouterr().err
+
+
+def test_train_is_quiet(tmp_path, capsys):
+    assert nested_keras_command(*train_arguments(tmp_path), "--epochs", 1, "--quiet") == 0
+    captured = capsys.readouterr()
+    assert captured.out.splitlines()[0].split() == ["level", "sparsity", "accuracy"]
+    assert len(captured.out.splitlines()) == 4
+    assert captured.err == ""

@@ -186,10 +186,18 @@ def test_a_graph_input_of_another_dtype_is_refused(tmp_path):
 
 def test_too_many_dimensions_are_refused(tmp_path):
     b = Builder()
-    x = b.tensor((1, 1, 1, 1, 4))
-    y = b.add(operators.Lookup, [x], b.tensor((1, 1, 1, 1, 4)), table=b.int8(256))
-    with pytest.raises(CodegenError, match=r"shape \(1, 1, 1, 1, 4\); expected at most 4"):
+    x = b.tensor((2, 1, 1, 1, 4))
+    y = b.add(operators.Maximum, [x, x], b.tensor((2, 1, 1, 1, 4)))
+    with pytest.raises(CodegenError, match=r"shape \(2, 1, 1, 1, 4\); expected at most 4"):
         generate(b.build([x], [y]), tmp_path)
+
+
+def test_functions_that_take_elements_alone_run_any_dimensions(tmp_path):
+    b = Builder()
+    x = b.tensor((2, 1, 3, 1, 4))
+    y = b.add(operators.Lookup, [x], b.tensor((2, 1, 3, 1, 4)), table=b.int8(256))
+    library = generate(b.build([x], [y]), tmp_path)
+    assert "nk_lookup_s8.c" in {path.name for path in library.sources}
 
 
 def windowed_op(kind, shape):

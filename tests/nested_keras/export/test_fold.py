@@ -16,7 +16,9 @@ NAMES = ("gammas_flipped", "residual_projection", "preactivation", "bn_after_rel
          "two_inputs", "two_outputs", "sequential", "conv_dilated", "padded",
          "squeeze_excite_by_rank", "called_twice", "extrema", "functions", "front",
          "unet", "autoencoder",
-         "transposed_uneven", "transposed_wide", "resnext", "pixel_shuffle")  # fmt: skip
+         "transposed_uneven", "transposed_wide", "resnext", "pixel_shuffle", "every_layer",
+         "series_activity", "series_causal", "series_keywords", "series_branches",
+         "series_autoencoder")  # fmt: skip
 
 
 @pytest.mark.parametrize("name", NAMES)

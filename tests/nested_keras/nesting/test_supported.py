@@ -1,125 +1,17 @@
 """Walks the table of layers: every key of every config is read, refused or without effect."""
 
-import inspect
-
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from nested_keras.export import compare, export_errors, forward
 from nested_keras.export.fold import fold
 from nested_keras.export.graph import TRACES, trace
-from nested_keras.nesting import entries, layers, model, supported
+from nested_keras.nesting import kinds, model, supported
 from tests.nested_keras import nets
+from tests.nested_keras.nesting.layer_variants import LEAST, MERGES, VARIANTS, of, takes_series
 
 L = keras.layers
-NESTED = {"sparsities": (0.5,)}
-# The least arguments of each class.
-LEAST = {
-    L.Conv2D: {"filters": 3, "kernel_size": 2},
-    L.Conv2DTranspose: {"filters": 3, "kernel_size": 2},
-    L.DepthwiseConv2D: {"kernel_size": 2},
-    L.SeparableConv2D: {"filters": 3, "kernel_size": 2},
-    L.Dense: {"units": 3},
-    layers.NestedConv2D: {"filters": 3, "kernel_size": 2, **NESTED},
-    layers.NestedConv2DTranspose: {"filters": 3, "kernel_size": 2, **NESTED},
-    layers.NestedDepthwiseConv2D: {"kernel_size": 2, **NESTED},
-    layers.NestedDense: {"units": 3, **NESTED},
-    layers.NestedBatchNormalization: {"levels": 1},
-    L.InputLayer: {"shape": (3,)},
-    L.Rescaling: {"scale": 0.5},
-    **{
-        kind: {
-            name: 0.2
-            for name, parameter in inspect.signature(kind.__init__).parameters.items()
-            if name != "self"
-            and parameter.default is parameter.empty
-            and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
-        }
-        for kind in entries.augmentations()
-    },
-    L.RandomPosterization: {"factor": 4},
-    L.RandomCrop: {"height": 6, "width": 6},
-    L.Pipeline: {"layers": [L.RandomFlip(), L.RandomRotation(0.2), L.GaussianNoise(0.1)]},
-    L.AlphaDropout: {"rate": 0.5},
-    L.Dropout: {"rate": 0.5},
-    L.GaussianDropout: {"rate": 0.5},
-    L.GaussianNoise: {"stddev": 0.5},
-    L.SpatialDropout2D: {"rate": 0.5},
-    L.Activation: {"activation": "relu"},
-    L.AveragePooling2D: {"pool_size": 2},
-    L.MaxPooling2D: {"pool_size": 2},
-    L.Permute: {"dims": (2, 1, 3)},
-    L.Reshape: {"target_shape": (4, 9, 3)},
-}
-# For each key that is read, other values than the default.
-WINDOW = [
-    {"strides": 2, "padding": "same"},
-    {"dilation_rate": 2},
-    {"activation": "silu"},
-    {"activation": "leaky_relu"},
-    {"activation": tf.nn.relu6},
-    {"activation": keras.ops.tanh},
-    {"activation": L.LeakyReLU(0.3)},
-    {"activation": L.ReLU(6.0)},
-    {"activation": lambda: L.PReLU(alpha_initializer="random_normal")},
-    {"use_bias": False},
-]
-CONV = [{"filters": 5, "kernel_size": (3, 2)}, *WINDOW]
-NORM = [{"axis": -1, "epsilon": 0.1}, {"center": False}, {"scale": False}]
-POOL = [{"pool_size": 3, "strides": 1, "padding": "same"}]
-VARIANTS = {
-    L.Conv2D: [*CONV, {"groups": 3, "activation": "relu"}],
-    L.Conv2DTranspose: [
-        *CONV,
-        {"kernel_size": 3, "strides": (2, 3), "padding": "same", "output_padding": (1, 2)},
-        {"kernel_size": 5, "strides": (1, 3), "activation": "softmax"},
-    ],
-    L.Cropping2D: [{"cropping": ((1, 0), (2, 3))}],
-    L.UpSampling2D: [
-        {"size": (3, 1)},
-        {"interpolation": "bilinear"},
-        {"size": (1, 3), "interpolation": "bilinear"},
-        {"size": 1},
-    ],
-    L.Permute: [{"dims": (3, 1, 2)}, {"dims": (1, 3, 2)}, {"dims": (1, 2, 3)}],
-    L.DepthwiseConv2D: [{"kernel_size": (3, 2), "depth_multiplier": 2}, *WINDOW],
-    L.SeparableConv2D: [*CONV, {"depth_multiplier": 2}],
-    L.Dense: [{"units": 5}, {"activation": "sigmoid"}, {"use_bias": False}],
-    L.BatchNormalization: NORM,
-    L.Activation: [{"activation": function} for function in supported.ACTIVATIONS],
-    L.Rescaling: [
-        {"scale": 1 / 127.5, "offset": -1.0},
-        {"scale": [0.1, 2.0, 3.0], "offset": [1.0]},
-    ],
-    L.Normalization: [
-        {"axis": None},
-        {"axis": 1},
-        {"axis": (1, 3)},
-        {"mean": [1.0, 2.0, 3.0], "variance": [1.0, 0.5, 4.0]},
-        {"mean": 0.3, "variance": 2.0, "invert": True},
-    ],
-    L.RandomCrop: [{"height": 6, "width": 6}],
-    L.PReLU: [{"shared_axes": [1, 2]}, {"shared_axes": [3]}],
-    L.ELU: [{"alpha": 0.5}],
-    L.ReLU: [
-        {"max_value": 6.0},
-        {"max_value": 1.0},
-        {"negative_slope": 0.3},
-        {"max_value": 0.5, "negative_slope": 0.1, "threshold": 0.2},
-    ],
-    L.LeakyReLU: [{"negative_slope": 0.1}],
-    L.Softmax: [{"axis": -1}],
-    L.Concatenate: [{"axis": -1}, {"axis": 1}, {"axis": -2}],
-    L.AveragePooling2D: POOL,
-    L.MaxPooling2D: POOL,
-    L.GlobalAveragePooling2D: [{"keepdims": True}],
-    L.GlobalMaxPooling2D: [{"keepdims": True}],
-    L.ZeroPadding2D: [{"padding": ((0, 1), (2, 3))}],
-    L.Reshape: [{"target_shape": (-1,)}],
-}
-MERGES = (L.Add, L.Subtract, L.Average, L.Multiply, L.Maximum, L.Minimum, L.Concatenate)
 BASE_KINDS = [kind for kind in supported.ENTRIES if kind.__module__.startswith("keras.")]
 
 
@@ -141,32 +33,38 @@ def test_every_key_that_is_read_is_tried(kind):
 
 
 def test_export_has_a_way_for_every_layer_of_a_nested_model():
-    made_anew = {L.SeparableConv2D, L.BatchNormalization}
+    made_anew = {*kinds.SEPARABLE, L.TimeDistributed, L.BatchNormalization}
     assert set(TRACES) == set(supported.ENTRIES) - made_anew
 
 
-@pytest.mark.parametrize(
-    ("kind", "variant"),
-    [
-        pytest.param(kind, variant, id=f"{kind.__name__}-{index}")
-        for kind in BASE_KINDS
-        if kind is not L.InputLayer
-        for index, variant in enumerate([{}, *VARIANTS.get(kind, [])])
-    ],
-)
-def test_nest_and_export_compute_what_the_layer_does(kind, variant):
-    inputs = keras.Input((6, 6, 3))
-    x = L.Conv2D(3, 1, name="before")(inputs)
-    activation = variant.get("activation")
-    if getattr(activation, "__name__", "") == "<lambda>":
-        variant = {"activation": activation()}  # one that has weights serves one layer
-    layer = kind(**{**LEAST.get(kind, {}), **variant})
-    outputs = layer([x, L.Conv2D(3, 1)(inputs)] if kind in MERGES else x)
+IMAGE, SERIES = (6, 6, 3), (12, 3)
+
+
+def cases():
+    """Each layer with each variant, on the inputs that it takes."""
+    for kind in (kind for kind in BASE_KINDS if kind is not L.InputLayer):
+        only_series = takes_series(kind)
+        only_images = "2D" in kind.__name__ or kind in (L.Reshape, L.Permute)
+        only_images = only_images or supported.ENTRIES[kind].augments
+        shapes = {IMAGE: not only_series, SERIES: not only_images}
+        for shape in (shape for shape, is_taken in shapes.items() if is_taken):
+            for index, variant in enumerate(of(kind)):
+                name = f"{kind.__name__}-{index}-{len(shape)}"
+                yield pytest.param(kind, variant, shape, id=name)
+
+
+@pytest.mark.parametrize(("kind", "variant", "shape"), [*cases()])
+def test_nest_and_export_compute_what_the_layer_does(kind, variant, shape):
+    inputs = keras.Input(shape)
+    conv = L.Conv2D if shape is IMAGE else L.Conv1D
+    x = conv(3, 1, name="before")(inputs)
+    layer = kind(**variant)
+    outputs = layer([x, conv(3, 1)(inputs)] if kind in MERGES else x)
     base = nets.randomise(keras.Model(inputs, outputs), seed=0)
     if kind is L.Normalization:
         layer.finalize_state()
     nested = model.nest(base, (0.5,), exclude=())
-    data = nets.images(4)
+    data = nets.images(4, shape)
     graph = fold(trace(nested))
     compare.compare(nested, graph, (data,))
     (received,) = forward.run(graph, [data], forward.level_parameters(0), lambda _, value: value)
@@ -277,6 +175,12 @@ def patched():
         (lambda x: L.Dropout(0.5, name="x")(x, training=True), "must be called .*training=True"),
         (lambda x: L.Add(name="x")([x, np.ones((4, 4, 3))]), "outputs of layers alone: .*ndarray"),
         (lambda x: L.Concatenate(0, name="x")([x, x]), "axis than that of the batch: got 0"),
+        (L.TimeDistributed(L.Conv1D(2, 3), name="x"), "must hold a Dense .*: got Conv1D"),
+        (L.TimeDistributed(L.Dense(2, activation="glu"), name="x"), "has the activation 'glu'"),
+        (
+            lambda x: L.TimeDistributed(L.Dense(2), name="x")(x, mask=np.ones((1, 4), bool)),
+            "must be called with its inputs alone, .*mask=",
+        ),
     ],
 )
 def test_nest_refuses_before_training_what_export_would_refuse(layer, message):

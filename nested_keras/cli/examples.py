@@ -1,0 +1,212 @@
+"""The data of the commands: what `--data` may name, and what goes with a model to read them.
+
+A .npz archive, a folder of images in class folders, a CSV file, or a `tf.data.Dataset` that was
+saved. Beside a model NAME.keras or NAME.tflite that was trained on images or CSV lies
+NAME.data.json, so that later commands read the data as the training did.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nested_keras import arrays, files
+from nested_keras.cli import csv_file, data_files, image_folder, saved_dataset
+from nested_keras.cli.parts import Part, Reading
+from nested_keras.typing import KerasModel
+
+KINDS = (
+    "a .npz archive with x_train, y_train, x_test, y_test; a folder with a folder of PNG or JPEG\n"
+    "images for each class; a .csv; or a folder that tf.data.Dataset.save wrote. Folders `train`\n"
+    "and `test` (or `val`, `validation`) below it, or train.csv and test.csv, hold the two parts;\n"
+    "otherwise the share --validation is set apart for testing, always the same"
+)
+
+
+def add_flags(parser: argparse.ArgumentParser, text: str, *, required: bool = True) -> None:
+    """Adds the flag --data and those that say how images and CSV are read."""
+    group = parser.add_argument_group("data")
+    group.add_argument("--data", type=Path, required=required, default=None, help=text)
+    group.add_argument(
+        "--pixels",
+        type=_range,
+        default=None,
+        metavar="LOW,HIGH",
+        help="what black and white of an image file are for the model (default 0,255 for a model "
+        "with a Rescaling or Normalization layer, else 0,1; write --pixels=-1,1)",
+    )
+    group.add_argument(
+        "--label", default=None, metavar="COLUMN", help="of a CSV: its labels (default label)"
+    )
+    group.add_argument(
+        "--validation",
+        type=_share,
+        default=None,
+        metavar="SHARE",
+        help="share of each class that is set apart for testing, where the data are not in two "
+        "parts (default 0.2)",
+    )
+
+
+def _range(text: str) -> tuple[float, float]:
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError:
+        low = high = 0.0
+    if not low < high:
+        raise argparse.ArgumentTypeError(f"expected two numbers such as 0,255: got {text!r}")
+    return low, high
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = 0.0
+    if not 0.0 < share < 1.0:
+        raise argparse.ArgumentTypeError(f"expected a share between 0 and 1: got {text!r}")
+    return share
+
+
+def reading_of(args: argparse.Namespace, model: Path, keras_model: KerasModel = None) -> Reading:
+    """Returns how the data are read: by the flags, else as kept beside the model, else as usual.
+
+    Args:
+        args: The arguments of a command with the flags of `add_flags`.
+        model: The file of the model.
+        keras_model: The model, where it is one of Keras.
+
+    Raises:
+        ValueError: If what lies beside the model is damaged.
+    """
+    reading = _kept(model) or Reading()
+    layers = [] if keras_model is None else keras_model.layers
+    scales = {type(layer).__name__ for layer in layers} & {"Rescaling", "Normalization"}
+    if scales and not reading.kept:
+        reading = dataclasses.replace(reading, pixels=(0.0, 255.0))
+    given = {name: getattr(args, name) for name in ("pixels", "label", "validation")}
+    return dataclasses.replace(reading, **{k: v for k, v in given.items() if v is not None})
+
+
+def beside(model: Path) -> Path:
+    """Returns the path of the file beside a model that says how its data are read."""
+    return model.with_suffix(".data.json")
+
+
+def _kept(model: Path) -> Reading | None:
+    path = beside(model)
+    if not path.exists():
+        return None
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+        low, high = value["pixels"]
+        return Reading(
+            pixels=(float(low), float(high)),
+            label=str(value["label"]),
+            validation=float(value["validation"]),
+            classes=tuple(str(name) for name in value["classes"]),
+            kept=True,
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: expected what `train` wrote: got {error!r}") from None
+
+
+def keep(model: Path, reading: Reading) -> None:
+    """Writes how the data of a model are read beside the model, where its classes have names."""
+    if not reading.classes:
+        return
+    value = {
+        "classes": list(reading.classes),
+        "pixels": list(reading.pixels),
+        "label": reading.label,
+        "validation": reading.validation,
+    }
+    files.write_text(beside(model), json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def load(path: Path, part: str, *, shape: Sequence[int | None], reading: Reading) -> Part:
+    """Loads one part of the data.
+
+    Args:
+        path: What `--data` names.
+        part: "train" or "test".
+        shape: The shape of the model's input, with None for any size.
+        reading: How images and CSV are read.
+
+    Returns:
+        The examples.
+
+    Raises:
+        ValueError: If the data are of no known kind, damaged or not fit for the model; the text
+            names the file, row and column.
+        OSError: If there is no such file or folder.
+    """
+    if path.suffix == ".csv" or (path / "train.csv").is_file():
+        found = csv_file.load(path, part, shape=shape, reading=reading)
+    elif saved_dataset.is_saved(path):
+        found = saved_dataset.load(path, part, shape=shape, reading=reading)
+    elif path.is_dir():
+        found = image_folder.load(path, part, shape=shape, reading=reading)
+    else:
+        x = data_files.images(path, f"x_{part}")
+        y = data_files.load_array(path, f"y_{part}")
+        found = Part(x, y, (), name=f"{path}: ", x_name=f"x_{part}", y_name=f"y_{part}")
+    return found
+
+
+def load_labelled(
+    path: Path, part: str, *, shape: Sequence[int | None], classes: int, reading: Reading
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64], tuple[str, ...]]:
+    """Loads and checks one part of the data of a classifier.
+
+    Args:
+        path: What `--data` names.
+        part: "train" or "test".
+        shape: The shape of the model's input, with None for any size.
+        classes: The number of classes of the model.
+        reading: How images and CSV are read.
+
+    Returns:
+        Inputs [n, ...], labels [n, 1] and the names of the classes, empty where they have none.
+
+    Raises:
+        ValueError: As `load`, and if there are no labels, or other classes than the model's.
+    """
+    found = load(path, part, shape=shape, reading=reading)
+    if found.classes and len(found.classes) != classes:
+        raise ValueError(
+            f"{path} must have the {classes} classes of the model: got {len(found.classes)} "
+            f"({_listing(found.classes)})"
+        )
+    if found.y is None:
+        data_files.load_arrays(path, found.x_name, found.y_name)  # says what is missing
+        raise ValueError(f"{path}: expected labels")
+    x = found.x.astype(np.float32)
+    arrays.require_shape(x, shape, name=found.name + found.x_name)
+    name = found.name + found.y_name
+    y = arrays.class_indices(found.y, count=len(x), classes=classes, name=name)
+    return x, y[:, None], found.classes
+
+
+def _listing(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+
+
+def first(part: Part, limit: int | None) -> tuple[npt.NDArray[Any], npt.NDArray[Any] | None]:
+    """Returns inputs and labels of the first examples; of sorted classes, some of each.
+
+    Args:
+        part: The examples.
+        limit: How many; None for all.
+    """
+    if not part.classes or limit is None:
+        return part.x[:limit], None if part.y is None else part.y[:limit]
+    chosen = data_files.spread(len(part.x), limit)
+    return part.x[chosen], None if part.y is None else part.y[chosen]

@@ -1,0 +1,96 @@
+"""Parts of labelled data, and how they are read and set apart."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+SECOND_PART = ("test", "val", "validation")
+
+
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """How images and CSV are read.
+
+    Attributes:
+        pixels: What black and white of an image file are for the model.
+        label: The column of a CSV with the labels.
+        validation: The share of each class that is set apart for testing.
+        classes: The names of the classes that a model was trained for, in the order of its outputs;
+            empty where they are not known yet.
+        kept: Whether this was kept with a model.
+    """
+
+    pixels: tuple[float, float] = (0.0, 1.0)
+    label: str = "label"
+    validation: float = 0.2
+    classes: tuple[str, ...] = ()
+    kept: bool = False
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Part:
+    """Examples for training or for testing.
+
+    Attributes:
+        x: Inputs [n, ...]: int8 or float32.
+        y: Class indices [n]; None where there are none.
+        classes: The names of the classes; empty where they have none.
+        name: What errors begin with.
+        x_name: What errors call the inputs.
+        y_name: What errors call the labels.
+    """
+
+    x: npt.NDArray[Any]
+    y: npt.NDArray[Any] | None
+    classes: tuple[str, ...]
+    name: str
+    x_name: str = "the inputs"
+    y_name: str = "the labels"
+
+
+def set_apart(labels: npt.NDArray[Any], part: str, *, share: float) -> npt.NDArray[np.int64]:
+    """Returns the examples of one part of data that are not in two parts.
+
+    Args:
+        labels: The label [n] of each example; whole numbers.
+        part: "train" or "test".
+        share: The share of each class that is set apart for testing: of two examples or more one at
+            least, and never all.
+
+    Returns:
+        Increasing indices. The two parts are the same on every call.
+    """
+    chosen = np.zeros(len(labels), bool)
+    for label in np.unique(labels):
+        members = np.random.default_rng(0).permutation(np.flatnonzero(labels == label))
+        count = min(max(1, round(share * len(members))), len(members) - 1)
+        chosen[members[:count]] = True
+    return np.flatnonzero(chosen if part == "test" else ~chosen)
+
+
+def class_names(found: set[str], reading: Reading, *, where: str) -> tuple[str, ...]:
+    """Returns the names of the classes in the order of the model's outputs.
+
+    Args:
+        found: The names in the data.
+        reading: How the data are read.
+        where: What errors call the data.
+
+    Raises:
+        ValueError: If there is one class, or a class that the model does not have.
+    """
+    if reading.classes:
+        foreign = sorted(found - {*reading.classes})
+        if foreign:
+            raise ValueError(
+                f"{where}: expected the classes that the model was trained for "
+                f"({', '.join(reading.classes)}): got {foreign[0]!r}"
+            )
+        return reading.classes
+    if len(found) < 2:
+        raise ValueError(f"{where}: expected two classes or more: got {', '.join(found) or 'none'}")
+    return tuple(sorted(found))

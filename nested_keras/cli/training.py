@@ -1,0 +1,274 @@
+"""The training of `nested-keras train`: the recipe of docs/training.md on arrays."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import functools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nested_keras import augmentation
+from nested_keras.augmentation import Augmentation
+from nested_keras.cli import data_files, task
+from nested_keras.cli.terminal import Terminal
+from nested_keras.typing import Data, KerasCallback, KerasModel, KerasOptimizer
+
+AUGMENTATIONS = ("auto", "none", "shift", "flip", "both")
+UNITS = ("cycles", "bytes")
+# Examples that measure the sensitivity of the layers, and the BatchNorm statistics of the levels.
+_SENSITIVITY_EXAMPLES = 500
+_STATISTICS_EXAMPLES = 2000
+_STATISTICS_BATCH = 100
+_TOLERANCE_EXAMPLES = 1000
+
+
+def budget(text: str) -> tuple[str, tuple[float, ...]]:
+    """Reads a budget such as `cycles` or `bytes:20000,30000,40000`."""
+    unit, _, numbers = text.partition(":")
+    try:
+        limits = tuple(float(number) for number in numbers.split(",")) if numbers else ()
+    except ValueError:
+        unit = ""
+    if unit not in UNITS or (":" in text and not numbers):
+        raise argparse.ArgumentTypeError(
+            f"expected cycles or bytes, alone or as bytes:20000,30000,40000: got {text!r}"
+        )
+    return unit, limits
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What a training does.
+
+    Attributes:
+        epochs: How often each level sees the data.
+        batch_size: Samples of a level in a step.
+        learning_rate: The highest, for one level.
+        routing: The routing coefficient.
+        teacher: The base model, or None.
+        augment: How images are changed.
+        seed: Of the order of the data and their changes.
+    """
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    routing: float
+    teacher: Any
+    augment: Augmentation
+    seed: int
+
+
+def settle(args: argparse.Namespace, base: KerasModel, goal: task.Task, test: Data) -> Settings:
+    """Settles what the flags leave open by the model and the test data.
+
+    Raises:
+        ValueError: If the model cannot be a teacher, or the data are no images.
+    """
+    single = base.outputs[0].shape[-1] == 1
+    if args.distill and single:
+        raise ValueError(
+            "--distill must have a model with two outputs or more: got one; leave --distill out"
+        )
+    teacher = None if single or args.distill is False else base
+    routing = 1.0 if teacher is None else 0.5
+    return Settings(
+        epochs=args.epochs,
+        batch_size=args.batch_size,
+        learning_rate=args.learning_rate,
+        routing=routing if args.routing is None else args.routing,
+        teacher=teacher,
+        augment=_augmentation(args, base, goal, test),
+        seed=args.seed,
+    )
+
+
+def _augmentation(
+    args: argparse.Namespace, base: KerasModel, goal: task.Task, test: Data
+) -> Augmentation:
+    x, y = test
+    if args.augment == "none":
+        return Augmentation()
+    if x.ndim != 4 or min(x.shape[1:3]) < 2:  # a series has a width of 1
+        if args.augment == "auto":
+            return Augmentation()
+        raise ValueError(
+            f"--augment {args.augment} is for images [n, height, width, channels]: got "
+            f"{list(x.shape)}"
+        )
+    if args.augment != "auto":
+        shift = augmentation.SHIFT.shift if args.augment != "flip" else 0.0
+        return Augmentation(shift=shift, flip=args.augment != "shift")
+    args.terminal.status("measuring which changes of images the base model tolerates")
+    chosen = data_files.spread(len(x), _TOLERANCE_EXAMPLES)
+    labels = y[chosen, 0]
+
+    def accuracy(images: npt.NDArray[Any]) -> float:
+        scores = np.asarray(base.predict(images, batch_size=100, verbose=0))
+        if scores.shape[1] == 1:
+            middle = 0.0 if goal.loss.get_config()["from_logits"] else 0.5
+            return float(np.mean((scores[:, 0] > middle) == labels))
+        return float(np.mean(scores.argmax(axis=1) == labels))
+
+    found = augmentation.tolerated(accuracy, x[chosen])
+    names = [name for name, on in (("shift", found.shift), ("flip", found.flip)) if on]
+    args.terminal.note(f"Augmentation: {', '.join(names) or 'none'} (see --augment)")
+    return found
+
+
+def nest(args: argparse.Namespace, base: KerasModel, goal: task.Task, train: Data) -> KerasModel:
+    """Nests the base model, with the sparsities of the flags.
+
+    Raises:
+        ValueError: If the model cannot be nested, a layer is unknown or a budget cannot be met.
+    """
+    import nested_keras
+    from nested_keras import allocation
+    from nested_keras.allocation import budget as costs
+
+    exclude = None if args.exclude is None else tuple(args.exclude)
+    nest = functools.partial(nested_keras.nest, base, args.sparsities, block_shape=args.block_shape)
+    if args.budget is None:
+        return nest(exclude=exclude)
+    unit, limits = args.budget
+    cost = {"cycles": costs.cycles, "bytes": costs.stored_bytes}[unit]
+    limits = limits or costs.total(nest(exclude=exclude), cost)
+    model = nest(exclude=() if exclude is None else exclude)
+    args.terminal.status("measuring how much each layer's pruning hurts")
+    x, y = train
+    # In random order: the statistics of a batch of one class would be those of that class.
+    chosen = np.random.default_rng(args.seed).permutation(len(x))[:_SENSITIVITY_EXAMPLES]
+    sensitivity = allocation.measure_sensitivity(model, x[chosen], y[chosen], loss=goal.loss)
+    model.set_sparsities(allocation.allocate(model, sensitivity.fitted(), limits, cost=cost))
+    spent = ", ".join(f"{value:,.0f}" for value in costs.total(model, cost))
+    args.terminal.note(f"Predicted {unit} of the levels: {spent}")
+    return model
+
+
+class Training:
+    """A nested model, its data, and the steps of the recipe.
+
+    Args:
+        model: The nested model.
+        goal: Loss and metric.
+        settings: What the training does.
+        train: Inputs and labels.
+        test: Inputs and labels that no step trains on.
+        terminal: Where the progress is told.
+    """
+
+    def __init__(
+        self,
+        model: KerasModel,
+        goal: task.Task,
+        settings: Settings,
+        train: Data,
+        test: Data,
+        *,
+        terminal: Terminal,
+    ) -> None:
+        from nested_keras import runs
+
+        self._model, self._goal, self._settings = model, goal, settings
+        self._train, self._test, self._terminal = train, test, terminal
+        images, _ = train
+        # The epochs count the optimizer's steps, which compile() makes.
+        self._batches = functools.partial(
+            runs.EpochShuffled,
+            model,
+            *train,
+            batch_size=model.levels * min(settings.batch_size, len(images)),
+            seed=settings.seed,
+            augment=settings.augment or None,
+            passes=model.levels,
+        )
+        self._steps = max(1, len(images) // min(settings.batch_size, len(images)))
+
+    def fit(self, backup: KerasCallback, *, record: Path | None) -> list[float]:
+        """Trains by the recipe.
+
+        Args:
+            backup: Restores and writes the checkpoint.
+            record: Folder for the record of the run; None for no record.
+
+        Returns:
+            The loss of each epoch.
+        """
+        import keras
+
+        from nested_keras import recipe, runs
+
+        settings = self._settings
+        self._compile(
+            recipe.optimizer(
+                self._model,
+                steps=settings.epochs * self._steps,
+                learning_rate=settings.learning_rate,
+                split_batch=True,
+            ),
+            teacher=settings.teacher,
+        )
+        callbacks = [
+            backup,
+            keras.callbacks.TerminateOnNaN(),
+            *recipe.callbacks(self._statistics(), batch_size=_STATISTICS_BATCH),
+        ]
+        if record is not None:
+            callbacks.append(runs.RunDirectory(record, data=self._test))
+        return self._fit(settings.epochs, callbacks)
+
+    def fit_quantized(self, epochs: int) -> list[float]:
+        """Trains on with the rounding of int8; returns the loss of each epoch."""
+        import keras
+
+        from nested_keras import export
+
+        self._terminal.note("Training on with the rounding of int8")
+        images, _ = self._train
+        chosen = images[data_files.spread(len(images), 500)]
+        export.quantize_aware(self._model, representative_dataset=chosen)
+        self._compile(keras.optimizers.Adam(1e-4), teacher=self._settings.teacher)
+        return self._fit(epochs, [keras.callbacks.TerminateOnNaN()])
+
+    def forget_teacher(self) -> None:
+        """Compiles the model without its teacher, which a file does not hold."""
+        self._compile(self._model.optimizer, teacher=None)
+
+    def _compile(self, optimizer: KerasOptimizer, *, teacher: KerasModel) -> None:
+        from nested_keras.distillation import Distillation
+
+        self._model.compile(
+            optimizer,
+            self._goal.loss,
+            metrics=[self._goal.metric],
+            routing=self._settings.routing,
+            split_batch=True,
+            distillation=None if teacher is None else Distillation(teacher=teacher),
+        )
+
+    def _statistics(self) -> Any:
+        """Returns augmented training examples for the BatchNorm statistics."""
+        images, _ = self._train
+        chosen = images[data_files.spread(len(images), _STATISTICS_EXAMPLES)]
+        rng = np.random.default_rng(self._settings.seed)
+        chosen = chosen[rng.permutation(len(chosen))]  # sorted data would fill batches of one class
+        return self._settings.augment(chosen, rng) if self._settings.augment else chosen
+
+    def _fit(self, epochs: int, callbacks: list[Any]) -> list[float]:
+        from nested_keras.callbacks import LevelProgress
+
+        progress = LevelProgress(say=self._terminal.note, status=self._terminal.status)
+        history = self._model.fit(
+            self._batches(),
+            epochs=epochs,
+            shuffle=False,
+            validation_data=self._test,
+            callbacks=[*callbacks, progress],
+            verbose=0,
+        )
+        losses: list[float] = history.history.get("loss", [])
+        return losses
