@@ -21,13 +21,18 @@ C_SOURCES = $(shell git ls-files '*.c' '*.cc' '*.h')
 BAZEL_SHIMS = $(foreach name,rules_cc rules_java remote_coverage_tools,\
 	--override_repository=$(name)=$(CURDIR)/scripts/bazel/$(name))
 
-.PHONY: demo test lint format types notebooks c-test bazel-test py-test test-lowest docs pictures dist renode-test firmware flash clean
+.PHONY: demo test lint format types notebooks c-test bazel-test py-test test-large test-lowest docs pictures supported dist renode-test firmware flash clean
 
 demo: $(VENV)/.demo
 	scripts/install_tools.sh arm-none-eabi-gcc qemu-system-arm
 	$(BIN)/nested-keras demo --out "$(OUT)"
 
-test: lint types c-test bazel-test py-test test-lowest docs dist
+# First what has a core to itself, two targets at a time; then what shares two cores among its tests.
+# Tools and packages are there before, because two installations at once would disturb each other.
+test: $(VENV)/.dev $(VENV)/.docs $(LOWEST)/.dev
+	scripts/install_tools.sh gcc g++ clang cmake ninja bazel arm-none-eabi-gcc qemu-system-arm
+	$(MAKE) -j2 --output-sync=target c-test types lint bazel-test docs dist
+	$(MAKE) -j1 py-test test-lowest
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -49,7 +54,12 @@ bazel-test:
 
 py-test: $(VENV)/.dev
 	scripts/install_tools.sh gcc g++ clang cmake ninja arm-none-eabi-gcc qemu-system-arm
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+# Whole models of keras.applications: nest, train, export and run each. Takes most of an hour.
+test-large: $(VENV)/.dev
+	scripts/install_tools.sh gcc g++ cmake ninja arm-none-eabi-gcc qemu-system-arm
+	$(BIN)/python -m pytest -m large tests/test_whole_way.py
 
 # Old packages warn of what the newest ones under them will drop; any other warning is an error.
 test-lowest: $(LOWEST)/.dev
@@ -62,6 +72,10 @@ docs: $(VENV)/.docs
 # Draws the pictures of the README from the results in benchmarks/.
 pictures: $(VENV)/.demo
 	$(BIN)/python -m docs.pictures
+
+# Writes docs/supported.md, the table of Keras layers, from the tables of the code.
+supported: $(VENV)/.demo
+	$(BIN)/python -m docs.supported
 
 # Builds wheel and sdist in dist/, installs the wheel alone in a new environment and runs a model with it.
 dist: $(VENV)/.dev

@@ -6,9 +6,30 @@ Everything is imported on first use: `import nested_keras` brings in neither Ker
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nested_keras import extras
+
+if TYPE_CHECKING:  # what `__getattr__` finds, for editors and type checkers
+    from nested_keras import (
+        allocation,
+        applications,
+        callbacks,
+        cli,
+        datasets,
+        distillation,
+        export,
+        firmware,
+        format,
+        recipe,
+        report,
+        runs,
+        runtime,
+    )
+    from nested_keras.allocation import budget
+    from nested_keras.export import supports
+    from nested_keras.nesting import layers, masks, model
+    from nested_keras.nesting.model import NestedModel, load_model, nest
 
 # Where the public names live: a module or package of this package, each with its room.
 _MODULES = {
@@ -31,9 +52,36 @@ _MODULES = {
     "runs": "runs",
     "runtime": "runtime",
 }
-_MEMBERS = {"NestedModel": "model", "load_model": "model", "nest": "model"}
+_MEMBERS = {
+    "NestedModel": "model",
+    "load_model": "model",
+    "nest": "model",
+    "supports": "export",
+}
 
-__all__ = [*_MODULES, *_MEMBERS]
+__all__ = [
+    "allocation",
+    "applications",
+    "budget",
+    "callbacks",
+    "cli",
+    "datasets",
+    "distillation",
+    "export",
+    "firmware",
+    "format",
+    "layers",
+    "masks",
+    "model",
+    "recipe",
+    "report",
+    "runs",
+    "runtime",
+    "NestedModel",
+    "load_model",
+    "nest",
+    "supports",
+]
 
 
 def __getattr__(name: str) -> Any:

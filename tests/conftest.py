@@ -19,6 +19,30 @@ ROOT = Path(__file__).parents[1]
 settings.register_profile("exact", derandomize=True, deadline=None, print_blob=True)
 settings.load_profile("exact")
 
+# The files that take longest. They come first: one that came last would leave the other processes
+# of `pytest -n` without work.
+LONG = (
+    "documents/test_documents.py",
+    "test_notebooks.py",
+    "nested_keras/test_runs.py",
+    "nested_keras/callbacks/test_pruning.py",
+    "benchmarks/accuracy/test_methods.py",
+    "nested_keras/nesting/test_fitting.py",
+    "nested_keras/applications/test_applications.py",
+    "test_runtimes_agree.py",
+    "nested_keras/cli/test_train_command.py",
+    "nested_keras/bench/test_budget.py",
+    "nested_keras/test_demo.py",
+    "benchmarks/accuracy/test_runs.py",
+    "nested_keras/export/test_aware.py",
+    "tflm_ops/test_sources.py",
+)
+
+
+def pytest_collection_modifyitems(items):
+    ranks = {ROOT / "tests" / name: rank for rank, name in enumerate(LONG)}
+    items.sort(key=lambda item: ranks.get(item.path, len(ranks)))
+
 
 def pytest_collection_finish():
     """What is imported by now stays: the collector need not look through it again and again."""

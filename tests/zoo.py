@@ -431,6 +431,58 @@ def extrema() -> Any:
     return _model((5, 5, 2), network)
 
 
+def functions() -> Any:
+    """Functions by table, slopes that are learnt, differences and means of branches."""
+
+    def network(x: Any) -> Any:
+        layers = _layers()
+        slopes = {"alpha_initializer": "random_normal"}
+        a = layers.PReLU(shared_axes=[1, 2], **slopes)(_conv_bn(x, 4, relu=None))
+        b = layers.Conv2D(4, 3, padding="same", activation=layers.PReLU(**slopes))(a)
+        c = layers.Conv2D(4, 1, activation=layers.ReLU(1.5, 0.1, 0.2))(x)
+        x = layers.ReLU()(layers.Subtract()([a, layers.ELU(0.7)(b)]))
+        x = layers.Average()([x, c, layers.Activation("mish")(c), layers.Activation("softplus")(c)])
+        x = layers.Conv2D(5, 1, activation="gelu")(x)
+        return _classify(layers.Activation("hard_sigmoid")(x))
+
+    return _model((4, 4, 2), network)
+
+
+def front() -> Any:
+    """Layers that images and measurements pass first, in front of a padded convolution."""
+
+    def network(x: Any) -> Any:
+        layers = _layers()
+        x = layers.RandomFlip()(layers.Rescaling(0.3, -1.0)(x))
+        x = layers.Normalization(mean=[0.1, -0.2, 0.0], variance=[1.0, 2.0, 0.3])(x)
+        x = layers.RandomCrop(4, 5)(layers.GaussianNoise(0.1)(x))
+        x = _conv_bn(layers.Conv2D(3, 3, padding="same")(x), 4)
+        x = layers.Normalization(axis=1, mean=[0.1, 0.2, 0.3, 0.4], variance=[1.3] * 4)(x)
+        return _classify(x)
+
+    return _model((4, 5, 3), network)
+
+
+def every_layer() -> Any:
+    """Each layer without weights, in each of its variants, between convolutions and an output."""
+    import keras
+
+    from nested_keras.export.plain_layers import TRACES
+    from tests.nested_keras.nesting import layer_variants
+
+    inputs = keras.Input((6, 6, 3)), keras.Input((12, 3))
+    a, b = (_conv_bn(inputs[0], 3, relu=relu) for relu in ("relu", None))
+    series = keras.layers.Conv1D(3, 1, activation="relu")(inputs[1])
+    outputs = []
+    for kind in (kind for kind in TRACES if kind is not keras.layers.InputLayer):
+        for variant in layer_variants.of(kind):
+            x = series if layer_variants.takes_series(kind) else a
+            y = kind(**variant)([a, b] if kind in layer_variants.MERGES else x)
+            # Outputs of their own, also behind layers that do nothing at inference.
+            outputs.append(keras.layers.Dense(2)(y))
+    return keras.Model(inputs, outputs)
+
+
 def called_twice() -> Any:
     """One layer twice on one tensor, two equal layers on one tensor, layers as activations."""
 
@@ -475,6 +527,124 @@ def sequential() -> Any:
             layers.Softmax(),
         ]
     )
+
+
+def unet() -> Any:
+    """Down and up again: nearest pixels, a transposed convolution, skips and a mask."""
+
+    def network(x: Any) -> Any:
+        layers = _layers()
+        skip = _conv_bn(x, 4)
+        below = _conv_bn(layers.MaxPooling2D()(skip), 6)
+        deep = _conv_bn(layers.MaxPooling2D()(below), 6)
+        y = layers.Conv2DTranspose(6, 2, strides=2, use_bias=False)(deep)
+        y = layers.ReLU()(layers.BatchNormalization()(y))
+        y = _conv_bn(layers.Concatenate()([y, below]), 4)
+        y = layers.Concatenate()([layers.UpSampling2D()(y), skip])
+        return layers.Conv2D(1, 1, activation="sigmoid")(y)
+
+    return _model((8, 8, 3), network)
+
+
+def autoencoder() -> Any:
+    """A decoder of transposed convolutions behind a Dense layer."""
+
+    def network(x: Any) -> Any:
+        layers = _layers()
+        x = _conv_bn(x, 4, strides=2)
+        x = layers.Dense(8, activation="relu")(layers.Flatten()(x))
+        x = layers.Reshape((4, 3, 4))(layers.Dense(48)(x))
+        x = layers.Conv2DTranspose(4, 3, strides=2, padding="same", activation="relu")(x)
+        x = layers.Conv2DTranspose(3, 4, strides=2, padding="same")(x)
+        x = layers.ReLU(6.0)(layers.BatchNormalization()(x))
+        x = layers.UpSampling2D((1, 2), interpolation="bilinear")(x)
+        return layers.Conv2D(1, 3, padding="same")(x)
+
+    return _model((9, 8, 2), network)
+
+
+def transposed(*arguments: Any, **options: Any) -> Callable[[], Any]:
+    """A transposed convolution with BatchNorm between two plain ones."""
+
+    def network(x: Any) -> Any:
+        layers = _layers()
+        x = layers.Conv2DTranspose(3, *arguments, name="up", **options)(_conv_bn(x, 4))
+        x = layers.Activation("tanh")(layers.BatchNormalization()(x))
+        return _conv_bn(layers.Cropping2D(((1, 0), (0, 2)))(x), 2)
+
+    return lambda: _model((4, 3, 2), network)
+
+
+def resnext() -> Any:
+    """A residual block with a grouped convolution, then one with a group for each channel."""
+
+    def network(x: Any) -> Any:
+        layers = _layers()
+        x = _conv_bn(x, 12, 1)
+        y = _conv_bn(_conv_bn(x, 8, 1), 8, groups=4, name="grouped")
+        x = layers.ReLU()(layers.Add()([_conv_bn(y, 12, 1, relu=None), x]))
+        return _classify(_conv_bn(x, 24, (3, 2), groups=12, strides=2, relu="relu6"))
+
+    return _model((6, 5, 3), network)
+
+
+def pixel_shuffle() -> Any:
+    """Depth to space as Keras users write it, and axes in another order."""
+
+    def network(x: Any) -> Any:
+        layers = _layers()
+        x = layers.Reshape((4, 3, 2, 3, 2))(_conv_bn(x, 12))
+        x = layers.Reshape((8, 9, 2))(layers.Permute((1, 3, 2, 4, 5))(x))
+        x = layers.Permute((2, 1, 3))(_conv_bn(x, 4, strides=(1, 2)))
+        return layers.Permute((3, 1, 2))(_conv_bn(x, 3))
+
+    return _model((4, 3, 2), network)
+
+
+def _series(name: str) -> Callable[[], Any]:
+    """A model of `series_nets`, which loads Keras."""
+
+    def build() -> Any:
+        from tests import series_nets
+
+        return getattr(series_nets, name)()
+
+    return build
+
+
+def operators() -> Any:
+    """Sums, products and functions written as operators; a hard swish as MobileNetV3 has it."""
+
+    def network(x: Any) -> Any:
+        from keras import ops
+
+        layers = _layers()
+        x = ops.relu(_conv_bn(x, 4, relu=None) - 0.3)
+        y = layers.Conv2D(4, 3, padding="same")(x)
+        y = y * ops.relu6(y + 3.0) * (1.0 / 6.0)
+        x = 0.5 * x + y / np.array([1.0, -2.0, 3.0, 0.5], np.float32)
+        gate = ops.mean(ops.maximum(x, -0.2), axis=(1, 2), keepdims=True)
+        x = ops.minimum(x * ops.sigmoid(layers.Conv2D(4, 1)(gate)), abs(y))
+        x = ops.concatenate([x, ops.max(x, 2, keepdims=True)], axis=2)
+        return _classify(1.0 - ops.clip(x, -0.4, 0.5))
+
+    return _model((5, 6, 2), network)
+
+
+def sliced() -> Any:
+    """Slices and paddings of every axis: the shortcut of the first ResNets, halves of channels."""
+
+    def network(x: Any) -> Any:
+        from keras import ops
+
+        x = _conv_bn(x, 4)
+        short = ops.pad(x[:, ::2, ::2], ((0, 0), (0, 0), (0, 0), (1, 2)))
+        x = ops.relu(_conv_bn(x, 7, strides=2, relu=None) + short)
+        a, b = ops.split(x[..., 1:], 2, axis=-1)
+        x = ops.concatenate([a * b, ops.flip(a, 1), b[:, ::-1]], axis=-1)
+        return [_classify(_conv_bn(x, 3, 1)), ops.stack([x[:, 0, 1], x[:, -1, 0]], axis=1)]
+
+    return _model((6, 5, 2), network)
 
 
 _FIVE = (0.95, 0.9, 0.8, 0.5, 0.2)
@@ -562,4 +732,27 @@ _ROWS: dict[str, Row] = {
     "squeeze_excite_by_rank": Row(squeeze_excite_by_rank),
     "called_twice": Row(called_twice),
     "extrema": Row(extrema),
+    # Up again, and groups.
+    "unet": Row(unet),
+    "unet_block4": Row(unet, (0.7, 0.3), options={"block_shape": (1, 4)}),
+    "autoencoder": Row(autoencoder, (0.8, 0.5, 0.2)),
+    "transposed_uneven": Row(transposed(3, (2, 3), padding="same", output_padding=(0, 2))),
+    "transposed_wide": Row(transposed((2, 5), (3, 2))),
+    "transposed_dilated": Row(transposed(3, dilation_rate=2, padding="same")),
+    "transposed_plain": Row(transposed(3, 2, padding="same"), exclude=("up",)),
+    "resnext": Row(resnext, gammas="flipped"),
+    "resnext_plain": Row(resnext, exclude=("grouped",)),
+    "pixel_shuffle": Row(pixel_shuffle),
+    "every_layer": Row(every_layer),
+    "series_activity": Row(_series("activity"), (0.8, 0.5, 0.2)),
+    "series_sensor": Row(_series("sensor"), options={"block_shape": (1, 2)}),
+    "series_causal": Row(_series("causal"), gammas="flipped"),
+    "series_keywords": Row(_series("keywords")),
+    "series_branches": Row(_series("branches")),
+    "series_autoencoder": Row(_series("autoencoder")),
+    # Operators between layers.
+    "operators": Row(operators, (0.8, 0.5, 0.2)),
+    "sliced": Row(sliced),
+    "functions": Row(functions),
+    "front": Row(front),
 }

@@ -12,9 +12,11 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import keras
+
 from nested_keras.cortex_m.cycles import ImageSize, predict
 from nested_keras.format import Encoding, LayerKind, LayerParams, StoredLevel
-from nested_keras.nesting import conversion, kinds, layers
+from nested_keras.nesting import conversion, filters, kinds, layers
 from nested_keras.nesting.keras_graph import run_graph
 from nested_keras.nesting.model import NestedModel
 from nested_keras.typing import KerasArgument, KerasLayer, KerasOperation
@@ -30,17 +32,20 @@ class KernelShape:
             cost does not depend.
         sizes: The sizes of input and output at each call of the layer.
         nested: Whether the kernel is nested, or stays dense.
+        weights: The number of weights. A kernel that is spread over a larger filter
+            (`nesting.filters`) has fewer than that filter.
     """
 
     name: str
     params: LayerParams
     sizes: tuple[ImageSize, ...]
     nested: bool
+    weights: int
 
     @property
-    def weights(self) -> int:
-        """The number of weights."""
-        return math.prod(self.params.filter_shape)
+    def has_gaps(self) -> bool:
+        """Whether the kernel is spread over a larger filter."""
+        return self.weights < math.prod(self.params.filter_shape)
 
     @property
     def macs(self) -> int:
@@ -67,10 +72,13 @@ def cycles(kernel: KernelShape, sparsities: Sequence[float]) -> float:
         Modelled cycles of the Cortex-M7 kernels.
     """
     blocks = kernel.weights // kernel.params.block_size
-    dense = StoredLevel(Encoding.DENSE, blocks)
+    dense = StoredLevel(
+        Encoding.DENSE, math.prod(kernel.params.filter_shape) // kernel.params.block_size
+    )
     options = [[dense]]
-    if kernel.nested:
-        kept = [round((1.0 - sparsity) * blocks) for sparsity in sparsities]
+    if kernel.nested or kernel.has_gaps:
+        shares = [1.0 - sparsity for sparsity in sparsities] if kernel.nested else [1.0]
+        kept = [round(share * blocks) for share in shares]
         added = [b - a for a, b in itertools.pairwise([0, *kept])]
         first, *rest = [StoredLevel(Encoding.DELTA8, entries) for entries in added]
         rest = [segment for segment in rest if segment.entries]
@@ -83,9 +91,9 @@ def cycles(kernel: KernelShape, sparsities: Sequence[float]) -> float:
 def stored_bytes(kernel: KernelShape, sparsities: Sequence[float]) -> float:
     """Returns the bytes of a layer in the file, up to a level.
 
-    A kept weight of a nested kernel takes two bytes (value and step to it), one of a dense kernel
-    one; each output channel takes nine per level (bias, multiplier, shift). See
-    docs/nested_format.md.
+    A kept weight of a nested kernel takes two bytes (value and step to it), and so does each weight
+    of a grouped or transposed one; one of another dense kernel takes one. Each output channel takes
+    nine per level (bias, multiplier, shift). See docs/nested_format.md.
 
     Args:
         kernel: The layer.
@@ -95,7 +103,7 @@ def stored_bytes(kernel: KernelShape, sparsities: Sequence[float]) -> float:
     Returns:
         Bytes.
     """
-    per_weight = 2.0 * (1.0 - sparsities[-1]) if kernel.nested else 1.0
+    per_weight = 2.0 * (1.0 - sparsities[-1]) if kernel.nested else 1.0 + kernel.has_gaps
     return per_weight * kernel.weights + 9.0 * len(sparsities) * kernel.params.out_channels
 
 
@@ -112,6 +120,7 @@ def kernel_shapes(model: NestedModel) -> tuple[KernelShape, ...]:
         ValueError: if the size of a layer's output is not known.
     """
     sizes: dict[int, tuple[ImageSize, ...]] = {}
+    streams: dict[int, LayerKind] = {}
 
     def call(operation: KerasOperation) -> Callable[..., Any]:
         def infer(*args: KerasArgument, **kwargs: KerasArgument) -> Any:
@@ -124,9 +133,12 @@ def kernel_shapes(model: NestedModel) -> tuple[KernelShape, ...]:
                         f"layer {operation.name!r} must have outputs of a fixed size: got "
                         f"{output.shape}"
                     )
+                streams[id(operation)] = kind.stream_on(len(shapes[1]))
+                if isinstance(operation, keras.layers.Conv2DTranspose):
+                    shapes[1] = _blocks(operation, shapes[0])
                 sizes[id(operation)] = (
                     *sizes.get(id(operation), ()),
-                    ImageSize.of(kind.stream, *shapes),
+                    ImageSize.of(streams[id(operation)], *shapes),
                 )
             return output
 
@@ -136,9 +148,10 @@ def kernel_shapes(model: NestedModel) -> tuple[KernelShape, ...]:
     return tuple(
         KernelShape(
             name=layer.name,
-            params=_params(layer, kind),
+            params=_params(layer, kind, streams[id(layer)]),
             sizes=sizes[id(layer)],
             nested=isinstance(layer, layers.NestedKernel),
+            weights=math.prod(layer.kernel.shape),
         )
         for layer, _ in conversion.operations(model)
         if id(layer) in sizes and (kind := kinds.row_of(layer)) is not None
@@ -184,20 +197,31 @@ def total_of(
     )
 
 
-def _params(layer: KerasLayer, kind: kinds.KernelKind) -> LayerParams:
+def _blocks(layer: KerasLayer, shape: Sequence[int]) -> tuple[int, ...]:
+    """The output of the plain convolution that computes a Conv2DTranspose: a block a pixel."""
+    axes = filters.up_axes(layer)
+    pixels = (axis.pixels(size) for axis, size in zip(axes, shape[1:3], strict=True))
+    return 1, *pixels, layer.filters * math.prod(layer.strides)
+
+
+def _params(layer: KerasLayer, kind: kinds.KernelKind, stream: LayerKind) -> LayerParams:
     kernel_h, kernel_w, _, out_channels = kind.hwio(layer.kernel.shape)
     *_, inputs, last = layer.kernel.shape
+    places = kind.places(layer)
+    if places is not None:
+        out_channels, kernel_h, kernel_w, inputs = places.shape
     geometry = {}
-    if kind.stream is not LayerKind.FULLY_CONNECTED:
+    if isinstance(layer, keras.layers.Conv2DTranspose):
+        height, width = filters.up_axes(layer)
+        geometry = {"dilation_h": height.dilation, "dilation_w": width.dilation}
+    elif kind.stream is not LayerKind.FULLY_CONNECTED:
         geometry = {
-            "stride_h": layer.strides[0],
-            "stride_w": layer.strides[1],
-            "dilation_h": layer.dilation_rate[0],
-            "dilation_w": layer.dilation_rate[1],
+            **dict(zip(("stride_h", "stride_w"), kinds.pair(layer.strides), strict=True)),
+            **dict(zip(("dilation_h", "dilation_w"), kinds.pair(layer.dilation_rate), strict=True)),
         }
     block = layer.block_shape[1] if isinstance(layer, layers.NestedKernel) else 1
     return LayerParams(
-        kind=kind.stream,
+        kind=stream,
         kernel_h=kernel_h,
         kernel_w=kernel_w,
         in_channels=inputs,

@@ -178,9 +178,7 @@ def measure_sensitivity(
         for layer in model.nested_layers:
             found = []
             for sparsity in grid:
-                pruned = masks.level_map(
-                    _values(layer), [sparsity] * model.levels, block_shape=layer.block_shape
-                )
+                pruned = _level_map(layer, [sparsity] * model.levels)
                 layer.level_map.assign(pruned)
                 found.append(mean_loss() - base)
             layer.level_map.assign(np.zeros_like(pruned))
@@ -365,3 +363,9 @@ def _bisect(holds: Callable[[float], bool], high: float) -> float:
 
 def _values(layer: KerasLayer) -> npt.NDArray[np.float64]:
     return np.asarray(layer.kernel.numpy(), np.float64)
+
+
+def _level_map(layer: KerasLayer, sparsities: Sequence[float]) -> Any:
+    """The level map of a layer that was never pruned."""
+    block, axis = layer.block_shape, layer.input_axis
+    return masks.level_map(_values(layer), sparsities, block_shape=block, axis=axis)

@@ -130,14 +130,14 @@ def nest(args: argparse.Namespace, base: KerasModel, goal: task.Task, train: Dat
     from nested_keras import allocation
     from nested_keras.allocation import budget as costs
 
-    options = {} if args.exclude is None else {"exclude": tuple(args.exclude)}
+    exclude = None if args.exclude is None else tuple(args.exclude)
     nest = functools.partial(nested_keras.nest, base, args.sparsities, block_shape=args.block_shape)
     if args.budget is None:
-        return nest(**options)
+        return nest(exclude=exclude)
     unit, limits = args.budget
     cost = {"cycles": costs.cycles, "bytes": costs.stored_bytes}[unit]
-    limits = limits or costs.total(nest(**options), cost)
-    model = nest(**(options or {"exclude": ()}))
+    limits = limits or costs.total(nest(exclude=exclude), cost)
+    model = nest(exclude=() if exclude is None else exclude)
     args.terminal.status("measuring how much each layer's pruning hurts")
     x, y = train
     # In random order: the statistics of a batch of one class would be those of that class.

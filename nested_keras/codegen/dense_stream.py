@@ -15,7 +15,7 @@ from nested_keras.tflite import operators
 def dense_stream(
     op: operators.Conv2D, input_shape: Sequence[int], output_shape: Sequence[int]
 ) -> stream_format.Stream | None:
-    """Packs the weights and tables of a CONV_2D, for the fewest predicted cycles.
+    """Packs the weights and tables of a convolution, for the fewest predicted cycles.
 
     Args:
         op: The operator.
@@ -24,32 +24,34 @@ def dense_stream(
 
     Returns:
         A stream that gives the same bytes as the operator. None where the format cannot hold it,
-        such as a multiplier that is not normalised or more than 65535 weights a channel, and with
-        dilation, for which there is no tuned kernel.
+        such as a multiplier that is not normalised or more than 65535 weights a channel, of a
+        depthwise convolution that has a tuned kernel of its own, and where no tuned kernel takes
+        the dilation.
     """
-    if (op.dilation_h, op.dilation_w) != (1, 1):
-        return None
-    out_channels, kernel_h, kernel_w, in_channels = op.filter.shape
+    is_depthwise = isinstance(op, operators.DepthwiseConv2D)
+    kind = stream_format.LayerKind.DEPTHWISE if is_depthwise else stream_format.LayerKind.CONV
+    out_channels, kernel_h, kernel_w, _ = op.filter.shape
     shape = {
         "kernel_h": kernel_h,
         "kernel_w": kernel_w,
-        "in_channels": in_channels,
+        "in_channels": input_shape[-1],
         "out_channels": out_channels,
     }
     same = {field.name for field in dataclasses.fields(stream_format.LayerParams)}
     same &= {field.name for field in dataclasses.fields(op)}
-    size = cycles.ImageSize.of(stream_format.LayerKind.CONV, input_shape, output_shape)
+    size = cycles.ImageSize.of(kind, input_shape, output_shape)
     shift = op.shift.astype(np.int8)
     if np.any(shift != op.shift):
         return None
     try:
-        return cycles.pack_fastest(
+        params = stream_format.LayerParams(
+            kind=kind, **shape, **{name: getattr(op, name) for name in same}
+        )
+        if cycles.has_depthwise_kernel(params):
+            return None
+        stream = cycles.pack_fastest(
             stream_format.NestedWeights(
-                stream_format.LayerParams(
-                    kind=stream_format.LayerKind.CONV,
-                    **shape,
-                    **{name: getattr(op, name) for name in same},
-                ),
+                params,
                 op.filter,
                 np.zeros(op.filter.shape, np.uint8),
                 op.bias[np.newaxis],
@@ -60,3 +62,5 @@ def dense_stream(
         )
     except stream_format.FormatError:
         return None
+    dilation = (stream.params.dilation_h, stream.params.dilation_w)
+    return stream if dilation == (1, 1) else None

@@ -50,9 +50,10 @@ def print_model(program: ir.Program, name: str, banner: str) -> ModelSource:
         CodegenError: Something that cannot be printed.
     """
     for tensor in (program.tensors[i] for i in (*program.inputs, *program.outputs)):
-        if tensor.dtype not in ("int8", "float32"):
+        if tensor.dtype not in ("int8", "uint8", "float32"):
             raise CodegenError(
-                f"graph input or output {tensor.name!r} is {tensor.dtype}; expected int8 or float32"
+                f"graph input or output {tensor.name!r} is {tensor.dtype}; expected int8, uint8 or "
+                "float32"
             )
     return _ModelPrinter(program, name, banner).print()
 
@@ -155,7 +156,7 @@ class _ModelPrinter:
             ctext.comment(f"{tensor.name}: {tensor.dtype} {shape}; size in elements"),
             f"#define {prefix}_SIZE {tensor.size}",
         ]
-        if tensor.dtype == "int8":
+        if tensor.dtype in ("int8", "uint8"):
             lines += [
                 f"#define {prefix}_SCALE {ctext.float_literal(tensor.scale)}",
                 f"#define {prefix}_ZERO_POINT {ctext.integer_literal(tensor.zero_point)}",
@@ -265,7 +266,7 @@ class _ModelPrinter:
 
     def _check(self) -> str:
         if not self.streams:
-            return f"nk_status {self.name}_check(void) {{\n  return NK_OK;\n}}\n"
+            return f"nk_status {self.name}_check(void) {{ return NK_OK; }}\n"
         rows = (
             f"      {{{stream}, sizeof {stream}, {levels}}},"
             for stream, levels in self.streams.items()

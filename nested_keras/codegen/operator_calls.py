@@ -77,7 +77,7 @@ def print_op(program: ir.Program, index: int, constants: ctext.Constants) -> OpC
     inputs = tuple(program.tensors[i] for i in op.inputs if i != program.level_input)
     operands = _Operands(index, inputs, program.tensors[op.outputs[0]], constants)
     for tensor in (*operands.inputs, operands.output):
-        _check_tensor(tensor)
+        _check_tensor(tensor, takes_shapes=c_call is None or _takes_shapes(c_call))
     if _slides_a_window(op, c_call):
         for tensor in (inputs[0], operands.output):
             _check_sides(op, index, tensor)
@@ -85,7 +85,7 @@ def print_op(program: ir.Program, index: int, constants: ctext.Constants) -> OpC
         return _print_stream(op, operands, op.layer, level="level")
     assert c_call is not None
     stream = None
-    if type(op) is operators.Conv2D:
+    if isinstance(op, operators.Conv2D):
         stream = dense_stream(op, inputs[0].shape, operands.output.shape)
     if stream is not None:
         return _print_stream(op, operands, stream, level="0")
@@ -108,15 +108,22 @@ def _printed_names() -> str:
     return ", ".join(sorted(names))
 
 
-def _check_tensor(tensor: ir.Tensor) -> None:
-    if tensor.dtype not in ("int8", "float32"):
+def _takes_shapes(c_call: CCall) -> bool:
+    """Whether the function takes the dimensions of tensors, and not just their elements."""
+    shapes = {CArgument.INPUTS, CArgument.INPUT_LIST, CArgument.OUTPUT_DIMS}
+    return not shapes.isdisjoint(c_call.arguments)
+
+
+def _check_tensor(tensor: ir.Tensor, *, takes_shapes: bool) -> None:
+    if tensor.dtype not in ("int8", "uint8", "float32"):
         raise CodegenError(
-            f"tensor {tensor.name!r} is {tensor.dtype}; expected an int8 or float32 activation"
+            f"tensor {tensor.name!r} is {tensor.dtype}; "
+            "expected an int8, uint8 or float32 activation"
         )
-    if len(tensor.shape) > MAX_RANK:
+    if takes_shapes and any(size != 1 for size in tensor.shape[:-MAX_RANK]):
         raise CodegenError(
             f"tensor {tensor.name!r} has shape {tensor.shape}; "
-            f"expected at most {MAX_RANK} dimensions"
+            f"expected at most {MAX_RANK} dimensions after leading ones"
         )
 
 
@@ -137,8 +144,8 @@ def _check_sides(op: ir.Op, index: int, tensor: ir.Tensor) -> None:
 
 
 def _shape4(shape: Sequence[int]) -> list[int]:
-    """The shape with leading ones."""
-    return [1] * (MAX_RANK - len(shape)) + list(shape)
+    """The shape with leading ones, or without some of them."""
+    return [1] * (MAX_RANK - len(shape)) + list(shape[-MAX_RANK:])
 
 
 def _dims(name: str, shape: Sequence[int]) -> str:
@@ -184,7 +191,7 @@ def _arguments(op: ir.Op, c_call: CCall, operands: _Operands) -> tuple[list[str]
         if not isinstance(argument, CArgument):
             arguments.append(str(argument(op, operands.inputs[0].shape)))
         elif argument is CArgument.INPUT:
-            arguments.append(_input_names(operands)[0])
+            arguments.append(_bytes_of(_input_names(operands)[0], operands.inputs[0], "const "))
         elif argument is CArgument.INPUTS:
             for name, tensor in zip(_input_names(operands), operands.inputs, strict=True):
                 declarations.append(_dims(f"{name}_dims", tensor.shape))
@@ -196,8 +203,13 @@ def _arguments(op: ir.Op, c_call: CCall, operands: _Operands) -> tuple[list[str]
             declarations.append(_dims("output_dims", operands.output.shape))
             arguments.append("&output_dims")
         else:
-            arguments.append("output")
+            arguments.append(_bytes_of("output", operands.output))
     return declarations, arguments
+
+
+def _bytes_of(name: str, tensor: ir.Tensor, const: str = "") -> str:
+    """A pointer as the kernels take it, which know no uint8."""
+    return f"({const}int8_t *){name}" if tensor.dtype == "uint8" else name
 
 
 def _input_list(operands: _Operands) -> list[str]:

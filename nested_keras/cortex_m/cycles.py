@@ -8,6 +8,7 @@ benchmarks/fit_cost_model.py to the modelled cycles of the kernel benchmark
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import itertools
@@ -20,6 +21,7 @@ from importlib import resources
 from nested_keras.format import (
     Chooser,
     Encoding,
+    FormatError,
     LayerKind,
     LayerParams,
     NestedWeights,
@@ -70,13 +72,17 @@ class ImageSize:
     def of(
         cls, kind: LayerKind, input_shape: Sequence[int], output_shape: Sequence[int]
     ) -> ImageSize:
-        """Returns the sizes of a layer between tensors [n, h, w, c], or [..., features]."""
+        """Returns the sizes of a layer between tensors [n, h, w, c], [n, w, c] or [..., features].
+
+        A convolution of series [n, w, c] is one of images of height one.
+        """
         if kind is LayerKind.FULLY_CONNECTED:
             rows = 1
             for dim in output_shape[:-1]:
                 rows *= dim
             return cls(rows, 1, 1, 1, 1)
-        return cls(input_shape[0], *input_shape[1:3], *output_shape[1:3])
+        sides = ((1, *shape[1:-1])[-2:] for shape in (input_shape, output_shape))
+        return cls(input_shape[0], *itertools.chain.from_iterable(sides))
 
 
 def predict(params: LayerParams, size: ImageSize, levels: Sequence[StoredLevel]) -> float:
@@ -128,7 +134,9 @@ def pack_fastest(nested: NestedWeights, size: ImageSize) -> Stream:
 
     Args:
         nested: The layer. Its block size does not matter, because the function tries every size
-            that divides the filter's input channels.
+            that divides the filter's input channels. With dilation the function also tries the
+            larger filter without dilation that has gaps between its weights, because the tuned
+            kernels run that one, and a gap costs no multiplication.
         size: Its input and output.
 
     Returns:
@@ -137,11 +145,15 @@ def pack_fastest(nested: NestedWeights, size: ImageSize) -> Stream:
     Raises:
         FormatError: If `Stream.pack` raises it.
     """
+    layers = [nested]
+    if (nested.params.dilation_h, nested.params.dilation_w) != (1, 1):
+        with contextlib.suppress(FormatError):  # the larger filter may not fit the format
+            layers.append(nested.without_dilation())
     streams = []
-    for block_size in BLOCK_SIZES:
-        if nested.params.filter_shape[-1] % block_size == 0:
-            params = dataclasses.replace(nested.params, block_size=block_size)
-            blocked = dataclasses.replace(nested, params=params)
+    for layer, block_size in itertools.product(layers, BLOCK_SIZES):
+        if layer.params.filter_shape[-1] % block_size == 0:
+            params = dataclasses.replace(layer.params, block_size=block_size)
+            blocked = dataclasses.replace(layer, params=params)
             stream = Stream.pack(blocked, choose=fastest(params, size))
             streams.append((sum(predict_levels(stream, size)), stream))
     limit = min(cycles for cycles, _ in streams) * (1 + TIE)
@@ -311,10 +323,11 @@ def _fully_connected(params: LayerParams, rows: int, levels: Sequence[StoredLeve
 
 
 def has_depthwise_kernel(params: LayerParams) -> bool:
-    """Returns what nk_depthwise_s8_dsp_supports() does, for an undilated layer."""
+    """Returns what nk_depthwise_s8_dsp_supports() does."""
     window = (params.kernel_h, params.kernel_w)
     return (
         params.kind is LayerKind.DEPTHWISE
+        and (params.dilation_h, params.dilation_w) == (1, 1)
         and window in ((3, 3), (5, 5))
         and params.stride_w <= 2
         and params.stride_h <= _DEPTHWISE_ROWS

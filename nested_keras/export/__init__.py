@@ -1,18 +1,21 @@
 """From a trained nested model to a .tflite; `steps.py` lists the steps.
 
-`to_tflite`, `build` and `quantize_aware` need TensorFlow and load it on the first call;
-`strip_model` and `summarize_model` do not.
+`to_tflite`, `to_saved_model`, `build` and `quantize_aware` need TensorFlow and load it on the first
+call; `strip_model` and `summarize_model` do not.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from nested_keras.export.export_errors import ExportError, UnsupportedLayerError
 from nested_keras.tflite.strip import LayerSummary, strip_model, summarize_model
 from nested_keras.typing import Data, KerasModel
 
 if TYPE_CHECKING:
+    from nested_keras.export.interface import TypeLike
     from nested_keras.export.steps import ExportedModel
 
 __all__ = [
@@ -23,11 +26,57 @@ __all__ = [
     "quantize_aware",
     "strip_model",
     "summarize_model",
+    "supports",
+    "to_saved_model",
     "to_tflite",
 ]
 
 
-def to_tflite(model: KerasModel, *, representative_dataset: Data) -> bytes:
+def supports(
+    model: KerasModel,
+    sparsities: Iterable[float] = (0.9, 0.8, 0.7),
+    *,
+    block_shape: Iterable[int] = (1, 1),
+    exclude: Iterable[str] | None = None,
+    overrides: Mapping[str, Mapping[str, Any]] | None = None,
+    shared_affine: bool = False,
+) -> list[str]:
+    """Says before training whether `nest` and `to_tflite` carry a model.
+
+    All checks of `nest` are made, and those of the export that need no representative data: each
+    layer, each call of a layer, and whether every level computes in float what the model does.
+
+    Args:
+        model: The Keras model that is to be nested.
+        sparsities: As `nested_keras.nest` takes it, and so are the other arguments.
+        block_shape: Weights pruned together.
+        exclude: Names of the layers whose kernel stays dense.
+        overrides: Other sparsities or block shapes, by the name of the layer.
+        shared_affine: Whether the levels share gamma and beta.
+
+    Returns:
+        One sentence for each problem, which names the layer and says what to use in its place; an
+        empty list where there is none.
+    """
+    from nested_keras.export import problems
+
+    return problems.problems_of(
+        model,
+        sparsities,
+        block_shape,
+        exclude=exclude,
+        overrides=overrides,
+        shared_affine=shared_affine,
+    )
+
+
+def to_tflite(
+    model: KerasModel,
+    *,
+    representative_dataset: Data,
+    inference_input_type: TypeLike = "int8",
+    inference_output_type: TypeLike = "int8",
+) -> bytes:
     """Exports a nested model as an int8 .tflite with the run-time input `level`.
 
     Args:
@@ -39,6 +88,10 @@ def to_tflite(model: KerasModel, *, representative_dataset: Data) -> bytes:
             callable that returns one. An iterable without a length, such as a generator or
             `.repeat()`, is read up to 2,000 examples. Give a sample of all the data: sorted data
             begin with one class.
+        inference_input_type: Type of the inputs: "int8", "uint8" or "float32", or NumPy's or
+            TensorFlow's type of that name. A file with another type than int8 begins with QUANTIZE.
+        inference_output_type: Type of the outputs likewise. A file with another type than int8 ends
+            with QUANTIZE or DEQUANTIZE.
 
     Returns:
         The .tflite file. Every level was compared with a dense int8 model, bit for bit.
@@ -46,7 +99,38 @@ def to_tflite(model: KerasModel, *, representative_dataset: Data) -> bytes:
     Raises:
         ExportError: The model, a layer or the data cannot be exported; the text says which and why.
     """
-    return build(model, representative_dataset=representative_dataset).tflite
+    exported = build(
+        model,
+        representative_dataset=representative_dataset,
+        inference_input_type=inference_input_type,
+        inference_output_type=inference_output_type,
+    )
+    return exported.tflite
+
+
+def to_saved_model(model: KerasModel, path: str | os.PathLike[str]) -> None:
+    """Writes a nested model as a TensorFlow SavedModel with the run-time input `level`.
+
+    TensorFlow loads the SavedModel without this package and without Keras:
+
+        loaded = tf.saved_model.load(path)
+        outputs = loaded.serve(x, level)
+
+    `serve` takes the inputs of the model in their order and then the level, an int32 in
+    0..levels-1. It computes in float what `at_level(level)` computes, and refuses another level.
+    The signature `serving_default` takes the same by name: the names of the inputs, and "level".
+
+    Args:
+        model: A `NestedModel`, trained or not.
+        path: The folder to write, whole or not at all. It may be a SavedModel, which is replaced.
+
+    Raises:
+        ExportError: If the model is none, an input is named "level", or the path is something
+            other than a SavedModel.
+    """
+    from nested_keras.export import saved_model
+
+    saved_model.to_saved_model(model, path)
 
 
 def quantize_aware(model: KerasModel, *, representative_dataset: Data) -> None:
@@ -71,12 +155,20 @@ def quantize_aware(model: KerasModel, *, representative_dataset: Data) -> None:
     aware.quantize_aware(model, representative_dataset=representative_dataset)
 
 
-def build(model: KerasModel, *, representative_dataset: Data) -> ExportedModel:
+def build(
+    model: KerasModel,
+    *,
+    representative_dataset: Data,
+    inference_input_type: TypeLike = "int8",
+    inference_output_type: TypeLike = "int8",
+) -> ExportedModel:
     """Exports a nested model together with the dense int8 model that it is made of.
 
     Args:
         model: As `to_tflite`.
         representative_dataset: As `to_tflite`.
+        inference_input_type: As `to_tflite`.
+        inference_output_type: As `to_tflite`.
 
     Returns:
         Both files.
@@ -86,4 +178,9 @@ def build(model: KerasModel, *, representative_dataset: Data) -> ExportedModel:
     """
     from nested_keras.export import steps
 
-    return steps.build(model, representative_dataset=representative_dataset)
+    return steps.build(
+        model,
+        representative_dataset=representative_dataset,
+        inference_input_type=inference_input_type,
+        inference_output_type=inference_output_type,
+    )

@@ -2,7 +2,8 @@
 
 Operators that only move or select values (pooling, padding, reshaping, concatenation, maximum and
 minimum) leave scale and zero point alone in TFLite. Nodes tied by them form a group with one range,
-so that the converter has nothing to requantise between them.
+so that the converter has nothing to requantise between them. A relu6 on its own joins the group of
+its input, because TFLite Micro's kernel takes no other scale.
 """
 
 from __future__ import annotations
@@ -110,13 +111,12 @@ def _groups(graph: Graph) -> dict[str, str]:
     leader: dict[str, str] = {}
     for node in graph.nodes.values():
         leader[node.name] = node.name
-        if not node.keeps_scale:
+        if not node.shares_range:
             continue
         tied = [leader[name] for name in node.inputs]
-        if len(node.inputs) > 1:
-            scales = [graph.nodes[name].fixed_scale for name in tied]
-            if len(set(scales)) > 1:
-                tied = [name for name, fixed in zip(tied, scales, strict=True) if fixed is None]
+        scales = [graph.nodes[name].fixed_scale for name in tied]
+        if len(set(scales)) > 1 or not node.keeps_scale:
+            tied = [name for name, fixed in zip(tied, scales, strict=True) if fixed is None]
         merged = [*tied, node.name]
         for name, old in leader.items():
             if old in merged:

@@ -72,8 +72,11 @@ def _first_layer(
     graph = fold(trace(model), fuse=False)
     forward.run(graph, inputs, forward.level_parameters(level), note)
     common = [(name, want) for name, want in wanted if calls[name] == 1 and name in values]
+    # A series of the model is an image in the graph.
+    found = [
+        (name, values[name].reshape(want.shape) if values[name].size == want.size else values[name])
+        for name, want in common
+    ]
     return fidelity.first_difference(
-        fidelity.Trace((), tuple(common)),
-        fidelity.Trace((), tuple((name, values[name]) for name, _ in common)),
-        share=share,
+        fidelity.Trace((), tuple(common)), fidelity.Trace((), tuple(found)), share=share
     )

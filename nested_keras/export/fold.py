@@ -8,16 +8,21 @@ with g_l = gamma_l / sqrt(var_l + epsilon) and bias_l = beta_l - mean_l g_l, as 
 `nodes.BatchNorm`. That needs the convolution's output to be read by the BatchNorm alone and to have
 no activation of its own. Any other BatchNorm becomes a 1x1 depthwise convolution with weights of
 one. A relu or relu6 moves into the node that it alone reads, if the operator of that node can apply
-it (`Node.with_activation`).
+it (`Node.with_activation`). Both move past the nodes between that only move pixels, such as the
+DepthToSpace of a transposed convolution.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
+from collections import Counter
+from collections.abc import Mapping
 
 import numpy as np
 
+from nested_keras.export.forward import numpy_of
+from nested_keras.export.moving_layers import Crop, DepthToSpace
 from nested_keras.export.nodes import BatchNorm, Graph, Linear, Node
 from nested_keras.export.plain_layers import Reshape, Unary
 from nested_keras.format import LayerKind
@@ -42,9 +47,11 @@ def fold(graph: Graph, *, fuse: bool = True) -> Graph:
         node = dataclasses.replace(old, inputs=tuple(moved[name] for name in old.inputs))
         fused = None
         if fuse and old.inputs and reads[old.inputs[0]] == 1:
-            fused = _fuse(folded[node.inputs[0]], node)
+            producer = _producer(folded, node.inputs[0], reads)
+            fused = _fuse(producer, node)
         if fused is not None:
-            parts: tuple[Node, ...] = (fused,)
+            folded[fused.name] = fused
+            parts: tuple[Node, ...] = (folded[node.inputs[0]],)
         elif isinstance(node, BatchNorm):
             parts = _as_depthwise(node)
         else:
@@ -52,6 +59,14 @@ def fold(graph: Graph, *, fuse: bool = True) -> Graph:
         folded.update({part.name: part for part in parts})
         moved[node.name] = parts[-1].name
     return Graph(folded, graph.inputs, tuple(moved[name] for name in graph.outputs), graph.levels)
+
+
+def _producer(folded: Mapping[str, Node], name: str, reads: Counter[str]) -> Node:
+    """Returns the node that computes the pixels of a node, which others may have moved since."""
+    node = folded[name]
+    while isinstance(node, Crop | DepthToSpace) and reads[node.inputs[0]] == 1:
+        node = folded[node.inputs[0]]
+    return node
 
 
 def _fuse(producer: Node, node: Node) -> Node | None:
@@ -63,13 +78,20 @@ def _fuse(producer: Node, node: Node) -> Node | None:
         and isinstance(producer, Linear)
         and producer.activation == "linear"
     ):
+        # Behind a DepthToSpace: the same channels for each pixel of a block.
+        blocks = producer.shape[-1] // node.shape[-1]
+        gain, bias = (numpy_of(v).tile(v, (1, blocks)) for v in (node.gain, node.bias))
         return dataclasses.replace(
             producer,
-            gain=node.gain * producer.gain,
-            bias=node.gain * producer.bias + node.bias,
-            per_level=producer.per_level or node.gain.shape[0] > 1,
+            gain=gain * producer.gain,
+            bias=gain * producer.bias + bias,
+            per_level=producer.per_level or _differs(node),
         )
     return None
+
+
+def _differs(node: BatchNorm) -> bool:
+    return node.per_level and node.gain.shape[0] > 1
 
 
 def _as_depthwise(node: BatchNorm) -> tuple[Node, ...]:
@@ -85,7 +107,7 @@ def _as_depthwise(node: BatchNorm) -> tuple[Node, ...]:
         level_map=np.zeros((channels, 1, 1, 1), np.uint8),
         gain=node.gain,
         bias=node.bias,
-        per_level=node.gain.shape[0] > 1,
+        per_level=_differs(node),
     )
     if image == node.shape:
         return (linear,)

@@ -12,15 +12,21 @@ from typing import Any
 import keras
 import numpy as np
 
-from nested_keras.export import plain_layers, weighted_layers
+from nested_keras.export import axes, moving_layers, plain_layers, weighted_layers
 from nested_keras.export.export_errors import ExportError, UnsupportedLayerError
 from nested_keras.export.graph_builder import GraphBuilder, Trace
 from nested_keras.export.nodes import Graph
+from nested_keras.export.series import series_as_images
 from nested_keras.nesting import keras_graph, supported
 from nested_keras.nesting.model import NestedModel
 from nested_keras.typing import KerasArgument, KerasModel, KerasOperation, KerasTensor
 
-TRACES: dict[type, Trace] = {**plain_layers.TRACES, **weighted_layers.TRACES}
+TRACES: dict[type, Trace] = {
+    **plain_layers.TRACES,
+    **moving_layers.TRACES,
+    **axes.TRACES,
+    **weighted_layers.TRACES,
+}
 
 
 def trace(model: NestedModel, *, read: Callable[[Any], Any] = np.asarray) -> Graph:
@@ -43,7 +49,7 @@ def trace(model: NestedModel, *, read: Callable[[Any], Any] = np.asarray) -> Gra
             "expected a NestedModel (nested_keras.nest makes one): "
             f"got {type(model).__module__}.{type(model).__name__}"
         )
-    return _Tracer(model.levels, read).trace(model)
+    return series_as_images(_Tracer(model.levels, read).trace(model))
 
 
 class _Tracer:

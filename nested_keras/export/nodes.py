@@ -28,6 +28,7 @@ class Node:
     The class says what the other steps of export must know of its int8 operator.
 
     Attributes:
+        has_values: Whether arrays are among the fields: two such nodes are never taken for one.
         keeps_scale: Whether TFLite gives the output the scale of the inputs.
         keeps_channels: Whether a factor on a channel of the input is that factor on the output's.
         name: Unique name, that of the Keras layer.
@@ -35,12 +36,18 @@ class Node:
         shape: Output shape; the batch is 1.
     """
 
+    has_values: ClassVar[bool] = False
     keeps_scale: ClassVar[bool] = False
     keeps_channels: ClassVar[bool] = False
 
     name: str
     inputs: tuple[str, ...]
     shape: tuple[int, ...]
+
+    @property
+    def shares_range(self) -> bool:
+        """Whether the output must be calibrated together with the inputs."""
+        return self.keeps_scale
 
     @property
     def fixed_scale(self) -> float | None:
@@ -55,10 +62,21 @@ class Node:
         """
         return None
 
+    def as_image(self) -> Node:
+        """Returns the same operation on images of height one in the place of series."""
+        return replace(self, shape=image_shape(self.shape))
+
+
+def image_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Returns the shape of a series [1, length, channels] as an image, any other as it is."""
+    return (shape[0], 1, *shape[1:]) if len(shape) == 3 else shape
+
 
 @dataclass(frozen=True, eq=False)
 class Input(Node):
     """A graph input."""
+
+    has_values: ClassVar[bool] = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +100,8 @@ class Linear(Node):
         per_level: Whether the node differs between levels, by its mask or by its BatchNorm.
     """
 
+    has_values: ClassVar[bool] = True
+
     kind: LayerKind
     filter: FloatArray
     level_map: UInt8Array
@@ -104,6 +124,11 @@ class Linear(Node):
         """Returns the node with relu or relu6 applied to its output, if it has no activation."""
         return replace(self, activation=function) if self.activation == "linear" else None
 
+    @property
+    def has_gaps(self) -> bool:
+        """Whether there are weights that no level uses."""
+        return bool((self.level_map >= self.levels).any())
+
     def masked_filter(self, level: int) -> FloatArray:
         """The weights that `level` uses; zero elsewhere."""
         return np.where(self.level_map <= level, self.filter, 0.0)
@@ -111,15 +136,19 @@ class Linear(Node):
 
 @dataclass(frozen=True, eq=False)
 class BatchNorm(Node):
-    """`gain[l] * x + bias[l]` along the last axis.
+    """`gain[l] * x + bias[l]` along the last axis: BatchNormalization, Normalization, Rescaling.
 
     Attributes:
         gain: float64 [N, C]: gamma / sqrt(variance + epsilon).
         bias: float64 [N, C]: beta - mean * gain.
+        per_level: Whether the levels have statistics of their own.
     """
+
+    has_values: ClassVar[bool] = True
 
     gain: FloatArray
     bias: FloatArray
+    per_level: bool = True
 
 
 @dataclass(frozen=True, eq=False)

@@ -33,8 +33,10 @@ class PackedLayer:
 
 
 def pack(layers: Mapping[str, ConvertedLayer], program: Program) -> tuple[PackedLayer, ...]:
-    """Packs the layers that differ between levels, and every fully connected one beside them.
+    """Packs the layers that differ between levels, and some others beside them.
 
+    A layer whose filter has gaps (a grouped or a transposed convolution, `nesting.filters`) is
+    packed because the stream leaves the zeros out, and every fully connected one is packed too.
     The others stay what the converter made. A builtin FULLY_CONNECTED would do for a layer that is
     the same at every level, but runtimes round it differently: LiteRT once, TFLite Micro twice
     (docs/quantization.md). As NESTED_SPARSE_CONV it gives the same bytes everywhere.
@@ -58,7 +60,9 @@ def pack(layers: Mapping[str, ConvertedLayer], program: Program) -> tuple[Packed
     return tuple(
         _pack(layer, cycles.ImageSize.of(layer.node.kind, *program.shapes(layer.op)))
         for layer in layers.values()
-        if layer.node.per_level or layer.node.kind is LayerKind.FULLY_CONNECTED
+        if layer.node.per_level
+        or layer.node.has_gaps
+        or layer.node.kind is LayerKind.FULLY_CONNECTED
     )
 
 

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import abc
+import dataclasses
 import functools
 import operator
 from collections.abc import Callable
@@ -18,8 +19,8 @@ import numpy as np
 import tensorflow as tf
 
 from nested_keras.export.graph_builder import GraphBuilder, Shape, Trace
-from nested_keras.export.nodes import Input, Node
-from nested_keras.nesting import supported
+from nested_keras.export.nodes import Input, Node, image_shape
+from nested_keras.nesting import entries, kinds, supported
 from nested_keras.typing import Activation, KerasLayer
 
 # What TFLite's operators may apply to their own output.
@@ -39,9 +40,13 @@ _FUNCTIONS: dict[str, Callable[[Any], Any]] = {
 }
 # Scale of functions whose int8 output TFLite fixes.
 _FIXED_SCALES = {"sigmoid": 1 / 256, "softmax": 1 / 256, "tanh": 1 / 128}
-_OPERATORS: dict[str, Callable[[Any, Any], Any]] = {"add": operator.add, "multiply": operator.mul}
+_OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
+    "add": operator.add,
+    "subtract": operator.sub,
+    "multiply": operator.mul,
+}
 _EXTREMA: dict[str, Callable[[Any, Any], Any]] = {"maximum": tf.maximum, "minimum": tf.minimum}
-# Keras's name of a function -> the function of a node.
+# Keras's name of a function -> the function of a `Unary`. Others become a `Table`.
 _FUNCTION_NAMES = {
     "relu": "relu",
     "relu6": "relu6",
@@ -71,7 +76,7 @@ class PlainNode(Node, abc.ABC):
 
 @dataclass(frozen=True, eq=False)
 class Unary(PlainNode):
-    """An element-wise function or softmax along the last axis.
+    """An element-wise function that TFLite has, or softmax along the last axis.
 
     Attributes:
       function: "relu", "relu6", "leaky_relu", "sigmoid", "tanh", "hard_swish" or "softmax".
@@ -80,6 +85,14 @@ class Unary(PlainNode):
 
     function: str
     alpha: float = 0.0
+
+    @property
+    def shares_range(self) -> bool:
+        """Whether the output must be calibrated together with the input.
+
+        TFLite Micro's RELU6 clamps the int8 values of its input and takes no other scale.
+        """
+        return self.function == "relu6"
 
     @property
     def fixed_scale(self) -> float | None:
@@ -94,11 +107,28 @@ class Unary(PlainNode):
 
 
 @dataclass(frozen=True, eq=False)
-class Binary(PlainNode):
-    """Sum or product of two tensors with broadcasting.
+class Table(PlainNode):
+    """A function of each value alone, which int8 holds as a table of 256 values.
+
+    See `function_tables`.
 
     Attributes:
-      function: "add" or "multiply".
+      function: Keras's function; takes and returns a tensor.
+    """
+
+    function: Callable[[Any], Any]
+
+    def compute(self, operands: list[Any]) -> Any:
+        """Runs the node in float."""
+        return self.function(tf.convert_to_tensor(operands[0]))
+
+
+@dataclass(frozen=True, eq=False)
+class Binary(PlainNode):
+    """Sum, difference or product of two tensors with broadcasting.
+
+    Attributes:
+      function: "add", "subtract" or "multiply".
       activation: "linear", "relu" or "relu6".
     """
 
@@ -151,6 +181,11 @@ class Concatenate(PlainNode):
         """Runs the node in float."""
         return tf.concat(operands, self.axis)
 
+    def as_image(self) -> Concatenate:
+        """Returns the same operation on images of height one in the place of series."""
+        shape = image_shape(self.shape)
+        return dataclasses.replace(self, shape=shape, axis=self.axis + len(shape) - len(self.shape))
+
 
 @dataclass(frozen=True, eq=False)
 class Pool(PlainNode):
@@ -187,24 +222,6 @@ class Mean(PlainNode):
 
 
 @dataclass(frozen=True, eq=False)
-class Pad(PlainNode):
-    """Zero padding of height and width.
-
-    Attributes:
-      paddings: ((top, bottom), (left, right)).
-    """
-
-    keeps_scale: ClassVar[bool] = True
-    keeps_channels: ClassVar[bool] = True
-
-    paddings: tuple[tuple[int, int], tuple[int, int]]
-
-    def compute(self, operands: list[Any]) -> Any:
-        """Runs the node in float."""
-        return tf.pad(operands[0], ((0, 0), *self.paddings, (0, 0)))
-
-
-@dataclass(frozen=True, eq=False)
 class Reshape(PlainNode):
     """The same elements in another shape."""
 
@@ -225,11 +242,9 @@ def add_activation(
     name = supported.activation_name(function)
     if name in (None, "linear"):
         return source
-    if name == "silu":
-        gate = graph.add(Unary, f"{layer.name}/sigmoid", (source,), shape=shape, function="sigmoid")
-        return graph.add(
-            Binary, f"{layer.name}/silu", (source, gate), shape=shape, function="multiply"
-        )
+    if name not in _FUNCTION_NAMES:
+        function = supported.canonical(function)
+        return graph.add(Table, f"{layer.name}/{name}", (source,), shape=shape, function=function)
     # keras.activations.leaky_relu has a slope of 0.2 unless told otherwise.
     return graph.add(
         Unary,
@@ -256,9 +271,22 @@ def _activation(
 
 
 def _relu(graph: GraphBuilder, layer: KerasLayer, inputs: tuple[str, ...], shape: Shape) -> str:
-    slope = float(layer.negative_slope or 0.0)
+    limits = {
+        "negative_slope": float(layer.negative_slope or 0.0),
+        "max_value": layer.max_value,
+        "threshold": float(layer.threshold or 0.0),
+    }
+    slope = limits["negative_slope"]
+    if limits["threshold"] or limits["max_value"] not in (None, 6) or (slope and layer.max_value):
+        relu = functools.partial(keras.activations.relu, **limits)
+        return graph.add(Table, layer.name, inputs, shape=shape, function=relu)
     function = "leaky_relu" if slope else "relu6" if layer.max_value else "relu"
     return graph.add(Unary, layer.name, inputs, shape=shape, function=function, alpha=slope)
+
+
+def _elu(graph: GraphBuilder, layer: KerasLayer, inputs: tuple[str, ...], shape: Shape) -> str:
+    elu = functools.partial(keras.activations.elu, alpha=float(layer.alpha))
+    return graph.add(Table, layer.name, inputs, shape=shape, function=elu)
 
 
 def _leaky_relu(
@@ -302,6 +330,12 @@ def _pairwise(
     return name
 
 
+def _average(graph: GraphBuilder, layer: KerasLayer, inputs: tuple[str, ...], shape: Shape) -> str:
+    total = _pairwise(Binary, "add", graph, layer, inputs, shape)
+    share = functools.partial(operator.mul, 1.0 / len(inputs))
+    return graph.add(Table, f"{layer.name}/share", (total,), shape=shape, function=share)
+
+
 def _with_rank(graph: GraphBuilder, rank: int, name: str) -> str:
     """Puts axes of one after the batch, as Keras does where the operands' ranks differ."""
     batch, *rest = graph.nodes[name].shape
@@ -326,8 +360,8 @@ def _pool(
         inputs,
         shape=shape,
         function=function,
-        size=tuple(layer.pool_size),
-        strides=tuple(layer.strides),
+        size=kinds.pair(layer.pool_size),
+        strides=kinds.pair(layer.strides),
         padding=layer.padding.upper(),
     )
 
@@ -341,25 +375,21 @@ def _global_average(
 def _global_max(
     graph: GraphBuilder, layer: KerasLayer, inputs: tuple[str, ...], shape: Shape
 ) -> str:
-    _, height, width, channels = graph.nodes[inputs[0]].shape
+    _, *size, channels = graph.nodes[inputs[0]].shape
+    pooled = (1, *[1] * len(size), channels)
     name = graph.add(
         Pool,
         layer.name,
         inputs,
-        shape=(1, 1, 1, channels),
+        shape=pooled,
         function="max",
-        size=(height, width),
+        size=kinds.pair(size),
         strides=(1, 1),
         padding="VALID",
     )
-    if len(shape) == 4:
+    if shape == pooled:
         return name
     return graph.add(Reshape, f"{layer.name}/flatten", (name,), shape=shape)
-
-
-def _pad(graph: GraphBuilder, layer: KerasLayer, inputs: tuple[str, ...], shape: Shape) -> str:
-    paddings = tuple((int(before), int(after)) for before, after in layer.padding)
-    return graph.add(Pad, layer.name, inputs, shape=shape, paddings=paddings)
 
 
 def _reshape(graph: GraphBuilder, layer: KerasLayer, inputs: tuple[str, ...], shape: Shape) -> str:
@@ -370,26 +400,37 @@ L = keras.layers
 TRACES: dict[type, Trace] = {
     L.InputLayer: _input,
     # What does nothing at inference.
+    **dict.fromkeys(entries.augmentations(), _identity),
     L.ActivityRegularization: _identity,
+    L.AlphaDropout: _identity,
     L.Dropout: _identity,
     L.GaussianDropout: _identity,
     L.GaussianNoise: _identity,
     L.Identity: _identity,
+    L.Pipeline: _identity,
+    L.RandomCrop: _identity,
+    L.SpatialDropout1D: _identity,
     L.SpatialDropout2D: _identity,
     L.Activation: _activation,
+    L.ELU: _elu,
     L.ReLU: _relu,
     L.LeakyReLU: _leaky_relu,
     L.Softmax: _softmax,
     L.Add: functools.partial(_pairwise, Binary, "add"),
+    L.Subtract: functools.partial(_pairwise, Binary, "subtract"),
+    L.Average: _average,
     L.Multiply: functools.partial(_pairwise, Binary, "multiply"),
     L.Maximum: functools.partial(_pairwise, Extremum, "maximum"),
     L.Minimum: functools.partial(_pairwise, Extremum, "minimum"),
     L.Concatenate: _concatenate,
+    L.AveragePooling1D: functools.partial(_pool, "average"),
     L.AveragePooling2D: functools.partial(_pool, "average"),
+    L.MaxPooling1D: functools.partial(_pool, "max"),
     L.MaxPooling2D: functools.partial(_pool, "max"),
+    L.GlobalAveragePooling1D: _global_average,
     L.GlobalAveragePooling2D: _global_average,
+    L.GlobalMaxPooling1D: _global_max,
     L.GlobalMaxPooling2D: _global_max,
-    L.ZeroPadding2D: _pad,
     L.Flatten: _reshape,
     L.Reshape: _reshape,
 }

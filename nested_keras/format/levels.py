@@ -22,7 +22,10 @@ def check_level(level: SupportsIndex | None, *, levels: int) -> int:
     """
     if level is None:
         return levels - 1
-    value = operator.index(level)
+    try:
+        value = operator.index(level)
+    except TypeError:
+        raise TypeError(f"level must be an integer in 0..{levels - 1}: got {level!r}") from None
     if not 0 <= value < levels:
         raise ValueError(f"level must be in 0..{levels - 1}: got {value}")
     return value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -213,6 +214,26 @@ class NestedWeights:
     def levels(self) -> int:
         """Number of levels, N."""
         return len(self.bias)
+
+    def without_dilation(self) -> NestedWeights:
+        """Returns the layer with a larger filter of dilation 1, between whose weights are gaps.
+
+        Raises:
+            FormatError: If the larger filter does not fit the format.
+        """
+        p = self.params
+        params = dataclasses.replace(
+            p,
+            kernel_h=(p.kernel_h - 1) * p.dilation_h + 1,
+            kernel_w=(p.kernel_w - 1) * p.dilation_w + 1,
+            dilation_h=1,
+            dilation_w=1,
+        )
+        weights = np.zeros(params.filter_shape, np.int8)
+        level_map = np.full(params.filter_shape, self.levels, np.uint8)
+        taps = np.s_[:, :: p.dilation_h, :: p.dilation_w]
+        weights[taps], level_map[taps] = self.weights, self.level_map
+        return dataclasses.replace(self, params=params, weights=weights, level_map=level_map)
 
 
 def check_tables(multiplier: Int32Array, shift: Int8Array) -> None:

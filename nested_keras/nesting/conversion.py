@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
 
-from nested_keras.nesting import keras_graph, kinds, layers, masks, supported
+from nested_keras.format import LayerKind
+from nested_keras.nesting import (
+    keras_graph,
+    keras_operators,
+    kinds,
+    layers,
+    masks,
+    supported,
+)
+from nested_keras.nesting.graph_call import Replacement
 from nested_keras.nesting.supported import kind_of
-from nested_keras.typing import Activation, KerasModel, KerasOperation
+from nested_keras.typing import Activation, KerasArgument, KerasModel, KerasOperation
+
+Attempt: TypeAlias = Callable[[], contextlib.AbstractContextManager[None]]
 
 _OVERRIDES = {"sparsities", "block_shape"}
 
@@ -82,8 +94,9 @@ def plan(
     exclude: Iterable[str] | None,
     overrides: Mapping[str, Mapping[str, Any]] | None,
     shared_affine: bool = False,
-) -> dict[int, list[Any]]:
-    """Makes the operations that take the place of each operation of a model.
+    attempt: Attempt = contextlib.nullcontext,
+) -> dict[int, Replacement]:
+    """Makes the layers that take the place of each operation of a model.
 
     Args:
         model: A built functional or Sequential model.
@@ -92,9 +105,10 @@ def plan(
             convolution and the last Dense.
         overrides: Per layer name, "sparsities" and "block_shape" in place of the default.
         shared_affine: Whether the levels share gamma and beta.
+        attempt: What each check runs in: it may note an error, and the others are checked as well.
 
     Returns:
-        By the id of the operation, the new ones, to be called one after the other.
+        By the id of the operation, the new layers and what calls them.
 
     Raises:
         ValueError: for a layer that cannot be nested, an unknown name, or nothing to nest.
@@ -104,26 +118,52 @@ def plan(
     norm = {"axis": -1, "levels": len(nesting.sparsities), "shared_affine": shared_affine}
     overrides = dict(overrides or {})
     chosen = _choose(walked, names, exclude=exclude, overrides=overrides)
-    new: dict[int, list[Any]] = {}
+    new: dict[int, Replacement] = {}
     for operation, _ in walked:
-        name = names[id(operation)]
-        if text := _nested_already(operation, name) or supported.refusal(operation, name):
-            raise ValueError(text)
-        if text := supported.export_refusal(operation, name):
-            warnings.warn(f"export will refuse this model: {text}", stacklevel=3)
-        nestings = {
-            part: _override(nesting, overrides.get(part, {}), part, kind=kind)
-            for part, kind in _kernels(operation, name).items()
-            if part in chosen
-        }
-        new[id(operation)] = _replace(operation, name, nestings, norm=norm)
-    if not chosen:
-        kept = ", ".join(names[id(operation)] for operation, _ in walked) or "none"
-        raise ValueError(
-            "model has no layer to nest (exclude=() would nest the first convolution and the last "
-            f"Dense too): got the layers {kept}"
-        )
+        with attempt():
+            name = names[id(operation)]
+            if keras_operators.is_operator(operation):
+                new[id(operation)] = keras_operators.replace(operation, name)
+                continue
+            if text := _nested_already(operation, name) or supported.refusal(operation, name):
+                raise ValueError(text)
+            if text := supported.export_refusal(operation, name):
+                warnings.warn(f"export will refuse this model: {text}", stacklevel=3)
+            nestings = {
+                part: _override(nesting, overrides.get(part, {}), part, kind=kind)
+                for part, kind in _kernels(operation, name).items()
+                if part in chosen
+            }
+            layers_ = [
+                *_replace(operation, name, nestings, norm=norm),
+                *_activation_with_weights(operation, name),
+            ]
+            new[id(operation)] = _in_a_row(operation, layers_)
+    with attempt():
+        if not chosen:
+            kept = ", ".join(names[id(operation)] for operation, _ in walked) or "none"
+            raise ValueError(
+                "model has no layer to nest (exclude=() would nest the first convolution and the "
+                f"last Dense too): got the layers {kept}"
+            )
     return new
+
+
+def _in_a_row(operation: KerasOperation, in_place: list[Any]) -> Replacement:
+    """Returns what calls the layers in the place of another one after the other."""
+    first, *rest = in_place
+    is_wrapper = operation is not supported.unwrapped(operation)
+
+    def call(*args: KerasArgument, **kwargs: KerasArgument) -> Any:
+        if is_wrapper:
+            # A Dense has no `training` and no `mask`, which `call_refusal` found to be off.
+            kwargs = {key: value for key, value in kwargs.items() if key == "inputs"}
+        outputs = first(*args, **kwargs)
+        for each in rest:
+            outputs = each(outputs)
+        return outputs
+
+    return Replacement(in_place, call)
 
 
 def copy_weights(old: KerasOperation, new: list[Any]) -> None:
@@ -133,9 +173,10 @@ def copy_weights(old: KerasOperation, new: list[Any]) -> None:
         old: An operation of the base model.
         new: The built operations in its place.
     """
+    old = supported.unwrapped(old)
     kind = kind_of(old)
-    if kind is keras.layers.SeparableConv2D:
-        depthwise, pointwise = new
+    if kind in kinds.SEPARABLE:
+        depthwise, pointwise, *_ = new
         depthwise.kernel.assign(old.depthwise_kernel)
         pointwise.kernel.assign(old.pointwise_kernel)
         if old.use_bias:
@@ -150,15 +191,29 @@ def copy_weights(old: KerasOperation, new: list[Any]) -> None:
         new[0].kernel.assign(old.kernel.numpy())
         if old.use_bias:
             new[0].bias.assign(old.bias)
-    _copy_activation(old, new[-1])
-
-
-def _copy_activation(old: KerasOperation, new: KerasOperation) -> None:
-    """Carries the weights of a layer that is the activation of another, such as PReLU's."""
-    function = getattr(old, "activation", None)
-    if isinstance(function, keras.layers.Layer):
-        for mine, theirs in zip(new.activation.weights, function.weights, strict=True):
+    else:
+        for mine, theirs in zip(new[0].weights, old.weights, strict=True):
             mine.assign(theirs)
+    if kind is keras.layers.Normalization:
+        new[0].finalize_state()
+    if _has_weights(getattr(old, "activation", None)):
+        # Keras does not build it before the model sees data.
+        if not old.activation.built:
+            old.activation.build_from_config(new[-1].get_build_config())
+        new[-1].set_weights(old.activation.get_weights())
+
+
+def _has_weights(function: Activation) -> bool:
+    return isinstance(function, keras.layers.PReLU)
+
+
+def _activation_with_weights(operation: KerasOperation, name: str) -> list[Any]:
+    """Makes a layer of an activation that has weights: Keras loads none of an activation's."""
+    function: Any = getattr(operation, "activation", None)
+    if not _has_weights(function):
+        return []
+    config = {**function.get_config(), "name": f"{name}_{function.name}"}
+    return [type(function).from_config(config)]
 
 
 def _unique_names(walked: list[tuple[Any, str]]) -> dict[int, str]:
@@ -180,11 +235,12 @@ def _unique_names(walked: list[tuple[Any, str]]) -> dict[int, str]:
 def _kernels(operation: KerasOperation, name: str) -> dict[str, Any]:
     """Returns a layer's kernels: the class of the new layer by the name that users give it.
 
-    The halves of a SeparableConv2D go by "<name>_depthwise" and by its own name.
+    The halves of a separable convolution go by "<name>_depthwise" and by its own name.
     """
-    kind = kind_of(operation)
-    if kind is keras.layers.SeparableConv2D:
-        return {f"{name}_depthwise": keras.layers.DepthwiseConv2D, name: keras.layers.Conv2D}
+    kind = kind_of(supported.unwrapped(operation))
+    if kind in kinds.SEPARABLE:
+        depthwise, pointwise = kinds.SEPARABLE[kind]
+        return {f"{name}_depthwise": depthwise, name: pointwise}
     return {name: kind} if kind in kinds.BY_KERAS_CLASS else {}
 
 
@@ -201,10 +257,11 @@ def _choose(
     per_layer = [_kernels(operation, names[id(operation)]) for operation, _ in walked]
     kernels = {part: kind for parts in per_layer for part, kind in parts.items()}
     if exclude is None:
-        by_kind = {
-            row: [part for part, kind in kernels.items() if kind is row.keras] for row in kinds.ROWS
-        }
-        dense = {part for row, parts in by_kind.items() for part in parts[row.kept_dense]}
+        dense = set()
+        for row in kinds.ROWS:
+            way = row.stream, row.kept_dense
+            alike = {each.keras for each in kinds.ROWS if (each.stream, each.kept_dense) == way}
+            dense.update([part for part, kind in kernels.items() if kind in alike][row.kept_dense])
     else:
         dense = set(exclude)
     for argument, given in (
@@ -216,7 +273,7 @@ def _choose(
             raise ValueError(
                 f"{argument} must name layers with a kernel, of {sorted(kernels)}: got {unknown}"
             )
-    # The name of a SeparableConv2D stands for both of its halves here.
+    # The name of a separable convolution stands for both of its halves here.
     dense.update(f"{part}_depthwise" for part in set(dense))
     return set(kernels) - dense | set(overrides)
 
@@ -225,7 +282,7 @@ def _override(
     nesting: Nesting, override: Mapping[str, Any], name: str, *, kind: type[Any]
 ) -> Nesting:
     """Returns the nesting of one kernel."""
-    depthwise = kind is keras.layers.DepthwiseConv2D
+    depthwise = kinds.BY_KERAS_CLASS[kind].stream is LayerKind.DEPTHWISE
     if not set(override) <= _OVERRIDES:
         raise ValueError(
             f"overrides of {name!r} must have the keys {sorted(_OVERRIDES)}: got {sorted(override)}"
@@ -254,15 +311,15 @@ def _replace(
     norm: Mapping[str, Any],
 ) -> list[Any]:
     """Makes the operations in the place of one."""
+    operation = supported.unwrapped(operation)
     kind = kind_of(operation)
     config = _config(operation, name)
-    if kind is keras.layers.SeparableConv2D:
-        depthwise, pointwise = _split_separable(config)
+    if kind in kinds.SEPARABLE:
+        halves = zip(kinds.SEPARABLE[kind], _split_separable(config), strict=True)
+        names = (f"{name}_depthwise", name)
         return [
-            _kernel_layer(
-                keras.layers.DepthwiseConv2D, depthwise, nestings.get(f"{name}_depthwise")
-            ),
-            _kernel_layer(keras.layers.Conv2D, pointwise, nestings.get(name)),
+            _kernel_layer(half, its_config, nestings.get(part))
+            for (half, its_config), part in zip(halves, names, strict=True)
         ]
     if kind in kinds.BY_KERAS_CLASS:
         return [_kernel_layer(kind, config, nestings.get(name))]
@@ -287,6 +344,8 @@ def _config(operation: KerasOperation, name: str) -> dict[str, Any]:
 
 def _activation(function: Activation, name: str) -> Any:
     """Returns what a new layer takes as its activation; a layer is made again."""
+    if _has_weights(function):
+        return None
     if not isinstance(function, keras.layers.Layer):
         return supported.canonical(function)
     changed = supported.overridden(function, type(function))
@@ -315,7 +374,7 @@ def _kernel_layer(kind: type[Any], config: dict[str, Any], nesting: Nesting | No
 
 
 def _split_separable(config: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Returns the configs of the depthwise and of the pointwise half of a SeparableConv2D."""
+    """Returns the configs of the depthwise and of the pointwise half of a separable layer."""
     common = {key: config[key] for key in ("trainable", "dtype", "data_format")}
     spatial = ("kernel_size", "strides", "padding", "dilation_rate", "depth_multiplier")
     depthwise = {

@@ -7,12 +7,14 @@ The other half of an entry, how the layer is traced and run in float, stands in
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
+import numpy as np
 
-from nested_keras.nesting import layers
+from nested_keras.nesting import layers, shape_layers
 from nested_keras.typing import KerasLayer
 
 L = keras.layers
@@ -28,8 +30,10 @@ class Entry:
         only: Keys that must have a certain value.
         not_exported: Keys that must have a certain value for export, and may have any for training.
         is_activation: Whether the layer may stand as the activation of another.
+        augments: Whether the layer changes images in training, and does nothing at inference.
         rule: Says of a layer what it must be and is not, for what no single key can say.
         rank_rule: Says the same, given the rank of the layer's input, batch included.
+        shape_rule: Says the same, given the shape of the layer's input, batch included.
     """
 
     read: frozenset[str] = frozenset()
@@ -37,8 +41,10 @@ class Entry:
     only: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     not_exported: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     is_activation: bool = False
+    augments: bool = False
     rule: Callable[[Any], str | None] = lambda layer: None
     rank_rule: Callable[[Any, int], str | None] = lambda layer, rank: None
+    shape_rule: Callable[[Any, tuple[int | None, ...]], str | None] = lambda layer, shape: None
 
     @property
     def keys(self) -> frozenset[str]:
@@ -62,30 +68,122 @@ def _variables(*names: str) -> frozenset[str]:
 
 
 def _last_axis(layer: KerasLayer, rank: int) -> str | None:
+    """The axis is the last one."""
     return None if layer.axis in (-1, rank - 1) else f"must have axis -1: got {layer.axis}"
 
 
 def _not_the_batch(layer: KerasLayer, rank: int) -> str | None:
+    """The axis is not that of the batch."""
     if layer.axis % rank:
         return None
     return f"must have another axis than that of the batch: got {layer.axis}"
 
 
-def _relu_limits(layer: KerasLayer) -> str | None:
-    slope_and_limit = layer.negative_slope and layer.max_value is not None
-    if layer.max_value in (None, 6) and not slope_and_limit:
+def _one_per_channel(layer: KerasLayer, shape: tuple[int | None, ...]) -> str | None:
+    """One `scale` and one `offset`, or one per channel."""
+    for key in ("scale", "offset"):
+        given = np.shape(getattr(layer, key))
+        if any(size != 1 for size in given[:-1]) or given[-1:] not in ((), (1,), (shape[-1],)):
+            return f"must have one {key}, or one per channel: got an array of shape {given}"
+    return None
+
+
+def _holds_dense(layer: KerasLayer) -> str | None:
+    if isinstance(layer.layer, L.Dense):
         return None
     return (
-        "must have max_value None or 6, and no negative_slope beside a max_value: got "
-        f"max_value={layer.max_value}, negative_slope={layer.negative_slope}"
+        "must hold a Dense (a layer that treats all steps alike, such as Activation, needs no "
+        "TimeDistributed; a convolution along the steps is Conv1D): got "
+        f"{type(layer.layer).__name__}"
     )
 
 
+def _keeps_the_size(layer: KerasLayer, shape: tuple[int | None, ...]) -> str | None:
+    """The size of the images stays."""
+    wanted = (layer.height, layer.width)
+    if wanted == shape[1:3]:
+        return None
+    return (
+        f"must keep the size of its images, {shape[1]}x{shape[2]}: got {wanted[0]}x{wanted[1]} "
+        "(crop the data before they enter the model, as in tf.data.Dataset.map)"
+    )
+
+
+def _only_augments(layer: KerasLayer) -> str | None:
+    """All layers in it augment."""
+    inner = (each for each in layer.layers if type(each) not in (*augmentations(), L.GaussianNoise))
+    return next(
+        (f"must hold layers alone that augment: got {type(each).__name__}" for each in inner), None
+    )
+
+
+def augmentations() -> dict[Any, Entry]:
+    """Layers that change images in training, and do nothing at inference.
+
+    Older versions of Keras lack some of them.
+    """
+    known = {name: getattr(L, name, None) for name in _AUGMENTATIONS}
+    return {
+        kind: Entry(
+            training=frozenset(inspect.signature(kind.__init__).parameters)
+            | {"factor", "bounding_box_format", "data_format"},
+            augments=True,
+        )
+        for kind in known.values()
+        if kind is not None
+    }
+
+
+_AUGMENTATIONS = (
+    "AugMix",
+    "RandAugment",
+    "RandomBrightness",
+    "RandomColorDegeneration",
+    "RandomColorJitter",
+    "RandomContrast",
+    "RandomElasticTransform",
+    "RandomErasing",
+    "RandomFlip",
+    "RandomGaussianBlur",
+    "RandomGrayscale",
+    "RandomHue",
+    "RandomInvert",
+    "RandomPerspective",
+    "RandomPosterization",
+    "RandomRotation",
+    "RandomSaturation",
+    "RandomSharpness",
+    "RandomShear",
+    "RandomTranslation",
+    "RandomZoom",
+)
+
+
+def _few_axes(layer: KerasLayer, rank: int) -> str | None:
+    if rank <= 6:
+        return None
+    return f"must have inputs of at most 5 axes beside the batch: got {rank - 1}"
+
+
+def _interpolation(layer: KerasLayer) -> str | None:
+    if layer.interpolation in ("nearest", "bilinear"):
+        return None
+    return f"must have interpolation 'nearest' or 'bilinear': got {layer.interpolation!r}"
+
+
 _CONV = Entry(
-    _WINDOW | {"filters"}, _variables("kernel", "bias"), {**_FORMAT, "groups": 1, "lora_rank": None}
+    _WINDOW | {"filters", "groups"}, _variables("kernel", "bias"), {**_FORMAT, "lora_rank": None}
+)
+_CONV_TRANSPOSE = Entry(
+    _WINDOW | {"filters", "output_padding"}, _variables("kernel", "bias"), _FORMAT
 )
 _DEPTHWISE = Entry(
     _WINDOW | {"depth_multiplier"}, _variables("depthwise", "bias"), {**_FORMAT, "groups": 1}
+)
+_SEPARABLE = Entry(
+    _WINDOW | {"filters", "depth_multiplier"},
+    _variables("depthwise", "pointwise", "bias"),
+    {**_FORMAT, "groups": 1},
 )
 _DENSE = Entry(
     frozenset({"units", "activation", "use_bias"}),
@@ -99,7 +197,10 @@ _NORM = Entry(
     {"renorm": False},
     rank_rule=_last_axis,
 )
+_SPATIAL_DROPOUT = Entry(training=frozenset({"rate", "seed", "data_format", "noise_shape"}))
 _POOL = Entry(frozenset({"pool_size", "strides", "padding"}), not_exported=_FORMAT)
+_PADDING = Entry(frozenset({"padding"}), not_exported=_FORMAT)
+_CROPPING = Entry(frozenset({"cropping"}), not_exported=_FORMAT)
 _GLOBAL = Entry(frozenset({"keepdims"}), not_exported=_FORMAT)
 
 
@@ -108,47 +209,77 @@ def _with(entry: Entry, *keys: str) -> Entry:
 
 
 ENTRIES: dict[Any, Entry] = {
+    L.Conv1D: _CONV,
     L.Conv2D: _CONV,
+    L.Conv2DTranspose: _CONV_TRANSPOSE,
+    L.DepthwiseConv1D: _DEPTHWISE,
     L.DepthwiseConv2D: _DEPTHWISE,
-    L.SeparableConv2D: Entry(
-        _WINDOW | {"filters", "depth_multiplier"},
-        _variables("depthwise", "pointwise", "bias"),
-        {**_FORMAT, "groups": 1},
-    ),
+    L.SeparableConv1D: _SEPARABLE,
+    L.SeparableConv2D: _SEPARABLE,
     L.Dense: _DENSE,
+    L.TimeDistributed: Entry(frozenset({"layer"}), rule=_holds_dense),
     L.BatchNormalization: _NORM,
+    layers.NestedConv1D: _with(_CONV, *_NESTED),
     layers.NestedConv2D: _with(_CONV, *_NESTED),
+    layers.NestedConv2DTranspose: _with(_CONV_TRANSPOSE, *_NESTED),
+    layers.NestedDepthwiseConv1D: _with(_DEPTHWISE, *_NESTED),
     layers.NestedDepthwiseConv2D: _with(_DEPTHWISE, *_NESTED),
     layers.NestedDense: _with(_DENSE, *_NESTED),
     layers.NestedBatchNormalization: _with(_NORM, "levels", "shared_affine"),
     L.InputLayer: Entry(
         frozenset({"batch_shape", "optional"}), only={"sparse": False, "ragged": False}
     ),
+    L.Rescaling: Entry(frozenset({"scale", "offset"}), shape_rule=_one_per_channel),
+    L.Normalization: Entry(frozenset({"axis", "mean", "variance", "invert"})),
+    **augmentations(),
+    L.Pipeline: Entry(training=frozenset({"layers"}), augments=True, rule=_only_augments),
+    L.RandomCrop: Entry(
+        frozenset({"height", "width"}),
+        training=frozenset({"seed", "factor", "bounding_box_format"}),
+        only=_FORMAT,
+        augments=True,
+        shape_rule=_keeps_the_size,
+    ),
     L.ActivityRegularization: Entry(training=frozenset({"l1", "l2"})),
+    L.AlphaDropout: Entry(training=frozenset({"rate", "seed", "noise_shape"})),
     L.Dropout: Entry(training=frozenset({"rate", "seed", "noise_shape"})),
     L.GaussianDropout: Entry(training=frozenset({"rate", "seed"})),
     L.GaussianNoise: Entry(training=frozenset({"stddev", "seed"})),
     L.Identity: Entry(),
-    L.SpatialDropout2D: Entry(training=frozenset({"rate", "seed", "data_format", "noise_shape"})),
+    L.SpatialDropout1D: _SPATIAL_DROPOUT,
+    L.SpatialDropout2D: _SPATIAL_DROPOUT,
     L.Activation: Entry(frozenset({"activation"}), is_activation=True),
-    L.ReLU: Entry(
-        frozenset({"max_value", "negative_slope"}),
-        only={"threshold": 0},
-        is_activation=True,
-        rule=_relu_limits,
-    ),
+    L.ReLU: Entry(frozenset({"max_value", "negative_slope", "threshold"}), is_activation=True),
+    L.ELU: Entry(frozenset({"alpha"}), is_activation=True),
     L.LeakyReLU: Entry(frozenset({"negative_slope"}), is_activation=True),
     L.Softmax: Entry(frozenset({"axis"}), is_activation=True, rank_rule=_last_axis),
+    L.PReLU: Entry(frozenset({"shared_axes"}), _variables("alpha"), is_activation=True),
     L.Add: Entry(),
+    L.Subtract: Entry(),
+    L.Average: Entry(),
     L.Multiply: Entry(),
     L.Maximum: Entry(),
     L.Minimum: Entry(),
     L.Concatenate: Entry(frozenset({"axis"}), rank_rule=_not_the_batch),
+    L.AveragePooling1D: _POOL,
     L.AveragePooling2D: _POOL,
+    L.MaxPooling1D: _POOL,
     L.MaxPooling2D: _POOL,
+    L.GlobalAveragePooling1D: _GLOBAL,
     L.GlobalAveragePooling2D: _GLOBAL,
+    L.GlobalMaxPooling1D: _GLOBAL,
     L.GlobalMaxPooling2D: _GLOBAL,
-    L.ZeroPadding2D: Entry(frozenset({"padding"}), not_exported=_FORMAT),
+    L.ZeroPadding1D: _PADDING,
+    L.ZeroPadding2D: _PADDING,
+    L.Cropping1D: _CROPPING,
+    L.Cropping2D: _CROPPING,
+    L.UpSampling1D: Entry(frozenset({"size"})),
+    L.UpSampling2D: Entry(
+        frozenset({"size", "interpolation"}), not_exported=_FORMAT, rule=_interpolation
+    ),
+    L.Permute: Entry(frozenset({"dims"}), rank_rule=_few_axes),
     L.Flatten: Entry(not_exported=_FORMAT),
     L.Reshape: Entry(frozenset({"target_shape"})),
+    shape_layers.Slice: Entry(frozenset({"bounds"})),
+    shape_layers.PadAxes: Entry(frozenset({"paddings"})),
 }

@@ -149,7 +149,7 @@ class LevelStates(keras.callbacks.Callback):
         """Tells the callbacks that monitor a level which way is better, as Keras cannot."""
         for callback in self._watching:
             if getattr(callback, "mode", None) == "auto":
-                callback.mode = _direction(self.model, callback.monitor) or "auto"
+                callback.mode = _mode(self.model, callback.monitor) or "auto"
 
     def _settle(self) -> None:
         if not self._settled:
@@ -201,14 +201,26 @@ def _seeks_best(callback: KerasCallback) -> bool:
     return bool(getattr(callback, "save_best_only", True))
 
 
-def _direction(model: KerasModel, monitor: str) -> str | None:
+def _mode(model: KerasModel, monitor: str) -> str | None:
     """Returns "min" or "max" for a quantity of levels; None where nobody says."""
     found = _OF_LEVELS.fullmatch(monitor)
     if found is None:
         return None
     if found["metric"].endswith("loss"):
         return "min"
-    for metric in model.level_metrics():
-        if found["metric"].endswith(metric.name) and hasattr(metric, "_direction"):
-            return "max" if metric._direction == "up" else "min"
-    return None
+    names = [metric.name for metric in model.level_metrics()]
+    name = next((name for name in names if found["metric"].endswith(name)), None)
+    return None if name is None else _mode_of_metric(model, name)
+
+
+def _mode_of_metric(model: KerasModel, name: str) -> str | None:
+    """Returns "min" or "max" for a metric, as a callback of Keras chooses for the model."""
+    probe = keras.callbacks.EarlyStopping(name, patience=2)
+    probe.set_model(model)
+    probe.on_train_begin()
+    try:
+        for value in (0.0, 1.0):
+            probe.on_epoch_end(0, {name: value})
+    except ValueError:  # Keras does not know either.
+        return None
+    return "max" if probe.best == 1.0 else "min"

@@ -37,8 +37,9 @@ _SCORES = {
     *("BatchNormalization", "NestedBatchNormalization", "ELU", "LeakyReLU", "PReLU", "ReLU"),
 }
 _KERNELS = {
-    *("Conv1D", "Conv2D", "Conv2DTranspose", "Dense", "DepthwiseConv2D", "SeparableConv2D"),
-    *("NestedConv2D", "NestedDense", "NestedDepthwiseConv2D"),
+    *("Conv1D", "Conv2D", "Conv2DTranspose", "Dense", "DepthwiseConv1D", "DepthwiseConv2D"),
+    *("SeparableConv1D", "SeparableConv2D", "NestedConv1D", "NestedConv2D", "NestedDense"),
+    *("NestedDepthwiseConv1D", "NestedDepthwiseConv2D"),
 }
 _KEEP = {
     *("ActivityRegularization", "Dropout", "Flatten", "GaussianDropout", "GaussianNoise"),
@@ -46,7 +47,8 @@ _KEEP = {
     *("AveragePooling1D", "AveragePooling2D", "GlobalAveragePooling1D", "GlobalAveragePooling2D"),
 }
 _KEEP_LOGITS = {
-    *("Add", "Subtract", "Maximum", "Minimum", "Rescaling", "GlobalMaxPooling2D", "MaxPooling2D"),
+    *("Add", "Subtract", "Maximum", "Minimum", "Rescaling"),
+    *("GlobalMaxPooling1D", "GlobalMaxPooling2D", "MaxPooling1D", "MaxPooling2D"),
 }
 
 

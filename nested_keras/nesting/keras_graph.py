@@ -1,7 +1,6 @@
-"""The graph of a Keras model, and the losses and metrics that `compile` makes.
+"""What of Keras has no public way: the graph of a model, and what runs before replicas do.
 
-Keras has no public way to these, so this is the only file that reads the private names of its graph
-and that imports from `keras.src`. Tested with Keras 3.12 to 3.15.
+This is the only file with private names of Keras. Tested with Keras 3.12 to 3.15.
 """
 
 from __future__ import annotations
@@ -10,18 +9,15 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import keras
+import tensorflow as tf
 
-# What turns `loss` and `metrics` of compile() into objects. The public way is to compile a model of
-# its own per level, which would make an optimizer and a loss tracker per level besides.
-from keras.src.trainers.compile_utils import CompileLoss, CompileMetrics
-
-from nested_keras.typing import KerasModel, KerasOperation, KerasTensor
+from nested_keras.typing import BatchData, Data, KerasModel, KerasOperation, KerasTensor
 
 __all__ = [
-    "CompileLoss",
-    "CompileMetrics",
+    "PreparedModel",
     "Source",
     "check_backend",
+    "first_call",
     "functional",
     "is_graph",
     "run_graph",
@@ -123,3 +119,49 @@ def source(tensor: KerasTensor) -> Source:
     """
     operation, call, output = tensor._keras_history
     return Source(operation, call, output, operation._inbound_nodes[call].arguments)
+
+
+class PreparedModel(keras.Model):
+    """A model that sees a batch before the replicas of a strategy run."""
+
+    def prepare_metrics(self, data: BatchData) -> None:
+        """Makes the variables of the metrics; called in the scope of the strategy.
+
+        Args:
+            data: The batch of one replica: x, (x, y) or (x, y, sample_weight).
+        """
+
+    def _maybe_symbolic_build(self, iterator: Data = None, data_batch: BatchData = None) -> None:
+        """Replaces what Keras does at this point of `fit` and `evaluate`.
+
+        Keras averages a batch over the replicas to see its shapes, which fails with several
+        workers; one replica's part of it has them as well. The public `fit` and `evaluate` do not
+        see the batches, and of a generator they cannot take one.
+        """
+        strategy = self.distribute_strategy
+        with strategy.scope():
+            if not tf.distribute.has_strategy():
+                return
+            if iterator is not None:
+                for _, _, batches in iterator:
+                    data_batch = keras.tree.map_structure(
+                        lambda value: strategy.experimental_local_results(value)[0], next(batches)
+                    )
+                    break
+            self.prepare_metrics(data_batch)
+
+
+def first_call(operation: KerasOperation) -> tuple[Any, tuple[Any, ...]]:
+    """Returns the arguments and the outputs of the first call of an operation.
+
+    The public `operation.output` fails where `keras.models.clone_model` has called the operation a
+    second time, as it does with operators between layers.
+
+    Args:
+        operation: An operation of a graph.
+
+    Returns:
+        The arguments, as in `Source`, and the symbolic outputs.
+    """
+    node = operation._inbound_nodes[0]
+    return node.arguments, tuple(node.outputs)

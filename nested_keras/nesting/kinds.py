@@ -14,7 +14,8 @@ from typing import Any, TypeAlias
 import keras
 
 from nested_keras.format import LayerKind
-from nested_keras.nesting import layers
+from nested_keras.nesting import filters, layers
+from nested_keras.typing import KerasLayer
 
 Shape4: TypeAlias = tuple[int, int, int, int]
 
@@ -30,7 +31,10 @@ class KernelKind:
         hwio: Gives the shape [kernel_h, kernel_w, in_channels, out_channels] that a kernel of the
             layer has when it is reshaped, with in_channels = 1 for depthwise kernels. An OHWI
             filter is that kernel transposed by (3, 0, 1, 2).
-        kept_dense: Which layers of the kind `nest` leaves dense by default, in graph order.
+        kept_dense: Which layers `nest` leaves dense by default, in graph order, of all those with
+            the same kind in the packed stream and the same `kept_dense`.
+        places: Of a layer whose kernel is spread over a larger filter, where each weight of the
+            filter comes from (see `filters`); None where `hwio` says it all.
     """
 
     keras: type[Any]
@@ -38,17 +42,33 @@ class KernelKind:
     stream: LayerKind
     hwio: Callable[[Sequence[int]], Shape4]
     kept_dense: slice
+    places: Callable[[KerasLayer], filters.Places | None] = lambda layer: None
+
+    def stream_on(self, rank: int) -> LayerKind:
+        """Returns the kind in the packed stream of a call on tensors of a rank, batch included.
+
+        A matrix product with each step of a series, or each pixel of an image, is a convolution of
+        1x1: its kernel reads the weights once for eight pixels, not once for each.
+        """
+        is_matrix = self.stream is LayerKind.FULLY_CONNECTED
+        return LayerKind.CONV if is_matrix and rank > 2 else self.stream
 
 
 def _conv(shape: Sequence[int]) -> Shape4:
-    height, width, inputs, outputs = shape
+    """A kernel of one dimension has a height of one."""
+    *window, inputs, outputs = shape
+    return *pair(window), inputs, outputs
+
+
+def _conv_transpose(shape: Sequence[int]) -> Shape4:
+    height, width, outputs, inputs = shape
     return height, width, inputs, outputs
 
 
 def _depthwise(shape: Sequence[int]) -> Shape4:
     """Output channel c * multiplier + d reads input channel c."""
-    height, width, inputs, multiplier = shape
-    return height, width, 1, inputs * multiplier
+    *window, inputs, multiplier = shape
+    return *pair(window), 1, inputs * multiplier
 
 
 def _dense(shape: Sequence[int]) -> Shape4:
@@ -57,19 +77,40 @@ def _dense(shape: Sequence[int]) -> Shape4:
 
 
 ROWS = (
-    KernelKind(
-        keras=keras.layers.Conv2D,
-        nested=layers.NestedConv2D,
-        stream=LayerKind.CONV,
-        hwio=_conv,
-        kept_dense=slice(None, 1),
+    *(
+        KernelKind(
+            keras=plain,
+            nested=nested,
+            stream=LayerKind.CONV,
+            hwio=_conv,
+            kept_dense=slice(None, 1),
+            places=filters.grouped,
+        )
+        for plain, nested in (
+            (keras.layers.Conv2D, layers.NestedConv2D),
+            (keras.layers.Conv1D, layers.NestedConv1D),
+        )
     ),
     KernelKind(
-        keras=keras.layers.DepthwiseConv2D,
-        nested=layers.NestedDepthwiseConv2D,
-        stream=LayerKind.DEPTHWISE,
-        hwio=_depthwise,
-        kept_dense=slice(None),
+        keras=keras.layers.Conv2DTranspose,
+        nested=layers.NestedConv2DTranspose,
+        stream=LayerKind.CONV,
+        hwio=_conv_transpose,
+        kept_dense=slice(0),
+        places=filters.transposed,
+    ),
+    *(
+        KernelKind(
+            keras=plain,
+            nested=nested,
+            stream=LayerKind.DEPTHWISE,
+            hwio=_depthwise,
+            kept_dense=slice(None),
+        )
+        for plain, nested in (
+            (keras.layers.DepthwiseConv2D, layers.NestedDepthwiseConv2D),
+            (keras.layers.DepthwiseConv1D, layers.NestedDepthwiseConv1D),
+        )
     ),
     KernelKind(
         keras=keras.layers.Dense,
@@ -80,6 +121,23 @@ ROWS = (
     ),
 )
 BY_KERAS_CLASS = {row.keras: row for row in ROWS}
+
+# The depthwise and the pointwise layer that take the place of a separable one.
+SEPARABLE: dict[type[Any], tuple[type[Any], type[Any]]] = {
+    keras.layers.SeparableConv2D: (keras.layers.DepthwiseConv2D, keras.layers.Conv2D),
+    keras.layers.SeparableConv1D: (keras.layers.DepthwiseConv1D, keras.layers.Conv1D),
+}
+
+
+def pair(values: Sequence[int], *, first: int = 1) -> tuple[int, int]:
+    """Returns (vertical, horizontal) of a layer's sizes; those of one dimension are horizontal.
+
+    Args:
+        values: One or two sizes.
+        first: The vertical one, where there is one size.
+    """
+    vertical, horizontal = (first, *values)[-2:]
+    return vertical, horizontal
 
 
 def row_of(layer: object) -> KernelKind | None:

@@ -18,7 +18,7 @@ from keras import ops
 
 from nested_keras.format.levels import check_level
 from nested_keras.nesting import keras_graph, masks
-from nested_keras.typing import KerasArgument, KerasStore, KerasTensor, KerasVariable
+from nested_keras.typing import KerasArgument, KerasLayer, KerasStore, KerasTensor, KerasVariable
 
 keras_graph.check_backend()  # first: what follows calls TensorFlow
 _register = keras.saving.register_keras_serializable(package="nested_keras")
@@ -41,7 +41,10 @@ class NestedKernel(keras.layers.Layer):
             level is dense until the layer is pruned.
         regrow: Whether weights that no level uses have a gradient, that of the densest level; see
             `nested_keras.callbacks.NestedPruning`. False until set.
+        input_axis: The axis of the input channels in the kernel, along which blocks lie.
     """
+
+    input_axis = -2
 
     def __init__(
         self,
@@ -85,11 +88,12 @@ class NestedKernel(keras.layers.Layer):
     @property
     def blocks(self) -> int:
         """The number of blocks of weights that are kept or pruned together."""
-        return int(masks.block_map(self.level_map.numpy(), self.block_shape).size)
+        found = masks.block_map(self.level_map.numpy(), self.block_shape, self.input_axis)
+        return int(found.size)
 
     def kept_blocks(self, level: int) -> int:
         """Returns how many blocks a level has now."""
-        found = masks.block_map(self.level_map.numpy(), self.block_shape)
+        found = masks.block_map(self.level_map.numpy(), self.block_shape, self.input_axis)
         return int(np.count_nonzero(found <= level))
 
     def final_blocks(self, level: int) -> int:
@@ -138,7 +142,9 @@ class NestedKernel(keras.layers.Layer):
         kernel = self.kernel.numpy()
         scaled = [sparsity * ratio for sparsity in self.sparsities]
         before = None if regrow else self.level_map.numpy()
-        level_map = masks.level_map(kernel, scaled, block_shape=self.block_shape, within=before)
+        level_map = masks.level_map(
+            kernel, scaled, block_shape=self.block_shape, within=before, axis=self.input_axis
+        )
         self.level_map.assign(level_map)
         if not regrow:
             self.kernel.assign(np.where(level_map < self.levels, kernel, np.zeros_like(kernel)))
@@ -166,7 +172,7 @@ class NestedKernel(keras.layers.Layer):
 
 @_register
 class NestedConv2D(NestedKernel, keras.layers.Conv2D):
-    """`keras.layers.Conv2D` with a nested kernel (kernel_h, kernel_w, in, out).
+    """`keras.layers.Conv2D` with a nested kernel (kernel_h, kernel_w, in / groups, out).
 
     Args:
         filters: As Conv2D, and so are the arguments not named here.
@@ -174,15 +180,8 @@ class NestedConv2D(NestedKernel, keras.layers.Conv2D):
         sparsities: Fraction of zeros per level, level 0 first, never increasing: a layer may have
             the same weights at several levels.
         block_shape: (1, 1), (1, 2) or (1, 4): blocks along the input channels.
-        **kwargs: Other arguments of Conv2D. `data_format` must be channels_last, `groups` 1.
+        **kwargs: Other arguments of Conv2D. `data_format` must be channels_last.
     """
-
-    def __init__(
-        self, filters: int, kernel_size: int | Sequence[int], **kwargs: KerasArgument
-    ) -> None:
-        super().__init__(filters, kernel_size, **kwargs)
-        if self.groups != 1:
-            raise ValueError(f"{self.name}: groups must be 1: got {self.groups}")
 
     def call(self, inputs: KerasTensor, level: int | None = None) -> Any:
         """Convolves (batch, h, w, in) with the kernel of one level."""
@@ -190,16 +189,63 @@ class NestedConv2D(NestedKernel, keras.layers.Conv2D):
 
 
 @_register
-class NestedDepthwiseConv2D(NestedKernel, keras.layers.DepthwiseConv2D):
-    """`keras.layers.DepthwiseConv2D` with a nested kernel (kernel_h, kernel_w, in, multiplier).
+class NestedConv2DTranspose(NestedKernel, keras.layers.Conv2DTranspose):
+    """`keras.layers.Conv2DTranspose` with a nested kernel (kernel_h, kernel_w, out, in).
 
     Args:
-        kernel_size: As DepthwiseConv2D, and so are the arguments not named here.
+        filters: As Conv2DTranspose, and so are the arguments not named here.
+        kernel_size: As Conv2DTranspose.
         sparsities: Fraction of zeros per level, level 0 first, never increasing: a layer may have
             the same weights at several levels.
-        block_shape: (1, 1) only: a depthwise output channel has one input channel.
-        **kwargs: Other arguments of DepthwiseConv2D. `data_format` must be channels_last.
+        block_shape: (1, 1), (1, 2) or (1, 4): blocks along the input channels.
+        **kwargs: Other arguments of Conv2DTranspose. `data_format` must be channels_last.
     """
+
+    input_axis = -1
+
+    def call(self, inputs: KerasTensor, level: int | None = None) -> Any:
+        """Convolves (batch, h, w, in) with the kernel of one level."""
+        outputs = ops.conv_transpose(
+            inputs,
+            self.masked_kernel(level),
+            strides=self.strides,
+            padding=self.padding,
+            output_padding=self.output_padding,
+            data_format=self.data_format,
+            dilation_rate=self.dilation_rate,
+        )
+        return self.finish(outputs)
+
+
+@_register
+class NestedConv1D(NestedKernel, keras.layers.Conv1D):
+    """`keras.layers.Conv1D` with a nested kernel (kernel_size, in / groups, out).
+
+    Its arguments are those of Conv1D, and `sparsities` and `block_shape` as in `NestedConv2D`.
+    """
+
+    def call(self, inputs: KerasTensor, level: int | None = None) -> Any:
+        """Convolves (batch, length, in) with the kernel of one level."""
+        if before := causal_padding(self):
+            inputs = ops.pad(inputs, ((0, 0), (before, 0), (0, 0)))
+        outputs = ops.conv(
+            inputs,
+            self.masked_kernel(level),
+            strides=self.strides,
+            padding="valid" if self.padding == "causal" else self.padding,
+            dilation_rate=self.dilation_rate,
+            data_format=self.data_format,
+        )
+        return self.finish(outputs)
+
+
+def causal_padding(layer: KerasLayer) -> int:
+    """Returns how many zeros a layer puts before the first step, so that none sees a later one."""
+    return layer.dilation_rate[0] * (layer.kernel_size[0] - 1) * (layer.padding == "causal")
+
+
+class _NestedDepthwise(NestedKernel):
+    """What the depthwise convolutions share."""
 
     def __init__(self, kernel_size: int | Sequence[int], **kwargs: KerasArgument) -> None:
         super().__init__(kernel_size, **kwargs)
@@ -210,7 +256,7 @@ class NestedDepthwiseConv2D(NestedKernel, keras.layers.DepthwiseConv2D):
             )
 
     def call(self, inputs: KerasTensor, level: int | None = None) -> Any:
-        """Convolves (batch, h, w, in) with the kernel of one level."""
+        """Convolves (batch, ..., in) with the kernel of one level."""
         outputs = ops.depthwise_conv(
             inputs,
             self.masked_kernel(level),
@@ -220,6 +266,27 @@ class NestedDepthwiseConv2D(NestedKernel, keras.layers.DepthwiseConv2D):
             data_format=self.data_format,
         )
         return self.finish(outputs)
+
+
+@_register
+class NestedDepthwiseConv2D(_NestedDepthwise, keras.layers.DepthwiseConv2D):
+    """`keras.layers.DepthwiseConv2D` with a nested kernel (kernel_h, kernel_w, in, multiplier).
+
+    Args:
+        kernel_size: As DepthwiseConv2D, and so are the arguments not named here.
+        sparsities: Fraction of zeros per level, level 0 first, never increasing: a layer may have
+            the same weights at several levels.
+        block_shape: (1, 1) only: a depthwise output channel has one input channel.
+        **kwargs: Other arguments of DepthwiseConv2D. `data_format` must be channels_last.
+    """
+
+
+@_register
+class NestedDepthwiseConv1D(_NestedDepthwise, keras.layers.DepthwiseConv1D):
+    """`keras.layers.DepthwiseConv1D` with a nested kernel (kernel_size, in, multiplier).
+
+    Its arguments are those of DepthwiseConv1D, and `sparsities` as in `NestedDepthwiseConv2D`.
+    """
 
 
 @_register
@@ -233,9 +300,6 @@ class NestedDense(NestedKernel, keras.layers.Dense):
         block_shape: (1, 1), (1, 2) or (1, 4): blocks along the input channels.
         **kwargs: Other arguments of Dense.
     """
-
-    def __init__(self, units: int, **kwargs: KerasArgument) -> None:
-        super().__init__(units, **kwargs)
 
     def call(self, inputs: KerasTensor, level: int | None = None) -> Any:
         """Multiplies (batch, ..., in) with the kernel of one level."""
@@ -338,16 +402,17 @@ class NestedBatchNormalization(keras.layers.BatchNormalization):
 
     def _fuses(self, inputs: KerasTensor) -> bool:
         """Says whether TensorFlow has one operator for the whole of a training step."""
-        return len(inputs.shape) == 4 and inputs.dtype in ("float32", "float16", "bfloat16")
+        return len(inputs.shape) in (3, 4) and inputs.dtype in ("float32", "float16", "bfloat16")
 
     def _train_fused(self, inputs: KerasTensor, level: int) -> Any:
-        """Normalises images by their batch's statistics: half the time of a whole train step."""
+        """Normalises by the batch's statistics: half the time of a whole train step."""
         channels = inputs.shape[-1]
         row = self._affine_row(level)
         gamma = self.gamma[row] if self.scale else ops.ones(channels)
         beta = self.beta[row] if self.center else ops.zeros(channels)
+        is_image = len(inputs.shape) == 4
         outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
-            x=inputs,
+            x=inputs if is_image else tf.expand_dims(inputs, 1),
             scale=ops.cast(gamma, "float32"),
             offset=ops.cast(beta, "float32"),
             mean=ops.zeros(0),
@@ -359,7 +424,7 @@ class NestedBatchNormalization(keras.layers.BatchNormalization):
         samples = ops.cast(ops.prod(ops.shape(inputs)[:-1]), "float32")
         self._update(self.moving_mean, level, mean)
         self._update(self.moving_variance, level, variance * (samples - 1.0) / samples)
-        return outputs
+        return outputs if is_image else tf.squeeze(outputs, 1)
 
     def _update(self, moving: KerasVariable, level: int, batch: KerasTensor) -> None:
         """Moves one level's row of a moving average towards the batch's statistic."""

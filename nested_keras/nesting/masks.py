@@ -72,23 +72,26 @@ def level_map(
     *,
     block_shape: tuple[int, int] = (1, 1),
     within: npt.NDArray[Any] | None = None,
+    axis: int = -2,
 ) -> npt.NDArray[np.uint8]:
     """Ranks the blocks of a kernel by their L2 norm and shares them out to the levels.
 
     Level ``l`` keeps exactly ``round((1 - sparsities[l]) * blocks)`` blocks, those of the largest
     norm; of equal blocks the first in memory order is kept. A block spans `block_shape[1]`
-    neighbours along the input channels (axis -2); the last block of a row is smaller where the
-    channels are off the block, and counts as one block all the same.
+    neighbours along the input channels; the last block of a row is smaller where the channels are
+    off the block, and counts as one block all the same.
 
     Args:
-        kernel: float, (..., in, out): Conv2D (kernel_h, kernel_w, in, out), Dense (in, out), or
-            DepthwiseConv2D (kernel_h, kernel_w, in, depth_multiplier).
+        kernel: float: Conv2D (kernel_h, kernel_w, in, out), Dense (in, out), or
+            DepthwiseConv2D (kernel_h, kernel_w, in, depth_multiplier); Conv2DTranspose has
+            (kernel_h, kernel_w, out, in).
         sparsities: One fraction of zeros per level in [0, 1], not increasing (equal neighbours are
             allowed: a ramp starts with all of them at 0).
         block_shape: (1, 1), (1, 2) or (1, 4).
         within: The level map so far, of the kernel's shape: a level takes the blocks that it has
             before any other, so that what a level has lost, it has lost for good. None ranks all
             blocks alike.
+        axis: The axis of the input channels, below zero.
 
     Returns:
         uint8 of the kernel's shape, values 0..len(sparsities).
@@ -96,12 +99,11 @@ def level_map(
     size = block_shape[1]
     magnitude = np.square(np.asarray(kernel, dtype=np.float64))
     if size > 1:
-        channels = magnitude.shape[-2]
-        starts = np.arange(0, channels, size)
-        magnitude = np.add.reduceat(magnitude, starts, axis=-2)
+        starts = np.arange(0, magnitude.shape[axis], size)
+        magnitude = np.add.reduceat(magnitude, starts, axis=axis)
     weakness = -magnitude.ravel()
     unranked = np.zeros(weakness.size, np.uint8)
-    before = unranked if within is None else block_map(within, block_shape).ravel()
+    before = unranked if within is None else block_map(within, block_shape, axis).ravel()
     first_level = np.full(weakness.size, len(sparsities), dtype=np.uint8)
     for level, sparsity in enumerate(sparsities):
         # What a sparser level has comes first, then what this level had, the strongest first.
@@ -111,7 +113,7 @@ def level_map(
     blocks = first_level.reshape(magnitude.shape)
     if size == 1:
         return blocks
-    return np.repeat(blocks, size, axis=-2)[..., :channels, :]
+    return np.repeat(blocks, size, axis=axis)[tuple(map(slice, np.shape(kernel)))]
 
 
 def kept_blocks(sparsity: float, blocks: int) -> int:
@@ -120,15 +122,17 @@ def kept_blocks(sparsity: float, blocks: int) -> int:
 
 
 def block_map(
-    level_map: npt.NDArray[np.uint8], block_shape: tuple[int, int]
+    level_map: npt.NDArray[np.uint8], block_shape: tuple[int, int], axis: int = -2
 ) -> npt.NDArray[np.uint8]:
     """Returns the level map with one value per block.
 
     Args:
-        level_map: (..., in, out), as `level_map` makes it.
+        level_map: As `level_map` makes it.
         block_shape: (1, 1), (1, 2) or (1, 4).
+        axis: The axis of the input channels, below zero.
     """
-    return level_map[..., :: block_shape[1], :]
+    starts = range(0, level_map.shape[axis], block_shape[1])
+    return level_map.take(starts, axis=axis)
 
 
 def sparsity(level_maps: Iterable[npt.NDArray[np.uint8]], level: int) -> float:

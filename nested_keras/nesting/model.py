@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -15,7 +16,9 @@ from nested_keras.format.levels import check_level
 from nested_keras.nesting import (
     conversion,
     fidelity,
+    flattened,
     keras_graph,
+    keras_operators,
     layers,
     loading,
     masks,
@@ -23,6 +26,7 @@ from nested_keras.nesting import (
     supported,
     trainer,
 )
+from nested_keras.nesting.graph_call import Replacement
 from nested_keras.typing import (
     Data,
     KerasArgument,
@@ -53,13 +57,13 @@ def nest(
     computes what the model did. The ramp of `callbacks.NestedPruning`, or `NestedModel.prune` in
     one shot, makes the levels differ. The model itself is left as it was. Sub-models are
     flattened, a SeparableConv2D becomes a DepthwiseConv2D and a Conv2D ("<name>_depthwise",
-    "<name>_pointwise"), and every BatchNormalization gets statistics per level.
+    "<name>_pointwise"), a TimeDistributed(Dense) becomes a Dense, and every BatchNormalization gets
+    statistics per level.
 
     Args:
-        model: A built functional or Sequential model. Of the layers with weights it may have
-            Conv2D, DepthwiseConv2D, SeparableConv2D, Dense and BatchNormalization; see
-            docs/trainer.md. An activation of the user's own is carried, with a warning that
-            export will refuse it.
+        model: A built functional or Sequential model; docs/supported.md lists the layers that it
+            may have. An activation of the user's own is carried, with a warning that export will
+            refuse it.
         sparsities: Fraction of zeros per level, each in [0, 1], strictly decreasing: level 0 is the
             sparsest.
         block_shape: (1, 1), (1, 2) or (1, 4): weights pruned together, along the input channels.
@@ -80,51 +84,84 @@ def nest(
         ValueError: if sparsities, block shape or names are wrong, a layer is not supported, no
             layer is left to nest, or a level computes something else than the model.
     """
-    checked = masks.check_sparsities(sparsities), masks.check_block_shape(block_shape)
     base = conversion.functional(model)
-    new = conversion.plan(
+    inputs, outputs, new = replace_layers(
         base,
-        conversion.Nesting(*checked),
+        sparsities,
+        block_shape,
         exclude=exclude,
         overrides=overrides,
         shared_affine=shared_affine,
     )
-
-    inputs = _new_inputs(base)
-    outputs = _run_flattened(base, inputs, _checked(_in_place(new), new))
     nested = NestedModel(inputs, outputs, name=name or model.name)
     for operation, _ in conversion.operations(base):
-        conversion.copy_weights(operation, new[id(operation)])
+        if not keras_operators.is_operator(operation):
+            conversion.copy_weights(operation, new[id(operation)].layers)
     _compare(model, nested, new)
     return nested
 
 
-def _in_place(new: Mapping[int, list[Any]]) -> Callable[..., Any]:
-    """Returns what calls the operations in the place of one, one after the other."""
+def replace_layers(
+    base: KerasModel,
+    sparsities: Iterable[float],
+    block_shape: Iterable[int],
+    *,
+    attempt: conversion.Attempt = contextlib.nullcontext,
+    **choices: KerasArgument,
+) -> tuple[Any, Any, dict[int, Replacement]]:
+    """Makes the graph of a nested model, without the weights.
+
+    Args:
+        base: A functional model.
+        sparsities: As `nest`.
+        block_shape: As `nest`.
+        attempt: What each check runs in, as `conversion.plan` takes it.
+        **choices: `exclude`, `overrides` and `shared_affine`, as `nest`.
+
+    Returns:
+        The inputs, the outputs, and by the id of each operation of `base` the layers in its place.
+    """
+    nesting = conversion.Nesting(
+        masks.check_sparsities(sparsities), masks.check_block_shape(block_shape)
+    )
+    new = conversion.plan(base, nesting, **choices, attempt=attempt)
+    inputs = flattened.new_inputs(base)
+    outputs = flattened.run(base, inputs, _checked(_in_place(new), new, attempt))
+    return inputs, outputs, new
+
+
+def _in_place(new: Mapping[int, Replacement]) -> Callable[..., Any]:
+    """Returns what calls the layers in the place of an operation."""
 
     def act(operation: KerasOperation, *args: KerasArgument, **kwargs: KerasArgument) -> Any:
-        first, *rest = new[id(operation)]
-        outputs = first(*args, **kwargs)
-        for each in rest:
-            outputs = each(outputs)
-        return outputs
+        return new[id(operation)].call(*args, **kwargs)
 
     return act
 
 
-def _checked(act: Callable[..., Any], new: Mapping[int, list[Any]]) -> Callable[..., Any]:
-    """Returns `act` with a check of each call."""
+def _checked(
+    act: Callable[..., Any], new: Mapping[int, Replacement], attempt: conversion.Attempt
+) -> Callable[..., Any]:
+    """Returns `act` with a check of each call; where one is noted, an input takes its place."""
 
     def checked(operation: KerasOperation, *args: KerasArgument, **kwargs: KerasArgument) -> Any:
-        name = new[id(operation)][-1].name
-        if text := supported.call_refusal(operation, name, args, kwargs):
-            raise ValueError(text)
-        return act(operation, *args, **kwargs)
+        with attempt():
+            if id(operation) in new:
+                name = new[id(operation)].layers[-1].name
+                if not keras_operators.is_operator(operation) and (
+                    text := supported.call_refusal(operation, name, args, kwargs)
+                ):
+                    raise ValueError(text)
+                return act(operation, *args, **kwargs)
+        specs = operation.compute_output_spec(*args, **kwargs)
+        return keras.tree.map_structure(
+            lambda spec: keras.Input(batch_shape=spec.shape, dtype=spec.dtype), specs
+        )
 
     return checked
 
 
-def _compare(model: KerasModel, nested: NestedModel, new: Mapping[int, list[Any]]) -> None:
+def _compare(model: KerasModel, nested: NestedModel, new: Mapping[int, Replacement]) -> None:
     """Compares all levels with the base model, and each new layer with the one that it replaces.
 
     Raises:
@@ -133,7 +170,7 @@ def _compare(model: KerasModel, nested: NestedModel, new: Mapping[int, list[Any]
     base = conversion.functional(model)
 
     def run(act: Callable[..., Any], batch: KerasTensor) -> fidelity.Trace:
-        return record(base, batch, act, name_of=lambda layer: new[id(layer)][-1].name)
+        return record(base, batch, act, name_of=lambda layer: new[id(layer)].layers[-1].name)
 
     batch = fidelity.example(base)
     want = run(lambda layer, *args, **kwargs: layer(*args, **kwargs), batch)
@@ -236,6 +273,7 @@ class NestedModel(trainer.LevelTrainer):
                 self.at_level(level)  # made here, not while a step is traced
             self.make_train_function(force=True)
             self.make_test_function(force=True)
+            self._objectives.test_functions.clear()
 
     def prune(self, ratio: float = 1.0, *, regrow: bool = False) -> None:
         """Recomputes all level maps from the weights' magnitudes, layer by layer.
@@ -369,7 +407,7 @@ def record(
         noted.extend((name_of(layer), value) for value in fidelity.flat(outputs))
         return outputs
 
-    outputs = _run_flattened(model, inputs, note)
+    outputs = flattened.run(model, inputs, note)
     return fidelity.Trace(fidelity.flat(outputs), tuple(noted))
 
 
@@ -382,32 +420,6 @@ def call_at(level: int) -> Callable[..., Any]:
         return layer(*args, **kwargs)
 
     return act
-
-
-def _run_flattened(model: KerasModel, inputs: KerasTensor, act: Callable[..., Any]) -> Any:
-    """Runs a model with `act(layer, ...)` in the place of each layer, those of sub-models too."""
-
-    def call(operation: KerasOperation) -> Callable[..., Any]:
-        if not keras_graph.is_graph(operation):
-            return functools.partial(act, operation)
-        inner = conversion.functional(operation)
-        # As in Keras, whether the whole model trains overrides what its parts were called with.
-        return lambda inputs, **_: _run_flattened(inner, inputs, act)
-
-    return keras_graph.run_graph(model, inputs, call)
-
-
-def _new_inputs(base: KerasModel) -> Any:
-    """Returns inputs for a model like another, in the same structure."""
-    inputs = keras.tree.map_structure(_new_input, base.input)
-    # One alone, as old files have it: Keras would warn at each call with a bare array.
-    return inputs[0] if isinstance(inputs, list) and len(inputs) == 1 else inputs
-
-
-def _new_input(tensor: KerasTensor) -> Any:
-    # The name of the layer: that of the tensor is "keras_tensor" where the user gave none.
-    name = keras_graph.source(tensor)[0].name
-    return keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=name)
 
 
 def load_model(path: str | os.PathLike[str], **kwargs: KerasArgument) -> Any:

@@ -9,9 +9,8 @@ from typing import Any
 import keras
 
 from nested_keras.nesting.distillation_loss import Distillation
-from nested_keras.nesting.keras_graph import CompileLoss, CompileMetrics
-from nested_keras.nesting.metric_copies import copy_metrics
-from nested_keras.typing import KerasArgument, KerasLoss, KerasModel, Schedule, Value
+from nested_keras.nesting.judge import Judge, Measures
+from nested_keras.typing import KerasModel, Schedule, Value
 
 _LOSS_WEIGHTS = "level_loss_weights"
 
@@ -24,16 +23,14 @@ class LevelObjective:
         level: The level.
         routing: The routing coefficient, 0..1, or a Keras schedule of it.
         weight: The weight of the level's loss in the sum, >= 0.
-        loss: The compiled loss, or None.
-        metrics: The compiled metrics, or None.
+        judge: The loss and the metrics of the level.
         tracker: The mean of the level's loss.
     """
 
     level: int
     routing: Any
     weight: float
-    loss: Any
-    metrics: Any
+    judge: Judge
     tracker: Any
 
 
@@ -43,18 +40,22 @@ class Objectives:
 
     Attributes:
         levels: One objective per level.
+        measures: What the levels are measured with, as compile() was given it.
         distillation: What the levels learn from besides, or None.
         sandwich: Whether a step trains the densest, the sparsest and one level between.
         split_batch: Whether each level that a step trains has samples of its own.
         slots: What the optimizer keeps for each weight before the first step, by the path of its
             variable, where that is not 0.
+        test_functions: What evaluates one level alone, by its number; made on first use.
     """
 
     levels: tuple[LevelObjective, ...]
+    measures: Measures
     distillation: Distillation | None
     sandwich: bool
     split_batch: bool
     slots: dict[str, float] = dataclasses.field(default_factory=dict)
+    test_functions: dict[int, Any] = dataclasses.field(default_factory=dict)
 
     def turns(self) -> list[tuple[int, ...]]:
         """Returns what a step trains, densest first: in each turn one of some levels."""
@@ -66,10 +67,8 @@ class Objectives:
 
 def settle(
     model: KerasModel,
+    measures: Measures,
     *,
-    loss: KerasLoss,
-    loss_weights: KerasArgument,
-    metrics: list[Any],
     routing: Schedule,
     level_loss_weights: Iterable[float] | None,
     distillation: Distillation | None,
@@ -80,9 +79,7 @@ def settle(
 
     Args:
         model: The nested model.
-        loss: As `compile` takes it, and so are the arguments not named here.
-        loss_weights: Weights of the model's outputs.
-        metrics: `metrics` and `weighted_metrics`.
+        measures: The losses and the metrics.
         routing: The routing coefficients.
         level_loss_weights: The weights of the levels' losses.
         distillation: What the levels learn from besides the labels, or None.
@@ -105,19 +102,18 @@ def settle(
             "split_batch=True must go without in-place distillation, which compares the levels "
             "on the same samples: got Distillation(in_place=True)"
         )
-    names = model.output_names
     return Objectives(
         tuple(
             LevelObjective(
                 level=level,
                 routing=routings[level],
                 weight=weights[level],
-                loss=None if loss is None else CompileLoss(loss, loss_weights, output_names=names),
-                metrics=_level_metrics(metrics, names),
+                judge=Judge(measures, list(model.output_names)),
                 tracker=keras.metrics.Mean(name=f"level_{level}_loss"),
             )
             for level in range(model.levels)
         ),
+        measures=measures,
         distillation=distillation,
         sandwich=sandwich,
         split_batch=split_batch,
@@ -152,10 +148,3 @@ def _per_level(values: Value, *, levels: int, argument: str) -> tuple[Any, ...]:
     if len(given) != levels:
         raise ValueError(f"{argument} must have {levels} entries, one per level: got {given}")
     return given
-
-
-def _level_metrics(metrics: list[Any], output_names: list[str]) -> Any:
-    """Returns compiled metrics with a state of their own, or None."""
-    if all(each is None for each in metrics):
-        return None
-    return CompileMetrics(*copy_metrics(metrics), output_names=output_names)

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import keras
-
 from nested_keras.format.levels import check_level
-from nested_keras.nesting import layers, masks
+from nested_keras.nesting import keras_graph, layers, masks
 
 
-class SparseLevels(keras.Model):
+class SparseLevels(keras_graph.PreparedModel):
     """A Keras model whose nested layers have N levels."""
 
     @property

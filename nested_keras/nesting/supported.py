@@ -32,14 +32,40 @@ ACTIVATIONS: dict[Callable[..., Any], str] = {
     A.hard_silu: "hard_silu",
     A.silu: "silu",
     A.softmax: "softmax",
+    A.elu: "elu",
+    A.selu: "selu",
+    A.celu: "celu",
+    A.gelu: "gelu",
+    A.mish: "mish",
+    A.softplus: "softplus",
+    A.softsign: "softsign",
+    A.squareplus: "squareplus",
+    A.exponential: "exponential",
+    A.log_sigmoid: "log_sigmoid",
+    A.hard_sigmoid: "hard_sigmoid",
+    A.hard_tanh: "hard_tanh",
+    A.hard_shrink: "hard_shrink",
+    A.soft_shrink: "soft_shrink",
+    A.tanh_shrink: "tanh_shrink",
+    A.sparse_plus: "sparse_plus",
+    A.sparse_sigmoid: "sparse_sigmoid",
+    # Its default is another than that of Keras's activation of the same name.
+    keras.ops.gelu: "gelu_tanh",
 }
 # Functions of TensorFlow and of keras.ops that compute the same, with the same defaults.
 _SYNONYMS: dict[Callable[..., Any], Callable[..., Any]] = {
     **{
         getattr(keras.ops, name): function
         for function, name in ACTIVATIONS.items()
-        if name != "linear"
+        if name not in ("linear", "gelu") and hasattr(keras.ops, name)
     },
+    keras.ops.exp: A.exponential,
+    tf.exp: A.exponential,
+    tf.nn.elu: A.elu,
+    tf.nn.gelu: A.gelu,
+    tf.nn.selu: A.selu,
+    tf.nn.softplus: A.softplus,
+    tf.nn.softsign: A.softsign,
     tf.nn.relu: A.relu,
     tf.nn.relu6: A.relu6,
     tf.nn.leaky_relu: A.leaky_relu,
@@ -51,7 +77,7 @@ _SYNONYMS: dict[Callable[..., Any], Callable[..., Any]] = {
 }
 
 
-_COMPUTE_DTYPES = ("float16", "bfloat16", "float32", "float64")
+COMPUTE_DTYPES = {"float16", "bfloat16", "float32", "float64"}
 
 # Their overrides change no output: `get_config` says with which arguments the layer is made again.
 _HARMLESS = {"__init__", "get_config", "from_config", "compute_output_shape"}
@@ -67,6 +93,14 @@ def kind_of(operation: KerasOperation) -> Any:
     """
     known = _nearest(operation)
     return known if known is not None and not overridden(operation, known) else None
+
+
+def unwrapped(operation: KerasOperation) -> Any:
+    """Returns the layer in a TimeDistributed, any other operation as it is.
+
+    The layer is a Dense (`entries.ENTRIES`), which gives the same without its TimeDistributed.
+    """
+    return operation.layer if kind_of(operation) is L.TimeDistributed else operation
 
 
 def overridden(instance: object, known: type[Any]) -> list[str]:
@@ -95,7 +129,7 @@ def refusal(operation: KerasOperation, name: str) -> str | None:
     if policy.quantization_mode is not None:
         return f"{label} must have a dtype policy without quantization: got {policy.name!r}"
     # Inputs alone may hold integers.
-    if policy.compute_dtype not in _COMPUTE_DTYPES and kind is not L.InputLayer:
+    if policy.compute_dtype not in COMPUTE_DTYPES and kind is not L.InputLayer:
         return f"{label} must compute in a float dtype: got {policy.compute_dtype!r}"
     try:
         config = config_of(operation)
@@ -105,6 +139,8 @@ def refusal(operation: KerasOperation, name: str) -> str | None:
     entry = ENTRIES[kind]
     if rule := entry.rule(operation):
         return f"{label} {rule}"
+    if kind is L.TimeDistributed:
+        return refusal(operation.layer, name)
     return (
         _wrong_value(label, operation, config, entry.only)
         or _unknown_key(label, kind, config)
@@ -140,8 +176,8 @@ def call_refusal(
     if not symbolic or any(each is not None for each in rest):
         shown = ", ".join(map(_shown, (*tensors, *rest)))
         return f"{label} must be called with outputs of layers alone: got {shown}"
-    rank = len(tensors[0].shape)
-    rule = ENTRIES[kind_of(operation)].rank_rule(operation, rank)
+    entry, shape = ENTRIES[kind_of(operation)], tuple(tensors[0].shape)
+    rule = entry.rank_rule(operation, len(shape)) or entry.shape_rule(operation, shape)
     return f"{label} {rule}" if rule else None
 
 
@@ -157,6 +193,7 @@ def export_refusal(operation: KerasOperation, name: str) -> str | None:
     Returns:
         One sentence that names the layer and says what to use in its place, or None.
     """
+    operation = unwrapped(operation)
     wrong = _wrong_value(
         f"layer {name!r} ({type(operation).__name__})",
         operation,
@@ -235,7 +272,18 @@ def _unknown(operation: KerasOperation, name: str) -> str:
             f"layer {name!r} ({kind}) is not supported, because it overrides {methods} of "
             f"{known.__name__}: use {known.__name__} itself in its place"
         )
-    supported = ", ".join(sorted(c.__name__ for c in ENTRIES if c.__module__.startswith("keras.")))
+    # Inputs, and layers that matter in training alone, take the place of no other.
+    kinds = (
+        c
+        for c, entry in ENTRIES.items()
+        if c not in (L.InputLayer, L.Identity)
+        and not entry.augments
+        and (entry.read or not entry.training)
+    )
+    names = {c.__name__ for c in kinds if c.__module__.startswith("keras.")}
+    both = {known for known in names if f"{known[:-2]}1D" in names and f"{known[:-2]}2D" in names}
+    shown = (names - both) | {f"{known[:-2]}1D/2D" for known in both}
+    supported = ", ".join(sorted(shown))
     return f"layer {name!r} ({kind}) is not supported: {alternatives.for_layer(kind, supported)}"
 
 

@@ -29,10 +29,10 @@ import tensorflow as tf
 from nested_keras.nesting import fitting, gradients, objectives, optimizer_slots, regularization
 from nested_keras.nesting.batches import Batch, share
 from nested_keras.nesting.distillation_loss import Distillation
+from nested_keras.nesting.judge import Measures
 from nested_keras.nesting.layers import several_workers
-from nested_keras.nesting.sparse_levels import SparseLevels
+from nested_keras.nesting.measured_levels import MeasuredLevels
 from nested_keras.typing import (
-    BatchData,
     Data,
     KerasArgument,
     KerasCallbacks,
@@ -45,7 +45,7 @@ from nested_keras.typing import (
 )
 
 
-class LevelTrainer(SparseLevels):
+class LevelTrainer(MeasuredLevels):
     """Trains and evaluates all levels of a nested model together.
 
     `fit` and `evaluate` report "loss" (what is minimised: the weighted sum over the levels and the
@@ -54,8 +54,6 @@ class LevelTrainer(SparseLevels):
     metric ("accuracy", "val_accuracy") that of the densest level, which is what the model computes
     when it is called. The logs of an epoch also have "level_<l>_sparsity".
     """
-
-    _objectives: objectives.Objectives
 
     def fit(
         self,
@@ -104,57 +102,47 @@ class LevelTrainer(SparseLevels):
         jit_compile: bool = False,
         **kwargs: KerasArgument,
     ) -> None:
-        """Configures the model for training.
+        """Configures the model for training; arguments not named here as `keras.Model.compile`.
 
         Args:
-            optimizer: As in `keras.Model.compile`, and so are the arguments not named here.
+            optimizer: One for all levels.
             loss: Applied at each level; a loss object serves all levels.
             loss_weights: Weights of the model's outputs.
-            metrics: Measured at each level; each gets a copy of a metric object
-                (`nested_keras.metric_copies`).
-            weighted_metrics: Measured at each level, with sample weights.
+            metrics: Each level measures with a copy (`nested_keras.metric_copies`).
+            weighted_metrics: The same, with sample weights.
             routing: The routing coefficient in [0, 1] or a Keras `LearningRateSchedule` of it; one
-                for all levels or one per level (level 0 has no level below: its own has no
-                effect). 1 trains jointly; 0.5 helps the sparsest level when a teacher is used; 0
-                is strict.
-            level_loss_weights: The weight of each level's loss, >= 0, one per level; None for 1.
+                for all levels or one per level (that of level 0 has no effect). 1 trains jointly;
+                0.5 helps the sparsest level when a teacher is used; 0 is strict.
+            level_loss_weights: The weight of each level's loss, >= 0; None for 1.
             distillation: What the levels learn from besides the labels, or None.
-            sandwich: Train the densest, the sparsest and one random level between at each step,
-                in place of all levels.
+            sandwich: Train the densest, the sparsest and one random level between at each step.
             split_batch: Share the samples of a batch out to the levels that a step trains (of N
-                levels, level N-1 gets samples 0, N, 2N, ..., the next sparser 1, N+1, ...), in
-                place of showing each level all of them. The weights that levels share then learn
-                from N times as many samples a step as a level sees: give batches N times as large.
-            jit_compile: XLA; off unless asked for, as it slows the step down on CPUs.
+                levels, level N-1 gets samples 0, N, 2N, ..., the next sparser 1, N+1, ...). The
+                weights that levels share then learn from N times as many samples a step as a
+                level sees: give batches N times as large.
+            jit_compile: XLA; off unless asked for, because XLA slows the step down on CPUs.
             **kwargs: Other arguments of `keras.Model.compile`.
 
         Raises:
             TypeError: if routing is neither a number nor a schedule.
-            ValueError: if routing or level_loss_weights have a wrong range or length, a metric
-                cannot be copied, the distillation does not fit the model
-                (`Distillation.for_model`), or split_batch is to go with distillation in place, for
-                which the levels must see the same samples.
+            ValueError: if an argument is out of range, a metric cannot be copied, or the
+                distillation does not fit the model (`Distillation.for_model`) or split_batch.
         """
         settled = objectives.settle(
             self,
-            loss=loss,
-            loss_weights=loss_weights,
-            metrics=[metrics, weighted_metrics],
+            Measures(loss, loss_weights, metrics, weighted_metrics),
             routing=routing,
             level_loss_weights=level_loss_weights,
             distillation=distillation,
             sandwich=sandwich,
             split_batch=split_batch,
         )
-        super().compile(
-            optimizer=optimizer,
-            loss=loss,
-            loss_weights=loss_weights,
-            metrics=metrics,
-            weighted_metrics=weighted_metrics,
-            jit_compile=jit_compile,
-            **kwargs,
-        )
+        # Without the metrics: Keras would report its own copies of them, which nobody updates.
+        super().compile(optimizer, loss, loss_weights, jit_compile=jit_compile, **kwargs)
+        self._take(settled)
+
+    def _take(self, settled: objectives.Objectives) -> None:
+        """Makes ready what the steps need of what compile() settled."""
         if self.optimizer is not None and not self.optimizer.built:
             # A backup can only be restored into an optimizer that has its variables.
             self.optimizer.build(self.trainable_variables)
@@ -171,6 +159,8 @@ class LevelTrainer(SparseLevels):
             given = self._objectives
             teacher = given.distillation is not None and given.distillation.teacher is not None
             save = keras.saving.serialize_keras_object
+            config["metrics"] = save(given.measures.metrics)
+            config["weighted_metrics"] = save(given.measures.weighted_metrics)
             config["routing"] = [save(each.routing) for each in given.levels]
             config["level_loss_weights"] = [each.weight for each in given.levels]
             config["distillation"] = None if teacher else save(given.distillation)
@@ -189,81 +179,6 @@ class LevelTrainer(SparseLevels):
                 stacklevel=2,
             )
         self.compile(**keras.saving.deserialize_keras_object(config))
-
-    @property
-    def metrics(self) -> list[Any]:
-        """The metrics of all levels, so that Keras resets them."""
-        found = self._shared_metrics()
-        if hasattr(self, "_objectives"):
-            for each in self._objectives.levels:
-                found.append(each.tracker)
-                found += [] if each.metrics is None else [each.metrics]
-                found += [] if each.loss is None else each.loss.metrics
-        return found
-
-    def _shared_metrics(self) -> list[Any]:
-        """Returns the loss tracker and what a user attached to the model."""
-        # Keras's own set of compiled metrics is never updated: each level has one instead.
-        unused = {id(self._compile_metrics)}
-        if self._compile_loss is not None:
-            unused.update(id(metric) for metric in self._compile_loss.metrics)
-        return [metric for metric in super().metrics if id(metric) not in unused]
-
-    def get_metrics_result(self) -> dict[str, Any]:
-        """Returns "loss", "<metric>" of the densest level, and those of each level."""
-        results = {metric.name: metric.result() for metric in self._shared_metrics()}
-        for level, each in enumerate(self._objectives.levels):
-            results[each.tracker.name] = each.tracker.result()
-            named = {} if each.metrics is None else dict(each.metrics.result())
-            if each.loss is not None:
-                named.update((metric.name, metric.result()) for metric in each.loss.metrics)
-            results.update((f"level_{level}_{name}", value) for name, value in named.items())
-        return {**results, **{name: v for name, v in named.items() if name not in results}}
-
-    def level_metrics(self) -> list[Any]:
-        """Returns the metrics of one level, from `metrics` and `weighted_metrics` of compile()."""
-        each = self._objectives.levels[-1]
-        return [] if each.metrics is None else list(each.metrics.metrics)
-
-    def _flatten_metrics_in_order(self, logs: dict[str, Any]) -> Any:
-        """Returns a list for `evaluate`: the loss, the densest level's metrics, the levels' own.
-
-        Keras's own order would repeat the densest level's metrics for each level.
-        """
-        names = sorted(logs, key=lambda name: (name.startswith("level_"), name != "loss"))
-        values = [logs[name] for name in names]
-        return values[0] if len(values) == 1 else values
-
-    def _maybe_symbolic_build(self, iterator: Data = None, data_batch: BatchData = None) -> None:
-        """Makes the metrics' variables before a strategy's replicas run.
-
-        Keras averages a batch over the replicas to see its shapes, which fails with several
-        workers; one replica's part of it has them as well.
-        """
-        strategy = self._distribute_strategy
-        if strategy is None:
-            return
-        if iterator is not None:
-            for _, _, batches in iterator:
-                data_batch = keras.tree.map_structure(
-                    lambda value: strategy.experimental_local_results(value)[0], next(batches)
-                )
-                break
-        with strategy.scope():
-            self._symbolic_build(data_batch=data_batch)
-
-    def compute_metrics(
-        self, x: KerasTensor, y: Data, y_pred: KerasTensor, sample_weight: Data = None
-    ) -> Any:
-        """Updates the metrics of all levels with the same outputs.
-
-        Keras calls it with symbolic outputs, to make the metrics' variables before a strategy's
-        replicas run; the steps below update each level's metrics with its own outputs.
-        """
-        for each in self._objectives.levels:
-            if each.metrics is not None:
-                each.metrics.update_state(y, y_pred, sample_weight)
-        return self.get_metrics_result()
 
     def level_loss(
         self,
@@ -292,9 +207,8 @@ class LevelTrainer(SparseLevels):
             regularization.share_of_replica(term)
             for term in regularization.activity_losses(self, level)
         ]
-        objective = self._objectives.levels[level]
-        if objective.loss is not None:
-            terms.append(objective.loss(y, y_pred, sample_weight))
+        judge = self._objectives.levels[level].judge
+        terms += judge.losses_of(Batch(x, y, sample_weight), y_pred)
         return tf.add_n(terms) if terms else tf.zeros(())
 
     def train_step(self, data: Data) -> dict[str, Any]:
@@ -325,20 +239,25 @@ class LevelTrainer(SparseLevels):
             if distillation is not None and distillation.in_place and levels[0] == self.levels - 1:
                 sources.append(y_pred)
         self.optimizer.apply_gradients(zip(summed, variables, strict=True))
-        _track(self._loss_tracker, total, batch)
+        _track(self._loss_mean(), total, batch)
         return _step_logs(self)
 
     def test_step(self, data: Data) -> dict[str, Any]:
-        """Evaluates all levels on one batch, without distillation."""
+        """Evaluates all levels on one batch, or one of them, without distillation."""
         batch = Batch(*keras.utils.unpack_x_y_sample_weight(data))
         total = regularization.weight_losses(self)
-        for level in reversed(range(self.levels)):
+        only = self._only_level
+        for level in reversed(range(self.levels)) if only is None else (only,):
             y_pred = self.at_level(level)(batch.x, training=False)
             total += self._objectives.levels[level].weight * _own_loss(
                 self, self._objectives.levels[level], batch, y_pred
             )
-        _track(self._loss_tracker, total, batch)
+        _track(self._loss_mean(), total, batch)
         return _step_logs(self)
+
+    def _loss_mean(self) -> Any:
+        """Returns the mean of the loss, which Keras makes in compile()."""
+        return next(metric for metric in self.metrics if metric.name == "loss")
 
     def _level_step(
         self, batch: Batch, sources: tuple[Any, ...], variables: list[Any], level: int
@@ -384,8 +303,7 @@ def _own_loss(
         objective.level, x=batch.x, y=batch.y, y_pred=y_pred, sample_weight=batch.sample_weight
     )
     _track(objective.tracker, loss, batch)
-    if objective.metrics is not None:
-        objective.metrics.update_state(batch.y, y_pred, batch.sample_weight)
+    objective.judge.count(batch, y_pred)
     return loss
 
 

@@ -25,11 +25,26 @@ def test_the_files_that_the_page_names_exist():
 
 
 def test_every_layer_has_both_halves_of_its_entry():
-    made_anew = {keras.layers.SeparableConv2D, keras.layers.BatchNormalization}
+    made_anew = {
+        *kinds.SEPARABLE,
+        keras.layers.TimeDistributed,
+        keras.layers.BatchNormalization,
+    }
     assert set(entries.ENTRIES) - made_anew == set(graph.TRACES)
     for row in kinds.ROWS:
         assert {row.keras, row.nested} <= set(entries.ENTRIES)
         assert issubclass(row.nested, row.keras)
+
+
+def test_no_other_file_lists_the_layers():
+    named = {
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "nested_keras").rglob("*.py")
+        if re.search(r"\bL\.Minimum\b|\"Minimum\"", path.read_text())
+    }
+    files = ("nesting/entries.py", "export/plain_layers.py", "nesting/heads.py")
+    assert named == {f"nested_keras/{name}" for name in files}
+    assert all(name in PAGE for name in named)
 
 
 @pytest.mark.slow

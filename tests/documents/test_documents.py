@@ -2,7 +2,8 @@
 
 The blocks of one page run in their order, Python in one namespace and everything in one folder,
 which holds a small trained model and its data (`model.tflite`, `data.npz`) unless the page makes
-its own. What a test cannot run stands in `NOT_RUN`, with the reason.
+its own. `datasets.digits` gives few images, because the blocks are to run, not to learn. What a
+test cannot run stands in `NOT_RUN`, with the reason.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import pytest
 from nested_keras import cli, datasets, demo, export, nest
 from nested_keras.devices import qemu
 from nested_keras.firmware import QemuModel
+from tests import few_digits
 from tests.documents.pages import ROOT, Block, pages, read
 from tests.renode.launcher import write_launcher
 
@@ -77,7 +79,7 @@ LANGUAGES_NOT_RUN = ("", "cpp", "hex", "mermaid", "text")
 def made(tmp_path_factory):
     """A folder with a small model that was nested from a trained one, and the digits."""
     folder = tmp_path_factory.mktemp("model")
-    data = datasets.digits()
+    data = few_digits.digits()
     base = demo.digits_convnet(width=4)
     base.compile("adam", "sparse_categorical_crossentropy", jit_compile=False)
     base.fit(data.x_train, data.y_train, epochs=1, verbose=0)
@@ -100,6 +102,7 @@ def folder(request, tmp_path, monkeypatch):
     launchers = tmp_path / "launchers"
     launchers.mkdir()
     monkeypatch.setenv("RENODE", str(write_launcher(launchers, "-m", "tests.renode.monitor")))
+    monkeypatch.setattr(datasets, "digits", few_digits.digits)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -1,6 +1,8 @@
 """The parts of the recipe, and a training with all of them."""
 
 import json
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -106,3 +108,24 @@ def test_a_training_by_the_recipe(tmp_path):
     model.fit(batches, epochs=5, shuffle=False, verbose=0, callbacks=found)
     rows = json.loads((tmp_path / "run" / "final.json").read_text())
     assert [row["sparsity"] for row in rows] == pytest.approx(SPARSITIES, abs=0.01)
+
+
+def test_the_default_ramp_needs_no_tfmot():
+    code = """if True:
+        import sys
+        sys.modules.update({"tensorflow_model_optimization": None, "tf_keras": None})
+        import keras, numpy as np
+        import nested_keras
+        from nested_keras import recipe
+        inputs = keras.Input((4,))
+        hidden = keras.layers.Dense(8, "relu")(keras.layers.Dense(8, "relu")(inputs))
+        net = nested_keras.nest(keras.Model(inputs, keras.layers.Dense(2)(hidden)), (0.9, 0.5))
+        net.compile(recipe.optimizer(net, steps=10), "mse")
+        x, y = np.ones((40, 4), "float32"), np.ones((40, 2), "float32")
+        net.fit(x, y, batch_size=8, epochs=2, verbose=0, callbacks=recipe.callbacks(x))
+        assert net.shortfall() == ""
+        assert not {"tensorflow_model_optimization", "tf_keras"} & {
+            name.split(".")[0] for name, module in sys.modules.items() if module is not None
+        }
+    """
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,5 +1,8 @@
 """What layers cost; how near that comes to what is counted: bench/test_budget.py."""
 
+import dataclasses
+import math
+
 import keras
 import numpy as np
 import pytest
@@ -34,6 +37,33 @@ def test_kernel_shapes_are_what_the_kernels_see():
     assert [len(row.sizes) for row in shared] == [1, 2, 1], "two calls of a shared layer"
 
 
+def test_series_are_images_of_height_one():
+    inputs = keras.Input((20, 4))
+    x = keras.layers.Conv1D(6, 5, strides=2)(inputs)
+    x = keras.layers.SeparableConv1D(8, 3, dilation_rate=2, padding="same")(x)
+    rows = budget.kernel_shapes(model.nest(keras.Model(inputs, x), exclude=()))
+    kernels = [row.params.filter_shape for row in rows]
+    assert kernels == [(6, 1, 5, 4), (6, 1, 3, 1), (8, 1, 1, 6)]
+    assert [row.sizes for row in rows] == [
+        (ImageSize(1, 1, 20, 1, 8),),
+        (ImageSize(1, 1, 8, 1, 8),),
+        (ImageSize(1, 1, 8, 1, 8),),
+    ]
+    assert [row.macs for row in rows] == [8 * 120, 8 * 18, 8 * 48]
+    depthwise = rows[1].params
+    assert (depthwise.dilation_h, depthwise.dilation_w, rows[0].params.stride_w) == (1, 2, 2)
+
+
+def test_a_dense_on_a_series_is_a_convolution_of_1x1():
+    inputs = keras.Input((20, 4))
+    x = keras.layers.TimeDistributed(keras.layers.Dense(6))(inputs)
+    x = keras.layers.Dense(3)(keras.layers.Flatten()(x))
+    series, last = budget.kernel_shapes(model.nest(keras.Model(inputs, x), exclude=()))
+    assert (series.params.kind, series.sizes) == (LayerKind.CONV, (ImageSize(1, 1, 20, 1, 20),))
+    assert series.macs == 20 * 24
+    assert (last.params.kind, last.macs) == (LayerKind.FULLY_CONNECTED, 360)
+
+
 def test_blocks_that_do_not_divide_the_channels_count_as_single_weights():
     inputs = keras.Input((4, 4, 6))
     x = keras.layers.Conv2D(4, 3, name="stem")(inputs)
@@ -41,6 +71,25 @@ def test_blocks_that_do_not_divide_the_channels_count_as_single_weights():
     x = keras.layers.Conv2D(4, 1, name="last")(keras.layers.Concatenate()([x, y]))
     rows = budget.kernel_shapes(model.nest(keras.Model(inputs, x), block_shape=(1, 4)))
     assert rows[-1].params.block_size == 1
+
+
+def test_the_zeros_of_grouped_and_transposed_kernels_cost_nothing():
+    inputs = keras.Input((5, 4, 8))
+    x = keras.layers.Conv2D(12, 3, groups=4, name="grouped")(inputs)
+    x = keras.layers.Conv2DTranspose(4, 3, 2, padding="same", name="up")(x)
+    nested = model.nest(keras.Model(inputs, x), (0.5, 0.0), exclude=["grouped"])
+    grouped, up = budget.kernel_shapes(nested)
+    assert (grouped.params.filter_shape, grouped.weights) == ((12, 3, 3, 8), 9 * 2 * 12)
+    assert (grouped.nested, grouped.has_gaps) == (False, True)
+    assert grouped.macs == 3 * 2 * grouped.weights
+    # Blocks of four pixels are made from 2 x 2 input pixels each.
+    assert (up.params.filter_shape, up.weights) == ((16, 2, 2, 12), 9 * 4 * 12)
+    assert up.sizes == (ImageSize(1, 3, 2, 3, 2),)
+    assert stored_bytes(grouped, (0.0,)) == 2 * grouped.weights + 9 * 12
+    assert stored_bytes(up, (0.0,)) == 2 * up.weights + 9 * 16
+    filled = dataclasses.replace(up, weights=math.prod(up.params.filter_shape))
+    assert cycles(up, (0.5,)) < cycles(filled, (0.5,))
+    assert cycles(up, (0.5,)) < cycles(up, (0.0,))
 
 
 def test_shapes_must_be_known():

@@ -60,8 +60,35 @@ def test_zeros_are_stored_as_the_exporter_would(share, block, encoding):
     assert (len(stream.data) > len(smallest)) == (share == 0.6)
 
 
+def test_a_dilated_filter_is_packed_with_its_gaps():
+    prog = one_conv(dilation_h=2, dilation_w=2)
+    nested = packed(prog).weights
+    assert (nested.params.kernel_h, nested.params.kernel_w) == (5, 5)
+    assert (nested.params.dilation_h, nested.params.dilation_w) == (1, 1)
+    np.testing.assert_array_equal(nested.weights[:, ::2, ::2], prog.ops[0].filter)
+    assert np.count_nonzero(nested.weights) == np.count_nonzero(prog.ops[0].filter)
+
+
+@pytest.mark.parametrize("kernel", [(1, 5), (7, 1), (3, 3)])
+def test_a_depthwise_convolution_without_a_tuned_kernel_is_packed(kernel):
+    b = Builder(7)
+    x = b.tensor((1, 9, 9, 4))
+    y = b.depthwise(x)
+    pads = {"pad_top": kernel[0] // 2, "pad_left": kernel[1] // 2}
+    b.ops[0] = dataclasses.replace(b.ops[0], filter=b.int8(4, *kernel, 1), **pads)
+    prog = b.build([x], [y])
+    stream = packed(prog)
+    assert (stream is None) == (kernel == (3, 3))
+    if stream is not None:
+        assert stream.params.kind is stream_format.LayerKind.DEPTHWISE
+        np.testing.assert_array_equal(stream.weights.weights, prog.ops[0].filter)
+    inputs = random_inputs(prog, 3)
+    (want,) = expected(prog, inputs, 0)
+    np.testing.assert_array_equal(HostModel(prog).run(inputs[0]), want)
+
+
 CANNOT_BE_PACKED = {
-    "dilation": {"dilation_h": 2, "dilation_w": 2},
+    "dilation so large that the reference kernel is faster": {"dilation_w": 200},
     "multiplier": {"multiplier": np.full(6, 1000, np.int32)},
     "shift": {"shift": np.full(6, -300, np.int32)},
     "folded bias": {
@@ -79,7 +106,11 @@ def test_what_the_format_cannot_hold_is_not_packed(reason):
 
 @pytest.mark.parametrize(
     ("changes", "function"),
-    [({}, "nk_nested_conv2d_s8"), (CANNOT_BE_PACKED["multiplier"], "nk_conv2d_s8")],
+    [
+        ({}, "nk_nested_conv2d_s8"),
+        ({"dilation_h": 2, "pad_top": 2}, "nk_nested_conv2d_s8"),
+        (CANNOT_BE_PACKED["multiplier"], "nk_conv2d_s8"),
+    ],
 )
 def test_both_ways_give_the_reference_s_bytes(changes, function, tmp_path):
     prog = one_conv(**changes)

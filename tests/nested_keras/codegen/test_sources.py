@@ -1,6 +1,5 @@
 import pytest
 
-import nested_keras
 from nested_keras.codegen import sources
 from nested_keras.firmware import FirmwareError
 
@@ -36,7 +35,8 @@ def test_an_unknown_board_is_refused():
 
 
 def test_missing_sources_are_reported(monkeypatch, tmp_path):
-    monkeypatch.setattr(nested_keras, "__file__", str(tmp_path / "nested_keras" / "__init__.py"))
+    file = tmp_path / "nested_keras" / "codegen" / "sources.py"
+    monkeypatch.setattr(sources, "__file__", str(file))
     with pytest.raises(
         FirmwareError, match=r"expected include/nk_ops\.h in .*tflm_ops or .*tflm_ops"
     ):

@@ -77,6 +77,7 @@ def test_a_level_costs_more_than_those_below_and_none_above():
     ("kind", "shapes", "size"),
     [
         (LayerKind.CONV, ((2, 9, 8, 3), (2, 5, 4, 7)), ImageSize(2, 9, 8, 5, 4)),
+        (LayerKind.CONV, ((2, 9, 3), (2, 4, 7)), ImageSize(2, 1, 9, 1, 4)),
         (LayerKind.FULLY_CONNECTED, ((4, 6), (4, 10)), ImageSize(4, 1, 1, 1, 1)),
         (LayerKind.FULLY_CONNECTED, ((2, 3, 6), (2, 3, 10)), ImageSize(6, 1, 1, 1, 1)),
     ],
@@ -98,6 +99,17 @@ def test_a_convolution_stores_deltas_where_they_are_faster_though_larger(share, 
     )
     if share == 0.6:
         assert encodings(Stream.pack(nested)) == [Encoding.DENSE]
+
+
+@pytest.mark.parametrize(("dilation", "is_spread"), [(2, True), (8, True), (200, False)])
+def test_a_dilated_layer_is_stored_with_gaps_where_the_tuned_kernel_is_faster(dilation, is_spread):
+    params = LayerParams(LayerKind.CONV, 1, 3, 16, 16, dilation_w=dilation)
+    nested = sparse_layer(params, 0.2)
+    stream = cycles.pack_fastest(nested, ImageSize(1, 1, 128, 1, 128))
+    assert stream.params.dilation_w == (1 if is_spread else dilation)
+    assert stream.params.kernel_w == (2 * dilation + 1 if is_spread else 3)
+    kept = nested.level_map == 0
+    assert sum(level.nnz for level in stream.levels) == np.count_nonzero(nested.weights * kept)
 
 
 def test_the_width_of_deltas_goes_by_size():

@@ -26,7 +26,8 @@ def test_a_model_alone_that_does_not_fit():
     told = explain_overflow(error, board, images=1, stride=192)
     assert str(told) == (
         "the firmware does not fit nucleo_f767zi: it needs 2,098,152 bytes for FLASH, which has "
-        "2,097,152 and 524,296 bytes for RAM, which has 524,288; the firmware does not fit even with one image"
+        "2,097,152 and 524,296 bytes for RAM, which has 524,288; the firmware does not fit even "
+        "with one image"
     )
 
 

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -47,6 +49,16 @@ def test_operators_that_keep_the_scale_share_a_range():
     data = np.array([-2.0, 5.0], np.float32).reshape(2, 1, 1, 1)
     ranges = calibrate(graph_of(X, y, pool, both, flat), (data,))
     assert {ranges.limits[name] for name in ("x", "y", "pool", "both", "flat")} == {(-6.0, 5.0)}
+
+
+def test_a_relu6_alone_shares_the_range_of_its_input_unless_that_is_fixed():
+    """TFLite Micro's kernel clamps the int8 values of the input."""
+    data = (np.array([-2.0, 9.0], np.float32).reshape(2, 1, 1, 1),)
+    clipped = Unary("clipped", ("x",), (1, 1, 1, 1), "relu6")
+    assert set(calibrate(graph_of(X, clipped), data).limits.values()) == {(-2.0, 9.0)}
+    gate = Unary("gate", ("x",), (1, 1, 1, 1), "sigmoid")
+    ranges = calibrate(graph_of(X, gate, dataclasses.replace(clipped, inputs=("gate",))), data)
+    assert (list(ranges.fixed), list(ranges.limits)) == (["gate"], ["x", "clipped"])
 
 
 def test_fixed_scales_pass_through_but_not_into_a_concatenation():

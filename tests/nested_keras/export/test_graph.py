@@ -90,7 +90,7 @@ def own(x):
 @pytest.mark.parametrize(
     ("layer", "message"),
     [
-        (layers.Permute((2, 1, 3), name="swap"), r"layer 'swap' \(Permute\) is not supported"),
+        (layers.Masking(name="mask"), r"layer 'mask' \(Masking\) is not supported"),
         (layers.Activation("elu", name="act"), "'act' has the activation 'elu', which is not supp"),
         (
             layers.Activation(own, name="act"),

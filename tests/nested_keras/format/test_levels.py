@@ -11,5 +11,5 @@ def test_levels_are_checked():
         check_level(3, levels=3)
     with pytest.raises(ValueError, match=r"level must be in 0\.\.2: got -1"):
         check_level(-1, levels=3)
-    with pytest.raises(TypeError, match="float"):
+    with pytest.raises(TypeError, match=r"level must be an integer in 0\.\.2: got 1\.0"):
         check_level(1.0, levels=3)

@@ -118,3 +118,18 @@ def test_number_of_levels_out_of_range(levels):
 def test_table_limits_are_legal(multiplier, shift):
     arrays = changed("multiplier", filled(multiplier)) | {"shift": np.full((3, 4), shift, np.int8)}
     assert NestedWeights(params=CONV, **arrays).levels == 3
+
+
+def test_a_filter_without_dilation_has_gaps_that_no_level_uses():
+    params = LayerParams(LayerKind.CONV, 2, 3, 4, 5, dilation_h=3, dilation_w=2, pad_left=1)
+    nested = random_layer(params, levels=2)
+    spread = nested.without_dilation()
+    assert spread.params == dataclasses.replace(
+        params, kernel_h=4, kernel_w=5, dilation_h=1, dilation_w=1
+    )
+    np.testing.assert_array_equal(spread.weights[:, ::3, ::2], nested.weights)
+    np.testing.assert_array_equal(spread.level_map[:, ::3, ::2], nested.level_map)
+    assert np.count_nonzero(spread.level_map < 2) == np.count_nonzero(nested.level_map < 2)
+    far = random_layer(LayerParams(LayerKind.CONV, 1, 3, 200, 2, dilation_w=255), levels=1)
+    with pytest.raises(FormatError, match=r"weights per output channel .*got 102200"):
+        far.without_dilation()

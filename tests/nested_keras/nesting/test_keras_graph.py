@@ -1,4 +1,3 @@
-import pathlib
 import sys
 
 import keras
@@ -46,10 +45,3 @@ def test_a_graph_runs_with_other_calls():
     outputs = keras_graph.run_graph(base, inputs, call)
     assert sorted(called) == sorted(o.name for o in base.operations[1:])
     assert keras_graph.source(outputs)[0] is base.layers[-1]
-
-
-def test_only_one_file_imports_private_modules_of_keras():
-    files = pathlib.Path(nested_keras.__file__).parent.rglob("*.py")
-    assert [path.name for path in files if "from keras.src" in path.read_text()] == [
-        "keras_graph.py"
-    ]

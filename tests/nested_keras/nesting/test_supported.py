@@ -3,69 +3,15 @@
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from nested_keras.export import compare, export_errors, forward
 from nested_keras.export.fold import fold
 from nested_keras.export.graph import TRACES, trace
-from nested_keras.nesting import layers, model, supported
+from nested_keras.nesting import kinds, model, supported
 from tests.nested_keras import nets
+from tests.nested_keras.nesting.layer_variants import LEAST, MERGES, VARIANTS, of, takes_series
 
 L = keras.layers
-NESTED = {"sparsities": (0.5,)}
-# The least arguments of each class.
-LEAST = {
-    L.Conv2D: {"filters": 3, "kernel_size": 2},
-    L.DepthwiseConv2D: {"kernel_size": 2},
-    L.SeparableConv2D: {"filters": 3, "kernel_size": 2},
-    L.Dense: {"units": 3},
-    layers.NestedConv2D: {"filters": 3, "kernel_size": 2, **NESTED},
-    layers.NestedDepthwiseConv2D: {"kernel_size": 2, **NESTED},
-    layers.NestedDense: {"units": 3, **NESTED},
-    layers.NestedBatchNormalization: {"levels": 1},
-    L.InputLayer: {"shape": (3,)},
-    L.Dropout: {"rate": 0.5},
-    L.GaussianDropout: {"rate": 0.5},
-    L.GaussianNoise: {"stddev": 0.5},
-    L.SpatialDropout2D: {"rate": 0.5},
-    L.Activation: {"activation": "relu"},
-    L.AveragePooling2D: {"pool_size": 2},
-    L.MaxPooling2D: {"pool_size": 2},
-    L.Reshape: {"target_shape": (4, 9, 3)},
-}
-# For each key that is read, other values than the default.
-WINDOW = [
-    {"strides": 2, "padding": "same"},
-    {"dilation_rate": 2},
-    {"activation": "silu"},
-    {"activation": "leaky_relu"},
-    {"activation": tf.nn.relu6},
-    {"activation": keras.ops.tanh},
-    {"activation": L.LeakyReLU(0.3)},
-    {"use_bias": False},
-]
-CONV = [{"filters": 5, "kernel_size": (3, 2)}, *WINDOW]
-NORM = [{"axis": -1, "epsilon": 0.1}, {"center": False}, {"scale": False}]
-POOL = [{"pool_size": 3, "strides": 1, "padding": "same"}]
-VARIANTS = {
-    L.Conv2D: CONV,
-    L.DepthwiseConv2D: [{"kernel_size": (3, 2), "depth_multiplier": 2}, *WINDOW],
-    L.SeparableConv2D: [*CONV, {"depth_multiplier": 2}],
-    L.Dense: [{"units": 5}, {"activation": "sigmoid"}, {"use_bias": False}],
-    L.BatchNormalization: NORM,
-    L.Activation: [{"activation": name} for name in supported.ACTIVATIONS.values()],
-    L.ReLU: [{"max_value": 6.0}, {"negative_slope": 0.3}],
-    L.LeakyReLU: [{"negative_slope": 0.1}],
-    L.Softmax: [{"axis": -1}],
-    L.Concatenate: [{"axis": -1}, {"axis": 1}, {"axis": -2}],
-    L.AveragePooling2D: POOL,
-    L.MaxPooling2D: POOL,
-    L.GlobalAveragePooling2D: [{"keepdims": True}],
-    L.GlobalMaxPooling2D: [{"keepdims": True}],
-    L.ZeroPadding2D: [{"padding": ((0, 1), (2, 3))}],
-    L.Reshape: [{"target_shape": (-1,)}],
-}
-MERGES = (L.Add, L.Multiply, L.Maximum, L.Minimum, L.Concatenate)
 BASE_KINDS = [kind for kind in supported.ENTRIES if kind.__module__.startswith("keras.")]
 
 
@@ -87,31 +33,42 @@ def test_every_key_that_is_read_is_tried(kind):
 
 
 def test_export_has_a_way_for_every_layer_of_a_nested_model():
-    made_anew = {L.SeparableConv2D, L.BatchNormalization}
+    made_anew = {*kinds.SEPARABLE, L.TimeDistributed, L.BatchNormalization}
     assert set(TRACES) == set(supported.ENTRIES) - made_anew
 
 
-@pytest.mark.parametrize(
-    ("kind", "variant"),
-    [
-        pytest.param(kind, variant, id=f"{kind.__name__}-{index}")
-        for kind in BASE_KINDS
-        if kind is not L.InputLayer
-        for index, variant in enumerate([{}, *VARIANTS.get(kind, [])])
-    ],
-)
-def test_nest_and_export_compute_what_the_layer_does(kind, variant):
-    inputs = keras.Input((6, 6, 3))
-    x = L.Conv2D(3, 1, name="before")(inputs)
-    layer = kind(**{**LEAST.get(kind, {}), **variant})
-    outputs = layer([x, L.Conv2D(3, 1)(inputs)] if kind in MERGES else x)
+IMAGE, SERIES = (6, 6, 3), (12, 3)
+
+
+def cases():
+    """Each layer with each variant, on the inputs that it takes."""
+    for kind in (kind for kind in BASE_KINDS if kind is not L.InputLayer):
+        only_series = takes_series(kind)
+        only_images = "2D" in kind.__name__ or kind in (L.Reshape, L.Permute)
+        only_images = only_images or supported.ENTRIES[kind].augments
+        shapes = {IMAGE: not only_series, SERIES: not only_images}
+        for shape in (shape for shape, is_taken in shapes.items() if is_taken):
+            for index, variant in enumerate(of(kind)):
+                name = f"{kind.__name__}-{index}-{len(shape)}"
+                yield pytest.param(kind, variant, shape, id=name)
+
+
+@pytest.mark.parametrize(("kind", "variant", "shape"), [*cases()])
+def test_nest_and_export_compute_what_the_layer_does(kind, variant, shape):
+    inputs = keras.Input(shape)
+    conv = L.Conv2D if shape is IMAGE else L.Conv1D
+    x = conv(3, 1, name="before")(inputs)
+    layer = kind(**variant)
+    outputs = layer([x, conv(3, 1)(inputs)] if kind in MERGES else x)
     base = nets.randomise(keras.Model(inputs, outputs), seed=0)
+    if kind is L.Normalization:
+        layer.finalize_state()
     nested = model.nest(base, (0.5,), exclude=())
-    data = nets.images(4)
+    data = nets.images(4, shape)
     graph = fold(trace(nested))
     compare.compare(nested, graph, (data,))
     (received,) = forward.run(graph, [data], forward.level_parameters(0), lambda _, value: value)
-    np.testing.assert_allclose(received, base(data), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(received, base(data, training=False), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -158,14 +115,14 @@ def test_functions_and_objects_of_the_user_s_are_carried_as_they_are():
     )(inputs)
     x = L.SeparableConv2D(4, 3, activation=L.PReLU(alpha_initializer="ones"), name="prelu")(x)
     base = keras.Model(inputs, x)
-    with pytest.warns(UserWarning, match="export will refuse this model: layer '(own|prelu)' has"):
+    with pytest.warns(UserWarning, match="export will refuse this model: layer 'own' has"):
         nested = model.nest(base, (0.5,), exclude=())
     own = nested.get_layer("own")
     assert own.activation is relu
     assert isinstance(own.kernel_regularizer, Decay)
     assert isinstance(own.kernel_constraint, Halved)
-    prelu = nested.get_layer("prelu_pointwise").activation
-    assert prelu is not base.get_layer("prelu").activation
+    prelu = nested.layers[-1]
+    assert isinstance(prelu, L.PReLU)
     np.testing.assert_array_equal(prelu.alpha, np.ones((2, 2, 4)))
     np.testing.assert_array_equal(nested(nets.images(2)), base(nets.images(2)))
     with pytest.raises(
@@ -201,15 +158,29 @@ def patched():
         (Mixed(3, name="x"), r"\(Mixed\) .* overrides __call__ of Dense"),
         (patched(), r"\(Dense\) .* overrides call of Dense: use Dense itself in its place"),
         (L.Lambda(lambda x: x / 2.0, name="x"), r"\(Lambda\) .*: use one of Keras's own layers"),
-        (L.UpSampling2D(name="x"), r"\(UpSampling2D\) is not supported: use one of these"),
-        (L.Rescaling(0.1, name="x"), r"\(Rescaling\) .*: do this to the data before"),
-        (L.RandomFlip(name="x"), r"\(RandomFlip\) .*: do this to the data before"),
-        (L.Activation("gelu", name="x"), "has the activation 'gelu', which is not supported: use"),
-        (L.ReLU(1.0, name="x"), r"\(ReLU\) must have max_value None or 6.*max_value=1.0"),
+        (L.Masking(name="x"), r"\(Masking\) is not supported: use one of these"),
+        (
+            L.UpSampling2D(interpolation="bicubic", name="x"),
+            r"\(UpSampling2D\) must have interpolation 'nearest' or 'bilinear': got 'bicubic'",
+        ),
+        (L.Resizing(3, 3, name="x"), r"\(Resizing\) .*: do this to the data before"),
+        (L.Rescaling(np.ones((4, 1)), name="x"), r"one scale, or one per channel: .* \(4, 1\)"),
+        (L.RandomCrop(2, 2, name="x"), r"must keep the size of its images, \w+: got 2x2 \(crop"),
+        (
+            L.Pipeline([L.RandomFlip(), L.AutoContrast()], name="x"),
+            "must hold layers alone that augment: got AutoContrast",
+        ),
+        (L.Activation("glu", name="x"), "has the activation 'glu', which is not supported: use"),
         (L.Dense(3, dtype="int8_from_float32", name="x"), "policy without quantization: got 'int8"),
         (lambda x: L.Dropout(0.5, name="x")(x, training=True), "must be called .*training=True"),
         (lambda x: L.Add(name="x")([x, np.ones((4, 4, 3))]), "outputs of layers alone: .*ndarray"),
         (lambda x: L.Concatenate(0, name="x")([x, x]), "axis than that of the batch: got 0"),
+        (L.TimeDistributed(L.Conv1D(2, 3), name="x"), "must hold a Dense .*: got Conv1D"),
+        (L.TimeDistributed(L.Dense(2, activation="glu"), name="x"), "has the activation 'glu'"),
+        (
+            lambda x: L.TimeDistributed(L.Dense(2), name="x")(x, mask=np.ones((1, 4), bool)),
+            "must be called with its inputs alone, .*mask=",
+        ),
     ],
 )
 def test_nest_refuses_before_training_what_export_would_refuse(layer, message):
@@ -218,20 +189,6 @@ def test_nest_refuses_before_training_what_export_would_refuse(layer, message):
     with pytest.raises(ValueError, match=f"^layer 'x' .*{message}|^layer 'x' {message}") as refusal:
         model.nest(keras.Model(inputs, outputs), exclude=())
     assert len(str(refusal.value)) < 500
-
-
-@pytest.mark.parametrize(
-    ("operator", "message"),
-    [
-        (lambda x: x + x, r"operator '.*' \(Add\) between layers .*: use the layer Add for two"),
-        (lambda x: 0.5 * x, r"\(Multiply\) between layers .*: use the layer Multiply for two"),
-        (lambda x: keras.ops.mean(x, (1, 2)), r"\(Mean\) .*: use the layer GlobalAveragePooling2D"),
-    ],
-)
-def test_nest_refuses_operators_between_layers(operator, message):
-    inputs = keras.Input((6, 6, 3))
-    with pytest.raises(ValueError, match=message):
-        model.nest(keras.Model(inputs, operator(L.Conv2D(3, 3)(inputs))), exclude=())
 
 
 @pytest.mark.parametrize("kind", [L.Flatten, L.ZeroPadding2D, L.GlobalAveragePooling2D], ids=named)

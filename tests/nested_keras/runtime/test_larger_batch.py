@@ -40,7 +40,7 @@ def test_many_samples_run_at_once(monkeypatch) -> None:
 @pytest.mark.parametrize("name", ["squeeze_excite", "dense_on_image"])
 def test_reshapes_take_the_batch(name, monkeypatch) -> None:
     model = LiteRTModel(zoo.exported(name).tflite)
-    x = np.resize(zoo.make(name).data, (17, *model.input_details[0].shape[1:]))
+    x = np.resize(zoo.data(name), (17, *model.input_details[0].shape[1:]))
     found, sizes = calls_of(model, x, 0, monkeypatch)
     assert sizes == [16, 1]
     singles = [model.run(x[i : i + 1], 0) for i in range(len(x))]

@@ -1,0 +1,44 @@
+"""Series [1, length, channels] become images of height one, [1, 1, length, channels].
+
+From here on a layer of one dimension is one of two: no later step, file or kernel tells them apart.
+The inputs and outputs of the model keep their shapes. A Reshape stands beside each, which moves no
+byte.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from nested_keras.export.nodes import Graph, Input, Node, image_shape
+from nested_keras.export.plain_layers import Reshape
+
+
+def series_as_images(graph: Graph) -> Graph:
+    """Returns the same network without series between its inputs and its outputs.
+
+    Args:
+        graph: As its layers are traced, in the shapes that Keras has.
+    """
+    nodes: dict[str, Node] = {}
+    # Name in the old graph -> name of the node that has the value as an image.
+    moved: dict[str, str] = {}
+    for old in graph.nodes.values():
+        node = dataclasses.replace(old, inputs=tuple(moved[name] for name in old.inputs))
+        image = image_shape(node.shape)
+        moved[node.name] = node.name
+        if image == node.shape:
+            nodes[node.name] = node.as_image()
+        elif isinstance(node, Input):
+            moved[node.name] = f"{node.name}/image"
+            nodes[node.name] = node
+            nodes[moved[node.name]] = Reshape(moved[node.name], (node.name,), image)
+        elif node.name in graph.outputs:
+            # The output keeps the name of its layer.
+            moved[node.name] = f"{node.name}/image"
+            nodes[moved[node.name]] = dataclasses.replace(node.as_image(), name=moved[node.name])
+            nodes[node.name] = Reshape(node.name, (moved[node.name],), node.shape)
+        elif isinstance(node, Reshape) and nodes[node.inputs[0]].shape == image:
+            moved[node.name] = node.inputs[0]
+        else:
+            nodes[node.name] = node.as_image()
+    return Graph(nodes, graph.inputs, graph.outputs, graph.levels)
