@@ -33,6 +33,7 @@ LAYERS = {
     ),
     "Dot": "use Multiply in its place",
     "AlphaDropout": "use Dropout in its place",
+    "Conv1DTranspose": "use Conv2DTranspose in its place, on data of shape (length, 1, channels)",
 }
 OPERATORS = {
     "Add": "use the layer Add for two tensors, or the bias of the layer before for a constant",
@@ -47,6 +48,10 @@ OPERATORS = {
     "Relu6": "use the layer ReLU(6.0) in its place",
     "LeakyRelu": "use the layer LeakyReLU in its place",
     "Pad": "use the layer ZeroPadding2D in its place",
+    "DepthToSpace": "use the layers Reshape((h, w, b, b, c)), Permute((1, 3, 2, 4, 5)) and "
+    "Reshape((h * b, w * b, c)) in its place, for blocks of b x b pixels",
+    "SpaceToDepth": "use the layers Reshape((h, b, w, b, c)), Permute((1, 3, 2, 4, 5)) and "
+    "Reshape((h, w, b * b * c)) in its place, for blocks of b x b pixels",
     **dict.fromkeys(
         ("Sigmoid", "Tanh", "Silu", "HardSilu"), "use the layer Activation in its place"
     ),

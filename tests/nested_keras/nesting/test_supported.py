@@ -189,6 +189,13 @@ def test_nest_refuses_before_training_what_export_would_refuse(layer, message):
     [
         (lambda x: x + x, r"operator '.*' \(Add\) between layers .*: use the layer Add for two"),
         (lambda x: 0.5 * x, r"\(Multiply\) between layers .*: use the layer Multiply for two"),
+        pytest.param(
+            lambda x: keras.ops.space_to_depth(x, 2),
+            r"\(SpaceToDepth\) .*: use the layers Reshape\(\(h, b, w, b, c\)\), Permute",
+            marks=pytest.mark.skipif(
+                not hasattr(keras.ops, "space_to_depth"), reason="Keras has no such operator"
+            ),
+        ),
         (lambda x: keras.ops.mean(x, (1, 2)), r"\(Mean\) .*: use the layer GlobalAveragePooling2D"),
     ],
 )
