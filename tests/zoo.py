@@ -580,6 +580,41 @@ def _series(name: str) -> Callable[[], Any]:
     return build
 
 
+def operators() -> Any:
+    """Sums, products and functions written as operators; a hard swish as MobileNetV3 has it."""
+
+    def network(x: Any) -> Any:
+        from keras import ops
+
+        layers = _layers()
+        x = ops.relu(_conv_bn(x, 4, relu=None) - 0.3)
+        y = layers.Conv2D(4, 3, padding="same")(x)
+        y = y * ops.relu6(y + 3.0) * (1.0 / 6.0)
+        x = 0.5 * x + y / np.array([1.0, -2.0, 3.0, 0.5], np.float32)
+        gate = ops.mean(ops.maximum(x, -0.2), axis=(1, 2), keepdims=True)
+        x = ops.minimum(x * ops.sigmoid(layers.Conv2D(4, 1)(gate)), abs(y))
+        x = ops.concatenate([x, ops.max(x, 2, keepdims=True)], axis=2)
+        return _classify(1.0 - ops.clip(x, -0.4, 0.5))
+
+    return _model((5, 6, 2), network)
+
+
+def sliced() -> Any:
+    """Slices and paddings of every axis: the shortcut of the first ResNets, halves of channels."""
+
+    def network(x: Any) -> Any:
+        from keras import ops
+
+        x = _conv_bn(x, 4)
+        short = ops.pad(x[:, ::2, ::2], ((0, 0), (0, 0), (0, 0), (1, 2)))
+        x = ops.relu(_conv_bn(x, 7, strides=2, relu=None) + short)
+        a, b = ops.split(x[..., 1:], 2, axis=-1)
+        x = ops.concatenate([a * b, ops.flip(a, 1), b[:, ::-1]], axis=-1)
+        return [_classify(_conv_bn(x, 3, 1)), ops.stack([x[:, 0, 1], x[:, -1, 0]], axis=1)]
+
+    return _model((6, 5, 2), network)
+
+
 _FIVE = (0.95, 0.9, 0.8, 0.5, 0.2)
 _NEST_DW = {"overrides": {"dw": {"sparsities": (0.9, 0.4)}}}
 _ROWS: dict[str, Row] = {
@@ -683,4 +718,7 @@ _ROWS: dict[str, Row] = {
     "series_keywords": Row(_series("keywords")),
     "series_branches": Row(_series("branches")),
     "series_autoencoder": Row(_series("autoencoder")),
+    # Operators between layers.
+    "operators": Row(operators, (0.8, 0.5, 0.2)),
+    "sliced": Row(sliced),
 }

@@ -37,7 +37,7 @@ _COMMANDS = (
     bench_command,
 )
 
-_DESCRIPTION = """Nested sparse convnets: one set of weights, N sparsity levels, a knob at run time.
+_DESCRIPTION = """Nested sparse convnets: one set of weights, N levels, a knob at run time.
 
 Typical way through:
   nested-keras train   --model base.keras --data data.npz --out nested.keras
@@ -46,10 +46,11 @@ Typical way through:
   nested-keras run     model.tflite --target qemu --data data.npz --limit 50
   nested-keras codegen model.tflite --out firmware/model
 
-`--data` takes a .npz archive, a folder of images in class folders, a .csv, or a folder that
-tf.data.Dataset.save wrote (`nested-keras train --help`). In a .npz, `train` reads x_train,
-y_train, x_test, y_test; `export` reads x_train; `run` reads x_test and, for the accuracy, y_test.
-Images are [n, height, width, channels] as the Keras model takes them; labels are class indices.
+`--data` takes a .npz archive, a folder of images in class folders, a .csv, or
+a folder that tf.data.Dataset.save wrote (`nested-keras train --help`). In a
+.npz, `train` reads x_train, y_train, x_test, y_test; `export` reads x_train;
+`run` reads x_test and, for the accuracy, y_test. Images are [n, height, width,
+channels] as the Keras model takes them; labels are class indices.
 """
 
 
@@ -58,6 +59,8 @@ def parser() -> argparse_flags.ArgumentParser:
     root = argparse_flags.ArgumentParser(
         prog="nested-keras",
         description=_DESCRIPTION,
+        # Otherwise --run of a command would be taken for a short form of absl's --run_with_pdb.
+        allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     root.add_argument(

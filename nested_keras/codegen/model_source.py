@@ -265,7 +265,7 @@ class _ModelPrinter:
 
     def _check(self) -> str:
         if not self.streams:
-            return f"nk_status {self.name}_check(void) {{\n  return NK_OK;\n}}\n"
+            return f"nk_status {self.name}_check(void) {{ return NK_OK; }}\n"
         rows = (
             f"      {{{stream}, sizeof {stream}, {levels}}},"
             for stream, levels in self.streams.items()

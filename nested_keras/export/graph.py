@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from nested_keras.export import moving_layers, plain_layers, weighted_layers
+from nested_keras.export import axes, moving_layers, plain_layers, weighted_layers
 from nested_keras.export.export_errors import ExportError, UnsupportedLayerError
 from nested_keras.export.graph_builder import GraphBuilder, Trace
 from nested_keras.export.nodes import Graph
@@ -24,6 +24,7 @@ from nested_keras.typing import KerasArgument, KerasModel, KerasOperation, Keras
 TRACES: dict[type, Trace] = {
     **plain_layers.TRACES,
     **moving_layers.TRACES,
+    **axes.TRACES,
     **weighted_layers.TRACES,
 }
 

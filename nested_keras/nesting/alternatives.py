@@ -36,28 +36,16 @@ LAYERS = {
     "Conv1DTranspose": "use Conv2DTranspose in its place, on data of shape (length, 1, channels)",
 }
 OPERATORS = {
-    "Add": "use the layer Add for two tensors, or the bias of the layer before for a constant",
-    "Subtract": "use the layer Add for two tensors, or the bias of the layer before for a constant",
-    "Multiply": "use the layer Multiply for two tensors, or the weights of the layer before for a "
-    "constant",
-    "Divide": "use the weights of the layer before",
-    "TrueDivide": "use the weights of the layer before",
-    "Mean": "use the layer GlobalAveragePooling2D in its place",
-    "Max": "use the layer GlobalMaxPooling2D in its place",
-    "Relu": "use the layer ReLU in its place",
-    "Relu6": "use the layer ReLU(6.0) in its place",
-    "LeakyRelu": "use the layer LeakyReLU in its place",
-    "Pad": "use the layer ZeroPadding2D in its place",
-    "DepthToSpace": "use the layers Reshape((h, w, b, b, c)), Permute((1, 3, 2, 4, 5)) and "
-    "Reshape((h * b, w * b, c)) in its place, for blocks of b x b pixels",
-    "SpaceToDepth": "use the layers Reshape((h, b, w, b, c)), Permute((1, 3, 2, 4, 5)) and "
-    "Reshape((h, w, b * b * c)) in its place, for blocks of b x b pixels",
     **dict.fromkeys(
-        ("Sigmoid", "Tanh", "Silu", "HardSilu"), "use the layer Activation in its place"
+        ("Dot", "Einsum", "Matmul", "Tensordot"), "use Dense or a convolution in its place"
     ),
+    **dict.fromkeys(("Amin", "Min"), "take the largest of the negative in its place"),
     **dict.fromkeys(
-        ("Softmax", "Reshape", "Concatenate"), "use the layer of the same name in its place"
+        ("Conv", "DepthwiseConv", "ConvTranspose"), "use the layer of the same kind in its place"
     ),
+    "BatchNorm": "use the layer BatchNormalization in its place",
+    "StopGradient": "set trainable=False for the layers before it in its place",
+    "Where": "use maximum, minimum or a product in its place",
 }
 
 

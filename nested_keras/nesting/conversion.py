@@ -12,9 +12,17 @@ import keras
 import numpy as np
 
 from nested_keras.format import LayerKind
-from nested_keras.nesting import keras_graph, kinds, layers, masks, supported
+from nested_keras.nesting import (
+    keras_graph,
+    keras_operators,
+    kinds,
+    layers,
+    masks,
+    supported,
+)
+from nested_keras.nesting.graph_call import Replacement
 from nested_keras.nesting.supported import kind_of
-from nested_keras.typing import Activation, KerasModel, KerasOperation
+from nested_keras.typing import Activation, KerasArgument, KerasModel, KerasOperation
 
 Attempt: TypeAlias = Callable[[], contextlib.AbstractContextManager[None]]
 
@@ -87,8 +95,8 @@ def plan(
     overrides: Mapping[str, Mapping[str, Any]] | None,
     shared_affine: bool = False,
     attempt: Attempt = contextlib.nullcontext,
-) -> dict[int, list[Any]]:
-    """Makes the operations that take the place of each operation of a model.
+) -> dict[int, Replacement]:
+    """Makes the layers that take the place of each operation of a model.
 
     Args:
         model: A built functional or Sequential model.
@@ -100,7 +108,7 @@ def plan(
         attempt: What each check runs in: it may note an error, and the others are checked as well.
 
     Returns:
-        By the id of the operation, the new ones, to be called one after the other.
+        By the id of the operation, the new layers and what calls them.
 
     Raises:
         ValueError: for a layer that cannot be nested, an unknown name, or nothing to nest.
@@ -110,10 +118,13 @@ def plan(
     norm = {"axis": -1, "levels": len(nesting.sparsities), "shared_affine": shared_affine}
     overrides = dict(overrides or {})
     chosen = _choose(walked, names, exclude=exclude, overrides=overrides)
-    new: dict[int, list[Any]] = {}
+    new: dict[int, Replacement] = {}
     for operation, _ in walked:
         with attempt():
             name = names[id(operation)]
+            if keras_operators.is_operator(operation):
+                new[id(operation)] = keras_operators.replace(operation, name)
+                continue
             if text := _nested_already(operation, name) or supported.refusal(operation, name):
                 raise ValueError(text)
             if text := supported.export_refusal(operation, name):
@@ -123,7 +134,8 @@ def plan(
                 for part, kind in _kernels(operation, name).items()
                 if part in chosen
             }
-            new[id(operation)] = _replace(operation, name, nestings, norm=norm)
+            layers_ = _replace(operation, name, nestings, norm=norm)
+            new[id(operation)] = _in_a_row(operation, layers_)
     with attempt():
         if not chosen:
             kept = ", ".join(names[id(operation)] for operation, _ in walked) or "none"
@@ -132,6 +144,23 @@ def plan(
                 f"last Dense too): got the layers {kept}"
             )
     return new
+
+
+def _in_a_row(operation: KerasOperation, in_place: list[Any]) -> Replacement:
+    """Returns what calls the layers in the place of another one after the other."""
+    first, *rest = in_place
+    is_wrapper = operation is not supported.unwrapped(operation)
+
+    def call(*args: KerasArgument, **kwargs: KerasArgument) -> Any:
+        if is_wrapper:
+            # A Dense has no `training` and no `mask`, which `call_refusal` found to be off.
+            kwargs = {key: value for key, value in kwargs.items() if key == "inputs"}
+        outputs = first(*args, **kwargs)
+        for each in rest:
+            outputs = each(outputs)
+        return outputs
+
+    return Replacement(in_place, call)
 
 
 def copy_weights(old: KerasOperation, new: list[Any]) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import keras
 
-from nested_keras.nesting import layers
+from nested_keras.nesting import layers, shape_layers
 from nested_keras.typing import KerasLayer
 
 L = keras.layers
@@ -204,4 +204,6 @@ ENTRIES: dict[Any, Entry] = {
     L.Permute: Entry(frozenset({"dims"}), rank_rule=_few_axes),
     L.Flatten: Entry(not_exported=_FORMAT),
     L.Reshape: Entry(frozenset({"target_shape"})),
+    shape_layers.Slice: Entry(frozenset({"bounds"})),
+    shape_layers.PadAxes: Entry(frozenset({"paddings"})),
 }

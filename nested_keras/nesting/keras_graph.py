@@ -17,6 +17,7 @@ __all__ = [
     "PreparedModel",
     "Source",
     "check_backend",
+    "first_call",
     "functional",
     "is_graph",
     "run_graph",
@@ -148,3 +149,19 @@ class PreparedModel(keras.Model):
                     )
                     break
             self.prepare_metrics(data_batch)
+
+
+def first_call(operation: KerasOperation) -> tuple[Any, tuple[Any, ...]]:
+    """Returns the arguments and the outputs of the first call of an operation.
+
+    The public `operation.output` fails where `keras.models.clone_model` has called the operation a
+    second time, as it does with operators between layers.
+
+    Args:
+        operation: An operation of a graph.
+
+    Returns:
+        The arguments, as in `Source`, and the symbolic outputs.
+    """
+    node = operation._inbound_nodes[0]
+    return node.arguments, tuple(node.outputs)

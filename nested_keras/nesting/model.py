@@ -18,6 +18,7 @@ from nested_keras.nesting import (
     fidelity,
     flattened,
     keras_graph,
+    keras_operators,
     layers,
     loading,
     masks,
@@ -25,6 +26,7 @@ from nested_keras.nesting import (
     supported,
     trainer,
 )
+from nested_keras.nesting.graph_call import Replacement
 from nested_keras.typing import (
     Data,
     KerasArgument,
@@ -93,7 +95,8 @@ def nest(
     )
     nested = NestedModel(inputs, outputs, name=name or model.name)
     for operation, _ in conversion.operations(base):
-        conversion.copy_weights(operation, new[id(operation)])
+        if not keras_operators.is_operator(operation):
+            conversion.copy_weights(operation, new[id(operation)].layers)
     _compare(model, nested, new)
     return nested
 
@@ -105,7 +108,7 @@ def replace_layers(
     *,
     attempt: conversion.Attempt = contextlib.nullcontext,
     **choices: KerasArgument,
-) -> tuple[Any, Any, dict[int, list[Any]]]:
+) -> tuple[Any, Any, dict[int, Replacement]]:
     """Makes the graph of a nested model, without the weights.
 
     Args:
@@ -116,7 +119,7 @@ def replace_layers(
         **choices: `exclude`, `overrides` and `shared_affine`, as `nest`.
 
     Returns:
-        The inputs, the outputs, and by the id of each operation of `base` those in its place.
+        The inputs, the outputs, and by the id of each operation of `base` the layers in its place.
     """
     nesting = conversion.Nesting(
         masks.check_sparsities(sparsities), masks.check_block_shape(block_shape)
@@ -127,32 +130,27 @@ def replace_layers(
     return inputs, outputs, new
 
 
-def _in_place(new: Mapping[int, list[Any]]) -> Callable[..., Any]:
-    """Returns what calls the operations in the place of one, one after the other."""
+def _in_place(new: Mapping[int, Replacement]) -> Callable[..., Any]:
+    """Returns what calls the layers in the place of an operation."""
 
     def act(operation: KerasOperation, *args: KerasArgument, **kwargs: KerasArgument) -> Any:
-        first, *rest = new[id(operation)]
-        if operation is not supported.unwrapped(operation):
-            # A Dense has no `training` and no `mask`, which `call_refusal` found to be off.
-            kwargs = {key: value for key, value in kwargs.items() if key == "inputs"}
-        outputs = first(*args, **kwargs)
-        for each in rest:
-            outputs = each(outputs)
-        return outputs
+        return new[id(operation)].call(*args, **kwargs)
 
     return act
 
 
 def _checked(
-    act: Callable[..., Any], new: Mapping[int, list[Any]], attempt: conversion.Attempt
+    act: Callable[..., Any], new: Mapping[int, Replacement], attempt: conversion.Attempt
 ) -> Callable[..., Any]:
     """Returns `act` with a check of each call; where one is noted, an input takes its place."""
 
     def checked(operation: KerasOperation, *args: KerasArgument, **kwargs: KerasArgument) -> Any:
         with attempt():
             if id(operation) in new:
-                name = new[id(operation)][-1].name
-                if text := supported.call_refusal(operation, name, args, kwargs):
+                name = new[id(operation)].layers[-1].name
+                if not keras_operators.is_operator(operation) and (
+                    text := supported.call_refusal(operation, name, args, kwargs)
+                ):
                     raise ValueError(text)
                 return act(operation, *args, **kwargs)
         specs = operation.compute_output_spec(*args, **kwargs)
@@ -163,7 +161,7 @@ def _checked(
     return checked
 
 
-def _compare(model: KerasModel, nested: NestedModel, new: Mapping[int, list[Any]]) -> None:
+def _compare(model: KerasModel, nested: NestedModel, new: Mapping[int, Replacement]) -> None:
     """Compares all levels with the base model, and each new layer with the one that it replaces.
 
     Raises:
@@ -172,7 +170,7 @@ def _compare(model: KerasModel, nested: NestedModel, new: Mapping[int, list[Any]
     base = conversion.functional(model)
 
     def run(act: Callable[..., Any], batch: KerasTensor) -> fidelity.Trace:
-        return record(base, batch, act, name_of=lambda layer: new[id(layer)][-1].name)
+        return record(base, batch, act, name_of=lambda layer: new[id(layer)].layers[-1].name)
 
     batch = fidelity.example(base)
     want = run(lambda layer, *args, **kwargs: layer(*args, **kwargs), batch)

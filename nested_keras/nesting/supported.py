@@ -51,7 +51,7 @@ _SYNONYMS: dict[Callable[..., Any], Callable[..., Any]] = {
 }
 
 
-_COMPUTE_DTYPES = ("float16", "bfloat16", "float32", "float64")
+COMPUTE_DTYPES = {"float16", "bfloat16", "float32", "float64"}
 
 # Their overrides change no output: `get_config` says with which arguments the layer is made again.
 _HARMLESS = {"__init__", "get_config", "from_config", "compute_output_shape"}
@@ -103,7 +103,7 @@ def refusal(operation: KerasOperation, name: str) -> str | None:
     if policy.quantization_mode is not None:
         return f"{label} must have a dtype policy without quantization: got {policy.name!r}"
     # Inputs alone may hold integers.
-    if policy.compute_dtype not in _COMPUTE_DTYPES and kind is not L.InputLayer:
+    if policy.compute_dtype not in COMPUTE_DTYPES and kind is not L.InputLayer:
         return f"{label} must compute in a float dtype: got {policy.compute_dtype!r}"
     try:
         config = config_of(operation)

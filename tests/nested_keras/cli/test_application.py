@@ -3,6 +3,7 @@
 import importlib.metadata
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,9 +17,13 @@ pytestmark = pytest.mark.slow
     "command",
     ["demo", "train", "export", "inspect", "run", "codegen", "firmware", "strip", "bench"],
 )
-def test_help_of_each_command_is_worth_reading(command, capsys):
+def test_help_of_each_command_is_worth_reading(command, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
     assert nested_keras_command(command, "--help") == 0
     text = capsys.readouterr().out
+    *lines, folder = text.splitlines()  # the folder of the documents may be long
+    assert max(map(len, lines)) <= 80
+    assert (Path(folder) / "docs" / "training.md").is_file()
     assert text.startswith(f"usage: nested-keras {command}")
     assert len(text.splitlines()) > 10
 

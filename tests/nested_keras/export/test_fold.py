@@ -17,7 +17,8 @@ NAMES = ("gammas_flipped", "residual_projection", "preactivation", "bn_after_rel
          "squeeze_excite_by_rank", "called_twice", "extrema", "unet", "autoencoder",
          "transposed_uneven", "transposed_wide", "resnext", "pixel_shuffle", "every_layer",
          "series_activity", "series_causal", "series_keywords", "series_branches",
-         "series_autoencoder")  # fmt: skip
+         "series_autoencoder",
+         "operators", "sliced")  # fmt: skip
 
 
 @pytest.mark.parametrize("name", NAMES)

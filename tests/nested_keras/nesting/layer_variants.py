@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from nested_keras.nesting import layers, supported
+from nested_keras.nesting import layers, shape_layers, supported
 
 L = keras.layers
 NESTED = {"sparsities": (0.5,)}
@@ -46,6 +46,8 @@ LEAST: dict[type, dict[str, Any]] = {
     L.MaxPooling2D: {"pool_size": 2},
     L.Permute: {"dims": (2, 1, 3)},
     L.Reshape: {"target_shape": (4, 9, 3)},
+    shape_layers.Slice: {"bounds": [[1, None, 2]]},
+    shape_layers.PadAxes: {"paddings": [[1, 2]]},
 }
 # For each key that is read, other values than the default.
 WINDOW: list[dict[str, Any]] = [

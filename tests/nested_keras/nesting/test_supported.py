@@ -184,27 +184,6 @@ def test_nest_refuses_before_training_what_export_would_refuse(layer, message):
     assert len(str(refusal.value)) < 500
 
 
-@pytest.mark.parametrize(
-    ("operator", "message"),
-    [
-        (lambda x: x + x, r"operator '.*' \(Add\) between layers .*: use the layer Add for two"),
-        (lambda x: 0.5 * x, r"\(Multiply\) between layers .*: use the layer Multiply for two"),
-        pytest.param(
-            lambda x: keras.ops.space_to_depth(x, 2),
-            r"\(SpaceToDepth\) .*: use the layers Reshape\(\(h, b, w, b, c\)\), Permute",
-            marks=pytest.mark.skipif(
-                not hasattr(keras.ops, "space_to_depth"), reason="Keras has no such operator"
-            ),
-        ),
-        (lambda x: keras.ops.mean(x, (1, 2)), r"\(Mean\) .*: use the layer GlobalAveragePooling2D"),
-    ],
-)
-def test_nest_refuses_operators_between_layers(operator, message):
-    inputs = keras.Input((6, 6, 3))
-    with pytest.raises(ValueError, match=message):
-        model.nest(keras.Model(inputs, operator(L.Conv2D(3, 3)(inputs))), exclude=())
-
-
 @pytest.mark.parametrize("kind", [L.Flatten, L.ZeroPadding2D, L.GlobalAveragePooling2D], ids=named)
 def test_channels_first_is_carried_and_not_exported(kind):
     inputs = keras.Input((6, 6, 3))
