@@ -140,8 +140,8 @@ def quantize_aware(model: KerasModel, *, representative_dataset: Data) -> None:
     values, with a gradient that goes straight through, so that a short `fit` at a low learning rate
     wins back what int8 costs. The rounding is that of the exporter: one int8 set of weights for all
     levels, with a scale per output channel that follows the weights, and ranges of the activations
-    that all levels share. These are measured now and stay, also in `to_tflite` and in saved files;
-    call it again after loading, to train on. BatchNorm keeps its statistics, dropout is off.
+    that all levels share. These are measured now and stay, also in `to_tflite` and in saved files:
+    a loaded model rounds as the saved one does. BatchNorm keeps its statistics, dropout is off.
 
     Args:
         model: A trained `NestedModel` with fixed input shapes; compiled before or after.

@@ -35,6 +35,11 @@ def quantize_aware(model: NestedModel, *, representative_dataset: Data) -> None:
         shapes = [graph.nodes[name].shape[1:] for name in graph.inputs]
         data = collect(representative_dataset, shapes, keys_of(model))
         model.quantization = activations.measure(graph, data)
+    run_as_int8(model)
+
+
+def run_as_int8(model: NestedModel) -> None:
+    """Makes a model that has the quantisation of its activations compute with this."""
     model.run_levels(functools.partial(QuantizedLevel, model, model.quantization))
 
 
