@@ -350,9 +350,9 @@ class NestedModel(trainer.LevelTrainer):
         quantization = json.loads(np.asarray(store[_QUANTIZATION]).tobytes())
         if quantization != self.quantization:
             self.quantization = quantization
-            # By name, because export is a room behind this one; `aware` fills these values in.
+            # By name, because export is a room behind this one.
             aware = importlib.import_module("nested_keras.export.aware")
-            aware.run_as_int8(self)
+            aware.run_as_int8(self, quantization)
 
 
 def _random_states(model: NestedModel) -> list[Any]:
