@@ -31,6 +31,34 @@ _ONE = 1 << COORDINATE_BITS
 _LARGEST_ANCHOR = (2**16 - 1) / _ONE
 
 
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """Which boxes count.
+
+    Attributes:
+        score_threshold: The least score of a box, above 0 and at most 1.
+        iou_threshold: Of two boxes of a class whose intersection over union is larger than this,
+            the one with the higher score stays; 0..1.
+        max_boxes: The most boxes of an image, 1..4096.
+        max_candidates: So many of the best scores are looked at, `max_boxes` at least.
+
+    Raises:
+        ValueError: If a number is out of its range.
+    """
+
+    score_threshold: float = 0.3
+    iou_threshold: float = 0.5
+    max_boxes: int = 50
+    max_candidates: int = 400
+
+    def __post_init__(self) -> None:
+        """Refuses numbers out of range."""
+        _require("score_threshold", self.score_threshold, 2.0**-SCORE_BITS, 1)
+        _require("iou_threshold", self.iou_threshold, 0, 1)
+        _require("max_boxes", self.max_boxes, 1, MAX_BOXES)
+        _require("max_candidates", self.max_candidates, self.max_boxes, MAX_CANDIDATES)
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Decoder:
     """What the decoding of one detector needs; the fields of `nk_detection_params`.
@@ -147,10 +175,7 @@ def decoder(
     boxes_zero_point: int,
     scores_scale: float,
     classes: int,
-    score_threshold: float = 0.3,
-    iou_threshold: float = 0.5,
-    max_boxes: int = 50,
-    max_candidates: int = 400,
+    limits: Limits | None = None,
 ) -> Decoder:
     """Makes the tables of a detector.
 
@@ -160,11 +185,7 @@ def decoder(
         boxes_zero_point: Its zero point.
         scores_scale: Scale of the int8 output `scores`. Softmax does not need the zero point.
         classes: Number of classes without the background, 1..254.
-        score_threshold: The least score of a box, above 0 and at most 1.
-        iou_threshold: Of two boxes of a class whose intersection over union is larger than this,
-            the one with the higher score stays; 0..1.
-        max_boxes: The most boxes of an image, 1..4096.
-        max_candidates: So many of the best scores are looked at, `max_boxes` at least.
+        limits: Which boxes count; None for the defaults.
 
     Returns:
         The decoder.
@@ -182,16 +203,9 @@ def decoder(
             f"anchors must be (cy, cx, height, width) in 0..{_LARGEST_ANCHOR:.4g} of the image: "
             f"got {worst}"
         )
-    for name, value, low, high in (
-        ("classes", classes, 1, MAX_CLASSES),
-        ("max_boxes", max_boxes, 1, MAX_BOXES),
-        ("max_candidates", max_candidates, max_boxes, MAX_CANDIDATES),
-        ("score_threshold", score_threshold, 2.0**-SCORE_BITS, 1),
-        ("iou_threshold", iou_threshold, 0, 1),
-        ("boxes_zero_point", boxes_zero_point, -128, 127),
-    ):
-        if not low <= value <= high:
-            raise ValueError(f"{name} must be in {low:g}..{high:g}: got {value}")
+    limits = limits or Limits()
+    _require("classes", classes, 1, MAX_CLASSES)
+    _require("boxes_zero_point", boxes_zero_point, -128, 127)
     for name, value in (("boxes_scale", boxes_scale), ("scores_scale", scores_scale)):
         if not 0.0 < value < math.inf:
             raise ValueError(f"{name} must be finite and above 0: got {value}")
@@ -207,10 +221,10 @@ def decoder(
         offset=-boxes_zero_point,
         multiplier=multiplier,
         shift=shift,
-        score_threshold=round(score_threshold * 2**SCORE_BITS),
-        iou_threshold=round(iou_threshold * _ONE),
-        max_candidates=max_candidates,
-        max_boxes=max_boxes,
+        score_threshold=round(limits.score_threshold * 2**SCORE_BITS),
+        iou_threshold=round(limits.iou_threshold * _ONE),
+        max_candidates=limits.max_candidates,
+        max_boxes=limits.max_boxes,
     )
 
 
@@ -218,6 +232,11 @@ def real(detections: Detections) -> npt.NDArray[np.float32]:
     """Returns detections [k, 6] with coordinates and scores as real numbers in 0..1."""
     scale = np.array([*[2.0**-COORDINATE_BITS] * 4, 2.0**-SCORE_BITS, 1.0])
     return (detections * scale).astype(np.float32)
+
+
+def _require(name: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:
+        raise ValueError(f"{name} must be in {low:g}..{high:g}: got {value}")
 
 
 def _fixed(values: npt.ArrayLike, bits: int) -> npt.NDArray[np.uint32]:

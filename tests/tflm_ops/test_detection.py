@@ -93,7 +93,7 @@ def test_equal_and_saturated_values(nk, value, boxes_scale):
     anchors = (decoder.anchors / 2**14).astype(np.float32)
     decoder = decoding.decoder(
         anchors, boxes_scale=boxes_scale, boxes_zero_point=int(value), scores_scale=0.1, classes=3,
-        score_threshold=0.2, max_boxes=10,
+        limits=decoding.Limits(score_threshold=0.2, max_boxes=10),
     )  # fmt: skip
     boxes = np.full((1, 40, 4), value, np.int8)
     for score in (-128, 0, 127):

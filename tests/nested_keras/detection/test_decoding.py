@@ -73,7 +73,7 @@ def test_scores_differ_from_softmax_by_less_than_a_millionth_for_each_sixteen_cl
     rng = np.random.default_rng(seed)
     decoder = decoding.decoder(
         random_anchors(rng, 1), **{**SETTINGS, "scores_scale": scale, "classes": classes},
-        score_threshold=2.0**-24, iou_threshold=1.0, max_boxes=254,
+        limits=decoding.Limits(score_threshold=2.0**-24, iou_threshold=1.0, max_boxes=254),
     )  # fmt: skip
     values = rng.integers(-128, 128, (1, 1, classes + 1)).astype(np.int8)
     offsets = np.full((1, 1, 4), -decoder.offset, np.int8)
@@ -154,13 +154,23 @@ def test_a_box_outside_the_image_is_left_out():
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"classes": 0}, "classes must be in 1..254: got 0"),
-        ({"classes": 255}, "classes must be in 1..254: got 255"),
         ({"max_boxes": 0}, "max_boxes must be in 1..4096: got 0"),
         ({"max_boxes": 9, "max_candidates": 8}, "max_candidates must be in 9..32768: got 8"),
         ({"score_threshold": 0.0}, "score_threshold must be in"),
         ({"score_threshold": float("nan")}, "score_threshold must be in"),
         ({"iou_threshold": 1.1}, "iou_threshold must be in 0..1: got 1.1"),
+    ],
+)
+def test_limits_out_of_range_are_refused(changes, text):
+    with pytest.raises(ValueError, match=re.escape(text)):
+        decoding.Limits(**changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"classes": 0}, "classes must be in 1..254: got 0"),
+        ({"classes": 255}, "classes must be in 1..254: got 255"),
         ({"boxes_zero_point": 128}, "boxes_zero_point must be in -128..127: got 128"),
         ({"boxes_scale": 0.0}, "boxes_scale must be finite and above 0: got 0.0"),
         ({"scores_scale": float("inf")}, "scores_scale must be finite and above 0: got inf"),
