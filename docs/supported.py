@@ -81,7 +81,7 @@ def _refused() -> Iterator[tuple[str, ...]]:
     known = {kind.__name__ for kind in ENTRIES}
     for name in sorted(set(alternatives.LAYERS) - known):
         yield f"`{name}`", alternatives.for_layer(name, "")
-    yield "`Random...`, `AugMix`, `CutMix`, `MixUp`", alternatives.for_layer("RandomFlip", "")
+    yield "`CutMix`, `MixUp`", alternatives.for_layer("CutMix", "")
 
 
 def _refused_operators() -> Iterator[tuple[str, ...]]:
@@ -91,7 +91,7 @@ def _refused_operators() -> Iterator[tuple[str, ...]]:
 
 def _conditions(entry: Entry, only: Any) -> str:
     """The values that arguments must have, and the rules that no value can say."""
-    rules = (rule.__doc__ for rule in (entry.rule, entry.rank_rule))
+    rules = (rule.__doc__ for rule in (entry.rule, entry.rank_rule, entry.shape_rule))
     sentences = [rule.rstrip(".") for rule in rules if rule]
     return "; ".join(filter(None, (_values(only), *sentences)))
 

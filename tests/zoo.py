@@ -431,6 +431,38 @@ def extrema() -> Any:
     return _model((5, 5, 2), network)
 
 
+def functions() -> Any:
+    """Functions by table, slopes that are learnt, differences and means of branches."""
+
+    def network(x: Any) -> Any:
+        layers = _layers()
+        slopes = {"alpha_initializer": "random_normal"}
+        a = layers.PReLU(shared_axes=[1, 2], **slopes)(_conv_bn(x, 4, relu=None))
+        b = layers.Conv2D(4, 3, padding="same", activation=layers.PReLU(**slopes))(a)
+        c = layers.Conv2D(4, 1, activation=layers.ReLU(1.5, 0.1, 0.2))(x)
+        x = layers.ReLU()(layers.Subtract()([a, layers.ELU(0.7)(b)]))
+        x = layers.Average()([x, c, layers.Activation("mish")(c), layers.Activation("softplus")(c)])
+        x = layers.Conv2D(5, 1, activation="gelu")(x)
+        return _classify(layers.Activation("hard_sigmoid")(x))
+
+    return _model((4, 4, 2), network)
+
+
+def front() -> Any:
+    """Layers that images and measurements pass first, in front of a padded convolution."""
+
+    def network(x: Any) -> Any:
+        layers = _layers()
+        x = layers.RandomFlip()(layers.Rescaling(0.3, -1.0)(x))
+        x = layers.Normalization(mean=[0.1, -0.2, 0.0], variance=[1.0, 2.0, 0.3])(x)
+        x = layers.RandomCrop(4, 5)(layers.GaussianNoise(0.1)(x))
+        x = _conv_bn(layers.Conv2D(3, 3, padding="same")(x), 4)
+        x = layers.Normalization(axis=1, mean=[0.1, 0.2, 0.3, 0.4], variance=[1.3] * 4)(x)
+        return _classify(x)
+
+    return _model((4, 5, 3), network)
+
+
 def every_layer() -> Any:
     """Each layer without weights, in each of its variants, between convolutions and an output."""
     import keras
@@ -721,4 +753,6 @@ _ROWS: dict[str, Row] = {
     # Operators between layers.
     "operators": Row(operators, (0.8, 0.5, 0.2)),
     "sliced": Row(sliced),
+    "functions": Row(functions),
+    "front": Row(front),
 }

@@ -55,9 +55,10 @@ def print_model(
         CodegenError: Something that cannot be printed.
     """
     for tensor in (program.tensors[i] for i in (*program.inputs, *program.outputs)):
-        if tensor.dtype not in ("int8", "float32"):
+        if tensor.dtype not in ("int8", "uint8", "float32"):
             raise CodegenError(
-                f"graph input or output {tensor.name!r} is {tensor.dtype}; expected int8 or float32"
+                f"graph input or output {tensor.name!r} is {tensor.dtype}; expected int8, uint8 or "
+                "float32"
             )
     return _ModelPrinter(program, name, banner, decoder).print()
 
@@ -172,7 +173,7 @@ class _ModelPrinter:
             ctext.comment(f"{tensor.name}: {tensor.dtype} {shape}; size in elements"),
             f"#define {prefix}_SIZE {tensor.size}",
         ]
-        if tensor.dtype == "int8":
+        if tensor.dtype in ("int8", "uint8"):
             lines += [
                 f"#define {prefix}_SCALE {ctext.float_literal(tensor.scale)}",
                 f"#define {prefix}_ZERO_POINT {ctext.integer_literal(tensor.zero_point)}",

@@ -115,9 +115,10 @@ def _takes_shapes(c_call: CCall) -> bool:
 
 
 def _check_tensor(tensor: ir.Tensor, *, takes_shapes: bool) -> None:
-    if tensor.dtype not in ("int8", "float32"):
+    if tensor.dtype not in ("int8", "uint8", "float32"):
         raise CodegenError(
-            f"tensor {tensor.name!r} is {tensor.dtype}; expected an int8 or float32 activation"
+            f"tensor {tensor.name!r} is {tensor.dtype}; "
+            "expected an int8, uint8 or float32 activation"
         )
     if takes_shapes and any(size != 1 for size in tensor.shape[:-MAX_RANK]):
         raise CodegenError(
@@ -190,7 +191,7 @@ def _arguments(op: ir.Op, c_call: CCall, operands: _Operands) -> tuple[list[str]
         if not isinstance(argument, CArgument):
             arguments.append(str(argument(op, operands.inputs[0].shape)))
         elif argument is CArgument.INPUT:
-            arguments.append(_input_names(operands)[0])
+            arguments.append(_bytes_of(_input_names(operands)[0], operands.inputs[0], "const "))
         elif argument is CArgument.INPUTS:
             for name, tensor in zip(_input_names(operands), operands.inputs, strict=True):
                 declarations.append(_dims(f"{name}_dims", tensor.shape))
@@ -202,8 +203,13 @@ def _arguments(op: ir.Op, c_call: CCall, operands: _Operands) -> tuple[list[str]
             declarations.append(_dims("output_dims", operands.output.shape))
             arguments.append("&output_dims")
         else:
-            arguments.append("output")
+            arguments.append(_bytes_of("output", operands.output))
     return declarations, arguments
+
+
+def _bytes_of(name: str, tensor: ir.Tensor, const: str = "") -> str:
+    """A pointer as the kernels take it, which know no uint8."""
+    return f"({const}int8_t *){name}" if tensor.dtype == "uint8" else name
 
 
 def _input_list(operands: _Operands) -> list[str]:

@@ -83,14 +83,14 @@ def board_sources(board: str | Path) -> tuple[Path, ...]:
     return (boards_dir() / "common" / "startup.c", *sorted(folder.glob("*.c")))
 
 
-def tflm_adapter() -> Path:
-    """The source of the operator for TFLite Micro; its header lies beside it."""
-    return tflm_ops_dir() / "tflm" / "nested_sparse_conv.cc"
+def tflm_adapters() -> tuple[Path, ...]:
+    """The sources of the operators for TFLite Micro; their headers lie beside them."""
+    return tuple(sorted((tflm_ops_dir() / "tflm").glob("*.cc")))
 
 
 def tflm_abi_dir() -> Path:
     """The declarations that the adapter is compiled against without TFLite Micro."""
-    return tflm_adapter().parent / "abi"
+    return tflm_ops_dir() / "tflm" / "abi"
 
 
 def exported_names() -> dict[str, Path]:
@@ -98,10 +98,10 @@ def exported_names() -> dict[str, Path]:
     return dict(_index(tflm_ops_dir())[0])
 
 
-def functions_used(source: Path) -> tuple[str, ...]:
-    """Names of the library's public functions that a source file calls."""
-    text = _COMMENT.sub("", source.read_text(encoding="utf-8"))
-    return tuple(sorted(set(_USE.findall(text))))
+def functions_used(*files: Path) -> tuple[str, ...]:
+    """Names of the library's public functions that source files call."""
+    texts = (_COMMENT.sub("", file.read_text(encoding="utf-8")) for file in files)
+    return tuple(sorted({name for text in texts for name in _USE.findall(text)}))
 
 
 def headers() -> tuple[Path, ...]:

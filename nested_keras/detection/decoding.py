@@ -13,6 +13,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
+from nested_keras.detection.box_coding import VARIANCES
 from nested_keras.int8.fixed_point import quantize_multiplier
 
 COORDINATE_BITS = 14  # 1.0, the whole height or width of the image, is 2**14
@@ -22,11 +23,10 @@ MAX_CLASSES = 254  # so that a sum of MAX_CLASSES + 1 exponentials stays below 2
 MAX_BOXES = 4096
 MAX_CANDIDATES = 2**15
 
-CENTRE_VARIANCE, SIZE_VARIANCE = 0.1, 0.2
-
 Detections = npt.NDArray[np.int32]
 """Boxes [k, 6] of one image: ymin, xmin, ymax, xmax, score, class."""
 
+_CENTRE_VARIANCE, _SIZE_VARIANCE = VARIANCES[0], VARIANCES[2]  # the same for y and x
 _ONE = 1 << COORDINATE_BITS
 _LARGEST_ANCHOR = (2**16 - 1) / _ONE
 
@@ -209,10 +209,10 @@ def decoder(
     for name, value in (("boxes_scale", boxes_scale), ("scores_scale", scores_scale)):
         if not 0.0 < value < math.inf:
             raise ValueError(f"{name} must be finite and above 0: got {value}")
-    multiplier, shift = quantize_multiplier(CENTRE_VARIANCE * boxes_scale)
+    multiplier, shift = quantize_multiplier(_CENTRE_VARIANCE * boxes_scale)
     exps = [math.exp(-scores_scale * step) for step in range(256)]
     steps = [step - boxes_zero_point for step in range(-128, 128)]
-    sizes = [math.exp(min(SIZE_VARIANCE * boxes_scale * step, 11.0)) for step in steps]
+    sizes = [math.exp(min(_SIZE_VARIANCE * boxes_scale * step, 11.0)) for step in steps]
     return Decoder(
         anchors=_fixed(anchors, COORDINATE_BITS).astype(np.uint16),
         classes=classes,

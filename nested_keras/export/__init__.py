@@ -15,6 +15,7 @@ from nested_keras.tflite.strip import LayerSummary, strip_model, summarize_model
 from nested_keras.typing import Data, KerasModel
 
 if TYPE_CHECKING:
+    from nested_keras.export.interface import TypeLike
     from nested_keras.export.steps import ExportedModel
 
 __all__ = [
@@ -69,7 +70,13 @@ def supports(
     )
 
 
-def to_tflite(model: KerasModel, *, representative_dataset: Data) -> bytes:
+def to_tflite(
+    model: KerasModel,
+    *,
+    representative_dataset: Data,
+    inference_input_type: TypeLike = "int8",
+    inference_output_type: TypeLike = "int8",
+) -> bytes:
     """Exports a nested model as an int8 .tflite with the run-time input `level`.
 
     Args:
@@ -81,6 +88,10 @@ def to_tflite(model: KerasModel, *, representative_dataset: Data) -> bytes:
             callable that returns one. An iterable without a length, such as a generator or
             `.repeat()`, is read up to 2,000 examples. Give a sample of all the data: sorted data
             begin with one class.
+        inference_input_type: Type of the inputs: "int8", "uint8" or "float32", or NumPy's or
+            TensorFlow's type of that name. A file with another type than int8 begins with QUANTIZE.
+        inference_output_type: Type of the outputs likewise. A file with another type than int8 ends
+            with QUANTIZE or DEQUANTIZE.
 
     Returns:
         The .tflite file. Every level was compared with a dense int8 model, bit for bit.
@@ -88,7 +99,13 @@ def to_tflite(model: KerasModel, *, representative_dataset: Data) -> bytes:
     Raises:
         ExportError: The model, a layer or the data cannot be exported; the text says which and why.
     """
-    return build(model, representative_dataset=representative_dataset).tflite
+    exported = build(
+        model,
+        representative_dataset=representative_dataset,
+        inference_input_type=inference_input_type,
+        inference_output_type=inference_output_type,
+    )
+    return exported.tflite
 
 
 def to_saved_model(model: KerasModel, path: str | os.PathLike[str]) -> None:
@@ -138,12 +155,20 @@ def quantize_aware(model: KerasModel, *, representative_dataset: Data) -> None:
     aware.quantize_aware(model, representative_dataset=representative_dataset)
 
 
-def build(model: KerasModel, *, representative_dataset: Data) -> ExportedModel:
+def build(
+    model: KerasModel,
+    *,
+    representative_dataset: Data,
+    inference_input_type: TypeLike = "int8",
+    inference_output_type: TypeLike = "int8",
+) -> ExportedModel:
     """Exports a nested model together with the dense int8 model that it is made of.
 
     Args:
         model: As `to_tflite`.
         representative_dataset: As `to_tflite`.
+        inference_input_type: As `to_tflite`.
+        inference_output_type: As `to_tflite`.
 
     Returns:
         Both files.
@@ -153,4 +178,9 @@ def build(model: KerasModel, *, representative_dataset: Data) -> ExportedModel:
     """
     from nested_keras.export import steps
 
-    return steps.build(model, representative_dataset=representative_dataset)
+    return steps.build(
+        model,
+        representative_dataset=representative_dataset,
+        inference_input_type=inference_input_type,
+        inference_output_type=inference_output_type,
+    )

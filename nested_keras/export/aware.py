@@ -61,7 +61,9 @@ def _run(model: NestedModel, quantization: Quantization, level: int, inputs: Ker
     graph = fold(trace(model, read=tf.convert_to_tensor))
     graph, ranges = activations.apply(graph, quantization)
     parameters = functools.partial(_parameters, level)
-    outputs = forward.run(graph, keras.tree.flatten(inputs), parameters, ranges.fake_quantize)
+    # Pixels may come as integers.
+    real = [tf.cast(each, tf.float32) for each in keras.tree.flatten(inputs)]
+    outputs = forward.run(graph, real, parameters, ranges.fake_quantize)
     return keras.tree.pack_sequence_as(model.output, list(outputs))
 
 

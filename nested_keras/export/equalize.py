@@ -13,7 +13,8 @@ is stored or computed for it. Channels are scaled up to the largest of the activ
 level. (The cross-layer equalisation of Nagel et al., arXiv:1906.04721, without its other half: the
 scales of weights are per channel here.)
 
-relu6 does not let factors through: such nodes stay as they are.
+relu6 does not let factors through: f relu6(x) ends at 6 f, another limit for each channel, and an
+int8 layer has one limit for all of its channels. Such nodes stay as they are.
 """
 
 from __future__ import annotations

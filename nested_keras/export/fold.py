@@ -85,9 +85,13 @@ def _fuse(producer: Node, node: Node) -> Node | None:
             producer,
             gain=gain * producer.gain,
             bias=gain * producer.bias + bias,
-            per_level=producer.per_level or node.gain.shape[0] > 1,
+            per_level=producer.per_level or _differs(node),
         )
     return None
+
+
+def _differs(node: BatchNorm) -> bool:
+    return node.per_level and node.gain.shape[0] > 1
 
 
 def _as_depthwise(node: BatchNorm) -> tuple[Node, ...]:
@@ -103,7 +107,7 @@ def _as_depthwise(node: BatchNorm) -> tuple[Node, ...]:
         level_map=np.zeros((channels, 1, 1, 1), np.uint8),
         gain=node.gain,
         bias=node.bias,
-        per_level=node.gain.shape[0] > 1,
+        per_level=_differs(node),
     )
     if image == node.shape:
         return (linear,)

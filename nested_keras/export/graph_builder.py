@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from nested_keras.export.nodes import BatchNorm, Input, Linear, Node
+from nested_keras.export.nodes import Node
 from nested_keras.typing import KerasVariable
 
 Shape: TypeAlias = tuple[int, ...]
@@ -40,14 +40,13 @@ class GraphBuilder:
 
     def add(self, cls: type[Node], name: str, inputs: tuple[str, ...], **fields: NodeField) -> str:
         """Adds one node, or finds one without weights that computes the same; returns its name."""
-        weighty = cls in (Input, Linear, BatchNorm)
         # The converter would merge two of them, and neither would be found in its file.
-        same = () if weighty else (cls, inputs, *sorted(fields.items()))
+        same = () if cls.has_values else (cls, inputs, *sorted(fields.items()))
         if same in self._plain:
             return self._plain[same]
         name = self._unique(name)
         self.nodes[name] = cls(name=name, inputs=inputs, **fields)
-        if not weighty:
+        if not cls.has_values:
             self._plain[same] = name
         return name
 

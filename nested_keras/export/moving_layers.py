@@ -1,4 +1,4 @@
-"""The layers that move or repeat pixels: how each is traced to nodes, and how these run in float.
+"""The layers that move, repeat or pad pixels: how each is traced, and how its nodes run in float.
 
 The other half of their entries stands in `nested_keras.nesting.entries`.
 """
@@ -20,6 +20,24 @@ from nested_keras.typing import KerasLayer
 
 # TFLite Micro transposes no more axes.
 _MAX_RANK = 5
+
+
+@dataclass(frozen=True, eq=False)
+class Pad(PlainNode):
+    """Zero padding of height and width.
+
+    Attributes:
+      paddings: ((top, bottom), (left, right)).
+    """
+
+    keeps_scale: ClassVar[bool] = True
+    keeps_channels: ClassVar[bool] = True
+
+    paddings: tuple[tuple[int, int], tuple[int, int]]
+
+    def compute(self, operands: list[Any]) -> Any:
+        """Runs the node in float."""
+        return tf.pad(operands[0], ((0, 0), *self.paddings, (0, 0)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,6 +179,12 @@ def _permute(graph: GraphBuilder, layer: KerasLayer, inputs: tuple[str, ...], sh
     return graph.add(Reshape, layer.name, (name,), shape=shape)
 
 
+def _pad(graph: GraphBuilder, layer: KerasLayer, inputs: tuple[str, ...], shape: Shape) -> str:
+    sides = layer.padding if len(shape) == 4 else ((0, 0), layer.padding)
+    paddings = tuple((int(before), int(after)) for before, after in sides)
+    return graph.add(Pad, layer.name, inputs, shape=shape, paddings=paddings)
+
+
 L = keras.layers
 TRACES: dict[type, Trace] = {
     L.Cropping1D: _crop,
@@ -168,4 +192,6 @@ TRACES: dict[type, Trace] = {
     L.Permute: _permute,
     L.UpSampling1D: _up_sampling,
     L.UpSampling2D: _up_sampling,
+    L.ZeroPadding1D: _pad,
+    L.ZeroPadding2D: _pad,
 }

@@ -28,6 +28,7 @@ class Node:
     The class says what the other steps of export must know of its int8 operator.
 
     Attributes:
+        has_values: Whether arrays are among the fields: two such nodes are never taken for one.
         keeps_scale: Whether TFLite gives the output the scale of the inputs.
         keeps_channels: Whether a factor on a channel of the input is that factor on the output's.
         name: Unique name, that of the Keras layer.
@@ -35,6 +36,7 @@ class Node:
         shape: Output shape; the batch is 1.
     """
 
+    has_values: ClassVar[bool] = False
     keeps_scale: ClassVar[bool] = False
     keeps_channels: ClassVar[bool] = False
 
@@ -74,6 +76,8 @@ def image_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
 class Input(Node):
     """A graph input."""
 
+    has_values: ClassVar[bool] = True
+
 
 @dataclass(frozen=True, eq=False)
 class Linear(Node):
@@ -95,6 +99,8 @@ class Linear(Node):
         activation: "linear", "relu" or "relu6".
         per_level: Whether the node differs between levels, by its mask or by its BatchNorm.
     """
+
+    has_values: ClassVar[bool] = True
 
     kind: LayerKind
     filter: FloatArray
@@ -130,15 +136,19 @@ class Linear(Node):
 
 @dataclass(frozen=True, eq=False)
 class BatchNorm(Node):
-    """`gain[l] * x + bias[l]` along the last axis.
+    """`gain[l] * x + bias[l]` along the last axis: BatchNormalization, Normalization, Rescaling.
 
     Attributes:
         gain: float64 [N, C]: gamma / sqrt(variance + epsilon).
         bias: float64 [N, C]: beta - mean * gain.
+        per_level: Whether the levels have statistics of their own.
     """
+
+    has_values: ClassVar[bool] = True
 
     gain: FloatArray
     bias: FloatArray
+    per_level: bool = True
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,7 +20,7 @@ import tensorflow as tf
 
 from nested_keras.export.graph_builder import GraphBuilder, Shape, Trace
 from nested_keras.export.nodes import Input, Node, image_shape
-from nested_keras.nesting import kinds, supported
+from nested_keras.nesting import entries, kinds, supported
 from nested_keras.typing import Activation, KerasLayer
 
 # What TFLite's operators may apply to their own output.
@@ -40,9 +40,13 @@ _FUNCTIONS: dict[str, Callable[[Any], Any]] = {
 }
 # Scale of functions whose int8 output TFLite fixes.
 _FIXED_SCALES = {"sigmoid": 1 / 256, "softmax": 1 / 256, "tanh": 1 / 128}
-_OPERATORS: dict[str, Callable[[Any, Any], Any]] = {"add": operator.add, "multiply": operator.mul}
+_OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
+    "add": operator.add,
+    "subtract": operator.sub,
+    "multiply": operator.mul,
+}
 _EXTREMA: dict[str, Callable[[Any, Any], Any]] = {"maximum": tf.maximum, "minimum": tf.minimum}
-# Keras's name of a function -> the function of a node.
+# Keras's name of a function -> the function of a `Unary`. Others become a `Table`.
 _FUNCTION_NAMES = {
     "relu": "relu",
     "relu6": "relu6",
@@ -72,7 +76,7 @@ class PlainNode(Node, abc.ABC):
 
 @dataclass(frozen=True, eq=False)
 class Unary(PlainNode):
-    """An element-wise function or softmax along the last axis.
+    """An element-wise function that TFLite has, or softmax along the last axis.
 
     Attributes:
       function: "relu", "relu6", "leaky_relu", "sigmoid", "tanh", "hard_swish" or "softmax".
@@ -103,11 +107,28 @@ class Unary(PlainNode):
 
 
 @dataclass(frozen=True, eq=False)
-class Binary(PlainNode):
-    """Sum or product of two tensors with broadcasting.
+class Table(PlainNode):
+    """A function of each value alone, which int8 holds as a table of 256 values.
+
+    See `function_tables`.
 
     Attributes:
-      function: "add" or "multiply".
+      function: Keras's function; takes and returns a tensor.
+    """
+
+    function: Callable[[Any], Any]
+
+    def compute(self, operands: list[Any]) -> Any:
+        """Runs the node in float."""
+        return self.function(tf.convert_to_tensor(operands[0]))
+
+
+@dataclass(frozen=True, eq=False)
+class Binary(PlainNode):
+    """Sum, difference or product of two tensors with broadcasting.
+
+    Attributes:
+      function: "add", "subtract" or "multiply".
       activation: "linear", "relu" or "relu6".
     """
 
@@ -201,24 +222,6 @@ class Mean(PlainNode):
 
 
 @dataclass(frozen=True, eq=False)
-class Pad(PlainNode):
-    """Zero padding of height and width.
-
-    Attributes:
-      paddings: ((top, bottom), (left, right)).
-    """
-
-    keeps_scale: ClassVar[bool] = True
-    keeps_channels: ClassVar[bool] = True
-
-    paddings: tuple[tuple[int, int], tuple[int, int]]
-
-    def compute(self, operands: list[Any]) -> Any:
-        """Runs the node in float."""
-        return tf.pad(operands[0], ((0, 0), *self.paddings, (0, 0)))
-
-
-@dataclass(frozen=True, eq=False)
 class Reshape(PlainNode):
     """The same elements in another shape."""
 
@@ -239,11 +242,9 @@ def add_activation(
     name = supported.activation_name(function)
     if name in (None, "linear"):
         return source
-    if name == "silu":
-        gate = graph.add(Unary, f"{layer.name}/sigmoid", (source,), shape=shape, function="sigmoid")
-        return graph.add(
-            Binary, f"{layer.name}/silu", (source, gate), shape=shape, function="multiply"
-        )
+    if name not in _FUNCTION_NAMES:
+        function = supported.canonical(function)
+        return graph.add(Table, f"{layer.name}/{name}", (source,), shape=shape, function=function)
     # keras.activations.leaky_relu has a slope of 0.2 unless told otherwise.
     return graph.add(
         Unary,
@@ -270,9 +271,22 @@ def _activation(
 
 
 def _relu(graph: GraphBuilder, layer: KerasLayer, inputs: tuple[str, ...], shape: Shape) -> str:
-    slope = float(layer.negative_slope or 0.0)
+    limits = {
+        "negative_slope": float(layer.negative_slope or 0.0),
+        "max_value": layer.max_value,
+        "threshold": float(layer.threshold or 0.0),
+    }
+    slope = limits["negative_slope"]
+    if limits["threshold"] or limits["max_value"] not in (None, 6) or (slope and layer.max_value):
+        relu = functools.partial(keras.activations.relu, **limits)
+        return graph.add(Table, layer.name, inputs, shape=shape, function=relu)
     function = "leaky_relu" if slope else "relu6" if layer.max_value else "relu"
     return graph.add(Unary, layer.name, inputs, shape=shape, function=function, alpha=slope)
+
+
+def _elu(graph: GraphBuilder, layer: KerasLayer, inputs: tuple[str, ...], shape: Shape) -> str:
+    elu = functools.partial(keras.activations.elu, alpha=float(layer.alpha))
+    return graph.add(Table, layer.name, inputs, shape=shape, function=elu)
 
 
 def _leaky_relu(
@@ -314,6 +328,12 @@ def _pairwise(
             function=function,
         )
     return name
+
+
+def _average(graph: GraphBuilder, layer: KerasLayer, inputs: tuple[str, ...], shape: Shape) -> str:
+    total = _pairwise(Binary, "add", graph, layer, inputs, shape)
+    share = functools.partial(operator.mul, 1.0 / len(inputs))
+    return graph.add(Table, f"{layer.name}/share", (total,), shape=shape, function=share)
 
 
 def _with_rank(graph: GraphBuilder, rank: int, name: str) -> str:
@@ -372,12 +392,6 @@ def _global_max(
     return graph.add(Reshape, f"{layer.name}/flatten", (name,), shape=shape)
 
 
-def _pad(graph: GraphBuilder, layer: KerasLayer, inputs: tuple[str, ...], shape: Shape) -> str:
-    sides = layer.padding if len(shape) == 4 else ((0, 0), layer.padding)
-    paddings = tuple((int(before), int(after)) for before, after in sides)
-    return graph.add(Pad, layer.name, inputs, shape=shape, paddings=paddings)
-
-
 def _reshape(graph: GraphBuilder, layer: KerasLayer, inputs: tuple[str, ...], shape: Shape) -> str:
     return graph.add(Reshape, layer.name, inputs, shape=shape)
 
@@ -386,18 +400,25 @@ L = keras.layers
 TRACES: dict[type, Trace] = {
     L.InputLayer: _input,
     # What does nothing at inference.
+    **dict.fromkeys(entries.augmentations(), _identity),
     L.ActivityRegularization: _identity,
+    L.AlphaDropout: _identity,
     L.Dropout: _identity,
     L.GaussianDropout: _identity,
     L.GaussianNoise: _identity,
     L.Identity: _identity,
+    L.Pipeline: _identity,
+    L.RandomCrop: _identity,
     L.SpatialDropout1D: _identity,
     L.SpatialDropout2D: _identity,
     L.Activation: _activation,
+    L.ELU: _elu,
     L.ReLU: _relu,
     L.LeakyReLU: _leaky_relu,
     L.Softmax: _softmax,
     L.Add: functools.partial(_pairwise, Binary, "add"),
+    L.Subtract: functools.partial(_pairwise, Binary, "subtract"),
+    L.Average: _average,
     L.Multiply: functools.partial(_pairwise, Binary, "multiply"),
     L.Maximum: functools.partial(_pairwise, Extremum, "maximum"),
     L.Minimum: functools.partial(_pairwise, Extremum, "minimum"),
@@ -410,8 +431,6 @@ TRACES: dict[type, Trace] = {
     L.GlobalAveragePooling2D: _global_average,
     L.GlobalMaxPooling1D: _global_max,
     L.GlobalMaxPooling2D: _global_max,
-    L.ZeroPadding1D: _pad,
-    L.ZeroPadding2D: _pad,
     L.Flatten: _reshape,
     L.Reshape: _reshape,
 }

@@ -14,25 +14,18 @@ ARGUMENTS = {
     "data_format": " (channels_last is the only order that the kernels know)",
     "renorm": " (use a plain BatchNormalization in its place)",
     "lora_rank": " (save the model and load it without LoRA first)",
-    "threshold": " (use a plain ReLU in its place)",
 }
 
 _IN_THE_DATA = "do this to the data before they enter the model, as in tf.data.Dataset.map"
-_ACTIVATION = "use ReLU, LeakyReLU or an Activation in its place"
 LAYERS = {
     "Lambda": "use one of Keras's own layers in its place, or " + _IN_THE_DATA,
-    **dict.fromkeys(("Rescaling", "Normalization", "Resizing", "CenterCrop"), _IN_THE_DATA),
-    **dict.fromkeys(("ELU", "PReLU"), _ACTIVATION),
+    **dict.fromkeys(("Resizing", "CenterCrop", "AutoContrast", "Equalization"), _IN_THE_DATA),
     **dict.fromkeys(
         ("LayerNormalization", "GroupNormalization", "UnitNormalization"),
         "use BatchNormalization in its place",
     ),
-    **dict.fromkeys(
-        ("Subtract", "Average"),
-        "use Add in its place, as the weights before it can learn the sign and the factor",
-    ),
     "Dot": "use Multiply in its place",
-    "AlphaDropout": "use Dropout in its place",
+    "Conv1DTranspose": "use Conv2DTranspose in its place, on data of shape (length, 1, channels)",
 }
 OPERATORS = {
     **dict.fromkeys(

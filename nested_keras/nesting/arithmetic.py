@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
@@ -13,6 +13,9 @@ from nested_keras.typing import Activation, KerasArgument, Value
 
 L = keras.layers
 A = keras.activations
+
+Factor: TypeAlias = "float | list[float]"
+"""A number, or one per channel."""
 
 
 def _constant(call: GraphCall, value: Value) -> Any:
@@ -43,11 +46,11 @@ def _number(call: GraphCall, value: Value) -> float:
     return number
 
 
-def _minus(value: Any) -> Any:
+def _minus(value: Factor) -> Factor:
     return [-each for each in value] if isinstance(value, list) else -value
 
 
-def rescale(call: GraphCall, scale: Any, offset: Any = 0.0, part: str = "") -> Compute:
+def rescale(call: GraphCall, scale: Factor, offset: Factor = 0.0, part: str = "") -> Compute:
     """Returns what computes `scale * x + offset`; either is a number or a list of them."""
     return call.layer(L.Rescaling, part, scale=scale, offset=offset)
 

@@ -134,7 +134,10 @@ def plan(
                 for part, kind in _kernels(operation, name).items()
                 if part in chosen
             }
-            layers_ = _replace(operation, name, nestings, norm=norm)
+            layers_ = [
+                *_replace(operation, name, nestings, norm=norm),
+                *_activation_with_weights(operation, name),
+            ]
             new[id(operation)] = _in_a_row(operation, layers_)
     with attempt():
         if not chosen:
@@ -173,7 +176,7 @@ def copy_weights(old: KerasOperation, new: list[Any]) -> None:
     old = supported.unwrapped(old)
     kind = kind_of(old)
     if kind in kinds.SEPARABLE:
-        depthwise, pointwise = new
+        depthwise, pointwise, *_ = new
         depthwise.kernel.assign(old.depthwise_kernel)
         pointwise.kernel.assign(old.pointwise_kernel)
         if old.use_bias:
@@ -188,15 +191,29 @@ def copy_weights(old: KerasOperation, new: list[Any]) -> None:
         new[0].kernel.assign(old.kernel.numpy())
         if old.use_bias:
             new[0].bias.assign(old.bias)
-    _copy_activation(old, new[-1])
-
-
-def _copy_activation(old: KerasOperation, new: KerasOperation) -> None:
-    """Carries the weights of a layer that is the activation of another, such as PReLU's."""
-    function = getattr(old, "activation", None)
-    if isinstance(function, keras.layers.Layer):
-        for mine, theirs in zip(new.activation.weights, function.weights, strict=True):
+    else:
+        for mine, theirs in zip(new[0].weights, old.weights, strict=True):
             mine.assign(theirs)
+    if kind is keras.layers.Normalization:
+        new[0].finalize_state()
+    if _has_weights(getattr(old, "activation", None)):
+        # Keras does not build it before the model sees data.
+        if not old.activation.built:
+            old.activation.build_from_config(new[-1].get_build_config())
+        new[-1].set_weights(old.activation.get_weights())
+
+
+def _has_weights(function: Activation) -> bool:
+    return isinstance(function, keras.layers.PReLU)
+
+
+def _activation_with_weights(operation: KerasOperation, name: str) -> list[Any]:
+    """Makes a layer of an activation that has weights: Keras loads none of an activation's."""
+    function: Any = getattr(operation, "activation", None)
+    if not _has_weights(function):
+        return []
+    config = {**function.get_config(), "name": f"{name}_{function.name}"}
+    return [type(function).from_config(config)]
 
 
 def _unique_names(walked: list[tuple[Any, str]]) -> dict[int, str]:
@@ -327,6 +344,8 @@ def _config(operation: KerasOperation, name: str) -> dict[str, Any]:
 
 def _activation(function: Activation, name: str) -> Any:
     """Returns what a new layer takes as its activation; a layer is made again."""
+    if _has_weights(function):
+        return None
     if not isinstance(function, keras.layers.Layer):
         return supported.canonical(function)
     changed = supported.overridden(function, type(function))

@@ -7,10 +7,12 @@ The other half of an entry, how the layer is traced and run in float, stands in
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
+import numpy as np
 
 from nested_keras.nesting import layers, shape_layers
 from nested_keras.typing import KerasLayer
@@ -28,8 +30,10 @@ class Entry:
         only: Keys that must have a certain value.
         not_exported: Keys that must have a certain value for export, and may have any for training.
         is_activation: Whether the layer may stand as the activation of another.
+        augments: Whether the layer changes images in training, and does nothing at inference.
         rule: Says of a layer what it must be and is not, for what no single key can say.
         rank_rule: Says the same, given the rank of the layer's input, batch included.
+        shape_rule: Says the same, given the shape of the layer's input, batch included.
     """
 
     read: frozenset[str] = frozenset()
@@ -37,8 +41,10 @@ class Entry:
     only: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     not_exported: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     is_activation: bool = False
+    augments: bool = False
     rule: Callable[[Any], str | None] = lambda layer: None
     rank_rule: Callable[[Any, int], str | None] = lambda layer, rank: None
+    shape_rule: Callable[[Any, tuple[int | None, ...]], str | None] = lambda layer, shape: None
 
     @property
     def keys(self) -> frozenset[str]:
@@ -73,6 +79,15 @@ def _not_the_batch(layer: KerasLayer, rank: int) -> str | None:
     return f"must have another axis than that of the batch: got {layer.axis}"
 
 
+def _one_per_channel(layer: KerasLayer, shape: tuple[int | None, ...]) -> str | None:
+    """One `scale` and one `offset`, or one per channel."""
+    for key in ("scale", "offset"):
+        given = np.shape(getattr(layer, key))
+        if any(size != 1 for size in given[:-1]) or given[-1:] not in ((), (1,), (shape[-1],)):
+            return f"must have one {key}, or one per channel: got an array of shape {given}"
+    return None
+
+
 def _holds_dense(layer: KerasLayer) -> str | None:
     if isinstance(layer.layer, L.Dense):
         return None
@@ -83,15 +98,65 @@ def _holds_dense(layer: KerasLayer) -> str | None:
     )
 
 
-def _relu_limits(layer: KerasLayer) -> str | None:
-    """`max_value` is None or 6, without a `negative_slope` beside 6."""
-    slope_and_limit = layer.negative_slope and layer.max_value is not None
-    if layer.max_value in (None, 6) and not slope_and_limit:
+def _keeps_the_size(layer: KerasLayer, shape: tuple[int | None, ...]) -> str | None:
+    """The size of the images stays."""
+    wanted = (layer.height, layer.width)
+    if wanted == shape[1:3]:
         return None
     return (
-        "must have max_value None or 6, and no negative_slope beside a max_value: got "
-        f"max_value={layer.max_value}, negative_slope={layer.negative_slope}"
+        f"must keep the size of its images, {shape[1]}x{shape[2]}: got {wanted[0]}x{wanted[1]} "
+        "(crop the data before they enter the model, as in tf.data.Dataset.map)"
     )
+
+
+def _only_augments(layer: KerasLayer) -> str | None:
+    """All layers in it augment."""
+    inner = (each for each in layer.layers if type(each) not in (*augmentations(), L.GaussianNoise))
+    return next(
+        (f"must hold layers alone that augment: got {type(each).__name__}" for each in inner), None
+    )
+
+
+def augmentations() -> dict[Any, Entry]:
+    """Layers that change images in training, and do nothing at inference.
+
+    Older versions of Keras lack some of them.
+    """
+    known = {name: getattr(L, name, None) for name in _AUGMENTATIONS}
+    return {
+        kind: Entry(
+            training=frozenset(inspect.signature(kind.__init__).parameters)
+            | {"factor", "bounding_box_format", "data_format"},
+            augments=True,
+        )
+        for kind in known.values()
+        if kind is not None
+    }
+
+
+_AUGMENTATIONS = (
+    "AugMix",
+    "RandAugment",
+    "RandomBrightness",
+    "RandomColorDegeneration",
+    "RandomColorJitter",
+    "RandomContrast",
+    "RandomElasticTransform",
+    "RandomErasing",
+    "RandomFlip",
+    "RandomGaussianBlur",
+    "RandomGrayscale",
+    "RandomHue",
+    "RandomInvert",
+    "RandomPerspective",
+    "RandomPosterization",
+    "RandomRotation",
+    "RandomSaturation",
+    "RandomSharpness",
+    "RandomShear",
+    "RandomTranslation",
+    "RandomZoom",
+)
 
 
 def _few_axes(layer: KerasLayer, rank: int) -> str | None:
@@ -164,7 +229,19 @@ ENTRIES: dict[Any, Entry] = {
     L.InputLayer: Entry(
         frozenset({"batch_shape", "optional"}), only={"sparse": False, "ragged": False}
     ),
+    L.Rescaling: Entry(frozenset({"scale", "offset"}), shape_rule=_one_per_channel),
+    L.Normalization: Entry(frozenset({"axis", "mean", "variance", "invert"})),
+    **augmentations(),
+    L.Pipeline: Entry(training=frozenset({"layers"}), augments=True, rule=_only_augments),
+    L.RandomCrop: Entry(
+        frozenset({"height", "width"}),
+        training=frozenset({"seed", "factor", "bounding_box_format"}),
+        only=_FORMAT,
+        augments=True,
+        shape_rule=_keeps_the_size,
+    ),
     L.ActivityRegularization: Entry(training=frozenset({"l1", "l2"})),
+    L.AlphaDropout: Entry(training=frozenset({"rate", "seed", "noise_shape"})),
     L.Dropout: Entry(training=frozenset({"rate", "seed", "noise_shape"})),
     L.GaussianDropout: Entry(training=frozenset({"rate", "seed"})),
     L.GaussianNoise: Entry(training=frozenset({"stddev", "seed"})),
@@ -172,15 +249,14 @@ ENTRIES: dict[Any, Entry] = {
     L.SpatialDropout1D: _SPATIAL_DROPOUT,
     L.SpatialDropout2D: _SPATIAL_DROPOUT,
     L.Activation: Entry(frozenset({"activation"}), is_activation=True),
-    L.ReLU: Entry(
-        frozenset({"max_value", "negative_slope"}),
-        only={"threshold": 0},
-        is_activation=True,
-        rule=_relu_limits,
-    ),
+    L.ReLU: Entry(frozenset({"max_value", "negative_slope", "threshold"}), is_activation=True),
+    L.ELU: Entry(frozenset({"alpha"}), is_activation=True),
     L.LeakyReLU: Entry(frozenset({"negative_slope"}), is_activation=True),
     L.Softmax: Entry(frozenset({"axis"}), is_activation=True, rank_rule=_last_axis),
+    L.PReLU: Entry(frozenset({"shared_axes"}), _variables("alpha"), is_activation=True),
     L.Add: Entry(),
+    L.Subtract: Entry(),
+    L.Average: Entry(),
     L.Multiply: Entry(),
     L.Maximum: Entry(),
     L.Minimum: Entry(),

@@ -8,8 +8,9 @@ from typing import Any
 
 import keras
 
-from nested_keras.nesting import conversion, keras_graph
-from nested_keras.typing import KerasModel, KerasOperation, KerasTensor
+from nested_keras.nesting import conversion, keras_graph, supported
+from nested_keras.nesting.entries import ENTRIES
+from nested_keras.typing import KerasArgument, KerasModel, KerasOperation, KerasTensor
 
 
 def run(model: KerasModel, inputs: KerasTensor, act: Callable[..., Any]) -> Any:
@@ -17,12 +18,25 @@ def run(model: KerasModel, inputs: KerasTensor, act: Callable[..., Any]) -> Any:
 
     def call(operation: KerasOperation) -> Callable[..., Any]:
         if not keras_graph.is_graph(operation):
-            return functools.partial(act, operation)
+            return functools.partial(_call, act, operation)
         inner = conversion.functional(operation)
         # As in Keras, whether the whole model trains overrides what its parts were called with.
         return lambda inputs, **_: run(inner, inputs, act)
 
     return keras_graph.run_graph(model, inputs, call)
+
+
+def _call(
+    act: Callable[..., Any],
+    operation: KerasOperation,
+    *args: KerasArgument,
+    **kwargs: KerasArgument,
+) -> Any:
+    entry = ENTRIES.get(supported.kind_of(operation))
+    if entry is not None and entry.augments:
+        # Keras notes True, the default of these layers. `fit` sets the argument by itself.
+        kwargs = {**kwargs, "training": False}
+    return act(operation, *args, **kwargs)
 
 
 def new_inputs(base: KerasModel) -> Any:

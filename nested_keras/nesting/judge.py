@@ -62,8 +62,12 @@ class Judge(keras.Model):
         """Returns the metrics that compile() was given, one by one, once a batch was judged."""
         return [single for group in self.measured() for single in getattr(group, "metrics", [])]
 
-    def results(self) -> dict[str, Any]:
-        """Returns the value of each metric, and of each loss where there are several, by name."""
+    def get_metrics_result(self) -> dict[str, Any]:
+        """Returns the value of each metric, and of each loss where there are several, by name.
+
+        They are tensors, also where Keras 3.12 would make numbers of them, with a warning in a
+        traced step.
+        """
         found: dict[str, Any] = {}
         for metric in self.measured():
             value = metric.result()

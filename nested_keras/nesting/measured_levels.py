@@ -33,11 +33,11 @@ class MeasuredLevels(SparseLevels):
         """Returns "loss", "<metric>" of the densest level, and those of each level."""
         if self._only_level is not None:
             only = self._objectives.levels[self._only_level]
-            return {"loss": only.tracker.result(), **only.judge.results()}
+            return {"loss": only.tracker.result(), **only.judge.get_metrics_result()}
         results = {metric.name: metric.result() for metric in super().metrics}
         for level, each in enumerate(self._objectives.levels):
             results[each.tracker.name] = each.tracker.result()
-            named = each.judge.results()
+            named = each.judge.get_metrics_result()
             results.update((f"level_{level}_{name}", value) for name, value in named.items())
         return {**results, **{name: v for name, v in named.items() if name not in results}}
 

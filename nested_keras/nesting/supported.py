@@ -32,14 +32,40 @@ ACTIVATIONS: dict[Callable[..., Any], str] = {
     A.hard_silu: "hard_silu",
     A.silu: "silu",
     A.softmax: "softmax",
+    A.elu: "elu",
+    A.selu: "selu",
+    A.celu: "celu",
+    A.gelu: "gelu",
+    A.mish: "mish",
+    A.softplus: "softplus",
+    A.softsign: "softsign",
+    A.squareplus: "squareplus",
+    A.exponential: "exponential",
+    A.log_sigmoid: "log_sigmoid",
+    A.hard_sigmoid: "hard_sigmoid",
+    A.hard_tanh: "hard_tanh",
+    A.hard_shrink: "hard_shrink",
+    A.soft_shrink: "soft_shrink",
+    A.tanh_shrink: "tanh_shrink",
+    A.sparse_plus: "sparse_plus",
+    A.sparse_sigmoid: "sparse_sigmoid",
+    # Its default is another than that of Keras's activation of the same name.
+    keras.ops.gelu: "gelu_tanh",
 }
 # Functions of TensorFlow and of keras.ops that compute the same, with the same defaults.
 _SYNONYMS: dict[Callable[..., Any], Callable[..., Any]] = {
     **{
         getattr(keras.ops, name): function
         for function, name in ACTIVATIONS.items()
-        if name != "linear"
+        if name not in ("linear", "gelu") and hasattr(keras.ops, name)
     },
+    keras.ops.exp: A.exponential,
+    tf.exp: A.exponential,
+    tf.nn.elu: A.elu,
+    tf.nn.gelu: A.gelu,
+    tf.nn.selu: A.selu,
+    tf.nn.softplus: A.softplus,
+    tf.nn.softsign: A.softsign,
     tf.nn.relu: A.relu,
     tf.nn.relu6: A.relu6,
     tf.nn.leaky_relu: A.leaky_relu,
@@ -150,8 +176,8 @@ def call_refusal(
     if not symbolic or any(each is not None for each in rest):
         shown = ", ".join(map(_shown, (*tensors, *rest)))
         return f"{label} must be called with outputs of layers alone: got {shown}"
-    rank = len(tensors[0].shape)
-    rule = ENTRIES[kind_of(operation)].rank_rule(operation, rank)
+    entry, shape = ENTRIES[kind_of(operation)], tuple(tensors[0].shape)
+    rule = entry.rank_rule(operation, len(shape)) or entry.shape_rule(operation, shape)
     return f"{label} {rule}" if rule else None
 
 
@@ -246,8 +272,14 @@ def _unknown(operation: KerasOperation, name: str) -> str:
             f"layer {name!r} ({kind}) is not supported, because it overrides {methods} of "
             f"{known.__name__}: use {known.__name__} itself in its place"
         )
-    # Layers that matter in training alone take the place of no other.
-    kinds = (c for c, entry in ENTRIES.items() if entry.read or not entry.training)
+    # Inputs, and layers that matter in training alone, take the place of no other.
+    kinds = (
+        c
+        for c, entry in ENTRIES.items()
+        if c not in (L.InputLayer, L.Identity)
+        and not entry.augments
+        and (entry.read or not entry.training)
+    )
     names = {c.__name__ for c in kinds if c.__module__.startswith("keras.")}
     both = {known for known in names if f"{known[:-2]}1D" in names and f"{known[:-2]}2D" in names}
     shown = (names - both) | {f"{known[:-2]}1D/2D" for known in both}

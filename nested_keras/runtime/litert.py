@@ -1,10 +1,12 @@
-"""NESTED_SPARSE_CONV in LiteRT: a delegate in pure Python, and a model class on top of it.
+"""Our operators in LiteRT: a delegate in pure Python, and a model class on top of it.
+
+The delegate runs NESTED_SPARSE_CONV and INT8_LOOKUP.
 
 The delegate takes QUANTIZE from float32 to int8 as well, because LiteRT leaves open what NaN and
 values far outside the range give (docs/quantization.md).
 
 The delegate registers a kernel through TFLite's C delegate interface with ctypes, so nothing has to
-be compiled (docs/decisions/0001-litert-delegate.md). It runs the operator with the NumPy kernels.
+be compiled (docs/decisions/0001-litert-delegate.md). It runs the operators with the NumPy kernels.
 """
 
 from __future__ import annotations
@@ -27,9 +29,12 @@ from nested_keras.tflite import flatbuffer, operators
 from nested_keras.tflite.file_reader import read_graph
 from nested_keras.tflite.lowering import Interface, read_interface
 from nested_keras.tflite.model_error import ModelError
-from nested_keras.tflite.operators import NestedSparseConv, Quantize
+from nested_keras.tflite.operators import Lookup, NestedSparseConv, Quantize
+from nested_keras.tflite.operators.lookup import INT8_LOOKUP
 from nested_keras.tflite.operators.nested import NESTED_SPARSE_CONV, require_fit
 
+# How many inputs our operators have.
+_INPUTS = {NESTED_SPARSE_CONV.encode(): 3, INT8_LOOKUP.encode(): 2}
 # Samples that one call of an interpreter runs: Python's share of the work is the same for one.
 _SAMPLES = 16
 
@@ -39,8 +44,8 @@ class _Kernel:
     """State of one replaced operator.
 
     Attributes:
-        inputs: Tensor indices of input, level (-1 where left out) and stream; of QUANTIZE the
-            input.
+        inputs: Tensor indices of input, level (-1 where left out) and stream; of INT8_LOOKUP the
+            input and the table, of QUANTIZE the input.
         output: Tensor index of the output.
         op: The prepared operator, set when the interpreter prepares the kernel.
         levels: Number of levels in the stream.
@@ -48,12 +53,12 @@ class _Kernel:
 
     inputs: tuple[int, ...]
     output: int
-    op: NestedSparseConv | Quantize | None = None
+    op: NestedSparseConv | Lookup | Quantize | None = None
     levels: int = 0
 
 
 class NestedDelegate:
-    """Runs NESTED_SPARSE_CONV, and QUANTIZE of float32, in LiteRT and `tf.lite` interpreters.
+    """Runs NESTED_SPARSE_CONV, INT8_LOOKUP and QUANTIZE of float32 in LiteRT and `tf.lite`.
 
     Example:
       >>> interpreter = Interpreter(  # doctest: +SKIP
@@ -103,7 +108,7 @@ class NestedDelegate:
     def _replace_nodes(
         self, address: int, context: litert_abi.TfLiteContext, delegate: int
     ) -> None:
-        """Takes over each NESTED_SPARSE_CONV and QUANTIZE of float32 of the graph, one by one."""
+        """Takes over the operators of the graph that are ours, one by one."""
         plan = ctypes.POINTER(ctypes.c_int)()
         _require_ok(context.get_execution_plan(address, ctypes.byref(plan)), "GetExecutionPlan")
         for index in litert_abi.int_array(plan):
@@ -125,9 +130,11 @@ class NestedDelegate:
             (index,) = litert_abi.int_array(params.nodes_to_replace)
             node, registration = _node(address, context, index)
             inputs, outputs = litert_abi.int_array(node.inputs), litert_abi.int_array(node.outputs)
-            count = 1 if registration.builtin_code == litert_abi.BUILTIN_QUANTIZE else 3
+            count = _INPUTS.get(registration.custom_name, 1)
             if len(inputs) != count or len(outputs) != 1:
-                raise ValueError(f"expected 3 inputs and 1 output: got {inputs} and {outputs}")
+                raise ValueError(
+                    f"expected {count} inputs and 1 output: got {inputs} and {outputs}"
+                )
             self._kernels[handle] = _Kernel(inputs=inputs, output=outputs[0])
 
         return handle if _guard(address, init) == litert_abi.OK else None
@@ -152,6 +159,14 @@ class NestedDelegate:
             return
         if (x.dtype, y.dtype) != ("int8", "int8"):
             raise ValueError(f"expected int8 input and output: got {x.dtype} and {y.dtype}")
+        if len(kernel.inputs) == 2:
+            table = litert_abi.view(litert_abi.tensor(context, kernel.inputs[1]))
+            if table.dtype != np.int8 or table.shape != (256,):
+                raise ValueError(
+                    f"the table must be int8[256]: got {table.dtype}{list(table.shape)}"
+                )
+            kernel.op = Lookup(name=y.name, inputs=(), outputs=(), table=table.copy())
+            return
         layer = Stream.parse(litert_abi.constant(litert_abi.tensor(context, kernel.inputs[2])))
         try:
             require_fit(layer.params, x, y)
@@ -172,7 +187,7 @@ class NestedDelegate:
             raise RuntimeError("the kernel has not been prepared")
         x = litert_abi.view(litert_abi.tensor(context, kernel.inputs[0]))
         y = litert_abi.view(litert_abi.tensor(context, kernel.output))
-        if isinstance(kernel.op, Quantize):
+        if isinstance(kernel.op, Quantize | Lookup):
             y[...] = operators.run_op(kernel.op, [x], y.shape, 0)
             return
         level = kernel.levels - 1 if self.level is None else self.level
@@ -203,7 +218,7 @@ def _guard(address: int, action: Callable[[litert_abi.TfLiteContext], None]) -> 
 def _is_ours(context: litert_abi.TfLiteContext, node: Any, registration: Any) -> bool:
     """Says whether the delegate runs an operator."""
     if registration.builtin_code == litert_abi.BUILTIN_CUSTOM:
-        return bool(registration.custom_name == NESTED_SPARSE_CONV.encode())
+        return registration.custom_name in _INPUTS
     if registration.builtin_code != litert_abi.BUILTIN_QUANTIZE:
         return False
     ends = (*litert_abi.int_array(node.inputs), *litert_abi.int_array(node.outputs))

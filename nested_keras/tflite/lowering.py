@@ -37,8 +37,8 @@ def lower(model: bytes) -> Program:
     """Parses and prepares a fully int8 .tflite model, nested or not.
 
     Args:
-        model: The whole file. Activations are int8; graph inputs and outputs may be float32 behind
-            QUANTIZE and DEQUANTIZE; all shapes are static.
+        model: The whole file. Activations are int8; graph inputs and outputs may be uint8 or
+            float32 behind QUANTIZE and DEQUANTIZE; all shapes are static.
 
     Returns:
         The prepared graph, with operators and tensors in the order of the file.
@@ -91,10 +91,10 @@ def _inputs(graph: Graph) -> tuple[int, ...]:
         raise ModelError(f"expected inputs and outputs: got {len(inputs)} and {len(graph.outputs)}")
     for index in (*inputs, *graph.outputs):
         tensor = graph.tensors[index]
-        if tensor.dtype not in ("int8", "float32") or min(tensor.shape, default=0) < 1:
+        if tensor.dtype not in ("int8", "uint8", "float32") or min(tensor.shape, default=0) < 1:
             raise ModelError(
-                f"graph input or output {tensor.name!r} must be int8 or float32 with at least one "
-                f"dimension: got {tensor.dtype}{list(tensor.shape)}"
+                f"graph input or output {tensor.name!r} must be int8, uint8 or float32 "
+                f"with at least one dimension: got {tensor.dtype}{list(tensor.shape)}"
             )
     return inputs
 

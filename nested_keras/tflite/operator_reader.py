@@ -69,13 +69,15 @@ class OperatorReader:
         tensor = self.graph.tensors[index]
         if tensor.dtype != dtype:
             raise self.error(f"{what} {tensor.name!r} must be {dtype}: got {tensor.dtype}")
-        if dtype == "int8" and tensor.scale == 0.0:
-            raise self.error(f"{what} {tensor.name!r} must have one scale and zero point")
-        if dtype == "int8" and not -128 <= tensor.zero_point <= 127:
-            raise self.error(
-                f"{what} {tensor.name!r} must have a zero point in -128..127: "
-                f"got {tensor.zero_point}"
-            )
+        if dtype in ("int8", "uint8"):
+            limits = np.iinfo(dtype)
+            if tensor.scale == 0.0:
+                raise self.error(f"{what} {tensor.name!r} must have one scale and zero point")
+            if not limits.min <= tensor.zero_point <= limits.max:
+                raise self.error(
+                    f"{what} {tensor.name!r} must have a zero point in "
+                    f"{limits.min}..{limits.max}: got {tensor.zero_point}"
+                )
         if min(tensor.shape, default=1) < 1:
             raise self.error(f"{what} {tensor.name!r} is empty: shape {list(tensor.shape)}")
         if rank is not None and len(tensor.shape) != rank:

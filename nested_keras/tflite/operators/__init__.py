@@ -17,7 +17,7 @@ from nested_keras.tflite.operator_reader import OperatorReader
 from nested_keras.tflite.operators.convolution import Conv2D, DepthwiseConv2D, FullyConnected
 from nested_keras.tflite.operators.elementwise import Add, Mul
 from nested_keras.tflite.operators.lookup import Lookup
-from nested_keras.tflite.operators.nested import NESTED_SPARSE_CONV, NestedSparseConv, dense_op
+from nested_keras.tflite.operators.nested import NestedSparseConv, dense_op
 from nested_keras.tflite.operators.pooling import AveragePool2D, MaxPool2D, Mean
 from nested_keras.tflite.operators.probabilities import Softmax
 from nested_keras.tflite.operators.real_numbers import Dequantize, Quantize
@@ -41,11 +41,13 @@ __all__ = [
     "Mul",
     "NestedSparseConv",
     "Pad",
+    "Prelu",
     "Quantize",
     "Rearrange",
     "Reshape",
     "ResizeBilinear",
     "Softmax",
+    "Sub",
     "OPERATORS",
     "dense_op",
     "mixes_samples",
@@ -64,10 +66,10 @@ OPERATORS: tuple[Registration, ...] = tuple(
 """Every operator."""
 
 _BY_CLASS = {entry.op: entry for entry in OPERATORS}
-_READERS = {
-    (name, entry.custom): reader for entry in OPERATORS for name, reader in entry.readers.items()
+_READERS = {name: reader for entry in OPERATORS for name, reader in entry.readers.items()}
+_CUSTOM_READERS = {
+    name: reader for entry in OPERATORS for name, reader in entry.custom_readers.items()
 }
-_BUILTIN_NAMES = sorted(name for name, custom in _READERS if not custom)
 
 
 def registration_of(op: Op) -> Registration | None:
@@ -89,11 +91,11 @@ def read_op(reader: OperatorReader) -> Op:
         ModelError: If its operands or options are not consistent.
     """
     operator = reader.operator
-    read = _READERS.get((operator.kind, operator.custom))
-    if read is None and operator.custom:
-        raise reader.unsupported(f"the only custom operator is {NESTED_SPARSE_CONV}")
+    readers = _CUSTOM_READERS if operator.custom else _READERS
+    read = readers.get(operator.kind)
     if read is None:
-        raise reader.unsupported(f"the supported ones are {', '.join(_BUILTIN_NAMES)}")
+        kind = "custom ones" if operator.custom else "ones"
+        raise reader.unsupported(f"the supported {kind} are {', '.join(sorted(readers))}")
     try:
         # Infinite factors are refused where they are used; here they become no NaN and no integer.
         with np.errstate(over="ignore", divide="raise", invalid="raise"):

@@ -150,9 +150,9 @@ _DENSE_KERNELS = {registration.op: registration.run for registration in convolut
 OPERATORS = (
     Registration(
         NestedSparseConv,
-        readers={NESTED_SPARSE_CONV: read_nested_sparse_conv},
+        readers={},
         run=_run,
         c_call=None,
-        custom=True,
+        custom_readers={NESTED_SPARSE_CONV: read_nested_sparse_conv},
     ),
 )

@@ -105,7 +105,7 @@ class Registration:
         run: The NumPy kernel, bit-exact with TFLite's reference kernel (docs/quantization.md).
         c_call: The C function; None for a Reshape, which copies nothing or bytes, and for a
             NestedSparseConv, whose function depends on its stream (`cortex_m.scratch`).
-        custom: Whether the names in `readers` are custom codes.
+        custom_readers: The same for custom codes.
         mixes_samples: Whether the operator would act differently on a larger first axis.
     """
 
@@ -113,7 +113,7 @@ class Registration:
     readers: Mapping[str, Reader]
     run: Kernel
     c_call: CCall | None
-    custom: bool = False
+    custom_readers: Mapping[str, Reader] = dataclasses.field(default_factory=dict)
     mixes_samples: Callable[[Any, Program], bool] = lambda op, program: False
 
 
