@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from nested_keras.detection.anchors import Anchors
 from nested_keras.detection.box_coding import decode, encode
 from nested_keras.detection.coco import read_coco
+from nested_keras.detection.decoding import Decoder, Limits
 from nested_keras.detection.detection_data import DetectionData, Example
 from nested_keras.detection.finding import Finder
 from nested_keras.detection.matching import Matcher
@@ -28,9 +29,11 @@ _WITH_KERAS = {"BoxLoss": "detection_losses", "ScoreLoss": "detection_losses"}
 __all__ = [
     "Anchors",
     "BoxLoss",
+    "Decoder",
     "DetectionData",
     "Example",
     "Finder",
+    "Limits",
     "Matcher",
     "SceneChanges",
     "SceneReader",
