@@ -193,13 +193,17 @@ def wrong_nonzeros(stream: bytes) -> bytes:
     return bytes(damaged)
 
 
-def every_op() -> program.Program:
-    """The samples of all operators side by side, each with its own inputs and output."""
+def every_op(chosen: slice = slice(None)) -> program.Program:
+    """The samples of all operators side by side, each with its own inputs and output.
+
+    Args:
+        chosen: Which of the samples, if not all.
+    """
     tensors: list[program.Tensor] = []
     ops: list[program.Op] = []
     inputs: list[int] = []
     outputs: list[int] = []
-    parts = samples.programs().values()
+    parts = list(samples.programs().values())[chosen]
     for part in parts:
         start = len(tensors)
         tensors += (

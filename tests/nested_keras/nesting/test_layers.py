@@ -23,6 +23,24 @@ PAIRS = {
         {"filters": 2, "kernel_size": (1, 3), "dilation_rate": 2, "use_bias": False},
         (6, 6, 3),
     ),
+    "conv_groups": (
+        layers.NestedConv2D,
+        keras.layers.Conv2D,
+        {"filters": 4, "kernel_size": (3, 2), "groups": 2, "activation": "relu"},
+        (6, 6, 6),
+    ),
+    "transposed": (
+        layers.NestedConv2DTranspose,
+        keras.layers.Conv2DTranspose,
+        {"filters": 5, "kernel_size": 3, "strides": 2, "padding": "same", "output_padding": 1},
+        (4, 3, 3),
+    ),
+    "transposed_valid": (
+        layers.NestedConv2DTranspose,
+        keras.layers.Conv2DTranspose,
+        {"filters": 2, "kernel_size": (1, 3), "strides": (2, 1), "activation": "relu"},
+        (4, 3, 3),
+    ),
     "depthwise": (
         layers.NestedDepthwiseConv2D,
         keras.layers.DepthwiseConv2D,
@@ -119,6 +137,19 @@ def test_blocks_run_along_the_input_channels():
     expected = masks.level_map(kernel, [s * 0.5 for s in SPARSITIES], block_shape=(1, 2))
     np.testing.assert_array_equal(layer.level_map.numpy(), expected)
     assert layer.get_config()["block_shape"] == [1, 2]
+
+
+def test_blocks_of_a_transposed_kernel_run_along_its_last_axis():
+    """A kernel of Conv2DTranspose is (kernel_h, kernel_w, out, in)."""
+    layer, _, _ = make("transposed", block_shape=(1, 2))
+    assert layer.kernel.shape == (3, 3, 5, 3)
+    layer.prune()
+    level_map = layer.level_map.numpy()
+    np.testing.assert_array_equal(level_map[..., 0], level_map[..., 1])
+    assert layer.blocks == 3 * 3 * 5 * 2
+    assert [layer.kept_blocks(level) for level in range(layer.levels)] == [
+        layer.final_blocks(level) for level in range(layer.levels)
+    ]
 
 
 def test_pruning_zeroes_what_no_level_uses():
