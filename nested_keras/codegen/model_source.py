@@ -52,7 +52,7 @@ def print_model(
         The texts.
 
     Raises:
-        CodegenError: Something that cannot be printed.
+        CodegenError: The program holds something that cannot be printed.
     """
     for tensor in (program.tensors[i] for i in (*program.inputs, *program.outputs)):
         if tensor.dtype not in ("int8", "uint8", "float32"):
@@ -139,7 +139,7 @@ class _ModelPrinter:
         lines = [
             f"#define {self.upper}_LEVELS {self.program.levels}",
             f"#define {self.upper}_OP_COUNT {len(self.program.ops)}",
-            "/* Bytes of the static arena, planned offline: room for inputs and outputs, too. */",
+            "/* Bytes of the static arena, planned offline, with room for inputs and outputs. */",
             f"#define {self.upper}_ARENA_SIZE {self.storage.arena_bytes}",
         ]
         for names, indices in (

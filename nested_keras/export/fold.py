@@ -5,11 +5,11 @@ A convolution y = W x + b followed by BatchNorm computes, at level l,
     gamma_l (W x + b - mean_l) / sqrt(var_l + epsilon) + beta_l = g_l (W x) + (g_l b + bias_l)
 
 with g_l = gamma_l / sqrt(var_l + epsilon) and bias_l = beta_l - mean_l g_l, as in
-`nodes.BatchNorm`. That needs the convolution's output to be read by the BatchNorm alone and to have
-no activation of its own. Any other BatchNorm becomes a 1x1 depthwise convolution with weights of
-one. A relu or relu6 moves into the node that it alone reads, if the operator of that node can apply
-it (`Node.with_activation`). Both move past the nodes between that only move pixels, such as the
-DepthToSpace of a transposed convolution.
+`nodes.BatchNorm`. The fold requires that the BatchNorm alone reads the output of the convolution,
+and that the convolution has no activation. Any other BatchNorm becomes a 1x1 depthwise convolution
+with weights of one. A relu or relu6 moves into the node in front, if no other node reads that node
+and its operator can apply the function (`Node.with_activation`). BatchNorm and relu also move past
+nodes that only move pixels, such as the DepthToSpace of a transposed convolution.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def fold(graph: Graph, *, fuse: bool = True) -> Graph:
 
     Args:
         graph: As traced.
-        fuse: Whether nodes move into those before them; if not, each layer keeps a node of its own.
+        fuse: Whether nodes move into the nodes in front; if not, each layer keeps its own node.
     """
     reads = graph.consumers()
     folded: dict[str, Node] = {}
@@ -62,7 +62,7 @@ def fold(graph: Graph, *, fuse: bool = True) -> Graph:
 
 
 def _producer(folded: Mapping[str, Node], name: str, reads: Counter[str]) -> Node:
-    """Returns the node that computes the pixels of a node, which others may have moved since."""
+    """Returns the node that computes the pixels of a node, before nodes that only move pixels."""
     node = folded[name]
     while isinstance(node, Crop | DepthToSpace) and reads[node.inputs[0]] == 1:
         node = folded[node.inputs[0]]
@@ -70,7 +70,7 @@ def _producer(folded: Mapping[str, Node], name: str, reads: Counter[str]) -> Nod
 
 
 def _fuse(producer: Node, node: Node) -> Node | None:
-    """Returns the producer with `node` in it, or None where that cannot be."""
+    """Returns the producer with `node` fused into it, or None where that is impossible."""
     if isinstance(node, Unary) and node.function in _FUSED_ACTIVATIONS:
         return producer.with_activation(node.function)
     if (
@@ -78,7 +78,7 @@ def _fuse(producer: Node, node: Node) -> Node | None:
         and isinstance(producer, Linear)
         and producer.activation == "linear"
     ):
-        # Behind a DepthToSpace: the same channels for each pixel of a block.
+        # Behind a DepthToSpace, each pixel of a block has the same channels.
         blocks = producer.shape[-1] // node.shape[-1]
         gain, bias = (numpy_of(v).tile(v, (1, blocks)) for v in (node.gain, node.bias))
         return dataclasses.replace(
