@@ -1,7 +1,8 @@
 """Trains the dense detector that `nested-keras train --task detection` starts from.
 
 The folder NAME.training beside the output keeps each epoch: after an interruption the same command
-goes on from there. The file NAME.data.json beside the output names the classes and the anchors.
+goes on from there. NAME.data.json and NAME.anchors.json beside the output name the classes and the
+anchors.
 
     python benchmarks/detection/base.py --data VOC_FOLDER --out base.keras --epochs 300
 """

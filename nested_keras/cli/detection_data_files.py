@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from nested_keras.cli.parts import Part, Reading
 from nested_keras.detection import coco, voc
 from nested_keras.detection.detection_data import DetectionData
+from nested_keras.detection.scenes import SceneReader
 
 
 def load(
@@ -43,3 +45,32 @@ def load(
             "annotations/*train*.json and annotations/*val*.json of COCO"
         )
     return (train, test) if window is None else (train.windows(window), test.windows(window))
+
+
+def is_detection(path: Path) -> bool:
+    """Says whether a path is a folder of images with boxes."""
+    return path.is_dir() and (voc.is_voc(path) or coco.parts(path) is not None)
+
+
+def load_images(folder: Path, part: str, *, shape: Sequence[int | None], reading: Reading) -> Part:
+    """Loads the images of one part, without the boxes.
+
+    Args:
+        folder: The folder.
+        part: "train" or "test".
+        shape: The shape of the model's input, [any, height, width, 1 or 3].
+        reading: The names of the classes, the windows, the values of black and white.
+
+    Raises:
+        ValueError: As `load`, or if the model takes no images of a fixed size.
+    """
+    if len(shape) != 4 or None in shape[1:]:
+        raise ValueError(
+            f"{folder} holds images; the model must take [n, height, width, 1 or 3]: got "
+            f"{['n', *shape[1:]]}"
+        )
+    height, width, channels = (int(size or 0) for size in shape[1:])
+    reader = SceneReader((height, width, channels), pixels=reading.pixels)
+    data = load(folder, classes=reading.classes or None, leave_others=True, window=reading.window)
+    chosen = data[0] if part == "train" else data[1]
+    return Part(reader.images(chosen), None, chosen.classes, name=f"{folder}: ")

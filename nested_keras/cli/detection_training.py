@@ -80,9 +80,8 @@ def task_of(base: KerasModel, reading: Reading) -> DetectionTask:
     if not (four == 4 and last >= 2 and count == rows == anchors.count):
         raise ValueError(
             f"boxes and scores must be [n, {anchors.count}, 4] and [n, {anchors.count}, classes + "
-            f"1], as the anchors are {anchors.count}: got {[count, four]} and {[rows, last]}; the "
-            "entry `anchors` of NAME.data.json beside the model holds its anchors "
-            "(docs/detection.md)"
+            f"1], as the anchors are {anchors.count}: got {[count, four]} and {[rows, last]}; "
+            "NAME.anchors.json beside the model NAME.keras holds its anchors (docs/detection.md)"
         )
     reader = SceneReader(shape, pixels=reading.pixels)
     return DetectionTask(last - 1, anchors, Matcher(anchors.boxes()), reader)

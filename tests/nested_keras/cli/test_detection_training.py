@@ -31,9 +31,7 @@ def detector(classes=2):
 
 def write_base(path, **kwargs):
     detector(**kwargs).save(path)
-    value = {"classes": [], "pixels": [0, 1], "label": "label", "validation": 0.2}
-    value["anchors"] = json.loads(ANCHORS.to_json())
-    path.with_suffix(".data.json").write_text(json.dumps(value))
+    path.with_suffix(".anchors.json").write_text(ANCHORS.to_json())
     return path
 
 
@@ -56,7 +54,7 @@ def test_trains_and_measures_every_level(words, tmp_path, capsys):
     assert sorted(model.output) == ["boxes", "scores"]
     kept = json.loads((tmp_path / "nested.data.json").read_text())
     assert kept["classes"] == ["blue", "red"]
-    assert Anchors.from_json(json.dumps(kept["anchors"])) == ANCHORS
+    assert Anchors.from_json((tmp_path / "nested.anchors.json").read_text()) == ANCHORS
     assert not (tmp_path / "nested.training").exists()
 
 
@@ -73,6 +71,14 @@ def test_the_other_flags(words, tmp_path, capsys):
     assert json.loads((tmp_path / "nested.data.json").read_text())["window"] == 40
 
 
+def test_export_keeps_the_anchors(words, tmp_path):
+    assert nested_keras_command(*words, "--batch-size", 4) == 0
+    tflite = tmp_path / "model.tflite"
+    data = ("--data", tmp_path / "voc", "--samples", 4)
+    assert nested_keras_command("export", tmp_path / "nested.keras", *data, "--out", tflite) == 0
+    assert Anchors.from_json(tflite.with_suffix(".anchors.json").read_text()) == ANCHORS
+
+
 def refused(words, capsys, *more):
     assert nested_keras_command(*words, *more) == 1
     (line,) = capsys.readouterr().err.strip().splitlines()
@@ -87,7 +93,9 @@ def test_wrong_input_is_one_line(words, tmp_path, capsys):
     assert line.endswith("--window goes with --task detection")
     line = refused(words, capsys, "--data", tmp_path)
     assert "expected Annotations, JPEGImages and ImageSets of Pascal VOC" in line
-    base.with_suffix(".data.json").unlink()
+    base.with_suffix(".anchors.json").write_text("{}")
+    assert "three.anchors.json: expected the JSON" in refused(words, capsys, "--model", base)
+    base.with_suffix(".anchors.json").unlink()
     line = refused(words, capsys, "--model", base)
     assert "boxes and scores must be [n, 76, 4] and [n, 76, classes + 1]" in line
     image = keras.Input((8, 8, 3))
