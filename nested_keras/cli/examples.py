@@ -20,6 +20,7 @@ import numpy.typing as npt
 from nested_keras import arrays, files
 from nested_keras.cli import csv_file, data_files, image_folder, saved_dataset
 from nested_keras.cli.parts import Part, Reading
+from nested_keras.detection.anchors import Anchors
 from nested_keras.typing import KerasModel
 
 KINDS = (
@@ -112,6 +113,8 @@ def _kept(model: Path) -> Reading | None:
             label=str(value["label"]),
             validation=float(value["validation"]),
             classes=tuple(str(name) for name in value["classes"]),
+            anchors=Anchors.from_json(json.dumps(value["anchors"])) if "anchors" in value else None,
+            window=int(value["window"]) if "window" in value else None,
             kept=True,
         )
     except (ValueError, KeyError, TypeError) as error:
@@ -122,12 +125,16 @@ def keep(model: Path, reading: Reading) -> None:
     """Writes how the data of a model are read beside the model, where its classes have names."""
     if not reading.classes:
         return
-    value = {
+    value: dict[str, Any] = {
         "classes": list(reading.classes),
         "pixels": list(reading.pixels),
         "label": reading.label,
         "validation": reading.validation,
     }
+    if reading.anchors is not None:
+        value["anchors"] = json.loads(reading.anchors.to_json())
+    if reading.window is not None:
+        value["window"] = reading.window
     files.write_text(beside(model), json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
