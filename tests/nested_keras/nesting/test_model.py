@@ -107,6 +107,22 @@ def test_names_of_a_separable_convolution():
     assert nested.get_layer("sep_pointwise").block_shape == (1, 4)
 
 
+def test_a_layer_in_several_places_stays_one():
+    inputs = keras.Input((6, 4, 3))
+    prelu = L.PReLU(shared_axes=[1, 2], name="slopes")
+    dense = L.Dense(4, name="inner")
+    x = L.Conv2D(4, 1, activation=prelu, name="first")(inputs)
+    x = L.Conv2D(4, 3, padding="same", activation=prelu, name="second")(x)
+    x = dense(L.TimeDistributed(dense, name="rows")(prelu(x)))
+    base = keras.Model(inputs, L.Dense(2)(x))
+    base(nets.images(1, (6, 4, 3)))  # builds the activations
+    prelu.set_weights([np.full((1, 1, 4), 0.3)])
+    nested = model.nest(base, exclude=())
+    assert sum(isinstance(layer, L.PReLU) for layer in nested.layers) == 1
+    assert sum(isinstance(layer, L.Dense) for layer in nested.layers) == 2
+    assert len(nested.trainable_variables) == len(base.trainable_variables)
+
+
 def test_layers_of_series_nest_as_their_kin_of_images():
     inputs = keras.Input((12, 3))
     x = L.Conv1D(4, 3, name="first")(inputs)

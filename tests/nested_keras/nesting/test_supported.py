@@ -163,6 +163,10 @@ def patched():
             L.UpSampling2D(interpolation="bicubic", name="x"),
             r"\(UpSampling2D\) must have interpolation 'nearest' or 'bilinear': got 'bicubic'",
         ),
+        (
+            L.UpSampling2D((2, 1500), interpolation="bilinear", name="x"),
+            r"\(UpSampling2D\) must have a smaller size .*outside of .*: got 4 pixels to",
+        ),
         (L.Resizing(3, 3, name="x"), r"\(Resizing\) .*: do this to the data before"),
         (L.Rescaling(np.ones((4, 1)), name="x"), r"one scale, or one per channel: .* \(4, 1\)"),
         (L.RandomCrop(2, 2, name="x"), r"must keep the size of its images, \w+: got 2x2 \(crop"),
@@ -176,6 +180,10 @@ def patched():
         (lambda x: L.Add(name="x")([x, np.ones((4, 4, 3))]), "outputs of layers alone: .*ndarray"),
         (lambda x: L.Concatenate(0, name="x")([x, x]), "axis than that of the batch: got 0"),
         (L.TimeDistributed(L.Conv1D(2, 3), name="x"), "must hold a Dense .*: got Conv1D"),
+        (
+            L.TimeDistributed(L.Dense(2, activation=L.PReLU()), name="x"),
+            "a Dense without PReLU: put",
+        ),
         (L.TimeDistributed(L.Dense(2, activation="glu"), name="x"), "has the activation 'glu'"),
         (
             lambda x: L.TimeDistributed(L.Dense(2), name="x")(x, mask=np.ones((1, 4), bool)),
