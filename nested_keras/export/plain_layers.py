@@ -38,8 +38,10 @@ _FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     # Written as the converter's pattern for HARD_SWISH.
     "hard_swish": lambda x: x * tf.nn.relu6(x + np.float32(3)) * np.float32(1 / 6),
 }
+PROBABILITY_SCALE = 1 / 256
+"""Scale that TFLite fixes for int8 outputs in 0..1."""
 # Scale of functions whose int8 output TFLite fixes.
-_FIXED_SCALES = {"sigmoid": 1 / 256, "softmax": 1 / 256, "tanh": 1 / 128}
+_FIXED_SCALES = {"sigmoid": PROBABILITY_SCALE, "softmax": PROBABILITY_SCALE, "tanh": 1 / 128}
 _OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
     "add": operator.add,
     "subtract": operator.sub,
