@@ -242,8 +242,12 @@ def add_activation(
     if isinstance(function, keras.layers.Layer):
         return TRACES[supported.kind_of(function)](graph, function, (source,), shape)
     name = supported.activation_name(function)
-    if name in (None, "linear"):
+    if function is None or name == "linear":
         return source
+    if name is None:  # the user's own
+        own = f"{layer.name}/{supported.function_name(function)}"
+        function = functools.partial(function)  # which can be hashed, as not every object can
+        return graph.add(Table, own, (source,), shape=shape, function=function)
     if name not in _FUNCTION_NAMES:
         function = supported.canonical(function)
         return graph.add(Table, f"{layer.name}/{name}", (source,), shape=shape, function=function)

@@ -64,7 +64,7 @@ def nest(
     Args:
         model: A built functional or Sequential model; docs/supported.md lists the layers that it
             may have. An activation of the user's own is carried, with a warning that export will
-            refuse it.
+            refuse it where it does more than change each value alone.
         sparsities: Fraction of zeros per level, each in [0, 1], strictly decreasing: level 0 is the
             sparsest.
         block_shape: (1, 1), (1, 2) or (1, 4): weights pruned together, along the input channels.

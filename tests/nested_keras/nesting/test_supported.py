@@ -115,8 +115,7 @@ def test_functions_and_objects_of_the_user_s_are_carried_as_they_are():
     )(inputs)
     x = L.SeparableConv2D(4, 3, activation=L.PReLU(alpha_initializer="ones"), name="prelu")(x)
     base = keras.Model(inputs, x)
-    with pytest.warns(UserWarning, match="export will refuse this model: layer 'own' has"):
-        nested = model.nest(base, (0.5,), exclude=())
+    nested = model.nest(base, (0.5,), exclude=())
     own = nested.get_layer("own")
     assert own.activation is relu
     assert isinstance(own.kernel_regularizer, Decay)
@@ -125,8 +124,18 @@ def test_functions_and_objects_of_the_user_s_are_carried_as_they_are():
     assert isinstance(prelu, L.PReLU)
     np.testing.assert_array_equal(prelu.alpha, np.ones((2, 2, 4)))
     np.testing.assert_array_equal(nested(nets.images(2)), base(nets.images(2)))
+    compare.compare(nested, fold(trace(nested)), (nets.images(2),))
+
+
+def test_an_activation_of_the_user_s_that_mixes_values_is_carried_and_not_exported():
+    inputs = keras.Input((6, 6, 3))
+    normalised = lambda x: x - keras.ops.mean(x, axis=-1, keepdims=True)  # noqa: E731
+    base = keras.Model(inputs, L.Conv2D(4, 3, activation=normalised, name="own")(inputs))
+    with pytest.warns(UserWarning, match="refuse this model: layer 'own' has .* each value alone"):
+        nested = model.nest(base, (0.5,), exclude=())
+    np.testing.assert_array_equal(nested(nets.images(2)), base(nets.images(2)))
     with pytest.raises(
-        export_errors.UnsupportedLayerError, match="'own' has an activation that is no fun"
+        export_errors.UnsupportedLayerError, match=r"'own' has the activation .* each value alone"
     ):
         trace(nested)
 
