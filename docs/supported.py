@@ -52,7 +52,8 @@ def _lines() -> Iterator[str]:
     layers = ", ".join(f"`{kind.__name__}`" for kind, e in ENTRIES.items() if e.is_activation)
     yield f"The functions {names}, and those of `keras.ops` and `tf.nn` that compute the same;"
     yield f"the layers {layers}. `nest()` refuses Keras's other functions. A function of your own"
-    yield "is trained as it is, and export refuses it."
+    yield "is carried where it acts on each value alone. `nest()` and export try that on numbers"
+    yield "in several shapes and orders. Any other function is trained, and export refuses it."
     yield "\n## Refused\n"
     yield "`nest()` refuses every other layer. For these it knows a way round:\n"
     yield from _table(("layer", "what to do"), _refused())
