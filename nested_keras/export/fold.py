@@ -43,12 +43,13 @@ def fold(graph: Graph, *, fuse: bool = True) -> Graph:
     folded: dict[str, Node] = {}
     # Name in the old graph -> name of the node that now computes it.
     moved: dict[str, str] = {}
+    # How often each of the folded nodes is read.
+    uses: Counter[str] = Counter()
     for old in graph.nodes.values():
         node = dataclasses.replace(old, inputs=tuple(moved[name] for name in old.inputs))
         fused = None
-        if fuse and old.inputs and reads[old.inputs[0]] == 1:
-            producer = _producer(folded, node.inputs[0], reads)
-            fused = _fuse(producer, node)
+        if fuse and old.inputs and uses[node.inputs[0]] == 1:
+            fused = _fuse(_producer(folded, node, uses), node)
         if fused is not None:
             folded[fused.name] = fused
             parts: tuple[Node, ...] = (folded[node.inputs[0]],)
@@ -58,13 +59,17 @@ def fold(graph: Graph, *, fuse: bool = True) -> Graph:
             parts = (node,)
         folded.update({part.name: part for part in parts})
         moved[node.name] = parts[-1].name
+        uses.update({part.name: 1 for part in parts[:-1]})
+        uses[parts[-1].name] = reads[old.name]
     return Graph(folded, graph.inputs, tuple(moved[name] for name in graph.outputs), graph.levels)
 
 
-def _producer(folded: Mapping[str, Node], name: str, reads: Counter[str]) -> Node:
-    """Returns the node that computes the pixels of a node, which others may have moved since."""
-    node = folded[name]
-    while isinstance(node, Crop | DepthToSpace) and reads[node.inputs[0]] == 1:
+def _producer(folded: Mapping[str, Node], reader: Node, uses: Counter[str]) -> Node:
+    """Returns the node that computes what another reads, which others may have moved since."""
+    # A Reshape may tell the channels apart in another way, which only a BatchNorm minds.
+    movers = Crop | DepthToSpace | Reshape if isinstance(reader, Unary) else Crop | DepthToSpace
+    node = folded[reader.inputs[0]]
+    while isinstance(node, movers) and uses[node.inputs[0]] == 1:
         node = folded[node.inputs[0]]
     return node
 
