@@ -21,7 +21,7 @@ C_SOURCES = $(shell git ls-files '*.c' '*.cc' '*.h')
 BAZEL_SHIMS = $(foreach name,rules_cc rules_java remote_coverage_tools,\
 	--override_repository=$(name)=$(CURDIR)/scripts/bazel/$(name))
 
-.PHONY: demo test lint format types notebooks c-test bazel-test py-test test-lowest docs pictures supported dist renode-test firmware flash clean
+.PHONY: demo test lint format types notebooks c-test bazel-test py-test test-large test-lowest docs pictures supported dist renode-test firmware flash clean
 
 demo: $(VENV)/.demo
 	scripts/install_tools.sh arm-none-eabi-gcc qemu-system-arm
@@ -55,6 +55,11 @@ bazel-test:
 py-test: $(VENV)/.dev
 	scripts/install_tools.sh gcc g++ clang cmake ninja arm-none-eabi-gcc qemu-system-arm
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+# Whole models of keras.applications: nest, train, export and run each. Takes most of an hour.
+test-large: $(VENV)/.dev
+	scripts/install_tools.sh gcc g++ cmake ninja arm-none-eabi-gcc qemu-system-arm
+	$(BIN)/python -m pytest -m large tests/test_whole_way.py
 
 # Old packages warn of what the newest ones under them will drop; any other warning is an error.
 test-lowest: $(LOWEST)/.dev

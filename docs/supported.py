@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from nested_keras import files
-from nested_keras.nesting import alternatives, kinds, supported
+from nested_keras.nesting import alternatives, keras_operators, kinds, supported
 from nested_keras.nesting.entries import ENTRIES, Entry
 
 PAGE = Path(__file__).with_name("supported.md")
@@ -40,6 +40,13 @@ def _lines() -> Iterator[str]:
     yield "\n## Carried as they are\n"
     yield "All levels share these layers.\n"
     yield from _table(("layer", "must have", "must have for export"), _carried())
+    yield "\n## Operators between layers\n"
+    operators = ", ".join(f"`{name}`" for name in sorted(keras_operators.OPERATORS))
+    yield "`nest()` puts layers that compute the same in the place of operators, such as `a + b`,"
+    yield "`0.5 * x`, `x[:, 1:]` or `keras.ops.relu(x)`. By the names of Keras's classes:"
+    yield f"{operators}."
+    yield "\nA constant operand is one number, or one per channel. `nest()` refuses an operator for"
+    yield "which there is no layer."
     yield "\n## Activations\n"
     names = ", ".join(f"`{name}`" for name in supported.ACTIVATIONS.values())
     layers = ", ".join(f"`{kind.__name__}`" for kind, e in ENTRIES.items() if e.is_activation)
@@ -49,7 +56,7 @@ def _lines() -> Iterator[str]:
     yield "\n## Refused\n"
     yield "`nest()` refuses every other layer. For these it knows a way round:\n"
     yield from _table(("layer", "what to do"), _refused())
-    yield "\nThe same for operators between layers, such as `a + b` or `keras.ops.mean`:\n"
+    yield "\nThe same for operators between layers:\n"
     yield from _table(("operator", "what to do"), _refused_operators())
 
 
@@ -74,18 +81,17 @@ def _refused() -> Iterator[tuple[str, ...]]:
     known = {kind.__name__ for kind in ENTRIES}
     for name in sorted(set(alternatives.LAYERS) - known):
         yield f"`{name}`", alternatives.for_layer(name, "")
-    yield "`Random...`, `AugMix`, `CutMix`, `MixUp`", alternatives.for_layer("RandomFlip", "")
+    yield "`CutMix`, `MixUp`", alternatives.for_layer("CutMix", "")
 
 
 def _refused_operators() -> Iterator[tuple[str, ...]]:
-    known = {kind.__name__ for kind in ENTRIES if not issubclass(kind, keras.layers.Layer)}
-    for name in sorted(set(alternatives.OPERATORS) - known):
+    for name in sorted(alternatives.OPERATORS):
         yield f"`{name}`", alternatives.for_operator(name)
 
 
 def _conditions(entry: Entry, only: Any) -> str:
     """The values that arguments must have, and the rules that no value can say."""
-    rules = (rule.__doc__ for rule in (entry.rule, entry.rank_rule))
+    rules = (rule.__doc__ for rule in (entry.rule, entry.rank_rule, entry.shape_rule))
     sentences = [rule.rstrip(".") for rule in rules if rule]
     return "; ".join(filter(None, (_values(only), *sentences)))
 

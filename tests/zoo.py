@@ -431,6 +431,38 @@ def extrema() -> Any:
     return _model((5, 5, 2), network)
 
 
+def functions() -> Any:
+    """Functions by table, slopes that are learnt, differences and means of branches."""
+
+    def network(x: Any) -> Any:
+        layers = _layers()
+        slopes = {"alpha_initializer": "random_normal"}
+        a = layers.PReLU(shared_axes=[1, 2], **slopes)(_conv_bn(x, 4, relu=None))
+        b = layers.Conv2D(4, 3, padding="same", activation=layers.PReLU(**slopes))(a)
+        c = layers.Conv2D(4, 1, activation=layers.ReLU(1.5, 0.1, 0.2))(x)
+        x = layers.ReLU()(layers.Subtract()([a, layers.ELU(0.7)(b)]))
+        x = layers.Average()([x, c, layers.Activation("mish")(c), layers.Activation("softplus")(c)])
+        x = layers.Conv2D(5, 1, activation="gelu")(x)
+        return _classify(layers.Activation("hard_sigmoid")(x))
+
+    return _model((4, 4, 2), network)
+
+
+def front() -> Any:
+    """Layers that images and measurements pass first, in front of a padded convolution."""
+
+    def network(x: Any) -> Any:
+        layers = _layers()
+        x = layers.RandomFlip()(layers.Rescaling(0.3, -1.0)(x))
+        x = layers.Normalization(mean=[0.1, -0.2, 0.0], variance=[1.0, 2.0, 0.3])(x)
+        x = layers.RandomCrop(4, 5)(layers.GaussianNoise(0.1)(x))
+        x = _conv_bn(layers.Conv2D(3, 3, padding="same")(x), 4)
+        x = layers.Normalization(axis=1, mean=[0.1, 0.2, 0.3, 0.4], variance=[1.3] * 4)(x)
+        return _classify(x)
+
+    return _model((4, 5, 3), network)
+
+
 def every_layer() -> Any:
     """Each layer without weights, in each of its variants, between convolutions and an output."""
     import keras
@@ -580,6 +612,41 @@ def _series(name: str) -> Callable[[], Any]:
     return build
 
 
+def operators() -> Any:
+    """Sums, products and functions written as operators; a hard swish as MobileNetV3 has it."""
+
+    def network(x: Any) -> Any:
+        from keras import ops
+
+        layers = _layers()
+        x = ops.relu(_conv_bn(x, 4, relu=None) - 0.3)
+        y = layers.Conv2D(4, 3, padding="same")(x)
+        y = y * ops.relu6(y + 3.0) * (1.0 / 6.0)
+        x = 0.5 * x + y / np.array([1.0, -2.0, 3.0, 0.5], np.float32)
+        gate = ops.mean(ops.maximum(x, -0.2), axis=(1, 2), keepdims=True)
+        x = ops.minimum(x * ops.sigmoid(layers.Conv2D(4, 1)(gate)), abs(y))
+        x = ops.concatenate([x, ops.max(x, 2, keepdims=True)], axis=2)
+        return _classify(1.0 - ops.clip(x, -0.4, 0.5))
+
+    return _model((5, 6, 2), network)
+
+
+def sliced() -> Any:
+    """Slices and paddings of every axis: the shortcut of the first ResNets, halves of channels."""
+
+    def network(x: Any) -> Any:
+        from keras import ops
+
+        x = _conv_bn(x, 4)
+        short = ops.pad(x[:, ::2, ::2], ((0, 0), (0, 0), (0, 0), (1, 2)))
+        x = ops.relu(_conv_bn(x, 7, strides=2, relu=None) + short)
+        a, b = ops.split(x[..., 1:], 2, axis=-1)
+        x = ops.concatenate([a * b, ops.flip(a, 1), b[:, ::-1]], axis=-1)
+        return [_classify(_conv_bn(x, 3, 1)), ops.stack([x[:, 0, 1], x[:, -1, 0]], axis=1)]
+
+    return _model((6, 5, 2), network)
+
+
 _FIVE = (0.95, 0.9, 0.8, 0.5, 0.2)
 _NEST_DW = {"overrides": {"dw": {"sparsities": (0.9, 0.4)}}}
 _ROWS: dict[str, Row] = {
@@ -683,4 +750,9 @@ _ROWS: dict[str, Row] = {
     "series_keywords": Row(_series("keywords")),
     "series_branches": Row(_series("branches")),
     "series_autoencoder": Row(_series("autoencoder")),
+    # Operators between layers.
+    "operators": Row(operators, (0.8, 0.5, 0.2)),
+    "sliced": Row(sliced),
+    "functions": Row(functions),
+    "front": Row(front),
 }

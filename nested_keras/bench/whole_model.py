@@ -176,8 +176,9 @@ def _interface(program: Program) -> list[Tensor]:
 
 def _random_input(tensor: Tensor) -> Array:
     rng = np.random.default_rng(0)
-    if tensor.dtype == "int8":
-        return rng.integers(-128, 128, tensor.shape, dtype=np.int8)
+    if tensor.dtype in ("int8", "uint8"):
+        limits = np.iinfo(tensor.dtype)
+        return rng.integers(limits.min, limits.max, tensor.shape, tensor.dtype, endpoint=True)
     return rng.standard_normal(tensor.shape).astype(tensor.dtype)
 
 

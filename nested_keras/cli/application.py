@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
+import sys
 from collections.abc import Sequence
 
 from absl import app, flags, logging
@@ -22,7 +23,7 @@ from nested_keras.cli import (
     strip_command,
     train_command,
 )
-from nested_keras.cli.terminal import Terminal
+from nested_keras.cli.terminal import Terminal, ends_where_unread
 from nested_keras.devices import process
 
 _COMMANDS = (
@@ -37,7 +38,7 @@ _COMMANDS = (
     bench_command,
 )
 
-_DESCRIPTION = """Nested sparse convnets: one set of weights, N sparsity levels, a knob at run time.
+_DESCRIPTION = """Nested sparse convnets: one set of weights, N levels, a knob at run time.
 
 Typical way through:
   nested-keras train   --model base.keras --data data.npz --out nested.keras
@@ -46,10 +47,11 @@ Typical way through:
   nested-keras run     model.tflite --target qemu --data data.npz --limit 50
   nested-keras codegen model.tflite --out firmware/model
 
-`--data` takes a .npz archive, a folder of images in class folders, a .csv, or a folder that
-tf.data.Dataset.save wrote (`nested-keras train --help`). In a .npz, `train` reads x_train,
-y_train, x_test, y_test; `export` reads x_train; `run` reads x_test and, for the accuracy, y_test.
-Images are [n, height, width, channels] as the Keras model takes them; labels are class indices.
+`--data` takes a .npz archive, a folder of images in class folders, a .csv, or
+a folder that tf.data.Dataset.save wrote (`nested-keras train --help`). In a
+.npz, `train` reads x_train, y_train, x_test, y_test; `export` reads x_train;
+`run` reads x_test and, for the accuracy, y_test. Images are [n, height, width,
+channels] as the Keras model takes them; labels are class indices.
 """
 
 
@@ -58,6 +60,8 @@ def parser() -> argparse_flags.ArgumentParser:
     root = argparse_flags.ArgumentParser(
         prog="nested-keras",
         description=_DESCRIPTION,
+        # Otherwise --run of a command would be taken for a short form of absl's --run_with_pdb.
+        allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     root.add_argument(
@@ -88,6 +92,8 @@ def _execute(args: argparse.Namespace) -> int:
         extra = "demo" if args.command == "demo" else None
         arguments.complain(str(extras.missing(error, f"nested-keras {args.command}", extra=extra)))
         return 1
+    except BrokenPipeError:
+        raise  # to `main`
     except KeyboardInterrupt:
         arguments.complain("stopped")
         return 130  # as a shell reports a death by Ctrl-C
@@ -108,10 +114,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     Args:
         argv: Program name and arguments; None takes sys.argv.
     """
-    app.run(
-        _execute,
-        argv=list(argv) if argv is not None else None,
-        flags_parser=lambda words: parser().parse_args(
-            arguments.dashed(words[1:], keep=flags.FLAGS)
-        ),
-    )
+    with ends_where_unread():
+        try:
+            app.run(
+                _execute,
+                argv=list(argv) if argv is not None else None,
+                flags_parser=lambda words: parser().parse_args(
+                    arguments.dashed(words[1:], keep=flags.FLAGS)
+                ),
+            )
+        finally:
+            sys.stdout.flush()

@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 import sysconfig
+import textwrap
 from collections.abc import Callable, Container, Sequence
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from nested_keras.report import format_table
 from nested_keras.typing import Flags, Json, Subparsers
 
 STDOUT = Path("-")
+
+_WIDTH = 79
 
 
 def add_command(
@@ -41,13 +44,17 @@ def add_command(
     parser: argparse.ArgumentParser = commands.add_parser(
         name,
         help=summary,
-        description=f"{summary}\n\n{details}",
-        epilog=f"The files docs/... and benchmarks/... lie in {documents()}",
+        description="\n\n".join(_filled(text) for text in (summary, *details.split("\n\n"))),
+        epilog=f"The files docs/... and benchmarks/... lie in\n{documents()}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(action=action)
     add_quiet(parser)
     return parser
+
+
+def _filled(paragraph: str) -> str:
+    return textwrap.fill(" ".join(paragraph.split()), _WIDTH)
 
 
 def documents() -> Path:

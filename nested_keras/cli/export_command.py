@@ -29,6 +29,13 @@ def add(commands: Subparsers) -> None:
         default=200,
         help="calibration examples, spread over all training data (default 200)",
     )
+    for end in ("input", "output"):
+        sub.add_argument(
+            f"--{end}-type",
+            choices=("int8", "uint8", "float32"),
+            default="int8",
+            help=f"type of the model's {end}s (default int8)",
+        )
     sub.add_argument("--out", type=Path, required=True, help="the .tflite to write")
 
 
@@ -46,7 +53,12 @@ def _export(args: argparse.Namespace) -> None:
     x_train = examples.load(args.data, "train", shape=shape, reading=reading).x
     chosen = x_train[data_files.spread(len(x_train), args.samples)]
     args.terminal.status("exporting: fold, calibrate, convert, quantise, pack, verify")
-    content = export.to_tflite(model, representative_dataset=chosen)
+    content = export.to_tflite(
+        model,
+        representative_dataset=chosen,
+        inference_input_type=args.input_type,
+        inference_output_type=args.output_type,
+    )
     files.write_bytes(args.out, content)
     examples.keep(args.out, reading)
     args.terminal.note(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+from collections.abc import Iterator
 
 from nested_keras.cli import arguments
 from nested_keras.report import format_table
@@ -29,6 +30,22 @@ def add(commands: Subparsers) -> None:
     arguments.add_json(sub)
 
 
+def _ends(content: bytes) -> Iterator[str]:
+    """Says type, shape and quantisation of the inputs and outputs, one in a line."""
+    from nested_keras.tflite import flatbuffer
+    from nested_keras.tflite.file_reader import read_graph
+    from nested_keras.tflite.lowering import read_interface
+
+    interface = read_interface(read_graph(flatbuffer.load(content)))
+    for end, indices in (("input", interface.inputs), ("output", interface.outputs)):
+        for tensor in (interface.tensors[index] for index in indices):
+            codes = f", scale {tensor.scale:.6g}, zero point {tensor.zero_point}"
+            yield (
+                f"{end} {tensor.name}: {tensor.dtype} {'x'.join(map(str, tensor.shape))}"
+                f"{codes if tensor.scale else ''}"
+            )
+
+
 def _inspect(args: argparse.Namespace) -> None:
     from nested_keras import export, report
 
@@ -42,6 +59,9 @@ def _inspect(args: argparse.Namespace) -> None:
         if len(row[0]) > max(room, 12):
             row[0] = "..." + row[0][3 - max(room, 12) :]
     args.terminal.say(format_table(header, rows))
+    args.terminal.say("")
+    for line in _ends(content):
+        args.terminal.say(line)
     args.terminal.say("")
     args.terminal.say(arguments.level_table(content))
     sizes = [dataclasses.asdict(size) for size in report.level_sizes(content)]

@@ -102,8 +102,8 @@ def initializer(values: Sequence[int]) -> str:
 
 def comment(text: str) -> str:
     """A block comment of lines that fit, safe for any text."""
-    # Names come from a file: they must neither end the comment nor carry odd characters, and a
-    # compiler must find no trigraph, line splice or second comment in them.
+    # Names come from a file. A name must neither end the comment nor carry odd characters, and a
+    # compiler must find no trigraph, line splice or second comment in a name.
     safe = re.sub(r"[^\x20-\x7e]|\\", "_", text).replace("*/", "* /").replace("/*", "/ *")
     safe = re.sub(r"\?(?=\?)", "? ", safe)
     lines = textwrap.wrap(safe, COLUMNS - 6, break_long_words=True)
@@ -123,9 +123,9 @@ def call(
     Args:
         function: Name of the function.
         arguments: Its arguments, at least one.
-        prefix: What stands before the name, such as `return `.
+        prefix: The text before the name, such as `return `.
         indent: Indent of the line.
-        tail: What follows the closing parenthesis.
+        tail: The text after the closing parenthesis.
 
     Returns:
         The text; continuation lines are aligned with the parenthesis.

@@ -47,12 +47,13 @@ def print_model(program: ir.Program, name: str, banner: str) -> ModelSource:
         The texts.
 
     Raises:
-        CodegenError: Something that cannot be printed.
+        CodegenError: The program holds something that cannot be printed.
     """
     for tensor in (program.tensors[i] for i in (*program.inputs, *program.outputs)):
-        if tensor.dtype not in ("int8", "float32"):
+        if tensor.dtype not in ("int8", "uint8", "float32"):
             raise CodegenError(
-                f"graph input or output {tensor.name!r} is {tensor.dtype}; expected int8 or float32"
+                f"graph input or output {tensor.name!r} is {tensor.dtype}; expected int8, uint8 or "
+                "float32"
             )
     return _ModelPrinter(program, name, banner).print()
 
@@ -128,7 +129,7 @@ class _ModelPrinter:
         lines = [
             f"#define {self.upper}_LEVELS {self.program.levels}",
             f"#define {self.upper}_OP_COUNT {len(self.program.ops)}",
-            "/* Bytes of the static arena, planned offline: room for inputs and outputs, too. */",
+            "/* Bytes of the static arena, planned offline, with room for inputs and outputs. */",
             f"#define {self.upper}_ARENA_SIZE {self.storage.arena_bytes}",
         ]
         for names, indices in (
@@ -155,7 +156,7 @@ class _ModelPrinter:
             ctext.comment(f"{tensor.name}: {tensor.dtype} {shape}; size in elements"),
             f"#define {prefix}_SIZE {tensor.size}",
         ]
-        if tensor.dtype == "int8":
+        if tensor.dtype in ("int8", "uint8"):
             lines += [
                 f"#define {prefix}_SCALE {ctext.float_literal(tensor.scale)}",
                 f"#define {prefix}_ZERO_POINT {ctext.integer_literal(tensor.zero_point)}",

@@ -86,7 +86,7 @@ class TflmModel(ModelRunner):
 
 
 class TflmInterpreter:
-    """The package's interpreter with NESTED_SPARSE_CONV, and errors that say the cause."""
+    """The package's interpreter with our operators in it, and errors that say the cause."""
 
     def __init__(self, content: bytes, *, arena_bytes: int = ARENA_BYTES) -> None:
         """Allocates the tensors, which prepares and checks every operator.
@@ -173,8 +173,8 @@ def _plugin() -> ctypes.CDLL:
 def build_plugin(folder: Path) -> Path:
     """Compiles the adapter and the kernels to a shared library in `folder`."""
     include = sources.tflm_ops_dir() / "include"
-    adapter, declarations = sources.tflm_adapter(), sources.tflm_abi_dir()
-    kernels = sources.sources_for(sources.functions_used(adapter))
+    adapters, declarations = sources.tflm_adapters(), sources.tflm_abi_dir()
+    kernels = sources.sources_for(sources.functions_used(*adapters))
     c = host_toolchain()
     cxx = Toolchain("c++", _CXX_FLAGS, ("-shared",))
     objects = [
@@ -184,8 +184,10 @@ def build_plugin(folder: Path) -> Path:
         for kernel in kernels
     ]
     objects += [
-        cxx.compile(source, include_dirs=(include, adapter.parent, declarations), cache_dir=folder)
-        for source in (adapter, declarations / "wheel_plugin.cc")
+        cxx.compile(
+            source, include_dirs=(include, declarations.parent, declarations), cache_dir=folder
+        )
+        for source in (*adapters, declarations / "wheel_plugin.cc")
     ]
     shared = folder / "libnested_keras_tflm.so"
     cxx.link(objects, shared)

@@ -1,13 +1,13 @@
 """Quantisation-aware training: the levels run as the folded graph that export converts.
 
-Each step walks the graph anew with the layers' variables in the place of arrays, so that the
-gradient reaches kernels, biases, gamma and beta through the fold. What is rounded is what the int8
-model rounds: activations to their ranges (`calibrate.Ranges`), and weights to
+Each step walks the graph with the layers' variables in the place of arrays, so that the gradient
+reaches kernels, biases, gamma and beta through the fold. The step rounds as the int8 model does:
+activations to their ranges (`calibrate.Ranges`), and weights to
 
     w_q = round(W / s),    s = max |W| over the weights of the densest level / 127,
 
-per output channel. The folded BatchNorm's factor is left out of it, as it cancels: the converter
-rounds c W, c being constant within a channel (`quantize.twin_gain`).
+per output channel. The formula leaves out the factor c of the folded BatchNorm, because c is
+constant within a channel and cancels: the converter rounds c W (`quantize.twin_gain`).
 """
 
 from __future__ import annotations
@@ -35,21 +35,26 @@ def quantize_aware(model: NestedModel, *, representative_dataset: Data) -> None:
         shapes = [graph.nodes[name].shape[1:] for name in graph.inputs]
         data = collect(representative_dataset, shapes, keys_of(model))
         model.quantization = activations.measure(graph, data)
-    model.run_levels(functools.partial(QuantizedLevel, model, model.quantization))
+    run_as_int8(model, model.quantization)
+
+
+def run_as_int8(model: NestedModel, quantization: Quantization) -> None:
+    """Makes a model compute with a quantisation of its activations."""
+    model.run_levels(functools.partial(QuantizedLevel, model, quantization))
 
 
 class QuantizedLevel(keras.Model):
     """One level of a nested model, computed as its int8 export will.
 
     Args:
-        model: The nested model, whose weights it reads.
-        quantization: Of the activations.
+        model: The nested model, which owns the weights.
+        quantization: The quantisation of the activations.
         level: The level.
     """
 
     def __init__(self, model: NestedModel, quantization: Quantization, level: int) -> None:
         super().__init__(name=f"{model.name}_level_{level}_int8", dtype="float32")
-        # In a partial, or Keras would count the model as a part of this one.
+        # In a partial, because Keras would track an attribute as a sub-model.
         self._run = functools.partial(_run, model, quantization, level)
 
     def call(self, inputs: KerasTensor) -> Any:
@@ -61,7 +66,9 @@ def _run(model: NestedModel, quantization: Quantization, level: int, inputs: Ker
     graph = fold(trace(model, read=tf.convert_to_tensor))
     graph, ranges = activations.apply(graph, quantization)
     parameters = functools.partial(_parameters, level)
-    outputs = forward.run(graph, keras.tree.flatten(inputs), parameters, ranges.fake_quantize)
+    # Pixels may come as integers.
+    real = [tf.cast(each, tf.float32) for each in keras.tree.flatten(inputs)]
+    outputs = forward.run(graph, real, parameters, ranges.fake_quantize)
     return keras.tree.pack_sequence_as(model.output, list(outputs))
 
 

@@ -35,13 +35,13 @@ class ConvertedLayer:
 
     Attributes:
         node: The node.
-        index: Position of its operator.
+        index: Position of the operator in the file.
         op: The prepared operator.
         filter: int8 OHWI.
         filter_scale: float32 [O].
-        gain: float64 [O], the factors that the filter was converted with.
+        gain: float64 [O], the factors with which the filter was converted.
         input_scale: Scale of the operator's input.
-        output_scale: Scale of its output.
+        output_scale: Scale of the operator's output.
     """
 
     node: Linear
@@ -66,14 +66,14 @@ def match(
     Args:
         graph: The folded graph.
         program: The converted file.
-        twin_gain: The factors [O] that each node's filter was converted with.
+        twin_gain: By name of node, the factors [O] with which the filter was converted.
         filter_scales: Scales of the filter of the operator at each position.
 
     Returns:
         The layers by node name.
 
     Raises:
-        ExportError: A node without operator or with two, or other weights than expected.
+        ExportError: A node has no operator or two operators, or a weight is not as expected.
     """
     layers: dict[str, ConvertedLayer] = {}
     for index, op in enumerate(program.ops):

@@ -1,6 +1,6 @@
-"""The layers that move or repeat pixels: how each is traced to nodes, and how these run in float.
+"""The layers that move, repeat or pad pixels: their traces, and the float computation of nodes.
 
-The other half of their entries stands in `nested_keras.nesting.entries`.
+`nested_keras.nesting.entries` has the other half of their entries.
 """
 
 from __future__ import annotations
@@ -20,6 +20,24 @@ from nested_keras.typing import KerasLayer
 
 # TFLite Micro transposes no more axes.
 _MAX_RANK = 5
+
+
+@dataclass(frozen=True, eq=False)
+class Pad(PlainNode):
+    """Zero padding of height and width.
+
+    Attributes:
+      paddings: ((top, bottom), (left, right)).
+    """
+
+    keeps_scale: ClassVar[bool] = True
+    keeps_channels: ClassVar[bool] = True
+
+    paddings: tuple[tuple[int, int], tuple[int, int]]
+
+    def compute(self, operands: list[Any]) -> Any:
+        """Runs the node in float."""
+        return tf.pad(operands[0], ((0, 0), *self.paddings, (0, 0)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,8 +76,8 @@ class DepthToSpace(PlainNode):
         down, across = self.block
         _, height, width, channels = self.shape
         value = operands[0]
-        # A reshape puts the columns of a block in their place. The rows need a transposition; not
-        # DEPTH_TO_SPACE, of which LiteRT's reference kernels lack the quantised version.
+        # A reshape puts the columns of a block in their place, and a transposition the rows.
+        # DEPTH_TO_SPACE would not do, because LiteRT's reference kernels lack the int8 version.
         if down > 1:
             rows = (-1, height // down, width // across, down, across * channels)
             value = tf.transpose(tf.reshape(value, rows), (0, 1, 3, 2, 4))
@@ -71,7 +89,7 @@ class Transpose(PlainNode):
     """The axes in another order.
 
     Attributes:
-        permutation: For each axis of the output, the batch included, that of the input.
+        permutation: For each axis of the output, batch included, the axis of the input.
     """
 
     keeps_scale: ClassVar[bool] = True
@@ -161,6 +179,12 @@ def _permute(graph: GraphBuilder, layer: KerasLayer, inputs: tuple[str, ...], sh
     return graph.add(Reshape, layer.name, (name,), shape=shape)
 
 
+def _pad(graph: GraphBuilder, layer: KerasLayer, inputs: tuple[str, ...], shape: Shape) -> str:
+    sides = layer.padding if len(shape) == 4 else ((0, 0), layer.padding)
+    paddings = tuple((int(before), int(after)) for before, after in sides)
+    return graph.add(Pad, layer.name, inputs, shape=shape, paddings=paddings)
+
+
 L = keras.layers
 TRACES: dict[type, Trace] = {
     L.Cropping1D: _crop,
@@ -168,4 +192,6 @@ TRACES: dict[type, Trace] = {
     L.Permute: _permute,
     L.UpSampling1D: _up_sampling,
     L.UpSampling2D: _up_sampling,
+    L.ZeroPadding1D: _pad,
+    L.ZeroPadding2D: _pad,
 }

@@ -1,6 +1,6 @@
-"""The layers without weights: how each is traced to nodes, and how these run in float.
+"""The layers without weights: the traces to nodes, and the float computation of the nodes.
 
-`TRACES` has one entry per Keras layer. It is the second half of the entry of that layer in
+`TRACES` has one entry per Keras layer: the second half of the layer's entry in
 `nested_keras.nesting.entries`; see docs/adding_a_layer.md.
 """
 
@@ -20,10 +20,10 @@ import tensorflow as tf
 
 from nested_keras.export.graph_builder import GraphBuilder, Shape, Trace
 from nested_keras.export.nodes import Input, Node, image_shape
-from nested_keras.nesting import kinds, supported
+from nested_keras.nesting import entries, kinds, supported
 from nested_keras.typing import Activation, KerasLayer
 
-# What TFLite's operators may apply to their own output.
+# The functions that TFLite's operators may apply to their own output.
 FUSED_ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
     "linear": lambda x: x,
     "relu": tf.nn.relu,
@@ -35,14 +35,18 @@ _FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "sigmoid": tf.nn.sigmoid,
     "tanh": tf.nn.tanh,
     "softmax": tf.nn.softmax,
-    # Written as the converter's pattern for HARD_SWISH.
+    # The form in which the converter finds HARD_SWISH.
     "hard_swish": lambda x: x * tf.nn.relu6(x + np.float32(3)) * np.float32(1 / 6),
 }
 # Scale of functions whose int8 output TFLite fixes.
 _FIXED_SCALES = {"sigmoid": 1 / 256, "softmax": 1 / 256, "tanh": 1 / 128}
-_OPERATORS: dict[str, Callable[[Any, Any], Any]] = {"add": operator.add, "multiply": operator.mul}
+_OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
+    "add": operator.add,
+    "subtract": operator.sub,
+    "multiply": operator.mul,
+}
 _EXTREMA: dict[str, Callable[[Any, Any], Any]] = {"maximum": tf.maximum, "minimum": tf.minimum}
-# Keras's name of a function -> the function of a node.
+# Keras's name of a function -> the function of a `Unary`. Others become a `Table`.
 _FUNCTION_NAMES = {
     "relu": "relu",
     "relu6": "relu6",
@@ -63,7 +67,7 @@ class PlainNode(Node, abc.ABC):
         """Runs the node in float.
 
         Args:
-          operands: The outputs of the nodes that it reads, float32 [n, ...].
+          operands: The outputs of the nodes in `inputs`, float32 [n, ...].
 
         Returns:
           The node's output, float32 [n, ...].
@@ -72,7 +76,7 @@ class PlainNode(Node, abc.ABC):
 
 @dataclass(frozen=True, eq=False)
 class Unary(PlainNode):
-    """An element-wise function or softmax along the last axis.
+    """An element-wise function that TFLite has, or softmax along the last axis.
 
     Attributes:
       function: "relu", "relu6", "leaky_relu", "sigmoid", "tanh", "hard_swish" or "softmax".
@@ -103,11 +107,28 @@ class Unary(PlainNode):
 
 
 @dataclass(frozen=True, eq=False)
-class Binary(PlainNode):
-    """Sum or product of two tensors with broadcasting.
+class Table(PlainNode):
+    """A function of each value alone, which int8 holds as a table of 256 values.
+
+    See `function_tables`.
 
     Attributes:
-      function: "add" or "multiply".
+      function: Keras's function; takes and returns a tensor.
+    """
+
+    function: Callable[[Any], Any]
+
+    def compute(self, operands: list[Any]) -> Any:
+        """Runs the node in float."""
+        return self.function(tf.convert_to_tensor(operands[0]))
+
+
+@dataclass(frozen=True, eq=False)
+class Binary(PlainNode):
+    """Sum, difference or product of two tensors with broadcasting.
+
+    Attributes:
+      function: "add", "subtract" or "multiply".
       activation: "linear", "relu" or "relu6".
     """
 
@@ -193,29 +214,11 @@ class Pool(PlainNode):
 
 @dataclass(frozen=True, eq=False)
 class Mean(PlainNode):
-    """Mean over height and width; whether they stay as ones is seen in `shape`."""
+    """Mean over height and width; `shape` says whether both stay as axes of one."""
 
     def compute(self, operands: list[Any]) -> Any:
         """Runs the node in float."""
         return tf.reduce_mean(operands[0], (1, 2), keepdims=len(self.shape) == 4)
-
-
-@dataclass(frozen=True, eq=False)
-class Pad(PlainNode):
-    """Zero padding of height and width.
-
-    Attributes:
-      paddings: ((top, bottom), (left, right)).
-    """
-
-    keeps_scale: ClassVar[bool] = True
-    keeps_channels: ClassVar[bool] = True
-
-    paddings: tuple[tuple[int, int], tuple[int, int]]
-
-    def compute(self, operands: list[Any]) -> Any:
-        """Runs the node in float."""
-        return tf.pad(operands[0], ((0, 0), *self.paddings, (0, 0)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -232,19 +235,17 @@ class Reshape(PlainNode):
 def add_activation(
     graph: GraphBuilder, layer: KerasLayer, function: Activation, source: str
 ) -> str:
-    """Adds the node of an activation, a function or a layer; none for the linear one."""
+    """Adds the node of an activation, a function or a layer; no node for the linear function."""
     shape = graph.nodes[source].shape
     if isinstance(function, keras.layers.Layer):
         return TRACES[supported.kind_of(function)](graph, function, (source,), shape)
     name = supported.activation_name(function)
     if name in (None, "linear"):
         return source
-    if name == "silu":
-        gate = graph.add(Unary, f"{layer.name}/sigmoid", (source,), shape=shape, function="sigmoid")
-        return graph.add(
-            Binary, f"{layer.name}/silu", (source, gate), shape=shape, function="multiply"
-        )
-    # keras.activations.leaky_relu has a slope of 0.2 unless told otherwise.
+    if name not in _FUNCTION_NAMES:
+        function = supported.canonical(function)
+        return graph.add(Table, f"{layer.name}/{name}", (source,), shape=shape, function=function)
+    # The default slope of keras.activations.leaky_relu is 0.2.
     return graph.add(
         Unary,
         f"{layer.name}/{name}",
@@ -270,9 +271,22 @@ def _activation(
 
 
 def _relu(graph: GraphBuilder, layer: KerasLayer, inputs: tuple[str, ...], shape: Shape) -> str:
-    slope = float(layer.negative_slope or 0.0)
+    limits = {
+        "negative_slope": float(layer.negative_slope or 0.0),
+        "max_value": layer.max_value,
+        "threshold": float(layer.threshold or 0.0),
+    }
+    slope = limits["negative_slope"]
+    if limits["threshold"] or limits["max_value"] not in (None, 6) or (slope and layer.max_value):
+        relu = functools.partial(keras.activations.relu, **limits)
+        return graph.add(Table, layer.name, inputs, shape=shape, function=relu)
     function = "leaky_relu" if slope else "relu6" if layer.max_value else "relu"
     return graph.add(Unary, layer.name, inputs, shape=shape, function=function, alpha=slope)
+
+
+def _elu(graph: GraphBuilder, layer: KerasLayer, inputs: tuple[str, ...], shape: Shape) -> str:
+    elu = functools.partial(keras.activations.elu, alpha=float(layer.alpha))
+    return graph.add(Table, layer.name, inputs, shape=shape, function=elu)
 
 
 def _leaky_relu(
@@ -301,7 +315,7 @@ def _pairwise(
     shape: Shape,
 ) -> str:
     inputs = tuple(_with_rank(graph, len(shape), name) for name in inputs)
-    # TFLite's operators take two operands: more are combined one after the other.
+    # TFLite's operators take two operands, so further operands are combined one after the other.
     name = inputs[0]
     for position, other in enumerate(inputs[1:], start=1):
         partial = tuple(np.broadcast_shapes(graph.nodes[name].shape, graph.nodes[other].shape))
@@ -314,6 +328,12 @@ def _pairwise(
             function=function,
         )
     return name
+
+
+def _average(graph: GraphBuilder, layer: KerasLayer, inputs: tuple[str, ...], shape: Shape) -> str:
+    total = _pairwise(Binary, "add", graph, layer, inputs, shape)
+    share = functools.partial(operator.mul, 1.0 / len(inputs))
+    return graph.add(Table, f"{layer.name}/share", (total,), shape=shape, function=share)
 
 
 def _with_rank(graph: GraphBuilder, rank: int, name: str) -> str:
@@ -372,12 +392,6 @@ def _global_max(
     return graph.add(Reshape, f"{layer.name}/flatten", (name,), shape=shape)
 
 
-def _pad(graph: GraphBuilder, layer: KerasLayer, inputs: tuple[str, ...], shape: Shape) -> str:
-    sides = layer.padding if len(shape) == 4 else ((0, 0), layer.padding)
-    paddings = tuple((int(before), int(after)) for before, after in sides)
-    return graph.add(Pad, layer.name, inputs, shape=shape, paddings=paddings)
-
-
 def _reshape(graph: GraphBuilder, layer: KerasLayer, inputs: tuple[str, ...], shape: Shape) -> str:
     return graph.add(Reshape, layer.name, inputs, shape=shape)
 
@@ -385,19 +399,26 @@ def _reshape(graph: GraphBuilder, layer: KerasLayer, inputs: tuple[str, ...], sh
 L = keras.layers
 TRACES: dict[type, Trace] = {
     L.InputLayer: _input,
-    # What does nothing at inference.
+    # Layers that do nothing at inference.
+    **dict.fromkeys(entries.augmentations(), _identity),
     L.ActivityRegularization: _identity,
+    L.AlphaDropout: _identity,
     L.Dropout: _identity,
     L.GaussianDropout: _identity,
     L.GaussianNoise: _identity,
     L.Identity: _identity,
+    L.Pipeline: _identity,
+    L.RandomCrop: _identity,
     L.SpatialDropout1D: _identity,
     L.SpatialDropout2D: _identity,
     L.Activation: _activation,
+    L.ELU: _elu,
     L.ReLU: _relu,
     L.LeakyReLU: _leaky_relu,
     L.Softmax: _softmax,
     L.Add: functools.partial(_pairwise, Binary, "add"),
+    L.Subtract: functools.partial(_pairwise, Binary, "subtract"),
+    L.Average: _average,
     L.Multiply: functools.partial(_pairwise, Binary, "multiply"),
     L.Maximum: functools.partial(_pairwise, Extremum, "maximum"),
     L.Minimum: functools.partial(_pairwise, Extremum, "minimum"),
@@ -410,8 +431,6 @@ TRACES: dict[type, Trace] = {
     L.GlobalAveragePooling2D: _global_average,
     L.GlobalMaxPooling1D: _global_max,
     L.GlobalMaxPooling2D: _global_max,
-    L.ZeroPadding1D: _pad,
-    L.ZeroPadding2D: _pad,
     L.Flatten: _reshape,
     L.Reshape: _reshape,
 }

@@ -1,21 +1,23 @@
 """The export as a story: `STEPS` is the list of steps, and each step fills fields of one state.
 
-Read this file first. A step hands the work to the file that is named like its function.
+Read this file first. Each step calls the functions of other files, which do the work.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from nested_keras.export import activations, rewrite
+from nested_keras.export import activations, function_tables, interface, rewrite
 from nested_keras.export.calibrate import Ranges
 from nested_keras.export.compare import compare
 from nested_keras.export.convert import convert
 from nested_keras.export.fold import fold
 from nested_keras.export.graph import trace
+from nested_keras.export.interface import TypeLike
 from nested_keras.export.match import ConvertedLayer, match
 from nested_keras.export.nodes import Graph
 from nested_keras.export.pack import PackedLayer, pack
@@ -37,17 +39,18 @@ _LATER: Any = None
 
 @dataclass(frozen=True, eq=False)
 class ExportState:
-    """What the steps know: each step returns a copy in which more is filled in.
+    """The state of an export: each step returns a copy with more fields filled.
 
     Attributes:
         model: The nested model.
-        representative_dataset: Examples as the user gives them.
+        representative_dataset: The user's examples, in any form.
+        with_types: Gives a tree inputs and outputs of the types that the user wants.
         graph: The network as nodes; traced, then folded, then equalised.
         data: Representative examples, one float32 array [n, ...] per input.
         ranges: Quantisation of the activations.
-        gains: For each linear node the factors [O] that its filter is converted with.
+        gains: For each linear node, the factors [O] with which its filter is converted.
         dense: The .tflite of the densest level, from builtin operators.
-        program: `dense` as the converter made it, prepared.
+        program: The converter's file, prepared to run.
         layers: The linear nodes in `program`, by name of node.
         packed: The layers that become NESTED_SPARSE_CONV.
         nested: The .tflite with all levels.
@@ -57,6 +60,7 @@ class ExportState:
 
     model: NestedModel
     representative_dataset: Any
+    with_types: Callable[[Tree], Tree] = lambda tree: tree
     graph: Graph = _LATER
     data: tuple[Float32Array, ...] = _LATER
     ranges: Ranges = _LATER
@@ -75,11 +79,13 @@ Step: TypeAlias = Callable[[ExportState], ExportState]
 
 @dataclass(frozen=True)
 class ExportedModel:
-    """What an export makes.
+    """The result of an export.
 
     Attributes:
-        tflite: The nested model: int8 inputs and outputs, the int32[1] input `level` last.
-        dense_tflite: TensorFlow's own int8 model of the densest level, from builtin operators.
+        tflite: The nested model, with inputs and outputs of the chosen types, and the int32[1]
+            input `level` last.
+        dense_tflite: TensorFlow's own int8 model of the densest level, from builtin operators and
+            INT8_LOOKUP, with the same inputs and outputs.
         levels: Number of levels.
     """
 
@@ -88,9 +94,20 @@ class ExportedModel:
     levels: int
 
 
-def build(model: NestedModel, *, representative_dataset: Data) -> ExportedModel:
+def build(
+    model: NestedModel,
+    *,
+    representative_dataset: Data,
+    inference_input_type: TypeLike,
+    inference_output_type: TypeLike,
+) -> ExportedModel:
     """Exports a nested model; see `nested_keras.export.build`."""
-    state = ExportState(model, representative_dataset)
+    with_types = functools.partial(
+        interface.with_types,
+        inputs=interface.type_name(inference_input_type, argument="inference_input_type"),
+        outputs=interface.type_name(inference_output_type, argument="inference_output_type"),
+    )
+    state = ExportState(model, representative_dataset, with_types)
     for step in STEPS:
         state = step(state)
     fitting.warn_of_shortfall(model, hint="train with callbacks.NestedPruning()", stacklevel=4)
@@ -115,7 +132,7 @@ def collect_examples(state: ExportState) -> ExportState:
 
 
 def compare_in_float(state: ExportState) -> ExportState:
-    """Checks that the graph computes what the Keras model does, before anything is rounded."""
+    """Checks that the graph equals the Keras model in float, before int8 rounds."""
     compare(state.model, state.graph, state.data)
     return state
 
@@ -134,7 +151,8 @@ def quantize_activations(state: ExportState) -> ExportState:
 
 def convert_densest_level(state: ExportState) -> ExportState:
     """Lets TensorFlow convert a plain twin of the densest level."""
-    dense = flatbuffer.load(convert(state.graph, ranges=state.ranges, twin_gain=state.gains))
+    converted = convert(state.graph, ranges=state.ranges, twin_gain=state.gains)
+    dense = function_tables.insert(flatbuffer.load(converted), state.graph)
     return dataclasses.replace(state, dense=dense, program=lower_graph(read_graph(dense)))
 
 
@@ -161,17 +179,21 @@ def nest_operators(state: ExportState) -> ExportState:
 
 
 def write_files(state: ExportState) -> ExportState:
-    """Writes both files, which are whole now."""
+    """Writes both files, whose trees are complete now."""
     return dataclasses.replace(
         state,
-        dense_tflite=flatbuffer.save(state.dense),
-        tflite=flatbuffer.save(state.nested),
+        dense_tflite=flatbuffer.save(state.with_types(state.dense)),
+        tflite=flatbuffer.save(state.with_types(state.nested)),
     )
 
 
 def verify_levels(state: ExportState) -> ExportState:
     """Compares every level of the written file with a dense int8 model, bit for bit."""
-    verify(state.tflite, dense=state.dense, layers=state.packed, data=state.data)
+    goldens = (
+        state.with_types(rewrite.dense_level(state.dense, state.packed, level))
+        for level in range(state.graph.levels)
+    )
+    verify(state.tflite, goldens=goldens, data=state.data)
     return state
 
 

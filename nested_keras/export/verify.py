@@ -1,40 +1,36 @@
-"""Compares every level of the nested file with the dense int8 model it stands for, bit for bit."""
+"""Compare every level of the nested file with the dense int8 model of the level, bit for bit."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from nested_keras.export.export_errors import ExportError
-from nested_keras.export.pack import PackedLayer
-from nested_keras.export.rewrite import dense_level
 from nested_keras.runtime import LiteRTModel, interpreter
+from nested_keras.runtime.runner import as_input
 from nested_keras.tflite import flatbuffer
 from nested_keras.tflite.file_reader import Graph, read_graph
 from nested_keras.tflite.flatbuffer import Tree
 from nested_keras.tflite.lowering import lower_graph, read_interface
-from nested_keras.tflite.operators.real_numbers import quantize
 from nested_keras.tflite.program import Program
 from nested_keras.typing import Float32Array
 
-# The arithmetic does not depend on the data: a few examples that reach every branch are enough.
+# A few examples are enough, because the arithmetic does not depend on the data.
 MAX_EXAMPLES = 8
 
 
 def verify(
     nested: bytes,
     *,
-    dense: Tree,
-    layers: Sequence[PackedLayer],
+    goldens: Iterable[Tree],
     data: tuple[Float32Array, ...],
 ) -> None:
-    """Runs both under LiteRT's reference kernels and compares all outputs at all levels.
+    """Runs both files with LiteRT's reference kernels and compares all outputs at all levels.
 
     Args:
-        nested: The nested .tflite, as it was written.
-        dense: The dense .tflite that it was made of.
-        layers: The nested layers.
+        nested: The nested .tflite, as written.
+        goldens: The dense model of each level.
         data: Representative examples, one array [n, ...] per input; the first eight are used.
 
     Raises:
@@ -43,8 +39,7 @@ def verify(
     examples = tuple(array[:MAX_EXAMPLES] for array in data)
     graph = read_graph(flatbuffer.load(nested))
     model = LiteRTModel(nested, interface=read_interface(graph))
-    for level in range(model.levels):
-        tree = dense_level(dense, layers, level)
+    for level, tree in enumerate(goldens):
         golden = read_graph(tree)
         dense_model = LiteRTModel(flatbuffer.save(tree), interface=read_interface(golden))
         expected = _as_tuple(dense_model.run(examples))
@@ -81,9 +76,6 @@ def _trace(program: Program, inputs: Sequence[np.ndarray], level: int) -> dict[s
     """Every operator's output by name."""
     trace: dict[str, np.ndarray] = {}
     tensors = (program.tensors[index] for index in program.inputs)
-    values = [
-        quantize(x, scale=tensor.scale, zero_point=tensor.zero_point)
-        for x, tensor in zip(inputs, tensors, strict=True)
-    ]
+    values = [as_input(x, tensor) for x, tensor in zip(inputs, tensors, strict=True)]
     interpreter.run(program, values, level, on_op=lambda op, y: trace.update({op.name: y}))
     return trace

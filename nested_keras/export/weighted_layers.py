@@ -1,21 +1,26 @@
-"""The layers with weights: how each is traced to nodes. `forward` runs these nodes in float."""
+"""The layers with weights or statistics: the traces to nodes.
+
+`forward` runs these nodes in float.
+"""
 
 from __future__ import annotations
 
 import functools
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from nested_keras.export.forward import numpy_of
 from nested_keras.export.graph_builder import GraphBuilder, Shape, Trace
-from nested_keras.export.moving_layers import Crop, DepthToSpace
+from nested_keras.export.moving_layers import Crop, DepthToSpace, Pad
 from nested_keras.export.nodes import BatchNorm, Linear
-from nested_keras.export.plain_layers import Pad, Reshape, add_activation
+from nested_keras.export.plain_layers import PlainNode, Reshape, add_activation
 from nested_keras.format import LayerKind
 from nested_keras.nesting import filters, kinds, layers as nested_layers
-from nested_keras.typing import KerasLayer, Value
+from nested_keras.typing import FloatArray, KerasLayer, Value
 
 
 def _linear(
@@ -33,8 +38,8 @@ def _linear(
     geometry = {}
     if row.stream is not LayerKind.FULLY_CONNECTED:
         geometry = {
-            # TensorFlow's depthwise convolution has one stride for both directions; a height of
-            # one has no other row to go to.
+            # TensorFlow's depthwise convolution has one stride for both directions. The vertical
+            # stride has no effect, because an image of height one has one row of pixels.
             "strides": kinds.pair(layer.strides, first=layer.strides[0]),
             "dilation": kinds.pair(layer.dilation_rate),
             "padding": "VALID" if layer.padding == "causal" else layer.padding.upper(),
@@ -62,7 +67,7 @@ def _conv_transpose(
     inputs: tuple[str, ...],
     shape: Shape,
 ) -> str:
-    """A plain convolution that makes blocks of pixels as channels; see `nesting.filters`."""
+    """Adds a plain convolution whose channels hold blocks of pixels; see `nesting.filters`."""
     axes = filters.up_axes(layer)
     _, *sizes, source_channels = graph.nodes[inputs[0]].shape
     padding = "SAME" if all(axis.pads_as_same for axis in axes) else "VALID"
@@ -152,6 +157,82 @@ def _batch_norm(
     return graph.add(BatchNorm, layer.name, inputs, shape=shape, gain=gain, bias=bias)
 
 
+def _rescaling(
+    graph: GraphBuilder, layer: KerasLayer, inputs: tuple[str, ...], shape: Shape
+) -> str:
+    scale, offset = (np.asarray(value, np.float64) for value in (layer.scale, layer.offset))
+    return _affine(graph, layer, inputs, shape, scale=scale, offset=offset)
+
+
+def _normalization(
+    graph: GraphBuilder, layer: KerasLayer, inputs: tuple[str, ...], shape: Shape
+) -> str:
+    mean, variance = (np.asarray(value, np.float64) for value in (layer.mean, layer.variance))
+    deviation = np.sqrt(variance)
+    if layer.invert:
+        return _affine(graph, layer, inputs, shape, scale=deviation, offset=mean)
+    scale = 1.0 / np.maximum(deviation, keras.config.epsilon())
+    return _affine(graph, layer, inputs, shape, scale=scale, offset=-mean * scale)
+
+
+def _affine(
+    graph: GraphBuilder,
+    layer: KerasLayer,
+    inputs: tuple[str, ...],
+    shape: Shape,
+    *,
+    scale: FloatArray,
+    offset: FloatArray,
+) -> str:
+    """`scale * x + offset`, both broadcast to x: a BatchNorm, the same at all levels.
+
+    The first axis with more than one value, and all axes behind that axis, count as channels.
+    """
+    both = np.broadcast_shapes(scale.shape, offset.shape)
+    sizes = (*[1] * (len(shape) - len(both)), *both)
+    first = next((axis for axis, size in enumerate(sizes) if size > 1), len(shape) - 1)
+    channels = shape[first:]
+    flat = (*shape[:first], int(np.prod(channels)))
+    if flat != shape:
+        inputs = (graph.add(Reshape, f"{layer.name}/channels", inputs, shape=flat),)
+    gain, bias = (
+        np.tile(
+            np.broadcast_to(value.reshape(value.shape[-len(channels) :]), channels).ravel(),
+            (graph.levels, 1),
+        )
+        for value in (scale, offset)
+    )
+    name = graph.add(
+        BatchNorm, layer.name, inputs, shape=flat, gain=gain, bias=bias, per_level=False
+    )
+    if flat != shape:
+        name = graph.add(Reshape, f"{layer.name}/back", (name,), shape=shape)
+    return name
+
+
+@dataclass(frozen=True, eq=False)
+class Prelu(PlainNode):
+    """x where it is not negative, alpha * x below.
+
+    Attributes:
+        alpha: float64, broadcasts to x.
+    """
+
+    has_values: ClassVar[bool] = True
+
+    alpha: FloatArray
+
+    def compute(self, operands: list[Any]) -> Any:
+        """Runs the node in float, as the converter's pattern for PRELU."""
+        alpha = tf.cast(self.alpha, tf.float32)
+        return tf.nn.relu(operands[0]) + -alpha * tf.nn.relu(-operands[0])
+
+
+def _prelu(graph: GraphBuilder, layer: KerasLayer, inputs: tuple[str, ...], shape: Shape) -> str:
+    alpha = graph.read_float(layer.alpha)
+    return graph.add(Prelu, layer.name, inputs, shape=shape, alpha=alpha)
+
+
 TRACES: dict[type, Trace] = {
     **{
         cls: functools.partial(_linear, row)
@@ -163,4 +244,7 @@ TRACES: dict[type, Trace] = {
         for cls in (keras.layers.Conv2DTranspose, nested_layers.NestedConv2DTranspose)
     },
     nested_layers.NestedBatchNormalization: _batch_norm,
+    keras.layers.Normalization: _normalization,
+    keras.layers.Rescaling: _rescaling,
+    keras.layers.PReLU: _prelu,
 }

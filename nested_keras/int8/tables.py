@@ -22,6 +22,7 @@ from nested_keras.int8.fixed_point import (
     rounding_divide_by_pot,
 )
 
+Float32Array: TypeAlias = npt.NDArray[np.float32]
 Table: TypeAlias = npt.NDArray[np.int8]
 
 _INPUTS: Int64Array = np.arange(-128, 128, dtype=np.int64)
@@ -50,6 +51,18 @@ def logistic(scales: Scales) -> Table:
 def tanh(scales: Scales) -> Table:
     """Returns the hyperbolic tangent."""
     return _transform(lambda x: np.float32(math.tanh(x)), scales)
+
+
+def tabulate(function: Callable[[Float32Array], npt.ArrayLike], scales: Scales) -> Table:
+    """Returns any function of each value alone, rounded once; a NaN becomes real zero.
+
+    Args:
+        function: Takes and returns float32 [256].
+        scales: Quantisation of input and output.
+    """
+    real = np.float32(scales.input_scale) * (_INPUTS - scales.input_zero_point).astype(np.float32)
+    steps = np.asarray(function(real), np.float64) / scales.output_scale
+    return _saturate(round_half_away(np.nan_to_num(steps)) + scales.output_zero_point)
 
 
 def _transform(function: Callable[[float], np.float32], scales: Scales) -> Table:

@@ -1,4 +1,4 @@
-"""One Keras layer at a time: which layers nest, what takes their place, whose weights go where."""
+"""Choose the layers that nest, make their replacements, and copy the weights, layer by layer."""
 
 from __future__ import annotations
 
@@ -12,9 +12,17 @@ import keras
 import numpy as np
 
 from nested_keras.format import LayerKind
-from nested_keras.nesting import keras_graph, kinds, layers, masks, supported
+from nested_keras.nesting import (
+    keras_graph,
+    keras_operators,
+    kinds,
+    layers,
+    masks,
+    supported,
+)
+from nested_keras.nesting.graph_call import Replacement
 from nested_keras.nesting.supported import kind_of
-from nested_keras.typing import Activation, KerasModel, KerasOperation
+from nested_keras.typing import Activation, KerasArgument, KerasModel, KerasOperation
 
 Attempt: TypeAlias = Callable[[], contextlib.AbstractContextManager[None]]
 
@@ -60,8 +68,8 @@ def functional(model: KerasModel) -> Any:
     """Returns the functional form of a functional or Sequential model.
 
     Raises:
-        TypeError: if it is neither, or computes something other than its graph.
-        ValueError: if it is not built.
+        TypeError: If the model is neither, or computes something other than its graph.
+        ValueError: If the model is not built.
     """
     if any(cls.__module__.split(".")[0] == "tf_keras" for cls in type(model).__mro__):
         raise TypeError(
@@ -87,8 +95,8 @@ def plan(
     overrides: Mapping[str, Mapping[str, Any]] | None,
     shared_affine: bool = False,
     attempt: Attempt = contextlib.nullcontext,
-) -> dict[int, list[Any]]:
-    """Makes the operations that take the place of each operation of a model.
+) -> dict[int, Replacement]:
+    """Makes the layers that take the place of each operation of a model.
 
     Args:
         model: A built functional or Sequential model.
@@ -97,23 +105,26 @@ def plan(
             convolution and the last Dense.
         overrides: Per layer name, "sparsities" and "block_shape" in place of the default.
         shared_affine: Whether the levels share gamma and beta.
-        attempt: What each check runs in: it may note an error, and the others are checked as well.
+        attempt: The context of each check, which may note an error so that later checks run too.
 
     Returns:
-        By the id of the operation, the new ones, to be called one after the other.
+        By the id of the operation, the new layers and the call that runs them.
 
     Raises:
-        ValueError: for a layer that cannot be nested, an unknown name, or nothing to nest.
+        ValueError: If a layer cannot be nested, a name is unknown, or no layer is left to nest.
     """
     walked = list(operations(model))
     names = _unique_names(walked)
     norm = {"axis": -1, "levels": len(nesting.sparsities), "shared_affine": shared_affine}
     overrides = dict(overrides or {})
     chosen = _choose(walked, names, exclude=exclude, overrides=overrides)
-    new: dict[int, list[Any]] = {}
+    new: dict[int, Replacement] = {}
     for operation, _ in walked:
         with attempt():
             name = names[id(operation)]
+            if keras_operators.is_operator(operation):
+                new[id(operation)] = keras_operators.replace(operation, name)
+                continue
             if text := _nested_already(operation, name) or supported.refusal(operation, name):
                 raise ValueError(text)
             if text := supported.export_refusal(operation, name):
@@ -123,7 +134,11 @@ def plan(
                 for part, kind in _kernels(operation, name).items()
                 if part in chosen
             }
-            new[id(operation)] = _replace(operation, name, nestings, norm=norm)
+            layers_ = [
+                *_replace(operation, name, nestings, norm=norm),
+                *_activation_with_weights(operation, name),
+            ]
+            new[id(operation)] = _in_a_row(operation, layers_)
     with attempt():
         if not chosen:
             kept = ", ".join(names[id(operation)] for operation, _ in walked) or "none"
@@ -134,8 +149,25 @@ def plan(
     return new
 
 
+def _in_a_row(operation: KerasOperation, in_place: list[Any]) -> Replacement:
+    """Returns a call of the new layers, one after the other, in the place of an operation."""
+    first, *rest = in_place
+    is_wrapper = operation is not supported.unwrapped(operation)
+
+    def call(*args: KerasArgument, **kwargs: KerasArgument) -> Any:
+        if is_wrapper:
+            # A Dense has no `training` and no `mask`, which `call_refusal` found to be off.
+            kwargs = {key: value for key, value in kwargs.items() if key == "inputs"}
+        outputs = first(*args, **kwargs)
+        for each in rest:
+            outputs = each(outputs)
+        return outputs
+
+    return Replacement(in_place, call)
+
+
 def copy_weights(old: KerasOperation, new: list[Any]) -> None:
-    """Carries the weights of one operation over to those in its place, exactly.
+    """Copies the weights of one operation to the operations in its place, exactly.
 
     Args:
         old: An operation of the base model.
@@ -144,7 +176,7 @@ def copy_weights(old: KerasOperation, new: list[Any]) -> None:
     old = supported.unwrapped(old)
     kind = kind_of(old)
     if kind in kinds.SEPARABLE:
-        depthwise, pointwise = new
+        depthwise, pointwise, *_ = new
         depthwise.kernel.assign(old.depthwise_kernel)
         pointwise.kernel.assign(old.pointwise_kernel)
         if old.use_bias:
@@ -159,19 +191,33 @@ def copy_weights(old: KerasOperation, new: list[Any]) -> None:
         new[0].kernel.assign(old.kernel.numpy())
         if old.use_bias:
             new[0].bias.assign(old.bias)
-    _copy_activation(old, new[-1])
-
-
-def _copy_activation(old: KerasOperation, new: KerasOperation) -> None:
-    """Carries the weights of a layer that is the activation of another, such as PReLU's."""
-    function = getattr(old, "activation", None)
-    if isinstance(function, keras.layers.Layer):
-        for mine, theirs in zip(new.activation.weights, function.weights, strict=True):
+    else:
+        for mine, theirs in zip(new[0].weights, old.weights, strict=True):
             mine.assign(theirs)
+    if kind is keras.layers.Normalization:
+        new[0].finalize_state()
+    if _has_weights(getattr(old, "activation", None)):
+        # Keras does not build this layer before the model sees data.
+        if not old.activation.built:
+            old.activation.build_from_config(new[-1].get_build_config())
+        new[-1].set_weights(old.activation.get_weights())
+
+
+def _has_weights(function: Activation) -> bool:
+    return isinstance(function, keras.layers.PReLU)
+
+
+def _activation_with_weights(operation: KerasOperation, name: str) -> list[Any]:
+    """Makes a layer of an activation with weights, because Keras loads no activation's weights."""
+    function: Any = getattr(operation, "activation", None)
+    if not _has_weights(function):
+        return []
+    config = {**function.get_config(), "name": f"{name}_{function.name}"}
+    return [type(function).from_config(config)]
 
 
 def _unique_names(walked: list[tuple[Any, str]]) -> dict[int, str]:
-    """Names the operations as they were; of two that agree, the second after its sub-model."""
+    """Keeps the names of operations; of two equal names, the second begins with its sub-model's."""
     names: dict[int, str] = {}
     taken: set[str] = set()
     for operation, scope in walked:
@@ -187,9 +233,10 @@ def _unique_names(walked: list[tuple[Any, str]]) -> dict[int, str]:
 
 
 def _kernels(operation: KerasOperation, name: str) -> dict[str, Any]:
-    """Returns a layer's kernels: the class of the new layer by the name that users give it.
+    """Returns a layer's kernels: by the name that users say, the class of the new layer.
 
-    The halves of a separable convolution go by "<name>_depthwise" and by its own name.
+    The depthwise half of a separable convolution has the name "<name>_depthwise", the pointwise
+    half the name of the separable layer.
     """
     kind = kind_of(supported.unwrapped(operation))
     if kind in kinds.SEPARABLE:
@@ -264,7 +311,7 @@ def _replace(
     *,
     norm: Mapping[str, Any],
 ) -> list[Any]:
-    """Makes the operations in the place of one."""
+    """Makes the layers in the place of one operation."""
     operation = supported.unwrapped(operation)
     kind = kind_of(operation)
     config = _config(operation, name)
@@ -283,9 +330,9 @@ def _replace(
 
 
 def _config(operation: KerasOperation, name: str) -> dict[str, Any]:
-    """Returns the arguments that make a layer again, functions of the user's as they are.
+    """Returns the arguments that make a layer again, with a user's functions as objects.
 
-    A config names a function by its bare name, under which Keras may find another.
+    A config names a function by its bare name, and Keras may find another function by that name.
     """
     config = {**supported.config_of(operation), "name": name}
     for key in config:
@@ -297,7 +344,9 @@ def _config(operation: KerasOperation, name: str) -> dict[str, Any]:
 
 
 def _activation(function: Activation, name: str) -> Any:
-    """Returns what a new layer takes as its activation; a layer is made again."""
+    """Returns the activation for a new layer; an activation that is a layer is made again."""
+    if _has_weights(function):
+        return None
     if not isinstance(function, keras.layers.Layer):
         return supported.canonical(function)
     changed = supported.overridden(function, type(function))
@@ -313,13 +362,13 @@ def _nested_already(operation: KerasOperation, name: str) -> str | None:
     if not isinstance(operation, layers.NestedKernel | layers.NestedBatchNormalization):
         return None
     return (
-        f"layer {name!r} ({type(operation).__name__}) must not be nested yet: nest the model that "
-        "it was made of"
+        f"layer {name!r} ({type(operation).__name__}) must not be nested yet: nest the model from "
+        "which the layer was made"
     )
 
 
 def _kernel_layer(kind: type[Any], config: dict[str, Any], nesting: Nesting | None) -> Any:
-    """Makes a layer with a kernel, nested or (without a nesting) as it was."""
+    """Makes a layer with a kernel: nested, or of the class `kind` alone where nesting is None."""
     if nesting is None:
         return kind.from_config(config)
     return kinds.BY_KERAS_CLASS[kind].nested.from_config({**config, **dataclasses.asdict(nesting)})

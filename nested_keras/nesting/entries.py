@@ -1,18 +1,20 @@
-"""What of each Keras layer's config counts: one entry per layer that a nested model may have.
+"""The config keys that count: one entry per Keras layer that a nested model may have.
 
-The other half of an entry, how the layer is traced and run in float, stands in
-`nested_keras.export.plain_layers`. See docs/adding_a_layer.md.
+`nested_keras.export.plain_layers` has the other half of an entry: how the layer is traced and run
+in float. See docs/adding_a_layer.md.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
+import numpy as np
 
-from nested_keras.nesting import layers
+from nested_keras.nesting import layers, shape_layers
 from nested_keras.typing import KerasLayer
 
 L = keras.layers
@@ -20,16 +22,19 @@ L = keras.layers
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """What is known of the config of a layer class.
+    """The keys that a layer class may have in its config, and the rules that hold for the values.
 
     Attributes:
         read: Keys that nesting and export follow.
-        training: Keys without effect on what the layer computes at inference.
+        training: Keys without effect on the layer's outputs at inference.
         only: Keys that must have a certain value.
         not_exported: Keys that must have a certain value for export, and may have any for training.
         is_activation: Whether the layer may stand as the activation of another.
-        rule: Says of a layer what it must be and is not, for what no single key can say.
-        rank_rule: Says the same, given the rank of the layer's input, batch included.
+        augments: Whether the layer changes images in training, and does nothing at inference.
+        rule: Returns a sentence on the requirement that a layer breaks, or None, where no single
+            key can say so.
+        rank_rule: The same, given the rank of the layer's input, batch included.
+        shape_rule: The same, given the shape of the layer's input, batch included.
     """
 
     read: frozenset[str] = frozenset()
@@ -37,12 +42,14 @@ class Entry:
     only: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     not_exported: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     is_activation: bool = False
+    augments: bool = False
     rule: Callable[[Any], str | None] = lambda layer: None
     rank_rule: Callable[[Any, int], str | None] = lambda layer, rank: None
+    shape_rule: Callable[[Any, tuple[int | None, ...]], str | None] = lambda layer, shape: None
 
     @property
     def keys(self) -> frozenset[str]:
-        """All keys that are known."""
+        """All known keys."""
         return self.read | self.training | self.only.keys() | self.not_exported.keys() | _COMMON
 
 
@@ -56,7 +63,7 @@ _NESTED = frozenset({"sparsities", "block_shape"})
 
 
 def _variables(*names: str) -> frozenset[str]:
-    """The keys of variables that matter when they are made and when they are trained."""
+    """The keys that matter only when variables are made and trained."""
     kinds = ("initializer", "regularizer", "constraint")
     return frozenset(f"{name}_{kind}" for name in names for kind in kinds)
 
@@ -67,10 +74,19 @@ def _last_axis(layer: KerasLayer, rank: int) -> str | None:
 
 
 def _not_the_batch(layer: KerasLayer, rank: int) -> str | None:
-    """The axis is not that of the batch."""
+    """The axis is not the axis of the batch."""
     if layer.axis % rank:
         return None
-    return f"must have another axis than that of the batch: got {layer.axis}"
+    return f"must have another axis than the axis of the batch: got {layer.axis}"
+
+
+def _one_per_channel(layer: KerasLayer, shape: tuple[int | None, ...]) -> str | None:
+    """One `scale` and one `offset`, or one per channel."""
+    for key in ("scale", "offset"):
+        given = np.shape(getattr(layer, key))
+        if any(size != 1 for size in given[:-1]) or given[-1:] not in ((), (1,), (shape[-1],)):
+            return f"must have one {key}, or one per channel: got an array of shape {given}"
+    return None
 
 
 def _holds_dense(layer: KerasLayer) -> str | None:
@@ -83,15 +99,65 @@ def _holds_dense(layer: KerasLayer) -> str | None:
     )
 
 
-def _relu_limits(layer: KerasLayer) -> str | None:
-    """`max_value` is None or 6, without a `negative_slope` beside 6."""
-    slope_and_limit = layer.negative_slope and layer.max_value is not None
-    if layer.max_value in (None, 6) and not slope_and_limit:
+def _keeps_the_size(layer: KerasLayer, shape: tuple[int | None, ...]) -> str | None:
+    """The size of the images stays."""
+    wanted = (layer.height, layer.width)
+    if wanted == shape[1:3]:
         return None
     return (
-        "must have max_value None or 6, and no negative_slope beside a max_value: got "
-        f"max_value={layer.max_value}, negative_slope={layer.negative_slope}"
+        f"must keep the size of its images, {shape[1]}x{shape[2]}: got {wanted[0]}x{wanted[1]} "
+        "(crop the data before they enter the model, as in tf.data.Dataset.map)"
     )
+
+
+def _only_augments(layer: KerasLayer) -> str | None:
+    """All layers inside augment."""
+    inner = (each for each in layer.layers if type(each) not in (*augmentations(), L.GaussianNoise))
+    return next(
+        (f"must hold only layers that augment: got {type(each).__name__}" for each in inner), None
+    )
+
+
+def augmentations() -> dict[Any, Entry]:
+    """Layers that change images in training, and do nothing at inference.
+
+    Older versions of Keras lack some of them.
+    """
+    known = {name: getattr(L, name, None) for name in _AUGMENTATIONS}
+    return {
+        kind: Entry(
+            training=frozenset(inspect.signature(kind.__init__).parameters)
+            | {"factor", "bounding_box_format", "data_format"},
+            augments=True,
+        )
+        for kind in known.values()
+        if kind is not None
+    }
+
+
+_AUGMENTATIONS = (
+    "AugMix",
+    "RandAugment",
+    "RandomBrightness",
+    "RandomColorDegeneration",
+    "RandomColorJitter",
+    "RandomContrast",
+    "RandomElasticTransform",
+    "RandomErasing",
+    "RandomFlip",
+    "RandomGaussianBlur",
+    "RandomGrayscale",
+    "RandomHue",
+    "RandomInvert",
+    "RandomPerspective",
+    "RandomPosterization",
+    "RandomRotation",
+    "RandomSaturation",
+    "RandomSharpness",
+    "RandomShear",
+    "RandomTranslation",
+    "RandomZoom",
+)
 
 
 def _few_axes(layer: KerasLayer, rank: int) -> str | None:
@@ -164,7 +230,19 @@ ENTRIES: dict[Any, Entry] = {
     L.InputLayer: Entry(
         frozenset({"batch_shape", "optional"}), only={"sparse": False, "ragged": False}
     ),
+    L.Rescaling: Entry(frozenset({"scale", "offset"}), shape_rule=_one_per_channel),
+    L.Normalization: Entry(frozenset({"axis", "mean", "variance", "invert"})),
+    **augmentations(),
+    L.Pipeline: Entry(training=frozenset({"layers"}), augments=True, rule=_only_augments),
+    L.RandomCrop: Entry(
+        frozenset({"height", "width"}),
+        training=frozenset({"seed", "factor", "bounding_box_format"}),
+        only=_FORMAT,
+        augments=True,
+        shape_rule=_keeps_the_size,
+    ),
     L.ActivityRegularization: Entry(training=frozenset({"l1", "l2"})),
+    L.AlphaDropout: Entry(training=frozenset({"rate", "seed", "noise_shape"})),
     L.Dropout: Entry(training=frozenset({"rate", "seed", "noise_shape"})),
     L.GaussianDropout: Entry(training=frozenset({"rate", "seed"})),
     L.GaussianNoise: Entry(training=frozenset({"stddev", "seed"})),
@@ -172,15 +250,14 @@ ENTRIES: dict[Any, Entry] = {
     L.SpatialDropout1D: _SPATIAL_DROPOUT,
     L.SpatialDropout2D: _SPATIAL_DROPOUT,
     L.Activation: Entry(frozenset({"activation"}), is_activation=True),
-    L.ReLU: Entry(
-        frozenset({"max_value", "negative_slope"}),
-        only={"threshold": 0},
-        is_activation=True,
-        rule=_relu_limits,
-    ),
+    L.ReLU: Entry(frozenset({"max_value", "negative_slope", "threshold"}), is_activation=True),
+    L.ELU: Entry(frozenset({"alpha"}), is_activation=True),
     L.LeakyReLU: Entry(frozenset({"negative_slope"}), is_activation=True),
     L.Softmax: Entry(frozenset({"axis"}), is_activation=True, rank_rule=_last_axis),
+    L.PReLU: Entry(frozenset({"shared_axes"}), _variables("alpha"), is_activation=True),
     L.Add: Entry(),
+    L.Subtract: Entry(),
+    L.Average: Entry(),
     L.Multiply: Entry(),
     L.Maximum: Entry(),
     L.Minimum: Entry(),
@@ -204,4 +281,6 @@ ENTRIES: dict[Any, Entry] = {
     L.Permute: Entry(frozenset({"dims"}), rank_rule=_few_axes),
     L.Flatten: Entry(not_exported=_FORMAT),
     L.Reshape: Entry(frozenset({"target_shape"})),
+    shape_layers.Slice: Entry(frozenset({"bounds"})),
+    shape_layers.PadAxes: Entry(frozenset({"paddings"})),
 }

@@ -272,5 +272,6 @@ def _threshold(model: runtime.Program) -> float:
     output, last = model.tensors[model.outputs[0]], model.ops[-1]
     real = isinstance(last, Dequantize)
     quantized = last if isinstance(last, Dequantize) else output
-    middle = 0.5 if (quantized.scale, quantized.zero_point) == (1 / 256, -128) else 0.0
+    lowest = 0 if output.dtype == "uint8" else -128
+    middle = 0.5 if (quantized.scale, quantized.zero_point) == (1 / 256, lowest) else 0.0
     return middle if real else middle / quantized.scale + quantized.zero_point

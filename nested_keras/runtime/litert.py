@@ -1,10 +1,12 @@
-"""NESTED_SPARSE_CONV in LiteRT: a delegate in pure Python, and a model class on top of it.
+"""Our operators in LiteRT: a delegate in pure Python, and a model class on top of it.
 
-The delegate takes QUANTIZE from float32 to int8 as well, because LiteRT leaves open what NaN and
-values far outside the range give (docs/quantization.md).
+The delegate runs NESTED_SPARSE_CONV and INT8_LOOKUP.
+
+The delegate takes QUANTIZE from float32 to int8 as well, because LiteRT does not define the result
+for NaN and for values far outside the range (docs/quantization.md).
 
 The delegate registers a kernel through TFLite's C delegate interface with ctypes, so nothing has to
-be compiled (docs/decisions/0001-litert-delegate.md). It runs the operator with the NumPy kernels.
+be compiled (docs/decisions/0001-litert-delegate.md). The NumPy kernels run the operators.
 """
 
 from __future__ import annotations
@@ -27,10 +29,15 @@ from nested_keras.tflite import flatbuffer, operators
 from nested_keras.tflite.file_reader import read_graph
 from nested_keras.tflite.lowering import Interface, read_interface
 from nested_keras.tflite.model_error import ModelError
-from nested_keras.tflite.operators import NestedSparseConv, Quantize
+from nested_keras.tflite.operators import Lookup, NestedSparseConv, Quantize
+from nested_keras.tflite.operators.lookup import INT8_LOOKUP
 from nested_keras.tflite.operators.nested import NESTED_SPARSE_CONV, require_fit
 
-# Samples that one call of an interpreter runs: Python's share of the work is the same for one.
+# The number of inputs of our operators.
+_INPUTS = {NESTED_SPARSE_CONV: 3, INT8_LOOKUP: 2}
+_DELEGATE = "NestedDelegate"
+# Samples that one call of an interpreter runs, because Python's work per call does not grow with
+# the samples.
 _SAMPLES = 16
 
 
@@ -39,21 +46,23 @@ class _Kernel:
     """State of one replaced operator.
 
     Attributes:
-        inputs: Tensor indices of input, level (-1 where left out) and stream; of QUANTIZE the
-            input.
+        kind: "NESTED_SPARSE_CONV", "INT8_LOOKUP" or "QUANTIZE".
+        inputs: Tensor indices of input, level (-1 where left out) and stream; of INT8_LOOKUP the
+            input and the table, of QUANTIZE the input.
         output: Tensor index of the output.
         op: The prepared operator, set when the interpreter prepares the kernel.
         levels: Number of levels in the stream.
     """
 
+    kind: str
     inputs: tuple[int, ...]
     output: int
-    op: NestedSparseConv | Quantize | None = None
+    op: NestedSparseConv | Lookup | Quantize | None = None
     levels: int = 0
 
 
 class NestedDelegate:
-    """Runs NESTED_SPARSE_CONV, and QUANTIZE of float32, in LiteRT and `tf.lite` interpreters.
+    """Runs NESTED_SPARSE_CONV, INT8_LOOKUP and QUANTIZE of float32 in LiteRT and `tf.lite`.
 
     Example:
       >>> interpreter = Interpreter(  # doctest: +SKIP
@@ -68,17 +77,17 @@ class NestedDelegate:
     """
 
     def __init__(self, *, level: int | None = None) -> None:
-        """Makes a delegate; nothing is registered before an interpreter takes it.
+        """Makes a delegate, which registers nothing before an interpreter takes the delegate.
 
         Raises:
-            LayoutError: If this platform is not a 64-bit one.
+            LayoutError: If this platform does not have 64 bits.
         """
         litert_abi.check_platform()
         self.level = level
         self._kernels: dict[int, _Kernel] = {}
-        # A kernel's handle is its number from 1: a null pointer says that `init` failed.
+        # A kernel's handle is its number from 1, because a null pointer means that `init` failed.
         self._handles = itertools.count(1)
-        # The interpreter keeps pointers to these: they live as long as the delegate.
+        # The interpreter keeps pointers to these objects, so they live as long as the delegate.
         self._prepare_callback = litert_abi.DelegatePrepareFunction(self._on_delegate_prepare)
         self._registration = litert_abi.TfLiteRegistration(
             init=litert_abi.InitFunction(self._on_init),
@@ -86,7 +95,7 @@ class NestedDelegate:
             prepare=litert_abi.NodeFunction(self._on_prepare),
             invoke=litert_abi.NodeFunction(self._on_invoke),
             builtin_code=litert_abi.BUILTIN_DELEGATE,
-            custom_name=b"NestedDelegate",
+            custom_name=_DELEGATE.encode(),
             version=1,
         )
         self._delegate = litert_abi.TfLiteDelegate(
@@ -103,7 +112,7 @@ class NestedDelegate:
     def _replace_nodes(
         self, address: int, context: litert_abi.TfLiteContext, delegate: int
     ) -> None:
-        """Takes over each NESTED_SPARSE_CONV and QUANTIZE of float32 of the graph, one by one."""
+        """Takes over our operators of the graph, one by one."""
         plan = ctypes.POINTER(ctypes.c_int)()
         _require_ok(context.get_execution_plan(address, ctypes.byref(plan)), "GetExecutionPlan")
         for index in litert_abi.int_array(plan):
@@ -125,19 +134,28 @@ class NestedDelegate:
             (index,) = litert_abi.int_array(params.nodes_to_replace)
             node, registration = _node(address, context, index)
             inputs, outputs = litert_abi.int_array(node.inputs), litert_abi.int_array(node.outputs)
-            count = 1 if registration.builtin_code == litert_abi.BUILTIN_QUANTIZE else 3
+            kind = _kind(registration)
+            count = _INPUTS.get(kind, 1)
             if len(inputs) != count or len(outputs) != 1:
-                raise ValueError(f"expected 3 inputs and 1 output: got {inputs} and {outputs}")
-            self._kernels[handle] = _Kernel(inputs=inputs, output=outputs[0])
+                raise ValueError(
+                    f"{kind}: expected {count} inputs and 1 output: got {inputs} and {outputs}"
+                )
+            self._kernels[handle] = _Kernel(kind, inputs, outputs[0])
 
         return handle if _guard(address, init) == litert_abi.OK else None
 
     def _on_free(self, _address: int, handle: int | None) -> None:
-        """Forgets a kernel: its interpreter goes, while the delegate may serve others."""
+        """Forgets the kernel of an interpreter that ends; the delegate may serve others."""
         self._kernels.pop(handle or 0, None)
 
     def _on_prepare(self, address: int, node: Any) -> int:
-        return _guard(address, lambda context: self._prepare(context, node.contents))
+        return self._guard_node(address, node, self._prepare)
+
+    def _guard_node(self, address: int, node: Any, action: Callable[..., None]) -> int:
+        """Runs a callback of a node; the text of an error begins with the operator's kind."""
+        kernel = self._kernels.get(node.contents.user_data or 0)
+        name = kernel.kind if kernel else _DELEGATE
+        return _guard(address, lambda context: action(context, node.contents), name=name)
 
     def _prepare(self, context: litert_abi.TfLiteContext, node: litert_abi.TfLiteNode) -> None:
         kernel = self._kernel(node)
@@ -152,6 +170,14 @@ class NestedDelegate:
             return
         if (x.dtype, y.dtype) != ("int8", "int8"):
             raise ValueError(f"expected int8 input and output: got {x.dtype} and {y.dtype}")
+        if len(kernel.inputs) == 2:
+            table = litert_abi.view(litert_abi.tensor(context, kernel.inputs[1]))
+            if table.dtype != np.int8 or table.shape != (256,):
+                raise ValueError(
+                    f"the table must be int8[256]: got {table.dtype}{list(table.shape)}"
+                )
+            kernel.op = Lookup(name=y.name, inputs=(), outputs=(), table=table.copy())
+            return
         layer = Stream.parse(litert_abi.constant(litert_abi.tensor(context, kernel.inputs[2])))
         try:
             require_fit(layer.params, x, y)
@@ -164,7 +190,7 @@ class NestedDelegate:
         kernel.levels = len(layer.levels)
 
     def _on_invoke(self, address: int, node: Any) -> int:
-        return _guard(address, lambda context: self._invoke(context, node.contents))
+        return self._guard_node(address, node, self._invoke)
 
     def _invoke(self, context: litert_abi.TfLiteContext, node: litert_abi.TfLiteNode) -> None:
         kernel = self._kernel(node)
@@ -172,7 +198,7 @@ class NestedDelegate:
             raise RuntimeError("the kernel has not been prepared")
         x = litert_abi.view(litert_abi.tensor(context, kernel.inputs[0]))
         y = litert_abi.view(litert_abi.tensor(context, kernel.output))
-        if isinstance(kernel.op, Quantize):
+        if isinstance(kernel.op, Quantize | Lookup):
             y[...] = operators.run_op(kernel.op, [x], y.shape, 0)
             return
         level = kernel.levels - 1 if self.level is None else self.level
@@ -187,23 +213,32 @@ class NestedDelegate:
         return self._kernels[node.user_data]
 
 
-def _guard(address: int, action: Callable[[litert_abi.TfLiteContext], None]) -> int:
+def _guard(
+    address: int, action: Callable[[litert_abi.TfLiteContext], None], *, name: str = _DELEGATE
+) -> int:
     """Runs a callback; an exception becomes the interpreter's error message and status."""
     context = litert_abi.TfLiteContext.from_address(address)
     try:
         action(context)
     except Exception as error:
         # An exception cannot pass through C. The interpreter raises RuntimeError with this text.
-        text = f"{NESTED_SPARSE_CONV}: {type(error).__name__}: {error}\n"
+        text = f"{name}: {type(error).__name__}: {error}\n"
         context.report_error(address, text.replace("%", "%%").encode())
         return litert_abi.ERROR
     return litert_abi.OK
 
 
+def _kind(registration: litert_abi.TfLiteRegistration) -> str:
+    """Returns the custom code of one of the delegate's operators, or QUANTIZE."""
+    if registration.builtin_code != litert_abi.BUILTIN_CUSTOM:
+        return "QUANTIZE"
+    return str((registration.custom_name or b"").decode(errors="replace"))
+
+
 def _is_ours(context: litert_abi.TfLiteContext, node: Any, registration: Any) -> bool:
     """Says whether the delegate runs an operator."""
     if registration.builtin_code == litert_abi.BUILTIN_CUSTOM:
-        return bool(registration.custom_name == NESTED_SPARSE_CONV.encode())
+        return _kind(registration) in _INPUTS
     if registration.builtin_code != litert_abi.BUILTIN_QUANTIZE:
         return False
     ends = (*litert_abi.int_array(node.inputs), *litert_abi.int_array(node.outputs))
@@ -231,7 +266,7 @@ def _require_ok(status: int, function: str) -> None:
 class LiteRTModel(ModelRunner):
     """A nested or plain .tflite model in the LiteRT interpreter with its reference kernels.
 
-    Unlike `ReferenceModel` it runs any builtin operator that LiteRT knows.
+    Unlike `ReferenceModel`, `LiteRTModel` runs any builtin operator that LiteRT knows.
     """
 
     def __init__(self, model: ModelFile, *, interface: Interface | None = None) -> None:
@@ -239,11 +274,11 @@ class LiteRTModel(ModelRunner):
 
         Args:
             model: The .tflite file: its bytes or its path.
-            interface: The interface of the file, where it has been read already.
+            interface: The interface of the file, if read already.
 
         Raises:
-            ModelError: If the file is damaged or a nested operator in it is not valid.
-            RuntimeError: If LiteRT refuses it.
+            ModelError: If the file is damaged, or has a nested operator that is not valid.
+            RuntimeError: If LiteRT refuses the file.
         """
         content = read_model(model)
         if interface is None:
@@ -264,7 +299,7 @@ class LiteRTModel(ModelRunner):
 
         return Interpreter(
             model_content=content,
-            # Optimised kernels differ from the reference ones by one step here and there.
+            # Optimised kernels differ from the reference kernels by one step here and there.
             experimental_op_resolver_type=OpResolverType.BUILTIN_REF,
             experimental_delegates=[self._delegate],
             num_threads=1,
@@ -272,7 +307,7 @@ class LiteRTModel(ModelRunner):
 
     @functools.cached_property
     def _larger(self) -> Any:
-        """An interpreter of the same model for `_SAMPLES` inputs; None if there can be none."""
+        """An interpreter of the same model for `_SAMPLES` inputs; None if the model forbids it."""
         tree = with_batch(self._content, _SAMPLES)
         if tree is None:
             return None
@@ -281,7 +316,7 @@ class LiteRTModel(ModelRunner):
             interpreter.allocate_tensors()
         except (ModelError, RuntimeError, ValueError):
             return None
-        # An operator that takes its shape from elsewhere would give something else.
+        # An operator that reads its shape from another input could give other shapes.
         wanted = [list(tensor.shape) for tensor in tree.subgraph.tensors]
         shapes = {each["index"]: list(each["shape"]) for each in interpreter.get_tensor_details()}
         kept = all(shapes[index] == shape for index, shape in enumerate(wanted) if index in shapes)

@@ -1,4 +1,4 @@
-"""What all runtimes share: the check of inputs and level, float inputs, batches of any size."""
+"""The part that all runtimes share: checks of inputs and level, float inputs, any batch size."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ Array: TypeAlias = npt.NDArray[Any]
 
 
 ModelFile: TypeAlias = bytes | str | Path
-"""A .tflite as users give it: its bytes or its path."""
+"""The bytes or the path of a .tflite."""
 
 AnyModel: TypeAlias = ModelFile | Program
-"""A .tflite, or the prepared graph of one."""
+"""The bytes, the path or the prepared graph of a .tflite."""
 
 
 def read_model(model: ModelFile) -> bytes:
@@ -33,17 +33,17 @@ def read_model(model: ModelFile) -> bytes:
 
 
 def load_program(model: AnyModel) -> Program:
-    """Prepares a model: the one door through which all runtimes and the code generator take it.
+    """Prepares a model; all runtimes and the code generator take a model through this function.
 
     Args:
-        model: Contents of a .tflite, its path, or a graph that is prepared already.
+        model: Contents of a .tflite, its path, or a prepared graph.
 
     Returns:
         The graph.
 
     Raises:
         nested_keras.runtime.ModelError: The bytes are no model that can be run.
-        nested_keras.runtime.UnsupportedOpError: An operator that the runtimes do not know.
+        nested_keras.runtime.UnsupportedOpError: The runtimes do not know an operator.
     """
     return model if isinstance(model, Program) else lower(read_model(model))
 
@@ -54,7 +54,7 @@ class ModelRunner(abc.ABC):
     Attributes:
         levels: Number of levels; level 0 is the sparsest, levels - 1 the densest.
         input_details: Name, shape, dtype, scale and zero point of each input without the level.
-        output_details: The same of each output.
+        output_details: Name, shape, dtype, scale and zero point of each output.
     """
 
     def __init__(self, interface: Interface | Program) -> None:
@@ -67,13 +67,14 @@ class ModelRunner(abc.ABC):
         """Runs a batch.
 
         Args:
-            x: Input of shape [n, ...], or a sequence of them for a model with several inputs. Int8
-                as the model takes it, or float32, which is quantised with the input's scale. n is a
-                multiple of the model's own batch size.
+            x: Input of shape [n, ...], or a sequence of inputs for a model with several inputs, of
+                the type that the model takes. Numbers of any other type except int8 count as real
+                numbers, and are quantised with the input's scale. n is a multiple of the model's
+                own batch size.
             level: 0 .. levels - 1; None is the densest.
 
         Returns:
-            The output of shape [n, ...], or a tuple of them for a model with several outputs.
+            The output of shape [n, ...], or a tuple of outputs for a model with several outputs.
 
         Raises:
             ValueError: If number, shape or type of the inputs or the level are wrong.
@@ -102,7 +103,7 @@ class ModelRunner(abc.ABC):
         if len(values) != len(self.input_details):
             raise ValueError(f"expected {len(self.input_details)} inputs: got {len(values)}")
         inputs = tuple(
-            _as_input(np.asarray(value), tensor)
+            as_input(np.asarray(value), tensor)
             for value, tensor in zip(values, self.input_details, strict=True)
         )
         sizes = [len(value) for value in inputs]
@@ -115,8 +116,19 @@ class ModelRunner(abc.ABC):
         return inputs
 
 
-def _as_input(value: Array, tensor: Tensor) -> Array:
-    """Checks one input and quantises it where it is float32 and the model wants int8."""
+def as_input(value: Array, tensor: Tensor) -> Array:
+    """Checks one input, and quantises real numbers where the model takes 8 bits.
+
+    Args:
+        value: [n, ...], of the type of the tensor, or of any other type except int8.
+        tensor: The input of the model.
+
+    Returns:
+        [n, ...] of the type of the tensor.
+
+    Raises:
+        ValueError: If shape or type are wrong.
+    """
     if value.shape[1:] != tensor.shape[1:] or value.ndim != len(tensor.shape):
         raise ValueError(
             f"input {tensor.name!r} must have the shape {['n', *tensor.shape[1:]]}: "
@@ -124,7 +136,12 @@ def _as_input(value: Array, tensor: Tensor) -> Array:
         )
     if value.dtype == tensor.dtype:
         return value
-    if value.dtype == np.float32 and tensor.dtype == "int8":
-        return quantize(value, scale=tensor.scale, zero_point=tensor.zero_point)
-    expected = "int8 or float32" if tensor.dtype == "int8" else tensor.dtype
-    raise ValueError(f"input {tensor.name!r} must be {expected}: got {value.dtype}")
+    if value.dtype.kind not in "biuf" or value.dtype == np.int8:
+        expected = " or ".join(dict.fromkeys((tensor.dtype, "real numbers")))
+        raise ValueError(f"input {tensor.name!r} must be {expected}: got {value.dtype}")
+    real = value.astype(np.float32)
+    if tensor.dtype == "float32":
+        return real
+    offset = 128 if tensor.dtype == "uint8" else 0
+    codes = quantize(real, scale=tensor.scale, zero_point=tensor.zero_point - offset)
+    return (codes.astype(np.int16) + offset).astype(tensor.dtype)

@@ -1,4 +1,4 @@
-"""From the bytes of a .tflite file to a `Program`: checks everything, resolves every parameter."""
+"""Turn the bytes of a .tflite file into a `Program`: check everything, resolve all parameters."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nested_keras.tflite.program import Program, Tensor
 
 @dataclass(frozen=True, eq=False)
 class Interface:
-    """What the caller of a model sees.
+    """The inputs, outputs and levels that the caller of a model sees.
 
     Attributes:
         tensors: All tensors of the graph.
@@ -37,8 +37,8 @@ def lower(model: bytes) -> Program:
     """Parses and prepares a fully int8 .tflite model, nested or not.
 
     Args:
-        model: The whole file. Activations are int8; graph inputs and outputs may be float32 behind
-            QUANTIZE and DEQUANTIZE; all shapes are static.
+        model: The whole file. Activations are int8; graph inputs and outputs may be uint8 or
+            float32 behind QUANTIZE and DEQUANTIZE; all shapes are static.
 
     Returns:
         The prepared graph, with operators and tensors in the order of the file.
@@ -73,7 +73,7 @@ def read_interface(graph: Graph) -> Interface:
     """Reads inputs, outputs and levels of a model that may hold any builtin operator.
 
     Raises:
-        ModelError: If a NESTED_SPARSE_CONV in it is not valid.
+        ModelError: If a NESTED_SPARSE_CONV of the graph is not valid.
     """
     return Interface(
         tensors=graph.tensors,
@@ -91,10 +91,10 @@ def _inputs(graph: Graph) -> tuple[int, ...]:
         raise ModelError(f"expected inputs and outputs: got {len(inputs)} and {len(graph.outputs)}")
     for index in (*inputs, *graph.outputs):
         tensor = graph.tensors[index]
-        if tensor.dtype not in ("int8", "float32") or min(tensor.shape, default=0) < 1:
+        if tensor.dtype not in ("int8", "uint8", "float32") or min(tensor.shape, default=0) < 1:
             raise ModelError(
-                f"graph input or output {tensor.name!r} must be int8 or float32 with at least one "
-                f"dimension: got {tensor.dtype}{list(tensor.shape)}"
+                f"graph input or output {tensor.name!r} must be int8, uint8 or float32 "
+                f"with at least one dimension: got {tensor.dtype}{list(tensor.shape)}"
             )
     return inputs
 
@@ -112,7 +112,9 @@ def _levels(ops: Iterable[NestedSparseConv]) -> int:
     counts = {op.name: len(op.layer.levels) for op in ops}
     if len(set(counts.values())) > 1:
         listing = ", ".join(f"{name!r} has {count}" for name, count in counts.items())
-        raise ModelError(f"all {NESTED_SPARSE_CONV} streams must hold as many levels: {listing}")
+        raise ModelError(
+            f"all {NESTED_SPARSE_CONV} streams must have equal numbers of levels: {listing}"
+        )
     return next(iter(counts.values()), 1)
 
 

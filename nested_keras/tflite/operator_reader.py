@@ -45,7 +45,7 @@ class OperatorReader:
         return UnsupportedOpError(f"{self.operator.kind} {self.name!r} is not supported: {text}")
 
     def require_operands(self, low: int, high: int | None = None) -> None:
-        """Checks the number of inputs (low..high) and that there is one output."""
+        """Checks that there are low..high inputs and one output."""
         high = low if high is None else high
         count = len(self.operator.inputs)
         if not low <= count <= high:
@@ -69,13 +69,15 @@ class OperatorReader:
         tensor = self.graph.tensors[index]
         if tensor.dtype != dtype:
             raise self.error(f"{what} {tensor.name!r} must be {dtype}: got {tensor.dtype}")
-        if dtype == "int8" and tensor.scale == 0.0:
-            raise self.error(f"{what} {tensor.name!r} must have one scale and zero point")
-        if dtype == "int8" and not -128 <= tensor.zero_point <= 127:
-            raise self.error(
-                f"{what} {tensor.name!r} must have a zero point in -128..127: "
-                f"got {tensor.zero_point}"
-            )
+        if dtype in ("int8", "uint8"):
+            limits = np.iinfo(dtype)
+            if tensor.scale == 0.0:
+                raise self.error(f"{what} {tensor.name!r} must have one scale and zero point")
+            if not limits.min <= tensor.zero_point <= limits.max:
+                raise self.error(
+                    f"{what} {tensor.name!r} must have a zero point in "
+                    f"{limits.min}..{limits.max}: got {tensor.zero_point}"
+                )
         if min(tensor.shape, default=1) < 1:
             raise self.error(f"{what} {tensor.name!r} is empty: shape {list(tensor.shape)}")
         if rank is not None and len(tensor.shape) != rank:
@@ -85,7 +87,7 @@ class OperatorReader:
         return tensor
 
     def same_shape(self) -> tuple[Tensor, Tensor]:
-        """The one input and the output, of the same shape."""
+        """The input and the output, of the same shape."""
         self.require_operands(1)
         x, y = self.activation(0), self.result()
         self.require_shape(y, x.shape)

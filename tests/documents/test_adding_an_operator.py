@@ -39,8 +39,9 @@ def test_every_family_has_its_tests() -> None:
 
 
 def test_an_operator_is_in_one_file(entry: Registration) -> None:
-    assert entry.readers
-    for function in (*entry.readers.values(), entry.run):
+    readers = {**entry.readers, **entry.custom_readers}
+    assert readers
+    for function in (*readers.values(), entry.run):
         assert function.__module__ == entry.op.__module__
 
 
@@ -81,8 +82,7 @@ def test_a_file_in_the_folder_of_operators_is_found(tmp_path: Path) -> None:
     (block,) = (block for block in read(PAGE) if "Registration(" in block.text)
     (tmp_path / "nested_keras/tflite/operators/example.py").write_text(block.text)
     program = (
-        "from nested_keras.tflite import operators\n"
-        "print(operators._READERS['MAXIMUM', False].__module__)"
+        "from nested_keras.tflite import operators\nprint(operators._READERS['MAXIMUM'].__module__)"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True
@@ -101,7 +101,7 @@ def example(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
     (maximum,) = namespace["OPERATORS"]
     monkeypatch.setattr(operators, "OPERATORS", (*operators.OPERATORS, maximum))
     monkeypatch.setitem(operators._BY_CLASS, maximum.op, maximum)
-    monkeypatch.setitem(operators._READERS, ("MAXIMUM", False), maximum.readers["MAXIMUM"])
+    monkeypatch.setitem(operators._READERS, "MAXIMUM", maximum.readers["MAXIMUM"])
     return namespace
 
 

@@ -56,6 +56,11 @@ NOT_RUN = {
     "cd -": "it goes with the lines before",
     "nested-keras run model.tflite --runtime tflm": "it needs a tree of TFLite Micro",
     "make firmware RUNTIME=tflm": "it needs a tree of TFLite Micro",
+    "nested-keras train --model base.keras --data photos": "test_image_folder.py trains on images",
+    "nested-keras export nested.keras --data photos": "it goes with the line before",
+    "nested-keras train --model base.keras --data data.npz --sparsities 0.9,0.8,0.7 --epochs 8": (
+        "README.md trains by the same command, shorter"
+    ),
     "pip install": "it changes the environment that the tests run in",
     "git clone": "it needs the network",
     "nested-keras bench kernels": "tests/nested_keras/bench/test_kernel_table.py runs some of them",

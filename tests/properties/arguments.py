@@ -14,12 +14,66 @@ from tests.nested_keras.nesting import layer_variants
 
 L = keras.layers
 Shape = tuple[int, ...]
-# Code, so that the lines of a network show what the user would write.
 OTHER_FUNCTIONS = ("tf.nn.relu6", "keras.ops.tanh", "tf.nn.silu")
 LAYER_FUNCTIONS = ("L.LeakyReLU(0.3)", "L.ReLU(6.0)", "L.ReLU(negative_slope=0.1)")
-# Operators between layers, of any rank and of images.
-OPERATORS: tuple[str, ...] = ()
-IMAGE_OPERATORS: tuple[str, ...] = ()
+# Operators between layers: on tensors of any rank, on series and on images.
+OPERATORS: tuple[str, ...] = (
+    "{x} + {y}",
+    "{x} - {y}",
+    "{x} * {y}",
+    "{x} + 3.0",
+    "1.5 - {x}",
+    "0.5 * {x}",
+    "{x} / 6.0",
+    "-{x}",
+    "abs({x})",
+    "{x}**2",
+    "keras.ops.maximum({x}, {y})",
+    "keras.ops.maximum({x}, 0.0)",
+    "keras.ops.minimum({x}, -0.2)",
+    "keras.ops.clip({x}, 0, 6)",
+    "keras.ops.clip({x}, -0.5, 0.7)",
+    "keras.ops.relu({x})",
+    "keras.ops.relu6(2.0 * {x})",
+    "keras.ops.leaky_relu({x})",
+    "keras.ops.sigmoid({x})",
+    "keras.ops.silu({x})",
+    "keras.ops.softmax({x})",
+    "keras.ops.gelu({x})",
+    "keras.ops.concatenate([{x}, {y}], -1)",
+    "keras.ops.concatenate(({y}, {x}, {y}), axis=1)",
+    "{x}[:, 1:]",
+    "{x}[..., :2]",
+    "{x}[:, ::-1]",
+    "{x}[:, :, None]",
+    "keras.ops.expand_dims({x}, 1)",
+    "keras.ops.flip({x}, 1)",
+)
+SERIES_OPERATORS: tuple[str, ...] = (
+    "{x}[:, -1]",
+    "{x}[:, ::2, 1:]",
+    "keras.ops.mean({x}, 1)",
+    "keras.ops.max({x}, 1, keepdims=True)",
+    "keras.ops.transpose({x}, (0, 2, 1))",
+    "keras.ops.pad({x}, ((0, 0), (1, 2), (0, 1)))",
+)
+IMAGE_OPERATORS: tuple[str, ...] = (
+    "{x}[:, ::2, 1:-1:3]",
+    "{x}[:, 0]",
+    "{x}[:, -1, 1:3, 1]",
+    "keras.ops.split({x}, 2, axis=-1)[1]",
+    "keras.ops.mean({x}, axis=(1, 2))",
+    "keras.ops.mean({x}, 2, keepdims=True)",
+    "keras.ops.max({x}, (1, 2))",
+    "keras.ops.sum({x}, (1, 2), keepdims=True)",
+    "keras.ops.max_pool({x}, 3, 1, 'same')",
+    "keras.ops.average_pool({x}, (2, 3), 2, 'valid')",
+    "keras.ops.transpose({x}, (0, 3, 1, 2))",
+    "keras.ops.swapaxes({x}, 1, 3)",
+    "keras.ops.image.resize({x}, (6, 5))",
+    "keras.ops.image.resize({x}, (4, 8), 'nearest')",
+    "keras.ops.pad({x}, ((0, 0), (1, 2), (0, 1), (0, 0)))",
+)
 
 
 class Code(str):
@@ -54,7 +108,7 @@ def _layer_source(layer: Any) -> str:
 
 def operators(rank: int) -> tuple[str, ...]:
     """Returns the operators that take tensors of so many axes beside the batch."""
-    return (*OPERATORS, *IMAGE_OPERATORS) if rank == 3 else OPERATORS
+    return (*OPERATORS, *{2: SERIES_OPERATORS, 3: IMAGE_OPERATORS}.get(rank, ()))
 
 
 def of(kind: type, draw: random.Random, shapes: Sequence[Shape]) -> dict[str, Any]:

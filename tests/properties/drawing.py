@@ -25,9 +25,11 @@ L = keras.layers
 # Values of one example of a tensor: more would take time and find nothing else.
 LARGEST = 900
 KINDS = tuple(
-    kind for kind in ENTRIES if not kind.__name__.startswith("Nested") and kind is not L.InputLayer
+    kind
+    for kind in ENTRIES
+    if getattr(L, kind.__name__, None) is kind and kind is not L.InputLayer
 )
-# Class of layer -> how often it is drawn; others count 1.
+# Class of layer -> how often it is drawn; others 1.
 WEIGHTS: dict[type, float] = {
     L.Conv2D: 7,
     L.Conv1D: 6,
@@ -40,18 +42,9 @@ WEIGHTS: dict[type, float] = {
     L.BatchNormalization: 6,
     L.Activation: 3,
     L.ReLU: 2,
-    **dict.fromkeys(
-        (
-            L.Dropout,
-            L.GaussianDropout,
-            L.GaussianNoise,
-            L.SpatialDropout1D,
-            L.SpatialDropout2D,
-            L.Identity,
-            L.ActivityRegularization,
-        ),
-        0.2,
-    ),
+    # Those without effect at inference.
+    **{kind: 0.1 for kind in KINDS if not ENTRIES[kind].read and kind not in layer_variants.MERGES},
+    L.Flatten: 1,
 }
 
 
@@ -328,7 +321,7 @@ def _operator(network: Network) -> None:
 
 
 _STEPS = (_any_layer, _norm_and_activation, _shared_layer, _sub_model, _operator)
-_STEP_WEIGHTS = (12, 4, 1, 0.5, 2 if arguments.OPERATORS else 0)
+_STEP_WEIGHTS = (12, 4, 1, 0.5, 3)
 
 
 def _choose_outputs(network: Network) -> None:

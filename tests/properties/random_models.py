@@ -7,10 +7,8 @@ range, and goes on where FILE ends.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import random
-import sys
 import zlib
 from collections.abc import Sequence
 from pathlib import Path

@@ -78,7 +78,20 @@ BINARY = [
 ]
 
 
-@pytest.mark.parametrize("op", BINARY)
+SUB = elementwise.Sub(**vars(BINARY[1]))
+PRELU = elementwise.Prelu(
+    **OP,
+    input_offset=11,
+    alpha_offset=-3,
+    output_offset=-20,
+    positive_multiplier=1_800_000_000,
+    positive_shift=1,
+    negative_multiplier=1_100_000_000,
+    negative_shift=-5,
+)
+
+
+@pytest.mark.parametrize("op", [*BINARY, SUB, PRELU])
 def test_binary_on_all_pairs_of_values(nk, op):
     values = np.arange(-128, 128).astype(np.int8)
     a, b = (np.ascontiguousarray(m.reshape(1, 256, 256, 1)) for m in np.meshgrid(values, values))
@@ -99,8 +112,8 @@ SHAPES = [
 
 
 EXTREMA = [elementwise.Maximum(**OP), elementwise.Minimum(**OP)]
-EACH_BINARY = [BINARY[1], BINARY[5], *EXTREMA]
-NAMES = ["add", "mul", "maximum", "minimum"]
+EACH_BINARY = [BINARY[1], SUB, BINARY[5], PRELU, *EXTREMA]
+NAMES = ["add", "sub", "mul", "prelu", "maximum", "minimum"]
 
 
 @pytest.mark.parametrize("op", EACH_BINARY, ids=NAMES)

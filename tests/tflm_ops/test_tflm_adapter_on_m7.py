@@ -35,9 +35,9 @@ def build(folder, content):
         ("-std=c++17", *cxx_flags, "-fno-rtti", "-fno-exceptions"),
         c.link_flags,
     )
-    adapter, board = sources.tflm_adapter(), sources.board_dir(DEFAULT_BOARD)
+    adapters, board = sources.tflm_adapters(), sources.board_dir(DEFAULT_BOARD)
     include = sources.tflm_ops_dir() / "include"
-    includes = (include, adapter.parent, sources.tflm_abi_dir(), HARNESS)
+    includes = (include, adapters[0].parent, sources.tflm_abi_dir(), HARNESS)
     (folder / "cases.bin").write_bytes(content)
     (folder / "cases.S").write_text(
         '.section .images, "a"\n.balign 16\n.global embedded_cases, embedded_cases_end\n'
@@ -46,12 +46,12 @@ def build(folder, content):
     objects = [
         cxx.compile(source, include_dirs=includes, cache_dir=folder)
         for source in (
-            adapter,
+            *adapters,
             HARNESS / "tflm" / "adapter_test.cc",
             HARNESS / "tflm" / "adapter_firmware.cc",
         )
     ]
-    kernels = sources.sources_for(sources.functions_used(adapter))
+    kernels = sources.sources_for(sources.functions_used(*adapters))
     for source in (*kernels, *sources.board_sources(DEFAULT_BOARD)):
         objects.append(
             c.compile(

@@ -134,6 +134,14 @@ nk_status nk_add_s8(const nk_add_params *params, const nk_dims4 *input1_dims, co
                     const nk_dims4 *input2_dims, const int8_t *input2, const nk_dims4 *output_dims,
                     int8_t *output);
 
+/** First tensor less the second; the same parameters. */
+typedef nk_add_params nk_sub_params;
+
+/** Broadcasts as nk_add_s8(). */
+nk_status nk_sub_s8(const nk_sub_params *params, const nk_dims4 *input1_dims, const int8_t *input1,
+                    const nk_dims4 *input2_dims, const int8_t *input2, const nk_dims4 *output_dims,
+                    int8_t *output);
+
 /** Product of two tensors. */
 typedef struct nk_mul_params {
   int32_t input1_offset;
@@ -279,6 +287,22 @@ typedef struct nk_lookup_params {
 /** output[i] = table[input[i] + 128] for `size` elements. */
 nk_status nk_lookup_s8(const nk_lookup_params *params, int32_t size, const int8_t *input,
                        int8_t *output);
+
+/** x where it is not negative, alpha * x below; the multipliers are those of the two branches. */
+typedef struct nk_prelu_params {
+  int32_t input_offset;
+  int32_t alpha_offset;
+  int32_t output_offset;
+  int32_t positive_multiplier;
+  int32_t positive_shift;
+  int32_t negative_multiplier;
+  int32_t negative_shift;
+} nk_prelu_params;
+
+/** Broadcasts as nk_add_s8(). */
+nk_status nk_prelu_s8(const nk_prelu_params *params, const nk_dims4 *input_dims,
+                      const int8_t *input, const nk_dims4 *alpha_dims, const int8_t *alpha,
+                      const nk_dims4 *output_dims, int8_t *output);
 
 typedef struct nk_quantize_params {
   /** Positive and finite. */

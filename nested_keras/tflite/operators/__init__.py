@@ -1,8 +1,8 @@
-"""The operators of a `Program`: one file per family holds all that concerns an operator.
+"""The operators of a `Program`: one file per family has everything about an operator.
 
 A file of this folder with a tuple `OPERATORS` is a family; nothing else lists the operators.
-docs/adding_an_operator.md names the files of a new one. The classes below are those that other
-modules name.
+docs/adding_an_operator.md names the files of a new operator. Other modules import the classes
+below.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from nested_keras.tflite.operator_reader import OperatorReader
 from nested_keras.tflite.operators.convolution import Conv2D, DepthwiseConv2D, FullyConnected
 from nested_keras.tflite.operators.elementwise import Add, Mul
 from nested_keras.tflite.operators.lookup import Lookup
-from nested_keras.tflite.operators.nested import NESTED_SPARSE_CONV, NestedSparseConv, dense_op
+from nested_keras.tflite.operators.nested import NestedSparseConv, dense_op
 from nested_keras.tflite.operators.pooling import AveragePool2D, MaxPool2D, Mean
 from nested_keras.tflite.operators.probabilities import Softmax
 from nested_keras.tflite.operators.real_numbers import Dequantize, Quantize
@@ -41,11 +41,13 @@ __all__ = [
     "Mul",
     "NestedSparseConv",
     "Pad",
+    "Prelu",
     "Quantize",
     "Rearrange",
     "Reshape",
     "ResizeBilinear",
     "Softmax",
+    "Sub",
     "OPERATORS",
     "dense_op",
     "mixes_samples",
@@ -64,19 +66,19 @@ OPERATORS: tuple[Registration, ...] = tuple(
 """Every operator."""
 
 _BY_CLASS = {entry.op: entry for entry in OPERATORS}
-_READERS = {
-    (name, entry.custom): reader for entry in OPERATORS for name, reader in entry.readers.items()
+_READERS = {name: reader for entry in OPERATORS for name, reader in entry.readers.items()}
+_CUSTOM_READERS = {
+    name: reader for entry in OPERATORS for name, reader in entry.custom_readers.items()
 }
-_BUILTIN_NAMES = sorted(name for name, custom in _READERS if not custom)
 
 
 def registration_of(op: Op) -> Registration | None:
-    """Returns the registration of an operator; None for a class that has none."""
+    """Returns the registration of an operator; None for a class without a registration."""
     return _BY_CLASS.get(type(op))
 
 
 def read_op(reader: OperatorReader) -> Op:
-    """Prepares an operator of a .tflite, with the parameters that TFLite would compute.
+    """Prepares an operator of a .tflite, with the same parameters as TFLite computes.
 
     Args:
         reader: The operator in its graph.
@@ -89,13 +91,13 @@ def read_op(reader: OperatorReader) -> Op:
         ModelError: If its operands or options are not consistent.
     """
     operator = reader.operator
-    read = _READERS.get((operator.kind, operator.custom))
-    if read is None and operator.custom:
-        raise reader.unsupported(f"the only custom operator is {NESTED_SPARSE_CONV}")
+    readers = _CUSTOM_READERS if operator.custom else _READERS
+    read = readers.get(operator.kind)
     if read is None:
-        raise reader.unsupported(f"the supported ones are {', '.join(_BUILTIN_NAMES)}")
+        kind = "custom ones" if operator.custom else "ones"
+        raise reader.unsupported(f"the supported {kind} are {', '.join(sorted(readers))}")
     try:
-        # Infinite factors are refused where they are used; here they become no NaN and no integer.
+        # An infinite factor passes, because its user refuses it; a NaN raises here.
         with np.errstate(over="ignore", divide="raise", invalid="raise"):
             return read(reader)
     except (FloatingPointError, OverflowError) as error:
@@ -114,7 +116,7 @@ def run_op(op: Op, inputs: Sequence[Array], output_shape: Shape, level: int = 0)
         op: The prepared operator.
         inputs: Its activations, in the order of `op.inputs`; the first axis may be any batch size.
         output_shape: Shape of the output with that batch size.
-        level: Nested level; only NESTED_SPARSE_CONV looks at it.
+        level: Nested level; only NESTED_SPARSE_CONV uses the level.
 
     Returns:
         The output: int8, or float32 for a Dequantize.

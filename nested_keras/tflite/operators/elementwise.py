@@ -1,13 +1,14 @@
-"""ADD, MUL, MAXIMUM and MINIMUM: two operands that broadcast."""
+"""ADD, SUB, MUL, MAXIMUM, MINIMUM and PRELU: two operands that broadcast."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from nested_keras.int8.fixed_point import multiply_by_quantized_multiplier
+from nested_keras.int8.fixed_point import Int64Array, multiply_by_quantized_multiplier
 from nested_keras.tflite.operator_reader import OperatorReader
 from nested_keras.tflite.operators.registration import (
     MAX_RANK,
@@ -25,8 +26,8 @@ _ADD_LEFT_SHIFT = 20
 
 
 @dataclass(frozen=True, eq=False)
-class Add(Op):
-    """Element-wise sum with broadcasting of two activations (TFLite's int8 rule, left_shift = 20).
+class _InOneScale(Op):
+    """Two operands that are converted to one scale (TFLite's int8 rule, left_shift = 20).
 
     A constant operand stays a tensor of the program: its index is in `inputs`.
     """
@@ -43,6 +44,16 @@ class Add(Op):
     output_shift: int
     activation_min: int
     activation_max: int
+
+
+@dataclass(frozen=True, eq=False)
+class Add(_InOneScale):
+    """Element-wise sum with broadcasting."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sub(_InOneScale):
+    """Element-wise difference with broadcasting."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,8 +79,24 @@ class Minimum(Op):
     """Element-wise minimum with broadcasting; inputs and output share scale and zero point."""
 
 
+@dataclass(frozen=True, eq=False)
+class Prelu(Op):
+    """x where it is not negative, alpha * x below; the slopes alpha broadcast to x.
+
+    Each of the two branches has its own multiplier.
+    """
+
+    input_offset: int
+    alpha_offset: int
+    output_offset: int
+    positive_multiplier: int
+    positive_shift: int
+    negative_multiplier: int
+    negative_shift: int
+
+
 def broadcast_operands(reader: OperatorReader) -> tuple[Tensor, Tensor, Tensor]:
-    """Returns both operands and the output, after a check that the shapes broadcast to its own."""
+    """Returns both operands and the output; checks that the shapes broadcast to the output's."""
     reader.require_operands(2)
     a, b, y = reader.activation(0), reader.activation(1), reader.result()
     try:
@@ -85,10 +112,11 @@ def broadcast_operands(reader: OperatorReader) -> tuple[Tensor, Tensor, Tensor]:
     return a, b, y
 
 
-def _read_add(reader: OperatorReader) -> Add:
+def _in_one_scale(reader: OperatorReader, options: str) -> dict[str, Any]:
+    """The fields of a sum or a difference."""
     a, b, y = broadcast_operands(reader)
-    low, high = reader.activation_range(reader.options("AddOptions").fusedActivationFunction, y)
-    # Both inputs are brought to twice the larger scale, shifted left by 20 bits.
+    low, high = reader.activation_range(reader.options(options).fusedActivationFunction, y)
+    # Both inputs are converted to twice the larger scale, shifted left by 20 bits.
     common = 2 * max(a.scale, b.scale)
     factors = (
         reader.multiplier(a.scale / common),
@@ -99,21 +127,29 @@ def _read_add(reader: OperatorReader) -> Add:
         raise reader.error(
             f"the output scale must be above {common / 2**_ADD_LEFT_SHIFT}: got {y.scale}"
         )
-    return Add(
+    return {
         **reader.base(0, 1),
-        left_shift=_ADD_LEFT_SHIFT,
-        input1_offset=-a.zero_point,
-        input1_multiplier=factors[0][0],
-        input1_shift=factors[0][1],
-        input2_offset=-b.zero_point,
-        input2_multiplier=factors[1][0],
-        input2_shift=factors[1][1],
-        output_offset=y.zero_point,
-        output_multiplier=factors[2][0],
-        output_shift=factors[2][1],
-        activation_min=low,
-        activation_max=high,
-    )
+        "left_shift": _ADD_LEFT_SHIFT,
+        "input1_offset": -a.zero_point,
+        "input1_multiplier": factors[0][0],
+        "input1_shift": factors[0][1],
+        "input2_offset": -b.zero_point,
+        "input2_multiplier": factors[1][0],
+        "input2_shift": factors[1][1],
+        "output_offset": y.zero_point,
+        "output_multiplier": factors[2][0],
+        "output_shift": factors[2][1],
+        "activation_min": low,
+        "activation_max": high,
+    }
+
+
+def _read_add(reader: OperatorReader) -> Add:
+    return Add(**_in_one_scale(reader, "AddOptions"))
+
+
+def _read_sub(reader: OperatorReader) -> Sub:
+    return Sub(**_in_one_scale(reader, "SubOptions"))
 
 
 def _read_mul(reader: OperatorReader) -> Mul:
@@ -150,7 +186,26 @@ def _read_minimum(reader: OperatorReader) -> Minimum:
     return Minimum(**reader.base(0, 1))
 
 
-def _run_add(op: Add, inputs: Sequence[Array], output_shape: Shape, level: int) -> Int8Array:
+def _read_prelu(reader: OperatorReader) -> Prelu:
+    x, alpha, y = broadcast_operands(reader)
+    reader.require_shape(y, x.shape)
+    # TFLite computes both factors in float32.
+    scale = np.float32(x.scale)
+    positive = reader.multiplier(float(scale / np.float32(y.scale)))
+    negative = reader.multiplier(float(scale * np.float32(alpha.scale) / np.float32(y.scale)))
+    return Prelu(
+        **reader.base(0, 1),
+        input_offset=-x.zero_point,
+        alpha_offset=-alpha.zero_point,
+        output_offset=y.zero_point,
+        positive_multiplier=positive[0],
+        positive_shift=positive[1],
+        negative_multiplier=negative[0],
+        negative_shift=negative[1],
+    )
+
+
+def _scaled(op: _InOneScale, inputs: Sequence[Array]) -> tuple[Int64Array, Int64Array]:
     a, b = (x.astype(np.int64) for x in inputs)
     scaled_a = multiply_by_quantized_multiplier(
         (a + op.input1_offset) << op.left_shift, op.input1_multiplier, op.input1_shift
@@ -158,8 +213,22 @@ def _run_add(op: Add, inputs: Sequence[Array], output_shape: Shape, level: int) 
     scaled_b = multiply_by_quantized_multiplier(
         (b + op.input2_offset) << op.left_shift, op.input2_multiplier, op.input2_shift
     )
-    y = multiply_by_quantized_multiplier(scaled_a + scaled_b, op.output_multiplier, op.output_shift)
+    return scaled_a, scaled_b
+
+
+def _requantize(op: _InOneScale, total: Int64Array) -> Int8Array:
+    y = multiply_by_quantized_multiplier(total, op.output_multiplier, op.output_shift)
     return clamp(y + op.output_offset, op.activation_min, op.activation_max)
+
+
+def _run_add(op: Add, inputs: Sequence[Array], output_shape: Shape, level: int) -> Int8Array:
+    a, b = _scaled(op, inputs)
+    return _requantize(op, a + b)
+
+
+def _run_sub(op: Sub, inputs: Sequence[Array], output_shape: Shape, level: int) -> Int8Array:
+    a, b = _scaled(op, inputs)
+    return _requantize(op, a - b)
 
 
 def _run_mul(op: Mul, inputs: Sequence[Array], output_shape: Shape, level: int) -> Int8Array:
@@ -167,6 +236,15 @@ def _run_mul(op: Mul, inputs: Sequence[Array], output_shape: Shape, level: int) 
     product = (a + op.input1_offset) * (b + op.input2_offset)
     y = multiply_by_quantized_multiplier(product, op.output_multiplier, op.output_shift)
     return clamp(y + op.output_offset, op.activation_min, op.activation_max)
+
+
+def _run_prelu(op: Prelu, inputs: Sequence[Array], output_shape: Shape, level: int) -> Int8Array:
+    x, alpha = (values.astype(np.int64) for values in inputs)
+    x = x + op.input_offset
+    positive = multiply_by_quantized_multiplier(x, op.positive_multiplier, op.positive_shift)
+    product = x * (alpha + op.alpha_offset)
+    negative = multiply_by_quantized_multiplier(product, op.negative_multiplier, op.negative_shift)
+    return clamp(np.where(x >= 0, positive, negative) + op.output_offset, -128, 127)
 
 
 def _run_maximum(op: Maximum, inputs: Sequence[Array], output_shape: Shape, level: int) -> Array:
@@ -198,6 +276,13 @@ OPERATORS = (
         mixes_samples=broadcast_mixes_samples,
     ),
     Registration(
+        Sub,
+        readers={"SUB": _read_sub},
+        run=_run_sub,
+        c_call=CCall("nk_sub_s8", BROADCAST_ARGUMENTS),
+        mixes_samples=broadcast_mixes_samples,
+    ),
+    Registration(
         Mul,
         readers={"MUL": _read_mul},
         run=_run_mul,
@@ -216,6 +301,13 @@ OPERATORS = (
         readers={"MINIMUM": _read_minimum},
         run=_run_minimum,
         c_call=CCall("nk_minimum_s8", BROADCAST_ARGUMENTS),
+        mixes_samples=broadcast_mixes_samples,
+    ),
+    Registration(
+        Prelu,
+        readers={"PRELU": _read_prelu},
+        run=_run_prelu,
+        c_call=CCall("nk_prelu_s8", BROADCAST_ARGUMENTS),
         mixes_samples=broadcast_mixes_samples,
     ),
 )

@@ -21,20 +21,30 @@ from nested_keras.tflite.operators.registration import (
 from nested_keras.tflite.program import Op
 from nested_keras.typing import Int8Array
 
+INT8_LOOKUP = "INT8_LOOKUP"
+"""Custom code of a function that TFLite and TFLite Micro do not both have in int8."""
+
 
 @dataclass(frozen=True, eq=False)
 class Lookup(Op):
     """Element-wise int8 -> int8 function by table: output = table[input + 128].
 
-    LOGISTIC, TANH, RELU, RELU6, LEAKY_RELU, HARD_SWISH and QUANTIZE between two int8 scales all
-    have 256 possible inputs, so lowering evaluates TFLite's arithmetic once for each of them.
+    LOGISTIC, TANH, RELU, RELU6, LEAKY_RELU, HARD_SWISH and QUANTIZE between two scales of 8
+    bits have 256 possible inputs, so lowering evaluates TFLite's arithmetic once for each input.
+    The custom operator INT8_LOOKUP has its table in the file.
+
+    QUANTIZE from or to uint8 is a table as well, because the kernel reads every byte as int8.
+
+    Attributes:
+        dtype: Type of the output, "int8" or "uint8".
     """
 
     table: Int8Array
+    dtype: str = "int8"
 
 
 def read_lookup(reader: OperatorReader, table: Callable[[tables.Scales], tables.Table]) -> Lookup:
-    """Reads an operator of one input; `table` makes the table from the scales of its ends."""
+    """Reads an operator of one input; `table` makes the table from the scales of both ends."""
     x, y = reader.same_shape()
     try:
         values = table(tables.Scales(x.scale, x.zero_point, y.scale, y.zero_point))
@@ -70,8 +80,23 @@ def _read_hard_swish(reader: OperatorReader) -> Lookup:
     return read_lookup(reader, tables.hard_swish)
 
 
-def _run_lookup(op: Lookup, inputs: Sequence[Array], output_shape: Shape, level: int) -> Int8Array:
-    return op.table[inputs[0].astype(np.int64) + 128]
+def _read_int8_lookup(reader: OperatorReader) -> Lookup:
+    """INT8_LOOKUP: inputs [x, table], the table a constant int8[256]."""
+    reader.require_operands(2)
+    x, y = reader.activation(0), reader.result()
+    reader.require_shape(y, x.shape)
+    table = reader.constant(1, "int8")
+    if table.shape != (256,):
+        raise reader.error(f"the table must have 256 entries: got the shape {list(table.shape)}")
+    return Lookup(**reader.base(0), table=table)
+
+
+def _run_lookup(op: Lookup, inputs: Sequence[Array], output_shape: Shape, level: int) -> Array:
+    return op.table[inputs[0].view(np.int8).astype(np.int64) + 128].view(op.dtype)
+
+
+def _parameters(op: Lookup, rank: int) -> dict[str, Int8Array]:
+    return {"table": op.table}
 
 
 OPERATORS = (
@@ -85,7 +110,8 @@ OPERATORS = (
             "RELU6": _read_relu6,
             "TANH": _read_tanh,
         },
+        custom_readers={INT8_LOOKUP: _read_int8_lookup},
         run=_run_lookup,
-        c_call=CCall("nk_lookup_s8", (elements, CArgument.INPUT, CArgument.OUTPUT)),
+        c_call=CCall("nk_lookup_s8", (elements, CArgument.INPUT, CArgument.OUTPUT), _parameters),
     ),
 )

@@ -1,4 +1,4 @@
-"""QUANTIZE and DEQUANTIZE: between float32 and int8."""
+"""QUANTIZE and DEQUANTIZE: between float32, int8 and uint8."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 from nested_keras.int8 import tables
 from nested_keras.int8.fixed_point import round_half_away
 from nested_keras.tflite.operator_reader import OperatorReader
-from nested_keras.tflite.operators.lookup import Lookup, read_lookup
+from nested_keras.tflite.operators.lookup import Lookup
 from nested_keras.tflite.operators.registration import (
     Array,
     CArgument,
@@ -43,11 +43,27 @@ class Dequantize(Op):
 
 def _read_quantize(reader: OperatorReader) -> Quantize | Lookup:
     reader.require_operands(1)
-    if reader.graph.tensors[reader.operator.inputs[0]].dtype == "int8":
-        return read_lookup(reader, tables.rescale)
+    ends = (reader.operator.inputs[0], reader.operator.outputs[0])
+    dtypes = tuple(reader.graph.tensors[index].dtype for index in ends)
+    if set(dtypes) <= {"int8", "uint8"}:
+        return _read_requantize(reader, *dtypes)
     x, y = reader.activation(0, dtype="float32"), reader.result()
     reader.require_shape(y, x.shape)
     return Quantize(**reader.base(0), scale=y.scale, zero_point=y.zero_point)
+
+
+def _read_requantize(reader: OperatorReader, input_dtype: str, output_dtype: str) -> Lookup:
+    """QUANTIZE between two scales of 8 bits: a uint8 value u is the int8 value u - 128."""
+    x, y = reader.activation(0, dtype=input_dtype), reader.result(dtype=output_dtype)
+    reader.require_shape(y, x.shape)
+    points = (t.zero_point - (128 if t.dtype == "uint8" else 0) for t in (x, y))
+    table = tables.rescale(tables.Scales(x.scale, next(points), y.scale, next(points)))
+    # The bytes of u and of u - 128 differ in the highest bit alone.
+    if input_dtype == "uint8":
+        table = table[np.arange(256) ^ 0x80]
+    if output_dtype == "uint8":
+        table = table ^ np.int8(-128)
+    return Lookup(**reader.base(0), table=table, dtype=output_dtype)
 
 
 def _read_dequantize(reader: OperatorReader) -> Dequantize:
@@ -72,7 +88,7 @@ def _run_dequantize(
 def quantize(x: Array, *, scale: float, zero_point: int) -> Int8Array:
     """float32 -> int8: round(x / scale) half away from zero, plus zero point, saturated.
 
-    The division is TFLite's: in float32. A NaN gives the zero point (docs/quantization.md).
+    TFLite divides in float32. A NaN gives the zero point (docs/quantization.md).
     """
     with np.errstate(over="ignore"):  # a quotient of infinity saturates
         scaled = np.asarray(x, np.float32) / np.float32(scale)

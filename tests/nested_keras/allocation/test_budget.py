@@ -54,6 +54,16 @@ def test_series_are_images_of_height_one():
     assert (depthwise.dilation_h, depthwise.dilation_w, rows[0].params.stride_w) == (1, 2, 2)
 
 
+def test_a_dense_on_a_series_is_a_convolution_of_1x1():
+    inputs = keras.Input((20, 4))
+    x = keras.layers.TimeDistributed(keras.layers.Dense(6))(inputs)
+    x = keras.layers.Dense(3)(keras.layers.Flatten()(x))
+    series, last = budget.kernel_shapes(model.nest(keras.Model(inputs, x), exclude=()))
+    assert (series.params.kind, series.sizes) == (LayerKind.CONV, (ImageSize(1, 1, 20, 1, 20),))
+    assert series.macs == 20 * 24
+    assert (last.params.kind, last.macs) == (LayerKind.FULLY_CONNECTED, 360)
+
+
 def test_blocks_that_do_not_divide_the_channels_count_as_single_weights():
     inputs = keras.Input((4, 4, 6))
     x = keras.layers.Conv2D(4, 3, name="stem")(inputs)

@@ -3,6 +3,7 @@
 import importlib.metadata
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,9 +17,13 @@ pytestmark = pytest.mark.slow
     "command",
     ["demo", "train", "export", "inspect", "run", "codegen", "firmware", "strip", "bench"],
 )
-def test_help_of_each_command_is_worth_reading(command, capsys):
+def test_help_of_each_command_is_worth_reading(command, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
     assert nested_keras_command(command, "--help") == 0
     text = capsys.readouterr().out
+    *lines, folder = text.splitlines()  # the folder of the documents may be long
+    assert max(map(len, lines)) <= 80
+    assert (Path(folder) / "docs" / "training.md").is_file()
     assert text.startswith(f"usage: nested-keras {command}")
     assert len(text.splitlines()) > 10
 
@@ -129,3 +134,24 @@ def test_bad_flags_say_what_was_expected(flag, value, message, capsys):
     required = ("--model", "m", "--data", "d", "--out", "o")
     assert nested_keras_command("train", *required, flag, value) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "redirected", "status"),
+    [
+        ("inspect MODEL", "", 141),
+        ("inspect MODEL --json - 2>&1", "", 141),
+        ("strip MODEL --levels 1 --out OUT", "", 141),
+        ("train --help", "", 0),  # argparse passes over the error
+        ("inspect nothing.tflite", "2>&1", 141),
+    ],
+)
+def test_an_output_that_nobody_reads_ends_the_command(
+    arguments, redirected, status, model, tmp_path
+):
+    arguments = arguments.replace("OUT", str(tmp_path / "out.tflite"))
+    words = f"{sys.executable} -m nested_keras {arguments.replace('MODEL', str(model))}"
+    # The reader has gone before the command prints its first line.
+    script = f"{{ ({words} {redirected}; echo $? >&3) | :; }} 3>&1"
+    ended = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
+    assert (ended.stdout, ended.stderr) == (f"{status}\n", "")

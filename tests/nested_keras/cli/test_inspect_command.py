@@ -17,6 +17,8 @@ def test_inspect_shows_layers_and_levels(model, capsys):
     assert max(map(len, text.splitlines())) <= 80
     assert re.search(r"stored as +cycles", text)
     assert " DELTA8 " in text
+    assert re.search(r"^input \S+: int8 1x\d+.*, scale [\d.e-]+, zero point -?\d+$", text, re.M)
+    assert re.search(r"^output \S+: int8 1x", text, re.M)
     assert [line.split()[0] for line in text.splitlines()[-4:]] == ["0", "1", "2", "3"]
 
 

@@ -16,6 +16,7 @@ from tests.nested_keras.tflite.nested_models import (
     nested_model,
     random_layer,
 )
+from tests.nested_keras.tflite.tflite_builder import ModelBuilder
 
 pytestmark = pytest.mark.slow
 
@@ -199,3 +200,27 @@ def test_a_missing_package(monkeypatch):
     monkeypatch.setattr(importlib.metadata, "version", missing)
     with pytest.raises(ImportError, match=r"pip install 'nested_keras\[tflm\]'"):
         TflmModel(chain())
+
+
+def int8_lookup(table, *, inputs=2):
+    builder = ModelBuilder()
+    x, y = (builder.tensor(SHAPE, scale=scale, zero_point=3) for scale in (0.1, 0.2))
+    builder.op("custom:INT8_LOOKUP", [x, builder.constant(table)][:inputs], [y])
+    return builder.build([x], [y])
+
+
+def test_int8_lookup():
+    assert_equals_the_reference(int8_lookup(np.arange(256).astype(np.int8)))
+
+
+@pytest.mark.parametrize(
+    ("table", "inputs", "text"),
+    [
+        (np.zeros(255, np.int8), 2, "the table must be a constant of int8 with 256 entries"),
+        (np.zeros(256, np.uint8), 2, "the table must be a constant of int8 with 256 entries"),
+        (np.zeros(256, np.int8), 1, "expected the inputs activation and table, and one output"),
+    ],
+)
+def test_a_lookup_of_another_form_is_refused(table, inputs, text):
+    with pytest.raises(RuntimeError, match=f"INT8_LOOKUP: {text}"):
+        TflmModel(int8_lookup(table, inputs=inputs))

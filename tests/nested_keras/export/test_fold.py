@@ -17,10 +17,12 @@ L = keras.layers
 NAMES = ("gammas_flipped", "residual_projection", "preactivation", "bn_after_relu", "mlp_bn_alone",
          "depthwise_multiplier", "dense_on_image", "shared", "squeeze_excite", "activations",
          "two_inputs", "two_outputs", "sequential", "conv_dilated", "padded",
-         "squeeze_excite_by_rank", "called_twice", "extrema", "unet", "autoencoder",
+         "squeeze_excite_by_rank", "called_twice", "extrema", "functions", "front",
+         "unet", "autoencoder",
          "transposed_uneven", "transposed_wide", "resnext", "pixel_shuffle", "every_layer",
          "series_activity", "series_causal", "series_keywords", "series_branches",
-         "series_autoencoder")  # fmt: skip
+         "series_autoencoder",
+         "operators", "sliced")  # fmt: skip
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -6,12 +6,13 @@ layers without weights into one model, which is exported and runs in every runti
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from nested_keras.nesting import layers, supported
+from nested_keras.nesting import entries, layers, shape_layers, supported
 
 L = keras.layers
 NESTED = {"sparsities": (0.5,)}
@@ -34,6 +35,20 @@ LEAST: dict[type, dict[str, Any]] = {
     layers.NestedDense: {"units": 3, **NESTED},
     layers.NestedBatchNormalization: {"levels": 1},
     L.InputLayer: {"shape": (3,)},
+    L.Rescaling: {"scale": 0.5},
+    **{
+        kind: {
+            name: 0.2
+            for name, parameter in inspect.signature(kind).parameters.items()
+            if parameter.default is parameter.empty
+            and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+        }
+        for kind in entries.augmentations()
+    },
+    L.RandomPosterization: {"factor": 4},
+    L.RandomCrop: {"height": 6, "width": 6},
+    L.Pipeline: {"layers": [L.RandomFlip(), L.RandomRotation(0.2), L.GaussianNoise(0.1)]},
+    L.AlphaDropout: {"rate": 0.5},
     L.Dropout: {"rate": 0.5},
     L.GaussianDropout: {"rate": 0.5},
     L.GaussianNoise: {"stddev": 0.5},
@@ -46,6 +61,8 @@ LEAST: dict[type, dict[str, Any]] = {
     L.MaxPooling2D: {"pool_size": 2},
     L.Permute: {"dims": (2, 1, 3)},
     L.Reshape: {"target_shape": (4, 9, 3)},
+    shape_layers.Slice: {"bounds": [[1, None, 2]]},
+    shape_layers.PadAxes: {"paddings": [[1, 2]]},
 }
 # For each key that is read, other values than the default.
 WINDOW: list[dict[str, Any]] = [
@@ -56,6 +73,8 @@ WINDOW: list[dict[str, Any]] = [
     {"activation": tf.nn.relu6},
     {"activation": keras.ops.tanh},
     {"activation": L.LeakyReLU(0.3)},
+    {"activation": L.ReLU(6.0)},
+    {"activation": lambda: L.PReLU(alpha_initializer="random_normal")},
     {"use_bias": False},
 ]
 CONV = [{"filters": 5, "kernel_size": (3, 2)}, *WINDOW]
@@ -92,8 +111,27 @@ VARIANTS: dict[type, list[dict[str, Any]]] = {
     L.Dense: [{"units": 5}, {"activation": "sigmoid"}, {"use_bias": False}],
     L.TimeDistributed: [{"layer": L.Dense(5, activation="sigmoid", use_bias=False)}],
     L.BatchNormalization: NORM,
-    L.Activation: [{"activation": name} for name in supported.ACTIVATIONS.values()],
-    L.ReLU: [{"max_value": 6.0}, {"negative_slope": 0.3}],
+    L.Activation: [{"activation": function} for function in supported.ACTIVATIONS],
+    L.Rescaling: [
+        {"scale": 1 / 127.5, "offset": -1.0},
+        {"scale": [0.1, 2.0, 3.0], "offset": [1.0]},
+    ],
+    L.Normalization: [
+        {"axis": None},
+        {"axis": 1},
+        {"axis": (1, -1)},
+        {"mean": [1.0, 2.0, 3.0], "variance": [1.0, 0.5, 4.0]},
+        {"mean": 0.3, "variance": 2.0, "invert": True},
+    ],
+    L.RandomCrop: [{"height": 6, "width": 6}],
+    L.PReLU: [{"shared_axes": [1]}, {"shared_axes": [2]}],
+    L.ELU: [{"alpha": 0.5}],
+    L.ReLU: [
+        {"max_value": 6.0},
+        {"max_value": 1.0},
+        {"negative_slope": 0.3},
+        {"max_value": 0.5, "negative_slope": 0.1, "threshold": 0.2},
+    ],
     L.LeakyReLU: [{"negative_slope": 0.1}],
     L.Softmax: [{"axis": -1}],
     L.Concatenate: [{"axis": -1}, {"axis": 1}, {"axis": -2}],
@@ -110,13 +148,21 @@ VARIANTS: dict[type, list[dict[str, Any]]] = {
     L.Reshape: [{"target_shape": (-1,)}],
 }
 # The layers that take several tensors.
-MERGES = (L.Add, L.Multiply, L.Maximum, L.Minimum, L.Concatenate)
+MERGES = (L.Add, L.Subtract, L.Average, L.Multiply, L.Maximum, L.Minimum, L.Concatenate)
 
 
 def of(kind: type) -> list[dict[str, Any]]:
     """Returns the arguments of every variant of a layer, first those that it cannot do without."""
     least = LEAST.get(kind, {})
-    return [{**least, **variant} for variant in ({}, *VARIANTS.get(kind, []))]
+    return [_made({**least, **variant}) for variant in ({}, *VARIANTS.get(kind, []))]
+
+
+def _made(variant: dict[str, Any]) -> dict[str, Any]:
+    """Makes a layer that is an activation and has weights: it serves one layer alone."""
+    activation = variant.get("activation")
+    if getattr(activation, "__name__", "") == "<lambda>":
+        return {**variant, "activation": activation()}
+    return variant
 
 
 def takes_series(kind: type) -> bool:

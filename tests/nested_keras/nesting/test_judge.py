@@ -18,7 +18,10 @@ def test_a_judge_measures_one_output():
     (loss,) = mine.losses_of(batch, y_pred)
     mine.count(batch, y_pred)
     assert float(loss) == 0.5 * 4.0 / 2
-    assert {name: float(value) for name, value in mine.results().items()} == {"off": 1, "mse": 1}
+    assert {name: float(value) for name, value in mine.get_metrics_result().items()} == {
+        "off": 1,
+        "mse": 1,
+    }
     assert [each.name for each in mine.single_metrics()] == ["off", "mse"]
     assert not float(metric.result())  # the judge counts in a copy
     assert mine.optimizer is None
@@ -31,7 +34,7 @@ def test_a_judge_names_the_losses_of_several_outputs():
     (loss,) = mine.losses_of(batch, y_pred)
     mine.count(batch, y_pred)
     assert float(loss) == 1.0 + 2.0 * 2.0
-    found = {name: float(value) for name, value in mine.results().items()}
+    found = {name: float(value) for name, value in mine.get_metrics_result().items()}
     assert found == {"b_mae": 2.0, "a_loss": 1.0, "b_loss": 2.0}  # without the weights
 
 
@@ -40,7 +43,7 @@ def test_a_judge_without_loss_and_metrics_finds_nothing():
     batch = Batch(None, np.ones((2, 1)))
     mine.count(batch, tf.zeros((2, 1)))
     assert mine.losses_of(batch, tf.zeros((2, 1))) == []
-    assert mine.results() == {}
+    assert mine.get_metrics_result() == {}
 
 
 def test_prepare_makes_the_variables_and_counts_nothing():

@@ -95,7 +95,7 @@ def test_level_out_of_range(model: bytes, images: np.ndarray, level: int) -> Non
     [
         (np.zeros((2, 5, 4, 4), np.int8), r"shape \['n', 5, 3, 4\]: got \[2, 5, 4, 4\]"),
         (np.zeros((5, 3, 4), np.int8), r"shape \['n', 5, 3, 4\]: got \[5, 3, 4\]"),
-        (np.zeros(SHAPE, np.float64), "must be int8 or float32: got float64"),
+        (np.zeros(SHAPE, np.complex64), "must be int8 or real numbers: got complex64"),
         (np.zeros((0, 5, 3, 4), np.int8), r"positive multiple of 1, .*: got \[0\]"),
         ([np.zeros(SHAPE, np.int8)] * 2, "expected 1 inputs: got 2"),
     ],

@@ -1,11 +1,12 @@
 /**
- * Puts NESTED_SPARSE_CONV into the interpreter of the PyPI package tflite-micro, whose
- * `custom_op_registerers` are looked up by name among the symbols of the process. The adapter is
- * compiled into this plug-in as it is; nothing of the package is linked.
+ * Puts NESTED_SPARSE_CONV and INT8_LOOKUP into the interpreter of the PyPI package tflite-micro,
+ * whose `custom_op_registerers` are looked up by name among the symbols of the process. The adapter
+ * is compiled into this plug-in as it is; nothing of the package is linked.
  */
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "int8_lookup.h"
 #include "nested_sparse_conv.h"
 #include "tflm_abi.h"
 
@@ -14,6 +15,7 @@
 namespace {
 
 constexpr unsigned kMaxOps = 200;
+constexpr unsigned kOurOps = 2;
 constexpr int32_t kBuiltinCustom = 32;
 
 /** The head of MicroMutableOpResolver<200>. */
@@ -36,8 +38,14 @@ void *InitWithExternalLevel(TfLiteContext *context, const char *buffer, size_t l
   return Register_NESTED_SPARSE_CONV()->init(context, buffer, length);
 }
 
+void Add(Resolver *resolver, TFLMRegistration op, const char *name) {
+  op.builtin_code = kBuiltinCustom;
+  op.custom_name = name;
+  resolver->registrations[resolver->length++] = op;
+}
+
 bool LooksRight(const Resolver &resolver) {
-  if (resolver.length < 1 || resolver.length >= kMaxOps) {
+  if (resolver.length < 1 || resolver.length > kMaxOps - kOurOps) {
     return false;
   }
   for (unsigned i = 0; i < resolver.length; ++i) {
@@ -79,10 +87,9 @@ PLUGIN_EXPORT bool NestedKerasRegisterOps(Resolver *resolver) {
     MicroPrintf("the op resolver of this tflite-micro has another layout than the pinned version");
     return false;
   }
-  TFLMRegistration op = *Register_NESTED_SPARSE_CONV();
-  op.init = InitWithExternalLevel;
-  op.builtin_code = kBuiltinCustom;
-  op.custom_name = "NESTED_SPARSE_CONV";
-  resolver->registrations[resolver->length++] = op;
+  TFLMRegistration nested = *Register_NESTED_SPARSE_CONV();
+  nested.init = InitWithExternalLevel;
+  Add(resolver, nested, "NESTED_SPARSE_CONV");
+  Add(resolver, *Register_INT8_LOOKUP(), "INT8_LOOKUP");
   return true;
 }

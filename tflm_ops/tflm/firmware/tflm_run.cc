@@ -5,6 +5,7 @@
 
 #include <new>
 
+#include "int8_lookup.h"
 #include "nested_sparse_conv.h"
 #include "tensorflow/lite/micro/micro_interpreter.h"
 #include "tensorflow/lite/micro/micro_mutable_op_resolver.h"

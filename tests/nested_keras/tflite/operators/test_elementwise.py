@@ -1,4 +1,4 @@
-"""ADD, MUL, MAXIMUM and MINIMUM against TFLite's reference kernels."""
+"""ADD, SUB, MUL, MAXIMUM, MINIMUM and PRELU against TFLite's reference kernels."""
 
 from __future__ import annotations
 
@@ -19,14 +19,16 @@ BROADCASTS = [
     ((1, 3, 4, 5), (1,)),
     ((7,), (7,)),
 ]
+OPTIONS = {"ADD": "AddOptions", "SUB": "SubOptions", "MUL": "MulOptions"}
 
 
 def samples() -> dict[str, bytes]:
     """See samples.py."""
     shapes = (1, 3, 4, 5), (1, 1, 1, 5)
     return {
-        **{kind: binary(kind, shapes, Draw(0)) for kind in ("ADD", "MUL")},
+        **{kind: binary(kind, shapes, Draw(0)) for kind in OPTIONS},
         **{kind: extremum(kind, shapes, (7, 7, 7)) for kind in ("MAXIMUM", "MINIMUM")},
+        "PRELU": prelu((1, 1, 1, 5), Draw(0)),
     }
 
 
@@ -41,12 +43,11 @@ def binary(kind: str, shapes: tuple[tuple[int, ...], tuple[int, ...]], draw: Dra
         for shape, scale in zip(shapes, scales, strict=True)
     ]
     y = builder.tensor(np.broadcast_shapes(*shapes), scale=factor, zero_point=draw.point())
-    options = {"ADD": "AddOptions", "MUL": "MulOptions"}[kind]
-    builder.op(kind, operands, [y], options, fusedActivationFunction=draw.fused())
+    builder.op(kind, operands, [y], OPTIONS[kind], fusedActivationFunction=draw.fused())
     return builder.build(operands, [y])
 
 
-@pytest.mark.parametrize("kind", ["ADD", "MUL"])
+@pytest.mark.parametrize("kind", OPTIONS)
 @pytest.mark.parametrize("shapes", BROADCASTS)
 def test_binary(nk: Library, kind: str, shapes: tuple[tuple[int, ...], tuple[int, ...]]) -> None:
     for seed in range(25):
@@ -57,15 +58,38 @@ def test_binary(nk: Library, kind: str, shapes: tuple[tuple[int, ...], tuple[int
         assert_exact_in_c(nk, model, *values)
 
 
-@pytest.mark.parametrize("kind", ["ADD", "MUL"])
+@pytest.mark.parametrize("kind", OPTIONS)
 def test_binary_with_a_constant_of_lower_rank(kind: str) -> None:
     draw = Draw(3)
     builder = ModelBuilder()
     x = builder.tensor((1, 3, 4, 5), scale=0.1, zero_point=4)
     constant = builder.constant(draw.int8(5), scale=0.02, zero_point=-1)
     y = builder.tensor((1, 3, 4, 5), scale=0.11, zero_point=9)
-    builder.op(kind, [x, constant], [y], {"ADD": "AddOptions", "MUL": "MulOptions"}[kind])
+    builder.op(kind, [x, constant], [y], OPTIONS[kind])
     assert_exact(builder.build([x], [y]), draw.int8(1, 3, 4, 5))
+
+
+def prelu(shape: tuple[int, ...], draw: Draw, slopes: np.ndarray | None = None) -> bytes:
+    builder = ModelBuilder()
+    scale = draw.scale()
+    x = builder.tensor((1, 3, 4, 5), scale=scale, zero_point=draw.point())
+    scales = {"scale": draw.scale(0.001, 0.02), "zero_point": draw.point()}
+    alpha = (
+        builder.tensor(shape, **scales) if slopes is None else builder.constant(slopes, **scales)
+    )
+    y = builder.tensor((1, 3, 4, 5), scale=scale * draw.scale(0.3, 3), zero_point=draw.point())
+    builder.op("PRELU", [x, alpha], [y])
+    return builder.build([x] if slopes is not None else [x, alpha], [y])
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 4, 5), (1, 1, 1, 5), (3, 4, 5), (5,), (1, 3, 4, 1)])
+def test_prelu(nk: Library, shape: tuple[int, ...]) -> None:
+    for seed in range(25):
+        draw = Draw(seed)
+        model = prelu(shape, draw, draw.int8(*shape))
+        values = draw.int8(1, 3, 4, 5)
+        assert_exact(model, values, label=seed)
+        assert_exact_in_c(nk, model, values)
 
 
 def extremum(

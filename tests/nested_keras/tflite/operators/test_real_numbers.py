@@ -46,6 +46,28 @@ def test_quantize_from_float(ties: bool) -> None:
         assert_exact(model, (steps * scale).astype(np.float32), label=seed)
 
 
+@pytest.mark.parametrize("dtypes", [("uint8", "int8"), ("int8", "uint8"), ("uint8", "uint8")])
+@pytest.mark.parametrize("same", [True, False])
+def test_quantize_between_types_of_8_bits(dtypes: tuple[str, str], same: bool) -> None:
+    for seed in range(30):
+        draw = Draw(seed)
+        scale, point = draw.scale(), draw.point()
+        ends = [(scale, point), (scale, point) if same else (draw.scale(), draw.point())]
+        builder = ModelBuilder()
+        x, y = (
+            builder.tensor(
+                (1, 256),
+                dtype=dtype,
+                scale=scale,
+                zero_point=point + (128 if dtype == "uint8" else 0),
+            )
+            for dtype, (scale, point) in zip(dtypes, ends, strict=True)
+        )
+        builder.op("QUANTIZE", [x], [y], "QuantizeOptions")
+        model = builder.build([x], [y])
+        assert_exact(model, EVERY_INT8.view(dtypes[0]), label=seed)
+
+
 def test_quantize_saturates_any_float() -> None:
     values = np.array([1e30, -1e30, np.inf, -np.inf, 0.0], np.float32)
     y = quantize(values, scale=0.5, zero_point=127)

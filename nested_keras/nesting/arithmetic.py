@@ -1,0 +1,224 @@
+"""Sums, products, limits and functions of tensors and constants, as layers."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, TypeAlias
+
+import keras
+import numpy as np
+
+from nested_keras.nesting.graph_call import Compute, Entry, GraphCall, RefusedError
+from nested_keras.typing import Activation, KerasArgument, Value
+
+L = keras.layers
+A = keras.activations
+
+Factor: TypeAlias = "float | list[float]"
+"""A number, or one per channel."""
+
+
+def _constant(call: GraphCall, value: Value) -> Any:
+    """Returns a number, or a list with one number per channel; refuses any other value."""
+    if isinstance(value, keras.Variable) or not keras.ops.is_tensor(value):
+        known = isinstance(value, int | float | np.number | np.ndarray | list | tuple)
+        if not known:
+            raise RefusedError(f"must have tensors or numbers as operands: got {_kind(value)}")
+    array = np.asarray(value, np.float64)
+    shape = array.shape
+    if len(shape) > len(call.shape) or (
+        array.size != 1 and (math.prod(shape[:-1]) != 1 or shape[-1] != call.shape[-1])
+    ):
+        raise RefusedError(
+            f"must have one number as a constant, or one per channel: got an array of shape {shape}"
+        )
+    return float(array.reshape(())) if array.size == 1 else array.ravel().tolist()
+
+
+def _kind(value: Value) -> str:
+    return type(value).__name__
+
+
+def _number(call: GraphCall, value: Value) -> float:
+    number = _constant(call, value)
+    if not isinstance(number, float):
+        raise RefusedError("must have one number as a constant: got one per channel")
+    return number
+
+
+def _minus(value: Factor) -> Factor:
+    return [-each for each in value] if isinstance(value, list) else -value
+
+
+def rescale(call: GraphCall, scale: Factor, offset: Factor = 0.0, part: str = "") -> Compute:
+    """Returns a call that computes `scale * x + offset`, each a number or one per channel."""
+    return call.layer(L.Rescaling, part, scale=scale, offset=offset)
+
+
+def merged(call: GraphCall, kind: type[Any], **arguments: KerasArgument) -> Compute:
+    """Returns a layer that merges a list of tensors, which have equal numbers of dimensions."""
+    ranks = {len(tensor.shape) for tensor in call.tensors}
+    if len(ranks) > 1:
+        raise RefusedError(
+            "must have operands of equal numbers of dimensions: got shapes "
+            + " and ".join(str(tuple(tensor.shape)) for tensor in call.tensors)
+        )
+    layer = call.layer(kind, **arguments)
+    return lambda *tensors: layer(list(tensors))
+
+
+def _operands(call: GraphCall) -> tuple[Any, Any]:
+    """Both operands: a constant as a number or one number per channel, a tensor as None."""
+    first, second = (
+        None if isinstance(each, keras.KerasTensor) else _constant(call, each)
+        for each in (call.arguments["x1"], call.arguments["x2"])
+    )
+    return first, second
+
+
+def _add(call: GraphCall) -> Compute:
+    first, second = _operands(call)
+    if first is None and second is None:
+        return merged(call, L.Add)
+    return rescale(call, 1.0, second if first is None else first)
+
+
+def _subtract(call: GraphCall) -> Compute:
+    first, second = _operands(call)
+    if first is None and second is None:
+        return merged(call, L.Subtract)
+    return rescale(call, 1.0, _minus(second)) if first is None else rescale(call, -1.0, first)
+
+
+def _multiply(call: GraphCall) -> Compute:
+    first, second = _operands(call)
+    if first is None and second is None:
+        return merged(call, L.Multiply)
+    return rescale(call, second if first is None else first)
+
+
+def _divide(call: GraphCall) -> Compute:
+    _, second = _operands(call)
+    if second is None:
+        raise RefusedError("must have a constant below the line: multiply in its place")
+    if not np.all(second):
+        raise RefusedError(f"must not divide by zero: got {second}")
+    values = 1.0 / np.asarray(second)
+    return rescale(call, values.tolist() if values.ndim else float(values))
+
+
+def _negative(call: GraphCall) -> Compute:
+    return rescale(call, -1.0)
+
+
+def _absolute(call: GraphCall) -> Compute:
+    minus = rescale(call, -1.0, part="_minus")
+    larger = call.layer(L.Maximum)
+    return lambda x: larger([x, minus(x)])
+
+
+def _square(call: GraphCall) -> Compute:
+    layer = call.layer(L.Multiply)
+    return lambda x: layer([x, x])
+
+
+def _power(call: GraphCall) -> Compute:
+    first, second = _operands(call)
+    if first is not None or second != 2.0:
+        raise RefusedError(
+            f"must have the exponent 2: got {'a tensor' if second is None else second}"
+        )
+    return _square(call)
+
+
+def _maximum(call: GraphCall) -> Compute:
+    if len(call.tensors) == 2:
+        return merged(call, L.Maximum)
+    constants = [each for each in call.arguments.values() if each is not call.tensors[0]]
+    return _clip_to(call, _number(call, constants[0]), None)
+
+
+def _minimum(call: GraphCall) -> Compute:
+    if len(call.tensors) == 2:
+        return merged(call, L.Minimum)
+    constants = [each for each in call.arguments.values() if each is not call.tensors[0]]
+    return _clip_to(call, None, _number(call, constants[0]))
+
+
+def _clip(call: GraphCall) -> Compute:
+    low, high = (
+        None if limit is None or not np.all(np.isfinite(limit)) else _number(call, limit)
+        for limit in (call.operation.x_min, call.operation.x_max)
+    )
+    if low is not None and high is not None and low >= high:
+        raise RefusedError(f"must have a range: got {low} to {high}")
+    return _clip_to(call, low, high)
+
+
+def _clip_to(call: GraphCall, low: float | None, high: float | None) -> Compute:
+    """`low + relu(x - low)`, at most `high`; without `low`, `high - relu(high - x)`."""
+    if low is None and high is None:
+        return identity(call)
+    limit = high - low if low is not None and high is not None else None
+    if low == 0.0:
+        return call.layer(L.ReLU, max_value=limit)
+    sign, end = (1.0, low) if low is not None else (-1.0, high or 0.0)
+    before = rescale(call, sign, -sign * end, part="_before")
+    relu = call.layer(L.ReLU, "_relu", max_value=limit)
+    after = rescale(call, sign, end)
+    return lambda x: after(relu(before(x)))
+
+
+def identity(call: GraphCall) -> Compute:
+    """Returns a call that gives the tensor as it is."""
+    return call.layer(L.Identity)
+
+
+def _function(function: Activation) -> Entry:
+    return lambda call: call.layer(L.Activation, activation=function)
+
+
+def _gelu(call: GraphCall) -> Compute:
+    # keras.ops.gelu approximates by default, the activation does not approximate.
+    exact = not call.operation.approximate
+    return call.layer(L.Activation, activation=A.gelu if exact else keras.ops.gelu)
+
+
+def _like(kind: type[Any], *names: str) -> Entry:
+    """A layer whose arguments are the operator's."""
+
+    def entry(call: GraphCall) -> Compute:
+        return call.layer(kind, **{name: getattr(call.operation, name) for name in names})
+
+    return entry
+
+
+OPERATORS: dict[str, Entry] = {
+    "Add": _add,
+    "Subtract": _subtract,
+    "Multiply": _multiply,
+    **dict.fromkeys(("Divide", "TrueDivide"), _divide),
+    "Negative": _negative,
+    **dict.fromkeys(("Abs", "Absolute"), _absolute),
+    "Square": _square,
+    "Power": _power,
+    "Maximum": _maximum,
+    "Minimum": _minimum,
+    "Clip": _clip,
+    **dict.fromkeys(("Cast", "ConvertToTensor", "Copy"), identity),
+    "Relu": lambda call: call.layer(L.ReLU),
+    "Relu6": lambda call: call.layer(L.ReLU, max_value=6.0),
+    "ReLU": _like(L.ReLU, "max_value", "negative_slope", "threshold"),
+    "LeakyRelu": _like(L.LeakyReLU, "negative_slope"),
+    "Gelu": _gelu,
+    "Elu": _like(L.ELU, "alpha"),
+    "Exp": _function(A.exponential),
+    "HardSigmoid": _function(A.hard_sigmoid),
+    "HardSilu": _function(A.hard_silu),
+    "Selu": _function(A.selu),
+    "Sigmoid": _function(A.sigmoid),
+    "Silu": _function(A.silu),
+    "Softplus": _function(A.softplus),
+    "Softsign": _function(A.softsign),
+    "Tanh": _function(A.tanh),
+}

@@ -1,0 +1,281 @@
+"""Layers for operators that move, cut or sum up the axes of tensors."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras
+import numpy as np
+
+from nested_keras.nesting.arithmetic import identity, merged, rescale
+from nested_keras.nesting.graph_call import Compute, Entry, GraphCall, RefusedError
+from nested_keras.nesting.shape_layers import PadAxes, Slice
+from nested_keras.typing import KerasTensor
+
+L = keras.layers
+
+
+def _softmax(call: GraphCall) -> Compute:
+    _require_axis(call, [len(call.shape) - 1], "the last one")
+    return call.layer(L.Softmax)
+
+
+def _require_axis(call: GraphCall, wanted: list[int], words: str) -> None:
+    axis = call.operation.axis
+    if axis is None or axis % len(call.shape) not in wanted:
+        raise RefusedError(f"must have another axis, {words}: got {axis}")
+
+
+def _concatenate(call: GraphCall) -> Compute:
+    (operands,) = call.arguments.values()
+    if len(call.tensors) != len(operands):
+        raise RefusedError("must have outputs of layers alone as operands")
+    _require_axis(call, list(range(1, len(call.shape))), "not the axis of the batch")
+    return merged(call, L.Concatenate, axis=call.operation.axis)
+
+
+def _stack(call: GraphCall) -> Compute:
+    rank = len(call.output.shape)
+    axis = call.operation.axis % rank
+    (operands,) = call.arguments.values()
+    if axis == 0 or len(call.tensors) != len(operands):
+        raise RefusedError(
+            "must have outputs of layers alone as operands, and not make a batch axis"
+        )
+    shape = (*call.shape[:axis], 1, *call.shape[axis:])
+    expand = call.shape_of(keras.KerasTensor(shape, call.output.dtype), "_expand")
+    join = call.layer(L.Concatenate, axis=axis)
+    return lambda *tensors: join([expand(each) for each in tensors])
+
+
+def _reshape(call: GraphCall) -> Compute:
+    before, after = call.shape, tuple(call.output.shape)
+    sizes = [math.prod(size or 1 for size in shape[1:]) for shape in (before, after)]
+    # With two open sizes, elements could move from one open axis to the other.
+    open_sizes = {shape[1:].count(None) for shape in (before, after)}
+    if before[0] != after[0] or len(set(sizes)) > 1 or open_sizes not in ({0}, {1}):
+        raise RefusedError(f"must keep the batch apart: got {before} to {after}")
+    return call.shape_of(call.output)
+
+
+def _permute(call: GraphCall) -> Compute:
+    """Transpose, swapaxes, moveaxis: NumPy says where the axes go."""
+    operation, kind = call.operation, type(call.operation).__name__
+    sizes = np.empty(range(1, len(call.shape) + 1), np.int8)
+    moved = {
+        "Transpose": lambda: np.transpose(sizes, operation.axes),
+        "Swapaxes": lambda: np.swapaxes(sizes, operation.axis1, operation.axis2),
+        "Moveaxis": lambda: np.moveaxis(sizes, operation.source, operation.destination),
+    }[kind]()
+    batch, *axes = (size - 1 for size in moved.shape)
+    if batch != 0:
+        raise RefusedError("must leave the axis of the batch the first one")
+    return call.layer(L.Permute, dims=axes)
+
+
+def _pad(call: GraphCall) -> Compute:
+    operation, rank = call.operation, len(call.shape)
+    value = call.arguments.get("constant_values")
+    if operation.mode != "constant" or value:
+        raise RefusedError(f"must pad with zeros: got mode={operation.mode!r}, value={value}")
+    paddings = np.asarray(operation.pad_width)
+    if paddings.shape != (rank, 2) or paddings[0].any() or (paddings < 0).any():
+        raise RefusedError(
+            f"must have {rank} pairs of sizes, zeros for the batch: got {operation.pad_width}"
+        )
+    _, *rest = paddings.tolist()
+    if rank == 4 and rest[-1] == [0, 0]:
+        return call.layer(L.ZeroPadding2D, padding=rest[:-1], data_format="channels_last")
+    return call.layer(PadAxes, paddings=rest)
+
+
+def _get_item(call: GraphCall) -> Compute:
+    rank, key = len(call.shape), call.arguments["key"]
+    parts = list(key) if isinstance(key, tuple) else [key]
+    if Ellipsis not in parts:
+        parts.append(Ellipsis)
+    place = parts.index(Ellipsis)
+    taken = sum(part is not None for part in parts) - 1
+    parts[place : place + 1] = [slice(None)] * (rank - taken)
+    bounds = []
+    for part in (part for part in parts if part is not None):
+        if isinstance(part, int | np.integer):
+            part = slice(int(part), int(part) + 1 or None)
+        if not isinstance(part, slice) or any(
+            not isinstance(each, int | None) for each in (part.start, part.stop, part.step)
+        ):
+            raise RefusedError(
+                f"must have numbers and slices as its key: got {type(part).__name__}"
+            )
+        bounds.append([part.start, part.stop, part.step])
+    first, *rest = bounds
+    if parts[0] is None or slice(*first).indices(2) != (0, 2, 1):
+        raise RefusedError(f"must leave the axis of the batch whole: got {key}")
+    output = call.output
+    reshapes = any(not isinstance(part, slice) for part in parts)
+    whole = all(each in ([None, None, None], [None, None, 1]) for each in rest)
+    cut = None if whole else call.layer(Slice, "_slice" if reshapes else "", bounds=rest)
+    shape = call.shape_of(output) if reshapes else None
+    if cut is None and shape is None:
+        return identity(call)
+    return lambda x: _after(shape, _after(cut, x))
+
+
+def _after(layer: Any, x: KerasTensor) -> Any:
+    return x if layer is None else layer(x)
+
+
+def _split(call: GraphCall) -> Compute:
+    _require_axis(call, list(range(1, len(call.shape))), "not the axis of the batch")
+    axis = call.operation.axis % len(call.shape)
+    sizes = [output.shape[axis] for output in call.outputs]
+    if None in sizes:
+        raise RefusedError("must cut an axis whose size is known")
+    ends = np.cumsum(sizes).tolist()
+    bounds = [[end - size, end, 1] for size, end in zip(sizes, ends, strict=True)]
+    whole = [[None, None, None]] * (len(call.shape) - 1)
+    cuts = [
+        call.layer(
+            Slice,
+            "" if index == len(bounds) - 1 else f"_{index}",
+            bounds=[*whole[: axis - 1], each, *whole[axis:]],
+        )
+        for index, each in enumerate(bounds)
+    ]
+    return lambda x: [cut(x) for cut in cuts]
+
+
+def _reduce(over_image: type[Any], over_window: type[Any], over_series: type[Any]) -> Entry:
+    """The mean or the maximum over height, over width or over both."""
+
+    def entry(call: GraphCall) -> Compute:
+        operation, rank = call.operation, len(call.shape)
+        axes = operation.axis if isinstance(operation.axis, tuple | list) else [operation.axis]
+        axes = [] if axes == [None] else sorted({axis % rank for axis in axes})
+        if getattr(operation, "initial", None) is not None:
+            raise RefusedError(f"must have no initial value: got {operation.initial}")
+        keepdims = {"keepdims": operation.keepdims, "data_format": "channels_last"}
+        if rank == 4 and axes == [1, 2]:
+            return call.layer(over_image, **keepdims)
+        if rank == 3 and axes == [1]:
+            return call.layer(over_series, **keepdims)
+        if rank != 4 or axes not in ([1], [2]) or call.shape[axes[0]] is None:
+            raise RefusedError(
+                "must go over the height and the width of images, whose sizes are known: got axis "
+                f"{operation.axis} of {rank} dimensions"
+            )
+        size = tuple(call.shape[axis] if axis in axes else 1 for axis in (1, 2))
+        window: dict[str, Any] = {
+            "pool_size": size,
+            "strides": 1,
+            "data_format": "channels_last",
+        }
+        if operation.keepdims:
+            return call.layer(over_window, **window)
+        pool = call.layer(over_window, "_pool", **window)
+        shape = call.shape_of(call.output)
+        return lambda x: shape(pool(x))
+
+    return entry
+
+
+def _sum(call: GraphCall) -> Compute:
+    operation, shape = call.operation, call.shape
+    axes = operation.axis if isinstance(operation.axis, tuple | list) else [operation.axis]
+    sizes = [size for size in shape[1:3] if size is not None]
+    if len(shape) != 4 or len(sizes) != 2 or {axis and axis % 4 for axis in axes} != {1, 2}:
+        raise RefusedError(
+            "must go over the height and the width of images, whose sizes are known: got axis "
+            f"{operation.axis} of {len(shape)} dimensions"
+        )
+    mean = call.layer(
+        L.GlobalAveragePooling2D, "_mean", keepdims=operation.keepdims, data_format="channels_last"
+    )
+    scale = rescale(call, float(math.prod(sizes)))
+    return lambda x: scale(mean(x))
+
+
+def _pool(kind: type[Any]) -> Entry:
+    """`keras.ops.max_pool` and `average_pool`."""
+
+    def entry(call: GraphCall) -> Compute:
+        operation = call.operation
+        if len(call.shape) != 4:
+            raise RefusedError(f"must pool images of 4 dimensions: got {len(call.shape)}")
+        names = ("pool_size", "strides", "padding", "data_format")
+        return call.layer(kind, **{name: getattr(operation, name) for name in names})
+
+    return entry
+
+
+def _flip(call: GraphCall) -> Compute:
+    rank = len(call.shape)
+    axis = call.operation.axis
+    axes = {each % rank for each in (axis if isinstance(axis, tuple | list) else [axis or 0])}
+    if 0 in axes:
+        raise RefusedError(f"must have another axis, not the axis of the batch: got {axis}")
+    bounds = [[None, None, -1 if each in axes else None] for each in range(1, rank)]
+    return call.layer(Slice, bounds=bounds)
+
+
+def _resize(call: GraphCall) -> Compute:
+    """`keras.ops.image.resize` by whole factors."""
+    operation, (_, *sizes, _) = call.operation, call.shape
+    wanted = tuple(operation.size)
+    changed = [
+        name
+        for name in ("antialias", "crop_to_aspect_ratio", "pad_to_aspect_ratio")
+        if getattr(operation, name)
+    ]
+    if len(sizes) != 2 or None in sizes or changed:
+        raise RefusedError(f"must resize images of known sizes alone: got {call.shape}, {changed}")
+    factors = [new / (old or 1) for new, old in zip(wanted, sizes, strict=True)]
+    if any(factor != int(factor) for factor in factors):
+        raise RefusedError(f"must resize by whole factors: got {tuple(sizes)} to {wanted}")
+    return call.layer(
+        L.UpSampling2D,
+        size=[int(factor) for factor in factors],
+        interpolation=operation.interpolation,
+        data_format="channels_last",
+    )
+
+
+def _blocks(call: GraphCall) -> Compute:
+    """Depth to space, or space to depth: rows and columns of blocks change places."""
+    block, (_, height, width, channels) = call.operation.block_size, call.shape
+    if height is None or width is None or call.operation.data_format == "channels_first":
+        raise RefusedError(f"must have images of known sizes, channels last: got {call.shape}")
+    parts: tuple[int | None, ...]
+    if type(call.operation).__name__ == "DepthToSpace":
+        parts = (height, width, block, block, -1)
+    else:
+        parts = (height // block, block, width // block, block, channels)
+    apart = call.layer(L.Reshape, "_blocks", target_shape=parts)
+    dims = (1, 3, 2, 4, 5)
+    move = call.layer(L.Permute, "_move", dims=dims)
+    join = call.shape_of(call.output)
+    return lambda x: join(move(apart(x)))
+
+
+_MEAN = (L.GlobalAveragePooling2D, L.AveragePooling2D, L.GlobalAveragePooling1D)
+_MAXIMUM = (L.GlobalMaxPooling2D, L.MaxPooling2D, L.GlobalMaxPooling1D)
+
+OPERATORS: dict[str, Entry] = {
+    "Softmax": _softmax,
+    "Concatenate": _concatenate,
+    "Stack": _stack,
+    **dict.fromkeys(("ExpandDims", "Reshape", "Squeeze"), _reshape),
+    **dict.fromkeys(("Moveaxis", "Swapaxes", "Transpose"), _permute),
+    "Pad": _pad,
+    **dict.fromkeys(("DepthToSpace", "SpaceToDepth"), _blocks),
+    "Resize": _resize,
+    "Flip": _flip,
+    "GetItem": _get_item,
+    "Split": _split,
+    "Mean": _reduce(*_MEAN),
+    **dict.fromkeys(("Amax", "Max"), _reduce(*_MAXIMUM)),
+    "Sum": _sum,
+    "MaxPool": _pool(L.MaxPooling2D),
+    "AveragePool": _pool(L.AveragePooling2D),
+}

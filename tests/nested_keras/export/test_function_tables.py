@@ -1,0 +1,60 @@
+"""Functions of each value alone become one INT8_LOOKUP each, rounded once."""
+
+import keras
+import numpy as np
+import pytest
+
+import nested_keras
+from nested_keras import export
+from nested_keras.runtime import ReferenceModel, lower
+from nested_keras.tflite import flatbuffer
+from nested_keras.tflite.file_reader import read_graph
+from nested_keras.tflite.operators import Lookup
+
+L = keras.layers
+pytestmark = pytest.mark.slow
+FUNCTIONS = ("silu", "gelu", "selu", "exponential", "squareplus", "hard_tanh", "soft_shrink")
+
+
+def exported(activations, x):
+    """The model of a convolution and functions one after the other, and its operators' names."""
+    image = keras.Input((3, 3, 2))
+    outputs = [L.Activation(each)(L.Conv2D(4, 1)(image)) for each in activations]
+    nested = nested_keras.nest(keras.Model(image, outputs), (0.5,), exclude=())
+    nested.prune()
+    tflite = export.to_tflite(nested, representative_dataset=x)
+    names = [operator.kind for operator in read_graph(flatbuffer.load(tflite)).operators]
+    return nested, tflite, names
+
+
+def test_each_function_is_one_operator_that_is_right_to_half_a_step():
+    x = np.random.default_rng(0).normal(size=(64, 3, 3, 2)).astype(np.float32)
+    _, tflite, names = exported(FUNCTIONS, x)
+    assert sorted(names) == ["INT8_LOOKUP"] * len(FUNCTIONS) + ["NESTED_SPARSE_CONV"] * len(
+        FUNCTIONS
+    )
+    program = lower(tflite)
+    tables = {op.outputs[0]: op for op in program.ops if isinstance(op, Lookup)}
+    for name, output in zip(FUNCTIONS, program.outputs, strict=True):
+        op, y = tables[output], program.tensors[output]
+        (x_index,) = op.inputs
+        source = program.tensors[x_index]
+        values = (np.arange(-128, 128) - source.zero_point).astype(np.float32) * source.scale
+        want = np.asarray(getattr(keras.activations, name)(values))
+        low, high = ((end - y.zero_point) * y.scale for end in (-128, 127))
+        got = (op.table.astype(np.float64) - y.zero_point) * y.scale
+        assert np.abs(np.clip(want, low, high) - got).max() <= 0.501 * y.scale, name
+
+
+def test_functions_of_one_tensor_stay_apart():
+    image = keras.Input((3, 3, 2))
+    x = L.Conv2D(4, 1)(image)
+    slopes = L.LeakyReLU(0.75)(x)
+    outputs = [L.Activation("mish")(x), L.Activation("softplus")(x), L.ReLU(0.5)(x), slopes]
+    nested = nested_keras.nest(keras.Model(image, outputs), (0.5,), exclude=())
+    nested.prune()
+    data = np.random.default_rng(0).normal(size=(64, 3, 3, 2)).astype(np.float32)
+    model = ReferenceModel(export.to_tflite(nested, representative_dataset=data))
+    for want, got, tensor in zip(nested(data), model.run(data), model.output_details, strict=True):
+        real = (got.astype(np.float32) - tensor.zero_point) * tensor.scale
+        assert np.abs(real - want).max() < 0.08 * np.ptp(want)
