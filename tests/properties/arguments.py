@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from nested_keras.nesting import supported
 from tests.nested_keras.nesting import layer_variants
@@ -87,8 +88,9 @@ def source(value: Any) -> str:
     if isinstance(value, keras.layers.Layer):
         return _layer_source(value)
     if callable(value):
-        module = value.__module__.split(".")[0]
-        return {"tensorflow": "tf.nn.", "keras": "keras.ops."}[module] + value.__name__
+        places = {"keras.activations": keras.activations, "keras.ops": keras.ops, "tf.nn": tf.nn}
+        name = value.__name__
+        return next(f"{at}.{name}" for at, of in places.items() if getattr(of, name, None) is value)
     return repr(value)
 
 
@@ -99,7 +101,7 @@ def _layer_source(layer: Any) -> str:
         key: config[key]
         for key, parameter in inspect.signature(type(layer).__init__).parameters.items()
         if key in config
-        and isinstance(config[key], int | float | str)
+        and isinstance(config[key], int | float | str | list | tuple)
         and config[key] != parameter.default
     }
     texts = ", ".join(f"{key}={value!r}" for key, value in given.items())
@@ -119,7 +121,9 @@ def of(kind: type, draw: random.Random, shapes: Sequence[Shape]) -> dict[str, An
         draw: The source of the draws.
         shapes: Shapes of the tensors that the layer reads, without the batch.
     """
-    if kind not in _DRAWS or (kind is not L.Concatenate and draw.random() < 0.2):
+    if kind not in _DRAWS or (
+        kind not in (L.Concatenate, L.Rescaling) and draw.random() < 0.2
+    ):
         return dict(draw.choice(layer_variants.of(kind)))
     return _DRAWS[kind](draw, shapes[0])
 
@@ -248,6 +252,13 @@ def _concatenate(draw: random.Random, shape: Shape) -> dict[str, Any]:
     return {"axis": draw.choice((axis, axis - 1 - len(shape)))}
 
 
+def _rescaling(draw: random.Random, shape: Shape) -> dict[str, Any]:
+    if draw.random() < 0.5:
+        return {"scale": draw.choice((1 / 127.5, 2.0, -0.5)), "offset": draw.choice((0.0, -1.0))}
+    values = [round(draw.uniform(-2, 2), 2) for _ in range(shape[-1])]
+    return {"scale": values, "offset": draw.choice((0.0, 1.0))}
+
+
 _DRAWS: dict[Any, Callable[[random.Random, Shape], dict[str, Any]]] = {
     L.Conv1D: _convolution,
     L.Conv2D: _convolution,
@@ -267,5 +278,6 @@ _DRAWS: dict[Any, Callable[[random.Random, Shape], dict[str, Any]]] = {
     L.Cropping2D: _sides("cropping"),
     L.Concatenate: _concatenate,
     L.Permute: _permute,
+    L.Rescaling: _rescaling,
     L.Reshape: _reshape,
 }

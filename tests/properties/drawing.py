@@ -155,7 +155,10 @@ def _attempt(network: Network, step: Callable[[Network], None]) -> bool:
 
 
 def _run(network: Network, line: str) -> None:
-    exec(line, network.scope)
+    try:
+        exec(line, network.scope)
+    except Exception as error:  # Keras raises what it likes
+        raise ValueError(line) from error
     network.lines.append(line)
 
 
@@ -182,19 +185,24 @@ def _latest(network: Network) -> str:
 
 
 def _any_layer(network: Network) -> None:
-    kind = network.random.choices(KINDS, [WEIGHTS.get(kind, 1) for kind in KINDS])[0]
     source = _latest(network)
+    kinds = [kind for kind in KINDS if _takes(kind, 1 + len(network.shape(source)))]
+    kind = network.random.choices(kinds, [WEIGHTS.get(kind, 1) for kind in kinds])[0]
     if kind in layer_variants.MERGES:
         _merge(network, kind, source)
     else:
         _new_layer(network, kind, [source])
 
 
+def _takes(kind: type, rank: int) -> bool:
+    """Returns whether a layer takes tensors of a rank, batch included."""
+    wants_image = "2D" in kind.__name__ or "image_preprocessing" in kind.__module__
+    return rank == (4 if wants_image else 3 if "1D" in kind.__name__ else rank)
+
+
 def _new_layer(network: Network, kind: type, sources: list[str], **given: Any) -> str:
     """Adds a layer with drawn arguments, and one call."""
-    rank = 1 + len(network.shape(sources[0]))
-    wanted = 4 if "2D" in kind.__name__ else 3 if layer_variants.takes_series(kind) else rank
-    if rank != wanted:
+    if not _takes(kind, 1 + len(network.shape(sources[0]))):
         raise ValueError("another rank")
     chosen = {
         **arguments.of(kind, network.random, [network.shape(name) for name in sources]),
@@ -315,7 +323,9 @@ def _operator(network: Network) -> None:
     shape = network.shape(source)
     alike = [name for name in (*network.inputs, *network.tensors) if network.shape(name) == shape]
     text = draw_.choice(arguments.operators(len(shape)))
-    other = draw_.choice(alike)
+    other = draw_.choice([name for name in alike if name != source] or alike)
+    if " - {y}" in text and other == source:
+        raise ValueError("always zero")
     _call(network, text.format(x=source, y=other), [source, other] if "{y}" in text else [source])
     network.kinds.add(text)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import random
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,14 +38,16 @@ class Options:
         sparsities: One per level.
         batch: Batch size of the inputs, or None for any.
         block_shape: As `nest`.
+        types: The types of inputs and outputs, as `export.to_tflite`.
     """
 
     sparsities: tuple[float, ...]
     batch: int | None
     block_shape: tuple[int, int]
+    types: Mapping[str, str]
 
 
-class Wrong(AssertionError):
+class WrongError(AssertionError):
     """A network that does not compute what it should; the text says where."""
 
 
@@ -58,6 +60,10 @@ def options_of(seed: int) -> Options:
         tuple(sorted(sparsities, reverse=True)),
         draw.choice((None, None, 1, 2, 3)),
         draw.choice(((1, 1), (1, 1), (1, 2), (1, 4))),
+        {
+            f"inference_{side}_type": draw.choice(("int8", "int8", "uint8", "float32"))
+            for side in ("input", "output")
+        },
     )
 
 
@@ -71,7 +77,7 @@ def check(networks: Sequence[Network]) -> None:
     """Takes networks of one forest the whole way, side by side.
 
     Raises:
-        Wrong: A level computes something else, or a runtime.
+        WrongError: A level computes something else, or a runtime.
         ValueError: `nest` or the export refuses a network.
     """
     options = options_of(networks[0].seed)
@@ -81,8 +87,10 @@ def check(networks: Sequence[Network]) -> None:
     for layer in nested.layers:
         _fill(layer)
     nested.prune()
-    tflite = export.build(nested, representative_dataset=data).tflite
     run = _some(data, options)
+    floats = [_flat(nested.at_level(level), run) for level in range(nested.levels)]
+    export.quantize_aware(nested, representative_dataset=data)
+    tflite = export.build(nested, representative_dataset=data, **options.types).tflite
     reference = runtime.ReferenceModel(tflite)
     others = {
         "LiteRT": runtime.LiteRTModel(tflite),
@@ -92,8 +100,8 @@ def check(networks: Sequence[Network]) -> None:
         outputs = _as_tuple(reference.run(run, level))
         for name, runner in others.items():
             _equal(networks, _as_tuple(runner.run(run, level)), outputs, f"{name}, level {level}")
-        floats = _flat(nested.at_level(level), run)
-        _near(networks, floats, outputs, reference.output_details, level)
+        rounded = _flat(nested.at_level(level), run, nested.input)
+        _near(networks, floats[level], rounded, outputs, reference.output_details, level)
 
 
 # Where compiled kernels are kept; None for a folder of each run's own.
@@ -219,7 +227,7 @@ def _compare_before_pruning(
         scale = max(1e-6, float(np.abs(want[index]).max()))
         off = float(np.abs(want[index] - got[index]).max()) / scale
         if not off <= 1e-5:
-            raise Wrong(f"seed {network.seed}: nested is off by {off:.2g} before pruning")
+            raise WrongError(f"seed {network.seed}: nested is off by {off:.2g} before pruning")
 
 
 def _places(networks: Sequence[Network]) -> list[tuple[Network, int]]:
@@ -234,31 +242,40 @@ def _equal(
     for network, index in _places(networks):
         if not np.array_equal(got[index], want[index]):
             count = np.count_nonzero(got[index] != want[index])
-            raise Wrong(
+            raise WrongError(
                 f"seed {network.seed}: {where}: {count} of {want[index].size} values of output "
                 f"{index} differ from NumPy's"
             )
 
 
-measured: list[tuple[float, int, int]] = []
+measured: list[tuple[float, float, float, int, int]] = []
 
 
 def _near(
     networks: Sequence[Network],
     floats: Sequence[Any],
+    rounded: Sequence[Any],
     outputs: Sequence[Any],
     details: Sequence[Any],
     level: int,
 ) -> None:
     for network, index in _places(networks):
         detail = details[index]
-        got = (outputs[index].astype(np.float64) - detail.zero_point) * detail.scale
-        error = np.abs(got - floats[index])
-        measured.append((float(np.sqrt((error**2).mean()) / detail.scale), network.seed, level))
+        step = detail.scale or float(np.ptp(outputs[index])) / 255 or 1.0
+        got = outputs[index].astype(np.float64)
+        if detail.scale:
+            got = (got - detail.zero_point) * detail.scale
+        pairs = (got, floats[index]), (got, rounded[index]), (floats[index], rounded[index])
+        whole, own, rounding = (_rms(a - b) / step for a, b in pairs)
+        measured.append((own, whole, rounding, network.seed, level))
 
 
-def _flat(model: Any, inputs: list[Any]) -> list[Any]:
-    given = keras.tree.pack_sequence_as(model.input, inputs)
+def _rms(values: Any) -> float:
+    return float(np.sqrt(np.mean(np.square(values, dtype=np.float64))))
+
+
+def _flat(model: Any, inputs: list[Any], structure: Any = None) -> list[Any]:
+    given = keras.tree.pack_sequence_as(structure or model.input, inputs)
     return [np.asarray(y) for y in keras.tree.flatten(model(given, training=False))]
 
 
