@@ -159,7 +159,8 @@ def dense_level(dense: Tree, layers: Sequence[PackedLayer], level: int) -> Tree:
             schema.TensorType.INT8,
             tree.add_buffer(_file_order(node, kept * sign.reshape(-1, 1, 1, 1))),
         )
-        _set_scales(subgraph.tensors[weights], scale, old.quantization.quantizedDimension)
+        channels = 3 if node.kind is LayerKind.DEPTHWISE else 0
+        _set_scales(subgraph.tensors[weights], scale, channels)
         bias = tree.add_tensor(
             f"{node.name}/bias",
             scale.shape,
