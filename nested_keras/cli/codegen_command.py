@@ -18,7 +18,7 @@ def add(commands: Subparsers) -> None:
         "Write a self-contained C library for a .tflite.",
         "No heap, no interpreter: model data, a static arena plan and\n"
         "NAME_invoke(input, output, level). C11; tried with GCC (PC, Arm) and Clang (PC).\n"
-        "Replaces the files of an earlier codegen in the folder, and never another file.",
+        "Replaces only the files of an earlier codegen in the folder.",
     )
     arguments.add_model(sub, "a .tflite written by `export`")
     sub.add_argument("--out", type=Path, required=True, help="folder for the library")

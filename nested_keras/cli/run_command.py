@@ -23,10 +23,10 @@ def add(commands: Subparsers) -> None:
         "`host` (generated C compiled for this PC), and generated C on an emulated Cortex-M7,\n"
         "which also counts instructions per inference: `qemu` (mps2-an500) and `renode`\n"
         "(NUCLEO-F767ZI; Renode is found on PATH or by the environment variable RENODE).\n"
-        "With `--runtime tflm` TFLite Micro runs there in place of the generated C; TFLM_ROOT\n"
-        "must name a tree of it with a library built for the Cortex-M7.\n"
-        "Every output is compared with the NumPy reference; where one differs, the exit status is\n"
-        "1. y_test holds class indices; a model with one score is one of two classes.",
+        "With `--runtime tflm`, TFLite Micro runs on the device in place of the generated C;\n"
+        "TFLM_ROOT must name a tree of TFLite Micro with a library for the Cortex-M7.\n"
+        "Every output is compared with the NumPy reference; if an output differs, the exit status\n"
+        "is 1. y_test holds class indices; a model with one output has two classes.",
     )
     arguments.add_model(sub, "a .tflite written by `export`")
     sub.add_argument("--target", choices=TARGETS, required=True)
@@ -37,16 +37,16 @@ def add(commands: Subparsers) -> None:
         "--limit",
         type=arguments.positive,
         default=None,
-        help="use N inputs only: the first, or of class folders some of each class",
+        help="use only the first N inputs, or with class folders some inputs of each class",
     )
     arguments.add_json(sub)
 
 
 def test_data(args: argparse.Namespace, model: bytes) -> tuple[Any, Any]:
-    """Returns the test inputs that a command runs, and their labels or None.
+    """Returns the test inputs of a command, and their labels or None.
 
     Args:
-        args: The arguments: of a command with the flags of `examples.add_flags`, and --limit.
+        args: The arguments of a command with the flags of `examples.add_flags` and --limit.
         model: The contents of the .tflite.
     """
     reading = examples.reading_of(args, args.model)

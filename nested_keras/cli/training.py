@@ -19,7 +19,7 @@ from nested_keras.typing import Data, KerasCallback, KerasModel, KerasOptimizer
 
 AUGMENTATIONS = ("auto", "none", "shift", "flip", "both")
 UNITS = ("cycles", "bytes")
-# Examples that measure the sensitivity of the layers, and the BatchNorm statistics of the levels.
+# Numbers of examples for the sensitivity of the layers, and for the BatchNorm statistics.
 _SENSITIVITY_EXAMPLES = 500
 _STATISTICS_EXAMPLES = 2000
 _STATISTICS_BATCH = 100
@@ -42,16 +42,16 @@ def budget(text: str) -> tuple[str, tuple[float, ...]]:
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What a training does.
+    """The settings of a training.
 
     Attributes:
         epochs: How often each level sees the data.
         batch_size: Samples of a level in a step.
-        learning_rate: The highest, for one level.
+        learning_rate: The highest learning rate, for one level.
         routing: The routing coefficient.
         teacher: The base model, or None.
-        augment: How images are changed.
-        seed: Of the order of the data and their changes.
+        augment: Changes images at random.
+        seed: The seed of the order of the data, and of the changes.
     """
 
     epochs: int
@@ -64,7 +64,7 @@ class Settings:
 
 
 def settle(args: argparse.Namespace, base: KerasModel, goal: task.Task, test: Data) -> Settings:
-    """Settles what the flags leave open by the model and the test data.
+    """Chooses the settings that the flags leave open, by the model and the test data.
 
     Raises:
         ValueError: If the model cannot be a teacher, or the data are no images.
@@ -140,7 +140,7 @@ def nest(args: argparse.Namespace, base: KerasModel, goal: task.Task, train: Dat
     model = nest(exclude=() if exclude is None else exclude)
     args.terminal.status("measuring how much each layer's pruning hurts")
     x, y = train
-    # In random order: the statistics of a batch of one class would be those of that class.
+    # In random order, because a batch of a single class would have the statistics of that class.
     chosen = np.random.default_rng(args.seed).permutation(len(x))[:_SENSITIVITY_EXAMPLES]
     sensitivity = allocation.measure_sensitivity(model, x[chosen], y[chosen], loss=goal.loss)
     model.set_sparsities(allocation.allocate(model, sensitivity.fitted(), limits, cost=cost))
@@ -155,10 +155,10 @@ class Training:
     Args:
         model: The nested model.
         goal: Loss and metric.
-        settings: What the training does.
+        settings: The settings of the training.
         train: Inputs and labels.
         test: Inputs and labels that no step trains on.
-        terminal: Where the progress is told.
+        terminal: Shows the progress.
     """
 
     def __init__(
@@ -222,12 +222,12 @@ class Training:
         return self._fit(settings.epochs, callbacks)
 
     def fit_quantized(self, epochs: int) -> list[float]:
-        """Trains on with the rounding of int8; returns the loss of each epoch."""
+        """Trains further with the rounding of int8; returns the loss of each epoch."""
         import keras
 
         from nested_keras import export
 
-        self._terminal.note("Training on with the rounding of int8")
+        self._terminal.note("Training further with the rounding of int8")
         images, _ = self._train
         chosen = images[data_files.spread(len(images), 500)]
         export.quantize_aware(self._model, representative_dataset=chosen)
@@ -235,7 +235,7 @@ class Training:
         return self._fit(epochs, [keras.callbacks.TerminateOnNaN()])
 
     def forget_teacher(self) -> None:
-        """Compiles the model without its teacher, which a file does not hold."""
+        """Compiles the model without its teacher, because a file does not hold the teacher."""
         self._compile(self._model.optimizer, teacher=None)
 
     def _compile(self, optimizer: KerasOptimizer, *, teacher: KerasModel) -> None:
