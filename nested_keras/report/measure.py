@@ -15,7 +15,7 @@ from nested_keras import arrays, export, firmware, runtime
 from nested_keras.runtime.runner import ModelRunner
 from nested_keras.tflite.operators import Dequantize
 
-# A few tenths of a second of work, and many times what a runtime runs at once.
+# Inputs per piece: a few tenths of a second of work, and many times the batch of a runtime.
 _INPUTS_AT_ONCE = 64
 
 TARGETS = ("reference", "litert", "tflm", "host", "qemu", "renode")
@@ -52,7 +52,7 @@ class LevelRun:
     Attributes:
         level: Level, 0 is the sparsest.
         accuracy: Share of inputs whose largest output is the label, 0..1; None without labels.
-        instructions: Mean instructions per inference; None if the target does not count them.
+        instructions: Mean instructions per inference; None for a target that does not count.
         arena_bytes: Working memory of the generated code or of TFLite Micro; None on a PC.
         flash_bytes: Code and constants of the firmware without the images; None on a PC.
         stack_bytes: Deepest use of the stack in the whole run, the firmware's own part included;
@@ -75,8 +75,7 @@ class TargetRun:
 
     Attributes:
         target: One of `TARGETS`.
-        runtime: What runs the model on an emulated device, one of `firmware.RUNTIMES`; None on a
-            PC.
+        runtime: The runtime on an emulated device, one of `firmware.RUNTIMES`; None on a PC.
         inputs: Number of inputs run at every level.
         levels: One row a level, sparsest first.
     """
@@ -155,13 +154,13 @@ def run_levels(
 
     Args:
         model: Contents of a .tflite with one output.
-        x: Inputs [n, ...]: int8 as the model takes them, or real numbers, which are quantised.
+        x: Inputs [n, ...]: int8 for the model, or real numbers, which are quantised.
         labels: Class indices [n], for the accuracy.
         target: One of `TARGETS`.
-        device_runtime: What runs the model on an emulated device: one of `firmware.RUNTIMES`.
+        device_runtime: The runtime on an emulated device: one of `firmware.RUNTIMES`.
         build_dir: Where the firmware of an emulator is built; a temporary folder by default.
         board: As for `firmware.QemuModel`.
-        progress: Called with a short text on what is run now.
+        progress: Called with a short text about the present task.
 
     Returns:
         One row a level.
@@ -218,7 +217,7 @@ def _run(
     tell: Callable[[str], None],
     name: str,
 ) -> npt.NDArray[Any]:
-    """Runs a level in pieces, so that the progress can be told."""
+    """Runs a level in pieces, to report the progress after each piece."""
     batch = runner.input_details[0].shape[0]
     size = batch * max(1, _INPUTS_AT_ONCE // batch)
     pieces = []
