@@ -7,5 +7,14 @@ it as it is. Layers have fixed names ("stem", "block2_conv1", ...), the same at 
 from nested_keras.applications.ds_cnn import ds_cnn
 from nested_keras.applications.mobilenet import mobilenet_v1, mobilenet_v2
 from nested_keras.applications.resnet import resnet8, resnet9
+from nested_keras.applications.ssd import ssd_anchors, ssd_mobilenet_v2
 
-__all__ = ["ds_cnn", "mobilenet_v1", "mobilenet_v2", "resnet8", "resnet9"]
+__all__ = [
+    "ds_cnn",
+    "mobilenet_v1",
+    "mobilenet_v2",
+    "resnet8",
+    "resnet9",
+    "ssd_anchors",
+    "ssd_mobilenet_v2",
+]

@@ -102,20 +102,26 @@ def mobilenet_v2(
     """
     check_width(width)
     image = keras.Input(input_shape, name="image")
-    x = conv(image, _multiple_of_8(32 * width), name="stem", strides=stem_strides, max_value=6.0)
+    x = inverted_residuals(image, width=width, stem_strides=stem_strides)
+    x = conv(x, multiple_of_8(1280 * max(1.0, width)), 1, name="last", max_value=6.0)
+    return keras.Model(image, classify(x, classes, classifier_activation), name="mobilenet_v2")
+
+
+def inverted_residuals(image: KerasTensor, *, width: float, stem_strides: int = 2) -> Any:
+    """Applies the stem of MobileNetV2 and its seventeen blocks, the last at 1/32 of the image."""
+    x = conv(image, multiple_of_8(32 * width), name="stem", strides=stem_strides, max_value=6.0)
     block = 0
     for expansion, filters, repetitions, strides in _V2_STAGES:
         for repetition in range(repetitions):
             block += 1
             x = _inverted_residual(
                 x,
-                _multiple_of_8(filters * width),
+                multiple_of_8(filters * width),
                 name=f"block{block}",
                 expansion=expansion,
                 strides=strides if repetition == 0 else 1,
             )
-    x = conv(x, _multiple_of_8(1280 * max(1.0, width)), 1, name="last", max_value=6.0)
-    return keras.Model(image, classify(x, classes, classifier_activation), name="mobilenet_v2")
+    return x
 
 
 def _inverted_residual(
@@ -133,7 +139,7 @@ def _inverted_residual(
     return y
 
 
-def _multiple_of_8(filters: float) -> int:
+def multiple_of_8(filters: float) -> int:
     """Rounds to a multiple of 8, never by more than 10 % down: the rule of the paper's code."""
     rounded = max(8, int(filters + 4) // 8 * 8)
     return rounded if rounded >= 0.9 * filters else rounded + 8

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
+import sys
 from collections.abc import Sequence
 
 from absl import app, flags, logging
@@ -22,7 +23,7 @@ from nested_keras.cli import (
     strip_command,
     train_command,
 )
-from nested_keras.cli.terminal import Terminal
+from nested_keras.cli.terminal import Terminal, ends_where_unread
 from nested_keras.devices import process
 
 _COMMANDS = (
@@ -91,6 +92,8 @@ def _execute(args: argparse.Namespace) -> int:
         extra = "demo" if args.command == "demo" else None
         arguments.complain(str(extras.missing(error, f"nested-keras {args.command}", extra=extra)))
         return 1
+    except BrokenPipeError:
+        raise  # to `main`
     except KeyboardInterrupt:
         arguments.complain("stopped")
         return 130  # the status that a shell reports after Ctrl-C
@@ -111,10 +114,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     Args:
         argv: Program name and arguments; None takes sys.argv.
     """
-    app.run(
-        _execute,
-        argv=list(argv) if argv is not None else None,
-        flags_parser=lambda words: parser().parse_args(
-            arguments.dashed(words[1:], keep=flags.FLAGS)
-        ),
-    )
+    with ends_where_unread():
+        try:
+            app.run(
+                _execute,
+                argv=list(argv) if argv is not None else None,
+                flags_parser=lambda words: parser().parse_args(
+                    arguments.dashed(words[1:], keep=flags.FLAGS)
+                ),
+            )
+        finally:
+            sys.stdout.flush()

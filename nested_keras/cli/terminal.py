@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import TextIO
 
@@ -13,6 +15,24 @@ _FIRST_S = 2.0
 _AGAIN_S = 10.0
 _TICK_S = 0.2
 _WIDTH = 79
+_UNREAD = 141  # as a shell reports a death by SIGPIPE
+
+
+@contextlib.contextmanager
+def ends_where_unread() -> Iterator[None]:
+    """Ends the process without a word where nobody reads on, as in `nested-keras ... | head`.
+
+    Raises:
+        SystemExit: In the place of BrokenPipeError.
+    """
+    try:
+        yield
+    except BrokenPipeError:
+        # Python writes once more what is left, as it ends.
+        null = os.open(os.devnull, os.O_WRONLY)
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(null, stream.fileno())
+        raise SystemExit(_UNREAD) from None
 
 
 class Terminal:

@@ -143,8 +143,8 @@ def quantize_aware(model: KerasModel, *, representative_dataset: Data) -> None:
     wins back the accuracy that int8 costs. The rounding equals the export: one int8 set of weights
     for all levels, with a scale per output channel that follows the weights, and ranges of the
     activations that all levels share. The ranges are measured by this call and stay fixed, also in
-    `to_tflite` and in saved files. After loading a file, call `quantize_aware` again to train on.
-    BatchNorm keeps its statistics, and dropout is off.
+    `to_tflite` and in saved files: a loaded model rounds as the saved model does. BatchNorm keeps
+    its statistics, and dropout is off.
 
     Args:
         model: A trained `NestedModel` with fixed input shapes; compiled before or after.

@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 
 from nested_keras.export.calibrate import Ranges, calibrate, fixed_scales
 from nested_keras.export.equalize import equalize, measure_factors
+from nested_keras.export.export_errors import ExportError
 from nested_keras.export.nodes import Graph
 from nested_keras.typing import Float32Array
 
@@ -35,7 +36,22 @@ def measure(graph: Graph, data: tuple[Float32Array, ...]) -> Quantization:
 
 
 def apply(graph: Graph, quantization: Quantization) -> tuple[Graph, Ranges]:
-    """Returns the graph with equalised channels, and the ranges of its activations."""
-    limits = {name: (low, high) for name, (low, high) in quantization["limits"].items()}
-    ranges = Ranges(limits=limits, fixed=fixed_scales(graph))
-    return equalize(graph, quantization["factors"]), ranges
+    """Returns the graph with equalised channels, and the ranges of its activations.
+
+    Nodes are found by their position: weights may be loaded into a model that was built again, in
+    which Keras gives other names.
+
+    Raises:
+        ExportError: If the quantisation is that of another network.
+    """
+    fixed = fixed_scales(graph)
+    names = [name for name in graph.nodes if name not in fixed]
+    if len(names) != len(quantization["limits"]):
+        raise ExportError(
+            "the saved ranges of the activations must be those of this model: got "
+            f"{len(quantization['limits'])} ranges for {len(names)} activations"
+        )
+    name_of = dict(zip(quantization["limits"], names, strict=True))
+    limits = {name_of[old]: (low, high) for old, (low, high) in quantization["limits"].items()}
+    factors = {name_of[old]: values for old, values in quantization["factors"].items()}
+    return equalize(graph, factors), Ranges(limits=limits, fixed=fixed)

@@ -35,7 +35,12 @@ def quantize_aware(model: NestedModel, *, representative_dataset: Data) -> None:
         shapes = [graph.nodes[name].shape[1:] for name in graph.inputs]
         data = collect(representative_dataset, shapes, keys_of(model))
         model.quantization = activations.measure(graph, data)
-    model.run_levels(functools.partial(QuantizedLevel, model, model.quantization))
+    run_as_int8(model, model.quantization)
+
+
+def run_as_int8(model: NestedModel, quantization: Quantization) -> None:
+    """Makes a model compute with a quantisation of its activations."""
+    model.run_levels(functools.partial(QuantizedLevel, model, quantization))
 
 
 class QuantizedLevel(keras.Model):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping
@@ -346,8 +347,14 @@ class NestedModel(trainer.LevelTrainer):
         for index, state in enumerate(_random_states(self)):
             if str(index) in store:
                 state.assign(store[str(index)])
-        if _QUANTIZATION in store:
-            self.quantization = json.loads(np.asarray(store[_QUANTIZATION]).tobytes())
+        if _QUANTIZATION not in store:
+            return
+        quantization = json.loads(np.asarray(store[_QUANTIZATION]).tobytes())
+        if quantization != self.quantization:
+            self.quantization = quantization
+            # By name, because export is a room behind this one.
+            aware = importlib.import_module("nested_keras.export.aware")
+            aware.run_as_int8(self, quantization)
 
 
 def _random_states(model: NestedModel) -> list[Any]:

@@ -34,7 +34,8 @@ from nested_keras.tflite.operators.lookup import INT8_LOOKUP
 from nested_keras.tflite.operators.nested import NESTED_SPARSE_CONV, require_fit
 
 # The number of inputs of our operators.
-_INPUTS = {NESTED_SPARSE_CONV.encode(): 3, INT8_LOOKUP.encode(): 2}
+_INPUTS = {NESTED_SPARSE_CONV: 3, INT8_LOOKUP: 2}
+_DELEGATE = "NestedDelegate"
 # Samples that one call of an interpreter runs, because Python's work per call does not grow with
 # the samples.
 _SAMPLES = 16
@@ -45,6 +46,7 @@ class _Kernel:
     """State of one replaced operator.
 
     Attributes:
+        kind: "NESTED_SPARSE_CONV", "INT8_LOOKUP" or "QUANTIZE".
         inputs: Tensor indices of input, level (-1 where left out) and stream; of INT8_LOOKUP the
             input and the table, of QUANTIZE the input.
         output: Tensor index of the output.
@@ -52,6 +54,7 @@ class _Kernel:
         levels: Number of levels in the stream.
     """
 
+    kind: str
     inputs: tuple[int, ...]
     output: int
     op: NestedSparseConv | Lookup | Quantize | None = None
@@ -92,7 +95,7 @@ class NestedDelegate:
             prepare=litert_abi.NodeFunction(self._on_prepare),
             invoke=litert_abi.NodeFunction(self._on_invoke),
             builtin_code=litert_abi.BUILTIN_DELEGATE,
-            custom_name=b"NestedDelegate",
+            custom_name=_DELEGATE.encode(),
             version=1,
         )
         self._delegate = litert_abi.TfLiteDelegate(
@@ -131,12 +134,13 @@ class NestedDelegate:
             (index,) = litert_abi.int_array(params.nodes_to_replace)
             node, registration = _node(address, context, index)
             inputs, outputs = litert_abi.int_array(node.inputs), litert_abi.int_array(node.outputs)
-            count = _INPUTS.get(registration.custom_name, 1)
+            kind = _kind(registration)
+            count = _INPUTS.get(kind, 1)
             if len(inputs) != count or len(outputs) != 1:
                 raise ValueError(
-                    f"expected {count} inputs and 1 output: got {inputs} and {outputs}"
+                    f"{kind}: expected {count} inputs and 1 output: got {inputs} and {outputs}"
                 )
-            self._kernels[handle] = _Kernel(inputs=inputs, output=outputs[0])
+            self._kernels[handle] = _Kernel(kind, inputs, outputs[0])
 
         return handle if _guard(address, init) == litert_abi.OK else None
 
@@ -145,7 +149,13 @@ class NestedDelegate:
         self._kernels.pop(handle or 0, None)
 
     def _on_prepare(self, address: int, node: Any) -> int:
-        return _guard(address, lambda context: self._prepare(context, node.contents))
+        return self._guard_node(address, node, self._prepare)
+
+    def _guard_node(self, address: int, node: Any, action: Callable[..., None]) -> int:
+        """Runs a callback of a node; the text of an error begins with the operator's kind."""
+        kernel = self._kernels.get(node.contents.user_data or 0)
+        name = kernel.kind if kernel else _DELEGATE
+        return _guard(address, lambda context: action(context, node.contents), name=name)
 
     def _prepare(self, context: litert_abi.TfLiteContext, node: litert_abi.TfLiteNode) -> None:
         kernel = self._kernel(node)
@@ -180,7 +190,7 @@ class NestedDelegate:
         kernel.levels = len(layer.levels)
 
     def _on_invoke(self, address: int, node: Any) -> int:
-        return _guard(address, lambda context: self._invoke(context, node.contents))
+        return self._guard_node(address, node, self._invoke)
 
     def _invoke(self, context: litert_abi.TfLiteContext, node: litert_abi.TfLiteNode) -> None:
         kernel = self._kernel(node)
@@ -203,23 +213,32 @@ class NestedDelegate:
         return self._kernels[node.user_data]
 
 
-def _guard(address: int, action: Callable[[litert_abi.TfLiteContext], None]) -> int:
+def _guard(
+    address: int, action: Callable[[litert_abi.TfLiteContext], None], *, name: str = _DELEGATE
+) -> int:
     """Runs a callback; an exception becomes the interpreter's error message and status."""
     context = litert_abi.TfLiteContext.from_address(address)
     try:
         action(context)
     except Exception as error:
         # An exception cannot pass through C. The interpreter raises RuntimeError with this text.
-        text = f"{NESTED_SPARSE_CONV}: {type(error).__name__}: {error}\n"
+        text = f"{name}: {type(error).__name__}: {error}\n"
         context.report_error(address, text.replace("%", "%%").encode())
         return litert_abi.ERROR
     return litert_abi.OK
 
 
+def _kind(registration: litert_abi.TfLiteRegistration) -> str:
+    """Returns the custom code of one of the delegate's operators, or QUANTIZE."""
+    if registration.builtin_code != litert_abi.BUILTIN_CUSTOM:
+        return "QUANTIZE"
+    return str((registration.custom_name or b"").decode(errors="replace"))
+
+
 def _is_ours(context: litert_abi.TfLiteContext, node: Any, registration: Any) -> bool:
     """Says whether the delegate runs an operator."""
     if registration.builtin_code == litert_abi.BUILTIN_CUSTOM:
-        return registration.custom_name in _INPUTS
+        return _kind(registration) in _INPUTS
     if registration.builtin_code != litert_abi.BUILTIN_QUANTIZE:
         return False
     ends = (*litert_abi.int_array(node.inputs), *litert_abi.int_array(node.outputs))

@@ -134,3 +134,24 @@ def test_bad_flags_say_what_was_expected(flag, value, message, capsys):
     required = ("--model", "m", "--data", "d", "--out", "o")
     assert nested_keras_command("train", *required, flag, value) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "redirected", "status"),
+    [
+        ("inspect MODEL", "", 141),
+        ("inspect MODEL --json - 2>&1", "", 141),
+        ("strip MODEL --levels 1 --out OUT", "", 141),
+        ("train --help", "", 0),  # argparse passes over the error
+        ("inspect nothing.tflite", "2>&1", 141),
+    ],
+)
+def test_an_output_that_nobody_reads_ends_the_command(
+    arguments, redirected, status, model, tmp_path
+):
+    arguments = arguments.replace("OUT", str(tmp_path / "out.tflite"))
+    words = f"{sys.executable} -m nested_keras {arguments.replace('MODEL', str(model))}"
+    # The reader has gone before the command prints its first line.
+    script = f"{{ ({words} {redirected}; echo $? >&3) | :; }} 3>&1"
+    ended = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
+    assert (ended.stdout, ended.stderr) == (f"{status}\n", "")

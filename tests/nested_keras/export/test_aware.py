@@ -162,14 +162,20 @@ def test_ranges_are_saved_and_loaded(tmp_path):
     nested.save(tmp_path / "model.keras")
     copy = load_model(tmp_path / "model.keras")
     assert copy.quantization == nested.quantization
+    for level in range(nested.levels):
+        np.testing.assert_array_equal(copy.at_level(level)(x), nested.at_level(level)(x))
+    assert copy.evaluate_levels(x, y) == nested.evaluate_levels(x, y)
     # Other data have other ranges: those of the file count.
     assert export.to_tflite(copy, representative_dataset=3 * x) == tflite
-    export.quantize_aware(copy, representative_dataset=3 * x)
-    np.testing.assert_array_equal(copy.at_level(1)(x), nested.at_level(1)(x))
+    for model in (nested, copy):  # the optimizer is loaded, too
+        model.fit(x, y, epochs=1, shuffle=False, verbose=0)
+    np.testing.assert_allclose(copy.at_level(1)(x), nested.at_level(1)(x), atol=1e-6)
     fresh = trained()
+    export.quantize_aware(fresh, representative_dataset=3 * x)  # other ranges than the file's
     nested.save_weights(tmp_path / "w.weights.h5")
     fresh.load_weights(tmp_path / "w.weights.h5")
     assert fresh.quantization == nested.quantization
+    np.testing.assert_array_equal(fresh.at_level(0)(x), nested.at_level(0)(x))
 
 
 def test_options_of_training_go_with_it():

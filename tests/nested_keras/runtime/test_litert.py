@@ -227,6 +227,23 @@ def test_a_damaged_stream_is_named_by_the_interpreter(model: bytes) -> None:
         LiteRTModel(bytes(damaged))
 
 
+@pytest.mark.parametrize(
+    ("entries", "operands", "message"),
+    [
+        (255, 2, r"^INT8_LOOKUP: ValueError: the table must be int8\[256\]"),
+        (256, 1, "INT8_LOOKUP: expected 2 inputs and 1 output"),
+    ],
+)
+def test_an_error_names_the_operator(entries: int, operands: int, message: str) -> None:
+    builder = ModelBuilder()
+    x = builder.tensor(SHAPE, scale=0.1)
+    table = builder.constant(np.zeros(entries, np.int8))
+    y = builder.tensor(SHAPE, scale=0.1)
+    builder.op("custom:INT8_LOOKUP", [x, table][:operands], [y])
+    with pytest.raises(RuntimeError, match=message):
+        new_interpreter(builder.build([x], [y])).allocate_tensors()
+
+
 def test_a_percent_sign_in_an_error_is_harmless() -> None:
     # The text goes through C's printf format; the tensor's name carries the sign.
     builder = ModelBuilder()
