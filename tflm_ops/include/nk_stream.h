@@ -20,8 +20,7 @@
 extern "C" {
 #endif
 
-/** One level block: the tables of the level, and the weights that the level adds to lower levels.
- */
+/** One level block: the tables of the level, and the weights that the level adds. */
 typedef struct nk_stream_level {
   /** The whole block, header first, and its length in bytes. */
   const uint8_t *block;
