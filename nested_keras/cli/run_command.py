@@ -43,7 +43,7 @@ def add(commands: Subparsers) -> None:
         "--limit",
         type=arguments.positive,
         default=None,
-        help="use N inputs only: the first, or of class folders some of each class",
+        help="use only the first N inputs, or with class folders some inputs of each class",
     )
     detector_flags.add_flags(sub)
     sub.add_argument(
@@ -57,10 +57,10 @@ def add(commands: Subparsers) -> None:
 
 
 def test_data(args: argparse.Namespace, model: bytes) -> tuple[Any, Any]:
-    """Returns the test inputs that a command runs, and their labels or None.
+    """Returns the test inputs of a command, and their labels or None.
 
     Args:
-        args: The arguments: of a command with the flags of `examples.add_flags`, and --limit.
+        args: The arguments of a command with the flags of `examples.add_flags` and --limit.
         model: The contents of the .tflite.
     """
     reading = examples.reading_of(args, args.model)
