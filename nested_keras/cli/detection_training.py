@@ -20,7 +20,7 @@ from nested_keras.detection.detection_data import DetectionData
 from nested_keras.detection.finding import Finder
 from nested_keras.detection.matching import Matcher
 from nested_keras.detection.scene_changes import SceneChanges
-from nested_keras.detection.scenes import SceneReader, dataset
+from nested_keras.detection.scenes import Pixels, SceneReader, dataset
 from nested_keras.typing import KerasModel, KerasOptimizer
 
 _BATCH = 16
@@ -229,7 +229,7 @@ class DetectionTraining(training.Training):
         return self._detection.reader.images(dataclasses.replace(self._scenes, examples=examples))
 
 
-def find(model: KerasModel, images: Any, goal: DetectionTask) -> list[Found]:
+def find(model: KerasModel, images: Pixels, goal: DetectionTask) -> list[Found]:
     """Returns what a detector finds in images, as average precision wants it."""
     return Finder(goal.matcher.anchors).find(model.predict(images, batch_size=_BATCH, verbose=0))
 
