@@ -1,4 +1,4 @@
-"""What the levels learn from besides the labels; see `nested_keras.nesting.distillation_loss`."""
+"""Distillation of the levels; see `nested_keras.nesting.distillation_loss`."""
 
 from nested_keras.nesting.detector_distillation import (
     DetectorDistillation,

@@ -17,7 +17,7 @@ def add(commands: Subparsers) -> None:
         commands,
         "firmware",
         _firmware,
-        "Build the firmware that `run` runs, for an emulator or for the board itself.",
+        "Build the firmware of `run`, for an emulator or for the board itself.",
         "Writes firmware.elf, which runs the inputs at every level and prints outputs and counts\n"
         "(docs/firmware.md).",
     )

@@ -41,7 +41,7 @@ def add(commands: Subparsers) -> None:
         "--limit",
         type=arguments.positive,
         default=None,
-        help="use N inputs only: the first, or of class folders some of each class",
+        help="use only the first N inputs, or with class folders some inputs of each class",
     )
     detector_flags.add_flags(sub)
     sub.add_argument(
@@ -55,10 +55,10 @@ def add(commands: Subparsers) -> None:
 
 
 def test_data(args: argparse.Namespace, model: bytes) -> Part:
-    """Returns the test data that a command runs.
+    """Returns the test data of a command.
 
     Args:
-        args: The arguments: of a command with the flags of `examples.add_flags`, and --limit.
+        args: The arguments of a command with the flags of `examples.add_flags` and --limit.
         model: The contents of the .tflite.
     """
     reading = examples.reading_of(args, args.model)

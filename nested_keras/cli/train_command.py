@@ -19,7 +19,7 @@ from nested_keras.cli.training_checkpoint import Checkpoint, digest, digest_of_a
 from nested_keras.report import format_table
 from nested_keras.typing import Data, KerasModel, Subparsers
 
-# What decides how a training goes, besides the model and the data.
+# The flags that decide a training, besides the model and the data.
 _DECIDING = (
     "sparsities",
     "budget",
@@ -50,14 +50,14 @@ def add(commands: Subparsers) -> None:
         "follows the recipe of docs/training.md: the model is the teacher of the levels, each\n"
         "level sees samples of its own, masks ramp up over the first 60 % of the steps, the\n"
         "learning rate falls as a cosine, BatchNorm statistics are re-estimated per level. The\n"
-        "model ends in a softmax, in one sigmoid or in logits; the loss follows from that.\n\n"
+        "model must end in a softmax, in one sigmoid or in logits; the loss fits that end.\n\n"
         f"--data is {examples.KINDS}.\n\n"
         "With --task detection the model has the outputs `boxes` and `scores`, and --data is a\n"
         "folder in the layout of Pascal VOC or COCO (docs/detection.md).\n\n"
         "The folder NAME.training beside the output keeps each epoch until the output is written:\n"
-        "after an interruption the same command goes on from there. --run names another folder,\n"
-        "which then stays, with a record of the run. For another loss, schedule or data pipeline\n"
-        "use the Python API: nested_keras.nest, compile, fit.",
+        "after an interruption the same command goes on from the last epoch. --run names another\n"
+        "folder, which stays and also gets a record of the run. For another loss, schedule or\n"
+        "data pipeline use the Python API: nested_keras.nest, compile, fit.",
     )
     sub.add_argument(
         "--model",
@@ -113,7 +113,7 @@ def _add_levels(sub: argparse.ArgumentParser) -> None:
         default=None,
         metavar="UNIT[:B0,B1,...]",
         help="choose the sparsity of each layer by its sensitivity, so that each level costs at "
-        "most so many `cycles` or `bytes`; without numbers what --sparsities would cost",
+        "most so many `cycles` or `bytes`; without numbers the cost of --sparsities",
     )
     group.add_argument(
         "--exclude",
@@ -149,7 +149,8 @@ def _add_training(sub: argparse.ArgumentParser) -> None:
         "--learning-rate",
         type=float,
         default=2e-3,
-        help="the highest of Adam, for one level; N levels take sqrt(N) times it (default 0.002)",
+        help="highest rate of Adam for one level; N levels take sqrt(N) times the rate "
+        "(default 0.002)",
     )
     group.add_argument(
         "--routing",
@@ -162,15 +163,15 @@ def _add_training(sub: argparse.ArgumentParser) -> None:
         "--distill",
         action=argparse.BooleanOptionalAction,
         default=None,
-        help="learn from the base model as a teacher (default: where the model has two outputs or "
+        help="learn from the base model as a teacher (default: if the model has two outputs or "
         "more)",
     )
     group.add_argument(
         "--augment",
         choices=training.AUGMENTATIONS,
         default="auto",
-        help="shift images by up to an eighth, or mirror them; `auto` does what costs the base "
-        "model less than 5 points of test accuracy",
+        help="shift images by up to an eighth, or mirror images; `auto` takes the changes that "
+        "cost the base model less than 5 points of test accuracy",
     )
     group.add_argument(
         "--quantize-aware",
@@ -179,7 +180,7 @@ def _add_training(sub: argparse.ArgumentParser) -> None:
         const=2,
         default=None,
         metavar="EPOCHS",
-        help="train on for so many epochs with the rounding of int8 (default 2 if given)",
+        help="train for so many more epochs with the rounding of int8 (default 2 if given)",
     )
     group.add_argument("--seed", type=int, default=0, help="default 0")
     group.add_argument(
@@ -187,7 +188,7 @@ def _add_training(sub: argparse.ArgumentParser) -> None:
         type=Path,
         default=None,
         metavar="DIR",
-        help="folder for the checkpoint and the record of the run, which stays",
+        help="folder that stays, for the checkpoint and the record of the run",
     )
 
 
@@ -215,7 +216,7 @@ def _train(args: argparse.Namespace) -> None:
     if not np.isfinite(losses).all():
         checkpoint.discard()  # its weights are NaN
         raise ValueError(
-            f"the loss must stay finite: it is {losses[-1]} after epoch {len(losses)}; try a lower "
+            f"the loss must stay finite: got {losses[-1]} after epoch {len(losses)}; try a lower "
             f"--learning-rate than {args.learning_rate}"
         )
     run.forget_teacher()

@@ -43,12 +43,12 @@ def budget(text: str) -> tuple[str, tuple[float, ...]]:
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What a training does.
+    """The settings of a training.
 
     Attributes:
         epochs: How often each level sees the data.
         batch_size: Samples of a level in a step.
-        learning_rate: The highest, for one level.
+        learning_rate: The highest learning rate, for one level.
         routing: The routing coefficient.
         teacher: The base model, or None.
         augment: How images are changed; for a detector `SceneChanges` or None.
@@ -65,7 +65,7 @@ class Settings:
 
 
 def settle(args: argparse.Namespace, base: KerasModel, goal: task.Task, test: Data) -> Settings:
-    """Settles what the flags leave open by the model and the test data.
+    """Chooses the settings that the flags leave open, by the model and the test data.
 
     Raises:
         ValueError: If the model cannot be a teacher, or the data are no images.
@@ -175,10 +175,10 @@ class Training:
     Args:
         model: The nested model.
         goal: Loss and metric.
-        settings: What the training does.
+        settings: The settings of the training.
         train: Inputs and labels.
         test: Inputs and labels that no step trains on.
-        terminal: Where the progress is told.
+        terminal: Shows the progress.
     """
 
     def __init__(
@@ -245,7 +245,7 @@ class Training:
         return self._fit(settings.epochs, callbacks)
 
     def fit_quantized(self, epochs: int) -> list[float]:
-        """Trains on with the rounding of int8; returns the loss of each epoch."""
+        """Trains further with the rounding of int8; returns the loss of each epoch."""
         import keras
 
         from nested_keras import export
@@ -260,7 +260,7 @@ class Training:
         return images[data_files.spread(len(images), 500)]
 
     def forget_teacher(self) -> None:
-        """Compiles the model without its teacher, which a file does not hold."""
+        """Compiles the model without its teacher, because a file does not hold the teacher."""
         self._compile(self._model.optimizer, teacher=None)
 
     def _compile(self, optimizer: KerasOptimizer, *, teacher: KerasModel) -> None:

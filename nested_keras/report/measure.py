@@ -18,7 +18,7 @@ from nested_keras.report.boxes import Boxes, listed, mean_precision
 from nested_keras.runtime.runner import ModelRunner
 from nested_keras.tflite.operators import Dequantize
 
-# A few tenths of a second of work, and many times what a runtime runs at once.
+# Inputs per piece: a few tenths of a second of work, and many times the batch of a runtime.
 _INPUTS_AT_ONCE = 64
 
 TARGETS = ("reference", "litert", "tflm", "host", "qemu", "renode")
@@ -56,7 +56,7 @@ class LevelRun:
     Attributes:
         level: Level, 0 is the sparsest.
         accuracy: Share of inputs whose largest output is the label, 0..1; None without labels.
-        instructions: Mean instructions per inference; None if the target does not count them.
+        instructions: Mean instructions per inference; None for a target that does not count.
         arena_bytes: Working memory of the generated code or of TFLite Micro; None on a PC.
         flash_bytes: Code and constants of the firmware without the images; None on a PC.
         stack_bytes: Deepest use of the stack in the whole run, the firmware's own part included;
@@ -86,8 +86,7 @@ class TargetRun:
 
     Attributes:
         target: One of `TARGETS`.
-        runtime: What runs the model on an emulated device, one of `firmware.RUNTIMES`; None on a
-            PC.
+        runtime: The runtime on an emulated device, one of `firmware.RUNTIMES`; None on a PC.
         inputs: Number of inputs run at every level.
         levels: One row a level, sparsest first.
     """
@@ -177,7 +176,7 @@ def run_levels(
         x: Inputs [n, ...]: int8 as the model takes them, or real numbers, which are quantised.
         labels: Class indices [n], for the accuracy.
         target: One of `TARGETS`.
-        device_runtime: What runs the model on an emulated device: one of `firmware.RUNTIMES`.
+        device_runtime: The runtime on an emulated device: one of `firmware.RUNTIMES`.
         build_dir: Where the firmware of an emulator is built; a temporary folder by default.
         board: As for `firmware.QemuModel`.
         decoder: Of a detector (`runtime.decoder_for`); generated C finds the boxes by itself.

@@ -46,22 +46,23 @@ typedef struct nk_detection_params {
   const uint16_t *anchor_table;
   /** [256]: exp(-d * scale of the scores) in 2^-24; begins with 2^24 and does not increase. */
   const uint32_t *exp_table;
-  /** [256]: the size of a box in 2^-16 of its anchor's, for each int8 value + 128 of an offset. */
+  /** [256]: the size of a box in 2^-16 of its anchor's size, for each int8 value + 128 of an
+   * offset. */
   const uint32_t *size_table;
   /** Minus the zero point of the boxes: -127 .. 128. */
   int32_t offset;
-  /** What a step of a centre's offset moves a box, in sizes of its anchor: Q31 and a shift in
-   * -31 .. 30, positive to the left. */
+  /** The distance that a box moves for one step of a centre's offset, in sizes of its anchor: Q31
+   * and a shift in -31 .. 30, positive to the left. */
   int32_t multiplier;
   int32_t shift;
   /** The least score: 1 .. 2^24. */
   int32_t score_threshold;
-  /** Of two boxes of a class whose intersection over union is larger, the better one stays:
-   * 0 .. 16384, in 2^-14. */
+  /** If the intersection over union of two boxes of a class is larger, only the box with the higher
+   * score stays: 0 .. 16384, in 2^-14. */
   int32_t iou_threshold;
-  /** So many of the best scores are looked at: max_boxes .. NK_DETECTION_MAX_CANDIDATES. */
+  /** Number of best scores to look at: max_boxes .. NK_DETECTION_MAX_CANDIDATES. */
   int32_t max_candidates;
-  /** So many boxes at most are found: 1 .. NK_DETECTION_MAX_BOXES. */
+  /** Largest number of boxes to find: 1 .. NK_DETECTION_MAX_BOXES. */
   int32_t max_boxes;
 } nk_detection_params;
 
@@ -75,13 +76,13 @@ int32_t nk_detection_s8_get_buffer_size(const nk_detection_params *params);
  * @param boxes [anchors][4]: the offsets ty, tx, th, tw.
  * @param scores [anchors][classes + 1]: logits, the background first.
  * @param scratch memory that is free during the call, aligned for int32_t.
- * @param scratch_size its bytes.
+ * @param scratch_size bytes of scratch memory.
  * @param detections room for params->max_boxes boxes. The highest score comes first, and of equal
  *        scores the first anchor, then the first class.
  * @param count receives the number of boxes.
  * @return NK_OK; NK_ERROR_ARGUMENT for a null pointer or a parameter out of range, NK_ERROR_SHAPE
  *         for too many anchors, NK_ERROR_BUFFER for a scratch memory that is missing, misaligned or
- *         too small. After an error nothing was written.
+ *         too small. After an error the function has written nothing.
  */
 nk_status nk_detection_s8(const nk_detection_params *params, const int8_t *boxes,
                           const int8_t *scores, void *scratch, size_t scratch_size,

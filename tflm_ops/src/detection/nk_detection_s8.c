@@ -7,7 +7,7 @@
 
 enum { TABLE_SIZE = 256, ONE = 1 << NK_DETECTION_COORDINATE_BITS };
 
-/** A score and where it stands: anchor * classes + class. */
+/** A score and its place: anchor * classes + class. */
 typedef struct candidate {
   int32_t score;
   int32_t place;
