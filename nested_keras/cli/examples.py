@@ -18,8 +18,15 @@ import numpy as np
 import numpy.typing as npt
 
 from nested_keras import arrays, files
-from nested_keras.cli import csv_file, data_files, image_folder, saved_dataset
+from nested_keras.cli import (
+    csv_file,
+    data_files,
+    detection_data_files,
+    image_folder,
+    saved_dataset,
+)
 from nested_keras.cli.parts import Part, Reading
+from nested_keras.detection.anchors import Anchors
 from nested_keras.typing import KerasModel
 
 KINDS = (
@@ -87,6 +94,8 @@ def reading_of(args: argparse.Namespace, model: Path, keras_model: KerasModel = 
         ValueError: If the file beside the model is damaged.
     """
     reading = _kept(model) or Reading()
+    if anchors_beside(model).exists():
+        reading = dataclasses.replace(reading, anchors=read_anchors(anchors_beside(model)))
     layers = [] if keras_model is None else keras_model.layers
     scales = {type(layer).__name__ for layer in layers} & {"Rescaling", "Normalization"}
     if scales and not reading.kept:
@@ -98,6 +107,24 @@ def reading_of(args: argparse.Namespace, model: Path, keras_model: KerasModel = 
 def beside(model: Path) -> Path:
     """Returns the path of the file beside a model that holds the reading of its data."""
     return model.with_suffix(".data.json")
+
+
+def anchors_beside(model: Path) -> Path:
+    """Returns the path of the anchors beside a detector."""
+    return model.with_suffix(".anchors.json")
+
+
+def read_anchors(path: Path) -> Anchors:
+    """Reads the anchors of a detector.
+
+    Raises:
+        ValueError: If the file holds something else.
+        OSError: If the file cannot be read.
+    """
+    try:
+        return Anchors.from_json(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
 
 
 def _kept(model: Path) -> Reading | None:
@@ -112,6 +139,7 @@ def _kept(model: Path) -> Reading | None:
             label=str(value["label"]),
             validation=float(value["validation"]),
             classes=tuple(str(name) for name in value["classes"]),
+            window=int(value["window"]) if "window" in value else None,
             kept=True,
         )
     except (ValueError, KeyError, TypeError) as error:
@@ -119,15 +147,19 @@ def _kept(model: Path) -> Reading | None:
 
 
 def keep(model: Path, reading: Reading) -> None:
-    """Writes the reading of the data beside the model, if the classes have names."""
+    """Writes beside a model its anchors, and the reading of its data if the classes have names."""
+    if reading.anchors is not None:
+        files.write_text(anchors_beside(model), reading.anchors.to_json() + "\n")
     if not reading.classes:
         return
-    value = {
+    value: dict[str, Any] = {
         "classes": list(reading.classes),
         "pixels": list(reading.pixels),
         "label": reading.label,
         "validation": reading.validation,
     }
+    if reading.window is not None:
+        value["window"] = reading.window
     files.write_text(beside(model), json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
@@ -152,6 +184,8 @@ def load(path: Path, part: str, *, shape: Sequence[int | None], reading: Reading
         found = csv_file.load(path, part, shape=shape, reading=reading)
     elif saved_dataset.is_saved(path):
         found = saved_dataset.load(path, part, shape=shape, reading=reading)
+    elif detection_data_files.is_detection(path):
+        found = detection_data_files.load_images(path, part, shape=shape, reading=reading)
     elif path.is_dir():
         found = image_folder.load(path, part, shape=shape, reading=reading)
     else:

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from nested_keras.detection.anchors import Anchors
+
 SECOND_PART = ("test", "val", "validation")
 
 
@@ -21,6 +23,9 @@ class Reading:
         validation: The share of each class that is set apart for testing.
         classes: The names of the classes of a trained model, in the order of its outputs; empty
             before the names are known.
+        anchors: The anchors of a detector; None for a classifier.
+        window: Side in pixels of the windows into which a detector's images are cut; None for
+            whole images.
         kept: Whether the reading comes from the file beside a model.
     """
 
@@ -28,6 +33,8 @@ class Reading:
     label: str = "label"
     validation: float = 0.2
     classes: tuple[str, ...] = ()
+    anchors: Anchors | None = None
+    window: int | None = None
     kept: bool = False
 
 

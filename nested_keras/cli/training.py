@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,13 @@ from nested_keras import augmentation
 from nested_keras.augmentation import Augmentation
 from nested_keras.cli import data_files, task
 from nested_keras.cli.terminal import Terminal
-from nested_keras.typing import Data, KerasCallback, KerasModel, KerasOptimizer
+from nested_keras.typing import Data, KerasCallback, KerasLoss, KerasModel, KerasOptimizer
 
 AUGMENTATIONS = ("auto", "none", "shift", "flip", "both")
 UNITS = ("cycles", "bytes")
 # Numbers of examples for the sensitivity of the layers, and for the BatchNorm statistics.
-_SENSITIVITY_EXAMPLES = 500
-_STATISTICS_EXAMPLES = 2000
+SENSITIVITY_EXAMPLES = 500
+STATISTICS_EXAMPLES = 2000
 _STATISTICS_BATCH = 100
 _TOLERANCE_EXAMPLES = 1000
 
@@ -50,7 +51,7 @@ class Settings:
         learning_rate: The highest learning rate, for one level.
         routing: The routing coefficient.
         teacher: The base model, or None.
-        augment: Changes images at random.
+        augment: Changes images at random; for a detector `SceneChanges` or None.
         seed: The seed of the order of the data, and of the changes.
     """
 
@@ -59,7 +60,7 @@ class Settings:
     learning_rate: float
     routing: float
     teacher: Any
-    augment: Augmentation
+    augment: Any
     seed: int
 
 
@@ -120,8 +121,29 @@ def _augmentation(
     return found
 
 
-def nest(args: argparse.Namespace, base: KerasModel, goal: task.Task, train: Data) -> KerasModel:
+def sample(train: Data, count: int, seed: int) -> tuple[Any, Any]:
+    """Returns inputs and labels of some examples, in random order.
+
+    In the order of sorted data the statistics of a batch would be those of one class.
+    """
+    x, y = train
+    chosen = np.random.default_rng(seed).permutation(len(x))[:count]
+    return x[chosen], y[chosen]
+
+
+def nest(
+    args: argparse.Namespace,
+    base: KerasModel,
+    loss: KerasLoss,
+    examples: Callable[[int, int], tuple[Any, Any]],
+) -> KerasModel:
     """Nests the base model, with the sparsities of the flags.
+
+    Args:
+        args: The flags.
+        base: The base model.
+        loss: What a budget keeps low.
+        examples: Returns inputs and targets of so many examples with a seed; only for a budget.
 
     Raises:
         ValueError: If the model cannot be nested, a layer is unknown or a budget cannot be met.
@@ -139,10 +161,8 @@ def nest(args: argparse.Namespace, base: KerasModel, goal: task.Task, train: Dat
     limits = limits or costs.total(nest(exclude=exclude), cost)
     model = nest(exclude=() if exclude is None else exclude)
     args.terminal.status("measuring how much each layer's pruning hurts")
-    x, y = train
-    # In random order, because a batch of a single class would have the statistics of that class.
-    chosen = np.random.default_rng(args.seed).permutation(len(x))[:_SENSITIVITY_EXAMPLES]
-    sensitivity = allocation.measure_sensitivity(model, x[chosen], y[chosen], loss=goal.loss)
+    x, y = examples(SENSITIVITY_EXAMPLES, args.seed)
+    sensitivity = allocation.measure_sensitivity(model, x, y, loss=loss)
     model.set_sparsities(allocation.allocate(model, sensitivity.fitted(), limits, cost=cost))
     spent = ", ".join(f"{value:,.0f}" for value in costs.total(model, cost))
     args.terminal.note(f"Predicted {unit} of the levels: {spent}")
@@ -171,22 +191,25 @@ class Training:
         *,
         terminal: Terminal,
     ) -> None:
-        from nested_keras import runs
-
         self._model, self._goal, self._settings = model, goal, settings
         self._train, self._test, self._terminal = train, test, terminal
         images, _ = train
-        # The epochs count the optimizer's steps, which compile() makes.
-        self._batches = functools.partial(
-            runs.EpochShuffled,
-            model,
-            *train,
-            batch_size=model.levels * min(settings.batch_size, len(images)),
-            seed=settings.seed,
-            augment=settings.augment or None,
-            passes=model.levels,
-        )
         self._steps = max(1, len(images) // min(settings.batch_size, len(images)))
+
+    def _batches(self) -> Any:
+        """Returns the data of `fit`; the epochs count the optimizer's steps, so compile() first."""
+        from nested_keras import runs
+
+        x, y = self._train
+        return runs.EpochShuffled(
+            self._model,
+            x,
+            y,
+            batch_size=self._model.levels * min(self._settings.batch_size, len(x)),
+            seed=self._settings.seed,
+            augment=self._settings.augment or None,
+            passes=self._model.levels,
+        )
 
     def fit(self, backup: KerasCallback, *, record: Path | None) -> list[float]:
         """Trains by the recipe.
@@ -228,11 +251,13 @@ class Training:
         from nested_keras import export
 
         self._terminal.note("Training further with the rounding of int8")
-        images, _ = self._train
-        chosen = images[data_files.spread(len(images), 500)]
-        export.quantize_aware(self._model, representative_dataset=chosen)
+        export.quantize_aware(self._model, representative_dataset=self._representative())
         self._compile(keras.optimizers.Adam(1e-4), teacher=self._settings.teacher)
         return self._fit(epochs, [keras.callbacks.TerminateOnNaN()])
+
+    def _representative(self) -> Any:
+        images, _ = self._train
+        return images[data_files.spread(len(images), 500)]
 
     def forget_teacher(self) -> None:
         """Compiles the model without its teacher, because a file does not hold the teacher."""
@@ -253,7 +278,7 @@ class Training:
     def _statistics(self) -> Any:
         """Returns augmented training examples for the BatchNorm statistics."""
         images, _ = self._train
-        chosen = images[data_files.spread(len(images), _STATISTICS_EXAMPLES)]
+        chosen = images[data_files.spread(len(images), STATISTICS_EXAMPLES)]
         rng = np.random.default_rng(self._settings.seed)
         chosen = chosen[rng.permutation(len(chosen))]  # sorted data would fill batches of one class
         return self._settings.augment(chosen, rng) if self._settings.augment else chosen

@@ -135,25 +135,10 @@ def generate(
         model = read_model(model)
         digest = hashlib.sha256(model).hexdigest()
     program = load_program(model)
-    banner = marks.lines(digest)
     source = print_model(program, name, marks.comment(digest), decoder)
     directory = Path(out_dir)
     kernels = sources.sources_for(source.kernels)
-    texts = {
-        f"{name}.h": source.header,
-        f"{name}.c": source.source,
-        f"{name}_data.h": source.data,
-        "CMakeLists.txt": _cmake(name, [path.name for path in kernels], banner),
-        "README.md": _readme(name, source, banner),
-    }
-    # Every file of src/ is to be compiled, so that a project may name the folder as a whole.
-    public = [path for path in sources.headers() if decoder or path.name != "nk_detection.h"]
-    headers = (*public, *sources.private_headers(kernels))
-    copies = {"include": headers, "src": kernels}
-    for folder, paths in copies.items():
-        for path in paths:
-            texts[f"{folder}/{path.name}"] = f"{marks.comment()}\n{sources.flat_text(path)}"
-    _write(directory, {path: text.encode("ascii") for path, text in texts.items()})
+    _write(directory, _texts(name, source, kernels, digest))
     return GeneratedLibrary(
         directory=directory,
         name=name,
@@ -164,6 +149,28 @@ def generate(
         program=program,
         model_sha256=digest,
     )
+
+
+def _texts(
+    name: str, source: ModelSource, kernels: Sequence[Path], digest: str | None
+) -> dict[str, bytes]:
+    """Returns the contents of all files, by their paths in the folder."""
+    banner = marks.lines(digest)
+    texts = {
+        f"{name}.h": source.header,
+        f"{name}.c": source.source,
+        f"{name}_data.h": source.data,
+        "CMakeLists.txt": _cmake(name, [path.name for path in kernels], banner),
+        "README.md": _readme(name, source, banner),
+    }
+    # Every file of src/ is to be compiled, so that a project may name the folder as a whole.
+    used = "nk_detection_s8" in source.kernels
+    public = [path for path in sources.headers() if used or path.name != "nk_detection.h"]
+    copies = {"include": (*public, *sources.private_headers(kernels)), "src": kernels}
+    for folder, paths in copies.items():
+        for path in paths:
+            texts[f"{folder}/{path.name}"] = f"{marks.comment()}\n{sources.flat_text(path)}"
+    return {path: text.encode("ascii") for path, text in texts.items()}
 
 
 def _write(directory: Path, contents: dict[str, bytes]) -> None:

@@ -22,15 +22,16 @@ from nested_keras.detection.scenes import SceneReader, dataset
 from nested_keras.detection.voc import read_voc
 
 if TYPE_CHECKING:
-    from nested_keras.detection.detection_losses import BoxLoss, ScoreLoss
+    from nested_keras.detection.detection_losses import BoxLoss, DetectorLoss, ScoreLoss
 
-_WITH_KERAS = {"BoxLoss": "detection_losses", "ScoreLoss": "detection_losses"}
+_WITH_KERAS = dict.fromkeys(("BoxLoss", "DetectorLoss", "ScoreLoss"), "detection_losses")
 
 __all__ = [
     "Anchors",
     "BoxLoss",
     "Decoder",
     "DetectionData",
+    "DetectorLoss",
     "Example",
     "Finder",
     "Limits",

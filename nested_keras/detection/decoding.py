@@ -13,6 +13,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
+from nested_keras.detection.average_precision import Found
 from nested_keras.detection.box_coding import VARIANCES
 from nested_keras.int8.fixed_point import quantize_multiplier
 
@@ -228,10 +229,14 @@ def decoder(
     )
 
 
-def real(detections: Detections) -> npt.NDArray[np.float32]:
-    """Returns detections [k, 6] with coordinates and scores as real numbers in 0..1."""
-    scale = np.array([*[2.0**-COORDINATE_BITS] * 4, 2.0**-SCORE_BITS, 1.0])
-    return (detections * scale).astype(np.float32)
+def found(detections: Detections) -> Found:
+    """Returns the boxes [k, 6] of an image in real numbers, coordinates and scores in 0..1."""
+    boxes, scores, classes = np.split(detections, (4, 5), axis=1)
+    return Found(
+        boxes=boxes / np.float32(2**COORDINATE_BITS),
+        classes=classes[:, 0],
+        scores=scores[:, 0] / np.float64(2**SCORE_BITS),
+    )
 
 
 def _require(name: str, value: float, low: float, high: float) -> None:

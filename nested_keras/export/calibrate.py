@@ -50,9 +50,8 @@ class Ranges:
         """
         if node.name in self.fixed:
             return value
-        # Operands of different fixed scales leave the range of their maximum to the converter.
-        has_free_operand = any(name not in self.fixed for name in node.inputs)
-        if node.keeps_scale and has_free_operand:
+        # Beside an operand of fixed scale the converter would give that scale to the output too.
+        if node.keeps_scale and all(name not in self.fixed for name in node.inputs):
             return value
         low, high = self.limits[node.name]
         return tf.quantization.fake_quant_with_min_max_args(value, low, high, num_bits=8)

@@ -19,12 +19,14 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 
+import keras
 import numpy as np
 
+from nested_keras.export.calibrate import fixed_scales
 from nested_keras.export.forward import numpy_of
 from nested_keras.export.moving_layers import Crop, DepthToSpace
 from nested_keras.export.nodes import BatchNorm, Graph, Linear, Node
-from nested_keras.export.plain_layers import Reshape, Unary
+from nested_keras.export.plain_layers import PROBABILITY_SCALE, Reshape, Table, Unary
 from nested_keras.format import LayerKind
 
 _FUSED_ACTIVATIONS = ("relu", "relu6")
@@ -39,16 +41,18 @@ def fold(graph: Graph, *, fuse: bool = True) -> Graph:
         graph: As traced.
         fuse: Whether nodes move into the nodes in front; if not, each layer keeps its own node.
     """
+    graph = _with_plain_relu6(graph)
     reads = graph.consumers()
     folded: dict[str, Node] = {}
     # Name in the old graph -> name of the node that now computes it.
     moved: dict[str, str] = {}
+    # How often each of the folded nodes is read.
+    uses: Counter[str] = Counter()
     for old in graph.nodes.values():
         node = dataclasses.replace(old, inputs=tuple(moved[name] for name in old.inputs))
         fused = None
-        if fuse and old.inputs and reads[old.inputs[0]] == 1:
-            producer = _producer(folded, node.inputs[0], reads)
-            fused = _fuse(producer, node)
+        if fuse and old.inputs and uses[node.inputs[0]] == 1:
+            fused = _fuse(_producer(folded, node, uses), node)
         if fused is not None:
             folded[fused.name] = fused
             parts: tuple[Node, ...] = (folded[node.inputs[0]],)
@@ -58,13 +62,38 @@ def fold(graph: Graph, *, fuse: bool = True) -> Graph:
             parts = (node,)
         folded.update({part.name: part for part in parts})
         moved[node.name] = parts[-1].name
+        uses.update({part.name: 1 for part in parts[:-1]})
+        uses[parts[-1].name] = reads[old.name]
+    folded = {name: _apart(folded, node) for name, node in folded.items()} if fuse else folded
     return Graph(folded, graph.inputs, tuple(moved[name] for name in graph.outputs), graph.levels)
 
 
-def _producer(folded: Mapping[str, Node], name: str, reads: Counter[str]) -> Node:
-    """Returns the node that computes the pixels of a node, before nodes that only move pixels."""
-    node = folded[name]
-    while isinstance(node, Crop | DepthToSpace) and reads[node.inputs[0]] == 1:
+def _with_plain_relu6(graph: Graph) -> Graph:
+    """Returns the same network without the relu6 of what lies between -1 and 1 anyway.
+
+    A sigmoid, softmax or tanh has a scale that TFLite fixes, and so has what moves its pixels. A
+    RELU6 behind them would need a scale of its own, which TFLite Micro's cannot have.
+    """
+    fixed = fixed_scales(graph)
+    nodes: dict[str, Node] = {}
+    moved: dict[str, str] = {}
+    for old in graph.nodes.values():
+        node = dataclasses.replace(old, inputs=tuple(moved.get(name, name) for name in old.inputs))
+        if isinstance(node, Unary) and node.function == "relu6" and node.inputs[0] in fixed:
+            if fixed[node.inputs[0]] == PROBABILITY_SCALE and node.name not in graph.outputs:
+                moved[node.name] = node.inputs[0]
+                continue
+            node = dataclasses.replace(node, function="relu")
+        nodes[node.name] = node
+    return dataclasses.replace(graph, nodes=nodes)
+
+
+def _producer(folded: Mapping[str, Node], reader: Node, uses: Counter[str]) -> Node:
+    """Returns the node that computes what another reads, before nodes that only move pixels."""
+    # A Reshape may tell the channels apart in another way, which only a BatchNorm minds.
+    movers = Crop | DepthToSpace | Reshape if isinstance(reader, Unary) else Crop | DepthToSpace
+    node = folded[reader.inputs[0]]
+    while isinstance(node, movers) and uses[node.inputs[0]] == 1:
         node = folded[node.inputs[0]]
     return node
 
@@ -92,6 +121,22 @@ def _fuse(producer: Node, node: Node) -> Node | None:
 
 def _differs(node: BatchNorm) -> bool:
     return node.per_level and node.gain.shape[0] > 1
+
+
+def _apart(folded: Mapping[str, Node], node: Node) -> Node:
+    """Returns an activation as a table, where it reads a matrix product that others read too.
+
+    The converter would compute the product twice, once with the activation.
+    """
+    if not (isinstance(node, Unary) and node.function in _FUSED_ACTIVATIONS):
+        return node
+    producer = folded[node.inputs[0]]
+    while isinstance(producer, Reshape):
+        producer = folded[producer.inputs[0]]
+    if isinstance(producer, Linear) and producer.kind is LayerKind.FULLY_CONNECTED:
+        function = getattr(keras.activations, node.function)
+        return Table(node.name, node.inputs, node.shape, function)
+    return node
 
 
 def _as_depthwise(node: BatchNorm) -> tuple[Node, ...]:

@@ -94,7 +94,7 @@ def match(
             index=index,
             op=op,
             filter=_ohwi(op),
-            filter_scale=filter_scales[index],
+            filter_scale=_for_each_channel(filter_scales[index], op),
             gain=twin_gain[node.name],
             input_scale=program.tensors[op.inputs[0]].scale,
             output_scale=program.tensors[op.outputs[0]].scale,
@@ -109,6 +109,12 @@ def match(
 
 def _ohwi(op: WeightedOp) -> npt.NDArray[np.int8]:
     return op.filter if op.filter.ndim == 4 else op.filter[:, np.newaxis, np.newaxis, :]
+
+
+def _for_each_channel(scales: npt.NDArray[np.float32], op: WeightedOp) -> npt.NDArray[np.float32]:
+    """Returns a scale per channel: the converter gives one to a depthwise filter of zeros alone."""
+    of_zeros = scales.size == 1 and not op.filter.any()
+    return np.full(len(_ohwi(op)), scales[0]) if of_zeros else scales
 
 
 def _check_weights(layer: ConvertedLayer) -> None:

@@ -36,13 +36,13 @@ def real_boxes(offsets, anchors):
 
 def test_offsets_of_zero_give_the_anchors():
     decoder = decoding.decoder(ANCHORS, **SETTINGS)
-    (found,) = decoder.detect(np.zeros((1, 2, 4), np.int8), scores(0, 1))
-    assert found.dtype == np.int32
-    np.testing.assert_allclose(
-        decoding.real(found),
-        [[0.375, 0.25, 0.625, 0.75, 1, 0], [0, 0.625, 0.5, 0.875, 1, 1]],
-        atol=1e-6,
-    )
+    (detections,) = decoder.detect(np.zeros((1, 2, 4), np.int8), scores(0, 1))
+    assert detections.dtype == np.int32
+    found = decoding.found(detections)
+    wanted = [[0.375, 0.25, 0.625, 0.75], [0, 0.625, 0.5, 0.875]]
+    np.testing.assert_array_equal(found.boxes, wanted)
+    np.testing.assert_allclose(found.scores, [1, 1], atol=1e-6)
+    assert found.classes.tolist() == [0, 1]
 
 
 @given(

@@ -58,13 +58,32 @@ static int32_t add_candidate(candidate *heap, int32_t count, int32_t capacity, c
   return count + 1;
 }
 
+/**
+ * How far below the highest score of an anchor a class may be and still have the threshold's
+ * probability. Such a class has sum >= 2^24 + e, and e * 2^24 / sum + 1/2 >= threshold.
+ */
+static int32_t find_reach(const nk_detection_params *p) {
+  const uint64_t least = (uint64_t)p->score_threshold - 1;
+  const uint64_t one = (uint64_t)1 << NK_DETECTION_SCORE_BITS;
+  int32_t reach = 0;
+  while (reach + 1 < TABLE_SIZE &&
+         p->exp_table[reach + 1] * one >= least * (one + p->exp_table[reach + 1])) {
+    ++reach;
+  }
+  return reach;
+}
+
 /** Adds the classes of one anchor whose probability is the threshold or more. */
-static int32_t add_anchor(const nk_detection_params *p, const int8_t *scores, int32_t anchor,
-                          candidate *heap, int32_t count) {
+static int32_t add_anchor(const nk_detection_params *p, int32_t reach, const int8_t *scores,
+                          int32_t anchor, candidate *heap, int32_t count) {
   int32_t max = INT8_MIN;
-  for (int32_t c = 0; c <= p->classes; ++c) {
+  for (int32_t c = 1; c <= p->classes; ++c) {
     max = nk_max(max, scores[c]);
   }
+  if (scores[0] - max > reach) {  // background: nearly all anchors end here
+    return count;
+  }
+  max = nk_max(max, scores[0]);
   uint32_t sum = 0;  // at most 255 * 2^24
   for (int32_t c = 0; c <= p->classes; ++c) {
     sum += p->exp_table[max - scores[c]];
@@ -189,8 +208,10 @@ nk_status nk_detection_s8(const nk_detection_params *params, const int8_t *boxes
   }
   candidate *best = scratch;
   int32_t candidates = 0;
+  const int32_t reach = find_reach(params);
   for (int32_t a = 0; a < params->anchors; ++a) {
-    candidates = add_anchor(params, scores + a * (params->classes + 1), a, best, candidates);
+    const int8_t *of_anchor = scores + a * (params->classes + 1);
+    candidates = add_anchor(params, reach, of_anchor, a, best, candidates);
   }
   // Takes the worst away from the top, again and again: the best ends up in front.
   for (int32_t left = candidates - 1; left > 0; --left) {
