@@ -147,8 +147,8 @@ def measure_sensitivity(
     Args:
         model: The nested model, with trained weights.
         x: Inputs (n, ...).
-        y: Targets (n, ...); of a model with several outputs a dict or list of them.
-        loss: A Keras loss, or its name; the loss takes targets and outputs as they are.
+        y: Targets (n, ...); for a model with several outputs a dict or list of targets.
+        loss: A Keras loss, or its name; the loss takes targets and outputs unchanged.
         sparsities: The sparsities to measure, increasing, in (0, 1]. `allocate` gives no layer a
             higher sparsity than the last.
         batch_size: Images at a time, at least 1; a larger batch gives better statistics.

@@ -143,7 +143,7 @@ def _kept(model: Path) -> Reading | None:
             kept=True,
         )
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path}: expected what `train` wrote: got {error!r}") from None
+        raise ValueError(f"{path}: expected the file that `train` wrote: got {error!r}") from None
 
 
 def keep(model: Path, reading: Reading) -> None:

@@ -124,7 +124,7 @@ def _augmentation(
 def sample(train: Data, count: int, seed: int) -> tuple[Any, Any]:
     """Returns inputs and labels of some examples, in random order.
 
-    In the order of sorted data the statistics of a batch would be those of one class.
+    The order is random, because a batch of sorted data would have the statistics of one class.
     """
     x, y = train
     chosen = np.random.default_rng(seed).permutation(len(x))[:count]
@@ -142,8 +142,9 @@ def nest(
     Args:
         args: The flags.
         base: The base model.
-        loss: What a budget keeps low.
-        examples: Returns inputs and targets of so many examples with a seed; only for a budget.
+        loss: The loss that a budget keeps low.
+        examples: Returns inputs and targets of a number of examples, drawn with a seed; only for a
+            budget.
 
     Raises:
         ValueError: If the model cannot be nested, a layer is unknown or a budget cannot be met.

@@ -83,7 +83,7 @@ class MeasuredLevels(SparseLevels):
 
         Args:
             x: As in `keras.Model.evaluate`, and so are the other arguments.
-            y: The targets, unless `x` brings them.
+            y: The targets, unless `x` has targets.
             batch_size: Where the data are arrays.
             verbose: How much Keras shows.
             sample_weight: The weights of the samples.

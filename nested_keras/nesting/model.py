@@ -201,7 +201,7 @@ class NestedModel(trainer.LevelTrainer):
     `nested_keras.nesting.trainer.LevelTrainer`.
 
     Args:
-        *args: The inputs and the outputs, as `keras.Model` takes them: two structures of symbolic
+        *args: The inputs and the outputs, as for `keras.Model`: two structures of symbolic
             tensors. The outputs come from nested layers that were called without `level`.
         **kwargs: The other arguments of `keras.Model`: `name` and `trainable`.
 
@@ -298,7 +298,7 @@ class NestedModel(trainer.LevelTrainer):
 
         Args:
             x: Data as `keras.Model.evaluate` takes it.
-            y: Targets, unless `x` brings them.
+            y: Targets, unless `x` has targets.
             **kwargs: Other arguments of `evaluate`, such as `batch_size`.
 
         Returns:

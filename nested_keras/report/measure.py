@@ -63,8 +63,8 @@ class LevelRun:
             None on a PC.
         mismatches_against_reference: Output elements that differ from the NumPy reference; of a
             detector also numbers of boxes.
-        detections: Of a detector, the boxes of each input, int32 [k, 6] as `Decoder.detect` returns
-            them; None of another model.
+        detections: The boxes of each input of a detector, int32 [k, 6] from `Decoder.detect`; None
+            for another model.
         average_precision: Of a detector, the mean over the classes at an overlap of 0.5, 0..1; None
             without objects to find.
     """
@@ -226,7 +226,7 @@ def _run_on_this_pc(
     decoder: Decoder | None,
     tell: Callable[[str], None],
 ) -> tuple[list[_Outputs], tuple[Boxes, ...] | None]:
-    """Returns the outputs of each level, and the boxes where C finds them."""
+    """Returns the outputs of each level, and the boxes if C finds the boxes."""
     runner = _ON_THIS_PC[target](model, decoder)
     outputs = [_run(runner, x, level, tell, target) for level in range(runner.levels)]
     if decoder is None or not isinstance(runner, firmware.HostModel):
@@ -241,7 +241,7 @@ def _with_boxes(
     truths: Sequence[Truth] | None,
     decoder: Decoder,
 ) -> list[LevelRun]:
-    """Returns the rows of a detector with its boxes, and with the numbers of them that differ.
+    """Returns the rows of a detector with its boxes, and with the count of numbers that differ.
 
     Args:
         rows: The levels.
