@@ -72,7 +72,16 @@ class SceneChanges:
     def mirrored(
         self, image: Pixels, truth: Truth, rng: np.random.Generator
     ) -> tuple[Pixels, Truth]:
-        """Returns an image [height, width, channels] and its objects, mirrored or not."""
+        """Returns an image and its objects, mirrored or not.
+
+        Args:
+            image: [height, width, channels].
+            truth: The objects of the image.
+            rng: Draws whether to mirror the image.
+
+        Returns:
+            The image and the objects.
+        """
         boxes = truth.boxes
         if self.flip and rng.random() < 0.5:
             image, boxes = image[:, ::-1], _swapped(boxes, 1)
