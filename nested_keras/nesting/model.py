@@ -72,8 +72,7 @@ def nest(
         exclude: Names of the layers whose kernel stays dense. None stands for the depthwise
             kernels, the first convolution and the last Dense.
         overrides: Per layer name, a mapping with "sparsities" (one per level) or "block_shape" or
-            both. A layer with an override is nested even if `exclude` is None and would leave the
-            layer dense.
+            both. A layer with an override is nested in any case.
         shared_affine: Share gamma and beta of each BatchNormalization among the levels. The
             statistics are per level in any case.
         name: The name of the nested model; None takes the name of `model`.
@@ -250,8 +249,7 @@ class NestedModel(trainer.LevelTrainer):
             level: 0 (the sparsest) to levels-1.
 
         Returns:
-            A functional model, the same object at each call. Later training and pruning of this
-            model show in the level.
+            A functional model, one object for all calls, which follows later training and pruning.
 
         Raises:
             ValueError: If the level is out of range.
