@@ -179,7 +179,7 @@ def run_levels(
         device_runtime: The runtime on an emulated device: one of `firmware.RUNTIMES`.
         build_dir: Where the firmware of an emulator is built; a temporary folder by default.
         board: As for `firmware.QemuModel`.
-        decoder: The decoder of a detector (`runtime.decoder_for`); generated C needs no decoder.
+        decoder: The decoder of a detector (`runtime.decoder_for`), also for the boxes of C.
         truths: The objects of each input, for the average precision of a detector.
         progress: Called with a short text about the present task.
 
