@@ -52,8 +52,9 @@ def _lines() -> Iterator[str]:
     layers = ", ".join(f"`{kind.__name__}`" for kind, e in ENTRIES.items() if e.is_activation)
     yield f"The functions {names}, and equal functions of `keras.ops` and `tf.nn`;"
     yield f"the layers {layers}. `nest()` refuses Keras's other functions. A function of your own"
-    yield "is carried where it acts on each value alone. `nest()` and export try that on numbers"
-    yield "in several shapes and orders. Any other function is trained, and export refuses it."
+    yield "can be exported if the function acts on each value alone; `nest()` and export try this"
+    yield "on numbers in several shapes and orders. Any other function can be trained, but not"
+    yield "exported."
     yield "\n## Refused\n"
     yield "`nest()` refuses every other layer. For some layers there is another way:\n"
     yield from _table(("layer", "another way"), _refused())

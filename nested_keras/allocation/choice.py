@@ -147,8 +147,8 @@ def measure_sensitivity(
     Args:
         model: The nested model, with trained weights.
         x: Inputs (n, ...).
-        y: Targets (n, ...); of a model with several outputs a dict or list of them.
-        loss: A Keras loss, or its name; the loss takes targets and outputs as they are.
+        y: Targets (n, ...); for a model with several outputs a dict or list of targets.
+        loss: A Keras loss, or its name; the loss takes targets and outputs unchanged.
         sparsities: The sparsities to measure, increasing, in (0, 1]. `allocate` gives no layer a
             higher sparsity than the last.
         batch_size: Images at a time, at least 1; a larger batch gives better statistics.
@@ -201,8 +201,8 @@ def allocate(
     grows on the way, so the levels nest.
 
     The cost of a layer at a level depends on its sparsities at the levels below, which are chosen
-    later. The first pass assumes that the weights of these levels are spread evenly. Each further
-    pass scales the budgets by the true cost of the last choice, until nothing is left over.
+    later. The first pass assumes that these levels spread evenly. Each further pass scales the
+    budgets by the true cost of the last choice, until nothing is left over.
 
     Args:
         model: The nested model.
@@ -240,8 +240,7 @@ def allocate(
             best = found
             if min(shares) > 1.0 - _CLOSE:
                 break
-        # A layer cannot keep half a weight, so a search may miss its budget. Aim slightly lower on
-        # the next pass.
+        # Layers keep whole weights, so a search may miss its budget: aim slightly lower next time.
         targets = tuple(
             target if 1.0 - _CLOSE < share <= 1.0 + _ROUNDING else target * (1 - _CLOSE / 2) / share
             for target, share in zip(targets, shares, strict=True)

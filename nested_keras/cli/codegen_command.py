@@ -18,8 +18,8 @@ def add(commands: Subparsers) -> None:
         "Write a self-contained C library for a .tflite.",
         "No heap, no interpreter: model data, a static arena plan and\n"
         "NAME_invoke(input, output, level). C11; tried with GCC (PC, Arm) and Clang (PC).\n"
-        "Replaces the files of an earlier codegen in the folder, and never another file.\n\n"
-        "Of a detector, which has its anchors beside it, the library finds the boxes, too:\n"
+        "Replaces only the files of an earlier codegen in the folder.\n\n"
+        "The library of a detector, which has its anchors beside it, finds the boxes, too:\n"
         "NAME_detect() (docs/detection.md).",
     )
     arguments.add_model(sub, "a .tflite written by `export`")

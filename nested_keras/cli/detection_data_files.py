@@ -22,10 +22,10 @@ def load(
 
     Args:
         folder: The folder.
-        classes: The names of the classes in the order of the model's outputs; None for those of the
-            training part, sorted.
+        classes: The names of the classes in the order of the model's outputs; None for the classes
+            of the training part, sorted.
         leave_others: Whether objects of other classes are left out; else they are an error.
-        window: Cut the images into square windows of so many pixels; None to keep them whole.
+        window: Side in pixels of square windows into which images are cut; None for whole images.
 
     Raises:
         ValueError: If the folder has another layout, or a file is missing or broken; the text

@@ -36,7 +36,7 @@ _CHANGES = {
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class DetectionTask:
-    """What a detector is trained for.
+    """The task of a detector.
 
     Attributes:
         classes: The number of classes.
@@ -56,7 +56,7 @@ def task_of(base: KerasModel, reading: Reading) -> DetectionTask:
 
     Args:
         base: The detector.
-        reading: What lies beside it.
+        reading: The content of the files beside the model.
 
     Raises:
         ValueError: If the model is no detector, or its anchors are not known or do not fit.
@@ -93,7 +93,7 @@ def load(
     """Reads both parts of the data, and looks at each image once.
 
     Raises:
-        ValueError: If a file is missing or broken, or the classes are not those of the model.
+        ValueError: If a file is missing or broken, or the model has other classes.
     """
     chosen = args.classes or reading.classes or None
     found = detection_data_files.load(
@@ -134,7 +134,7 @@ def digest(*parts: DetectionData) -> str:
 
 
 def settle(args: argparse.Namespace, base: KerasModel) -> training.Settings:
-    """Settles what the flags leave open: a detector learns from its base unless told otherwise."""
+    """Chooses the settings that the flags leave open; by default the base is the teacher."""
     teacher = None if args.distill is False else base
     routing = 1.0 if teacher is None else 0.5
     return training.Settings(
@@ -230,7 +230,7 @@ class DetectionTraining(training.Training):
 
 
 def find(model: KerasModel, images: Pixels, goal: DetectionTask) -> list[Found]:
-    """Returns what a detector finds in images, as average precision wants it."""
+    """Returns the objects that a detector finds in images, for the average precision."""
     return Finder(goal.matcher.anchors).find(model.predict(images, batch_size=_BATCH, verbose=0))
 
 

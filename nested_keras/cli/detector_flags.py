@@ -1,4 +1,4 @@
-"""The flags of a detector, and what they make: its decoder, and pictures with its boxes.
+"""The flags of a detector, its decoder, and pictures with its boxes.
 
 Beside a detector NAME.keras or NAME.tflite lies NAME.anchors.json.
 """
@@ -21,7 +21,7 @@ from nested_keras.typing import Flags
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Adds the flag --anchors and those that say which boxes count."""
+    """Adds the flag --anchors, and the flags that say which boxes count."""
     group: Flags = parser.add_argument_group("detection")
     limits = detection.Limits()
     group.add_argument(
@@ -85,9 +85,9 @@ def pictures(
     """Returns the inputs of a model as images of 8 bits.
 
     Args:
-        x: Inputs [n, height, width, 1 or 3], int8 as the model takes them, or real numbers.
+        x: Inputs [n, height, width, 1 or 3], int8 for the model, or real numbers.
         model: The model.
-        reading: What black and white are for the model.
+        reading: Has the values of black and white for the model.
 
     Raises:
         ValueError: If the inputs are no images.

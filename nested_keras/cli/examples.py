@@ -143,11 +143,11 @@ def _kept(model: Path) -> Reading | None:
             kept=True,
         )
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path}: expected what `train` wrote: got {error!r}") from None
+        raise ValueError(f"{path}: expected the file that `train` wrote: got {error!r}") from None
 
 
 def keep(model: Path, reading: Reading) -> None:
-    """Writes beside a model its anchors, and how its data are read, where classes have names."""
+    """Writes beside a model its anchors, and the reading of its data if the classes have names."""
     if reading.anchors is not None:
         files.write_text(anchors_beside(model), reading.anchors.to_json() + "\n")
     if not reading.classes:

@@ -22,12 +22,12 @@ class Reading:
         pixels: The values of black and white for the model.
         label: The column of a CSV with the labels.
         validation: The share of each class that is set apart for testing.
-        classes: The names of the classes that a model was trained for, in the order of its outputs;
-            empty where they are not known yet.
+        classes: The names of the classes of a trained model, in the order of its outputs; empty
+            before the names are known.
         anchors: The anchors of a detector; None for a classifier.
-        window: Side in pixels of the windows that a detector's images are cut into; None for whole
-            images.
-        kept: Whether this was kept with a model.
+        window: Side in pixels of the windows into which a detector's images are cut; None for
+            whole images.
+        kept: Whether the reading comes from the file beside a model.
     """
 
     pixels: tuple[float, float] = (0.0, 1.0)

@@ -25,12 +25,12 @@ def add(commands: Subparsers) -> None:
         "`host` (generated C compiled for this PC), and generated C on an emulated Cortex-M7,\n"
         "which also counts instructions per inference: `qemu` (mps2-an500) and `renode`\n"
         "(NUCLEO-F767ZI; Renode is found on PATH or by the environment variable RENODE).\n"
-        "With `--runtime tflm` TFLite Micro runs there in place of the generated C; TFLM_ROOT\n"
-        "must name a tree of it with a library built for the Cortex-M7.\n"
-        "Every output is compared with the NumPy reference; where one differs, the exit status is\n"
-        "1. y_test holds class indices; a model with one score is one of two classes.\n\n"
-        "A detector is a model with its anchors beside it. Generated C finds the boxes by itself;\n"
-        "they are compared with those that NumPy finds (docs/detection.md).",
+        "With `--runtime tflm`, TFLite Micro runs on the device in place of the generated C;\n"
+        "TFLM_ROOT must name a tree of TFLite Micro with a library for the Cortex-M7.\n"
+        "Every output is compared with the NumPy reference; if an output differs, the exit status\n"
+        "is 1. y_test holds class indices; a model with one output has two classes.\n\n"
+        "A detector is a model with its anchors beside it. Generated C finds the boxes by itself,\n"
+        "and the boxes are compared with the boxes of NumPy (docs/detection.md).",
     )
     arguments.add_model(sub, "a .tflite written by `export`")
     sub.add_argument("--target", choices=TARGETS, required=True)

@@ -28,7 +28,7 @@ def ends_where_unread() -> Iterator[None]:
     try:
         yield
     except BrokenPipeError:
-        # Python writes once more what is left, as it ends.
+        # Python writes the rest of the buffers once more at its end.
         null = os.open(os.devnull, os.O_WRONLY)
         for stream in (sys.stdout, sys.stderr):
             os.dup2(null, stream.fileno())

@@ -234,9 +234,9 @@ class _Job:
     """A task with its data.
 
     Attributes:
-        loss: What a budget keeps low.
-        sample: Returns inputs and targets of so many training examples with a seed.
-        digest: Of the data.
+        loss: The loss that a budget keeps low.
+        sample: Returns inputs and targets of a number of training examples, drawn with a seed.
+        digest: The digest of the data.
         training: Makes the training of a nested model.
         reading: How the data are read, to be kept beside the output.
         table: Returns header and rows of the results.

@@ -20,7 +20,7 @@ from nested_keras.typing import Data, KerasCallback, KerasLoss, KerasModel, Kera
 
 AUGMENTATIONS = ("auto", "none", "shift", "flip", "both")
 UNITS = ("cycles", "bytes")
-# Examples that measure the sensitivity of the layers, and the BatchNorm statistics of the levels.
+# Numbers of examples for the sensitivity of the layers, and for the BatchNorm statistics.
 SENSITIVITY_EXAMPLES = 500
 STATISTICS_EXAMPLES = 2000
 _STATISTICS_BATCH = 100
@@ -51,8 +51,8 @@ class Settings:
         learning_rate: The highest learning rate, for one level.
         routing: The routing coefficient.
         teacher: The base model, or None.
-        augment: How images are changed; for a detector `SceneChanges` or None.
-        seed: Of the order of the data and their changes.
+        augment: Changes images at random; for a detector `SceneChanges` or None.
+        seed: The seed of the order of the data, and of the changes.
     """
 
     epochs: int
@@ -124,7 +124,7 @@ def _augmentation(
 def sample(train: Data, count: int, seed: int) -> tuple[Any, Any]:
     """Returns inputs and labels of some examples, in random order.
 
-    In the order of sorted data the statistics of a batch would be those of one class.
+    The order is random, because a batch of sorted data would have the statistics of one class.
     """
     x, y = train
     chosen = np.random.default_rng(seed).permutation(len(x))[:count]
@@ -142,8 +142,9 @@ def nest(
     Args:
         args: The flags.
         base: The base model.
-        loss: What a budget keeps low.
-        examples: Returns inputs and targets of so many examples with a seed; only for a budget.
+        loss: The loss that a budget keeps low.
+        examples: Returns inputs and targets of a number of examples, drawn with a seed; only for a
+            budget.
 
     Raises:
         ValueError: If the model cannot be nested, a layer is unknown or a budget cannot be met.
@@ -250,7 +251,7 @@ class Training:
 
         from nested_keras import export
 
-        self._terminal.note("Training on with the rounding of int8")
+        self._terminal.note("Training further with the rounding of int8")
         export.quantize_aware(self._model, representative_dataset=self._representative())
         self._compile(keras.optimizers.Adam(1e-4), teacher=self._settings.teacher)
         return self._fit(epochs, [keras.callbacks.TerminateOnNaN()])

@@ -70,7 +70,7 @@ class Anchors:
             ratios: Width over height, each > 0.
 
         Raises:
-            ValueError: If there are not as many scales, or a number is not positive.
+            ValueError: If the number of scales is wrong, or a number is not positive.
         """
         if len(scales) != len(feature_maps) + 1:
             raise ValueError(
@@ -114,7 +114,7 @@ class Anchors:
 
     @classmethod
     def from_json(cls, text: str) -> Anchors:
-        """Makes anchors of what `to_json` returned.
+        """Makes anchors from the text of `to_json`.
 
         Raises:
             ValueError: If the text is something else.

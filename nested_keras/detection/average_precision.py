@@ -1,4 +1,4 @@
-"""Average precision of detections: the measure of Pascal VOC and that of COCO."""
+"""Average precision of detections, by the measures of Pascal VOC and COCO."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Truth:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Found:
-    """What a detector found in one image.
+    """The objects that a detector found in one image.
 
     Attributes:
         boxes: [n, 4] of (y0, x0, y1, x1).
@@ -72,11 +72,11 @@ def voc(
 ) -> Precision:
     """Measures as Pascal VOC since 2010: the area under the curve of precision over recall.
 
-    Sizes are without the pixel that VOC's own code adds to them.
+    Sizes do not include the pixel that VOC's own code adds.
 
     Args:
         truths: The objects of each image.
-        found: The detections of each image, as many.
+        found: The detections of each image, one entry per image.
         classes: The number of classes.
         overlap: The least IoU of a detection with its object.
 
@@ -96,11 +96,11 @@ def coco(
 ) -> Precision:
     """Measures as COCO: precision at 101 recalls, 100 detections of a class and image at most.
 
-    The same as pycocotools' for boxes of all sizes.
+    The result equals pycocotools for boxes of all sizes.
 
     Args:
-        truths: The objects of each image; those `ignored` are crowds.
-        found: The detections of each image, as many.
+        truths: The objects of each image; `ignored` objects are crowds.
+        found: The detections of each image, one entry per image.
         classes: The number of classes.
         overlaps: The least IoU of a detection with its object, one row of the table each.
 

@@ -1,7 +1,7 @@
-"""What a detector predicts of a box: its offsets against an anchor, as in SSD and Faster R-CNN.
+"""The code of a box: its offsets against an anchor, as in SSD and Faster R-CNN.
 
-Of an anchor (cy, cx, h, w) and a box with the centre (by, bx) and the size (bh, bw), and with the
-variances (0.1, 0.1, 0.2, 0.2) that bring all four to a like size::
+For an anchor (cy, cx, h, w) and a box with the centre (by, bx) and the size (bh, bw), with the
+variances (0.1, 0.1, 0.2, 0.2) that give all four offsets a similar size::
 
     ty = (by - cy) / h / 0.1        th = log(bh / h) / 0.2
     tx = (bx - cx) / w / 0.1        tw = log(bw / w) / 0.2

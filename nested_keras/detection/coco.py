@@ -80,7 +80,7 @@ def read_coco(
 def parts(folder: str | os.PathLike[str]) -> tuple[Path, Path] | None:
     """Returns the JSON files to train on and to test on, or None where a folder has none.
 
-    Those are annotations/*train*.json and annotations/*val*.json or *test*.json, or
+    The files are annotations/*train*.json and annotations/*val*.json or *test*.json, or
     `_annotations.coco.json` in the folders `train` and `valid` or `test`.
     """
     root = Path(folder)

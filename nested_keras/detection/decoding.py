@@ -1,8 +1,8 @@
 """Boxes from the int8 outputs of a detector, in integers: the arithmetic of `nk_detection_s8`.
 
 docs/detection.md derives the arithmetic and its error bounds. Coordinates are whole numbers of
-1/16384 of the image, scores whole numbers of 2**-24. Only the tables need real numbers, and they
-are made once; so NumPy and C give the same boxes, bit for bit.
+1/16384 of the image, scores whole numbers of 2**-24. Only the tables need real numbers, and the
+tables are made once, so NumPy and C give the same boxes, bit for bit.
 """
 
 from __future__ import annotations
@@ -62,21 +62,22 @@ class Limits:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Decoder:
-    """What the decoding of one detector needs; the fields of `nk_detection_params`.
+    """The parameters to decode the outputs of one detector: the fields of `nk_detection_params`.
 
     Attributes:
         anchors: uint16 [A, 4]: centre y, centre x, height, width in 1/16384 of the image.
         classes: Number of classes without the background, 1..254.
         exp_table: uint32 [256]: exp(-d * scale of the scores) in 2**-24, for differences d.
         size_table: uint32 [256]: for each int8 value + 128 of a size offset the size of the box,
-            in 2**-16 of the anchor's.
+            in 2**-16 of the anchor's size.
         offset: Minus the zero point of the boxes.
-        multiplier: Q31: what a step of a centre offset moves the box, in sizes of the anchor.
-        shift: Its power of two, positive = left.
+        multiplier: Q31: the distance that a box moves for one step of a centre offset, in sizes of
+            the anchor.
+        shift: The power of two of the multiplier, positive = left.
         score_threshold: The least score, in 2**-24.
         iou_threshold: The most that two boxes of a class may overlap, in 2**-14.
-        max_candidates: So many of the best scores are looked at.
-        max_boxes: So many boxes at most are found in an image.
+        max_candidates: The number of best scores to look at.
+        max_boxes: The largest number of boxes in an image.
     """
 
     anchors: npt.NDArray[np.uint16]

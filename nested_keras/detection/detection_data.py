@@ -1,4 +1,4 @@
-"""Images with boxes, whatever files they come from."""
+"""Images with boxes, from files of any kind."""
 
 from __future__ import annotations
 
@@ -87,12 +87,12 @@ def checked_boxes(
     where: str,
     notes: list[str],
 ) -> Boxes:
-    """Checks the boxes of an image, and cuts off what lies less than a pixel outside.
+    """Checks the boxes of an image, and cuts off parts that lie less than a pixel outside.
 
     Args:
         boxes: Of (y0, x0, y1, x1) in pixels.
         size: (height, width) of the image.
-        names: What each box holds, for errors.
+        names: The name of the object in each box, for errors.
         where: The file with the boxes, for errors.
         notes: Gets a line for each empty box, which `truth_of` leaves out.
 
@@ -146,7 +146,7 @@ def class_names(
 def truth_of(
     objects: Iterable[tuple[str, Any, bool]], boxes: Boxes, classes: Sequence[str]
 ) -> Truth:
-    """Returns the objects of an image, without empty boxes and those of other classes.
+    """Returns the objects of an image, without empty boxes and objects of other classes.
 
     Args:
         objects: (name, anything, ignored) of each.
@@ -164,7 +164,7 @@ def truth_of(
 def cut(truth: Truth, region: Region) -> Truth:
     """Returns the objects in a region of an image, as shares of the region.
 
-    An object is cut at the edges of the region. One of which less than half is left is ignored.
+    An object is cut at the edges of the region. An object is ignored if less than half is left.
 
     Args:
         truth: The objects of the image.

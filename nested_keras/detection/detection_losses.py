@@ -35,7 +35,7 @@ class BoxLoss(keras.losses.Loss):
         """Returns the loss of each sample.
 
         Args:
-            y_true: [n, A, 5], as `Matcher.targets` returns them.
+            y_true: [n, A, 5], the first result of `Matcher.targets`.
             y_pred: [n, A, 4], offsets.
 
         Returns:
@@ -77,7 +77,7 @@ class ScoreLoss(keras.losses.Loss):
         """Returns the loss of each sample.
 
         Args:
-            y_true: [n, A], as `Matcher.targets` returns them.
+            y_true: [n, A], the second result of `Matcher.targets`.
             y_pred: [n, A, classes + 1], logits; 0 is the background.
 
         Returns:
@@ -101,9 +101,9 @@ class ScoreLoss(keras.losses.Loss):
 
 @_register
 class DetectorLoss(keras.losses.Loss):
-    """The sum of `BoxLoss` and `ScoreLoss`, for what takes one loss of all outputs.
+    """The sum of `BoxLoss` and `ScoreLoss`, for functions that take one loss of all outputs.
 
-    `compile` takes the two by the names of the outputs and reports each.
+    `compile` takes both losses by the names of the outputs and reports each loss.
 
     Args:
         name: The name in Keras.

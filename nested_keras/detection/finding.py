@@ -20,9 +20,10 @@ class Finder:
     """Finds boxes.
 
     Attributes:
-        anchors: [A, 4], as `Anchors.boxes` returns them.
-        score: The least probability of a box. The default is low, as average precision wants it.
-        overlap: Of two boxes of a class that overlap by more (IoU), the surer one stays.
+        anchors: [A, 4], the result of `Anchors.boxes`.
+        score: The least probability of a box. The default is low, because average precision needs
+            boxes of all scores.
+        overlap: Of two boxes of a class that overlap by more (IoU), the surer box stays.
         most: Boxes of an image, at most.
     """
 
@@ -38,7 +39,7 @@ class Finder:
             outputs: `boxes` [n, A, 4] and `scores` [n, A, classes + 1].
 
         Returns:
-            What was found in each image, the surest first; boxes are cut at the image's edges.
+            The objects in each image, the surest first; boxes are cut at the image's edges.
         """
         boxes = np.clip(box_coding.decode(outputs["boxes"], self.anchors), 0.0, 1.0)
         return [
@@ -59,7 +60,7 @@ class Finder:
         return Found(boxes[rows[:, 0]], rows[:, 1] - 1, scores[order])
 
     def _apart(self, boxes: Numbers, chosen: npt.NDArray[np.int64]) -> list[int]:
-        """Returns those of some boxes that no surer one covers."""
+        """Returns the boxes that no surer box covers."""
         overlaps = matching.iou(boxes[chosen], boxes[chosen])
         left = matching.area(boxes[chosen]) > 0
         kept = []

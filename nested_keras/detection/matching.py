@@ -1,4 +1,4 @@
-"""Which anchor is responsible for which box of an image, and the targets that follow."""
+"""Match anchors with the boxes of an image, and make the targets."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def match(
     """Gives each anchor a box, the background or nothing.
 
     Each box first gets an anchor of its own, the pair of highest overlap first. Each anchor left
-    gets the box of its highest overlap where that is `positive` at least. What overlaps no box by
-    `negative` is background; what lies between is left out of the loss.
+    gets the box of its highest overlap, if the overlap is at least `positive`. An anchor that
+    overlaps no box by `negative` is background. All other anchors are left out of the loss.
 
     Args:
         overlaps: IoU [A, n] of the anchors and the boxes of an image.
@@ -82,7 +82,7 @@ class Matcher:
     """Makes the targets of a detector.
 
     Attributes:
-        anchors: [A, 4], as `Anchors.boxes` returns them.
+        anchors: [A, 4], the result of `Anchors.boxes`.
         positive: The least overlap of an anchor with its box, 0..1.
         negative: The overlap from which on an anchor is no background, 0..positive.
 

@@ -18,7 +18,7 @@ _TRIES = 20
 class SceneChanges:
     """Changes an image and its boxes at random.
 
-    Of three images about one is cut, one shrunk and one left whole.
+    About one image in three is cut, one is shrunk and one stays whole.
 
     Attributes:
         cut: The least side of a cut-out as a share of the image, in (0, 1]; 1 for no cut-outs.
@@ -46,14 +46,14 @@ class SceneChanges:
             )
 
     def region(self, truth: Truth, rng: np.random.Generator) -> Region:
-        """Draws what part of an image is seen; a cut-out has an object, if the image has one.
+        """Draws the region of an image to see; a cut-out has an object, if the image has objects.
 
         Args:
             truth: The objects of the image.
-            rng: What decides.
+            rng: Draws the region.
 
         Returns:
-            (y0, x0, y1, x1), shares of the image; it may reach out of the image.
+            (y0, x0, y1, x1), shares of the image; the region may reach out of the image.
         """
         kind = rng.integers(3)
         if kind == 1:
@@ -72,7 +72,16 @@ class SceneChanges:
     def mirrored(
         self, image: Pixels, truth: Truth, rng: np.random.Generator
     ) -> tuple[Pixels, Truth]:
-        """Returns an image [height, width, channels] and its objects, mirrored or not."""
+        """Returns an image and its objects, mirrored or not.
+
+        Args:
+            image: [height, width, channels].
+            truth: The objects of the image.
+            rng: Draws whether to mirror the image.
+
+        Returns:
+            The image and the objects.
+        """
         boxes = truth.boxes
         if self.flip and rng.random() < 0.5:
             image, boxes = image[:, ::-1], _swapped(boxes, 1)

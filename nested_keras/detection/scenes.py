@@ -1,4 +1,4 @@
-"""From files to what a detector trains on: decoded, cut out, resized, as a `tf.data.Dataset`."""
+"""Make a `tf.data.Dataset` for a detector from files: decoded, cut out, resized."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class SceneReader:
 
     Attributes:
         shape: (height, width, channels) of the model's input; one channel or three.
-        pixels: What black and white are for the model.
+        pixels: The values of black and white for the model.
 
     Raises:
         ValueError: If there are neither one channel nor three.
@@ -49,7 +49,7 @@ class SceneReader:
 
         Args:
             example: The image or window.
-            region: (y0, x0, y1, x1), shares of it; what lies outside has its mean colour.
+            region: (y0, x0, y1, x1), shares of the image; pixels outside have its mean colour.
 
         Returns:
             float32 [height, width, channels] in 0..255.
@@ -135,11 +135,12 @@ def dataset(
         reader: Reads the images.
         matcher: Makes the targets.
         batch_size: Images of a batch, 1..passes * images where the order is random.
-        changes: How images are changed; None to leave them.
-        seed: Of the order and the changes, >= 0; None for the order of the data.
-        passes: How often an epoch shows each image; with `split_batch` one for each level.
-        epoch: Returns the number of the epoch that begins, on which order and changes depend. A
-            training that is resumed then sees what an uninterrupted one sees. None to count them.
+        changes: Changes images at random; None for no changes.
+        seed: The seed of the order and the changes, >= 0; None for the order of the data.
+        passes: How often an epoch shows each image; with `split_batch` one pass for each level.
+        epoch: Returns the number of the epoch that begins, on which order and changes depend, so
+            that a resumed training sees the same batches as a training without a stop. None to
+            count the epochs.
 
     Returns:
         A `tf.data.Dataset` of (images, {"boxes", "scores"}). With a seed, all batches are full.
@@ -208,7 +209,7 @@ class _Scenes:
     seed: int
 
     def make(self, index: int, number: int, place: int) -> tuple[Pixels, Pixels, Pixels]:
-        """Returns the image, the targets of its boxes and those of its scores."""
+        """Returns the image, the targets of its boxes and the targets of its scores."""
         example = self.data.examples[int(index)]
         if self.changes is None:
             image, truth = self.reader.read(example), example.truth

@@ -38,17 +38,17 @@ def measure(graph: Graph, data: tuple[Float32Array, ...]) -> Quantization:
 def apply(graph: Graph, quantization: Quantization) -> tuple[Graph, Ranges]:
     """Returns the graph with equalised channels, and the ranges of its activations.
 
-    Nodes are found by their position: weights may be loaded into a model that was built again, in
-    which Keras gives other names.
+    Nodes are found by their position, because weights may be loaded into a model that was built
+    again, and Keras gives other names to such a model.
 
     Raises:
-        ExportError: If the quantisation is that of another network.
+        ExportError: If the quantisation belongs to another network.
     """
     fixed = fixed_scales(graph)
     names = [name for name in graph.nodes if name not in fixed]
     if len(names) != len(quantization["limits"]):
         raise ExportError(
-            "the saved ranges of the activations must be those of this model: got "
+            "the saved ranges of the activations must belong to this model: got "
             f"{len(quantization['limits'])} ranges for {len(names)} activations"
         )
     name_of = dict(zip(quantization["limits"], names, strict=True))

@@ -69,10 +69,11 @@ def fold(graph: Graph, *, fuse: bool = True) -> Graph:
 
 
 def _with_plain_relu6(graph: Graph) -> Graph:
-    """Returns the same network without the relu6 of what lies between -1 and 1 anyway.
+    """Returns the same network without relu6 behind values that lie between -1 and 1 anyway.
 
-    A sigmoid, softmax or tanh has a scale that TFLite fixes, and so has what moves its pixels. A
-    RELU6 behind them would need a scale of its own, which TFLite Micro's cannot have.
+    A sigmoid, softmax or tanh has a scale that TFLite fixes, and a node that moves its pixels has
+    the same scale. A RELU6 behind would need a scale of its own, and TFLite Micro's RELU6 cannot
+    have another scale than its input.
     """
     fixed = fixed_scales(graph)
     nodes: dict[str, Node] = {}
@@ -89,8 +90,8 @@ def _with_plain_relu6(graph: Graph) -> Graph:
 
 
 def _producer(folded: Mapping[str, Node], reader: Node, uses: Counter[str]) -> Node:
-    """Returns the node that computes what another reads, before nodes that only move pixels."""
-    # A Reshape may tell the channels apart in another way, which only a BatchNorm minds.
+    """Returns the node that computes the input of another, before nodes that only move pixels."""
+    # A Reshape may change the channels, which matters only to a BatchNorm.
     movers = Crop | DepthToSpace | Reshape if isinstance(reader, Unary) else Crop | DepthToSpace
     node = folded[reader.inputs[0]]
     while isinstance(node, movers) and uses[node.inputs[0]] == 1:

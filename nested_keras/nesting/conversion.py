@@ -82,7 +82,7 @@ def functional(model: KerasModel) -> Any:
     if changed:
         raise TypeError(
             f"model {model.name!r} must compute what its graph says: got {type(model).__name__}, "
-            f"which overrides {', '.join(sorted(changed))}; put that into layers of the graph"
+            f"which overrides {', '.join(sorted(changed))}; use layers of the graph in their place"
         )
     return base
 

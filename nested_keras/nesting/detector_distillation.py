@@ -1,4 +1,4 @@
-"""What the levels of a detector learn from a teacher's boxes and scores."""
+"""Let the levels of a detector learn from the boxes and scores of a teacher."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _OUTPUTS = ("boxes", "scores")
 class DetectorDistillation(Distillation):
     """How the levels of a detector learn from other detectors; attributes as `Distillation`.
 
-    The scores follow the class probabilities of the sources, the offsets of the boxes those of the
-    sources, see `DetectorDistillationLoss`. The scores of a detector are logits: leave
-    `from_logits` out.
+    The scores follow the class probabilities of the sources, and the offsets of the boxes follow
+    the offsets of the sources, see `DetectorDistillationLoss`. The scores of a detector are logits:
+    leave `from_logits` out.
     """
 
     def for_model(self, model: KerasModel) -> DetectorDistillation:
@@ -33,7 +33,7 @@ class DetectorDistillation(Distillation):
             model: The nested model.
 
         Raises:
-            ValueError: If they are not, or `from_logits` is False.
+            ValueError: If model or teacher does not fit, or `from_logits` is False.
         """
         if self.from_logits is False:
             raise ValueError("the scores of a detector are logits: got from_logits=False")
@@ -48,16 +48,16 @@ class DetectorDistillation(Distillation):
         return dataclasses.replace(self, from_logits=True)
 
     def loss(self) -> Any:
-        """Returns the loss towards what the sources found."""
+        """Returns the loss against the outputs of the sources."""
         return DetectorDistillationLoss(temperature=self.temperature)
 
 
 class DetectorDistillationLoss(keras.losses.Loss):
     """Divergence of the class probabilities, and Huber loss of the offsets where objects are.
 
-    Both are sums over the anchors, divided by the number of anchors that hold an object for the
-    sources (the sum of the probabilities that they do), as the losses of the labels are. The
-    offsets count by that probability: those of the background mean nothing.
+    Both terms are sums over the anchors, divided by the number of anchors with an object in the
+    sources (the sum of the object probabilities), like the losses of the labels. The offsets of an
+    anchor count by its object probability, because offsets of the background mean nothing.
 
     Args:
         temperature: Divides the logits of both sides, > 0.
@@ -68,14 +68,14 @@ class DetectorDistillationLoss(keras.losses.Loss):
         self._scores = DistillationLoss(temperature=temperature, from_logits=True)
 
     def softened(self, sources: Sequence[Mapping[str, KerasTensor]]) -> dict[str, Any]:
-        """Averages what some detectors found.
+        """Averages the outputs of some detectors.
 
         Args:
             sources: Outputs of one or more detectors.
 
         Returns:
             `scores`: softened probabilities; `boxes` [n, A, 5]: offsets and the probability of an
-            object. No gradient enters them.
+            object. No gradient flows through the averages.
         """
         count = float(len(sources))
         offsets = sum(ops.cast(each["boxes"], "float32") for each in sources) / count
@@ -92,7 +92,7 @@ class DetectorDistillationLoss(keras.losses.Loss):
         """Returns the loss of each sample.
 
         Args:
-            y_true: What `softened` gave.
+            y_true: The result of `softened`.
             y_pred: The outputs of the model that learns.
 
         Returns:

@@ -105,7 +105,11 @@ class Distillation:
         return dataclasses.replace(self, from_logits=next(iter(found.values())))
 
     def loss(self) -> DistillationLoss:
-        """Returns the loss against the sources; `from_logits` must be settled before."""
+        """Returns the loss against the sources.
+
+        Raises:
+            ValueError: If `from_logits` is None; see `for_model`.
+        """
         if self.from_logits is None:
             raise ValueError("from_logits must be True or False: got None; see for_model()")
         return DistillationLoss(temperature=self.temperature, from_logits=self.from_logits)

@@ -83,7 +83,7 @@ class MeasuredLevels(SparseLevels):
 
         Args:
             x: As in `keras.Model.evaluate`, and so are the other arguments.
-            y: The targets, unless `x` brings them.
+            y: The targets, unless `x` has targets.
             batch_size: Where the data are arrays.
             verbose: How much Keras shows.
             sample_weight: The weights of the samples.
@@ -147,14 +147,35 @@ class MeasuredLevels(SparseLevels):
         class_weight: KerasArgument = None,
         return_dict: bool = False,
     ) -> Any:
-        """Trains all levels on one batch, as `keras.Model.train_on_batch`."""
+        """Trains all levels on one batch, as `keras.Model.train_on_batch`.
+
+        Args:
+            x: The inputs of the batch.
+            y: The targets of the batch.
+            sample_weight: The weights of the samples.
+            class_weight: By the index of a class, the weight of its samples.
+            return_dict: Whether to return the results by name.
+
+        Returns:
+            The loss, the metrics of the densest level, and loss and metrics of each level.
+        """
         logs = super().train_on_batch(x, y, sample_weight, class_weight, return_dict=True)
         return logs if return_dict else _in_order(logs)
 
     def test_on_batch(
         self, x: Data, y: Data = None, sample_weight: Data = None, return_dict: bool = False
     ) -> Any:
-        """Evaluates all levels on one batch, as `keras.Model.test_on_batch`."""
+        """Evaluates all levels on one batch, as `keras.Model.test_on_batch`.
+
+        Args:
+            x: The inputs of the batch.
+            y: The targets of the batch.
+            sample_weight: The weights of the samples.
+            return_dict: Whether to return the results by name.
+
+        Returns:
+            The loss, the metrics of the densest level, and loss and metrics of each level.
+        """
         logs = super().test_on_batch(x, y, sample_weight, return_dict=True)
         return logs if return_dict else _in_order(logs)
 

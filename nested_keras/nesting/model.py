@@ -72,8 +72,7 @@ def nest(
         exclude: Names of the layers whose kernel stays dense. None stands for the depthwise
             kernels, the first convolution and the last Dense.
         overrides: Per layer name, a mapping with "sparsities" (one per level) or "block_shape" or
-            both. A layer with an override is nested even if `exclude` is None and would leave the
-            layer dense.
+            both. A layer with an override is nested in any case.
         shared_affine: Share gamma and beta of each BatchNormalization among the levels. The
             statistics are per level in any case.
         name: The name of the nested model; None takes the name of `model`.
@@ -201,7 +200,7 @@ class NestedModel(trainer.LevelTrainer):
     `nested_keras.nesting.trainer.LevelTrainer`.
 
     Args:
-        *args: The inputs and the outputs, as `keras.Model` takes them: two structures of symbolic
+        *args: The inputs and the outputs, as for `keras.Model`: two structures of symbolic
             tensors. The outputs come from nested layers that were called without `level`.
         **kwargs: The other arguments of `keras.Model`: `name` and `trainable`.
 
@@ -250,8 +249,7 @@ class NestedModel(trainer.LevelTrainer):
             level: 0 (the sparsest) to levels-1.
 
         Returns:
-            A functional model, the same object at each call. Later training and pruning of this
-            model show in the level.
+            A functional model, one object for all calls, which follows later training and pruning.
 
         Raises:
             ValueError: If the level is out of range.
@@ -298,7 +296,7 @@ class NestedModel(trainer.LevelTrainer):
 
         Args:
             x: Data as `keras.Model.evaluate` takes it.
-            y: Targets, unless `x` brings them.
+            y: Targets, unless `x` has targets.
             **kwargs: Other arguments of `evaluate`, such as `batch_size`.
 
         Returns:

@@ -133,7 +133,7 @@ def refusal(operation: KerasOperation, name: str) -> str | None:
         return f"{label} must compute in a float dtype: got {policy.compute_dtype!r}"
     try:
         config = config_of(operation)
-    except Exception as error:  # A layer's own get_config raises what it likes.
+    except Exception as error:  # A layer's own get_config may raise any error.
         reason = " ".join(str(error).split())[:200]
         return f"{label} has no config to make the layer again from: {reason}"
     entry = ENTRIES[kind]
@@ -292,7 +292,7 @@ def _wrong_value(
     label: str, layer: KerasLayer, config: Mapping[str, Any], wanted: Mapping[str, Any]
 ) -> str | None:
     for key, right in wanted.items():
-        # Older versions of Keras have some attributes and do not write them.
+        # Older versions of Keras do not write some attributes to the config.
         value = config.get(key, getattr(layer, key, right))
         if value != right and not (right is None and not value):
             hint = alternatives.ARGUMENTS.get(key, "")

@@ -74,7 +74,7 @@ class LevelTrainer(MeasuredLevels):
 
         Args:
             x: As in `keras.Model.fit`, and so are the other arguments.
-            y: The targets, unless `x` brings them.
+            y: The targets, unless `x` has targets.
             batch_size: Where the data are arrays.
             epochs: The number of the last epoch.
             verbose: How much Keras shows.

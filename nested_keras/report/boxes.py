@@ -11,7 +11,7 @@ from nested_keras.detection.average_precision import Truth
 from nested_keras.detection.decoding import Detections
 
 Boxes: TypeAlias = tuple[Detections, ...]
-"""Of each input int32 [k, 6], as `Decoder.detect` returns them."""
+"""The boxes of each input, int32 [k, 6], from `Decoder.detect`."""
 
 
 def mean_precision(boxes: Boxes, truths: Sequence[Truth] | None, *, classes: int) -> float | None:
@@ -19,7 +19,7 @@ def mean_precision(boxes: Boxes, truths: Sequence[Truth] | None, *, classes: int
 
     Args:
         boxes: The boxes of each input.
-        truths: The objects of each input; None if they are not known.
+        truths: The objects of each input; None for unknown objects.
         classes: The number of classes.
 
     Returns:

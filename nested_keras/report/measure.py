@@ -63,8 +63,8 @@ class LevelRun:
             None on a PC.
         mismatches_against_reference: Output elements that differ from the NumPy reference; of a
             detector also numbers of boxes.
-        detections: Of a detector, the boxes of each input, int32 [k, 6] as `Decoder.detect` returns
-            them; None of another model.
+        detections: The boxes of each input of a detector, int32 [k, 6] from `Decoder.detect`; None
+            for another model.
         average_precision: Of a detector, the mean over the classes at an overlap of 0.5, 0..1; None
             without objects to find.
     """
@@ -173,15 +173,15 @@ def run_levels(
 
     Args:
         model: Contents of a .tflite with one output, or of a detector.
-        x: Inputs [n, ...]: int8 as the model takes them, or real numbers, which are quantised.
+        x: Inputs [n, ...]: int8 for the model, or real numbers, which are quantised.
         labels: Class indices [n], for the accuracy.
         target: One of `TARGETS`.
         device_runtime: The runtime on an emulated device: one of `firmware.RUNTIMES`.
         build_dir: Where the firmware of an emulator is built; a temporary folder by default.
         board: As for `firmware.QemuModel`.
-        decoder: Of a detector (`runtime.decoder_for`); generated C finds the boxes by itself.
+        decoder: The decoder of a detector (`runtime.decoder_for`), also for the boxes of C.
         truths: The objects of each input, for the average precision of a detector.
-        progress: Called with a short text on what is run now.
+        progress: Called with a short text about the present task.
 
     Returns:
         One row a level.
@@ -225,7 +225,7 @@ def _run_on_this_pc(
     decoder: Decoder | None,
     tell: Callable[[str], None],
 ) -> tuple[list[_Outputs], tuple[Boxes, ...] | None]:
-    """Returns the outputs of each level, and the boxes where C finds them."""
+    """Returns the outputs of each level, and the boxes if C finds the boxes."""
     runner = _ON_THIS_PC[target](model, decoder)
     outputs = [_run(runner, x, level, tell, target) for level in range(runner.levels)]
     if decoder is None or not isinstance(runner, firmware.HostModel):
@@ -240,7 +240,7 @@ def _with_boxes(
     truths: Sequence[Truth] | None,
     decoder: Decoder,
 ) -> list[LevelRun]:
-    """Returns the rows of a detector with its boxes, and with the numbers of them that differ.
+    """Returns the rows of a detector with its boxes, and with the count of numbers that differ.
 
     Args:
         rows: The levels.
@@ -290,7 +290,7 @@ def _run(
     tell: Callable[[str], None],
     name: str,
 ) -> _Outputs:
-    """Runs a level in pieces, so that the progress can be told."""
+    """Runs a level in pieces, to report the progress after each piece."""
     batch = runner.input_details[0].shape[0]
     size = batch * max(1, _INPUTS_AT_ONCE // batch)
     pieces = []

@@ -1,8 +1,8 @@
 """Random networks go the whole way, many side by side in one Keras model.
 
 `python -m tests.properties.random_models SEED` shows the network of a seed as Keras code, and
-checks the network alone. `python -m tests.properties.random_models --from A --to B --log FILE` tries all seeds of a
-range, and goes on where FILE ends.
+checks the network alone. `python -m tests.properties.random_models --from A --to B --log FILE`
+tries all seeds of a range, and goes on where FILE ends.
 """
 
 from __future__ import annotations

@@ -108,7 +108,7 @@ static void on_marker(unsigned int cpu, void *user) {
   (*(const marker_action *)user)();
 }
 
-/** What a marker does, NULL for any other instruction. DBG #n is F3AF 80Fn, stored AF F3 Fn 80. */
+/** Action of a marker; NULL for any other instruction. DBG #n is F3AF 80Fn, stored AF F3 Fn 80. */
 static const marker_action *marker_of(const struct qemu_plugin_insn *insn) {
   // QEMU 7.2 gives the last instructions of a page the two bytes behind them too.
   const uint8_t *code = qemu_plugin_insn_data(insn);

@@ -44,7 +44,7 @@ typedef struct nk_bench_case {
 extern const nk_bench_case *const nk_bench_cases[];
 extern const int32_t nk_bench_case_count;
 
-/** What a call may use besides its output, 16-byte aligned. */
+/** The memory that a call may use besides its output, 16-byte aligned. */
 typedef struct nk_bench_scratch {
   void *data;
   size_t size;
@@ -53,14 +53,14 @@ typedef struct nk_bench_scratch {
 } nk_bench_scratch;
 
 /**
- * Runs one case, the call alone between NK_BENCH_BEGIN and NK_BENCH_END. Returns 0, or what the
- * library returned instead of success.
+ * Runs one case, with the call alone between NK_BENCH_BEGIN and NK_BENCH_END. Returns 0, or the
+ * error of the library.
  */
 int32_t nk_bench_run(const nk_bench_case *bench_case, int8_t *output, nk_bench_scratch *scratch);
 
 /**
- * The part of nk_bench_run() for the kinds NK_BENCH_*. Weak, for it is linked only where such a
- * case is run: some copies of CMSIS-NN lack these operators.
+ * The part of nk_bench_run() for the kinds NK_BENCH_*. The function is weak, because only firmware
+ * with such a case links the function: some copies of CMSIS-NN lack these operators.
  */
 __attribute__((weak)) int32_t nk_bench_run_operator(const nk_bench_case *bench_case, int8_t *output,
                                                     nk_bench_scratch *scratch);

@@ -4,9 +4,10 @@
  *
  *     level <level> <HEX of all outputs>
  *
- * for each, then `ops` and the index of every operator that reported its end, level by level, and
- * `end`. Included ahead of the generated source, so that every operator is a counted region of its
- * own: the regions of a level are its operators and one for what comes after the last of them.
+ * for each level, then `ops` and the index of every operator that reported its end, level by level,
+ * and `end`. This header is included ahead of the generated source, so that every operator is a
+ * counted region of its own. A level has a region for each operator, and one for the code after the
+ * last operator.
  */
 #ifndef NK_BENCH_MODEL_H_
 #define NK_BENCH_MODEL_H_

@@ -1,4 +1,4 @@
-/* What a board gives to the firmware. Each board directory implements these functions, the start-up
+/* The functions of a board for the firmware. Each board directory implements these, the start-up
  * code and a linker script; tflm_ops/boards/common/main.c uses nothing else. */
 #ifndef NK_BOARD_H_
 #define NK_BOARD_H_

@@ -10,7 +10,7 @@
 /** Clocks, console and the instruction counter; runs before main, after variables are set up. */
 void board_init(void);
 
-/** The board's SysTick interrupt; without one it is a fault. */
+/** The board's SysTick interrupt; on a board without this function the interrupt is a fault. */
 void SysTick_Handler(void);
 
 #endif  // NK_STARTUP_H_

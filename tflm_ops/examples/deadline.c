@@ -1,10 +1,10 @@
-/* Picks the level of each inference by a deadline: the densest one that is known to fit.
+/* Picks the level of each inference by a deadline: the densest level that is known to fit.
  *
- * What a level costs is learnt by running it. After start-up each level runs once; from then on
- * every inference updates the cost of its own level, so that the choice follows caches and wait
- * states. The deadline here changes from frame to frame, as it does where other work shares the
- * core; on a real system an interrupt would write it, and it is read once for each frame
- * (tflm_ops/README.md).
+ * The program measures the cost of a level by running the level. After start-up each level runs
+ * once. From then on every inference updates the cost of its own level, so that the choice follows
+ * caches and wait states. The deadline here changes from frame to frame, as with other work on the
+ * core. On a real system an interrupt would write the deadline, and the program reads the deadline
+ * once for each frame (tflm_ops/README.md).
  *
  * Time is board_instructions(): instructions under an emulator, cycles on a board. */
 #include "board.h"
@@ -12,7 +12,7 @@
 
 enum { FRAMES = 12 };
 
-/* In percent of what the densest level takes; 1 % is a deadline that no level can meet. */
+/* In percent of the time of the densest level; 1 % is a deadline that no level can meet. */
 static const uint8_t deadline_percent[FRAMES] = {100, 120, 60, 80,  40, 110,
                                                  1,   90,  50, 200, 70, 110};
 

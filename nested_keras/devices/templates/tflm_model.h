@@ -11,7 +11,7 @@ struct RecordTensor {
 
 constexpr RecordTensor kInputs[] = {$inputs$};
 constexpr RecordTensor kOutputs[] = {$outputs$};
-/** Position of the level among the graph inputs; -1 where it comes from the external context. */
+/** Position of the level among the graph inputs; -1 if the external context has the level. */
 constexpr int kLevelInput = $level_input$;
 constexpr size_t kArenaBytes = $arena_bytes$;
 constexpr unsigned kOps = $ops$;

@@ -1,4 +1,4 @@
-/* What the build adds to main.c for one model and one set of images (generated: firmware_run.c). */
+/* The part that the build adds to main.c for one model and one set of images (firmware_run.c). */
 #ifndef NK_FIRMWARE_H_
 #define NK_FIRMWARE_H_
 
@@ -9,7 +9,7 @@
 typedef struct firmware_run {
   /** Levels of the model. */
   int32_t model_levels;
-  /** The levels to run, and how many of them: at least 1. */
+  /** The levels to run, and the number of these levels: at least 1. */
   const int32_t *levels;
   int32_t level_count;
   /** Records of input_stride bytes, a multiple of 16, one for each image; 16-byte aligned. */

@@ -1,4 +1,4 @@
-/* Included ahead of the generated model (-include profile.h) so that it reports its operators. */
+/* Included ahead of the generated model (-include profile.h), to report each operator. */
 #ifndef NK_PROFILE_H_
 #define NK_PROFILE_H_
 

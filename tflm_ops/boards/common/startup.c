@@ -50,7 +50,7 @@ static void put_register(const char *name, uint32_t value) {
   board_puts(digits);
 }
 
-/* `frame` is what the core pushed: r0-r3, r12, lr, pc, xpsr. */
+/* `frame` holds the registers that the core pushed: r0-r3, r12, lr, pc, xpsr. */
 __attribute__((used)) static void report_fault(const uint32_t *frame) {
   const char number[2] = {(char)('0' + (int)(SCB_ICSR & 15u)), '\0'};
   board_puts("fault ");

@@ -1,8 +1,8 @@
 /* NUCLEO-F767ZI: STM32F767ZI, Cortex-M7 at 216 MHz, 2 MB of flash, 512 KB of SRAM.
  *
  * Console: USART3 on PD8 and PD9, the virtual serial port of the board's ST-LINK, 115200 8N1.
- * Counter: CYCCNT of the DWT. On the board it counts cycles; under Renode with the platform file of
- * this folder it counts instructions. Register names and bits: RM0410 (STM32F76xxx), PM0253. */
+ * Counter: CYCCNT of the DWT. CYCCNT counts cycles on the board, and instructions under Renode with
+ * the platform file of this folder. Register names and bits: RM0410 (STM32F76xxx), PM0253. */
 #include "board.h"
 
 #include "startup.h"
@@ -107,9 +107,9 @@ static void start_clock(void) {
   wait_for(&RCC_CFGR, RCC_CFGR_SWS_MASK, RCC_CFGR_SWS_PLL);
 }
 
-/* Instruction and data cache. The contents of both are undefined after reset, so they are
- * invalidated before they are switched on, each only if it is off: Renode's core comes with the bit
- * of the data cache set (and a CCSIDR of 0). */
+/* Starts instruction and data cache. The contents of a cache are undefined after reset, so each
+ * cache is invalidated before the start. A cache that is on stays on, because Renode's core comes
+ * with the bit of the data cache set (and a CCSIDR of 0). */
 static void start_caches(void) {
   if (!(SCB_CCR & SCB_CCR_IC)) {
     barrier();
@@ -167,8 +167,9 @@ void board_puts(const char *text) {
   }
 }
 
-/* Nobody is there to take the status: what was printed says it. The loop holds an instruction
- * because Renode's core takes a branch to itself for WFI: it sleeps, and CYCCNT goes on without it.
+/* No host takes the status, but the printed text shows the status. The loop holds an instruction,
+ * because Renode's core takes a branch to itself for WFI: the core would sleep while CYCCNT goes
+ * on.
  */
 _Noreturn void board_exit(int status) {
   (void)status;

@@ -3,7 +3,7 @@
 #if NK_USE_DSP
 
 @ Inner kernels of the sparse convolution for Cortex-M7: one tile of output pixels, all channels.
-@ docs/kernels.md derives the arithmetic; nk_dsp_tile.h declares what is exported here.
+@ docs/kernels.md derives the arithmetic; nk_dsp_tile.h declares the exported names.
 @
 @ A tile is P pairs of neighbouring output pixels, P = 1..4. Its packed input holds, for every filter
 @ position, P words x0 + x1 * 2^23, so that one SMLAL multiplies both pixels of a pair by a weight.
@@ -18,8 +18,8 @@
 @   px                  r12     packed input at the present filter position
 @   ps                  lr      stream of weights
 @ An accumulator starts at 2^46 + 2^22, so that both its fields stay positive. The upper 17 bits of hi
-@ are then idle, and the top byte of the last one counts the passes of the loop: it starts at -passes,
-@ and ADDS sets the carry when it has come round.
+@ are then idle, and the top byte of the last hi counts the passes of the loop: the byte starts at
+@ -passes, and ADDS sets the carry when the byte reaches zero.
 
         .global nk_dsp_tile_1, nk_dsp_tile_2, nk_dsp_tile_3, nk_dsp_tile_4
         .global nk_dsp_pack_1, nk_dsp_pack_2, nk_dsp_pack_3, nk_dsp_pack_4
@@ -141,8 +141,8 @@ ps  .req lr
         bx      r8
         .endm
 
-@ The head of a loop. Entered at <name>, it starts at the entry's position of the packed input; at
-@ <name>_on, where the entry before it has left px.
+@ The head of a loop. Entered at <name>, the loop starts at the entry's position of the packed input;
+@ entered at <name>_on, at the place where the entry before has left px.
         .macro  enter name, P
         set_stride \P
 .L\name\()_\P:
@@ -153,8 +153,8 @@ ps  .req lr
         .endm
 
 @ ---- single weights, 8-bit deltas: two weights a pass --------------------------------------------
-@ Loops are entered with at least 1 entry. They leave px at the position of the entry after their last;
-@ the wide one, and this one where P >= 3, at that of their last.
+@ Loops are entered with at least 1 entry. A loop leaves px at the position of the entry after its last
+@ entry. The wide loop, and this loop if P >= 3, leave px at the position of the last entry.
 @ A step multiplies weight i while it loads the input words of weight i + 1; the last weight is peeled
 @ off, so that nothing is read at a position that may not exist.
 @ P >= 3: px is at the position of weight i when step i starts, wa = weight i, wb = delta i + 1.
@@ -302,7 +302,7 @@ ps  .req lr
         .endm
 
 @ ---- blocks of 2 or 4 weights, 8-bit deltas: one block a pass ------------------------------------
-@ wa starts with the first weight; the delta of the next block passes through it.
+@ wa starts with the first weight; the delta of the next block passes through wa.
 
         .macro  enter_block name, P
         enter   \name, \P
@@ -622,8 +622,8 @@ ps  .req lr
         .endm
 
 @ ---- requantisation ------------------------------------------------------------------------------
-@ The channel holds twice the biases less what the accumulators started with: r8 even, r9 odd pixels.
-@ These leave 2 * (acc + bias) of the even pixel in lo and of the odd one in hi.
+@ The channel holds twice the biases minus the start values of the accumulators: r8 even, r9 odd
+@ pixels. The macros leave 2 * (acc + bias) of the even pixel in lo and of the odd pixel in hi.
 
         .macro  split_pair i, t                 @ r10 = 2^23 - 1
         and     \t, lo\i, r10
@@ -740,8 +740,8 @@ nk_dsp_tile_\P:
         ldr     r12, [r12, #C_SHIFT]
         .endif
 
-@ The last pixel goes first: where the tile has an odd number of them, F_LAST makes the one before it
-@ overwrite it.
+@ The last pixel is stored first. If the tile has an odd number of pixels, F_LAST makes the pixel before
+@ overwrite the last pixel.
 .Lscale_\P:                                     @ r10 = multiplier, r11 = half, r12 = shift
         .if     \P == 4
         ldr     lr, [sp, #F_LAST]
@@ -934,7 +934,7 @@ nk_dsp_tile_\P:
 
 @ ---- packing: words of 2 * P pixels, channel after channel ---------------------------------------
 @ void nk_dsp_pack_<P>(const int8_t *const *pixels, int32_t *words, int32_t channels, int32_t step)
-@ The words of a channel are `step` bytes from those of the channel before.
+@ The words of a channel are `step` bytes from the words of the channel before.
 
         .section .text.nk_dsp_pack, "ax", %progbits
         .macro  pack P
