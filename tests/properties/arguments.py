@@ -17,6 +17,7 @@ L = keras.layers
 Shape = tuple[int, ...]
 OTHER_FUNCTIONS = ("tf.nn.relu6", "keras.ops.tanh", "tf.nn.silu")
 LAYER_FUNCTIONS = ("L.LeakyReLU(0.3)", "L.ReLU(6.0)", "L.ReLU(negative_slope=0.1)")
+# `height` and `width` are multiples of those of x.
 # Operators between layers: on tensors of any rank, on series and on images.
 OPERATORS: tuple[str, ...] = (
     "{x} + {y}",
@@ -71,8 +72,8 @@ IMAGE_OPERATORS: tuple[str, ...] = (
     "keras.ops.average_pool({x}, (2, 3), 2, 'valid')",
     "keras.ops.transpose({x}, (0, 3, 1, 2))",
     "keras.ops.swapaxes({x}, 1, 3)",
-    "keras.ops.image.resize({x}, (6, 5))",
-    "keras.ops.image.resize({x}, (4, 8), 'nearest')",
+    "keras.ops.image.resize({x}, ({height}, {width}))",
+    "keras.ops.image.resize({x}, ({height}, {width}), 'nearest')",
     "keras.ops.pad({x}, ((0, 0), (1, 2), (0, 1), (0, 0)))",
 )
 
@@ -121,9 +122,7 @@ def of(kind: type, draw: random.Random, shapes: Sequence[Shape]) -> dict[str, An
         draw: The source of the draws.
         shapes: Shapes of the tensors that the layer reads, without the batch.
     """
-    if kind not in _DRAWS or (
-        kind not in (L.Concatenate, L.Rescaling) and draw.random() < 0.2
-    ):
+    if kind not in _DRAWS or (kind not in (L.Concatenate, L.Rescaling) and draw.random() < 0.2):
         return dict(draw.choice(layer_variants.of(kind)))
     return _DRAWS[kind](draw, shapes[0])
 
