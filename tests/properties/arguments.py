@@ -168,7 +168,7 @@ def _convolution(draw: random.Random, shape: Shape) -> dict[str, Any]:
     if len(shape) == 2 and draw.random() < 0.2:
         chosen["padding"] = "causal"
     divisors = [n for n in range(2, 9) if shape[-1] % n == 0]
-    if divisors and draw.random() < 0.2:
+    if divisors and draw.random() < 0.06:  # slow: Keras compiles each call
         groups = draw.choice(divisors)
         chosen.update(groups=groups, filters=groups * draw.randint(1, 3))
     return chosen
