@@ -1,6 +1,6 @@
 """Nested sparse convnets: one set of weights, N sparsity levels, a knob at run time.
 
-Everything is imported on first use: `import nested_keras` brings in neither Keras nor TensorFlow.
+Every name is imported on first use: `import nested_keras` imports neither Keras nor TensorFlow.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from nested_keras import extras
 
-if TYPE_CHECKING:  # what `__getattr__` finds, for editors and type checkers
+if TYPE_CHECKING:  # the names of `__getattr__`, for editors and type checkers
     from nested_keras import (
         allocation,
         applications,

@@ -431,6 +431,22 @@ def extrema() -> Any:
     return _model((5, 5, 2), network)
 
 
+def bounded_relu6() -> Any:
+    """A relu6 of what lies between -1 and 1 anyway, also behind operators that keep its scale."""
+
+    def network(x: Any) -> Any:
+        layers = _layers()
+        x = _conv_bn(x, 4, relu=None)
+        a = layers.ReLU(6.0)(layers.Conv2D(4, 1, activation="sigmoid")(x))
+        b = layers.ReLU(6.0)(layers.MaxPooling2D(2, 1, "same")(layers.Activation("tanh")(x)))
+        c = layers.Conv2D(4, 1, activation="tanh")(x)
+        c = layers.ReLU(6.0)(layers.ReLU(6.0)(layers.Concatenate()([c, layers.Softmax()(x)])))
+        x = layers.Concatenate()([layers.Add()([a, b]), c])
+        return layers.ReLU(6.0)(layers.Dense(3, activation="softmax")(layers.Flatten()(x)))
+
+    return _model((4, 4, 2), network)
+
+
 def functions() -> Any:
     """Functions by table, slopes that are learnt, differences and means of branches."""
 
@@ -755,4 +771,5 @@ _ROWS: dict[str, Row] = {
     "sliced": Row(sliced),
     "functions": Row(functions),
     "front": Row(front),
+    "bounded_relu6": Row(bounded_relu6),
 }

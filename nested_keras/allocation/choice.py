@@ -11,6 +11,7 @@ import dataclasses
 import functools
 import itertools
 import math
+import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -146,8 +147,8 @@ def measure_sensitivity(
     Args:
         model: The nested model, with trained weights.
         x: Inputs (n, ...).
-        y: Targets (n, ...).
-        loss: A Keras loss, or its name.
+        y: Targets (n, ...); of a model with several outputs a dict or list of them.
+        loss: A Keras loss, or its name; the loss takes targets and outputs as they are.
         sparsities: The sparsities to measure, increasing, in (0, 1]. `allocate` gives no layer a
             higher sparsity than the last.
         batch_size: Images at a time, at least 1; a larger batch gives better statistics.
@@ -169,7 +170,8 @@ def measure_sensitivity(
         total = 0.0
         for start in range(0, len(x), batch_size):
             part = slice(start, start + batch_size)
-            total += float(tf.reduce_mean(measure(y[part], run(x[part])))) * len(x[part])
+            targets = keras.tree.map_structure(operator.itemgetter(part), y)
+            total += float(tf.reduce_mean(measure(targets, run(x[part])))) * len(x[part])
         return total / len(x)
 
     increases: dict[str, tuple[float, ...]] = {}

@@ -1,7 +1,7 @@
 """The networks of the paper and of MLPerf Tiny, from standard Keras layers.
 
-Each function returns an untrained functional model with random weights; `nested_keras.nest` takes
-it as it is. Layers have fixed names ("stem", "block2_conv1", ...), the same at every width.
+Each function returns an untrained functional model with random weights, which `nested_keras.nest`
+takes without changes. Layers have fixed names ("stem", "block2_conv1", ...), equal at every width.
 """
 
 from nested_keras.applications.ds_cnn import ds_cnn

@@ -17,7 +17,7 @@ from nested_keras.applications.blocks import (
 )
 from nested_keras.typing import KerasTensor
 
-# Filters of the pointwise convolution and strides of the depthwise one, block by block.
+# Filters of the pointwise and strides of the depthwise convolution, block by block.
 _V1_BLOCKS = (
     ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2))
     + 5 * ((512, 1),)
@@ -54,8 +54,8 @@ def mobilenet_v1(
         width: Multiplier on the filters, > 0.
         stem_strides: Strides of the first convolution: 2, or 1 for images of 32x32 pixels.
         use_bias: Gives the convolutions a bias in front of their BatchNorm. The bias changes
-            nothing but the training time; the published model of MLPerf Tiny has it, with 221,794
-            parameters in all.
+            nothing but the training time; the published model of MLPerf Tiny has a bias, with
+            221,794 parameters in all.
         classifier_activation: Activation of the last layer; None for logits.
 
     Returns:
@@ -90,7 +90,7 @@ def mobilenet_v2(
     Args:
         input_shape: (height, width, channels).
         classes: Outputs.
-        width: Multiplier on the filters, > 0; the last convolution grows with it only above 1.
+        width: Multiplier on the filters, > 0; the last convolution grows only with a width above 1.
         stem_strides: Strides of the first convolution: 2, or 1 for images of 32x32 pixels.
         classifier_activation: Activation of the last layer; None for logits.
 

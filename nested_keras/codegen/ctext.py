@@ -12,7 +12,10 @@ import numpy.typing as npt
 
 COLUMNS = 100
 
-_C_TYPES = {"int8": "int8_t", "uint8": "uint8_t", "int32": "int32_t", "float32": "float"}
+_C_TYPES = {
+    **{name: f"{name}_t" for name in ("int8", "uint8", "uint16", "int32", "uint32")},
+    "float32": "float",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +24,7 @@ class ConstArray:
 
     Attributes:
         name: C identifier.
-        values: int8, uint8, int32 or float32; printed flat.
+        values: int8, uint8, uint16, int32, uint32 or float32; printed flat.
     """
 
     name: str

@@ -13,6 +13,7 @@ from nested_keras.codegen import ctext, marks, sources
 from nested_keras.codegen.firmware_errors import CodegenError
 from nested_keras.codegen.model_source import ModelSource, print_model
 from nested_keras.codegen.reserved_names import checked_name
+from nested_keras.detection.decoding import Decoder
 from nested_keras.runtime.runner import AnyModel, load_program, read_model
 from nested_keras.tflite.program import Program
 
@@ -95,7 +96,13 @@ class GeneratedLibrary:
         ]
 
 
-def generate(model: AnyModel, out_dir: str | Path, *, name: str = "model") -> GeneratedLibrary:
+def generate(
+    model: AnyModel,
+    out_dir: str | Path,
+    *,
+    name: str = "model",
+    decoder: Decoder | None = None,
+) -> GeneratedLibrary:
     """Writes a self-contained C library that runs the model.
 
     The library has no heap, no interpreter and no dependency but the C library. Its interface is
@@ -109,6 +116,8 @@ def generate(model: AnyModel, out_dir: str | Path, *, name: str = "model") -> Ge
         model: Contents of a .tflite, its path, or a prepared graph.
         out_dir: The folder; made when absent.
         name: Prefix of all names: lower-case letters, digits and underscores, a letter first.
+        decoder: Of a detector (`runtime.decoder_for`): the library has `<name>_detect()` besides,
+            which finds the boxes in the outputs (docs/detection.md).
 
     Returns:
         The written library.
@@ -126,24 +135,10 @@ def generate(model: AnyModel, out_dir: str | Path, *, name: str = "model") -> Ge
         model = read_model(model)
         digest = hashlib.sha256(model).hexdigest()
     program = load_program(model)
-    banner = marks.lines(digest)
-    source = print_model(program, name, marks.comment(digest))
+    source = print_model(program, name, marks.comment(digest), decoder)
     directory = Path(out_dir)
     kernels = sources.sources_for(source.kernels)
-    texts = {
-        f"{name}.h": source.header,
-        f"{name}.c": source.source,
-        f"{name}_data.h": source.data,
-        "CMakeLists.txt": _cmake(name, [path.name for path in kernels], banner),
-        "README.md": _readme(name, source, banner),
-    }
-    # Every file of src/ is to be compiled, so that a project may name the folder as a whole.
-    headers = (*sources.headers(), *sources.private_headers(kernels))
-    copies = {"include": headers, "src": kernels}
-    for folder, paths in copies.items():
-        for path in paths:
-            texts[f"{folder}/{path.name}"] = f"{marks.comment()}\n{sources.flat_text(path)}"
-    _write(directory, {path: text.encode("ascii") for path, text in texts.items()})
+    _write(directory, _texts(name, source, kernels, digest))
     return GeneratedLibrary(
         directory=directory,
         name=name,
@@ -154,6 +149,28 @@ def generate(model: AnyModel, out_dir: str | Path, *, name: str = "model") -> Ge
         program=program,
         model_sha256=digest,
     )
+
+
+def _texts(
+    name: str, source: ModelSource, kernels: Sequence[Path], digest: str | None
+) -> dict[str, bytes]:
+    """Returns the contents of all files, by their paths in the folder."""
+    banner = marks.lines(digest)
+    texts = {
+        f"{name}.h": source.header,
+        f"{name}.c": source.source,
+        f"{name}_data.h": source.data,
+        "CMakeLists.txt": _cmake(name, [path.name for path in kernels], banner),
+        "README.md": _readme(name, source, banner),
+    }
+    # Every file of src/ is to be compiled, so that a project may name the folder as a whole.
+    used = "nk_detection_s8" in source.kernels
+    public = [path for path in sources.headers() if used or path.name != "nk_detection.h"]
+    copies = {"include": (*public, *sources.private_headers(kernels)), "src": kernels}
+    for folder, paths in copies.items():
+        for path in paths:
+            texts[f"{folder}/{path.name}"] = f"{marks.comment()}\n{sources.flat_text(path)}"
+    return {path: text.encode("ascii") for path, text in texts.items()}
 
 
 def _write(directory: Path, contents: dict[str, bytes]) -> None:

@@ -40,10 +40,10 @@ _RESERVED = {
     name: reason
     for names, reason in (
         (_DEVICES, "Windows has no file of that name"),
-        (_LIBRARIES, "a library of the system has this name"),
+        (_LIBRARIES, "the name is a library of the system"),
         (_CMAKE, "CMake reserves it"),
         (_HEADERS, "{name}.h would hide a header of that name"),
-        (_KEYWORDS, "C or C++ has a keyword of that name"),
+        (_KEYWORDS, "the name is a keyword of C or C++"),
     )
     for name in names.split()
 }

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from nested_keras.detection.anchors import Anchors
 from nested_keras.detection.box_coding import decode, encode
 from nested_keras.detection.coco import read_coco
+from nested_keras.detection.decoding import Decoder, Limits
 from nested_keras.detection.detection_data import DetectionData, Example
 from nested_keras.detection.finding import Finder
 from nested_keras.detection.matching import Matcher
@@ -21,16 +22,19 @@ from nested_keras.detection.scenes import SceneReader, dataset
 from nested_keras.detection.voc import read_voc
 
 if TYPE_CHECKING:
-    from nested_keras.detection.detection_losses import BoxLoss, ScoreLoss
+    from nested_keras.detection.detection_losses import BoxLoss, DetectorLoss, ScoreLoss
 
-_WITH_KERAS = {"BoxLoss": "detection_losses", "ScoreLoss": "detection_losses"}
+_WITH_KERAS = dict.fromkeys(("BoxLoss", "DetectorLoss", "ScoreLoss"), "detection_losses")
 
 __all__ = [
     "Anchors",
     "BoxLoss",
+    "Decoder",
     "DetectionData",
+    "DetectorLoss",
     "Example",
     "Finder",
+    "Limits",
     "Matcher",
     "SceneChanges",
     "SceneReader",

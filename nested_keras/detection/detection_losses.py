@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -96,6 +97,35 @@ class ScoreLoss(keras.losses.Loss):
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments."""
         return {"negatives": self.negatives, "least": self.least, "name": self.name}
+
+
+@_register
+class DetectorLoss(keras.losses.Loss):
+    """The sum of `BoxLoss` and `ScoreLoss`, for what takes one loss of all outputs.
+
+    `compile` takes the two by the names of the outputs and reports each.
+
+    Args:
+        name: The name in Keras.
+    """
+
+    def __init__(self, name: str = "detector_loss") -> None:
+        super().__init__(name=name)
+        self._boxes, self._scores = BoxLoss(), ScoreLoss()
+
+    def call(self, y_true: Mapping[str, KerasTensor], y_pred: Mapping[str, KerasTensor]) -> Any:
+        """Returns the loss of each sample, [n].
+
+        Args:
+            y_true: The targets `boxes` and `scores`.
+            y_pred: The outputs of the same names.
+        """
+        boxes = self._boxes.call(y_true["boxes"], y_pred["boxes"])
+        return boxes + self._scores.call(y_true["scores"], y_pred["scores"])
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments."""
+        return {"name": self.name}
 
 
 def _mean_of_counts(has: KerasTensor) -> Any:

@@ -22,10 +22,11 @@ from collections.abc import Mapping
 import keras
 import numpy as np
 
+from nested_keras.export.calibrate import fixed_scales
 from nested_keras.export.forward import numpy_of
 from nested_keras.export.moving_layers import Crop, DepthToSpace
 from nested_keras.export.nodes import BatchNorm, Graph, Linear, Node
-from nested_keras.export.plain_layers import Reshape, Table, Unary
+from nested_keras.export.plain_layers import PROBABILITY_SCALE, Reshape, Table, Unary
 from nested_keras.format import LayerKind
 
 _FUSED_ACTIVATIONS = ("relu", "relu6")
@@ -40,6 +41,7 @@ def fold(graph: Graph, *, fuse: bool = True) -> Graph:
         graph: As traced.
         fuse: Whether nodes move into the nodes in front; if not, each layer keeps its own node.
     """
+    graph = _with_plain_relu6(graph)
     reads = graph.consumers()
     folded: dict[str, Node] = {}
     # Name in the old graph -> name of the node that now computes it.
@@ -64,6 +66,26 @@ def fold(graph: Graph, *, fuse: bool = True) -> Graph:
         uses[parts[-1].name] = reads[old.name]
     folded = {name: _apart(folded, node) for name, node in folded.items()} if fuse else folded
     return Graph(folded, graph.inputs, tuple(moved[name] for name in graph.outputs), graph.levels)
+
+
+def _with_plain_relu6(graph: Graph) -> Graph:
+    """Returns the same network without the relu6 of what lies between -1 and 1 anyway.
+
+    A sigmoid, softmax or tanh has a scale that TFLite fixes, and so has what moves its pixels. A
+    RELU6 behind them would need a scale of its own, which TFLite Micro's cannot have.
+    """
+    fixed = fixed_scales(graph)
+    nodes: dict[str, Node] = {}
+    moved: dict[str, str] = {}
+    for old in graph.nodes.values():
+        node = dataclasses.replace(old, inputs=tuple(moved.get(name, name) for name in old.inputs))
+        if isinstance(node, Unary) and node.function == "relu6" and node.inputs[0] in fixed:
+            if fixed[node.inputs[0]] == PROBABILITY_SCALE and node.name not in graph.outputs:
+                moved[node.name] = node.inputs[0]
+                continue
+            node = dataclasses.replace(node, function="relu")
+        nodes[node.name] = node
+    return dataclasses.replace(graph, nodes=nodes)
 
 
 def _producer(folded: Mapping[str, Node], reader: Node, uses: Counter[str]) -> Node:

@@ -106,4 +106,5 @@ def _quantization(tensor: SchemaObject) -> tuple[float, int]:
 
 
 def _in_numpy(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    return lambda values: np.asarray(function(tf.convert_to_tensor(values)))
+    # A function of the user's may take no fewer axes than the model's tensors have.
+    return lambda values: np.asarray(function(tf.convert_to_tensor(values[np.newaxis])))[0]

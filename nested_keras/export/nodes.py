@@ -96,6 +96,8 @@ class Linear(Node):
         dilation: (vertical, horizontal).
         padding: "SAME" or "VALID".
         depth_multiplier: Output channels per input channel of a depthwise node, else 1.
+        weights: Number of weights of the layer's kernel, fewer than the filter's where there are
+            gaps between them; 0 for as many.
         block_size: Neighbouring input channels pruned together: 1, 2 or 4.
         activation: "linear", "relu" or "relu6".
         per_level: Whether the node differs between levels, by its mask or by its BatchNorm.
@@ -112,6 +114,7 @@ class Linear(Node):
     dilation: tuple[int, int] = (1, 1)
     padding: str = "VALID"
     depth_multiplier: int = 1
+    weights: int = 0
     block_size: int = 1
     activation: str = "linear"
     per_level: bool = False

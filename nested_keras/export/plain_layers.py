@@ -38,8 +38,10 @@ _FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     # The form in which the converter finds HARD_SWISH.
     "hard_swish": lambda x: x * tf.nn.relu6(x + np.float32(3)) * np.float32(1 / 6),
 }
+PROBABILITY_SCALE = 1 / 256
+"""Scale that TFLite fixes for int8 outputs in 0..1."""
 # Scale of functions whose int8 output TFLite fixes.
-_FIXED_SCALES = {"sigmoid": 1 / 256, "softmax": 1 / 256, "tanh": 1 / 128}
+_FIXED_SCALES = {"sigmoid": PROBABILITY_SCALE, "softmax": PROBABILITY_SCALE, "tanh": 1 / 128}
 _OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
     "add": operator.add,
     "subtract": operator.sub,
@@ -240,8 +242,12 @@ def add_activation(
     if isinstance(function, keras.layers.Layer):
         return TRACES[supported.kind_of(function)](graph, function, (source,), shape)
     name = supported.activation_name(function)
-    if name in (None, "linear"):
+    if function is None or name == "linear":
         return source
+    if name is None:  # the user's own
+        own = f"{layer.name}/{supported.function_name(function)}"
+        function = functools.partial(function)  # which can be hashed, as not every object can
+        return graph.add(Table, own, (source,), shape=shape, function=function)
     if name not in _FUNCTION_NAMES:
         function = supported.canonical(function)
         return graph.add(Table, f"{layer.name}/{name}", (source,), shape=shape, function=function)

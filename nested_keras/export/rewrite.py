@@ -16,7 +16,7 @@ from nested_keras.export.nodes import Graph, Linear
 from nested_keras.export.pack import PackedLayer
 from nested_keras.export.tensor_names import input_name, node_of_tensor, output_name
 from nested_keras.format import LayerKind
-from nested_keras.tflite import flatbuffer
+from nested_keras.tflite import flatbuffer, kernel_weights
 from nested_keras.tflite.file_reader import LEVEL_INPUT
 from nested_keras.tflite.flatbuffer import Tree
 from nested_keras.tflite.operators.nested import NESTED_SPARSE_CONV
@@ -118,8 +118,20 @@ def nest_operators(dense: Tree, layers: Sequence[PackedLayer]) -> Tree:
         operator.opcodeIndex = len(tree.root.operatorCodes) - 1
         operator.builtinOptions = None
         operator.builtinOptionsType = schema.BuiltinOptions.NONE
+    kernel_weights.write(tree, _fewer_weights(layers))
     flatbuffer.prune(tree)
     return tree
+
+
+def _fewer_weights(layers: Sequence[PackedLayer]) -> dict[str, int]:
+    """Returns the number of weights of the layers whose filter in the file has gaps."""
+    counts = {}
+    for layer in layers:
+        node = layer.converted.node
+        weights = node.weights or node.filter.size
+        if weights < np.prod(layer.stream.params.filter_shape):
+            counts[node.name] = weights
+    return counts
 
 
 def dense_level(dense: Tree, layers: Sequence[PackedLayer], level: int) -> Tree:

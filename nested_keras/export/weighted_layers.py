@@ -123,6 +123,7 @@ def _add_linear(
         level_map=_ohwi(level_map, row, places, outside=graph.levels),
         gain=np.ones((graph.levels, out_channels)),
         bias=numpy_of(bias).tile(bias, (graph.levels, out_channels // bias.shape[0])),
+        weights=int(np.prod(kernel.shape)),
         depth_multiplier=kernel.shape[-1] if row.stream is LayerKind.DEPTHWISE else 1,
         block_size=layer.block_shape[-1] if nested else 1,
         per_level=nested,

@@ -119,6 +119,9 @@ def plan(
     overrides = dict(overrides or {})
     chosen = _choose(walked, names, exclude=exclude, overrides=overrides)
     new: dict[int, Replacement] = {}
+    # By the id of a layer: one may stand in several places, also in a TimeDistributed or as the
+    # activation of others.
+    made: dict[int, list[Any]] = {}
     for operation, _ in walked:
         with attempt():
             name = names[id(operation)]
@@ -134,11 +137,13 @@ def plan(
                 for part, kind in _kernels(operation, name).items()
                 if part in chosen
             }
-            layers_ = [
-                *_replace(operation, name, nestings, norm=norm),
-                *_activation_with_weights(operation, name),
-            ]
-            new[id(operation)] = _in_a_row(operation, layers_)
+            inner = supported.unwrapped(operation)
+            if id(inner) not in made:
+                made[id(inner)] = [
+                    *_replace(inner, name, nestings, norm=norm),
+                    *_activation_with_weights(inner, name, made),
+                ]
+            new[id(operation)] = _in_a_row(operation, made[id(inner)])
     with attempt():
         if not chosen:
             kept = ", ".join(names[id(operation)] for operation, _ in walked) or "none"
@@ -207,13 +212,17 @@ def _has_weights(function: Activation) -> bool:
     return isinstance(function, keras.layers.PReLU)
 
 
-def _activation_with_weights(operation: KerasOperation, name: str) -> list[Any]:
+def _activation_with_weights(
+    operation: KerasOperation, name: str, made: dict[int, list[Any]]
+) -> list[Any]:
     """Makes a layer of an activation with weights, because Keras loads no activation's weights."""
     function: Any = getattr(operation, "activation", None)
     if not _has_weights(function):
         return []
-    config = {**function.get_config(), "name": f"{name}_{function.name}"}
-    return [type(function).from_config(config)]
+    if id(function) not in made:
+        config = {**function.get_config(), "name": f"{name}_{function.name}"}
+        made[id(function)] = [type(function).from_config(config)]
+    return made[id(function)]
 
 
 def _unique_names(walked: list[tuple[Any, str]]) -> dict[int, str]:
@@ -312,7 +321,6 @@ def _replace(
     norm: Mapping[str, Any],
 ) -> list[Any]:
     """Makes the layers in the place of one operation."""
-    operation = supported.unwrapped(operation)
     kind = kind_of(operation)
     config = _config(operation, name)
     if kind in kinds.SEPARABLE:

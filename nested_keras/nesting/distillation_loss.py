@@ -69,7 +69,8 @@ class Distillation:
         """
         if len(model.outputs) != 1:
             raise ValueError(
-                f"distillation must have a model with one output: got {len(model.outputs)}"
+                f"distillation must have a model with one output: got {len(model.outputs)} (a "
+                "detector takes DetectorDistillation)"
             )
         shape = tuple(model.outputs[0].shape)
         if shape[-1] == 1:

@@ -15,6 +15,7 @@ import keras
 import numpy as np
 
 from nested_keras.nesting import layers, shape_layers
+from nested_keras.tflite.operators import resizing
 from nested_keras.typing import KerasLayer
 
 L = keras.layers
@@ -91,6 +92,8 @@ def _one_per_channel(layer: KerasLayer, shape: tuple[int | None, ...]) -> str | 
 
 def _holds_dense(layer: KerasLayer) -> str | None:
     if isinstance(layer.layer, L.Dense):
+        if isinstance(layer.layer.activation, L.PReLU):
+            return "must hold a Dense without PReLU: put the PReLU behind the TimeDistributed"
         return None
     return (
         "must hold a Dense (a layer that treats all steps alike, such as Activation, needs no "
@@ -175,6 +178,21 @@ def _interpolation(layer: KerasLayer) -> str | None:
     if layer.interpolation in ("nearest", "bilinear"):
         return None
     return f"must have interpolation 'nearest' or 'bilinear': got {layer.interpolation!r}"
+
+
+def _stays_in_the_image(layer: KerasLayer, shape: tuple[int | None, ...]) -> str | None:
+    """Bilinear: TFLite reads no place outside of the image."""
+    if layer.interpolation != "bilinear" or layer.data_format != "channels_last":
+        return None
+    for before, factor in zip(shape[1:3], layer.size, strict=True):
+        if before is None:
+            continue
+        if resizing.leaves_the_image(before, before * factor):
+            return (
+                f"must have a smaller size or interpolation 'nearest', because TFLite would read "
+                f"outside of the image: got {before} pixels to {before * factor}"
+            )
+    return None
 
 
 _CONV = Entry(
@@ -286,7 +304,10 @@ ENTRIES: dict[Any, Entry] = {
     L.Cropping2D: _CROPPING,
     L.UpSampling1D: Entry(frozenset({"size"})),
     L.UpSampling2D: Entry(
-        frozenset({"size", "interpolation"}), not_exported=_FORMAT, rule=_interpolation
+        frozenset({"size", "interpolation"}),
+        not_exported=_FORMAT,
+        rule=_interpolation,
+        shape_rule=_stays_in_the_image,
     ),
     L.Permute: Entry(frozenset({"dims"}), rank_rule=_few_axes),
     L.Flatten: Entry(not_exported=_FORMAT),

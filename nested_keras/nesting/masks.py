@@ -105,11 +105,13 @@ def level_map(
     unranked = np.zeros(weakness.size, np.uint8)
     before = unranked if within is None else block_map(within, block_shape, axis).ravel()
     first_level = np.full(weakness.size, len(sparsities), dtype=np.uint8)
+    free = np.argsort(weakness, kind="stable")  # the strongest first
     for level, sparsity in enumerate(sparsities):
-        # The blocks of a sparser level come first, then this level's blocks, the strongest first.
-        order = np.lexsort((weakness, before > level, first_level == len(sparsities)))
-        kept = order[: kept_blocks(sparsity, weakness.size)]
-        first_level[kept] = np.minimum(first_level[kept], level)
+        # The blocks of a sparser level are this level's too. This level's blocks before come next.
+        wanted = kept_blocks(sparsity, weakness.size) - (weakness.size - free.size)
+        had = before[free] <= level
+        first_level[np.concatenate([free[had], free[~had]])[:wanted]] = level
+        free = free[first_level[free] == len(sparsities)]
     blocks = first_level.reshape(magnitude.shape)
     if size == 1:
         return blocks

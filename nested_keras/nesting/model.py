@@ -64,7 +64,7 @@ def nest(
     Args:
         model: A built functional or Sequential model; docs/supported.md lists the layers that the
             model may have. A user's own activation can be trained, with a warning that export will
-            refuse the model.
+            refuse the model if the function does more than change each value alone.
         sparsities: Fraction of zeros per level, each in [0, 1], strictly decreasing: level 0 is the
             sparsest.
         block_shape: (1, 1), (1, 2) or (1, 4): weights pruned together, along the input channels.

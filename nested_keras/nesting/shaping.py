@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from nested_keras.nesting import supported
 from nested_keras.nesting.arithmetic import identity, merged, rescale
 from nested_keras.nesting.graph_call import Compute, Entry, GraphCall, RefusedError
 from nested_keras.nesting.shape_layers import PadAxes, Slice
@@ -233,12 +234,15 @@ def _resize(call: GraphCall) -> Compute:
     factors = [new / (old or 1) for new, old in zip(wanted, sizes, strict=True)]
     if any(factor != int(factor) for factor in factors):
         raise RefusedError(f"must resize by whole factors: got {tuple(sizes)} to {wanted}")
-    return call.layer(
+    layer = call.layer(
         L.UpSampling2D,
         size=[int(factor) for factor in factors],
         interpolation=operation.interpolation,
         data_format="channels_last",
     )
+    if text := supported.call_refusal(layer, layer.name, call.tensors, {}):
+        raise RefusedError(f"is not supported, because {text}")
+    return layer
 
 
 def _blocks(call: GraphCall) -> Compute:

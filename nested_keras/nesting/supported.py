@@ -14,7 +14,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from nested_keras.nesting import alternatives
+from nested_keras.nesting import alternatives, elementwise
 from nested_keras.nesting.entries import ENTRIES
 from nested_keras.typing import Activation, KerasLayer, KerasOperation
 
@@ -206,11 +206,12 @@ def export_refusal(operation: KerasOperation, name: str) -> str | None:
     if isinstance(function, L.Layer):
         text = _layer_activation_refusal(function)
         return text and f"layer {name!r} has an activation that cannot be exported: {text}"
-    return (
-        f"layer {name!r} has an activation that is no function of Keras's, "
-        f"{_function_name(function)}, and cannot be exported: use another in its place, "
-        f"{alternatives.ACTIVATIONS}"
-    )
+    if seen := elementwise.depends_on_others(function):
+        return (
+            f"layer {name!r} has the activation {function_name(function)}, which cannot be "
+            f"exported: a function of your own must act on each value alone, but {seen}"
+        )
+    return None
 
 
 def config_of(layer: KerasLayer) -> dict[str, Any]:
@@ -235,7 +236,7 @@ def can_be_named(function: Activation) -> bool:
     """Says whether a saved file leads back to an activation, if need be by `custom_objects`."""
     if function is None or isinstance(function, L.Layer):
         return True
-    if _function_name(function) == "<lambda>":
+    if function_name(function) == "<lambda>":
         return False
     try:
         found = keras.activations.deserialize(keras.activations.serialize(function))
@@ -317,7 +318,7 @@ def _activation_refusal(operation: KerasOperation, name: str) -> str | None:
     function = getattr(operation, "activation", None)
     if function is None or isinstance(function, L.Layer) or activation_name(function) is not None:
         return None
-    known = _function_name(function)
+    known = function_name(function)
     if getattr(A, known, None) is not function:
         return None
     return (
@@ -338,7 +339,8 @@ def _layer_activation_refusal(layer: KerasLayer) -> str | None:
     return refusal(layer, layer.name) or export_refusal(layer, layer.name)
 
 
-def _function_name(function: Activation) -> str:
+def function_name(function: Activation) -> str:
+    """Returns what a function is called in its definition."""
     return str(getattr(function, "__name__", type(function).__name__))
 
 

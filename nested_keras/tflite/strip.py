@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from nested_keras.cortex_m import cycles
-from nested_keras.tflite import flatbuffer
+from nested_keras.tflite import flatbuffer, kernel_weights
 from nested_keras.tflite.file_reader import read_graph
-from nested_keras.tflite.lowering import lower, lower_graph
+from nested_keras.tflite.lowering import lower_graph
 from nested_keras.tflite.operators import Conv2D, FullyConnected, NestedSparseConv
 from nested_keras.tflite.program import Program
 
@@ -22,7 +22,7 @@ class LayerSummary:
         name: Name of the layer's output.
         kind: "conv", "depthwise" or "fully_connected".
         nested: Whether the layer is a NESTED_SPARSE_CONV.
-        weights: Number of weights, zeros counted.
+        weights: Number of weights of the kernel, zeros counted.
         nnz: Nonzero int8 weights that each level uses.
         bytes: Bytes of weights and tables that each level reads.
         block_size: Weights in an entry of the stream; None without a stream.
@@ -77,17 +77,20 @@ def summarize_model(tflite: bytes) -> tuple[LayerSummary, ...]:
     Raises:
         nested_keras.runtime.ModelError: The file is foreign or damaged.
     """
-    program = lower(tflite)
+    tree = flatbuffer.load(tflite)
+    program = lower_graph(read_graph(tree))
+    weights = kernel_weights.read(tree)
     rows = []
     for op in program.ops:
         if isinstance(op, NestedSparseConv):
-            rows.append(_nested_row(op, program))
+            size = int(np.prod(op.layer.params.filter_shape))
+            rows.append(_nested_row(op, program, weights=weights.get(op.name, size)))
         elif isinstance(op, Conv2D | FullyConnected):
             rows.append(_dense_row(op, program.levels))
     return tuple(rows)
 
 
-def _nested_row(op: NestedSparseConv, program: Program) -> LayerSummary:
+def _nested_row(op: NestedSparseConv, program: Program, *, weights: int) -> LayerSummary:
     layer, params = op.layer, op.layer.params
     size = cycles.ImageSize.of(params.kind, *program.shapes(op))
     levels = range(program.levels)
@@ -95,7 +98,7 @@ def _nested_row(op: NestedSparseConv, program: Program) -> LayerSummary:
         name=op.name,
         kind=params.kind.name.lower(),
         nested=True,
-        weights=int(np.prod(params.filter_shape)),
+        weights=weights,
         nnz=tuple(map(layer.nnz, levels)),
         bytes=tuple(map(layer.prefix_bytes, levels)),
         block_size=params.block_size,

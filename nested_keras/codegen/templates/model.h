@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-#include "nk_status.h"
+/* $includes$ */
 
 #ifdef __cplusplus
 extern "C" {

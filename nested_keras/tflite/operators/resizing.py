@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -34,13 +33,14 @@ def _read_resize_bilinear(reader: OperatorReader) -> ResizeBilinear:
     reader.require_same_scale(x, y)
     batch, height, width, channels = x.shape
     reader.require_shape(y, (batch, *reader.constant(1, "int32").ravel().tolist(), channels))
-    step_h, start_h = _places(height, y.shape[1], options)
-    step_w, start_w = _places(width, y.shape[2], options)
+    corners, centers = options.alignCorners, options.halfPixelCenters
+    step_h, start_h = _places(height, y.shape[1], corners=corners, centers=centers)
+    step_w, start_w = _places(width, y.shape[2], corners=corners, centers=centers)
     for before, after, step, start in (
         (height, y.shape[1], step_h, start_h),
         (width, y.shape[2], step_w, start_w),
     ):
-        if start + (after - 1) * step >= before * _ONE:
+        if _leaves(before, after, step, start):
             raise reader.unsupported(
                 f"{before} pixels to {after}: TFLite's rounding leaves the image"
             )
@@ -49,12 +49,28 @@ def _read_resize_bilinear(reader: OperatorReader) -> ResizeBilinear:
     )
 
 
-def _places(before: int, after: int, options: Any) -> tuple[int, int]:
+def leaves_the_image(before: int, after: int) -> bool:
+    """Returns whether resizing by the centres of pixels reads places outside of the image.
+
+    TFLite rounds the step between two places. TFLite and TFLite Micro do not check the last place.
+
+    Args:
+        before: Pixels of the input along one axis.
+        after: Pixels of the output along it.
+    """
+    return _leaves(before, after, *_places(before, after, corners=False, centers=True))
+
+
+def _leaves(before: int, after: int, step: int, start: int) -> bool:
+    return start + (after - 1) * step >= before * _ONE
+
+
+def _places(before: int, after: int, *, corners: bool, centers: bool) -> tuple[int, int]:
     """Returns the step and the start along one axis, as TFLite rounds them."""
-    corners = int(options.alignCorners and after > 1)
-    before, after = before - corners, after - corners
+    fewer = int(corners and after > 1)
+    before, after = before - fewer, after - fewer
     step = (_ONE * before + after // 2) // after
-    return step, step // 2 - _ONE // 2 if options.halfPixelCenters else 0
+    return step, step // 2 - _ONE // 2 if centers else 0
 
 
 def _run_resize_bilinear(

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from nested_keras.detection import BoxLoss, ScoreLoss
+from nested_keras.detection import BoxLoss, DetectorLoss, ScoreLoss
 
 
 def test_box_loss_is_the_huber_loss_per_anchor_with_a_box():
@@ -49,7 +49,9 @@ def test_losses_are_divided_by_the_boxes_of_the_batch():
     assert got == pytest.approx((sum(rows) + 2 * np.log(2)) / 4, rel=1e-5)
 
 
-@pytest.mark.parametrize("loss", [BoxLoss(delta=0.3), ScoreLoss(negatives=2.0, least=5)])
+@pytest.mark.parametrize(
+    "loss", [BoxLoss(delta=0.3), ScoreLoss(negatives=2.0, least=5), DetectorLoss()]
+)
 def test_losses_can_be_saved(loss):
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(loss))
     assert type(again) is type(loss)
@@ -67,3 +69,15 @@ def test_losses_can_be_saved(loss):
 def test_wrong_arguments_are_refused(make, text):
     with pytest.raises(ValueError, match=text):
         make()
+
+
+def test_detector_loss_is_the_sum_of_both():
+    rng = np.random.default_rng(0)
+    has = rng.integers(0, 2, (3, 7)).astype("float32")
+    boxes = np.concatenate([rng.normal(size=(3, 7, 4)), has[..., None]], axis=-1).astype("float32")
+    true = {"boxes": boxes, "scores": has * rng.integers(1, 3, has.shape)}
+    pred = {"boxes": rng.normal(size=(3, 7, 4)), "scores": rng.normal(size=(3, 7, 3))}
+    want = float(BoxLoss()(boxes, pred["boxes"])) + float(
+        ScoreLoss()(true["scores"], pred["scores"])
+    )
+    assert float(DetectorLoss()(true, pred)) == pytest.approx(want, rel=1e-6)

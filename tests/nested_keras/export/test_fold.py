@@ -17,7 +17,7 @@ L = keras.layers
 NAMES = ("gammas_flipped", "residual_projection", "preactivation", "bn_after_relu", "mlp_bn_alone",
          "depthwise_multiplier", "dense_on_image", "shared", "squeeze_excite", "activations",
          "two_inputs", "two_outputs", "sequential", "conv_dilated", "padded",
-         "squeeze_excite_by_rank", "called_twice", "extrema", "functions", "front",
+         "squeeze_excite_by_rank", "called_twice", "extrema", "bounded_relu6", "functions", "front",
          "unet", "autoencoder",
          "transposed_uneven", "transposed_wide", "resnext", "pixel_shuffle", "every_layer",
          "series_activity", "series_causal", "series_keywords", "series_branches",
@@ -91,6 +91,15 @@ def test_a_maximum_leaves_its_relu_alone():
     nodes = fold(trace(zoo.make("extrema").model)).nodes
     (relu,) = (n for n in nodes.values() if isinstance(n, Unary) and n.function == "relu")
     assert isinstance(nodes[relu.inputs[0]], Extremum)
+
+
+def test_a_relu6_of_fixed_scale_is_left_out_or_becomes_a_relu():
+    """TFLite Micro's RELU6 takes no other scale than that of its input."""
+    graph = fold(trace(zoo.make("bounded_relu6").model))
+    functions = [n.function for n in graph.nodes.values() if isinstance(n, Unary)]
+    assert functions.count("relu6") == 2  # behind a concatenation of two scales
+    assert functions.count("relu") == 2  # behind tanh, and as the output
+    assert graph.nodes[graph.outputs[0]].function == "relu"
 
 
 def test_a_tensor_with_two_readers_keeps_its_batch_norm():

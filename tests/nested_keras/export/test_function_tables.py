@@ -6,7 +6,7 @@ import pytest
 
 import nested_keras
 from nested_keras import export
-from nested_keras.runtime import ReferenceModel, lower
+from nested_keras.runtime import LiteRTModel, ReferenceModel, lower
 from nested_keras.tflite import flatbuffer
 from nested_keras.tflite.file_reader import read_graph
 from nested_keras.tflite.operators import Lookup
@@ -58,3 +58,35 @@ def test_functions_of_one_tensor_stay_apart():
     for want, got, tensor in zip(nested(data), model.run(data), model.output_details, strict=True):
         real = (got.astype(np.float32) - tensor.zero_point) * tensor.scale
         assert np.abs(real - want).max() < 0.08 * np.ptp(want)
+
+
+def test_functions_of_the_user_s_are_tables_under_any_name():
+    def relu(x):  # by its name another function
+        return keras.ops.clip(x, -0.3, 0.4)
+
+    class Scaled:
+        __hash__ = None
+
+        def __call__(self, x):
+            return x * keras.ops.sin(3.0 * x)
+
+        def get_config(self):
+            return {}
+
+    x = np.random.default_rng(0).normal(size=(64, 3, 3, 2)).astype(np.float32)
+    functions = (relu, Scaled(), lambda x: keras.ops.where(x > 0, x, 0.01 * x), keras.ops.cos)
+    nested, tflite, names = exported(functions, x)
+    assert sorted(names) == ["INT8_LOOKUP"] * 4 + ["NESTED_SPARSE_CONV"] * 4
+    reference, litert = ReferenceModel(tflite), LiteRTModel(tflite)
+    for want, got, same, tensor in zip(
+        nested(x), reference.run(x), litert.run(x), reference.output_details, strict=True
+    ):
+        np.testing.assert_array_equal(got, same)
+        real = (got.astype(np.float32) - tensor.zero_point) * tensor.scale
+        assert np.abs(real - want).max() < 0.06 * np.ptp(want)
+    export.quantize_aware(nested, representative_dataset=x)  # which traces the functions
+    for want, got, tensor in zip(
+        nested.at_level(0)(x), reference.run(x), reference.output_details, strict=True
+    ):
+        real = (got.astype(np.float32) - tensor.zero_point) * tensor.scale
+        assert np.abs(real - want).max() < 0.06 * np.ptp(want)

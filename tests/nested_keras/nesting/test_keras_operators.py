@@ -216,6 +216,7 @@ def test_every_operator_is_tried():
         (lambda x, y: ops.flip(x), "not the axis of the batch: got None"),
         (lambda x, y: ops.image.resize(x, (9, 6)), r"whole factors: got \(6, 6\) to \(9, 6\)"),
         (lambda x, y: ops.image.resize(x, (12, 12), "bicubic"), "interpolation 'nearest' or"),
+        (lambda x, y: ops.image.resize(x, (12, 9000)), "read outside of the image"),
         (lambda x, y: ops.sin(x), r"\(Sin\) .* is not supported: use"),
         (
             lambda x, y: ops.einsum("bhwc,bhwd->bcd", x, y),

@@ -115,8 +115,7 @@ def test_functions_and_objects_of_the_user_s_are_carried_as_they_are():
     )(inputs)
     x = L.SeparableConv2D(4, 3, activation=L.PReLU(alpha_initializer="ones"), name="prelu")(x)
     base = keras.Model(inputs, x)
-    with pytest.warns(UserWarning, match="export will refuse this model: layer 'own' has"):
-        nested = model.nest(base, (0.5,), exclude=())
+    nested = model.nest(base, (0.5,), exclude=())
     own = nested.get_layer("own")
     assert own.activation is relu
     assert isinstance(own.kernel_regularizer, Decay)
@@ -125,8 +124,18 @@ def test_functions_and_objects_of_the_user_s_are_carried_as_they_are():
     assert isinstance(prelu, L.PReLU)
     np.testing.assert_array_equal(prelu.alpha, np.ones((2, 2, 4)))
     np.testing.assert_array_equal(nested(nets.images(2)), base(nets.images(2)))
+    compare.compare(nested, fold(trace(nested)), (nets.images(2),))
+
+
+def test_an_activation_of_the_user_s_that_mixes_values_is_carried_and_not_exported():
+    inputs = keras.Input((6, 6, 3))
+    normalised = lambda x: x - keras.ops.mean(x, axis=-1, keepdims=True)  # noqa: E731
+    base = keras.Model(inputs, L.Conv2D(4, 3, activation=normalised, name="own")(inputs))
+    with pytest.warns(UserWarning, match="refuse this model: layer 'own' has .* each value alone"):
+        nested = model.nest(base, (0.5,), exclude=())
+    np.testing.assert_array_equal(nested(nets.images(2)), base(nets.images(2)))
     with pytest.raises(
-        export_errors.UnsupportedLayerError, match="'own' has an activation that is no fun"
+        export_errors.UnsupportedLayerError, match=r"'own' has the activation .* each value alone"
     ):
         trace(nested)
 
@@ -163,6 +172,10 @@ def patched():
             L.UpSampling2D(interpolation="bicubic", name="x"),
             r"\(UpSampling2D\) must have interpolation 'nearest' or 'bilinear': got 'bicubic'",
         ),
+        (
+            L.UpSampling2D((2, 1500), interpolation="bilinear", name="x"),
+            r"\(UpSampling2D\) must have a smaller size .*outside of .*: got 4 pixels to",
+        ),
         (L.Resizing(3, 3, name="x"), r"\(Resizing\) .*: do this to the data before"),
         (L.Rescaling(np.ones((4, 1)), name="x"), r"one scale, or one per channel: .* \(4, 1\)"),
         (L.RandomCrop(2, 2, name="x"), r"must keep the size of its images, \w+: got 2x2 \(crop"),
@@ -176,6 +189,10 @@ def patched():
         (lambda x: L.Add(name="x")([x, np.ones((4, 4, 3))]), "outputs of layers alone: .*ndarray"),
         (lambda x: L.Concatenate(0, name="x")([x, x]), "axis than the axis of the batch: got 0"),
         (L.TimeDistributed(L.Conv1D(2, 3), name="x"), "must hold a Dense .*: got Conv1D"),
+        (
+            L.TimeDistributed(L.Dense(2, activation=L.PReLU()), name="x"),
+            "a Dense without PReLU: put",
+        ),
         (L.TimeDistributed(L.Dense(2, activation="glu"), name="x"), "has the activation 'glu'"),
         (
             lambda x: L.TimeDistributed(L.Dense(2), name="x")(x, mask=np.ones((1, 4), bool)),

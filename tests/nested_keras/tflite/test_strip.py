@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from nested_keras import export
+from nested_keras import export, report
 from nested_keras.runtime import LiteRTModel, ModelError
+from nested_keras.tflite import flatbuffer
 from tests import zoo
 
 
@@ -81,3 +82,34 @@ def test_summary_of_a_layer_that_stays_builtin():
     assert (row.block_size, row.encodings, row.cycles) == (None, (), ())
     outputs = row.weights // 9  # one 3x3 filter each
     assert row.bytes == (row.weights + 4 * outputs + 4 * outputs,) * len(row.nnz)
+
+
+@pytest.mark.parametrize("name", ["resnext", "transposed_uneven", "conv_dilated", "series_causal"])
+def test_gaps_between_weights_are_no_weights(name):
+    made = zoo.make(name)
+    tflite = zoo.exported(name).tflite
+    for content, levels in ((tflite, made.model.levels), (export.strip_model(tflite, 1), 1)):
+        rows = [row for row in export.summarize_model(content) if row.nested]
+        kernels = {row.name: made.model.get_layer(row.name) for row in rows}
+        assert any(hasattr(layer, "level_map") for layer in kernels.values())
+        for row in rows:
+            layer = kernels[row.name]
+            assert row.weights == np.prod(layer.kernel.shape)
+            for level in range(levels):
+                mask = layer.mask(level) if hasattr(layer, "level_map") else True
+                kept = np.count_nonzero(np.asarray(layer.kernel) * mask)
+                # Some are zero in int8, or cannot change an output.
+                assert 0.5 * kept <= row.nnz[level] <= kept
+        size = sum(row.weights for row in export.summarize_model(content))
+        for level in report.level_sizes(content):
+            assert level.sparsity == 1 - level.nnz / size
+
+
+def test_damaged_numbers_of_weights():
+    tree = flatbuffer.load(zoo.exported("resnext").tflite)
+    (entry,) = (e for e in tree.root.metadata if e.name == b"nested_keras.kernel_weights")
+    buffer = tree.root.buffers[entry.buffer]
+    for data in (b"", b"{", b"[1]", b'{"x": "many"}'):
+        buffer.data = np.frombuffer(data, np.uint8)
+        with pytest.raises(ModelError, match=r"'nested_keras.kernel_weights' must be numbers"):
+            export.summarize_model(flatbuffer.save(tree))
