@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -16,7 +17,7 @@ import tensorflow as tf
 from nested_keras.export.forward import numpy_of
 from nested_keras.export.graph_builder import GraphBuilder, Shape, Trace
 from nested_keras.export.moving_layers import Crop, DepthToSpace, Pad
-from nested_keras.export.nodes import BatchNorm, Linear
+from nested_keras.export.nodes import BatchNorm, Linear, Node, image_shape
 from nested_keras.export.plain_layers import PlainNode, Reshape, add_activation
 from nested_keras.format import LayerKind
 from nested_keras.nesting import filters, kinds, layers as nested_layers
@@ -216,7 +217,7 @@ class Prelu(PlainNode):
     """x where it is not negative, alpha * x below.
 
     Attributes:
-        alpha: float64, broadcasts to x.
+        alpha: float64, of the rank of x without the batch, as the converter wants it.
     """
 
     has_values: ClassVar[bool] = True
@@ -227,6 +228,12 @@ class Prelu(PlainNode):
         """Runs the node in float, as the converter's pattern for PRELU."""
         alpha = tf.cast(self.alpha, tf.float32)
         return tf.nn.relu(operands[0]) + -alpha * tf.nn.relu(-operands[0])
+
+    def as_image(self) -> Node:
+        """Returns the same operation on images of height one in the place of series."""
+        slopes = image_shape((1, *self.alpha.shape))[1:]
+        alpha = numpy_of(self.alpha).reshape(self.alpha, slopes)
+        return dataclasses.replace(self, shape=image_shape(self.shape), alpha=alpha)
 
 
 def _prelu(graph: GraphBuilder, layer: KerasLayer, inputs: tuple[str, ...], shape: Shape) -> str:

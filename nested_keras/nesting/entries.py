@@ -163,10 +163,15 @@ _AUGMENTATIONS = (
 )
 
 
-def _few_axes(layer: KerasLayer, rank: int) -> str | None:
-    if rank <= 6:
+def _few_axes(layer: KerasLayer, rank: int, axes: int = 5) -> str | None:
+    if rank <= axes + 1:
         return None
-    return f"must have inputs of at most 5 axes beside the batch: got {rank - 1}"
+    return f"must have inputs of at most {axes} axes beside the batch: got {rank - 1}"
+
+
+def _image_at_most(layer: KerasLayer, rank: int) -> str | None:
+    """Inputs have at most 3 axes beside the batch."""
+    return _few_axes(layer, rank, axes=3)
 
 
 def _interpolation(layer: KerasLayer) -> str | None:
@@ -272,7 +277,12 @@ ENTRIES: dict[Any, Entry] = {
     L.ELU: Entry(frozenset({"alpha"}), is_activation=True),
     L.LeakyReLU: Entry(frozenset({"negative_slope"}), is_activation=True),
     L.Softmax: Entry(frozenset({"axis"}), is_activation=True, rank_rule=_last_axis),
-    L.PReLU: Entry(frozenset({"shared_axes"}), _variables("alpha"), is_activation=True),
+    L.PReLU: Entry(
+        frozenset({"shared_axes"}),
+        _variables("alpha"),
+        is_activation=True,
+        rank_rule=_image_at_most,
+    ),
     L.Add: Entry(),
     L.Subtract: Entry(),
     L.Average: Entry(),

@@ -10,6 +10,7 @@ import dataclasses
 import inspect
 import math
 import random
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -117,6 +118,22 @@ def draw(seed: int, *, batch: int | None = None, steps: int | None = None) -> Ne
     if not network.kernels:
         _attempt(network, lambda network: _new_layer(network, L.Dense, [_latest(network)]))
     _choose_outputs(network)
+    return network
+
+
+def read(seed: int, text: str) -> Network:
+    """Makes a network of the lines that `Network.show` gives; `seed` chooses its weights."""
+    network = Network(seed, random.Random(seed))
+    network.scope.update(keras=keras, L=L, tf=tf)
+    *lines, last = text.strip().splitlines()
+    for line in lines:
+        _run(network, line)
+    network.inputs, network.outputs = (
+        [name.strip() for name in part.split(",")] for part in re.findall(r"\[(.*?)\]", last)
+    )
+    for name, layer in network.scope.items():
+        if re.fullmatch(r"l\d+", name) and (row_of(layer) or type(layer) in SEPARABLE):
+            network.kernels[layer.name] = type(layer)
     return network
 
 
@@ -318,13 +335,16 @@ def _operator(network: Network) -> None:
     """An operator between layers."""
     draw_ = network.random
     source = _latest(network)
+    if source in network.inputs:
+        raise ValueError("what is computed of an input alone is nothing to export")
     shape = network.shape(source)
     alike = [name for name in (*network.inputs, *network.tensors) if network.shape(name) == shape]
     text = draw_.choice(arguments.operators(len(shape)))
     other = draw_.choice([name for name in alike if name != source] or alike)
     if " - {y}" in text and other == source:
         raise ValueError("always zero")
-    _call(network, text.format(x=source, y=other), [source, other] if "{y}" in text else [source])
+    line = text.format(x=source, y=other, height=2 * shape[0], width=3 * shape[1 % len(shape)])
+    _call(network, line, [source, other] if "{y}" in text else [source])
     network.kinds.add(text)
 
 
