@@ -68,7 +68,7 @@ def main():
     backup = keras.callbacks.BackupAndRestore(
         str(args.out.with_suffix(".training")), double_checkpoint=True
     )
-    model.fit(batches, epochs=args.epochs, callbacks=[backup], verbose=2)
+    model.fit(batches, epochs=args.epochs, callbacks=[backup], shuffle=False, verbose=2)
     model.save(args.out)
     examples.keep(args.out, Reading(classes=train.classes, anchors=anchors, window=args.window))
     outputs = model.predict(reader.images(test), batch_size=16, verbose=0)

@@ -53,7 +53,7 @@ def is_detection(path: Path) -> bool:
 
 
 def load_images(folder: Path, part: str, *, shape: Sequence[int | None], reading: Reading) -> Part:
-    """Loads the images of one part, without the boxes.
+    """Loads the images of one part and the objects in them.
 
     Args:
         folder: The folder.
@@ -73,4 +73,5 @@ def load_images(folder: Path, part: str, *, shape: Sequence[int | None], reading
     reader = SceneReader((height, width, channels), pixels=reading.pixels)
     data = load(folder, classes=reading.classes or None, leave_others=True, window=reading.window)
     chosen = data[0] if part == "train" else data[1]
-    return Part(reader.images(chosen), None, chosen.classes, name=f"{folder}: ")
+    x, truths = reader.images(chosen), tuple(chosen.truths())
+    return Part(x, None, chosen.classes, name=f"{folder}: ", truths=truths)

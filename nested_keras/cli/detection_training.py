@@ -20,8 +20,8 @@ from nested_keras.detection.detection_data import DetectionData
 from nested_keras.detection.finding import Finder
 from nested_keras.detection.matching import Matcher
 from nested_keras.detection.scene_changes import SceneChanges
-from nested_keras.detection.scenes import SceneReader, dataset
-from nested_keras.typing import Float32Array, KerasModel, KerasOptimizer
+from nested_keras.detection.scenes import Pixels, SceneReader, dataset
+from nested_keras.typing import KerasModel, KerasOptimizer
 
 _BATCH = 16
 _STATISTICS_BATCH = 32
@@ -229,7 +229,7 @@ class DetectionTraining(training.Training):
         return self._detection.reader.images(dataclasses.replace(self._scenes, examples=examples))
 
 
-def find(model: KerasModel, images: Float32Array, goal: DetectionTask) -> list[Found]:
+def find(model: KerasModel, images: Pixels, goal: DetectionTask) -> list[Found]:
     """Returns the objects that a detector finds in images, for the average precision."""
     return Finder(goal.matcher.anchors).find(model.predict(images, batch_size=_BATCH, verbose=0))
 

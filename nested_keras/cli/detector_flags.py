@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nested_keras import detection, files, runtime
-from nested_keras.cli import arguments
+from nested_keras.cli import arguments, examples
 from nested_keras.cli.parts import Reading
 from nested_keras.detection import drawing
 from nested_keras.detection.average_precision import Found
@@ -55,11 +55,6 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def beside(model: Path) -> Path:
-    """Returns the path of the anchors beside a model."""
-    return model.with_suffix(".anchors.json")
-
-
 def decoder_of(args: argparse.Namespace, content: bytes) -> detection.Decoder | None:
     """Returns the decoder of a model, or None where the model has no anchors.
 
@@ -71,13 +66,10 @@ def decoder_of(args: argparse.Namespace, content: bytes) -> detection.Decoder | 
         ValueError: If the anchors are damaged or of another model, or a limit is out of range.
         OSError: If the anchors cannot be read.
     """
-    path = args.anchors or beside(args.model)
+    path = args.anchors or examples.anchors_beside(args.model)
     if args.anchors is None and not path.exists():
         return None
-    try:
-        anchors = detection.Anchors.from_json(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+    anchors = examples.read_anchors(path)
     limits = detection.Limits(
         score_threshold=args.min_score,
         iou_threshold=args.max_overlap,

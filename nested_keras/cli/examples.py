@@ -234,14 +234,19 @@ def _listing(names: Sequence[str]) -> str:
     return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
 
 
-def first(part: Part, limit: int | None) -> tuple[npt.NDArray[Any], npt.NDArray[Any] | None]:
-    """Returns inputs and labels of the first examples; of sorted classes, some of each class.
+def first(part: Part, limit: int | None) -> Part:
+    """Returns the first examples of a part; of sorted classes, some of each class.
 
     Args:
         part: The examples.
         limit: The number of examples; None for all.
     """
-    if not part.classes or limit is None:
-        return part.x[:limit], None if part.y is None else part.y[:limit]
-    chosen = data_files.spread(len(part.x), limit)
-    return part.x[chosen], None if part.y is None else part.y[chosen]
+    chosen = np.arange(len(part.x))[:limit]
+    if part.classes and limit is not None:
+        chosen = data_files.spread(len(part.x), limit)
+    return dataclasses.replace(
+        part,
+        x=part.x[chosen],
+        y=None if part.y is None else part.y[chosen],
+        truths=None if part.truths is None else tuple(part.truths[index] for index in chosen),
+    )

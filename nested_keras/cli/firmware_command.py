@@ -45,7 +45,7 @@ def _firmware(args: argparse.Namespace) -> None:
     if args.data is None:
         x = [np.zeros(tensor.shape, tensor.dtype) for tensor in model.input_details]
     else:
-        x = [run_command.test_data(args, content)[0]]
+        x = [run_command.test_data(args, content).x]
     args.terminal.status("building the firmware")
     board = args.board_dir or args.board
     built = model.build([array[: args.limit] for array in x], args.out, board=board)

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nested_keras.detection.anchors import Anchors
+from nested_keras.detection.average_precision import Truth
 
 SECOND_PART = ("test", "val", "validation")
 
@@ -49,6 +50,7 @@ class Part:
         name: The begin of errors.
         x_name: The name of the inputs in errors.
         y_name: The name of the labels in errors.
+        truths: The objects in each image; None for data of classifiers.
     """
 
     x: npt.NDArray[Any]
@@ -57,6 +59,7 @@ class Part:
     name: str
     x_name: str = "the inputs"
     y_name: str = "the labels"
+    truths: tuple[Truth, ...] | None = None
 
 
 def set_apart(labels: npt.NDArray[Any], part: str, *, share: float) -> npt.NDArray[np.int64]:

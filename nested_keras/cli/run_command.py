@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
-
-import numpy.typing as npt
 
 from nested_keras import runtime
 from nested_keras.cli import arguments, detector_flags, examples
+from nested_keras.cli.parts import Part
 from nested_keras.detection import decoding
 from nested_keras.report import TARGETS, LevelRun, TargetRun, format_table
 from nested_keras.typing import Subparsers
@@ -56,8 +54,8 @@ def add(commands: Subparsers) -> None:
     arguments.add_json(sub)
 
 
-def test_data(args: argparse.Namespace, model: bytes) -> tuple[Any, Any]:
-    """Returns the test inputs of a command, and their labels or None.
+def test_data(args: argparse.Namespace, model: bytes) -> Part:
+    """Returns the test data of a command.
 
     Args:
         args: The arguments of a command with the flags of `examples.add_flags` and --limit.
@@ -84,28 +82,29 @@ def _run(args: argparse.Namespace) -> int:
     if args.draw is not None and decoder is None:
         raise ValueError(
             f"--draw is for a detector, which has its anchors beside it: expected "
-            f"{detector_flags.beside(args.model)} or --anchors"
+            f"{examples.anchors_beside(args.model)} or --anchors"
         )
-    x, labels = test_data(args, content)
+    part = test_data(args, content)
     result = report.run_levels(
         content,
-        x,
-        None if decoder else labels,
+        part.x,
+        None if decoder else part.y,
         target=args.target,
         device_runtime=args.runtime,
         board=args.board_dir,
         decoder=decoder,
+        truths=part.truths,
         progress=args.terminal.status,
     )
-    args.terminal.note(f"{args.model} on {args.target}: {len(x)} inputs")
+    args.terminal.note(f"{args.model} on {args.target}: {len(part.x)} inputs")
     if args.draw is not None:
-        _draw(args, content, x, result)
-    quality = "accuracy" if decoder is None else "boxes"
-    header = ["level", quality, "instructions", "arena bytes", "flash bytes", "mismatches"]
+        _draw(args, content, part, result)
+    quality = ["accuracy"] if decoder is None else ["boxes", "mAP@0.5"]
+    header = ["level", *quality, "instructions", "arena bytes", "flash bytes", "mismatches"]
     rows = [
         [
             str(row.level),
-            _quality(row),
+            *_quality(row),
             *(
                 "-" if value is None else f"{value:,}"
                 for value in (row.instructions, row.arena_bytes, row.flash_bytes)
@@ -122,17 +121,21 @@ def _run(args: argparse.Namespace) -> int:
     return 1 if wrong else 0
 
 
-def _quality(row: LevelRun) -> str:
-    """Returns the accuracy of a level, or the number of boxes that a detector found."""
-    if row.detections is not None:
-        return f"{sum(map(len, row.detections)):,}"
-    return "-" if row.accuracy is None else f"{row.accuracy:.2%}"
+def _quality(row: LevelRun) -> list[str]:
+    """Returns the accuracy of a level, or number and average precision of a detector's boxes."""
+    if row.detections is None:
+        return [_percent(row.accuracy)]
+    return [f"{sum(map(len, row.detections)):,}", _percent(row.average_precision)]
 
 
-def _draw(args: argparse.Namespace, content: bytes, x: npt.NDArray[Any], result: TargetRun) -> None:
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{share:.2%}"
+
+
+def _draw(args: argparse.Namespace, content: bytes, part: Part, result: TargetRun) -> None:
     """Draws the boxes of all levels."""
     reading = examples.reading_of(args, args.model)
-    images = detector_flags.pictures(x, runtime.lower(content), reading)
+    images = detector_flags.pictures(part.x, runtime.lower(content), reading)
     found = [[decoding.found(each) for each in row.detections or ()] for row in result.levels]
-    count = detector_flags.draw(args.draw, images, found, reading.classes)
+    count = detector_flags.draw(args.draw, images, found, part.classes or reading.classes)
     args.terminal.note(f"Wrote {count} images with boxes to {args.draw}")

@@ -56,6 +56,8 @@ NOT_RUN = {
     "cd -": "it goes with the lines before",
     "nested-keras run model.tflite --runtime tflm": "it needs a tree of TFLite Micro",
     "make firmware RUNTIME=tflm": "it needs a tree of TFLite Micro",
+    "nested-keras train --task detection": "test_detection_training.py trains a detector",
+    "nested-keras export nested.keras --data VOC": "it goes with the line before",
     "nested-keras train --model base.keras --data photos": "test_image_folder.py trains on images",
     "nested-keras export nested.keras --data photos": "it goes with the line before",
     "nested-keras train --model base.keras --data data.npz --sparsities 0.9,0.8,0.7 --epochs 8": (

@@ -239,3 +239,28 @@ def test_wrong_sparsities_are_refused(sparsities, message):
     nested = model.nest(nets.residual(), SPARSITIES)
     with pytest.raises(ValueError, match=message):
         nested.set_sparsities(sparsities)
+
+
+def test_sensitivity_of_a_model_with_several_outputs():
+    """With a loss of one output the other changes nothing."""
+    keras.utils.set_random_seed(0)
+    image = keras.Input((4, 4, 2))
+    x = keras.layers.Conv2D(4, 3, activation="relu", name="conv")(image)
+    outputs = {
+        name: keras.layers.Dense(3, name=name)(keras.layers.Flatten()(x)) for name in ("a", "b")
+    }
+    rng = np.random.default_rng(0)
+    images, targets = rng.normal(size=(6, 4, 4, 2)), rng.normal(size=(6, 3))
+    mse = keras.losses.mean_squared_error
+    found = []
+    for ends, y, loss in (
+        (outputs["a"], targets, "mse"),
+        (outputs, {"a": targets, "b": targets}, lambda y, p: mse(y["a"], p["a"])),
+    ):
+        nested = model.nest(keras.Model(image, ends), (0.5, 0.2), exclude=())
+        grid = (0.25, 0.75)
+        one = allocation.measure_sensitivity(nested, images, y, loss=loss, sparsities=grid)
+        found.append(one.increases)
+    single, both = found
+    assert both["conv"] == pytest.approx(single["conv"], rel=1e-5)
+    assert max(both["b"]) == 0.0

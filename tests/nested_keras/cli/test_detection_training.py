@@ -79,6 +79,28 @@ def test_export_keeps_the_anchors(words, tmp_path):
     assert Anchors.from_json(tflite.with_suffix(".anchors.json").read_text()) == ANCHORS
 
 
+@pytest.mark.arm
+def test_the_exported_detector_runs_on_the_folder(words, tmp_path, capsys):
+    assert nested_keras_command(*words, "--batch-size", 4) == 0
+    tflite, voc = tmp_path / "model.tflite", tmp_path / "voc"
+    data = ("--data", voc, "--samples", 4)
+    assert nested_keras_command("export", tmp_path / "nested.keras", *data, "--out", tflite) == 0
+    capsys.readouterr()
+    out, drawn = tmp_path / "run.json", tmp_path / "drawn"
+    flags = ("--data", voc, "--min-score", 0.01, "--draw", drawn, "--json", out, "--limit", 2)
+    assert nested_keras_command("run", tflite, "--target", "host", *flags) == 0
+    assert re.search(r"level +boxes +mAP@0.5 +instructions", capsys.readouterr().out)
+    result = json.loads(out.read_text())
+    assert result["inputs"] == 2
+    for row in result["levels"]:
+        assert 0 <= row["average_precision"] <= 1
+        assert len(row["detections"]) == 2
+        assert row["detections"][0]
+    assert sorted(path.name for path in drawn.iterdir()) == [
+        f"000{image}_level{level}.png" for image in (0, 1) for level in (0, 1)
+    ]
+
+
 def refused(words, capsys, *more):
     assert nested_keras_command(*words, *more) == 1
     (line,) = capsys.readouterr().err.strip().splitlines()

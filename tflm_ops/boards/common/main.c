@@ -1,7 +1,8 @@
 /* Runs a generated model over a set of images at every requested level and prints the results.
  *
  * Line protocol, version 1. A line is words separated by one space; numbers are decimal and
- * unsigned; HEX is the bytes of all outputs in order, two lower-case digits each.
+ * unsigned; HEX is the bytes of all outputs in order, two lower-case digits each. The boxes of a
+ * detector follow its outputs.
  *
  *     nk-firmware 1
  *     model <levels> <images> <output_bytes> <ops> <arena_bytes>
