@@ -119,8 +119,6 @@ def plan(
     overrides = dict(overrides or {})
     chosen = _choose(walked, names, exclude=exclude, overrides=overrides)
     new: dict[int, Replacement] = {}
-    # By the id of a layer: one may stand in several places, also in a TimeDistributed or as the
-    # activation of others.
     made: dict[int, list[Any]] = {}
     for operation, _ in walked:
         with attempt():
@@ -138,11 +136,10 @@ def plan(
                 if part in chosen
             }
             inner = supported.unwrapped(operation)
+            # One layer may stand in several places, in a TimeDistributed or as an activation too.
             if id(inner) not in made:
-                made[id(inner)] = [
-                    *_replace(inner, name, nestings, norm=norm),
-                    *_activation_with_weights(inner, name, made),
-                ]
+                layers_ = _replace(inner, name, nestings, norm=norm)
+                made[id(inner)] = [*layers_, *_activation_with_weights(inner, name, made)]
             new[id(operation)] = _in_a_row(operation, made[id(inner)])
     with attempt():
         if not chosen:
