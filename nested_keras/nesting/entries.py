@@ -235,6 +235,7 @@ def _with(entry: Entry, *keys: str) -> Entry:
 ENTRIES: dict[Any, Entry] = {
     L.Conv1D: _CONV,
     L.Conv2D: _CONV,
+    L.Conv1DTranspose: _CONV_TRANSPOSE,
     L.Conv2DTranspose: _CONV_TRANSPOSE,
     L.DepthwiseConv1D: _DEPTHWISE,
     L.DepthwiseConv2D: _DEPTHWISE,
@@ -245,6 +246,7 @@ ENTRIES: dict[Any, Entry] = {
     L.BatchNormalization: _NORM,
     layers.NestedConv1D: _with(_CONV, *_NESTED),
     layers.NestedConv2D: _with(_CONV, *_NESTED),
+    layers.NestedConv1DTranspose: _with(_CONV_TRANSPOSE, *_NESTED),
     layers.NestedConv2DTranspose: _with(_CONV_TRANSPOSE, *_NESTED),
     layers.NestedDepthwiseConv1D: _with(_DEPTHWISE, *_NESTED),
     layers.NestedDepthwiseConv2D: _with(_DEPTHWISE, *_NESTED),
