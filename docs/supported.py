@@ -37,8 +37,8 @@ def _lines() -> Iterator[str]:
     yield _HEAD
     yield "## Nested\n"
     yield from _table(("layer", "in the nested model", "must have"), _nested())
-    yield "\n## Carried as they are\n"
-    yield "All levels share these layers.\n"
+    yield "\n## Shared by all levels\n"
+    yield "A nested model carries these layers without changes.\n"
     yield from _table(("layer", "must have", "must have for export"), _carried())
     yield "\n## Operators between layers\n"
     operators = ", ".join(f"`{name}`" for name in sorted(keras_operators.OPERATORS))
@@ -50,15 +50,15 @@ def _lines() -> Iterator[str]:
     yield "\n## Activations\n"
     names = ", ".join(f"`{name}`" for name in supported.ACTIVATIONS.values())
     layers = ", ".join(f"`{kind.__name__}`" for kind, e in ENTRIES.items() if e.is_activation)
-    yield f"The functions {names}, and those of `keras.ops` and `tf.nn` that compute the same;"
+    yield f"The functions {names}, and equal functions of `keras.ops` and `tf.nn`;"
     yield f"the layers {layers}. `nest()` refuses Keras's other functions. A function of your own"
     yield "is carried where it acts on each value alone. `nest()` and export try that on numbers"
     yield "in several shapes and orders. Any other function is trained, and export refuses it."
     yield "\n## Refused\n"
-    yield "`nest()` refuses every other layer. For these it knows a way round:\n"
-    yield from _table(("layer", "what to do"), _refused())
-    yield "\nThe same for operators between layers:\n"
-    yield from _table(("operator", "what to do"), _refused_operators())
+    yield "`nest()` refuses every other layer. For some layers there is another way:\n"
+    yield from _table(("layer", "another way"), _refused())
+    yield "\nOther ways for operators between layers:\n"
+    yield from _table(("operator", "another way"), _refused_operators())
 
 
 def _nested() -> Iterator[tuple[str, ...]]:

@@ -1,6 +1,6 @@
 """Nested sparse convnets: one set of weights, N sparsity levels, a knob at run time.
 
-Everything is imported on first use: `import nested_keras` brings in neither Keras nor TensorFlow.
+Every name is imported on first use: `import nested_keras` imports neither Keras nor TensorFlow.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from nested_keras import extras
 
-if TYPE_CHECKING:  # what `__getattr__` finds, for editors and type checkers
+if TYPE_CHECKING:  # the names of `__getattr__`, for editors and type checkers
     from nested_keras import (
         allocation,
         applications,
         callbacks,
         cli,
         datasets,
+        detection,
         distillation,
         export,
         firmware,
@@ -40,6 +41,7 @@ _MODULES = {
     "callbacks": "callbacks",
     "cli": "cli",
     "datasets": "datasets",
+    "detection": "detection",
     "distillation": "distillation",
     "export": "export",
     "firmware": "firmware",
@@ -66,6 +68,7 @@ __all__ = [
     "callbacks",
     "cli",
     "datasets",
+    "detection",
     "distillation",
     "export",
     "firmware",

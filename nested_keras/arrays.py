@@ -17,7 +17,7 @@ def real_images(x: npt.NDArray[Any], *, name: str) -> npt.NDArray[Any]:
         name: The name of the array in errors.
 
     Returns:
-        int8 as given; anything else as float32.
+        An int8 array unchanged; any other type as float32.
 
     Raises:
         ValueError: If there is no batch dimension or no input, or the values are no real numbers,
@@ -29,7 +29,7 @@ def real_images(x: npt.NDArray[Any], *, name: str) -> npt.NDArray[Any]:
         raise ValueError(f"{name} must hold at least one input [n, ...]: got shape {x.shape}")
     if x.dtype == np.int8:
         return x
-    with np.errstate(over="ignore"):  # infinity is refused as such
+    with np.errstate(over="ignore"):  # the next check refuses infinity
         values = x.astype(np.float32)
     wrong = int(np.count_nonzero(~np.isfinite(values)))
     if wrong:
@@ -43,10 +43,10 @@ def require_shape(x: npt.NDArray[Any], shape: Sequence[int | None], *, name: str
     Args:
         x: The inputs [n, ...].
         shape: The shape of a model's input, batch included, with None for any size.
-        name: What errors call the array.
+        name: The name of the array in errors.
 
     Raises:
-        ValueError: If the shape is another.
+        ValueError: If the shape differs.
     """
     fits = len(x.shape) == len(shape) and all(
         wanted in (None, size) for wanted, size in zip(shape[1:], x.shape[1:], strict=True)

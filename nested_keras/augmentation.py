@@ -1,7 +1,7 @@
 """Random changes of training images: shifts and mirrored images, in NumPy.
 
-Which of them fit is a property of the task: a mirrored cat is a cat, a mirrored digit is none.
-`tolerated` measures it on a trained model.
+The task decides which changes fit: a mirrored cat is a cat, but a mirrored digit is no digit.
+`tolerated` measures on a trained model which changes fit.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ class Augmentation:
     """Changes a batch of images at random; `nested_keras.runs.EpochShuffled` takes it.
 
     Attributes:
-        shift: The largest shift of an image along height and width, as a share of each, 0..1; what
-            comes in at the border is 0.
+        shift: The largest shift of an image along height and width, as a share of each, 0..1. New
+            pixels at the border are 0.
         flip: Whether every other image is mirrored, left to right.
     """
 
@@ -34,7 +34,7 @@ class Augmentation:
 
         Args:
             images: Images [n, height, width, channels].
-            rng: What decides.
+            rng: Draws the changes.
 
         Returns:
             The same shape and type.
@@ -51,11 +51,11 @@ class Augmentation:
         return round(self.shift * shape[1]), round(self.shift * shape[2])
 
     def __bool__(self) -> bool:
-        """Returns whether it changes anything."""
+        """Returns whether the augmentation changes anything."""
         return bool(self.shift or self.flip)
 
 
-# As for CIFAR-10: four pixels of 32.
+# The usual shift for CIFAR-10: four pixels of 32.
 SHIFT = Augmentation(shift=0.125)
 FLIP = Augmentation(flip=True)
 
@@ -65,13 +65,13 @@ def tolerated(
 ) -> Augmentation:
     """Returns the changes of images under which a trained model stays nearly as accurate.
 
-    What a model does not recognise once it is changed, the task does not allow, or the model
-    cannot teach.
+    A change that lowers the accuracy of a trained model does not fit the task, or the model cannot
+    teach changed images.
 
     Args:
         accuracy: Returns the accuracy, 0..1, of the trained model on changed `images`.
-        images: Images [n, height, width, channels] of all classes that it was not trained on.
-        loss: How much less accurate it may be.
+        images: Images [n, height, width, channels] of all classes, outside of the training data.
+        loss: The accuracy that a change may cost, 0..1.
         seed: The seed of the shifts.
 
     Returns:

@@ -31,7 +31,7 @@ class Dataset:
 
 
 def digits(*, test_size: int = 500, seed: int = 0) -> Dataset:
-    """Returns the handwritten digits of the UCI repository, as scikit-learn ships them.
+    """Returns the handwritten digits of the UCI repository from scikit-learn.
 
     1,797 grey images of 8x8 pixels, 10 classes, scaled to [0, 1].
 

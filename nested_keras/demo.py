@@ -45,7 +45,7 @@ class DemoConfig:
 
     Attributes:
         sparsities: Share of zeros per level, sparsest first.
-        dense_epochs: Epochs of the dense model that the levels start from.
+        dense_epochs: Epochs of the dense model, from which the levels start.
         nested_epochs: Epochs of nested training.
         device_images: Test images that run on the emulated device, at every level.
         seed: Seed of everything random.
@@ -101,10 +101,10 @@ def run(
         out_dir: Folder for the results; created if missing.
         config: The settings; the defaults by default.
         say: Called with each line of progress.
-        status: Called with what is done now, often; None to tell nothing between the lines.
+        status: Called often with the present task; None to show nothing between the lines.
 
     Returns:
-        The report, as report.json holds it.
+        The report, with the content of report.json.
 
     Raises:
         ImportError: If a package of the `demo` extra is missing.
@@ -153,7 +153,7 @@ def run(
 def _facts(
     data: Dataset, config: DemoConfig, models: tuple[bytes, bytes], on_device: TargetRun
 ) -> dict[str, str | int | float]:
-    """Returns what the report says beside its table; `models` are the nested and the dense one."""
+    """Returns the facts beside the table; `models` are the nested and the dense .tflite."""
     nested, dense = models
     any_level = on_device.levels[0]
     return {
@@ -238,7 +238,7 @@ def _train(
 
 
 def _write_for_commands(out_dir: Path, data: Dataset, trained: _Trained) -> None:
-    """Writes the data and the models that `nested-keras train` and `export` take."""
+    """Writes the data and the models for `nested-keras train` and `export`."""
     arrays = {name: getattr(data, name) for name in ("x_train", "y_train", "x_test", "y_test")}
     with files.replacing(out_dir / "data.npz") as temporary:
         np.savez_compressed(temporary, **arrays)
@@ -248,7 +248,7 @@ def _write_for_commands(out_dir: Path, data: Dataset, trained: _Trained) -> None
 
 
 def _dense_tflite(model: KerasModel, calibration: npt.NDArray[np.float32]) -> bytes:
-    """Returns the dense model as the converter makes it: builtin int8 operators only."""
+    """Returns the converter's dense model, with builtin int8 operators only."""
     from nested_keras.nesting.model import nest
 
     exported = export.build(nest(model, sparsities=(0.0,)), representative_dataset=calibration)

@@ -24,12 +24,12 @@ def missing(
 
     Args:
         error: The error of the import.
-        user: What needs the package: the name of a function, module or command.
+        user: The name of the function, module or command that needs the package.
         extra: The extra that brings everything that `user` needs; by default the extra that brings
             the package.
 
     Returns:
-        The error to raise instead; `error` itself if no extra brings the package.
+        The error to raise in the place of `error`; `error` itself if no extra brings the package.
     """
     package = (error.name or "").split(".")[0]
     if package not in _EXTRAS:

@@ -1,7 +1,7 @@
 """Files that are written whole or not at all.
 
-A file is first written under a temporary name in the folder where it belongs, and then renamed. A
-reader finds the old file or the new one, and a run that is killed destroys neither.
+A file is first written under a temporary name in its folder, and then renamed. A reader finds the
+old file or the new file, and a killed run destroys neither.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def require_writable(path: str | os.PathLike[str], *, suffix: str | None = None) -> None:
-    """Checks that `replacing` can write a file, before the work that makes its content.
+    """Checks that `replacing` can write a file, before the work begins.
 
     Args:
         path: The file to make or to replace.
@@ -69,7 +69,7 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
 
 
 def write_text(path: str | os.PathLike[str], content: str) -> None:
-    """Writes a UTF-8 text file with the line ends as given, whole or not at all."""
+    """Writes a UTF-8 text file with the line ends of the text, whole or not at all."""
     with replacing(path) as temporary:
         temporary.write_text(content, encoding="utf-8", newline="")
 

@@ -9,8 +9,8 @@ import sys
 import tempfile
 from collections.abc import Iterator
 
-# What the C++ code says of things that are as they should be. TF_CPP_MIN_LOG_LEVEL does not reach
-# what is logged before TensorFlow has set up its logging, and never the last two.
+# Harmless notes of the C++ code. TF_CPP_MIN_LOG_LEVEL does not reach notes from before TensorFlow
+# sets up its logging, and never reaches the last two.
 _NOTES = re.compile(
     rb"[IW]\d{4} |"
     rb"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+: [IW] |"
@@ -25,8 +25,8 @@ _NOTES = re.compile(
 def without_notes() -> Iterator[None]:
     """Leaves out the notes that C++ code writes to the standard error within a block.
 
-    Everything else that is written there comes out at the end of the block; all of it, if the block
-    raises. The whole process is affected, also its other threads.
+    Every other line comes out at the end of the block. If the block raises, all lines come out,
+    notes included. The block affects the whole process, other threads included.
     """
     try:
         saved = os.dup(2)
@@ -54,7 +54,7 @@ def load_tensorflow() -> None:
     """Imports Keras and TensorFlow and looks for devices, without their notes.
 
     Raises:
-        ModuleNotFoundError: If one of them is missing.
+        ModuleNotFoundError: If Keras or TensorFlow is missing.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     with without_notes():

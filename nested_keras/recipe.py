@@ -1,7 +1,7 @@
 """The recommended training of a nested model: learning rate, ramp of the masks, callbacks.
 
-`docs/training.md` gives the reasons and the measurements. Each part stands alone, so that a
-training may take one of them and choose the rest itself.
+`docs/training.md` gives the reasons and the measurements. Each part works alone, so that a training
+may take one part and choose the rest itself.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ def optimizer(
     """Returns Adam with the learning rate of the recipe.
 
     Args:
-        model: The nested model that is trained.
+        model: The nested model to train.
         steps: The steps of the whole training: epochs times batches per epoch, >= 1.
-        learning_rate: The highest rate of a batch that is not split.
-        split_batch: What `compile` gets as `split_batch`. Batches are then as many times as large
-            as the model has levels, and the rate follows (see `learning_rate_schedule`).
+        learning_rate: The highest rate for a batch that is not split.
+        split_batch: The argument `split_batch` of `compile`. A split batch of N levels is N times
+            as large, and the rate grows accordingly (see `learning_rate_schedule`).
 
     Returns:
         A `keras.optimizers.Adam`.
@@ -49,9 +49,9 @@ def learning_rate_schedule(learning_rate: float, *, steps: int, shares: int = 1)
     et al., "On the SDEs and Scaling Rules for Adaptive Gradient Algorithms", arXiv:2205.10287).
 
     Args:
-        learning_rate: The highest rate of one batch, > 0.
-        steps: The steps of the whole training, >= 1; the rate is 0 after the last.
-        shares: How many times as large the batches are, >= 1.
+        learning_rate: The highest rate for a batch of one share, > 0.
+        steps: The steps of the whole training, >= 1; the rate is 0 after the last step.
+        shares: The number of shares in a batch, >= 1.
 
     Returns:
         A `keras.optimizers.schedules.CosineDecay`.
@@ -76,16 +76,16 @@ def learning_rate_schedule(learning_rate: float, *, steps: int, shares: int = 1)
 def schedule(
     steps: int, *, begin: float = 0.0, end: float = 0.6, frequency: int | None = None
 ) -> CubicRamp:
-    """Returns the ramp of the masks for `NestedPruning`, where a fit does not tell its steps.
+    """Returns the ramp of the masks for `NestedPruning`, for a fit that does not tell its steps.
 
-    The ramp is cubic, as tfmot's `PolynomialDecay`. `NestedPruning()` lays it over the steps of the
-    fit itself; a schedule of its own is needed where one ramp goes over several fits.
+    The ramp is cubic, like tfmot's `PolynomialDecay`. `NestedPruning()` lays the ramp over the
+    steps of the fit without a schedule. A ramp over several fits needs a schedule.
 
     Args:
         steps: The steps of the whole training, >= 1.
         begin: The share of the steps before the ramp, 0..1.
         end: The share of the steps at which the ramp is complete, > begin, at most 1.
-        frequency: The masks change every so many steps; None for a fiftieth of all steps.
+        frequency: The steps between two changes of the masks; None for a fiftieth of all steps.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -109,26 +109,26 @@ def callbacks(
         data: The training data, augmented as in training, for the BatchNorm statistics of each
             level; see `nested_keras.callbacks.BatchNormReestimation`.
         masks: How the masks grow: None for `NestedPruning()`, a cubic ramp over the first 60 % of
-            the steps; a `NestedPruning` with other options; or a schedule for it.
+            the steps; a `NestedPruning` with other options; or a schedule for `NestedPruning`.
         batch_size: The batch size of the BatchNorm statistics where `data` is an array.
-        folder: Where to keep a backup of the last epoch, from which an interrupted training goes
-            on, in the folder `backup` below it; None for no backup.
-        test: What `nested_keras.runs.RunDirectory` measures the levels on at the end, to write a
-            record of the run to `folder`; None for no record.
+        folder: A folder for a backup of the last epoch, in `<folder>/backup`, from which an
+            interrupted training goes on; None for no backup.
+        test: The data on which `nested_keras.runs.RunDirectory` measures the levels at the end, to
+            write a record of the run to `folder`; None for no record.
 
     Returns:
-        A list: put your own callbacks before or behind.
+        A list; put your own callbacks before or behind.
 
     Raises:
-        ValueError: If there is test data and no folder.
+        ValueError: If `test` is given without `folder`.
     """
     if test is not None and folder is None:
         raise ValueError("test must go with a folder for the record of the run: got no folder")
     pruning = masks if isinstance(masks, NestedPruning) else NestedPruning(masks)
     found: list[Any] = [pruning, BatchNormReestimation(data, batch_size=batch_size)]
     if folder is not None:
-        # First: the other callbacks read what the backup has restored. Two backups, because a kill
-        # may come while one is written.
+        # First, because the other callbacks read the restored state. Two backups, because a kill
+        # may come while a backup is written.
         backup = Path(folder) / "backup"
         found.insert(0, keras.callbacks.BackupAndRestore(str(backup), double_checkpoint=True))
     if test is not None:

@@ -35,11 +35,11 @@ class RunDirectory(keras.callbacks.Callback):
     or not at all.
 
     Put this callback last, after `BatchNormReestimation`. With several workers, give the callback
-    to one of them.
+    to one worker.
 
     Args:
         folder: Created if missing.
-        data: The data of the final table, as `evaluate` takes them: a dataset, or a tuple of inputs
+        data: The data of the final table, in a form of `evaluate`: a dataset, or a tuple of inputs
             and targets.
         config: More values for `config.json`, such as the seed; JSON values.
     """
@@ -110,14 +110,14 @@ def environment() -> dict[str, Any]:
 class EpochShuffled(keras.utils.PyDataset):
     """Batches in an order that depends on the seed and the number of the epoch alone.
 
-    A run that `keras.callbacks.BackupAndRestore` resumes sees the same batches as an uninterrupted
-    run. `shuffle=True` of `fit` and `tf.data.Dataset.shuffle` do not give this, because they start
-    from the first order again. The step of the model's optimizer tells the epoch.
+    A run that `keras.callbacks.BackupAndRestore` resumes sees the same batches as a run without a
+    stop. `shuffle=True` of `fit` and `tf.data.Dataset.shuffle` do not give this order, because both
+    begin with the first order again. The step of the model's optimizer tells the epoch.
 
     Give `shuffle=False` to `fit`, because `fit` would otherwise draw an order of its own.
 
     Args:
-        model: The compiled model that is trained; its optimizer counts the steps.
+        model: The compiled model to train; its optimizer counts the steps.
         x: Inputs (n, ...).
         y: Targets (n, ...).
         batch_size: 1..n, or up to passes * n.
@@ -125,7 +125,7 @@ class EpochShuffled(keras.utils.PyDataset):
         augment: None, or a function (x, random generator) -> x of one batch of inputs.
         drop_remainder: Whether an epoch leaves out a last batch that is not full.
         passes: How often an epoch shows each sample, at least 1. With `split_batch` and a pass for
-            each level, an epoch shows each level as many samples as there are.
+            each level, an epoch shows each level as many samples as the data have.
 
     Raises:
         ValueError: If the batch size or the number of passes is out of range.

@@ -1,4 +1,4 @@
-"""What a layer costs at each level, and which layer gets which sparsity."""
+"""Predict the cost of each layer at each level, and choose the sparsity of each layer."""
 
 from nested_keras.allocation.choice import (
     Allocation,

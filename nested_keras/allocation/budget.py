@@ -1,7 +1,7 @@
-"""What the layers of a nested model cost at each level: cycles on a Cortex-M7, or bytes.
+"""Predict the cost of each layer of a nested model at each level: Cortex-M7 cycles, or bytes.
 
-A cost is any function of a `KernelShape` and its sparsities from the sparsest level up to the one
-that runs; `cycles` and `stored_bytes` are at hand.
+A cost is a function of a `KernelShape` and its sparsities, from the sparsest level up to the level
+that runs. `cycles` and `stored_bytes` are two costs.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from nested_keras.typing import KerasArgument, KerasLayer, KerasOperation
 
 @dataclasses.dataclass(frozen=True)
 class KernelShape:
-    """What a layer's work and storage depend on.
+    """The facts of a layer on which its work and storage depend.
 
     Attributes:
         name: The layer's name.
-        params: The layer as the kernels see it, without padding and quantisation, on which the
-            cost does not depend.
+        params: The parameters of the layer for the kernels, without padding and quantisation,
+            because the cost does not depend on these two.
         sizes: The sizes of input and output at each call of the layer.
         nested: Whether the kernel is nested, or stays dense.
-        weights: The number of weights. A kernel that is spread over a larger filter
-            (`nesting.filters`) has fewer than that filter.
+        weights: The number of weights of the kernel. A larger filter over which a kernel is spread
+            (`nesting.filters`) has more.
     """
 
     name: str
@@ -55,16 +55,16 @@ Cost = Callable[[KernelShape, Sequence[float]], float]
 
 
 def cycles(kernel: KernelShape, sparsities: Sequence[float]) -> float:
-    """Predicts the cycles of a layer in one inference, as the exporter does (`cortex_m.cycles`).
+    """Predicts the cycles of a layer in one inference, like the exporter (`cortex_m.cycles`).
 
-    The weights that a level keeps are taken as spread evenly over its output channels. A level that
-    keeps no more than the one below costs nothing by itself, and where the sparsest level keeps so
-    many that it is faster stored dense, it is taken so.
+    The prediction assumes that the weights of a level spread evenly over the output channels. A
+    level without weights of its own costs nothing by itself. The sparsest level counts as stored
+    dense where the dense encoding is faster.
 
     Args:
         kernel: The layer.
-        sparsities: Its shares of zeros, 0..1, from the sparsest level up to the one that runs;
-            without effect where it stays dense.
+        sparsities: The layer's shares of zeros, 0..1, from the sparsest level up to the level that
+            runs; without effect for a dense layer.
 
     Returns:
         Modelled cycles of the Cortex-M7 kernels.
@@ -89,14 +89,15 @@ def cycles(kernel: KernelShape, sparsities: Sequence[float]) -> float:
 def stored_bytes(kernel: KernelShape, sparsities: Sequence[float]) -> float:
     """Returns the bytes of a layer in the file, up to a level.
 
-    A kept weight of a nested kernel takes two bytes (value and step to it), and so does each weight
-    of a grouped or transposed one; one of another dense kernel takes one. Each output channel takes
-    nine per level (bias, multiplier, shift). See docs/nested_format.md.
+    A kept weight of a nested kernel takes two bytes: the value and the step to the weight. Each
+    weight of a grouped or transposed kernel takes two bytes too. A weight of another dense kernel
+    takes one byte. Each output channel takes nine bytes per level (bias, multiplier, shift). See
+    docs/nested_format.md.
 
     Args:
         kernel: The layer.
-        sparsities: Its shares of zeros, 0..1, from the sparsest level up to that one; without
-            effect where it stays dense.
+        sparsities: The layer's shares of zeros, 0..1, from the sparsest level up to the given
+            level; without effect for a dense layer.
 
     Returns:
         Bytes.
@@ -112,10 +113,10 @@ def kernel_shapes(model: NestedModel) -> tuple[KernelShape, ...]:
         model: The nested model; its inputs must have fixed sizes.
 
     Returns:
-        One row per layer, shared layers once.
+        One entry per layer, shared layers once.
 
     Raises:
-        ValueError: if the size of a layer's output is not known.
+        ValueError: If the size of a layer's output is not known.
     """
     sizes: dict[int, tuple[ImageSize, ...]] = {}
     streams: dict[int, LayerKind] = {}
@@ -157,7 +158,7 @@ def kernel_shapes(model: NestedModel) -> tuple[KernelShape, ...]:
 
 
 def total(model: NestedModel, cost: Cost) -> tuple[float, ...]:
-    """Returns what the model costs at each level, with its final sparsities.
+    """Returns the cost of the model at each level, with its final sparsities.
 
     Args:
         model: The nested model.
@@ -177,11 +178,11 @@ def total_of(
     *,
     levels: int,
 ) -> tuple[float, ...]:
-    """Returns what layers cost at each level.
+    """Returns the cost of some layers together at each level.
 
     Args:
         shapes: The layers.
-        sparsities: By their names, one sparsity per level; layers that stay dense have none.
+        sparsities: By the names of nested layers, one sparsity per level.
         cost: The cost of a layer at its sparsities.
         levels: The number of levels.
 
@@ -196,7 +197,7 @@ def total_of(
 
 
 def _blocks(layer: KerasLayer, shape: Sequence[int]) -> tuple[int, ...]:
-    """The output of the plain convolution that computes a transposed one: a block a pixel."""
+    """The output shape of the plain convolution in a transposed one, with a pixel per block."""
     axes = filters.up_axes(layer)
     sizes = kinds.pair(shape[1:-1])
     pixels = (axis.pixels(size) for axis, size in zip(axes, sizes, strict=True))
@@ -226,7 +227,7 @@ def _params(layer: KerasLayer, kind: kinds.KernelKind, stream: LayerKind) -> Lay
         in_channels=inputs,
         out_channels=out_channels,
         depth_multiplier=last if kind.stream is LayerKind.DEPTHWISE else 1,
-        # As the exporter: blocks that do not divide the channels are stored as single weights.
+        # As in the exporter, blocks that do not divide the channels are stored as single weights.
         block_size=1 if inputs % block else block,
         **geometry,
     )

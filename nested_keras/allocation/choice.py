@@ -1,4 +1,4 @@
-"""Which layer gets which sparsity: by shape, by magnitude, or by sensitivity under a budget.
+"""Choose the sparsity of each layer: by shape, by magnitude, or by sensitivity under a budget.
 
 Every function here returns, by the name of each nested layer, one sparsity per level, for
 `NestedModel.set_sparsities`. Sparsities never increase with the level, so the levels nest.
@@ -11,6 +11,7 @@ import dataclasses
 import functools
 import itertools
 import math
+import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -27,10 +28,10 @@ from nested_keras.typing import Data, KerasLayer, KerasLoss
 
 Allocation = dict[str, tuple[float, ...]]
 
-# Close where levels usually lie: an allocation is made of these points and of what lies between.
+# Sparsities to measure, dense in the range of usual levels; the allocation interpolates between.
 SENSITIVITY_GRID = (0.3, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.98)
 
-# How often an allocation is made anew, what share of a budget may be left over, and how much
+# The largest number of passes, the share of a budget that may be left over, and the share that
 # rounding may add.
 _PASSES = 10
 _CLOSE = 1e-3
@@ -39,29 +40,29 @@ _ROUNDING = 1e-9
 
 @dataclasses.dataclass(frozen=True)
 class Sensitivity:
-    """How much the loss grows when one layer is pruned and all others are not.
+    """The increase of the loss when one layer alone is pruned.
 
     Attributes:
-        sparsities: The sparsities measured, increasing, in (0, 1].
-        increases: By the name of each nested layer, how much the loss grew at each of them.
+        sparsities: The measured sparsities, increasing, in (0, 1].
+        increases: By the name of each nested layer, the increase of the loss at each sparsity.
     """
 
     sparsities: tuple[float, ...]
     increases: Mapping[str, tuple[float, ...]]
 
     def fitted(self) -> Sensitivity:
-        """Returns the curves ``k * (1 / density - 1)`` that touch the measured ones from above.
+        """Returns the curves ``k * (1 / density - 1)`` that touch the measured curves from above.
 
-        So the loss grows with what one layer has lost (ResNet-8, from half of its weights to a
-        tenth), until the network is broken. From there on the measured loss levels off, as if
-        pruning the layer to nothing were free, which no training bears out. Hence k is that of the
-        steepest measurement.
+        The loss grows by this rule while one layer loses weights (measured on ResNet-8, from half
+        of the weights to a tenth), until the network is broken. Beyond that point the measured loss
+        levels off, as if pruning the rest of the layer were free. Training shows that this is
+        wrong. Therefore k comes from the steepest measurement.
 
         Returns:
-            The curves at every hundredth, up to the largest sparsity measured below 1.
+            The curves at every hundredth, up to the largest measured sparsity below 1.
 
         Raises:
-            ValueError: if nothing below a sparsity of 1 was measured.
+            ValueError: If no sparsity below 1 was measured.
         """
         measured = [index for index, sparsity in enumerate(self.sparsities) if sparsity < 1.0]
         if not measured:
@@ -82,8 +83,8 @@ class Sensitivity:
 def erdos_renyi(model: NestedModel, sparsities: Iterable[float]) -> Allocation:
     """Gives each layer a density in proportion to the sum of its kernel's sizes over their product.
 
-    The Erdos-Renyi-kernel rule of "Rigging the Lottery" (Evci et al., arXiv:1911.11134): small
-    kernels keep more. A density stops at 1; the rest is shared out to the other layers.
+    By the Erdos-Renyi-kernel rule of "Rigging the Lottery" (Evci et al., arXiv:1911.11134), small
+    kernels keep a larger share. A density stops at 1, and the other layers get the rest.
 
     Args:
         model: The nested model.
@@ -107,7 +108,7 @@ def erdos_renyi(model: NestedModel, sparsities: Iterable[float]) -> Allocation:
 
 
 def global_magnitude(model: NestedModel, sparsities: Iterable[float]) -> Allocation:
-    """Gives each layer what one magnitude threshold over all nested kernels leaves of it.
+    """Gives each layer the sparsity that one magnitude threshold over all nested kernels makes.
 
     Args:
         model: The nested model, with trained weights.
@@ -139,24 +140,24 @@ def measure_sensitivity(
 ) -> Sensitivity:
     """Prunes one layer after the other to each sparsity and measures the loss.
 
-    Weights, masks and statistics are as before when it returns. BatchNorm normalises with the
-    statistics of the batch, as a re-estimation would. It runs the data once for each layer and
-    sparsity: a thousand images are enough to rank layers.
+    After the call, weights, masks and statistics are as before. BatchNorm normalises with the
+    statistics of the batch, as a re-estimation would. The data run once for each layer and
+    sparsity. A thousand images are enough to rank layers.
 
     Args:
         model: The nested model, with trained weights.
         x: Inputs (n, ...).
-        y: Targets (n, ...).
-        loss: A Keras loss, or its name.
-        sparsities: What to measure, increasing, in (0, 1]; no layer is given a higher sparsity than
-            the last of them.
-        batch_size: Images at a time, at least 1; more make for better statistics.
+        y: Targets (n, ...); of a model with several outputs a dict or list of them.
+        loss: A Keras loss, or its name; the loss takes targets and outputs as they are.
+        sparsities: The sparsities to measure, increasing, in (0, 1]. `allocate` gives no layer a
+            higher sparsity than the last.
+        batch_size: Images at a time, at least 1; a larger batch gives better statistics.
 
     Returns:
-        The increases of the loss over that of the unpruned model, never falling with sparsity.
+        The increases of the loss over the unpruned model, never falling with sparsity.
 
     Raises:
-        ValueError: if the sparsities are out of range or order.
+        ValueError: If the sparsities are out of range or order.
     """
     grid = tuple(float(sparsity) for sparsity in sparsities)
     if not grid or sorted(set(grid)) != list(grid) or not 0.0 < grid[0] <= grid[-1] <= 1.0:
@@ -169,7 +170,8 @@ def measure_sensitivity(
         total = 0.0
         for start in range(0, len(x), batch_size):
             part = slice(start, start + batch_size)
-            total += float(tf.reduce_mean(measure(y[part], run(x[part])))) * len(x[part])
+            targets = keras.tree.map_structure(operator.itemgetter(part), y)
+            total += float(tf.reduce_mean(measure(targets, run(x[part])))) * len(x[part])
         return total / len(x)
 
     increases: dict[str, tuple[float, ...]] = {}
@@ -191,22 +193,22 @@ def allocate(
 ) -> Allocation:
     """Chooses the sparsity of each layer at each level so that each level meets its budget.
 
-    Minimises the sum of the layers' increases of the loss. From the dense model on, the layer is
-    pruned further where the loss grows least per cost saved, along the lower convex hull of each
-    layer's measured points, until the budget of the densest level is met; from there on until that
-    of the next, and so on. On convex curves that is the optimum of the problem (Fox, "Discrete
-    optimization via marginal analysis", 1966), and a layer's sparsity only grows on the way: the
-    levels nest.
+    The choice minimises the sum of the layers' increases of the loss. The search begins with the
+    dense model. Each step prunes the layer whose loss grows least per saved cost, along the lower
+    convex hull of the layer's measured points. When the budget of the densest level is met, the
+    search goes on to the budget of the next level, and so on. On convex curves the result is the
+    optimum (Fox, "Discrete optimization via marginal analysis", 1966). A layer's sparsity only
+    grows on the way, so the levels nest.
 
-    What a layer costs at a level depends on its sparsities at the levels below, which are chosen
-    later. They are taken as evenly spread at first; then the budgets are scaled by what the choice
-    really costs, and it is made again, until nothing is left over.
+    The cost of a layer at a level depends on its sparsities at the levels below, which are chosen
+    later. The first pass assumes that the weights of these levels are spread evenly. Each further
+    pass scales the budgets by the true cost of the last choice, until nothing is left over.
 
     Args:
         model: The nested model.
-        sensitivity: What `measure_sensitivity` found on it.
-        budgets: The most that each level may cost, in the unit of `cost`, level 0 first, strictly
-            increasing. It covers all layers with a kernel, the dense ones too.
+        sensitivity: The result of `measure_sensitivity` for this model.
+        budgets: The largest cost of each level, in the unit of `cost`, level 0 first, strictly
+            increasing. A budget covers all layers with a kernel, dense layers included.
         cost: The cost of a layer at its sparsities: `budget.cycles`, `budget.stored_bytes`, or any
             function.
 
@@ -214,7 +216,7 @@ def allocate(
         One sparsity per level for each nested layer.
 
     Raises:
-        ValueError: if the budgets have a wrong number or order, or one cannot be met.
+        ValueError: If the budgets have a wrong number or order, or a budget cannot be met.
     """
     limits = tuple(float(limit) for limit in budgets)
     if len(limits) != model.levels or any(a >= b for a, b in itertools.pairwise(limits)):
@@ -238,7 +240,8 @@ def allocate(
             best = found
             if min(shares) > 1.0 - _CLOSE:
                 break
-        # Weights are whole: what meets a budget by half of what counts as close, meets it next.
+        # A layer cannot keep half a weight, so a search may miss its budget. Aim slightly lower on
+        # the next pass.
         targets = tuple(
             target if 1.0 - _CLOSE < share <= 1.0 + _ROUNDING else target * (1 - _CLOSE / 2) / share
             for target, share in zip(targets, shares, strict=True)
@@ -282,7 +285,7 @@ def _descend(
 
 
 def _spread(sparsity: float, level: int) -> tuple[float, ...]:
-    """Sparsities of the levels up to one: each adds as many weights as the one below it."""
+    """Sparsities of the levels 0..level, where all levels add equal numbers of weights."""
     kept = 1.0 - sparsity
     return (*(1.0 - kept * count / (level + 1) for count in range(1, level + 1)), sparsity)
 
@@ -299,7 +302,7 @@ class _Step:
 def _part(
     step: _Step, chosen: Mapping[str, float], met: Callable[[Mapping[str, float]], bool]
 ) -> dict[str, float]:
-    """Returns the choice after as much of a step as it takes to meet the budget."""
+    """Returns the choice after the part of a step that just meets the budget."""
     begin = chosen[step.name]
 
     def after(part: float) -> dict[str, float]:
@@ -309,14 +312,14 @@ def _part(
 
 
 def _hull(shape: KernelShape, sensitivity: Sensitivity, cost: Cost, *, level: int) -> list[_Step]:
-    """Returns the lower convex hull of a layer's points (cost saved, loss), as steps along it."""
+    """Returns the steps along the lower convex hull of a layer's points (cost saved, loss)."""
     measured = zip(sensitivity.sparsities, sensitivity.increases[shape.name], strict=True)
     dense = cost(shape, _spread(0.0, level))
     points = [(dense - cost(shape, _spread(s, level)), loss, s) for s, loss in measured]
     steps: list[_Step] = []
     saved, loss = 0.0, 0.0
     while points := [point for point in points if point[0] > saved]:
-        # Of equal slopes the farthest point: fewer steps.
+        # Of equal slopes, the farthest point gives the fewest steps.
         slope, _, best = min(((p[1] - loss) / (p[0] - saved), -p[0], p) for p in points)
         saved, loss, end = best
         steps.append(_Step(shape.name, end, slope))
@@ -351,7 +354,7 @@ def _check_levels(model: NestedModel, sparsities: Iterable[float]) -> tuple[floa
 
 
 def _bisect(holds: Callable[[float], bool], high: float) -> float:
-    """Returns about the smallest value in 0..high at which a monotone condition holds."""
+    """Returns the smallest value in 0..high at which a monotone condition holds, by bisection."""
     low = 0.0
     if holds(low):
         return low

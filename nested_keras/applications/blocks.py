@@ -91,7 +91,7 @@ def depthwise(
         strides=strides,
         padding="same",
         use_bias=use_bias,
-        # Keras counts all channels as the fan-in of a depthwise kernel; the true one is 3x3.
+        # Keras counts all channels as the fan-in of a depthwise kernel; the true fan-in is 3x3.
         depthwise_initializer=keras.initializers.RandomNormal(stddev=math.sqrt(2 / 9)),
         name=name,
     )(x)

@@ -17,7 +17,7 @@ from nested_keras.applications.blocks import (
 )
 from nested_keras.typing import KerasTensor
 
-# Filters of the pointwise convolution and strides of the depthwise one, block by block.
+# Filters of the pointwise and strides of the depthwise convolution, block by block.
 _V1_BLOCKS = (
     ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2))
     + 5 * ((512, 1),)
@@ -54,8 +54,8 @@ def mobilenet_v1(
         width: Multiplier on the filters, > 0.
         stem_strides: Strides of the first convolution: 2, or 1 for images of 32x32 pixels.
         use_bias: Gives the convolutions a bias in front of their BatchNorm. The bias changes
-            nothing but the training time; the published model of MLPerf Tiny has it, with 221,794
-            parameters in all.
+            nothing but the training time; the published model of MLPerf Tiny has a bias, with
+            221,794 parameters in all.
         classifier_activation: Activation of the last layer; None for logits.
 
     Returns:
@@ -90,7 +90,7 @@ def mobilenet_v2(
     Args:
         input_shape: (height, width, channels).
         classes: Outputs.
-        width: Multiplier on the filters, > 0; the last convolution grows with it only above 1.
+        width: Multiplier on the filters, > 0; the last convolution grows only with a width above 1.
         stem_strides: Strides of the first convolution: 2, or 1 for images of 32x32 pixels.
         classifier_activation: Activation of the last layer; None for logits.
 
@@ -102,20 +102,26 @@ def mobilenet_v2(
     """
     check_width(width)
     image = keras.Input(input_shape, name="image")
-    x = conv(image, _multiple_of_8(32 * width), name="stem", strides=stem_strides, max_value=6.0)
+    x = inverted_residuals(image, width=width, stem_strides=stem_strides)
+    x = conv(x, multiple_of_8(1280 * max(1.0, width)), 1, name="last", max_value=6.0)
+    return keras.Model(image, classify(x, classes, classifier_activation), name="mobilenet_v2")
+
+
+def inverted_residuals(image: KerasTensor, *, width: float, stem_strides: int = 2) -> Any:
+    """Applies the stem of MobileNetV2 and its seventeen blocks, the last at 1/32 of the image."""
+    x = conv(image, multiple_of_8(32 * width), name="stem", strides=stem_strides, max_value=6.0)
     block = 0
     for expansion, filters, repetitions, strides in _V2_STAGES:
         for repetition in range(repetitions):
             block += 1
             x = _inverted_residual(
                 x,
-                _multiple_of_8(filters * width),
+                multiple_of_8(filters * width),
                 name=f"block{block}",
                 expansion=expansion,
                 strides=strides if repetition == 0 else 1,
             )
-    x = conv(x, _multiple_of_8(1280 * max(1.0, width)), 1, name="last", max_value=6.0)
-    return keras.Model(image, classify(x, classes, classifier_activation), name="mobilenet_v2")
+    return x
 
 
 def _inverted_residual(
@@ -133,7 +139,7 @@ def _inverted_residual(
     return y
 
 
-def _multiple_of_8(filters: float) -> int:
+def multiple_of_8(filters: float) -> int:
     """Rounds to a multiple of 8, never by more than 10 % down: the rule of the paper's code."""
     rounded = max(8, int(filters + 4) // 8 * 8)
     return rounded if rounded >= 0.9 * filters else rounded + 8

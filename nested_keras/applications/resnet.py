@@ -27,8 +27,9 @@ def resnet8(
         input_shape: (height, width, channels).
         classes: Outputs.
         width: Multiplier on the filters, > 0.
-        use_bias: Gives the convolutions in front of a BatchNorm a bias too. It changes nothing
-            but the training time; the published model has it, with 78,666 parameters in all.
+        use_bias: Gives the convolutions in front of a BatchNorm a bias too. The bias changes
+            nothing but the training time; the published model has a bias, with 78,666 parameters in
+            all.
         classifier_activation: Activation of the last layer; None for logits.
 
     Returns:
@@ -45,7 +46,7 @@ def resnet8(
         y = conv(x, channels, strides=strides, name=f"{name}_conv1", use_bias=use_bias)
         y = conv_norm(y, channels, name=f"{name}_conv2", use_bias=use_bias)
         if strides > 1:
-            # No BatchNorm follows: this bias counts.
+            # This bias counts, because no BatchNorm follows.
             x = layers.Conv2D(
                 channels,
                 1,

@@ -22,14 +22,14 @@ _BOARD = "mps2_an500"
 
 @dataclass(frozen=True)
 class Library:
-    """What is measured: the sources that nk_bench_run() needs.
+    """The library to measure: the sources that nk_bench_run() needs.
 
     Attributes:
-        name: Of the firmware file.
-        objects: Its kernels, compiled.
+        name: The name of the firmware file.
+        objects: The compiled kernels.
         run_source: The file in tflm_ops/bench that defines nk_bench_run().
         operator_source: The file that defines nk_bench_run_operator().
-        include_dirs: Where both find the library's headers.
+        include_dirs: Folders with the library's headers, for both files.
         channels_last_depthwise: Whether depthwise filters are [height][width][out], as in TFLite,
             and not [out][height][width].
     """
@@ -56,7 +56,7 @@ class Measurement:
 
 
 def own_library(work_dir: Path) -> Library:
-    """The kernels of tflm_ops, as a firmware gets them.
+    """The kernels of tflm_ops, compiled as for a firmware.
 
     Args:
         work_dir: Receives the objects.
@@ -90,7 +90,7 @@ def measure(library: Library, cases: Sequence[AnyCase], work_dir: Path) -> list[
     """Runs every case once and checks its output.
 
     Args:
-        library: What to measure.
+        library: The library to measure.
         cases: At least one.
         work_dir: Receives the firmware and the counts.
 

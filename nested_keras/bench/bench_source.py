@@ -32,7 +32,7 @@ _KINDS = {
 
 
 class Data:
-    """The arrays of all cases in one file, which the assembler takes in as it is."""
+    """The arrays of all cases in one file, which the assembler includes unchanged."""
 
     def __init__(self) -> None:
         """Starts empty."""
@@ -40,7 +40,7 @@ class Data:
         self._places: dict[bytes, int] = {}
 
     def add(self, values: npt.NDArray[np.generic] | bytes, c_type: str) -> str:
-        """Stores an array, once if it comes again; returns a C expression that points to it."""
+        """Stores an array, equal arrays once; returns a C expression that points to the array."""
         content = values if isinstance(values, bytes) else np.ascontiguousarray(values).tobytes()
         if content not in self._places:
             self._bytes += bytes(-len(self._bytes) % _ALIGNMENT)
@@ -49,7 +49,7 @@ class Data:
         return f"(const {c_type} *)(const void *)(nk_bench_data + {self._places[content]})"
 
     def write(self, folder: Path) -> Path:
-        """Writes the data and the assembler file that includes it; returns the latter."""
+        """Writes the data and the assembler file that includes the data; returns that file."""
         name = hashlib.sha256(self._bytes).hexdigest()[:24]
         content = folder / f"data-{name}.bin"
         files.write_bytes(content, bytes(self._bytes))
@@ -69,7 +69,7 @@ def cases_source(cases: Sequence[AnyCase], data: Data, *, channels_last_depthwis
             and not [out][height][width].
 
     Returns:
-        Its text.
+        The text of the file.
     """
     definitions, names = [], []
     for index, case in enumerate(cases):

@@ -1,7 +1,7 @@
-"""The baseline: dense layers on CMSIS-NN, measured from a checkout or as recorded.
+"""The baseline: dense layers on CMSIS-NN, measured from a checkout or taken from a record.
 
-The recorded counts (cmsis_nn.json) are exact and repeatable for the commit, compiler and flags that
-stand beside them. No part of CMSIS-NN comes with this package: CMSIS_NN_ROOT names a checkout.
+The recorded counts (cmsis_nn.json) are exact and repeatable for the recorded commit, compiler and
+flags. No part of CMSIS-NN comes with this package: CMSIS_NN_ROOT names a checkout.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ _FOLDERS = (
     "PoolingFunctions",
     "SoftmaxFunctions",
 )
-# Sources of other number formats; leaving them out only saves time.
+# Sources of other number formats are left out to save time.
 _OTHER_FORMATS = ("_f16", "_f32", "_flt", "_s4", "_s64")
 _PROJECT_ONLY_FLAGS = ("-Wall", "-Wextra", "-Wconversion", "-Werror", "-std=c11")
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one layer.
+    """The instructions and cycles that CMSIS-NN needs for one layer.
 
     Attributes:
         instructions: Exact.
@@ -55,7 +55,7 @@ class Baseline:
     """Costs of dense layers and of operators.
 
     Attributes:
-        source: What was measured: version and date, for the reader.
+        source: The measured version and the date, for the reader.
         costs: By the name of the layer or operator.
     """
 
@@ -75,10 +75,10 @@ def recorded() -> Baseline:
 
 
 def record(root: Path, costs: Mapping[str, Cost], path: Path = RECORD) -> None:
-    """Writes measured costs as the ones to be used where there is no checkout.
+    """Writes measured costs to the record, which is used where there is no checkout.
 
     Args:
-        root: The checkout, a git work tree: the record names its commit.
+        root: The checkout, a git work tree, because the record names the commit.
         costs: By layer name.
         path: The file to write.
 
@@ -127,12 +127,12 @@ def measured(root: Path, cases: Sequence[AnyCase], work_dir: Path) -> Baseline:
 
 
 def baseline_name(case: AnyCase) -> str:
-    """What the baseline of a case is called: all variants of a layer share one."""
+    """The name of the baseline of a case; all variants of a layer share one baseline."""
     return case.layer.name if isinstance(case, Case) else case.label
 
 
 def root_from_environment() -> Path | None:
-    """The checkout that CMSIS_NN_ROOT names, or None where it is not set."""
+    """The checkout that CMSIS_NN_ROOT names, or None if CMSIS_NN_ROOT is not set."""
     value = os.environ.get(ROOT_VARIABLE)
     return Path(value) if value else None
 
@@ -147,7 +147,7 @@ def compiler_version() -> str:
 
 
 def bakenn_root() -> Path | None:
-    """The CMSIS-NN 4.0.0 of 2022 inside the Python package bakenn, or None where not installed."""
+    """The CMSIS-NN 4.0.0 of 2022 in the Python package bakenn; None if bakenn is not installed."""
     spec = importlib.util.find_spec("bakenn")
     if spec is None or not spec.submodule_search_locations:
         return None

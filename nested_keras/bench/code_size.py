@@ -1,4 +1,4 @@
-"""Bytes of machine code of a generated library, as a firmware that runs the model links it."""
+"""Count the machine code of a generated library, linked as in a firmware that runs the model."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ def code_bytes(library: GeneratedLibrary, work_dir: Path) -> int:
         work_dir: Receives the objects and the linked file.
 
     Returns:
-        Code and small tables, with what they use of the C library; not the model's constants.
+        Bytes of code and small tables, with the used parts of the C library, without the model's
+        constants.
 
     Raises:
         ToolchainError: The cross compiler is missing.
-        BuildError: It refused a source.
+        BuildError: The compiler refused a source.
     """
     toolchain = cortex_m7_toolchain()
     linked = work_dir / "code_size.elf"

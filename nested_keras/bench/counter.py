@@ -18,12 +18,12 @@ _WARNINGS = ("-Wall", "-Wextra", "-Wconversion", "-Werror")
 
 @dataclass(frozen=True)
 class CountedRun:
-    """What one run of a firmware printed and executed.
+    """The output and the executed instructions of one run of a firmware.
 
     Attributes:
-        console: Its text.
-        regions: For each region between NK_BENCH_BEGIN and NK_BENCH_END, in the order in which they
-            ended: executions of the instruction at each address.
+        console: The printed text.
+        regions: For each region between NK_BENCH_BEGIN and NK_BENCH_END, in the order of the ends:
+            executions of the instruction at each address.
     """
 
     console: str
@@ -56,10 +56,10 @@ def count(elf: Path, work_dir: Path, *, timeout_s: float = 600.0) -> CountedRun:
 
 
 def build_plugin(work_dir: Path) -> Path:
-    """Compiles the plugin for this PC, or finds it compiled.
+    """Compiles the plugin for this PC, or finds the compiled plugin.
 
     Args:
-        work_dir: Where it is kept.
+        work_dir: The folder of the plugin.
 
     Returns:
         The shared library.
@@ -77,7 +77,7 @@ def build_plugin(work_dir: Path) -> Path:
 
 
 def parse_counts(text: str) -> tuple[Mapping[int, int], ...]:
-    """Reads the plugin's file (its form stands in tflm_ops/bench/count_plugin.c).
+    """Reads the plugin's file (tflm_ops/bench/count_plugin.c describes the form).
 
     Args:
         text: The contents.

@@ -1,8 +1,8 @@
-"""What the issue model must know of a Thumb-2 instruction, read from its disassembly.
+"""Read the facts of a Thumb-2 instruction that the issue model needs from the disassembly.
 
-Operands are told apart by the pipeline stage that reads them, results by when each stage can use
-them; both come from the published measurements that benchmarks/cycle_model.md lists. Registers are
-named r0..r15, the condition flags count as one more register.
+Each operand has the pipeline stage that reads the operand. Each result has the cycle at which each
+stage can use the result. Both come from the published measurements that benchmarks/cycle_model.md
+lists. Registers have the names r0..r15, and the condition flags count as one more register.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import NamedTuple
 
 
 class Unit(enum.Enum):
-    """Kinds of instructions that the pairing rules tell apart."""
+    """The kinds of instructions in the pairing rules."""
 
     PLAIN = enum.auto()
-    """ALU without shifted operand, IT, and all that is not listed below."""
+    """ALU without shifted operand, IT, and every instruction that is not listed below."""
     SHIFTED = enum.auto()
     """ALU whose second operand is shifted on the way."""
     DSP = enum.auto()
@@ -75,13 +75,13 @@ _PC = "r15"
 
 @dataclass(frozen=True)
 class Instruction:
-    """One instruction as the issue model sees it.
+    """One instruction for the issue model.
 
     Attributes:
-        unit: Its kind.
+        unit: The kind of the instruction.
         reads: (register, port) of every operand.
         writes: (register, latency) of every result.
-        cycles: Issue cycles that it takes; more than 1 for multiple loads and stores.
+        cycles: Issue cycles; more than 1 for multiple loads and stores.
         base: Registers that form the address; empty unless a load or store.
         offset: Constant part of the address in bytes.
         moves_base: Whether the base register is written back.
@@ -97,7 +97,7 @@ class Instruction:
 
     @property
     def is_branch(self) -> bool:
-        """Whether the next instruction may be another than the following one."""
+        """Whether the instruction may jump."""
         return self.unit is Unit.BRANCH or any(name == _PC for name, _ in self.writes)
 
 
@@ -112,14 +112,14 @@ _ALIASES = {
     "pc": "r15",
 }
 _REGISTER = re.compile(rf"\b(?:r\d+|{'|'.join(_ALIASES)})\b")
-# Commas that part operands, not those inside [..] or {..}.
+# Commas between operands, without commas inside [..] or {..}.
 _OPERAND_COMMA = re.compile(r",(?![^\[{]*[\]}])")
 _INLINE_SHIFT = re.compile(r"^(?:lsl|lsr|asr|ror|rrx)\b")
 _OFFSET = re.compile(r"#(-?\d+)\]")
 
 _COMPARES = frozenset(("cmp", "cmn", "tst", "teq"))
 _SHIFTS = frozenset(("lsl", "lsr", "asr", "ror", "rrx"))
-# Their results leave an ALU that works a cycle before the late one.
+# The results of these instructions leave an ALU that works a cycle before the late ALU.
 _EARLY_RESULTS = frozenset(("add", "addw", "sub", "subw", "mov"))
 _ARITHMETIC = _SHIFTS | {"add", "adc", "sub", "sbc", "rsb", "and", "orr", "orn", "eor", "bic"}
 _MOVES = frozenset(("mov", "mvn", "neg", "movw", "movt", "addw", "subw", "adr"))
@@ -134,7 +134,7 @@ _DSP = re.compile(
 )
 _BRANCH = re.compile(rf"(?:b|bl|bx|blx|cbz|cbnz|tbb|tbh|b(?:{_CONDITION}))$")
 _MULTIPLE = re.compile(r"v?(?:push|pop|ldm|stm)")
-# Mnemonics that may end in s, and those that may end in a condition.
+# Mnemonics that may end in s, and mnemonics that may end in a condition.
 _FLAG_SETTERS = _ARITHMETIC | _MOVES | {"mul", "mla"}
 _SIMPLE = _FLAG_SETTERS | _COMPARES | _SINGLE_MEMORY | _PAIRS
 
@@ -149,8 +149,8 @@ def parse(text: str) -> Instruction:
     """Reads one instruction.
 
     Args:
-        text: Mnemonic and operands as objdump prints them, without address and comment. What is not
-            known, floating point among it, counts as a plain ALU instruction.
+        text: Mnemonic and operands from objdump, without address and comment. An unknown
+            instruction, such as floating point, counts as a plain ALU instruction.
 
     Returns:
         The instruction.
@@ -166,7 +166,7 @@ def parse(text: str) -> Instruction:
     if is_predicated:
         reads.append((FLAGS, Port.LATE))
         if instruction.unit not in (Unit.LOAD, Unit.STORE):
-            # Not executed, it leaves its destination: the old value is an operand.
+            # The old value is an operand, because an instruction that does not execute keeps it.
             reads += [(register, Port.LATE) for register, _ in writes]
     if sets_flags or name in _COMPARES:
         writes.append((FLAGS, _LATE_ALU))
@@ -252,7 +252,7 @@ def _multiple(name: str, rest: str, operands: list[str]) -> Instruction:
     reads = _at(Port.EARLY, base) + (() if loads else _late(members))
     written = members if loads else ()
     if uses_stack or "!" in rest:
-        written += base  # when it is ready again has not been measured: no sooner than a load
+        written += base  # not measured; assumed to be ready no sooner than the result of a load
     return Instruction(
         Unit.MULTIPLE, reads, _results(_WORD_LOAD, written), cycles=max(1, (words + 1) // 2)
     )
@@ -317,7 +317,7 @@ def _dsp(name: str, operands: list[str]) -> Instruction:
     elif name == "bfi":
         reads = _late(written) + _at(Port.EARLY, sources)
     else:
-        # bfc names no source: it changes its destination.
+        # bfc names no source, because it changes its destination.
         reads = _late(sources or written)
     return Instruction(Unit.DSP, reads, _results(_LATE_ALU, written))
 

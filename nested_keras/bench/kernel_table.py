@@ -26,9 +26,9 @@ class Row:
         sparsity: Share of zero blocks, 0..1.
         block_shape: "1x1", "1x2" or "1x4".
         instructions: Instructions of the whole operator; exact.
-        cycles: Its modelled Cortex-M7 cycles (benchmarks/cycle_model.md).
-        cmsis_instructions: Of the dense layer on CMSIS-NN.
-        cmsis_cycles: Likewise, modelled.
+        cycles: Modelled Cortex-M7 cycles of the operator (benchmarks/cycle_model.md).
+        cmsis_instructions: Instructions of the dense layer on CMSIS-NN; exact.
+        cmsis_cycles: Modelled cycles of the dense layer on CMSIS-NN.
         speedup_instructions: cmsis_instructions / instructions.
         speedup_cycles: cmsis_cycles / cycles.
         scratch_bytes: Scratch memory of the operator.
@@ -46,17 +46,17 @@ class Row:
     scratch_bytes: int
 
     def to_dict(self) -> dict[str, Any]:
-        """The row as it stands in the JSON file."""
+        """Returns the row for the JSON file."""
         return asdict(self)
 
 
 @dataclass(frozen=True)
 class KernelBenchmark:
-    """All rows, and what they are compared with.
+    """All rows, and the source of the baseline.
 
     Attributes:
         rows: In the order of the layers; dense first, then by block shape and sparsity.
-        baseline: Where the CMSIS-NN figures come from.
+        baseline: The source of the CMSIS-NN figures.
     """
 
     rows: tuple[Row, ...]
@@ -76,7 +76,7 @@ def run(
         layers: The layers to measure.
         operators: The operators without weights to measure; `operator_cases()` by default.
         cmsis_nn_root: A CMSIS-NN checkout to measure as the baseline; by default the recorded
-            counts are taken.
+            counts are used.
         work_dir: Keeps the firmware and its objects; a temporary folder by default.
 
     Returns:
@@ -147,7 +147,7 @@ def table(benchmark: KernelBenchmark) -> str:
 
 
 def baseline_cases(cases: Sequence[AnyCase]) -> list[AnyCase]:
-    """What the baseline runs: each layer once, dense, and the operators."""
+    """The cases of the baseline: each layer once, dense, and the operators."""
     layers = {case.layer.name: case.layer for case in cases if isinstance(case, Case)}
     dense = [make_case(layer, 0.0, 1) for layer in layers.values()]
     return [*dense, *(case for case in cases if isinstance(case, OperatorCase))]

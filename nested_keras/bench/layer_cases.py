@@ -1,4 +1,4 @@
-"""The layers that are measured, and reproducible weights and inputs for them."""
+"""The layers to measure, with reproducible weights and inputs."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from nested_keras.typing import Int8Array
 
 SPARSITIES = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95)
 
-# The input's zero point is -128, as behind a ReLU; the output is not clamped, so that the check
+# The input's zero point is -128, as behind a ReLU. The output is not clamped, so that the check
 # against the reference sees every value.
 _INPUT_OFFSET = 128
 _OUTPUT_OFFSET = -7
-# Standard deviation of uniform int8 inputs, and the one aimed at for the outputs.
+# Standard deviation of uniform int8 inputs, and the goal for the outputs.
 _INPUT_STD = 74.0
 _OUTPUT_STD = 40.0
 _BIAS_LIMIT = 2000
@@ -33,7 +33,7 @@ class Layer:
     """One layer of the table, on square images with "same" padding.
 
     Attributes:
-        name: As the table calls it; layers of one name have one shape, and one baseline.
+        name: The name in the table; layers of one name have one shape and one baseline.
         kind: Convolution, depthwise convolution or fully connected.
         size: Input height and width; 1 for fully connected.
         in_channels: Input channels or features.
@@ -41,9 +41,9 @@ class Layer:
         kernel: Kernel height and width.
         stride: In both directions.
         sparsities: The sparsities to measure.
-        block_sizes: The block shapes 1xN to measure; other than 1 only where something is pruned.
-        is_nested: Whether the sparsities are the levels of one stream, not streams of their own.
-        is_plain: Whether the dense operator (nk_conv2d_s8, ...) is measured, not the packed stream.
+        block_sizes: The block shapes 1xN to measure; N above 1 only for a pruned layer.
+        is_nested: Whether the sparsities are the levels of one stream, or separate streams.
+        is_plain: Whether to measure the dense operator (nk_conv2d_s8, ...), or the packed stream.
     """
 
     name: str
@@ -60,7 +60,7 @@ class Layer:
 
     @property
     def label(self) -> str:
-        """The name, and what is special about this variant."""
+        """The name of the layer and of this variant."""
         if self.is_nested:
             return f"{self.name}, {len(self.sparsities)} levels"
         return f"{self.name}, dense operator" if self.is_plain else self.name
@@ -82,7 +82,7 @@ class Layer:
 
     @property
     def image_size(self) -> cycles.ImageSize:
-        """As the cost model takes it."""
+        """The sizes for the cost model."""
         return cycles.ImageSize.of(self.kind, self.input_shape, self.output_shape)
 
     @property
@@ -108,7 +108,7 @@ _STREAMS = (
     Layer("depthwise 3x3 64ch @16x16", _DEPTHWISE, 16, 64, 64, 3, sparsities=_DENSE_ONLY),
     Layer("first layer 3x3 3->16 @32x32", _CONV, 32, 3, 16, 3, sparsities=_DENSE_ONLY),
 )
-# What a level costs in a stream of three, to be compared with a stream of its own.
+# Streams of three levels, to compare a level with a stream of its own.
 _NESTED = tuple(
     dataclasses.replace(layer, sparsities=_LEVELS, block_sizes=(1,), is_nested=True)
     for layer in _STREAMS
@@ -124,13 +124,13 @@ LAYERS = _STREAMS + _NESTED + _PLAIN
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """One layer with weights, an input and the output that is right.
+    """One layer with weights, an input and the right output.
 
     Attributes:
-        layer: Its shape.
+        layer: The layer.
         sparsity: Share of zero blocks.
         block_size: Blocks are 1 x block_size.
-        dense: The operator that computes the same with its zeros stored.
+        dense: The operator that gives the same outputs with stored zeros.
         stream: The packed stream, or None to run `dense`.
         level: The level of the stream.
         x: int8, layer.input_shape.
@@ -148,12 +148,12 @@ class Case:
 
     @property
     def title(self) -> str:
-        """What error messages call it."""
+        """The name in error messages."""
         return f"{self.layer.label} at sparsity {self.sparsity:g}"
 
     @property
     def predicted_cycles(self) -> int | None:
-        """What the cost model takes the stream for; None without a stream."""
+        """The prediction of the cost model; None without a stream."""
         if self.stream is None:
             return None
         return cycles.predict_levels(self.stream, self.layer.image_size)[self.level]
@@ -195,8 +195,8 @@ def level_cases(
 ) -> tuple[Case, ...]:
     """One stream with all sparsities of a layer as its levels, a case for each.
 
-    Weights are normally distributed and pruned by magnitude. One seed for each shape: all its
-    sparsities prune the same weights and see the same input.
+    Weights are normally distributed and pruned by magnitude. Each shape has one seed, so that all
+    its sparsities prune the same weights and see the same input.
 
     Args:
         layer: The layer; its sparsities decrease.

@@ -1,4 +1,4 @@
-"""Int8 operators without weights, in the sizes of ResNet-8: what must not become the bottleneck."""
+"""Int8 operators without weights, in the sizes of ResNet-8, to keep an eye on their share."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class OperatorCase:
     """One call of an operator.
 
     Attributes:
-        label: Its name in the table.
+        label: The name in the table.
         op: The prepared operator.
         inputs: int8, one or two.
         y: int8, from the NumPy reference.
@@ -38,13 +38,13 @@ class OperatorCase:
 
     @property
     def title(self) -> str:
-        """What error messages call it."""
+        """The name in error messages."""
         return self.label
 
 
 @functools.cache
 def operator_cases() -> tuple[OperatorCase, ...]:
-    """All operators that are measured; those that CMSIS-NN has too."""
+    """All operators to measure, which are the operators that CMSIS-NN has too."""
     window = {"filter_h": 2, "filter_w": 2, "stride_h": 2, "stride_w": 2, "pad_top": 0}
     window |= {"pad_left": 0, **_NO_CLAMP}
     whole = window | {"filter_h": 8, "filter_w": 8, "stride_h": 8, "stride_w": 8}
@@ -90,7 +90,7 @@ def _softmax() -> program.Op:
 
 
 def _add_parameters(scale1: float, scale2: float, output_scale: float) -> dict[str, int]:
-    """TFLite's int8 rule: both inputs are brought to twice the larger scale."""
+    """TFLite's int8 rule: both inputs are converted to twice the larger scale."""
     common = 2 * max(scale1, scale2)
     input1 = quantize_multiplier(scale1 / common)
     input2 = quantize_multiplier(scale2 / common)

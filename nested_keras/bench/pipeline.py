@@ -1,9 +1,9 @@
-"""Static issue model of the Cortex-M7: estimated cycles of a block of straight-line code.
+"""Estimate the cycles of a block of straight-line code with a static issue model of the Cortex-M7.
 
-In-order, two instructions a cycle. An instruction issues at the first cycle at which its operands
-are ready and the slot rules let it in; benchmarks/cycle_model.md lists the rules, their published
-sources and what is left out. The model has never been calibrated on hardware: its cycles are good
-for comparing kernels with each other, not for predicting milliseconds.
+The core issues in order, two instructions a cycle. An instruction issues at the first cycle at
+which its operands are ready and the slot rules let it in. benchmarks/cycle_model.md lists the
+rules, their published sources and the omissions. The model has never been calibrated on hardware:
+use its cycles to compare kernels with each other, not to predict milliseconds.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ def loop_cycles(block: Sequence[Instruction]) -> float:
         block: The instructions of the loop, at least one.
 
     Returns:
-        Mean cycles of a pass: a fraction where an odd number of issue slots or the banks of paired
-        loads alternate from pass to pass.
+        Mean cycles of a pass. The mean may be a fraction, because issue slots or the banks of
+        paired loads may alternate from pass to pass.
     """
     pipeline = _Pipeline()
     for _ in range(_WARM_UP_PASSES):
@@ -53,7 +53,7 @@ def loop_cycles(block: Sequence[Instruction]) -> float:
 
 
 class _Pipeline:
-    """The cycle of the latest issue, what issued in it, and when registers become readable."""
+    """The cycle of the latest issue, its instructions, and the ready cycles of registers."""
 
     def __init__(self) -> None:
         self.cycle = 0
@@ -79,7 +79,7 @@ class _Pipeline:
             self._issued.clear()
 
     def _has_slot(self, younger: Instruction) -> bool:
-        """Whether the instruction can join the one that already issued in this cycle."""
+        """Whether the instruction can join the instruction that already issued in this cycle."""
         if len(self._issued) == 2:
             return False
         older = self._issued[0]

@@ -1,4 +1,4 @@
-"""From executions per address to basic blocks, instructions and modelled cycles."""
+"""Turn executions per address into basic blocks, instructions and modelled cycles."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nested_keras.bench.instruction import Instruction, parse
 from nested_keras.bench.pipeline import loop_cycles, straight_cycles
 from nested_keras.devices.toolchain import run_tool
 
-# Cortex-M7: 8 cycles, or 6 where the flags are known three cycles ahead.
+# Cortex-M7: 8 cycles, or 6 if the flags are known three cycles ahead.
 MISPREDICTED_BRANCH_CYCLES = 8
 
 _SYMBOL = re.compile(r"^[0-9a-f]+ <(.+)>:$")
@@ -28,10 +28,10 @@ class Block:
     """A run of instructions that all executed equally often.
 
     Attributes:
-        address: Of its first instruction.
-        function: The symbol before it.
-        instructions: How many it has.
-        executions: How often it ran.
+        address: The address of the first instruction.
+        function: The symbol before the block.
+        instructions: The number of instructions.
+        executions: How often the block ran.
         cycles: Modelled cycles of all executions together.
     """
 
@@ -44,7 +44,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Profile:
-    """What one region executed.
+    """The executed instructions of one region.
 
     Attributes:
         instructions: Exact.
@@ -65,7 +65,7 @@ class Listing:
 
     Raises:
         ToolchainError: arm-none-eabi-objdump is missing.
-        BuildError: It refused the file.
+        BuildError: The tool refused the file.
     """
 
     def __init__(self, elf: Path) -> None:
@@ -87,7 +87,7 @@ class Listing:
         self._targets = {_target(t) for t in self._texts.values() if t.startswith(("b", "cb"))}
 
     def profile(self, executions: Mapping[int, int]) -> Profile:
-        """Cuts what ran into basic blocks and puts modelled cycles on them.
+        """Cuts the executed instructions into basic blocks, with modelled cycles for each block.
 
         Args:
             executions: How often the instruction at each address ran.
@@ -96,7 +96,7 @@ class Listing:
             The profile.
 
         Raises:
-            ValueError: An address is not that of an instruction of the image.
+            ValueError: No instruction of the image starts at an address.
         """
         unknown = [address for address in executions if address not in self._texts]
         if unknown:
@@ -147,6 +147,6 @@ def _straight_cycles(code: tuple[Instruction, ...]) -> int:
 
 
 def _target(text: str) -> int | None:
-    """The address that a direct branch goes to."""
+    """The target address of a direct branch; None for another instruction."""
     match = _TARGET.search(text)
     return int(match.group(1), 16) if match else None

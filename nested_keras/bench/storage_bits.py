@@ -1,4 +1,4 @@
-"""What a stored weight costs in memory."""
+"""Measure the bits of a stored weight."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class StorageRow:
         layer: Name of the layer, or "all".
         sparsity: Share of zero blocks, 0..1.
         block_shape: "1x1", "1x2" or "1x4".
-        nonzeros: Weights that are stored.
-        bits_per_nonzero: Of deltas, weights, fillers and the counts of all channels; the tables of
-            bias, multiplier and shift are those of any layer and not among them.
+        nonzeros: Stored weights, without zeros.
+        bits_per_nonzero: Bits of deltas, weights, fillers and the counts of all channels. The
+            tables of bias, multiplier and shift do not count, because every layer has them.
     """
 
     layer: str
@@ -34,7 +34,7 @@ class StorageRow:
 
 
 def rows() -> tuple[StorageRow, ...]:
-    """The sparse layers of the kernel table one by one, then all of them together."""
+    """The sparse layers of the kernel table one by one, then all layers together."""
     layers = [
         layer
         for layer in LAYERS

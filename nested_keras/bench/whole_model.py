@@ -36,7 +36,7 @@ from nested_keras.tflite.operators import NestedSparseConv
 from nested_keras.tflite.program import Program, Tensor
 
 _BOARD = "mps2_an500"
-# What runs outside the operators: argument checks, copies, the return.
+# The code outside the operators: argument checks, copies, the return.
 _GLUE = "(between operators)"
 
 
@@ -45,12 +45,12 @@ class OpCost:
     """One operator at one level.
 
     Attributes:
-        name: Its output tensor's name.
+        name: The name of the output tensor.
         kind: Class of the prepared operator, such as "NestedSparseConv".
         instructions: Exact.
         cycles: Modelled.
-        predicted_cycles: What the cost model says (`cortex_m.cycles`); None where it has nothing
-            to say, as for operators without a stream.
+        predicted_cycles: The prediction of the cost model (`cortex_m.cycles`); None for operators
+            without a stream.
     """
 
     name: str
@@ -66,9 +66,9 @@ class LevelCost:
 
     Attributes:
         level: 0 is the sparsest.
-        instructions: Of the whole inference; exact.
-        cycles: Likewise; modelled.
-        ops: The operators in order, then what runs between them.
+        instructions: Instructions of the whole inference; exact.
+        cycles: Cycles of the whole inference; modelled.
+        ops: The operators in order, then the code between operators.
     """
 
     level: int
@@ -85,8 +85,8 @@ class ModelBenchmark:
         levels: From the sparsest on.
         arena_bytes: Static working memory of the generated code, with places for input and output.
         io_bytes: Input and output buffers, for a caller with buffers of its own.
-        data_bytes: Its constants: weights, tables, streams.
-        code_bytes: Its machine code; see `code_size.code_bytes`.
+        data_bytes: Bytes of the constants: weights, tables, streams.
+        code_bytes: Bytes of machine code; see `code_size.code_bytes`.
     """
 
     levels: tuple[LevelCost, ...]
@@ -96,7 +96,7 @@ class ModelBenchmark:
     code_bytes: int
 
     def to_dict(self) -> dict[str, Any]:
-        """The result as it stands in the JSON file."""
+        """Returns the result for the JSON file."""
         return asdict(self)
 
 
@@ -153,7 +153,7 @@ def table(benchmark: ModelBenchmark) -> str:
         f"constants {benchmark.data_bytes:,} bytes, code {benchmark.code_bytes:,} bytes.\n"
         "L0 is the sparsest level.\n"
         "Instructions are exact; cycles come from a static, uncalibrated Cortex-M7 issue model;\n"
-        "predicted is what the exporter's cost model takes them for.\n"
+        "predicted cycles come from the exporter's cost model.\n"
         "Every output equals the NumPy reference."
     )
 
@@ -243,7 +243,7 @@ def _check(output: tuple[Array, ...], expected: object, level: int) -> None:
 def _levels(
     program: Program, profiles: Sequence[Profile], op_order: Sequence[int]
 ) -> tuple[LevelCost, ...]:
-    """Shares the counted regions out: each level has one for each operator and one for the end."""
+    """Shares out the counted regions: a level has one per operator and one for the end."""
     per_level = len(op_order) // program.levels
     if len(profiles) != (per_level + 1) * program.levels:
         raise DeviceError(

@@ -1,4 +1,4 @@
-"""BatchNorm statistics of all levels, measured anew on a sample of the training data."""
+"""Re-estimate the BatchNorm statistics of all levels on a sample of the training data."""
 
 from __future__ import annotations
 
@@ -16,22 +16,24 @@ from nested_keras.nesting import fitting, layers
 from nested_keras.typing import BatchData, Data, KerasLayer, KerasModel, KerasTensor, Logs, Value
 
 SAMPLES = 2000
-_SEARCHED = 10  # so many times the sample are looked at, where data may have no end
+_SEARCHED = 10  # for data that may have no end: batches to look at, in sizes of the sample
 
 
 class BatchNormReestimation(fitting.LevelCallback):
     """Re-estimates the BatchNorm statistics of all levels after each epoch.
 
-    Each epoch's validation, what callbacks save or restore, and the model after `fit` have
-    statistics that fit the weights. Moving averages lag behind while the masks change, and too
-    few steps leave them far off. The averages go on from the re-estimated values; training itself
-    normalises by the batch and does not see them. The sample is drawn once per fit, and kept.
+    The statistics then fit the weights in each epoch's validation, in files that callbacks save,
+    and in the model after `fit`. Moving averages alone lag behind while the masks change, and are
+    far off after few steps. The averages continue from the re-estimated values. Training itself
+    normalises by the batch and does not use the averages. The sample is drawn once per fit, and
+    kept.
 
-    Put it after callbacks that restore weights. See `reestimate_batch_norm` for the arguments.
+    Put this callback after callbacks that restore weights. See `reestimate_batch_norm` for the
+    arguments.
 
     Args:
         data: Training data, augmented as in training.
-        batches: The size of the sample in batches; None for as many as have 2000 examples.
+        batches: The size of the sample in batches; None for enough batches for 2000 examples.
         batch_size: The batch size where `data` is an array.
     """
 
@@ -54,12 +56,12 @@ class BatchNormReestimation(fitting.LevelCallback):
         )
 
     def settle(self) -> None:
-        """Re-estimates the statistics of the weights as they are."""
+        """Re-estimates the statistics for the present weights."""
         if self._estimate is not None:
             self._estimate.run()
 
     def on_train_end(self, logs: Logs = None) -> None:
-        """Re-estimates the statistics of the weights that training ends with."""
+        """Re-estimates the statistics for the final weights."""
         self.settle()
         self._estimate = None
 
@@ -75,24 +77,25 @@ def reestimate_batch_norm(
 
         mean = average(mean_b),    variance = average(variance_b + mean_b^2) - mean^2
 
-    Use augmented training images (2000 are enough); others cost accuracy. Layers that are not
-    trainable keep their statistics.
+    Use augmented training images (2000 are enough), because other images cost accuracy. Layers that
+    are not trainable keep their statistics.
 
-    The sample is a random one, with a fixed seed: of an array, examples from the whole of it, in
-    random order, so that sorted data do no harm; of anything else, whole batches, each as it comes,
-    from all of the data. Where data do not say how long they are and may have no end, such as a
-    generator or a repeated dataset, the sample is one of the first ten times as many batches.
+    The sample is random, with a fixed seed. From an array, the sample takes examples of the whole
+    array in random order, so that sorted data do no harm. From other data, the sample takes whole
+    batches of all data, without changes. Data without a length, such as a generator or a repeated
+    dataset, may have no end; there the sample comes from the first batches, ten times as many as
+    the sample has.
 
     Args:
         model: The nested model.
         data: An array (n, ...), a dict of arrays for a model with several inputs, or an iterable
             such as `tf.data.Dataset` of batches x, (x, y) or (x, y, sample_weight).
-        batches: The size of the sample in batches, >= 1; None for as many as have 2000 examples.
+        batches: The size of the sample in batches, >= 1; None for enough batches for 2000 examples.
         batch_size: The batch size where `data` is an array, >= 1.
 
     Raises:
-        TypeError: if the model is not nested.
-        ValueError: if batches or batch_size are below 1, there is no batch, or the model is
+        TypeError: If the model is not nested.
+        ValueError: If batches or batch_size are below 1, there is no batch, or the model is
             trained quantisation-aware.
     """
     check_model(model)
@@ -112,7 +115,7 @@ class _Estimate:
         if model.quantization is not None:
             raise ValueError(
                 "BatchNorm statistics must stay after export.quantize_aware, which measured the "
-                "activations with them: re-estimate them before it"
+                "activations with these statistics: re-estimate before export.quantize_aware"
             )
         if not batches:
             raise ValueError("data must give at least one batch: got none")
@@ -152,7 +155,7 @@ def _statistics(model: KerasModel, norms: list[Any], x: KerasTensor) -> list[tup
     """Runs all levels and returns each layer's batch means and variances.
 
     Returns:
-        Per layer two tensors (calls, levels, channels): a shared layer is called several times.
+        Per layer two tensors (calls, levels, channels); a shared layer has several calls.
     """
     found: dict[tuple[int, int], list[tuple[Any, Any]]] = {}
 
@@ -177,7 +180,7 @@ def _statistics(model: KerasModel, norms: list[Any], x: KerasTensor) -> list[tup
 
 
 def sample(data: Data, *, batches: int | None, batch_size: int) -> list[Any]:
-    """Returns the inputs of some batches, a random sample of the data; see above."""
+    """Returns the inputs of a random sample of the data; see `reestimate_batch_norm`."""
     rng = np.random.default_rng(0)
     arrays = data if isinstance(data, dict) else {"": data}
     if all(hasattr(array, "shape") for array in arrays.values()):
@@ -198,13 +201,13 @@ def sample(data: Data, *, batches: int | None, batch_size: int) -> list[Any]:
 
 
 def _take(array: Value, indices: Value) -> Any:
-    """Returns some examples of an array, also of one on disk, which must be read in order."""
+    """Returns some examples of an array; an array on disk is read in order of the indices."""
     indices = np.sort(indices)
     return tf.gather(array, indices) if tf.is_tensor(array) else array[indices]
 
 
 def _reservoir(data: Data, batches: int | None, rng: np.random.Generator) -> list[Any]:
-    """Returns batches of which each is as likely as any other; all of them if they are few."""
+    """Returns a random sample of batches, each with equal probability; all if there are few."""
     iterator, count = _iterate(data)
     kept = list(itertools.islice(iterator, 1))
     if not kept:
@@ -220,9 +223,9 @@ def _reservoir(data: Data, batches: int | None, rng: np.random.Generator) -> lis
 
 
 def _iterate(data: Data) -> tuple[Iterator[Any], int | None]:
-    """Returns an iterator over batches, and how many they are; None where nobody knows."""
+    """Returns an iterator over batches and the number of batches; None for an unknown number."""
     if isinstance(data, keras.utils.PyDataset):
-        # Iterated as a Python sequence it would go on behind its end.
+        # A PyDataset iterated as a Python sequence would go on behind its end.
         count = data.num_batches
         indices: Iterable[int] = itertools.count() if count is None else range(count)
         return (data[index] for index in indices), count

@@ -1,4 +1,4 @@
-"""What every callback of a nested model asks first."""
+"""The first check of every callback of a nested model."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from nested_keras.typing import KerasModel
 
 
 def check_model(model: KerasModel) -> Any:
-    """Returns the model, or refuses one that is not nested."""
+    """Returns the model, or refuses a model that is not nested."""
     if not isinstance(model, NestedModel):
         raise TypeError(f"model must be a NestedModel: got {type(model).__name__}")
     return model

@@ -13,22 +13,23 @@ from nested_keras.typing import KerasArgument, KerasModel, Logs
 
 
 class LevelCheckpoint(keras.callbacks.ModelCheckpoint):
-    """Saves the model after the epoch that is best for one level, or for the levels on average.
+    """Saves the model after the best epoch of one level, or of the levels on average.
 
-    Only epochs at the final sparsities compete, so that the file never holds a model that is pruned
-    half of the way.
+    Only epochs at the final sparsities compete, so that the file never holds a model in the middle
+    of the ramp.
 
     Args:
         filepath: As `keras.callbacks.ModelCheckpoint`, `{epoch}` and names of the logs included.
-        metric: Which metric counts, as it is called in `compile`, "loss" for each level's loss.
+        metric: The name in `compile` of the metric that counts; "loss" for each level's loss.
         level: The level, 0..levels-1; None for the mean over all levels.
-        mode: "min", "max" or "auto", which knows the metrics of Keras.
+        mode: "min", "max", or "auto" for a metric of Keras.
         validation: Whether to compare on the validation data; else on the training data.
         **kwargs: Other arguments of `ModelCheckpoint`, such as `save_weights_only`.
 
     Raises:
-        TypeError: for `monitor`, `save_best_only` or `save_freq`, which are given by the others.
-        ValueError: in `fit`, if the level is out of range or no level has the metric.
+        TypeError: For the arguments `monitor`, `save_best_only` and `save_freq`, because `metric`
+            and `level` take their place.
+        ValueError: In `fit`, if the level is out of range or no level has the metric.
     """
 
     def __init__(
@@ -75,7 +76,7 @@ class LevelCheckpoint(keras.callbacks.ModelCheckpoint):
             raise ValueError(f"LevelCheckpoint must find {missing} in the logs: got {sorted(logs)}")
 
     def on_train_end(self, logs: Logs = None) -> None:
-        """Says if nothing could be compared."""
+        """Warns if no epoch could be compared."""
         super().on_train_end(logs)
         if not self._found and not self.model.shortfall():
             warnings.warn(

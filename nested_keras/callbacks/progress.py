@@ -15,17 +15,17 @@ _WIDTH = 79
 
 
 class LevelProgress(keras.callbacks.Callback):
-    """Says how all levels do after each epoch, in a line of at most 79 characters.
+    """Shows the results of all levels after each epoch, in a line of at most 79 characters.
 
-    Keras's own line repeats each name for each level. Give `verbose=0` to `fit`::
+    Give `verbose=0` to `fit`, because Keras's own line repeats each name for each level::
 
         epoch  3/20  14 s  loss 0.731  val accuracy 81.2 84.0 85.1%  zeros 42 39 35%
 
     The levels stand in order, level 0 first. Many levels take several lines.
 
     Args:
-        metric: Which metric of the levels is shown, as it is called in `compile`; None for the
-            first. The validation data's if there are any, else the training data's.
+        metric: The name in `compile` of the metric to show; None for the first metric. The value
+            comes from the validation data if `fit` has such data, else from the training data.
         say: Called with each line; None to print it.
         status: Called at each step with a short text, such as "epoch 3/20, step 17/390"; None to
             show nothing between the epochs.
@@ -55,19 +55,19 @@ class LevelProgress(keras.callbacks.Callback):
         self._epoch, self._start = epoch, time.perf_counter()
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
-        """Tells the step."""
+        """Shows the step."""
         if self._status is not None:
             steps = self.params.get("steps")
             of = "" if steps is None else f"/{steps}"
             self._status(f"epoch {self._epoch + 1}/{self.params['epochs']}, step {batch + 1}{of}")
 
     def on_test_begin(self, logs: Logs = None) -> None:
-        """Tells that the levels are validated."""
+        """Shows that a validation runs."""
         if self._status is not None and "epochs" in self.params:
             self._status(f"epoch {self._epoch + 1}/{self.params['epochs']}, validation")
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        """Says how the levels do."""
+        """Shows the results of the levels."""
         logs = logs or {}
         epochs = str(self.params["epochs"])
         parts = [f"epoch {epoch + 1:>{len(epochs)}}/{epochs}"]
@@ -111,7 +111,7 @@ def _duration(seconds: float) -> str:
 
 
 def _lines(parts: list[str]) -> list[str]:
-    """Joins parts to lines; what does not fit goes to the next, indented."""
+    """Joins parts to lines; a part that does not fit goes to the next line, indented."""
     lines = [parts[0]]
     for part in parts[1:]:
         for word in [part] if len(part) < _WIDTH - 4 else part.split(" "):

@@ -18,47 +18,47 @@ _SHARES = {"begin": 0.0, "end": 0.6, "frequency": None}
 class NestedPruning(fitting.LevelCallback):
     """Ramps the sparsity of all levels along one schedule.
 
-    Without a schedule the ramp is cubic, as tfmot's `PolynomialDecay`, and takes its length from
-    the fit: from the share `begin` of all steps (epochs times steps per epoch) to the share `end`.
-    The rest of the steps trains at the final sparsities. Where the data do not say how many steps
-    an epoch has, the first epoch is counted, and the ramp begins after it. A model that is at its
-    sparsities already stays there, and one that is part of the way goes on from there.
+    Without a schedule the ramp is cubic, like tfmot's `PolynomialDecay`. The ramp runs from the
+    share `begin` of all steps (epochs times steps per epoch) to the share `end`. The rest of the
+    steps trains at the final sparsities. Where the data do not tell the number of steps, the first
+    epoch counts the steps, and the ramp begins after the first epoch. A model at its final
+    sparsities stays there. A model in the middle of a ramp goes on from its present sparsities.
 
-    With a schedule, at each step at which the schedule says so, each level's sparsity becomes its
-    final one times `schedule(step) / final_sparsity`.
+    With a schedule, each level's sparsity becomes `schedule(step) / final_sparsity` times its final
+    sparsity, at each step at which the schedule wants to prune.
 
     All level maps are recomputed from the weights' magnitudes. Before the ramp begins nothing
-    changes; after its last step the levels have their final sparsities exactly.
+    changes. After the last step of the ramp the levels have their final sparsities exactly.
 
     A step is one batch, as learning rate schedules count, also where the optimizer accumulates
-    gradients. The number is that of the optimizer, so that a run resumed from a saved model or by
-    `keras.callbacks.BackupAndRestore` goes on where it stopped, and the callback itself has
-    nothing to save.
+    gradients. The optimizer holds the number of the step. So a run that goes on from a saved model
+    or by `keras.callbacks.BackupAndRestore` continues the ramp, and the callback has nothing to
+    save.
 
-    Until the levels are at their final sparsities, callbacks that look for the best epoch
-    (`EarlyStopping`, `ModelCheckpoint(save_best_only=True)`, `ReduceLROnPlateau` and others with an
-    attribute `monitor`) take no epoch into account: early epochs are better because they are
-    denser.
+    Callbacks that look for the best epoch ignore all epochs before the levels reach their final
+    sparsities, because early epochs score better only by their density. Such callbacks are
+    `EarlyStopping`, `ModelCheckpoint(save_best_only=True)`, `ReduceLROnPlateau` and others with an
+    attribute `monitor`.
 
     Args:
         schedule: None, a schedule of tfmot (`PolynomialDecay`, `ConstantSparsity`) or any function
-            of a step that returns (should_prune, sparsity). Of its attributes `begin_step`,
-            `frequency` and `end_step` those that exist are used: the schedule is asked every
-            `frequency` steps only, and `end_step` (unless negative) is always a step of pruning.
+            of a step that returns (should_prune, sparsity). The attributes `begin_step`,
+            `frequency` and `end_step` of the schedule are optional. The callback calls the schedule
+            every `frequency` steps only, and always prunes at `end_step` (unless negative).
         begin: Without a schedule: the share of the steps before the ramp, 0..1.
         end: Without a schedule: the share of the steps at which the ramp is complete, > begin, at
             most 1.
-        frequency: Without a schedule: the level maps change every so many steps; None for a
-            fiftieth of all steps.
+        frequency: Without a schedule: the number of steps between two changes of the level maps;
+            None for a fiftieth of all steps.
         final_sparsity: With a schedule: the sparsity at which the ramp is complete, in (0, 1];
             None for the schedule's own `final_sparsity` or `target_sparsity`.
-        regrow: Let the weights that no level uses go on learning, with the gradient of the densest
-            level, and come back if they outgrow others, until the end of the ramp. Without it they
-            are zero for good.
+        regrow: Until the end of the ramp, weights that no level uses learn on with the gradient of
+            the densest level, and come back if they outgrow other weights. Without `regrow`, unused
+            weights stay zero.
 
     Raises:
-        TypeError: if the schedule cannot be called.
-        ValueError: if an argument is out of range or does not go with the others, final_sparsity
+        TypeError: If the schedule cannot be called.
+        ValueError: If an argument is out of range or does not go with the others, final_sparsity
             is None and the schedule has none, or weights are to regrow and the schedule has no
             end_step.
     """
@@ -108,7 +108,7 @@ class NestedPruning(fitting.LevelCallback):
             self._schedule: Any = None
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
-        """Reads the step if a callback has restored another one."""
+        """Reads the step, because a callback may have restored another step."""
         counted = _steps_taken(self.model)
         if counted != self._counted:
             self._step = counted
@@ -128,8 +128,8 @@ class NestedPruning(fitting.LevelCallback):
         """Completes a ramp that ends with the epoch."""
         self._counted = _steps_taken(self.model)
         steps = (self.params or {}).get("steps")
-        # The last execution of an epoch may have had fewer steps, or none where data just end. The
-        # optimizer's number lags behind where a loss scale skips steps.
+        # The last execution of an epoch may have had fewer steps, or no step where the data just
+        # ended. The optimizer's number lags behind where a loss scale skips steps.
         after = self._step + self.model.steps_per_execution
         self._step = min(after, self._first_step + steps) if steps else self._counted
         self._complete()
@@ -144,7 +144,7 @@ class NestedPruning(fitting.LevelCallback):
             self._prune()
 
     def _follow(self, schedule: Schedule, final_sparsity: float) -> None:
-        """Takes a schedule, and what it says of itself."""
+        """Takes a schedule, with its optional attributes."""
         self._schedule = schedule
         self._final_sparsity = final_sparsity
         self._begin_step = int(getattr(schedule, "begin_step", 0))
@@ -152,12 +152,12 @@ class NestedPruning(fitting.LevelCallback):
         self._end_step = int(getattr(schedule, "end_step", -1))
 
     def _plan(self, epoch: int) -> None:
-        """Lays the ramp over the steps of the fit, once it is known how many they are."""
+        """Lays the ramp over the steps of the fit, as soon as the number of steps is known."""
         params, shares = self.params or {}, self._shares
         assert shares is not None
         if not params.get("epochs"):
             raise ValueError(
-                "NestedPruning must have a schedule where fit does not tell the number of epochs: "
+                "NestedPruning must have a schedule if fit does not tell the number of epochs: "
                 f"got the parameters {params}"
             )
         epochs, steps = params["epochs"], params.get("steps")
@@ -170,12 +170,12 @@ class NestedPruning(fitting.LevelCallback):
                     "NestedPruning must have a schedule, or fit steps_per_epoch, where the data do "
                     "not tell the number of steps and there is one epoch: got neither"
                 )
-            return  # the first epoch counts them
-        first = self._step - epoch * steps  # of a fit that goes on with the steps of another
+            return  # the first epoch counts the steps
+        first = self._step - epoch * steps  # a fit may go on with the steps of an earlier fit
         ramp = CubicRamp.over(
             epochs * steps, **shares, first=first, earliest=steps if counted else 0
         )
-        # A resumed fit must ramp as if uninterrupted.
+        # A resumed fit must have the same ramp as a fit without a stop.
         if not epoch or first:
             ramp = dataclasses.replace(ramp, reached=self.model.ramp_reached())
         if not self.model.shortfall():
@@ -189,7 +189,7 @@ class NestedPruning(fitting.LevelCallback):
         self.model.prune(self._ratio(self._step), regrow=regrow)
 
     def _set_regrow(self, value: bool) -> None:
-        """Says whether pruned weights have a gradient; a change makes a new train function."""
+        """Sets whether pruned weights have a gradient; a change makes a new train function."""
         value = value and self._regrow
         changed = [layer for layer in self.model.nested_layers if layer.regrow != value]
         for layer in changed:
@@ -198,7 +198,7 @@ class NestedPruning(fitting.LevelCallback):
             self.model.make_train_function(force=True)
 
     def _window(self) -> range:
-        """Returns the steps since the callback was called last."""
+        """Returns the steps since the last call of the callback."""
         return range(max(0, self._step - self.model.steps_per_execution + 1), self._step + 1)
 
     def _is_due(self, step: int) -> bool:
@@ -209,7 +209,7 @@ class NestedPruning(fitting.LevelCallback):
 
     def _ratio(self, step: int) -> float:
         """Returns how far along the ramp a step is."""
-        # In float32, as tfmot computes: the last step gives 1 exactly.
+        # In float32, as in tfmot, so that the last step gives 1 exactly.
         ratio = float(np.float32(self._schedule(step)[1]) / np.float32(self._final_sparsity))
         if not 0.0 <= ratio <= 1.0:
             raise ValueError(
@@ -220,7 +220,7 @@ class NestedPruning(fitting.LevelCallback):
 
 
 def _steps_taken(model: KerasModel) -> int:
-    # At the ends of an epoch only: reading a variable waits for the device.
+    # Called at the ends of an epoch only, because reading a variable waits for the device.
     return int(fitting.step_counter(model.optimizer).numpy())
 
 
@@ -230,10 +230,10 @@ class CubicRamp:
 
     Attributes:
         begin_step: The first step of the ramp.
-        end_step: The step at which the ramp is complete; -1 for a ramp that is.
+        end_step: The step at which the ramp is complete; -1 for a complete ramp.
         frequency: The steps from one change to the next.
         reached: The share of the ramp that the model has behind it.
-        final_sparsity: What a schedule of tfmot would end at; here the whole of the ramp.
+        final_sparsity: The last value of the schedule, which is 1, the whole ramp.
     """
 
     begin_step: int
@@ -261,7 +261,7 @@ class CubicRamp:
             end: The share of the steps at which the ramp is complete, > begin, at most 1.
             frequency: The steps from one change to the next; None for a fiftieth of all steps.
             first: The number of the first step.
-            earliest: The ramp begins at least so many steps after the first.
+            earliest: The smallest number of steps between the first step and the ramp.
 
         Raises:
             ValueError: If an argument is out of range.
@@ -302,7 +302,7 @@ def _check_schedule(schedule: Schedule, final_sparsity: float | None, *, regrow:
             final_sparsity = getattr(schedule, attribute, None)
     if final_sparsity is None or not 0.0 < final_sparsity <= 1.0:
         raise ValueError(
-            "final_sparsity must lie in (0, 1], and be given where the schedule has none: "
+            "final_sparsity must lie in (0, 1], and must be given if the schedule has none: "
             f"got {final_sparsity}"
         )
     end_step = int(getattr(schedule, "end_step", -1))

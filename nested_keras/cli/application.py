@@ -1,4 +1,4 @@
-"""The parser of `nested-keras`, and how a command ends."""
+"""The parser of `nested-keras`, and the exit status of a command."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def parser() -> argparse_flags.ArgumentParser:
     root = argparse_flags.ArgumentParser(
         prog="nested-keras",
         description=_DESCRIPTION,
-        # Otherwise --run of a command would be taken for a short form of absl's --run_with_pdb.
+        # Because argparse would take --run of a command for a short form of absl's --run_with_pdb.
         allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -88,7 +88,7 @@ def _execute(args: argparse.Namespace) -> int:
         with process.signals_raise(), terminal_of(args) as args.terminal:
             status: int | None = args.action(args)
     except ModuleNotFoundError as error:
-        # Training and export need packages that running a .tflite does not.
+        # Training and export need packages that `run` does not need.
         extra = "demo" if args.command == "demo" else None
         arguments.complain(str(extras.missing(error, f"nested-keras {args.command}", extra=extra)))
         return 1
@@ -96,13 +96,13 @@ def _execute(args: argparse.Namespace) -> int:
         raise  # to `main`
     except KeyboardInterrupt:
         arguments.complain("stopped")
-        return 130  # as a shell reports a death by Ctrl-C
+        return 130  # the status that a shell reports after Ctrl-C
     except MemoryError as error:
-        # NumPy says how much it wanted, Python itself says nothing.
+        # NumPy's error names the size, Python's own error has no text.
         arguments.complain(f"not enough memory: {str(error) or 'size unknown'}")
         return 1
     except (ValueError, ImportError, OSError, RuntimeError) as error:
-        # What a user can put right is one line; a traceback is for defects of ours.
+        # An error that a user can mend is one line; a traceback is for our own defects.
         arguments.complain(str(error))
         return 1
     return status or 0

@@ -1,4 +1,4 @@
-"""What the commands share: flags, types of arguments, what is printed."""
+"""The part that the commands share: flags, types of arguments, printed tables and errors."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def add_command(
     Args:
         commands: The subparsers of the main parser.
         name: The name of the command.
-        action: Runs the command; returns its exit status, None for 0. None where commands below
-            this one have actions of their own.
+        action: Runs the command and returns its exit status, or None for 0. No action where the
+            commands below this command have actions.
         summary: One line, shown in the list of commands.
-        details: The rest of what `--help` says.
+        details: The rest of the text of `--help`.
 
     Returns:
         The command's own parser.
@@ -58,7 +58,7 @@ def _filled(paragraph: str) -> str:
 
 
 def documents() -> Path:
-    """Returns the folder of docs/ and benchmarks/: the checkout, or where pip has put them."""
+    """Returns the folder of docs/ and benchmarks/: the checkout, or the folder of pip."""
     checkout = Path(nested_keras.__file__).resolve().parent.parent
     if (checkout / "docs" / "training.md").is_file():
         return checkout
@@ -66,7 +66,7 @@ def documents() -> Path:
 
 
 def add_quiet(parser: argparse.ArgumentParser) -> None:
-    """Adds the flag --quiet; a benchmark has it too, below the command `bench`."""
+    """Adds the flag --quiet, also to the benchmarks below the command `bench`."""
     parser.add_argument(
         "--quiet",
         action="store_true",
@@ -78,11 +78,11 @@ def add_quiet(parser: argparse.ArgumentParser) -> None:
 def dashed(argv: Sequence[str], *, keep: Container[str] = ()) -> list[str]:
     """Returns the arguments of a command line with dashes in the names of its flags.
 
-    So `--batch_size`, as flags were spelled once, is an alias of `--batch-size`.
+    `--batch_size`, the old spelling, is therefore an alias of `--batch-size`.
 
     Args:
         argv: The arguments, without the name of the program.
-        keep: Names of flags that have underscores, such as those of absl.
+        keep: Names of flags that keep their underscores, such as the flags of absl.
     """
     found = list(argv)
     for index, argument in enumerate(found):
@@ -112,7 +112,7 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 
 
 def require_json(path: Path | None) -> None:
-    """Checks that --json can be written, before the work that makes its content."""
+    """Checks that the file of --json can be written, before the work begins."""
     if path is not None and path != STDOUT:
         files.require_writable(path)
 
@@ -123,7 +123,7 @@ def add_runtime(parser: argparse.ArgumentParser) -> None:
         "--runtime",
         choices=RUNTIMES,
         default="standalone",
-        help="what runs the model on a device: generated C (default) or TFLite Micro",
+        help="the runtime on a device: generated C (default) or TFLite Micro",
     )
 
 
@@ -164,7 +164,7 @@ def positive(text: str) -> int:
 
 
 def write_json(args: argparse.Namespace, value: Json) -> None:
-    """Writes results where --json says, if it was given; `require_json` has checked it before."""
+    """Writes results to the file of --json, if given; `require_json` has checked the file."""
     if args.json == STDOUT:
         args.terminal.json(json.dumps(value, indent=2))
     elif args.json is not None:
@@ -173,12 +173,12 @@ def write_json(args: argparse.Namespace, value: Json) -> None:
 
 
 def complain(text: str) -> None:
-    """Prints the line of an error, whatever line breaks its text has."""
+    """Prints an error in one line, without the line breaks of its text."""
     print(f"nested-keras: error: {' '.join(text.split())}", file=sys.stderr, flush=True)
 
 
 def level_table(content: bytes) -> str:
-    """Returns a table of what each level of a .tflite holds."""
+    """Returns a table of the zeros, weights and bytes of each level of a .tflite."""
     from nested_keras import report
 
     rows = [

@@ -18,8 +18,8 @@ def add(commands: Subparsers) -> None:
         "Count instructions and model Cortex-M7 cycles of kernels or of a model.",
         "Builds firmware, runs it under QEMU and checks every output against the NumPy reference.\n"
         "Instructions are exact; cycles come from a static, uncalibrated model\n"
-        "(benchmarks/cycle_model.md). `kernels` compares with dense CMSIS-NN: measured from\n"
-        "CMSIS_NN_ROOT where that names a checkout, else recorded counts.",
+        "(benchmarks/cycle_model.md). `kernels` compares with dense CMSIS-NN: measured if\n"
+        "CMSIS_NN_ROOT names a checkout, else from recorded counts.",
     )
     _add_bench(sub)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from nested_keras.cli import arguments
+from nested_keras.cli import arguments, detector_flags
 from nested_keras.typing import Subparsers
 
 
@@ -18,16 +18,23 @@ def add(commands: Subparsers) -> None:
         "Write a self-contained C library for a .tflite.",
         "No heap, no interpreter: model data, a static arena plan and\n"
         "NAME_invoke(input, output, level). C11; tried with GCC (PC, Arm) and Clang (PC).\n"
-        "Replaces the files of an earlier codegen in the folder, and never another file.",
+        "Replaces the files of an earlier codegen in the folder, and never another file.\n\n"
+        "Of a detector, which has its anchors beside it, the library finds the boxes, too:\n"
+        "NAME_detect() (docs/detection.md).",
     )
     arguments.add_model(sub, "a .tflite written by `export`")
     sub.add_argument("--out", type=Path, required=True, help="folder for the library")
     sub.add_argument("--name", default="model", help="prefix of the C names (default model)")
+    detector_flags.add_flags(sub)
 
 
 def _codegen(args: argparse.Namespace) -> None:
     from nested_keras import firmware
 
-    library = firmware.generate(args.model.read_bytes(), args.out, name=args.name)
+    content = args.model.read_bytes()
+    decoder = detector_flags.decoder_of(args, content)
+    library = firmware.generate(content, args.out, name=args.name, decoder=decoder)
     args.terminal.note(f"Wrote a C library to {args.out}: {library.arena_bytes:,} bytes of arena")
     args.terminal.note(f"Include {args.name}.h, compile every .c file, call {args.name}_invoke().")
+    if decoder is not None:
+        args.terminal.note(f"{args.name}_detect() finds the boxes in its outputs.")

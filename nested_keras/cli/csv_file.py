@@ -17,9 +17,10 @@ from nested_keras.typing import Float32Array
 def load(path: Path, part: str, *, shape: Sequence[int | None], reading: Reading) -> Part:
     """Loads one part of labelled rows.
 
-    The first line names the columns. With as many columns beside the label as the model's input has
-    values, a row is an example. With as many as the input has channels, a row is a time step, and
-    the examples are windows of the series that neither overlap nor cross a change of the label.
+    The first line names the columns. If the number of columns beside the label equals the number of
+    values of the model's input, a row is an example. If the number equals the channels of the
+    input, a row is a time step, and the examples are windows of the series that neither overlap nor
+    cross a change of the label.
 
     Args:
         path: The file, or a folder with train.csv and test.csv (val.csv, validation.csv).
@@ -40,7 +41,7 @@ def load(path: Path, part: str, *, shape: Sequence[int | None], reading: Reading
     wanted = tuple(int(size or 0) for size in sizes)
     file, parted = path, path.is_dir()
     if parted:
-        # The classes are those of train.csv, in both parts.
+        # train.csv names the classes of both parts.
         first = _windows(*_rows(path / "train.csv", reading.label), wanted, path / "train.csv")
         file = path / "train.csv" if part == "train" else _second(path)
         x, labels = (
@@ -153,7 +154,7 @@ def _windows(
 
 
 def _window_starts(labels: Sequence[str], steps: int) -> list[int]:
-    """Returns where windows begin that do not overlap and have one label each."""
+    """Returns the first rows of windows that do not overlap and have one label each."""
     starts, begin = [], 0
     for index in range(len(labels)):
         if labels[index] != labels[begin]:

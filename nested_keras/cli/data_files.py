@@ -13,10 +13,10 @@ from nested_keras import arrays
 
 
 def images(path: Path, name: str) -> npt.NDArray[Any]:
-    """Returns inputs [n, ...] of a .npz archive: int8 as stored, anything else as float32.
+    """Returns inputs [n, ...] of a .npz archive: int8 as stored, any other type as float32.
 
     Raises:
-        ValueError: If the file is no such archive or is damaged, or the array is missing or holds
+        ValueError: If the file is no .npz archive or is damaged, or the array is missing or holds
             no finite real numbers.
     """
     (x,) = load_arrays(path, name)
@@ -32,7 +32,7 @@ def labels(path: Path, name: str, *, count: int) -> npt.NDArray[Any] | None:
         count: The number of inputs.
 
     Raises:
-        ValueError: If the file is damaged, or the number of labels is another.
+        ValueError: If the file is damaged, or the number of labels is not `count`.
     """
     y = load_array(path, name)
     if y is not None and (not y.ndim or len(y) != count):
@@ -70,7 +70,7 @@ def load_arrays(path: Path, *names: str) -> list[npt.NDArray[Any]]:
     """Returns arrays of a .npz archive by name.
 
     Raises:
-        ValueError: If the file is no such archive or is damaged, or an array is missing.
+        ValueError: If the file is no .npz archive or is damaged, or an array is missing.
     """
     found = [load_array(path, name) for name in names]
     missing = [name for name, array in zip(names, found, strict=True) if array is None]
@@ -83,10 +83,10 @@ def load_arrays(path: Path, *names: str) -> list[npt.NDArray[Any]]:
 
 
 def load_array(path: Path, name: str) -> npt.NDArray[Any] | None:
-    """Returns an array of a .npz archive; None where the archive has none of that name.
+    """Returns an array of a .npz archive; None if the archive has no array of that name.
 
     Raises:
-        ValueError: If the file is no such archive or is damaged.
+        ValueError: If the file is no .npz archive or is damaged.
     """
     if name not in _names(path):
         return None
@@ -95,10 +95,10 @@ def load_array(path: Path, name: str) -> npt.NDArray[Any] | None:
             array = archive[name]
     except MemoryError:
         raise ValueError(f"{path}: array {name} says that it is larger than the memory") from None
-    except Exception as error:  # whatever zipfile, zlib and NumPy raise for damaged bytes
+    except Exception as error:  # zipfile, zlib and NumPy raise many types for damaged bytes
         text = " ".join(str(error).split())
-        if "pickle" in text:  # NumPy advises to load such a file in an unsafe way
-            text = "it holds Python objects where numbers are expected"
+        if "pickle" in text:  # NumPy's text advises to load such a file in an unsafe way
+            text = "the array holds Python objects where numbers are expected"
         raise ValueError(f"{path}: array {name} cannot be read: {text}") from error
     if not isinstance(array, np.ndarray):
         raise ValueError(f"{path}: {name} must be an array that numpy.savez wrote")
@@ -116,21 +116,20 @@ def _names(path: Path) -> list[str]:
         kinds = {b"": "an empty file", b"\x93NUMPY": "a .npy file, whose array has no name"}
         damaged = "a damaged archive" if start.startswith(b"PK") else "a file of another kind"
         raise ValueError(
-            f"{path}: expected a .npz archive as numpy.savez writes it: "
-            f"got {kinds.get(start, damaged)}"
+            f"{path}: expected a .npz archive of numpy.savez: got {kinds.get(start, damaged)}"
         ) from None
 
 
 def spread(count: int, samples: int, *, seed: int = 0) -> npt.NDArray[np.int64]:
-    """Draws indices that are spread over the whole of a data set, which may be sorted.
+    """Draws indices that are spread over the whole of a data set, because data may be sorted.
 
     Args:
         count: The size of the data set, >= 1.
-        samples: How many indices, >= 1; all of them where there are no more.
+        samples: The number of indices, >= 1; a data set with no more examples gives all indices.
         seed: The seed.
 
     Returns:
-        Increasing indices in 0..count-1: one drawn from each of as many equal parts.
+        Increasing indices in 0..count-1: one index from each of `samples` equal parts.
     """
     if samples >= count:
         return np.arange(count)

@@ -19,7 +19,7 @@ def add(commands: Subparsers) -> None:
         "Train, export and run a small nested convnet on an emulated Cortex-M7.",
         "Uses the handwritten digits that scikit-learn ships, so nothing is downloaded. Needs\n"
         "arm-none-eabi-gcc and qemu-system-arm. Leaves in the output folder report.json,\n"
-        "report.html, firmware.elf, and what the other commands take: base.keras, data.npz,\n"
+        "report.html, firmware.elf, and files for the other commands: base.keras, data.npz,\n"
         "nested.keras and model.tflite. Prints one row per level.",
     )
     sub.add_argument("--out", type=Path, default=Path("build/demo"), help="folder for the results")

@@ -1,7 +1,7 @@
-"""The data of the commands: what `--data` may name, and what goes with a model to read them.
+"""The data of the commands: the files that `--data` may name, and the file beside a model.
 
-A .npz archive, a folder of images in class folders, a CSV file, or a `tf.data.Dataset` that was
-saved. Beside a model NAME.keras or NAME.tflite that was trained on images or CSV lies
+`--data` names a .npz archive, a folder of images in class folders, a CSV file, or a saved
+`tf.data.Dataset`. Beside a model NAME.keras or NAME.tflite that was trained on images or CSV lies
 NAME.data.json, so that later commands read the data as the training did.
 """
 
@@ -18,8 +18,15 @@ import numpy as np
 import numpy.typing as npt
 
 from nested_keras import arrays, files
-from nested_keras.cli import csv_file, data_files, image_folder, saved_dataset
+from nested_keras.cli import (
+    csv_file,
+    data_files,
+    detection_data_files,
+    image_folder,
+    saved_dataset,
+)
 from nested_keras.cli.parts import Part, Reading
+from nested_keras.detection.anchors import Anchors
 from nested_keras.typing import KerasModel
 
 KINDS = (
@@ -31,7 +38,7 @@ KINDS = (
 
 
 def add_flags(parser: argparse.ArgumentParser, text: str, *, required: bool = True) -> None:
-    """Adds the flag --data and those that say how images and CSV are read."""
+    """Adds the flag --data, and the flags that say how images and CSV are read."""
     group = parser.add_argument_group("data")
     group.add_argument("--data", type=Path, required=required, default=None, help=text)
     group.add_argument(
@@ -39,18 +46,18 @@ def add_flags(parser: argparse.ArgumentParser, text: str, *, required: bool = Tr
         type=_range,
         default=None,
         metavar="LOW,HIGH",
-        help="what black and white of an image file are for the model (default 0,255 for a model "
+        help="the values of black and white for the model (default 0,255 for a model "
         "with a Rescaling or Normalization layer, else 0,1; write --pixels=-1,1)",
     )
     group.add_argument(
-        "--label", default=None, metavar="COLUMN", help="of a CSV: its labels (default label)"
+        "--label", default=None, metavar="COLUMN", help="the labels of a CSV (default label)"
     )
     group.add_argument(
         "--validation",
         type=_share,
         default=None,
         metavar="SHARE",
-        help="share of each class that is set apart for testing, where the data are not in two "
+        help="share of each class that is set apart for testing, if the data are not in two "
         "parts (default 0.2)",
     )
 
@@ -76,17 +83,19 @@ def _share(text: str) -> float:
 
 
 def reading_of(args: argparse.Namespace, model: Path, keras_model: KerasModel = None) -> Reading:
-    """Returns how the data are read: by the flags, else as kept beside the model, else as usual.
+    """Returns the reading of the data: from the flags, else from beside the model, else default.
 
     Args:
         args: The arguments of a command with the flags of `add_flags`.
         model: The file of the model.
-        keras_model: The model, where it is one of Keras.
+        keras_model: The Keras model, or None for a .tflite.
 
     Raises:
-        ValueError: If what lies beside the model is damaged.
+        ValueError: If the file beside the model is damaged.
     """
     reading = _kept(model) or Reading()
+    if anchors_beside(model).exists():
+        reading = dataclasses.replace(reading, anchors=read_anchors(anchors_beside(model)))
     layers = [] if keras_model is None else keras_model.layers
     scales = {type(layer).__name__ for layer in layers} & {"Rescaling", "Normalization"}
     if scales and not reading.kept:
@@ -96,8 +105,26 @@ def reading_of(args: argparse.Namespace, model: Path, keras_model: KerasModel = 
 
 
 def beside(model: Path) -> Path:
-    """Returns the path of the file beside a model that says how its data are read."""
+    """Returns the path of the file beside a model that holds the reading of its data."""
     return model.with_suffix(".data.json")
+
+
+def anchors_beside(model: Path) -> Path:
+    """Returns the path of the anchors beside a detector."""
+    return model.with_suffix(".anchors.json")
+
+
+def read_anchors(path: Path) -> Anchors:
+    """Reads the anchors of a detector.
+
+    Raises:
+        ValueError: If the file holds something else.
+        OSError: If the file cannot be read.
+    """
+    try:
+        return Anchors.from_json(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
 
 
 def _kept(model: Path) -> Reading | None:
@@ -112,6 +139,7 @@ def _kept(model: Path) -> Reading | None:
             label=str(value["label"]),
             validation=float(value["validation"]),
             classes=tuple(str(name) for name in value["classes"]),
+            window=int(value["window"]) if "window" in value else None,
             kept=True,
         )
     except (ValueError, KeyError, TypeError) as error:
@@ -119,15 +147,19 @@ def _kept(model: Path) -> Reading | None:
 
 
 def keep(model: Path, reading: Reading) -> None:
-    """Writes how the data of a model are read beside the model, where its classes have names."""
+    """Writes beside a model its anchors, and how its data are read, where classes have names."""
+    if reading.anchors is not None:
+        files.write_text(anchors_beside(model), reading.anchors.to_json() + "\n")
     if not reading.classes:
         return
-    value = {
+    value: dict[str, Any] = {
         "classes": list(reading.classes),
         "pixels": list(reading.pixels),
         "label": reading.label,
         "validation": reading.validation,
     }
+    if reading.window is not None:
+        value["window"] = reading.window
     files.write_text(beside(model), json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
@@ -135,7 +167,7 @@ def load(path: Path, part: str, *, shape: Sequence[int | None], reading: Reading
     """Loads one part of the data.
 
     Args:
-        path: What `--data` names.
+        path: The file or folder of `--data`.
         part: "train" or "test".
         shape: The shape of the model's input, with None for any size.
         reading: How images and CSV are read.
@@ -144,14 +176,16 @@ def load(path: Path, part: str, *, shape: Sequence[int | None], reading: Reading
         The examples.
 
     Raises:
-        ValueError: If the data are of no known kind, damaged or not fit for the model; the text
+        ValueError: If the data are of no known kind, are damaged or do not fit the model; the text
             names the file, row and column.
-        OSError: If there is no such file or folder.
+        OSError: If the file or folder does not exist.
     """
     if path.suffix == ".csv" or (path / "train.csv").is_file():
         found = csv_file.load(path, part, shape=shape, reading=reading)
     elif saved_dataset.is_saved(path):
         found = saved_dataset.load(path, part, shape=shape, reading=reading)
+    elif detection_data_files.is_detection(path):
+        found = detection_data_files.load_images(path, part, shape=shape, reading=reading)
     elif path.is_dir():
         found = image_folder.load(path, part, shape=shape, reading=reading)
     else:
@@ -167,17 +201,18 @@ def load_labelled(
     """Loads and checks one part of the data of a classifier.
 
     Args:
-        path: What `--data` names.
+        path: The file or folder of `--data`.
         part: "train" or "test".
         shape: The shape of the model's input, with None for any size.
         classes: The number of classes of the model.
         reading: How images and CSV are read.
 
     Returns:
-        Inputs [n, ...], labels [n, 1] and the names of the classes, empty where they have none.
+        Inputs [n, ...], labels [n, 1] and the names of the classes, empty for classes without
+        names.
 
     Raises:
-        ValueError: As `load`, and if there are no labels, or other classes than the model's.
+        ValueError: As `load`, and if there are no labels, or the model has other classes.
     """
     found = load(path, part, shape=shape, reading=reading)
     if found.classes and len(found.classes) != classes:
@@ -186,7 +221,7 @@ def load_labelled(
             f"({_listing(found.classes)})"
         )
     if found.y is None:
-        data_files.load_arrays(path, found.x_name, found.y_name)  # says what is missing
+        data_files.load_arrays(path, found.x_name, found.y_name)  # its error names missing arrays
         raise ValueError(f"{path}: expected labels")
     x = found.x.astype(np.float32)
     arrays.require_shape(x, shape, name=found.name + found.x_name)
@@ -200,11 +235,11 @@ def _listing(names: Sequence[str]) -> str:
 
 
 def first(part: Part, limit: int | None) -> tuple[npt.NDArray[Any], npt.NDArray[Any] | None]:
-    """Returns inputs and labels of the first examples; of sorted classes, some of each.
+    """Returns inputs and labels of the first examples; of sorted classes, some of each class.
 
     Args:
         part: The examples.
-        limit: How many; None for all.
+        limit: The number of examples; None for all.
     """
     if not part.classes or limit is None:
         return part.x[:limit], None if part.y is None else part.y[:limit]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nested_keras.cli import arguments, examples, run_command
+from nested_keras.cli import arguments, detector_flags, examples, run_command
 from nested_keras.typing import Subparsers
 
 
@@ -17,7 +17,7 @@ def add(commands: Subparsers) -> None:
         commands,
         "firmware",
         _firmware,
-        "Build the firmware that `run` runs, for an emulator or for the board itself.",
+        "Build the firmware of `run`, for an emulator or for the board itself.",
         "Writes firmware.elf, which runs the inputs at every level and prints outputs and counts\n"
         "(docs/firmware.md).",
     )
@@ -32,6 +32,7 @@ def add(commands: Subparsers) -> None:
     sub.add_argument(
         "--limit", type=arguments.positive, default=None, help="use only the first N inputs"
     )
+    detector_flags.add_flags(sub)
     sub.add_argument("--out", type=Path, required=True, help="folder for the firmware")
 
 
@@ -39,7 +40,8 @@ def _firmware(args: argparse.Namespace) -> None:
     from nested_keras import firmware
 
     content = args.model.read_bytes()
-    model = firmware.QemuModel(content, runtime=args.runtime)
+    decoder = detector_flags.decoder_of(args, content)
+    model = firmware.QemuModel(content, runtime=args.runtime, decoder=decoder)
     if args.data is None:
         x = [np.zeros(tensor.shape, tensor.dtype) for tensor in model.input_details]
     else:

@@ -30,19 +30,19 @@ def load(path: Path, part: str, *, shape: Sequence[int | None], reading: Reading
         float32 images and their labels, sorted by class and name.
 
     Raises:
-        ValueError: If the model takes no images, the folder holds none or of one class only, or an
-            image cannot be read; the text names the image.
+        ValueError: If the model takes no images, the folder holds no images or images of one class
+            only, or an image cannot be read; the text names the image.
         ModuleNotFoundError: If Pillow is missing.
     """
     if len(shape) != 4 or None in shape[1:] or shape[3] not in _MODES:
         raise ValueError(
-            f"{path} is a folder, which holds images; for images the model must take "
+            f"{path} is a folder of images, and for images the model must take "
             f"[n, height, width, 1 or 3]: got {['n', *shape[1:]]}"
         )
     second = next((path / name for name in SECOND_PART if (path / name).is_dir()), None)
     parted = second is not None and (path / "train").is_dir()
     if parted:
-        # The classes are those of the folder `train`, in both parts.
+        # The folder `train` names the classes of both parts.
         names = class_names({*_images(path / "train")}, reading, where=str(path / "train"))
         folder = path / "train" if part == "train" or second is None else second
         images = _images(folder)
@@ -68,7 +68,7 @@ def _images(folder: Path) -> dict[str, list[Path]]:
     """Returns the images of each class folder, by the name of the class.
 
     Raises:
-        ValueError: If there is no class folder, or one without images.
+        ValueError: If there is no class folder, or a class folder has no images.
     """
     classes = sorted(each for each in folder.iterdir() if each.is_dir() and each.name[0] != ".")
     if not classes:
@@ -95,11 +95,11 @@ def _read(path: Path, shape: tuple[int, ...]) -> npt.NDArray[Any]:
     try:
         with Image.open(path) as image:
             if image.mode.startswith(("I", "F")):
-                raise ValueError(f"it has more than 8 bits a channel (mode {image.mode})")
+                raise ValueError(f"more than 8 bits a channel (mode {image.mode})")
             upright = ImageOps.exif_transpose(image).convert(_MODES[channels])
             sized = upright.resize((width, height), Image.Resampling.BILINEAR)
             return np.asarray(sized, np.float32).reshape(shape)
-    # Whatever Pillow's decoders raise for damaged bytes.
+    # Pillow's decoders raise many types for damaged bytes.
     except Exception as error:
         text = str(error).replace(f" {str(path)!r}", "") or type(error).__name__
         raise ValueError(f"{path}: cannot be read as an image: {text}") from error

@@ -1,4 +1,4 @@
-"""`nested-keras inspect`: show the layers of a .tflite, and what they cost at each level."""
+"""`nested-keras inspect`: show the layers of a .tflite, with their costs at each level."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ def add(commands: Subparsers) -> None:
         "inspect",
         _inspect,
         "Show a .tflite's layers: nonzeros, bytes, encoding and predicted cycles per level.",
-        "Bytes of level l are what a runtime reads at level l: header, tables and weights of the\n"
-        "levels 0..l. Layers that are not nested count the same at every level. Blocks and\n"
-        "`stored as` are what the exporter chose for the weights that each level adds; the cycles\n"
-        "are those of a Cortex-M7, predicted (docs/kernels.md).",
+        "The bytes of level l are the bytes that a runtime reads at level l: header, tables and\n"
+        "weights of the levels 0..l. A layer that is not nested has equal numbers at every level.\n"
+        "The exporter chose blocks and `stored as` for the weights that each level adds. The\n"
+        "cycles are predicted for a Cortex-M7 (docs/kernels.md).",
     )
     arguments.add_model(sub, "a .tflite written by `export`")
     arguments.add_json(sub)
 
 
 def _ends(content: bytes) -> Iterator[str]:
-    """Says type, shape and quantisation of the inputs and outputs, one in a line."""
+    """Yields a line with type, shape and quantisation for each input and output."""
     from nested_keras.tflite import flatbuffer
     from nested_keras.tflite.file_reader import read_graph
     from nested_keras.tflite.lowering import read_interface

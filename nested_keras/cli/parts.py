@@ -1,4 +1,4 @@
-"""Parts of labelled data, and how they are read and set apart."""
+"""Read parts of labelled data, and set a part apart for tests."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from nested_keras.detection.anchors import Anchors
+
 SECOND_PART = ("test", "val", "validation")
 
 
@@ -16,11 +18,14 @@ class Reading:
     """How images and CSV are read.
 
     Attributes:
-        pixels: What black and white of an image file are for the model.
+        pixels: The values of black and white for the model.
         label: The column of a CSV with the labels.
         validation: The share of each class that is set apart for testing.
         classes: The names of the classes that a model was trained for, in the order of its outputs;
             empty where they are not known yet.
+        anchors: The anchors of a detector; None for a classifier.
+        window: Side in pixels of the windows that a detector's images are cut into; None for whole
+            images.
         kept: Whether this was kept with a model.
     """
 
@@ -28,6 +33,8 @@ class Reading:
     label: str = "label"
     validation: float = 0.2
     classes: tuple[str, ...] = ()
+    anchors: Anchors | None = None
+    window: int | None = None
     kept: bool = False
 
 
@@ -37,11 +44,11 @@ class Part:
 
     Attributes:
         x: Inputs [n, ...]: int8 or float32.
-        y: Class indices [n]; None where there are none.
-        classes: The names of the classes; empty where they have none.
-        name: What errors begin with.
-        x_name: What errors call the inputs.
-        y_name: What errors call the labels.
+        y: Class indices [n]; None for data without labels.
+        classes: The names of the classes; empty for classes without names.
+        name: The begin of errors.
+        x_name: The name of the inputs in errors.
+        y_name: The name of the labels in errors.
     """
 
     x: npt.NDArray[Any]
@@ -53,16 +60,16 @@ class Part:
 
 
 def set_apart(labels: npt.NDArray[Any], part: str, *, share: float) -> npt.NDArray[np.int64]:
-    """Returns the examples of one part of data that are not in two parts.
+    """Returns the indices of one part, for data that are not in two parts.
 
     Args:
         labels: The label [n] of each example; whole numbers.
         part: "train" or "test".
-        share: The share of each class that is set apart for testing: of two examples or more one at
-            least, and never all.
+        share: The share of each class that is set apart for testing. Of two examples or more, at
+            least one example is set apart, and never all.
 
     Returns:
-        Increasing indices. The two parts are the same on every call.
+        Increasing indices. Every call gives the same two parts.
     """
     chosen = np.zeros(len(labels), bool)
     for label in np.unique(labels):
@@ -78,10 +85,10 @@ def class_names(found: set[str], reading: Reading, *, where: str) -> tuple[str, 
     Args:
         found: The names in the data.
         reading: How the data are read.
-        where: What errors call the data.
+        where: The name of the data in errors.
 
     Raises:
-        ValueError: If there is one class, or a class that the model does not have.
+        ValueError: If there is only one class, or a class that the model does not have.
     """
     if reading.classes:
         foreign = sorted(found - {*reading.classes})

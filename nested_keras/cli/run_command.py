@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
+import numpy.typing as npt
+
 from nested_keras import runtime
-from nested_keras.cli import arguments, examples
-from nested_keras.report import TARGETS, format_table
+from nested_keras.cli import arguments, detector_flags, examples
+from nested_keras.detection import decoding
+from nested_keras.report import TARGETS, LevelRun, TargetRun, format_table
 from nested_keras.typing import Subparsers
 
 
@@ -26,7 +30,9 @@ def add(commands: Subparsers) -> None:
         "With `--runtime tflm` TFLite Micro runs there in place of the generated C; TFLM_ROOT\n"
         "must name a tree of it with a library built for the Cortex-M7.\n"
         "Every output is compared with the NumPy reference; where one differs, the exit status is\n"
-        "1. y_test holds class indices; a model with one score is one of two classes.",
+        "1. y_test holds class indices; a model with one score is one of two classes.\n\n"
+        "A detector is a model with its anchors beside it. Generated C finds the boxes by itself;\n"
+        "they are compared with those that NumPy finds (docs/detection.md).",
     )
     arguments.add_model(sub, "a .tflite written by `export`")
     sub.add_argument("--target", choices=TARGETS, required=True)
@@ -37,16 +43,24 @@ def add(commands: Subparsers) -> None:
         "--limit",
         type=arguments.positive,
         default=None,
-        help="use N inputs only: the first, or of class folders some of each class",
+        help="use only the first N inputs, or with class folders some inputs of each class",
+    )
+    detector_flags.add_flags(sub)
+    sub.add_argument(
+        "--draw",
+        type=Path,
+        default=None,
+        metavar="DIR",
+        help="write a PNG with the boxes of a detector for each input and level to this folder",
     )
     arguments.add_json(sub)
 
 
 def test_data(args: argparse.Namespace, model: bytes) -> tuple[Any, Any]:
-    """Returns the test inputs that a command runs, and their labels or None.
+    """Returns the test inputs of a command, and their labels or None.
 
     Args:
-        args: The arguments: of a command with the flags of `examples.add_flags`, and --limit.
+        args: The arguments of a command with the flags of `examples.add_flags` and --limit.
         model: The contents of the .tflite.
     """
     reading = examples.reading_of(args, args.model)
@@ -66,22 +80,32 @@ def _run(args: argparse.Namespace) -> int:
 
     arguments.require_json(args.json)
     content = args.model.read_bytes()
+    decoder = detector_flags.decoder_of(args, content)
+    if args.draw is not None and decoder is None:
+        raise ValueError(
+            f"--draw is for a detector, which has its anchors beside it: expected "
+            f"{detector_flags.beside(args.model)} or --anchors"
+        )
     x, labels = test_data(args, content)
     result = report.run_levels(
         content,
         x,
-        labels,
+        None if decoder else labels,
         target=args.target,
         device_runtime=args.runtime,
         board=args.board_dir,
+        decoder=decoder,
         progress=args.terminal.status,
     )
     args.terminal.note(f"{args.model} on {args.target}: {len(x)} inputs")
-    header = ["level", "accuracy", "instructions", "arena bytes", "flash bytes", "mismatches"]
+    if args.draw is not None:
+        _draw(args, content, x, result)
+    quality = "accuracy" if decoder is None else "boxes"
+    header = ["level", quality, "instructions", "arena bytes", "flash bytes", "mismatches"]
     rows = [
         [
             str(row.level),
-            "-" if row.accuracy is None else f"{row.accuracy:.2%}",
+            _quality(row),
             *(
                 "-" if value is None else f"{value:,}"
                 for value in (row.instructions, row.arena_bytes, row.flash_bytes)
@@ -96,3 +120,19 @@ def _run(args: argparse.Namespace) -> int:
     if wrong:
         arguments.complain(f"{wrong:,} output values differ from the NumPy reference")
     return 1 if wrong else 0
+
+
+def _quality(row: LevelRun) -> str:
+    """Returns the accuracy of a level, or the number of boxes that a detector found."""
+    if row.detections is not None:
+        return f"{sum(map(len, row.detections)):,}"
+    return "-" if row.accuracy is None else f"{row.accuracy:.2%}"
+
+
+def _draw(args: argparse.Namespace, content: bytes, x: npt.NDArray[Any], result: TargetRun) -> None:
+    """Draws the boxes of all levels."""
+    reading = examples.reading_of(args, args.model)
+    images = detector_flags.pictures(x, runtime.lower(content), reading)
+    found = [[decoding.found(each) for each in row.detections or ()] for row in result.levels]
+    count = detector_flags.draw(args.draw, images, found, reading.classes)
+    args.terminal.note(f"Wrote {count} images with boxes to {args.draw}")

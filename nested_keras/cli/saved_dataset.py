@@ -15,7 +15,7 @@ _MARK = "dataset_spec.pb"
 
 
 def is_saved(path: Path) -> bool:
-    """Returns whether a folder is a saved dataset, or has one in its folder `train`."""
+    """Returns whether a folder is a saved dataset, or has a saved dataset in its folder `train`."""
     return (path / _MARK).is_file() or (path / "train" / _MARK).is_file()
 
 
@@ -23,7 +23,8 @@ def load(path: Path, part: str, *, shape: Sequence[int | None], reading: Reading
     """Loads one part of a saved dataset of (input, label), in batches or one by one.
 
     Args:
-        path: The folder, or one with such folders `train` and `test` (`val`, `validation`).
+        path: The folder of the dataset, or a folder with datasets `train` and `test` (`val`,
+            `validation`).
         part: "train" or "test".
         shape: The shape of the model's input.
         reading: The share of a part.
@@ -32,7 +33,7 @@ def load(path: Path, part: str, *, shape: Sequence[int | None], reading: Reading
         The examples.
 
     Raises:
-        ValueError: If the dataset cannot be read, or its elements are others.
+        ValueError: If the dataset cannot be read, or its elements are not (input, label).
         ModuleNotFoundError: If TensorFlow is missing.
     """
     places = [path / name for name in (("train",) if part == "train" else SECOND_PART)]
@@ -56,7 +57,7 @@ def _read(folder: Path, *, rank: int) -> tuple[Any, Any]:
 
     try:
         data = tf.data.Dataset.load(str(folder))
-    except Exception as error:  # whatever protobuf and TensorFlow raise for damaged bytes
+    except Exception as error:  # protobuf and TensorFlow raise many types for damaged bytes
         raise ValueError(f"{folder}: cannot be read as a saved tf.data.Dataset: {error}") from error
     spec = data.element_spec
     if not isinstance(spec, tuple) or len(spec) != 2 or not hasattr(spec[0], "shape"):

@@ -17,7 +17,7 @@ def add(commands: Subparsers) -> None:
         "strip",
         _strip,
         "Keep only the sparsest K levels of a .tflite.",
-        "The weights are stored level by level, so this cuts each stream after level K-1.",
+        "Cuts each stream after level K-1, because the weights are stored level by level.",
     )
     arguments.add_model(sub, "a .tflite written by `export`")
     sub.add_argument(

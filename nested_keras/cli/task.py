@@ -1,4 +1,4 @@
-"""What a classifier is trained for, read from the end of its model."""
+"""Read the loss and the metric of a classifier from the end of its model."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from nested_keras.typing import KerasModel
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """What a classifier is trained for.
+    """The loss and the metric of a classifier.
 
     Attributes:
-        loss: Its loss, for labels as class indices.
-        metric: Its accuracy.
+        loss: The loss, for labels as class indices.
+        metric: The accuracy.
         classes: The number of classes.
     """
 
@@ -24,11 +24,11 @@ class Task:
 
 
 def task_of(model: KerasModel) -> Task:
-    """Reads from the end of a classifier what loss it is trained with.
+    """Reads the loss of a classifier from the end of its model.
 
     Raises:
-        ValueError: If the model is no classifier with one input and one output, or its end does
-            not say whether it is a softmax, a sigmoid or logits.
+        ValueError: If the model is no classifier with one input and one output, or its end shows
+            neither a softmax nor a sigmoid nor logits.
     """
     import keras
 

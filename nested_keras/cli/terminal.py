@@ -1,4 +1,4 @@
-"""What a command shows: results, notes, and the progress of what takes longer than two seconds."""
+"""Print the results, the notes and, after two seconds, the progress of a command."""
 
 from __future__ import annotations
 
@@ -38,13 +38,14 @@ def ends_where_unread() -> Iterator[None]:
 class Terminal:
     """Prints the lines of one command.
 
-    Results and notes go to standard output, progress to standard error: on a terminal as one line
-    that changes in place after two seconds, elsewhere as a line wherever ten seconds go by without.
+    Results and notes go to standard output, and progress goes to standard error. On a terminal,
+    progress is one line that appears after two seconds and changes in place. Elsewhere, progress is
+    a new line after every ten seconds without a line.
 
     Args:
         quiet: Whether notes and progress are left out.
         json_to_stdout: Whether standard output is for JSON alone; results then go to standard
-            error, or nowhere where the command is quiet.
+            error, or nowhere if the command is quiet.
     """
 
     def __init__(self, *, quiet: bool = False, json_to_stdout: bool = False) -> None:
@@ -67,7 +68,7 @@ class Terminal:
             print(text, file=sys.stderr if self._json_to_stdout else sys.stdout, flush=True)
 
     def note(self, text: str) -> None:
-        """Prints what a quiet command leaves out."""
+        """Prints a line that a quiet command leaves out."""
         if not self._quiet:
             self.say(text)
 
@@ -78,15 +79,15 @@ class Terminal:
             print(text, flush=True)
 
     def status(self, text: str | None) -> None:
-        """Tells what the command does now; None for nothing that takes long."""
+        """Sets the present task of the command; None for no long task."""
         self._status = text
         if self._thread is None and text is not None and not self._quiet:
             self._thread = threading.Thread(target=self._watch, daemon=True)
             self._thread.start()
 
-    def counter(self, what: str) -> Callable[[int, int], None]:
-        """Returns a function (done, total) that tells how far something is."""
-        return lambda done, total: self.status(f"{what}: {done}/{total}")
+    def counter(self, task: str) -> Callable[[int, int], None]:
+        """Returns a function (done, total) that shows the progress of a task."""
+        return lambda done, total: self.status(f"{task}: {done}/{total}")
 
     def __enter__(self) -> Terminal:
         """Begins the command."""
@@ -98,7 +99,7 @@ class Terminal:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Takes the progress away."""
+        """Removes the progress line."""
         self._ended.set()
         if self._thread is not None:
             self._thread.join()

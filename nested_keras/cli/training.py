@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,13 @@ from nested_keras import augmentation
 from nested_keras.augmentation import Augmentation
 from nested_keras.cli import data_files, task
 from nested_keras.cli.terminal import Terminal
-from nested_keras.typing import Data, KerasCallback, KerasModel, KerasOptimizer
+from nested_keras.typing import Data, KerasCallback, KerasLoss, KerasModel, KerasOptimizer
 
 AUGMENTATIONS = ("auto", "none", "shift", "flip", "both")
 UNITS = ("cycles", "bytes")
 # Examples that measure the sensitivity of the layers, and the BatchNorm statistics of the levels.
-_SENSITIVITY_EXAMPLES = 500
-_STATISTICS_EXAMPLES = 2000
+SENSITIVITY_EXAMPLES = 500
+STATISTICS_EXAMPLES = 2000
 _STATISTICS_BATCH = 100
 _TOLERANCE_EXAMPLES = 1000
 
@@ -42,15 +43,15 @@ def budget(text: str) -> tuple[str, tuple[float, ...]]:
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What a training does.
+    """The settings of a training.
 
     Attributes:
         epochs: How often each level sees the data.
         batch_size: Samples of a level in a step.
-        learning_rate: The highest, for one level.
+        learning_rate: The highest learning rate, for one level.
         routing: The routing coefficient.
         teacher: The base model, or None.
-        augment: How images are changed.
+        augment: How images are changed; for a detector `SceneChanges` or None.
         seed: Of the order of the data and their changes.
     """
 
@@ -59,12 +60,12 @@ class Settings:
     learning_rate: float
     routing: float
     teacher: Any
-    augment: Augmentation
+    augment: Any
     seed: int
 
 
 def settle(args: argparse.Namespace, base: KerasModel, goal: task.Task, test: Data) -> Settings:
-    """Settles what the flags leave open by the model and the test data.
+    """Chooses the settings that the flags leave open, by the model and the test data.
 
     Raises:
         ValueError: If the model cannot be a teacher, or the data are no images.
@@ -120,8 +121,29 @@ def _augmentation(
     return found
 
 
-def nest(args: argparse.Namespace, base: KerasModel, goal: task.Task, train: Data) -> KerasModel:
+def sample(train: Data, count: int, seed: int) -> tuple[Any, Any]:
+    """Returns inputs and labels of some examples, in random order.
+
+    In the order of sorted data the statistics of a batch would be those of one class.
+    """
+    x, y = train
+    chosen = np.random.default_rng(seed).permutation(len(x))[:count]
+    return x[chosen], y[chosen]
+
+
+def nest(
+    args: argparse.Namespace,
+    base: KerasModel,
+    loss: KerasLoss,
+    examples: Callable[[int, int], tuple[Any, Any]],
+) -> KerasModel:
     """Nests the base model, with the sparsities of the flags.
+
+    Args:
+        args: The flags.
+        base: The base model.
+        loss: What a budget keeps low.
+        examples: Returns inputs and targets of so many examples with a seed; only for a budget.
 
     Raises:
         ValueError: If the model cannot be nested, a layer is unknown or a budget cannot be met.
@@ -139,10 +161,8 @@ def nest(args: argparse.Namespace, base: KerasModel, goal: task.Task, train: Dat
     limits = limits or costs.total(nest(exclude=exclude), cost)
     model = nest(exclude=() if exclude is None else exclude)
     args.terminal.status("measuring how much each layer's pruning hurts")
-    x, y = train
-    # In random order: the statistics of a batch of one class would be those of that class.
-    chosen = np.random.default_rng(args.seed).permutation(len(x))[:_SENSITIVITY_EXAMPLES]
-    sensitivity = allocation.measure_sensitivity(model, x[chosen], y[chosen], loss=goal.loss)
+    x, y = examples(SENSITIVITY_EXAMPLES, args.seed)
+    sensitivity = allocation.measure_sensitivity(model, x, y, loss=loss)
     model.set_sparsities(allocation.allocate(model, sensitivity.fitted(), limits, cost=cost))
     spent = ", ".join(f"{value:,.0f}" for value in costs.total(model, cost))
     args.terminal.note(f"Predicted {unit} of the levels: {spent}")
@@ -155,10 +175,10 @@ class Training:
     Args:
         model: The nested model.
         goal: Loss and metric.
-        settings: What the training does.
+        settings: The settings of the training.
         train: Inputs and labels.
         test: Inputs and labels that no step trains on.
-        terminal: Where the progress is told.
+        terminal: Shows the progress.
     """
 
     def __init__(
@@ -171,22 +191,25 @@ class Training:
         *,
         terminal: Terminal,
     ) -> None:
-        from nested_keras import runs
-
         self._model, self._goal, self._settings = model, goal, settings
         self._train, self._test, self._terminal = train, test, terminal
         images, _ = train
-        # The epochs count the optimizer's steps, which compile() makes.
-        self._batches = functools.partial(
-            runs.EpochShuffled,
-            model,
-            *train,
-            batch_size=model.levels * min(settings.batch_size, len(images)),
-            seed=settings.seed,
-            augment=settings.augment or None,
-            passes=model.levels,
-        )
         self._steps = max(1, len(images) // min(settings.batch_size, len(images)))
+
+    def _batches(self) -> Any:
+        """Returns the data of `fit`; the epochs count the optimizer's steps, so compile() first."""
+        from nested_keras import runs
+
+        x, y = self._train
+        return runs.EpochShuffled(
+            self._model,
+            x,
+            y,
+            batch_size=self._model.levels * min(self._settings.batch_size, len(x)),
+            seed=self._settings.seed,
+            augment=self._settings.augment or None,
+            passes=self._model.levels,
+        )
 
     def fit(self, backup: KerasCallback, *, record: Path | None) -> list[float]:
         """Trains by the recipe.
@@ -222,20 +245,22 @@ class Training:
         return self._fit(settings.epochs, callbacks)
 
     def fit_quantized(self, epochs: int) -> list[float]:
-        """Trains on with the rounding of int8; returns the loss of each epoch."""
+        """Trains further with the rounding of int8; returns the loss of each epoch."""
         import keras
 
         from nested_keras import export
 
         self._terminal.note("Training on with the rounding of int8")
-        images, _ = self._train
-        chosen = images[data_files.spread(len(images), 500)]
-        export.quantize_aware(self._model, representative_dataset=chosen)
+        export.quantize_aware(self._model, representative_dataset=self._representative())
         self._compile(keras.optimizers.Adam(1e-4), teacher=self._settings.teacher)
         return self._fit(epochs, [keras.callbacks.TerminateOnNaN()])
 
+    def _representative(self) -> Any:
+        images, _ = self._train
+        return images[data_files.spread(len(images), 500)]
+
     def forget_teacher(self) -> None:
-        """Compiles the model without its teacher, which a file does not hold."""
+        """Compiles the model without its teacher, because a file does not hold the teacher."""
         self._compile(self._model.optimizer, teacher=None)
 
     def _compile(self, optimizer: KerasOptimizer, *, teacher: KerasModel) -> None:
@@ -253,7 +278,7 @@ class Training:
     def _statistics(self) -> Any:
         """Returns augmented training examples for the BatchNorm statistics."""
         images, _ = self._train
-        chosen = images[data_files.spread(len(images), _STATISTICS_EXAMPLES)]
+        chosen = images[data_files.spread(len(images), STATISTICS_EXAMPLES)]
         rng = np.random.default_rng(self._settings.seed)
         chosen = chosen[rng.permutation(len(chosen))]  # sorted data would fill batches of one class
         return self._settings.augment(chosen, rng) if self._settings.augment else chosen

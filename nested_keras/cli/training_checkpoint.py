@@ -1,4 +1,4 @@
-"""What `nested-keras train` keeps beside its output, so that an interruption loses no epoch."""
+"""The checkpoint of `nested-keras train`, so that an interruption loses no finished epoch."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ _FINISHED = "finished"
 
 
 class Checkpoint:
-    """The folder of a training: `NAME.training` beside the output NAME.keras, or that of `--run`.
+    """The folder of a training: `NAME.training` beside the output NAME.keras, or from `--run`.
 
-    It holds the arguments of the training, and the backup that `keras.callbacks.BackupAndRestore`
-    writes after each epoch. The same command goes on from it. A finished training removes the
-    backup, and the folder unless it stays.
+    The folder holds the arguments of the training, and the backup that
+    `keras.callbacks.BackupAndRestore` writes after each epoch. The same command goes on from the
+    backup. A finished training removes the backup, and removes the folder unless the folder stays.
 
     Args:
         folder: The folder.
-        values: What decides how the training goes; JSON values.
+        values: The arguments that decide the training; JSON values.
         stays: Whether the folder stays when the training is finished.
-        note: Called with a line where the training fails.
+        note: Called with a line if the training fails.
 
     Attributes:
         folder: The folder.
@@ -56,7 +56,7 @@ class Checkpoint:
         if (self.folder / _FINISHED).exists():
             raise ValueError(
                 f"{self.folder} keeps the record of a finished training: name another folder, or "
-                "remove this one"
+                "remove this folder"
             )
         if record.exists():
             try:
@@ -74,12 +74,12 @@ class Checkpoint:
                     f"{' and another '.join(changed)}: give the same to go on, or remove the folder"
                 )
         elif self.folder.exists() and not (self.folder.is_dir() and not any(self.folder.iterdir())):
-            raise ValueError(f"{self.folder} is needed for checkpoints, but is no folder of them")
+            raise ValueError(f"{self.folder} must be new or a folder of checkpoints: got another")
         self.folder.mkdir(parents=True, exist_ok=True)
         files.write_text(record, json.dumps(values, indent=2) + "\n")
 
     def epochs(self) -> int:
-        """Returns how many epochs the backup holds."""
+        """Returns the number of finished epochs in the backup."""
         try:
             text = (self.folder / _BACKUP / "training_metadata.json").read_text()
             return int(json.loads(text)["epoch"])
@@ -87,16 +87,16 @@ class Checkpoint:
             return 0
 
     def callback(self) -> Any:
-        """Returns the callback that restores and writes the backup; put it first."""
+        """Returns the callback that restores and writes the backup; put this callback first."""
         import keras
 
-        # Two backups: a kill may come while one is written.
+        # Two backups, because a kill may come while a backup is written.
         return keras.callbacks.BackupAndRestore(
             str(self.folder / _BACKUP), double_checkpoint=True, delete_checkpoint=False
         )
 
     def finish(self) -> None:
-        """Removes the backup of a finished training, and the folder unless it stays."""
+        """Removes the backup of a finished training, and the folder unless the folder stays."""
         if self._stays:
             shutil.rmtree(self.folder / _BACKUP, ignore_errors=True)
             files.write_text(self.folder / _FINISHED, "")
@@ -104,12 +104,12 @@ class Checkpoint:
             self.discard()
 
     def discard(self) -> None:
-        """Removes the folder with all that it keeps."""
+        """Removes the folder with all its files."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
     @contextlib.contextmanager
     def kept(self) -> Iterator[None]:
-        """Says what is left where the block is interrupted or fails.
+        """Prints a line about the kept epochs if the block is interrupted or fails.
 
         Raises:
             SystemExit: On Ctrl-C; SIGTERM and SIGHUP raise it in every command.
@@ -118,7 +118,7 @@ class Checkpoint:
             yield
         except KeyboardInterrupt:
             arguments.complain(f"stopped: {self._left()}")
-            raise SystemExit(130) from None  # as a shell reports a death by Ctrl-C
+            raise SystemExit(130) from None  # the status that a shell reports after Ctrl-C
         except SystemExit:
             arguments.complain(f"stopped: {self._left()}")
             raise
@@ -127,7 +127,7 @@ class Checkpoint:
             raise
 
     def _left(self) -> str:
-        """Says what is left, and removes a folder without a backup."""
+        """Returns a sentence about the kept epochs, and removes a folder without a backup."""
         if not self.epochs():
             self.discard()
             return "no epoch was finished, so nothing is kept"

@@ -1,8 +1,9 @@
-"""Offline planning of the static arena: which buffer lies where.
+"""Plan the static arena offline: the offset of every buffer.
 
 Two buffers may share bytes when no operator needs both. As in TFLite Micro's greedy planner, the
-largest buffer is placed first, each at the lowest offset where it overlaps no placed buffer that is
-alive at the same time. Some come after all others, in the room that those leave.
+largest buffer is placed first. Each buffer goes to the lowest offset where the buffer overlaps no
+placed buffer that is alive at the same time. Late buffers come after all other buffers, in the room
+that is left.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ class Buffer:
     Attributes:
         size: Bytes, >= 0.
         first: Index of the first operator that needs the buffer.
-        last: Index of the last one, >= first.
-        is_late: Whether it is placed after those that are not.
+        last: Index of the last operator that needs the buffer, >= first.
+        is_late: Whether the buffer is placed after all buffers that are not late.
     """
 
     size: int

@@ -12,7 +12,10 @@ import numpy.typing as npt
 
 COLUMNS = 100
 
-_C_TYPES = {"int8": "int8_t", "uint8": "uint8_t", "int32": "int32_t", "float32": "float"}
+_C_TYPES = {
+    **{name: f"{name}_t" for name in ("int8", "uint8", "uint16", "int32", "uint32")},
+    "float32": "float",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +24,7 @@ class ConstArray:
 
     Attributes:
         name: C identifier.
-        values: int8, uint8, int32 or float32; printed flat.
+        values: int8, uint8, uint16, int32, uint32 or float32; printed flat.
     """
 
     name: str
@@ -102,8 +105,8 @@ def initializer(values: Sequence[int]) -> str:
 
 def comment(text: str) -> str:
     """A block comment of lines that fit, safe for any text."""
-    # Names come from a file: they must neither end the comment nor carry odd characters, and a
-    # compiler must find no trigraph, line splice or second comment in them.
+    # Names come from a file. A name must neither end the comment nor carry odd characters, and a
+    # compiler must find no trigraph, line splice or second comment in a name.
     safe = re.sub(r"[^\x20-\x7e]|\\", "_", text).replace("*/", "* /").replace("/*", "/ *")
     safe = re.sub(r"\?(?=\?)", "? ", safe)
     lines = textwrap.wrap(safe, COLUMNS - 6, break_long_words=True)
@@ -123,9 +126,9 @@ def call(
     Args:
         function: Name of the function.
         arguments: Its arguments, at least one.
-        prefix: What stands before the name, such as `return `.
+        prefix: The text before the name, such as `return `.
         indent: Indent of the line.
-        tail: What follows the closing parenthesis.
+        tail: The text after the closing parenthesis.
 
     Returns:
         The text; continuation lines are aligned with the parenthesis.

@@ -23,9 +23,9 @@ def dense_stream(
         output_shape: [n, h, w, out_channels].
 
     Returns:
-        A stream that gives the same bytes as the operator. None where the format cannot hold it,
-        such as a multiplier that is not normalised or more than 65535 weights a channel, of a
-        depthwise convolution that has a tuned kernel of its own, and where no tuned kernel takes
+        A stream that gives the same bytes as the operator. None in three cases: the format cannot
+        hold the operator (a multiplier is not normalised, or a channel has more than 65535
+        weights), a depthwise convolution has a tuned kernel of its own, or no tuned kernel takes
         the dilation.
     """
     is_depthwise = isinstance(op, operators.DepthwiseConv2D)

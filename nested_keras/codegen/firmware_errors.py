@@ -16,8 +16,8 @@ class ToolchainError(FirmwareError):
 
 
 class BuildError(FirmwareError):
-    """A compiler or linker refused its input; the message ends with what it printed."""
+    """A compiler or linker refused its input; the message ends with the tool's output."""
 
 
 class DeviceError(FirmwareError):
-    """The firmware did not run to its end; the message ends with the last lines it printed."""
+    """The firmware did not run to its end; the message ends with its last lines of output."""

@@ -1,4 +1,4 @@
-"""Standalone C from a .tflite: a folder with the model, its weights and the kernels it needs."""
+"""Write standalone C from a .tflite: a folder with the model, its weights and its kernels."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ from nested_keras.codegen import ctext, marks, sources
 from nested_keras.codegen.firmware_errors import CodegenError
 from nested_keras.codegen.model_source import ModelSource, print_model
 from nested_keras.codegen.reserved_names import checked_name
+from nested_keras.detection.decoding import Decoder
 from nested_keras.runtime.runner import AnyModel, load_program, read_model
 from nested_keras.tflite.program import Program
 
 STACK_BYTES = 3400
 """Bound of the stack under `<name>_invoke` on a Cortex-M7: 3,188 bytes were measured at -O2 and -Os
-for the deepest layers, nested depthwise ones of 3x3 and 5x5 (docs/firmware.md)."""
+for the deepest layers, nested depthwise layers of 3x3 and 5x5 (docs/firmware.md)."""
 
 _FILES_NAMED = 5  # in an error message
 
 
 class Compiler(Protocol):
-    """What compiles one file, such as `nested_keras.devices.toolchain.Toolchain`."""
+    """A compiler of single files, such as `nested_keras.devices.toolchain.Toolchain`."""
 
     def compile(
         self,
@@ -49,8 +50,8 @@ class GeneratedLibrary:
         include_dirs: Folders for the compiler's -I.
         arena_bytes: Size of the static arena.
         data_bytes: Size of the constants: weights, tables, streams.
-        program: The prepared graph it was printed from.
-        model_sha256: Of the .tflite, in hexadecimal; None where there was none.
+        program: The prepared graph from which the library was printed.
+        model_sha256: sha256 of the .tflite, in hexadecimal; None without a .tflite.
     """
 
     directory: Path
@@ -69,16 +70,16 @@ class GeneratedLibrary:
 
         Args:
             compiler: The compiler with its flags.
-            cache_dir: Where objects are kept. Those of kernels serve every model.
+            cache_dir: Where objects are kept. The objects of kernels serve every model.
             first_include: A header to include ahead of `<name>.c`, for its hook after each
                 operator.
 
         Returns:
-            The objects, that of `<name>.c` first.
+            The objects; the first is the object of `<name>.c`.
 
         Raises:
             ToolchainError: The compiler is missing.
-            BuildError: It refused a file.
+            BuildError: The compiler refused a file.
         """
         model, *kernels = self.sources
         return [
@@ -95,7 +96,13 @@ class GeneratedLibrary:
         ]
 
 
-def generate(model: AnyModel, out_dir: str | Path, *, name: str = "model") -> GeneratedLibrary:
+def generate(
+    model: AnyModel,
+    out_dir: str | Path,
+    *,
+    name: str = "model",
+    decoder: Decoder | None = None,
+) -> GeneratedLibrary:
     """Writes a self-contained C library that runs the model.
 
     The library has no heap, no interpreter and no dependency but the C library. Its interface is
@@ -103,15 +110,17 @@ def generate(model: AnyModel, out_dir: str | Path, *, name: str = "model") -> Ge
     `nk_status <name>_check(void)`, and places for input and output in the arena.
 
     All files are written, or none. The files of an earlier run bear a mark in their first line and
-    are replaced; what the model does not need any more is removed. Other files stay.
+    are replaced; marked files that the model does not need any more are removed. Other files stay.
 
     Args:
         model: Contents of a .tflite, its path, or a prepared graph.
         out_dir: The folder; made when absent.
         name: Prefix of all names: lower-case letters, digits and underscores, a letter first.
+        decoder: Of a detector (`runtime.decoder_for`): the library has `<name>_detect()` besides,
+            which finds the boxes in the outputs (docs/detection.md).
 
     Returns:
-        What was written.
+        The written library.
 
     Raises:
         ValueError: `name` is no such prefix, or is reserved (`reserved_names.py`).
@@ -126,24 +135,10 @@ def generate(model: AnyModel, out_dir: str | Path, *, name: str = "model") -> Ge
         model = read_model(model)
         digest = hashlib.sha256(model).hexdigest()
     program = load_program(model)
-    banner = marks.lines(digest)
-    source = print_model(program, name, marks.comment(digest))
+    source = print_model(program, name, marks.comment(digest), decoder)
     directory = Path(out_dir)
     kernels = sources.sources_for(source.kernels)
-    texts = {
-        f"{name}.h": source.header,
-        f"{name}.c": source.source,
-        f"{name}_data.h": source.data,
-        "CMakeLists.txt": _cmake(name, [path.name for path in kernels], banner),
-        "README.md": _readme(name, source, banner),
-    }
-    # Every file of src/ is one to compile, so that a project may name the folder as a whole.
-    headers = (*sources.headers(), *sources.private_headers(kernels))
-    copies = {"include": headers, "src": kernels}
-    for folder, paths in copies.items():
-        for path in paths:
-            texts[f"{folder}/{path.name}"] = f"{marks.comment()}\n{sources.flat_text(path)}"
-    _write(directory, {path: text.encode("ascii") for path, text in texts.items()})
+    _write(directory, _texts(name, source, kernels, digest))
     return GeneratedLibrary(
         directory=directory,
         name=name,
@@ -156,8 +151,30 @@ def generate(model: AnyModel, out_dir: str | Path, *, name: str = "model") -> Ge
     )
 
 
+def _texts(
+    name: str, source: ModelSource, kernels: Sequence[Path], digest: str | None
+) -> dict[str, bytes]:
+    """Returns the contents of all files, by their paths in the folder."""
+    banner = marks.lines(digest)
+    texts = {
+        f"{name}.h": source.header,
+        f"{name}.c": source.source,
+        f"{name}_data.h": source.data,
+        "CMakeLists.txt": _cmake(name, [path.name for path in kernels], banner),
+        "README.md": _readme(name, source, banner),
+    }
+    # Every file of src/ is to be compiled, so that a project may name the folder as a whole.
+    used = "nk_detection_s8" in source.kernels
+    public = [path for path in sources.headers() if used or path.name != "nk_detection.h"]
+    copies = {"include": (*public, *sources.private_headers(kernels)), "src": kernels}
+    for folder, paths in copies.items():
+        for path in paths:
+            texts[f"{folder}/{path.name}"] = f"{marks.comment()}\n{sources.flat_text(path)}"
+    return {path: text.encode("ascii") for path, text in texts.items()}
+
+
 def _write(directory: Path, contents: dict[str, bytes]) -> None:
-    """Writes the files, and removes those of an earlier run that are not among them."""
+    """Writes the files, and removes other files of an earlier run."""
     paths = [*contents, *sorted({path.split("/")[0] for path in contents if "/" in path})]
     foreign = [path for path in paths if _is_foreign(directory / path, folder=path not in contents)]
     if foreign:
@@ -184,7 +201,7 @@ def _write(directory: Path, contents: dict[str, bytes]) -> None:
 
 
 def _is_foreign(path: Path, *, folder: bool) -> bool:
-    """Whether something is in the place of a file or folder that no earlier run has put there."""
+    """Whether a path holds something that no earlier run has put there."""
     if folder:
         return path.exists() and not path.is_dir()
     return (path.exists() or path.is_symlink()) and not marks.is_marked(path)
@@ -222,8 +239,8 @@ endif()
 # As in tflm_ops/CMakeLists.txt.
 _CMAKE_ASSEMBLY = """\
 if(CMAKE_C_COMPILER_ID MATCHES "GNU|Clang")
-  # Empty but for cores with the instructions of the Cortex-M7, which it learns from the flags.
-  # Toolchain files often give them to the C compiler alone.
+  # The assembly file is empty for cores without the instructions of the Cortex-M7. The file learns
+  # the core from the flags, and toolchain files often give the flags to the C compiler alone.
   if(NOT CMAKE_ASM_COMPILER_TARGET)
     set(CMAKE_ASM_COMPILER_TARGET "${{CMAKE_C_COMPILER_TARGET}}")
   endif()
@@ -251,9 +268,9 @@ measured on a Cortex-M7 with gcc at -O2 and -Os.
     {ctext.call(f"{name}_invoke", source.example, prefix="nk_status status = ", indent="")}
 
 `level` is 0 (sparsest, fastest) to {upper}_LEVELS - 1 (densest). Quantisation constants and sizes
-stand in {name}.h. `{name}_check()` verifies all packed weights: call it once at start-up where the
-flash may be damaged.
-`{name}_invoke` uses one static arena, so it must not be called from two threads at a time.
+stand in {name}.h. `{name}_check()` verifies all packed weights: call `{name}_check()` once at
+start-up if the flash may be damaged. Never call `{name}_invoke` from two threads at a time, because
+all calls use one static arena.
 
 Build: add the folder to a CMake project (`add_subdirectory`), or compile {name}.c and the .c
 and .S files in src with `-std=c11 -O2 -I. -Iinclude`.

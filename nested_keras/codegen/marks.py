@@ -1,4 +1,4 @@
-"""The mark that begins every file that `codegen` writes: what is marked may be replaced."""
+"""The mark that begins every file that `codegen` writes: a marked file may be replaced."""
 
 from __future__ import annotations
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nested_keras.codegen import ctext
+from nested_keras.codegen.detection_source import print_detection
 from nested_keras.codegen.firmware_errors import CodegenError
 from nested_keras.codegen.operator_calls import OpCode, print_op
 from nested_keras.codegen.storage import Home, Place, Storage, plan_storage
 from nested_keras.codegen.templating import fill
+from nested_keras.detection.decoding import Decoder
 from nested_keras.tflite import operators, program as ir
 
 
@@ -35,19 +37,22 @@ class ModelSource:
     data_bytes: int
 
 
-def print_model(program: ir.Program, name: str, banner: str) -> ModelSource:
+def print_model(
+    program: ir.Program, name: str, banner: str, decoder: Decoder | None = None
+) -> ModelSource:
     """Prints a program.
 
     Args:
         program: The graph.
         name: Prefix of the public names.
         banner: The comment that begins each text.
+        decoder: Of a detector, to find boxes in the outputs.
 
     Returns:
         The texts.
 
     Raises:
-        CodegenError: Something that cannot be printed.
+        CodegenError: The program holds something that cannot be printed.
     """
     for tensor in (program.tensors[i] for i in (*program.inputs, *program.outputs)):
         if tensor.dtype not in ("int8", "uint8", "float32"):
@@ -55,13 +60,15 @@ def print_model(program: ir.Program, name: str, banner: str) -> ModelSource:
                 f"graph input or output {tensor.name!r} is {tensor.dtype}; expected int8, uint8 or "
                 "float32"
             )
-    return _ModelPrinter(program, name, banner).print()
+    return _ModelPrinter(program, name, banner, decoder).print()
 
 
 class _ModelPrinter:
     """The state that the sections of the texts share."""
 
-    def __init__(self, program: ir.Program, name: str, banner: str) -> None:
+    def __init__(
+        self, program: ir.Program, name: str, banner: str, decoder: Decoder | None
+    ) -> None:
         self.banner = banner
         self.program = program
         self.name = name
@@ -85,12 +92,15 @@ class _ModelPrinter:
         self.input_names = _numbered("input", len(program.inputs))
         self.output_names = _numbered("output", len(program.outputs))
         self.tensor_names = self._add_constant_tensors()
+        self.detection = None if decoder is None else print_detection(decoder, name, self.constants)
 
     def print(self) -> ModelSource:
         arrays = self.constants.arrays
         kernels = {code.kernel for code in self.codes.values()} | {"nk_status_name"}
         if self.streams:
             kernels |= {"nk_stream_open", "nk_stream_validate"}
+        if self.detection is not None:
+            kernels.add("nk_detection_s8")
         return ModelSource(
             header=self._header(),
             source=self._source(),
@@ -129,7 +139,7 @@ class _ModelPrinter:
         lines = [
             f"#define {self.upper}_LEVELS {self.program.levels}",
             f"#define {self.upper}_OP_COUNT {len(self.program.ops)}",
-            "/* Bytes of the static arena, planned offline: room for inputs and outputs, too. */",
+            "/* Bytes of the static arena, planned offline, with room for inputs and outputs. */",
             f"#define {self.upper}_ARENA_SIZE {self.storage.arena_bytes}",
         ]
         for names, indices in (
@@ -138,15 +148,22 @@ class _ModelPrinter:
         ):
             for label, index in zip(names, indices, strict=True):
                 lines += ["", *self._tensor_macros(label, self.program.tensors[index])]
+        includes = ["nk_status.h"]
+        places = [f"{head};" for head, _ in self._io_places()]
+        if self.detection is not None:
+            includes.insert(0, "nk_detection.h")
+            lines += ["", self.detection.macros]
+            places += ["", self.detection.declaration]
         return fill(
             "codegen",
             "model.h",
             banner=self.banner,
             name=self.name,
             upper=self.upper,
+            includes="\n".join(f'#include "{header}"' for header in includes),
             macros="\n".join(lines),
             invoke=self._invoke_head(";"),
-            places="\n".join(f"{head};" for head, _ in self._io_places()),
+            places="\n".join(places),
         )
 
     def _tensor_macros(self, label: str, tensor: ir.Tensor) -> list[str]:
@@ -215,6 +232,8 @@ class _ModelPrinter:
             "\n".join(f"{head} {{ return {place}; }}\n" for head, place in self._io_places())
         )
         sections.append(self._check())
+        if self.detection is not None:
+            sections.append(self.detection.function)
         return "\n".join(sections)
 
     def _invoke(self) -> str:

@@ -1,7 +1,7 @@
 """Print the operators of a `Program` as C: one small function each.
 
-Which function an operator calls, with which parameters and arguments, is said by its registration
-(`nested_keras.tflite.operators.registration.CCall`); here the registration becomes text.
+The registration of an operator names its C function, the parameters and the arguments
+(`nested_keras.tflite.operators.registration.CCall`). This file prints the registration as text.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ class OpCode:
     """The C of one operator.
 
     Attributes:
-        kernel: The tflm_ops function it calls.
+        kernel: The tflm_ops function that the operator calls.
         function: The text of `static nk_status op<index>(<inputs>, output[, level][, scratch])`.
         stream: Name of its packed stream, if any.
-        takes_level: Whether the function takes the level, one of the model's. The stream has one
-            level otherwise: the layer is the same at all levels.
+        takes_level: Whether the function takes the level. A layer without a level is equal at all
+            levels, and its stream has one level.
         scratch_bytes: Size of the scratch buffer; the function takes a pointer to it when positive.
     """
 
@@ -44,7 +44,7 @@ class OpCode:
 
 @dataclass(frozen=True, eq=False)
 class _Operands:
-    """What a printer needs besides the operator: its number, its tensors, where constants go."""
+    """The other needs of a printer: the operator's number, its tensors, the list of constants."""
 
     index: int
     inputs: tuple[ir.Tensor, ...]
@@ -57,14 +57,14 @@ def print_op(program: ir.Program, index: int, constants: ctext.Constants) -> OpC
 
     Args:
         program: The graph.
-        index: Which operator of it; not a Reshape, which needs no code of its own.
+        index: The position of the operator; not a Reshape, which needs no code of its own.
         constants: Receives the arrays that the operator uses.
 
     Returns:
-        Its C code.
+        The C code of the operator.
 
     Raises:
-        CodegenError: An operator, a rank or a dtype that cannot be printed.
+        CodegenError: The operator, a rank or a dtype cannot be printed.
     """
     op = program.ops[index]
     registration = operators.registration_of(op)
@@ -208,7 +208,7 @@ def _arguments(op: ir.Op, c_call: CCall, operands: _Operands) -> tuple[list[str]
 
 
 def _bytes_of(name: str, tensor: ir.Tensor, const: str = "") -> str:
-    """A pointer as the kernels take it, which know no uint8."""
+    """A pointer to int8, because the kernels know no uint8."""
     return f"({const}int8_t *){name}" if tensor.dtype == "uint8" else name
 
 

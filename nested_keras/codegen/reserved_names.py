@@ -16,7 +16,7 @@ _KEYWORDS = """
     typeof typeof_unqual typeid typename union unsigned using virtual void volatile wchar_t while
     xor xor_eq
 """
-# Of ISO C, of POSIX, and those that glibc's, newlib's and picolibc's own headers include.
+# Headers of ISO C and of POSIX, and headers that the ones of glibc, newlib and picolibc include.
 _HEADERS = """
     assert complex ctype errno fenv float inttypes iso646 limits locale math setjmp signal stdalign
     stdarg stdatomic stdbit stdbool stdckdint stddef stdint stdio stdlib stdnoreturn string tgmath
@@ -32,7 +32,7 @@ _CMAKE = """
     all clean depend edit_cache help install list_install_components package package_source
     preinstall rebuild_cache test debug general optimized
 """
-# The library of that name that the generated CMakeLists.txt links.
+# The generated CMakeLists.txt links the library of this name.
 _LIBRARIES = "m"
 _DEVICES = "aux con nul prn " + " ".join(f"com{i} lpt{i}" for i in range(10))
 
@@ -40,17 +40,17 @@ _RESERVED = {
     name: reason
     for names, reason in (
         (_DEVICES, "Windows has no file of that name"),
-        (_LIBRARIES, "it is a library of the system"),
+        (_LIBRARIES, "the name is a library of the system"),
         (_CMAKE, "CMake reserves it"),
         (_HEADERS, "{name}.h would hide a header of that name"),
-        (_KEYWORDS, "it is a keyword of C or C++"),
+        (_KEYWORDS, "the name is a keyword of C or C++"),
     )
     for name in names.split()
 }
 
 
 def checked_name(name: str) -> str:
-    """Returns the name of a library where it can be one.
+    """Returns a name if a library may have the name.
 
     Args:
         name: Lower-case letters, digits and underscores, a letter first.

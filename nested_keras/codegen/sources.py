@@ -1,4 +1,4 @@
-"""Where the C sources of tflm_ops live, and which of them a generated library needs."""
+"""Find the C sources of tflm_ops, and the sources that a generated library needs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nested_keras.codegen.firmware_errors import FirmwareError
 _COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
 # A function's head at the start of a line, up to the brace that opens its body.
 _DEFINITION = re.compile(r"^(?!static\b)[a-z][^;{}()=]*?\b(nk_\w+)\([^;{}]*\)\s*\{", re.MULTILINE)
-# Assembly names what it defines: ".global nk_a, nk_b". It uses nothing but what its callers do.
+# An assembly file names its functions: ".global nk_a, nk_b". The file calls no other function.
 _GLOBAL = re.compile(r"^\s*\.global\s+(nk_\w+(?:\s*,\s*nk_\w+)*)$", re.MULTILINE)
 _USE = re.compile(r"\b(nk_\w+)\(")
 _PRIVATE_INCLUDE = re.compile(r'^#include "(?:\.\./\w+/)?(\w+\.h)"$', re.MULTILINE)
@@ -22,7 +22,7 @@ def tflm_ops_dir() -> Path:
     """The folder of the C sources: beside the package in a checkout, inside it when installed.
 
     Raises:
-        FirmwareError: It is in neither place.
+        FirmwareError: The folder is in neither place.
     """
     package = Path(__file__).resolve().parent.parent
     places = (package.parent / "tflm_ops", package / "tflm_ops")
@@ -69,9 +69,9 @@ def board_dir(board: str | Path) -> Path:
 
 
 def board_sources(board: str | Path) -> tuple[Path, ...]:
-    """The C files that bring up one board: the start-up code of all boards and its own.
+    """The C files that bring up one board: the start-up code of all boards and the board's own.
 
-    They need `#include` to look in tflm_ops/boards.
+    The files need tflm_ops/boards among the folders for `#include`.
 
     Args:
         board: Its name, such as "mps2_an500", or the path of a folder elsewhere.
@@ -89,7 +89,7 @@ def tflm_adapters() -> tuple[Path, ...]:
 
 
 def tflm_abi_dir() -> Path:
-    """The declarations that the adapter is compiled against without TFLite Micro."""
+    """The declarations that stand in for the headers of TFLite Micro when the adapter is built."""
     return tflm_ops_dir() / "tflm" / "abi"
 
 
@@ -130,13 +130,13 @@ def private_headers(kernels: Iterable[Path]) -> tuple[Path, ...]:
 
 
 def flat_text(path: Path) -> str:
-    """The text of a file of tflm_ops/src, for a folder that holds all of them side by side."""
+    """The text of a file of tflm_ops/src, for a folder that holds all files side by side."""
     text = path.read_text(encoding="utf-8")
     return _PRIVATE_INCLUDE.sub(r'#include "\1"', text)
 
 
 def sources_for(functions: Iterable[str]) -> tuple[Path, ...]:
-    """The source files that define the functions, and those that they call in turn.
+    """The source files that define the functions, and the functions called by these files.
 
     Args:
         functions: Names of public functions.

@@ -1,4 +1,4 @@
-"""Where each tensor of a program lives: the caller's buffers, constants, or the planned arena."""
+"""Plan the storage of each tensor: the caller's buffers, constants, or the planned arena."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Home:
 
     Attributes:
         place: Kind of storage.
-        position: Which graph input or output, which tensor, or the offset in the arena.
+        position: The number of the graph input, graph output or tensor; or the offset in the arena.
     """
 
     place: Place
@@ -39,14 +39,14 @@ class Storage:
     """The plan of a program.
 
     Attributes:
-        homes: One for each tensor that an operator or the graph's interface uses, by tensor index.
+        homes: By tensor index, the home of each tensor that an operator or the interface uses.
         scratch_offsets: Offset in the arena of each operator's scratch buffer.
         reshape_copies: Indices of the Reshape operators that cannot alias and have to copy.
-        output_copies: (graph output, tensor) pairs to be copied at the end, because the tensor's
-            bytes are those of a graph input, a constant, or another output.
-        input_offsets: Where in the arena each graph input may lie, for callers without a buffer of
-            their own; its bytes are reused once its last reader has run.
-        output_offsets: Likewise each graph output.
+        output_copies: (graph output, tensor) pairs to be copied at the end, because the tensor
+            shares its bytes with a graph input, a constant, or another output.
+        input_offsets: Offset in the arena for each graph input, for callers without a buffer of
+            their own. The bytes are reused once the last reader of the input has run.
+        output_offsets: Offset in the arena for each graph output, for such callers.
         arena_bytes: Size of the arena.
     """
 
@@ -60,7 +60,7 @@ class Storage:
 
 
 def plan_storage(program: Program, scratch_bytes: Sequence[int]) -> Storage:
-    """Decides where each tensor lives.
+    """Chooses the home of each tensor.
 
     A Reshape's output shares its input's memory, except where the bytes have to arrive in a graph
     output and already live elsewhere.
@@ -113,7 +113,7 @@ def plan_storage(program: Program, scratch_bytes: Sequence[int]) -> Storage:
 
 
 def _users(program: Program, root: dict[int, int]) -> dict[int, list[int]]:
-    """The operators that need each tensor or one that shares its memory, in their order."""
+    """The operators that need the memory of each tensor, in order."""
     users: dict[int, list[int]] = {}
     for index, op in enumerate(program.ops):
         for tensor in (*op.inputs, *op.outputs):
@@ -136,7 +136,7 @@ def _fixed_homes(program: Program) -> dict[int, Home]:
 
 
 def _alias_reshapes(program: Program, homes: dict[int, Home]) -> tuple[dict[int, int], list[int]]:
-    """Maps tensors to the one whose memory they share, and lists the reshapes that copy."""
+    """Maps a tensor to the tensor with the same memory, and lists the reshapes that copy."""
     root: dict[int, int] = {}
     copies: list[int] = []
     for index, op in enumerate(program.ops):

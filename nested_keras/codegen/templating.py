@@ -1,7 +1,7 @@
-"""Text from template files, which an editor sees as the C that they are.
+"""Fill in template files, which an editor reads as C.
 
-A place to fill is written `$name$`, also as a part of a C identifier such as `$name$_check`. Where
-whole lines go, it is a comment of its own: `/* $name$ */`.
+A place to fill is written `$name$`, also as a part of a C identifier such as `$name$_check`. A
+place for whole lines is a comment of its own: `/* $name$ */`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ def fill(room: str, template: str, **values: object) -> str:
     Args:
         room: The room whose folder `templates` holds the file, such as "codegen".
         template: The name of the file.
-        **values: What goes to each place, by its name.
+        **values: The text for each place, by the name of the place.
 
     Returns:
         The text.

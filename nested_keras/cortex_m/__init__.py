@@ -1,1 +1,1 @@
-"""What Python knows of the C kernels: which one runs a layer, its scratch memory, its cycles."""
+"""The facts of the C kernels in Python: the kernel of a layer, its scratch memory, its cycles."""

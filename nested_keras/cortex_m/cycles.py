@@ -1,9 +1,10 @@
-"""Predicted Cortex-M7 cycles of a NESTED_SPARSE_CONV layer, and a choice of encodings by them.
+"""Predict the Cortex-M7 cycles of a NESTED_SPARSE_CONV layer, and choose encodings by cycles.
 
 The model is linear: `features` says how often each part of a kernel runs (a tile, a channel of a
-tile, a stored weight, ...), and cycles.json holds the cycles of each part. They are fitted by
-benchmarks/fit_cost_model.py to the modelled cycles of the kernel benchmark
-(benchmarks/cycle_model.md). The result is an estimate of an estimate, and serves to compare.
+tile, a stored weight, ...), and cycles.json holds the cycles of each part.
+benchmarks/fit_cost_model.py fits the cycles of the parts to the modelled cycles of the kernel
+benchmark (benchmarks/cycle_model.md). The result is an estimate of an estimate: use the result to
+compare encodings, not to predict milliseconds.
 """
 
 from __future__ import annotations
@@ -39,13 +40,13 @@ TIE = 0.08
 MAX_SIDE = 65535
 """The largest number of rows or columns of an image that the C kernels take (NK_MAX_EXTENT)."""
 
-# As tflm_ops/src/cortex_m/nk_dsp_conv.c and nk_fully_connected_s8_dsp.c have them.
+# The same numbers as in tflm_ops/src/cortex_m/nk_dsp_conv.c and nk_fully_connected_s8_dsp.c.
 _TILE_PIXELS = 8
 # Words of packed input at one position of the filter, by pairs of pixels.
 POSITION_WORDS = {1: 1, 2: 2, 3: 4, 4: 4}
 _SPAN = 255
 _CHUNK = 32
-# As tflm_ops/src/cortex_m/nk_depthwise_s8_dsp.c has them.
+# The same numbers as in tflm_ops/src/cortex_m/nk_depthwise_s8_dsp.c.
 _DEPTHWISE_ROWS = 20
 _DEPTHWISE_COLUMNS = {1: 28, 2: 12}
 
@@ -74,7 +75,7 @@ class ImageSize:
     ) -> ImageSize:
         """Returns the sizes of a layer between tensors [n, h, w, c], [n, w, c] or [..., features].
 
-        A convolution of series [n, w, c] is one of images of height one.
+        A convolution of series [n, w, c] is a convolution of images of height one.
         """
         if kind is LayerKind.FULLY_CONNECTED:
             rows = 1
@@ -90,7 +91,7 @@ def predict(params: LayerParams, size: ImageSize, levels: Sequence[StoredLevel])
 
     Args:
         params: The layer.
-        size: Its input and output.
+        size: The sizes of its input and output.
         levels: The stored levels up to the level that runs; at least one.
 
     Returns:
@@ -136,7 +137,7 @@ def pack_fastest(nested: NestedWeights, size: ImageSize) -> Stream:
         nested: The layer. Its block size does not matter, because the function tries every size
             that divides the filter's input channels. With dilation the function also tries the
             larger filter without dilation that has gaps between its weights, because the tuned
-            kernels run that one, and a gap costs no multiplication.
+            kernels run the larger filter, and a gap costs no multiplication.
         size: Its input and output.
 
     Returns:
@@ -323,7 +324,7 @@ def _fully_connected(params: LayerParams, rows: int, levels: Sequence[StoredLeve
 
 
 def has_depthwise_kernel(params: LayerParams) -> bool:
-    """Returns what nk_depthwise_s8_dsp_supports() does."""
+    """Returns whether a tuned depthwise kernel runs a layer: nk_depthwise_s8_dsp_supports()."""
     window = (params.kernel_h, params.kernel_w)
     return (
         params.kind is LayerKind.DEPTHWISE

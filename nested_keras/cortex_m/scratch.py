@@ -1,6 +1,6 @@
 """Say which C function runs a packed layer, and which scratch memory the function needs.
 
-Scratch sizes are as the C functions compute them. A test compares them with
+The functions compute the same scratch sizes as the C functions. A test compares the sizes with
 nk_nested_conv_s8_get_buffer_size(); at run time the kernel refuses a buffer that is too small
 (NK_ERROR_BUFFER).
 """
@@ -18,9 +18,9 @@ from nested_keras.cortex_m.cycles import (
 from nested_keras.format import Encoding, LayerKind, LayerParams, Stream
 from nested_keras.format.layout import align
 
-# As tflm_ops/src/ops/nk_nested_conv_s8_check.c has it.
+# The same number as in tflm_ops/src/ops/nk_nested_conv_s8_check.c.
 _ACCUMULATOR_BYTES = 4
-# As tflm_ops/src/cortex_m/nk_dsp_conv.c and nk_dsp_list.c have them.
+# The same numbers as in tflm_ops/src/cortex_m/nk_dsp_conv.c and nk_dsp_list.c.
 _MAX_PAIRS = 4
 _CHANNEL_BYTES = 28
 _POINTER_BYTES = 4
@@ -44,7 +44,7 @@ def nested_conv_scratch_bytes(layer: Stream, dims: Sequence[int]) -> int:
         dims: The fields of nk_conv_dims: batches, input_h, input_w, output_h, output_w.
 
     Returns:
-        Bytes; 0 if the layer needs none.
+        Bytes; 0 if the layer needs no scratch memory.
     """
     params = layer.params
     if params.kind is LayerKind.FULLY_CONNECTED:
@@ -62,7 +62,7 @@ def nested_function(params: LayerParams) -> str:
     """Names the function that runs a layer and links the kernels of its kind alone.
 
     Args:
-        params: The layer, as its stream's header has it.
+        params: The layer, from the header of its stream.
 
     Returns:
         One of the functions in nk_nested_conv.h.
@@ -75,7 +75,7 @@ def nested_function(params: LayerParams) -> str:
 
 
 def _list_bytes(layer: Stream) -> int:
-    """Returns what nk_dsp_list_bytes() returns."""
+    """Returns the bytes of the list of weights, like nk_dsp_list_bytes()."""
     params = layer.params
     levels = [level for level in layer.levels if level.encoding is not Encoding.EMPTY]
     pieces = sum(level.entries for level in levels) * params.block_size // _PIECE_WEIGHTS
@@ -84,7 +84,7 @@ def _list_bytes(layer: Stream) -> int:
 
 
 def _tiles_bytes(params: LayerParams, dims: Sequence[int], list_bytes: int) -> int:
-    """Returns the size that nk_dsp_conv_lay_out() returns."""
+    """Returns the bytes of all buffers of a convolution, like nk_dsp_conv_lay_out()."""
     batches, _, _, output_h, output_w = dims
     if is_pointwise(params, ImageSize(*dims)):
         output_h, output_w = 1, batches * output_h * output_w

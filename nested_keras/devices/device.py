@@ -10,9 +10,10 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from nested_keras.detection.decoding import Decoder, Detections
 from nested_keras.devices import line_protocol, process, qemu, renode
 from nested_keras.devices.firmware_build import DEFAULT_BOARD, Firmware, build_firmware
-from nested_keras.devices.records import from_records, output_layout
+from nested_keras.devices.records import detections_from_records, from_records, output_layout
 from nested_keras.devices.tflm_firmware import TflmFirmware, build_tflm_firmware
 from nested_keras.runtime.runner import AnyModel, Array, ModelRunner, load_program, read_model
 from nested_keras.tflite.program import Program
@@ -37,6 +38,8 @@ class DeviceResult:
         stack_bytes: Deepest use of the stack, the firmware's own part included.
         text_bytes: Code and constants.
         model_bytes: The part of text_bytes that is the model's constants.
+        detections: Of a detector, for each level the boxes of each image, int32 [k, 6] as
+            `Decoder.detect` returns them; found by the device, but with TFLite Micro on this PC.
     """
 
     levels: tuple[int, ...]
@@ -48,6 +51,7 @@ class DeviceResult:
     stack_bytes: int
     text_bytes: int
     model_bytes: int
+    detections: tuple[tuple[Detections, ...], ...] | None = None
 
 
 class DeviceModel(ModelRunner):
@@ -64,6 +68,7 @@ class DeviceModel(ModelRunner):
         *,
         runtime: str = "standalone",
         board: str | Path | None = None,
+        decoder: Decoder | None = None,
         build_dir: str | Path | None = None,
         cache_dir: str | Path | None = None,
         timeout_s: float = 300.0,
@@ -77,6 +82,7 @@ class DeviceModel(ModelRunner):
                 .tflite.
             board: The name of a folder of tflm_ops/boards, or the path of a folder elsewhere; by
                 default the board of the emulator.
+            decoder: Of a detector (`runtime.decoder_for`): each inference finds the boxes, too.
             build_dir: Receives the firmware of the latest run; a temporary folder by default.
             cache_dir: Where compiled objects are kept, to be shared by many models.
             timeout_s: Time limit of a run in seconds.
@@ -95,6 +101,7 @@ class DeviceModel(ModelRunner):
             self._tflite = read_model(model)
         self._program = load_program(model)
         super().__init__(self._program)
+        self._decoder = decoder
         self._build_dir = build_dir
         self._cache_dir = cache_dir
         self._timeout_s = timeout_s
@@ -159,6 +166,7 @@ class DeviceModel(ModelRunner):
             levels=levels,
             board=board,
             cache_dir=self._cache_dir,
+            decoder=self._decoder,
         )
 
     @property
@@ -187,7 +195,12 @@ class DeviceModel(ModelRunner):
         self, firmware: Firmware | TflmFirmware, run: line_protocol.DeviceRun
     ) -> DeviceResult:
         layout = output_layout(self._program)
-        outputs = (from_records(layout, records) for records in run.outputs)
+        outputs = [from_records(layout, records) for records in run.outputs]
+        detections = None
+        if self._decoder is not None and self._tflite is not None:
+            detections = tuple(self._decoder.detect(*values) for values in outputs)
+        elif self._decoder is not None:
+            detections = tuple(detections_from_records(layout, records) for records in run.outputs)
         return DeviceResult(
             levels=run.levels,
             outputs=tuple(o[0] if len(o) == 1 else o for o in outputs),
@@ -198,6 +211,7 @@ class DeviceModel(ModelRunner):
             stack_bytes=run.stack_bytes,
             text_bytes=firmware.text_bytes,
             model_bytes=firmware.model_bytes,
+            detections=detections,
         )
 
 

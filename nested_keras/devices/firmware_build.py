@@ -14,8 +14,16 @@ from nested_keras.codegen import ctext, marks, sources
 from nested_keras.codegen.firmware_errors import BuildError
 from nested_keras.codegen.library import GeneratedLibrary, generate
 from nested_keras.codegen.templating import fill
+from nested_keras.detection.decoding import Decoder
 from nested_keras.devices.memory import explain_overflow
-from nested_keras.devices.records import Array, input_layout, output_layout, to_records
+from nested_keras.devices.records import (
+    BOX_BYTES,
+    Array,
+    detection_bytes,
+    input_layout,
+    output_layout,
+    to_records,
+)
 from nested_keras.devices.toolchain import Toolchain, cortex_m7_toolchain, run_tool
 from nested_keras.runtime.runner import AnyModel
 from nested_keras.tflite.program import Program
@@ -57,6 +65,7 @@ def build_firmware(
     levels: Sequence[int] | None = None,
     board: str | Path = DEFAULT_BOARD,
     cache_dir: str | Path | None = None,
+    decoder: Decoder | None = None,
 ) -> Firmware:
     """Generates and builds a firmware that runs the model over the inputs at every level.
 
@@ -68,6 +77,7 @@ def build_firmware(
         board: The name of a folder of tflm_ops/boards, or the path of a folder elsewhere.
         cache_dir: Where compiled objects are kept, to be shared by many builds; <out_dir>/objects
             by default.
+        decoder: Of a detector: the firmware finds the boxes, too.
 
     Returns:
         The firmware.
@@ -84,11 +94,11 @@ def build_firmware(
     toolchain = cortex_m7_toolchain()
     out = Path(out_dir)
     cache = out / "objects" if cache_dir is None else Path(cache_dir)
-    library = generate(model, out / "model")
+    library = generate(model, out / "model", decoder=decoder)
     chosen = checked_levels(library.program, levels)
     arrays = [inputs] if isinstance(inputs, np.ndarray) else list(inputs)
     records = to_records(input_layout(library.program), arrays)
-    run, images = _write_run(library, records, chosen, out)
+    run, images = _write_run(library, records, chosen, out, decoder)
     objects = _compile(library, run, board, toolchain, cache)
     elf = out / "firmware.elf"
     folder = sources.board_dir(board)
@@ -102,7 +112,11 @@ def build_firmware(
 
 
 def _write_run(
-    library: GeneratedLibrary, records: Array, levels: tuple[int, ...], out: Path
+    library: GeneratedLibrary,
+    records: Array,
+    levels: tuple[int, ...],
+    out: Path,
+    decoder: Decoder | None,
 ) -> tuple[Path, Path]:
     """Writes the C source of the run and the assembler source that holds its images."""
     content, run, images = out / "images.bin", out / "firmware_run.c", out / "images.S"
@@ -111,7 +125,8 @@ def _write_run(
         levels,
         len(records),
         banner=marks.comment(library.model_sha256),
-        declarations=generated_model(library.program),
+        declarations=generated_model(library.program, decoder),
+        decoder=decoder,
     )
     files.write_bytes(content, records.tobytes())
     files.write_text(run, text)
@@ -145,13 +160,25 @@ def incbin_source(symbol: str, content: Path, *, section: str) -> str:
 """
 
 
-def generated_model(program: Program) -> str:
+def generated_model(program: Program, decoder: Decoder | None = None) -> str:
     """C text of the generated model behind the names that `run_source` uses by default."""
     inputs, outputs = input_layout(program), output_layout(program)
     arguments = [f"(const void *)(in + {offset})" for offset in inputs.offsets]
     arguments += [f"(void *)(out + {offset})" for offset in outputs.offsets]
     call = ctext.call("model_invoke", [*arguments, "level"], prefix="return ", tail="")
-    return fill("devices", "generated_model.c", call=call.removeprefix("  return "))
+    call = call.removeprefix("  return ")
+    if decoder is None:
+        return fill("devices", "generated_model.c", call=call)
+    boxes, scores = outputs.offsets
+    return fill(
+        "devices",
+        "generated_detector.c",
+        call=call,
+        boxes=boxes,
+        scores=scores,
+        count=outputs.stride,
+        detections=outputs.stride + detection_bytes(decoder) - BOX_BYTES * decoder.max_boxes,
+    )
 
 
 def run_source(
@@ -164,6 +191,7 @@ def run_source(
     arena_bytes: str = "arena_bytes",
     check: str = "model_check",
     invoke: str = "invoke",
+    decoder: Decoder | None = None,
 ) -> str:
     """C text of `the_run` (boards/common/firmware.h).
 
@@ -176,8 +204,12 @@ def run_source(
         arena_bytes: Name of the variable that holds the bytes of the arena in use.
         check: Name of the function that checks the model.
         invoke: Name of the function that runs one record.
+        decoder: Of a detector whose boxes follow its outputs.
     """
     outputs = output_layout(program)
+    output_bytes = outputs.size
+    if decoder is not None:
+        output_bytes = outputs.stride + detection_bytes(decoder)
     return fill(
         "devices",
         "firmware_run.c",
@@ -189,7 +221,7 @@ def run_source(
         level_count=len(levels),
         images=images,
         input_stride=input_layout(program).stride,
-        output_bytes=outputs.size,
+        output_bytes=output_bytes,
         op_count=len(program.ops),
         arena_bytes=arena_bytes,
         check=check,

@@ -12,12 +12,15 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from nested_keras.detection.decoding import Decoder, Detections
 from nested_keras.format.layout import align
 from nested_keras.tflite.program import Program, Tensor
 
 Array: TypeAlias = npt.NDArray[Any]
 
 _ALIGNMENT = 16
+BOX_BYTES = 24
+"""The six int32 of nk_detection."""
 
 
 @dataclass(frozen=True)
@@ -107,3 +110,25 @@ def from_records(layout: RecordLayout, records: npt.NDArray[np.uint8]) -> tuple[
         batch, *rest = tensor.shape or (1,)
         arrays.append(flat.view(tensor.dtype).reshape(len(records) * batch, *rest))
     return tuple(arrays)
+
+
+def detection_bytes(decoder: Decoder) -> int:
+    """Bytes of the boxes of one image, which follow its outputs: a count and room for all boxes."""
+    return _ALIGNMENT + decoder.max_boxes * BOX_BYTES
+
+
+def detections_from_records(
+    layout: RecordLayout, records: npt.NDArray[np.uint8]
+) -> tuple[Detections, ...]:
+    """Unpacks the boxes of each image.
+
+    Args:
+        layout: Where the outputs lie, which the boxes follow.
+        records: uint8 [images, layout.stride + detection_bytes].
+
+    Returns:
+        int32 [k, 6] for each image.
+    """
+    numbers = np.ascontiguousarray(records[:, layout.stride :]).view(np.int32)
+    boxes = numbers[:, _ALIGNMENT // 4 :].reshape(len(records), -1, BOX_BYTES // 4)
+    return tuple(each[:count] for each, count in zip(boxes, numbers[:, 0].tolist(), strict=True))

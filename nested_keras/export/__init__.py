@@ -43,11 +43,11 @@ def supports(
 ) -> list[str]:
     """Says before training whether `nest` and `to_tflite` carry a model.
 
-    All checks of `nest` are made, and those of the export that need no representative data: each
-    layer, each call of a layer, and whether every level computes in float what the model does.
+    `supports` makes all checks of `nest`, and the checks of the export that need no representative
+    data: each layer, each call of a layer, and whether every level equals the model in float.
 
     Args:
-        model: The Keras model that is to be nested.
+        model: The Keras model to nest.
         sparsities: As `nested_keras.nest` takes it, and so are the other arguments.
         block_shape: Weights pruned together.
         exclude: Names of the layers whose kernel stays dense.
@@ -55,8 +55,8 @@ def supports(
         shared_affine: Whether the levels share gamma and beta.
 
     Returns:
-        One sentence for each problem, which names the layer and says what to use in its place; an
-        empty list where there is none.
+        One sentence for each problem, with the name of the layer and a layer to use in its place;
+        an empty list where there is no problem.
     """
     from nested_keras.export import problems
 
@@ -84,20 +84,21 @@ def to_tflite(
         representative_dataset: Examples that show the range of every activation, in float as the
             model takes them: an array [n, ...] (for several inputs a list of arrays, or a dict by
             the names of the inputs), an iterable of such batches x, (x, y) or (x, y, sample_weight)
-            as `fit` takes it (`tf.data.Dataset`, `keras.utils.PyDataset`, a generator), or a
-            callable that returns one. An iterable without a length, such as a generator or
-            `.repeat()`, is read up to 2,000 examples. Give a sample of all the data: sorted data
-            begin with one class.
+            as for `fit` (`tf.data.Dataset`, `keras.utils.PyDataset`, a generator), or a callable
+            that returns such an iterable. An iterable without a length, such as a generator or
+            `.repeat()`, is read up to 2,000 examples. Give a sample of all the data, because sorted
+            data begin with one class.
         inference_input_type: Type of the inputs: "int8", "uint8" or "float32", or NumPy's or
             TensorFlow's type of that name. A file with another type than int8 begins with QUANTIZE.
-        inference_output_type: Type of the outputs likewise. A file with another type than int8 ends
-            with QUANTIZE or DEQUANTIZE.
+        inference_output_type: Type of the outputs, with the same choices. A file with another type
+            than int8 ends with QUANTIZE or DEQUANTIZE.
 
     Returns:
-        The .tflite file. Every level was compared with a dense int8 model, bit for bit.
+        The .tflite file. The export has compared every level with a dense int8 model, bit for bit.
 
     Raises:
-        ExportError: The model, a layer or the data cannot be exported; the text says which and why.
+        ExportError: The model, a layer or the data cannot be exported; the text gives the name and
+            the reason.
     """
     exported = build(
         model,
@@ -117,16 +118,17 @@ def to_saved_model(model: KerasModel, path: str | os.PathLike[str]) -> None:
         outputs = loaded.serve(x, level)
 
     `serve` takes the inputs of the model in their order and then the level, an int32 in
-    0..levels-1. It computes in float what `at_level(level)` computes, and refuses another level.
-    The signature `serving_default` takes the same by name: the names of the inputs, and "level".
+    0..levels-1. `serve` gives the float outputs of `at_level(level)`, and refuses another level.
+    The signature `serving_default` takes the same tensors by name: the names of the inputs, and
+    "level".
 
     Args:
         model: A `NestedModel`, trained or not.
-        path: The folder to write, whole or not at all. It may be a SavedModel, which is replaced.
+        path: The folder to write, whole or not at all. A SavedModel at this path is replaced.
 
     Raises:
-        ExportError: If the model is none, an input is named "level", or the path is something
-            other than a SavedModel.
+        ExportError: If the model is no `NestedModel`, an input is named "level", or the path is
+            something other than a SavedModel.
     """
     from nested_keras.export import saved_model
 
@@ -136,16 +138,17 @@ def to_saved_model(model: KerasModel, path: str | os.PathLike[str]) -> None:
 def quantize_aware(model: KerasModel, *, representative_dataset: Data) -> None:
     """Makes a trained nested model compute every level as its int8 export will.
 
-    From then on `fit`, `evaluate` and `at_level` round weights and activations to their int8
-    values, with a gradient that goes straight through, so that a short `fit` at a low learning rate
-    wins back what int8 costs. The rounding is that of the exporter: one int8 set of weights for all
-    levels, with a scale per output channel that follows the weights, and ranges of the activations
-    that all levels share. These are measured now and stay, also in `to_tflite` and in saved files:
-    a loaded model rounds as the saved one does. BatchNorm keeps its statistics, dropout is off.
+    After this call `fit`, `evaluate` and `at_level` round weights and activations to their int8
+    values, with a gradient that passes straight through. A short `fit` at a low learning rate then
+    wins back the accuracy that int8 costs. The rounding equals the export: one int8 set of weights
+    for all levels, with a scale per output channel that follows the weights, and ranges of the
+    activations that all levels share. The ranges are measured by this call and stay fixed, also in
+    `to_tflite` and in saved files: a loaded model rounds as the saved model does. BatchNorm keeps
+    its statistics, and dropout is off.
 
     Args:
         model: A trained `NestedModel` with fixed input shapes; compiled before or after.
-        representative_dataset: As `to_tflite`; without effect where the model has its ranges.
+        representative_dataset: As `to_tflite`; without effect where the model has ranges already.
 
     Raises:
         ExportError: As `to_tflite`.
@@ -162,7 +165,7 @@ def build(
     inference_input_type: TypeLike = "int8",
     inference_output_type: TypeLike = "int8",
 ) -> ExportedModel:
-    """Exports a nested model together with the dense int8 model that it is made of.
+    """Exports a nested model, together with the dense int8 model of its densest level.
 
     Args:
         model: As `to_tflite`.

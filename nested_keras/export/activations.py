@@ -1,4 +1,4 @@
-"""How int8 holds the activations: measured once, and kept with a model that is trained for it."""
+"""The int8 form of the activations: measured once, and kept with a model trained for int8."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def measure(graph: Graph, data: tuple[Float32Array, ...]) -> Quantization:
         data: Representative examples, one array [n, ...] per input.
 
     Returns:
-        What `apply` takes.
+        The argument for `apply`.
 
     Raises:
         ExportError: An output is NaN or infinite.

@@ -1,13 +1,13 @@
 """Quantisation-aware training: the levels run as the folded graph that export converts.
 
-Each step walks the graph anew with the layers' variables in the place of arrays, so that the
-gradient reaches kernels, biases, gamma and beta through the fold. What is rounded is what the int8
-model rounds: activations to their ranges (`calibrate.Ranges`), and weights to
+Each step walks the graph with the layers' variables in the place of arrays, so that the gradient
+reaches kernels, biases, gamma and beta through the fold. The step rounds as the int8 model does:
+activations to their ranges (`calibrate.Ranges`), and weights to
 
     w_q = round(W / s),    s = max |W| over the weights of the densest level / 127,
 
-per output channel. The folded BatchNorm's factor is left out of it, as it cancels: the converter
-rounds c W, c being constant within a channel (`quantize.twin_gain`).
+per output channel. The formula leaves out the factor c of the folded BatchNorm, because c is
+constant within a channel and cancels: the converter rounds c W (`quantize.twin_gain`).
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ class QuantizedLevel(keras.Model):
     """One level of a nested model, computed as its int8 export will.
 
     Args:
-        model: The nested model, whose weights it reads.
-        quantization: Of the activations.
+        model: The nested model, which owns the weights.
+        quantization: The quantisation of the activations.
         level: The level.
     """
 
     def __init__(self, model: NestedModel, quantization: Quantization, level: int) -> None:
         super().__init__(name=f"{model.name}_level_{level}_int8", dtype="float32")
-        # In a partial, or Keras would count the model as a part of this one.
+        # In a partial, because Keras would track an attribute as a sub-model.
         self._run = functools.partial(_run, model, quantization, level)
 
     def call(self, inputs: KerasTensor) -> Any:

@@ -1,6 +1,6 @@
-"""The nodes that cut or lengthen any axis: how their layers are traced, and how they run in float.
+"""The nodes that cut or lengthen any axis: the traces of their layers, and the float computation.
 
-They stand for operators between layers; see `nested_keras.nesting.shape_layers`.
+The layers stand for operators between layers; see `nested_keras.nesting.shape_layers`.
 """
 
 from __future__ import annotations

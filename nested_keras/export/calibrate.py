@@ -1,9 +1,9 @@
 """Activation ranges, united over all levels: one int8 quantisation of activations serves all.
 
 Operators that only move or select values (pooling, padding, reshaping, concatenation, maximum and
-minimum) leave scale and zero point alone in TFLite. Nodes tied by them form a group with one range,
-so that the converter has nothing to requantise between them. A relu6 on its own joins the group of
-its input, because TFLite Micro's kernel takes no other scale.
+minimum) keep scale and zero point in TFLite. Nodes on both sides of such an operator form a group
+with one range, so that the converter adds no requantisation inside a group. A relu6 on its own
+joins the group of its input, because TFLite Micro's kernel takes no other scale.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Ranges:
     fixed: Mapping[str, float]
 
     def scale(self, name: str) -> float:
-        """Real units per step of a node's int8 output; the converter's may differ by rounding."""
+        """Real units per step of a node's int8 output; the converter may round the scale."""
         if name in self.fixed:
             return self.fixed[name]
         low, high = self.limits[name]
@@ -46,13 +46,12 @@ class Ranges:
     def fake_quantize(self, node: Node, value: Value) -> Any:
         """Rounds a node's output to its int8 values, where it has a range of its own.
 
-        The gradient goes straight through within the range.
+        The gradient passes straight through within the range.
         """
         if node.name in self.fixed:
             return value
-        # Operands of different fixed scales leave the range of their maximum to the converter.
-        has_free_operand = any(name not in self.fixed for name in node.inputs)
-        if node.keeps_scale and has_free_operand:
+        # Beside an operand of fixed scale the converter would give that scale to the output too.
+        if node.keeps_scale and all(name not in self.fixed for name in node.inputs):
             return value
         low, high = self.limits[node.name]
         return tf.quantization.fake_quant_with_min_max_args(value, low, high, num_bits=8)
@@ -105,8 +104,8 @@ def _groups(graph: Graph) -> dict[str, str]:
     """Name of each node -> name of the node that stands for its group.
 
     A fixed scale passes through single-input operators, and through a concatenation or a maximum
-    whose operands all have it. Any other of these has a scale that is not fixed, and the converter
-    requantises its operands of fixed scale.
+    whose operands all have this scale. Any other concatenation or maximum has a free scale, and the
+    converter requantises the operands of fixed scale.
     """
     leader: dict[str, str] = {}
     for node in graph.nodes.values():
@@ -125,7 +124,7 @@ def _groups(graph: Graph) -> dict[str, str]:
 
 
 def _refuse_two_scales(graph: Graph, groups: Mapping[str, str]) -> None:
-    """Refuses what the converter cannot requantise: one tensor of fixed scale for two groups."""
+    """Refuses a tensor of fixed scale in two groups, which the converter cannot requantise."""
     fixed = fixed_scales(graph)
     first: dict[str, str] = {}
     for node in graph.nodes.values():

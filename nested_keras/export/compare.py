@@ -1,6 +1,6 @@
 """Compares the folded graph in float with the Keras model, before anything is rounded.
 
-All later steps compare with the folded graph: what it got wrong, they would keep.
+All later steps compare with the folded graph, so an error of the graph would stay unseen.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from nested_keras.nesting.model import NestedModel, call_at, record
 from nested_keras.typing import Float32Array, Value
 
 _EXAMPLES = 4
-# Of the largest output. Folding multiplies BatchNorm's factors into the weights: 1e-6 in a small
-# network, more in a deep one. A layer that was mistaken for another is off by 1e-2 and more.
+# A share of the largest output. Folding multiplies BatchNorm's factors into the weights, which
+# makes 1e-6 in a small network and more in a deep one. A layer that was mistaken for another is off
+# by 1e-2 and more.
 _SHARE = 1e-3
 
 
@@ -43,7 +44,7 @@ def compare(model: NestedModel, graph: Graph, data: tuple[Float32Array, ...]) ->
     for level in range(graph.levels):
         want = fidelity.flat(model.float_level(level)(batch, training=False))
         if not all(np.isfinite(each).all() for each in want):
-            return  # which calibration refuses in words of its own
+            return  # the calibration refuses such outputs with its own text
         got = fidelity.flat(
             forward.run(graph, inputs, forward.level_parameters(level), lambda _, value: value)
         )
@@ -58,14 +59,14 @@ def compare(model: NestedModel, graph: Graph, data: tuple[Float32Array, ...]) ->
 def _first_layer(
     model: NestedModel, inputs: list[Float32Array], *, level: int, share: float
 ) -> str | None:
-    """Says which layer is the first that differs, of those that are called once."""
+    """Names the first layer that differs, among the layers with one call."""
     batch = keras.tree.pack_sequence_as(model.input, inputs)
     wanted = record(model, batch, call_at(level), name_of=lambda layer: str(layer.name)).layers
     calls = Counter(name for name, _ in wanted)
     values: dict[str, Any] = {}
 
     def note(node: Node, value: Value) -> Any:
-        # The nodes of a layer are named after it, the last of them being its output.
+        # The nodes of a layer have its name, and the last such node is the output of the layer.
         values[node.name.split("/")[0]] = np.asarray(value)
         return value
 

@@ -1,8 +1,8 @@
-"""The plain twin of the densest level through TensorFlow's converter.
+"""Run the plain twin of the densest level through TensorFlow's converter.
 
-The converter never sees a nested layer. It gets the folded graph with the weights of the densest
-level and a fake-quantisation node wherever an activation has a range of its own; it then uses
-exactly these ranges. What comes out is a meaningful dense int8 model.
+The converter never sees a nested layer. The converter gets the folded graph with the weights of the
+densest level, and a fake-quantisation node wherever an activation has a range of its own. The
+converter then uses exactly these ranges. The result is a usable dense int8 model.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def convert(graph: Graph, *, ranges: Ranges, twin_gain: Mapping[str, FloatArray]
     Args:
         graph: The folded graph.
         ranges: Quantisation of the activations.
-        twin_gain: For each linear node the float64 [O] factors that its filter is multiplied by.
+        twin_gain: For each linear node, factors for its filter, float64 [O].
 
     Returns:
         The converter's bytes; inputs are named `input_0`, `input_1`, ...
@@ -55,7 +55,7 @@ def convert(graph: Graph, *, ranges: Ranges, twin_gain: Mapping[str, FloatArray]
         # The converter asks for one example although every range is given.
         yield [np.zeros(shape, np.float32) for shape in shapes]
 
-    # All weights are constants of the function: nothing else has to be kept track of.
+    # All weights are constants of the function, so no variable must be tracked.
     converter = tf.lite.TFLiteConverter.from_concrete_functions(
         [function.get_concrete_function(*specs)], trackable_obj=function
     )

@@ -1,20 +1,20 @@
 """Evens out the channels that a depthwise convolution reads, so that one int8 range serves all.
 
-Int8 gives an activation one scale for all of its channels. Where channels differ a hundredfold, as
-after a sparse pointwise convolution of a few weights a channel, little is left of the small ones,
-and a depthwise convolution, which reads each alone, blows the little up. It is told apart by
-factors that cancel: with f > 0,
+Int8 gives an activation one scale for all of its channels. Channels may differ a hundredfold, as
+after a sparse pointwise convolution with a few weights per channel. A small channel then has few
+int8 steps, and a depthwise convolution enlarges the rounding error, because a depthwise convolution
+reads each channel alone. Factors that cancel even out the channels: with f > 0,
 
     relu(f (g x + b)) = f relu(g x + b),        depthwise(f y) / f = depthwise(y),
 
-so channel c may be scaled by f_c where it is made, if the gain of the depthwise convolution is
-divided by f_c. In int8 both are entries of tables that each channel and level has anyway: nothing
-is stored or computed for it. Channels are scaled up to the largest of the activation, level by
-level. (The cross-layer equalisation of Nagel et al., arXiv:1906.04721, without its other half: the
-scales of weights are per channel here.)
+so the node that makes channel c may scale the channel by f_c, if the gain of the depthwise
+convolution is divided by f_c. In int8 both factors go into tables that each channel and level has
+anyway, so the factors cost no memory and no time. Channels are scaled up to the largest channel of
+the activation, level by level. (This is the cross-layer equalisation of Nagel et al.,
+arXiv:1906.04721, without its other half, because the scales of weights are per channel here.)
 
 relu6 does not let factors through: f relu6(x) ends at 6 f, another limit for each channel, and an
-int8 layer has one limit for all of its channels. Such nodes stay as they are.
+int8 layer has one limit for all of its channels. Nodes with relu6 are not scaled.
 """
 
 from __future__ import annotations
@@ -34,21 +34,21 @@ from nested_keras.typing import Float32Array, FloatArray, Value
 # By the name of a node: factors of its channels, [N, O].
 Factors: TypeAlias = Mapping[str, FloatArray]
 
-# Channels that are smaller still count as 1/1024 of the largest: nobody misses their rounding, and
-# the entries of the tables stay in range.
+# A smaller channel counts as 1/1024 of the largest channel, because its rounding does not matter,
+# and because the entries of the tables must stay in range.
 _LARGEST = 1024.0
 
 
 def measure_factors(graph: Graph, data: tuple[Float32Array, ...]) -> Factors:
-    """Measures what evens out the channels in front of depthwise convolutions.
+    """Measures the factors that even out the channels in front of depthwise convolutions.
 
     Args:
         graph: The folded graph.
         data: Representative examples, one array [n, ...] per input.
 
     Returns:
-        Factors for `equalize`, 1 or more. All levels have the same where one of the two nodes is
-        the same at all levels, and must stay so.
+        Factors for `equalize`, 1 or more. Where one of the two nodes is equal at all levels, the
+        factors are equal at all levels too, so that the node stays equal.
     """
     pairs = list(_pairs(graph))
     largest = {maker.name: np.zeros(maker.gain.shape) for maker, _ in pairs}
@@ -76,7 +76,7 @@ def equalize(graph: Graph, factors: Factors) -> Graph:
 
     Args:
         graph: The folded graph; its gains and biases may be tensors.
-        factors: As `measure_factors` returns them, for the same graph.
+        factors: The result of `measure_factors` for the same graph.
     """
     nodes: dict[str, Any] = dict(graph.nodes)
     for maker, reader in _pairs(graph):

@@ -1,8 +1,8 @@
-"""What export raises."""
+"""The errors that export raises."""
 
 
 class ExportError(ValueError):
-    """The model, the data or the converted file is not what export needs."""
+    """Export cannot use the model, the data or the converted file."""
 
 
 class UnsupportedLayerError(ExportError):

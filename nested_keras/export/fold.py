@@ -5,11 +5,11 @@ A convolution y = W x + b followed by BatchNorm computes, at level l,
     gamma_l (W x + b - mean_l) / sqrt(var_l + epsilon) + beta_l = g_l (W x) + (g_l b + bias_l)
 
 with g_l = gamma_l / sqrt(var_l + epsilon) and bias_l = beta_l - mean_l g_l, as in
-`nodes.BatchNorm`. That needs the convolution's output to be read by the BatchNorm alone and to have
-no activation of its own. Any other BatchNorm becomes a 1x1 depthwise convolution with weights of
-one. A relu or relu6 moves into the node that it alone reads, if the operator of that node can apply
-it (`Node.with_activation`). Both move past the nodes between that only move pixels, such as the
-DepthToSpace of a transposed convolution.
+`nodes.BatchNorm`. The fold requires that the BatchNorm alone reads the output of the convolution,
+and that the convolution has no activation. Any other BatchNorm becomes a 1x1 depthwise convolution
+with weights of one. A relu or relu6 moves into the node in front, if no other node reads that node
+and its operator can apply the function (`Node.with_activation`). BatchNorm and relu also move past
+nodes that only move pixels, such as the DepthToSpace of a transposed convolution.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 
+import keras
 import numpy as np
 
 from nested_keras.export.calibrate import fixed_scales
 from nested_keras.export.forward import numpy_of
 from nested_keras.export.moving_layers import Crop, DepthToSpace
 from nested_keras.export.nodes import BatchNorm, Graph, Linear, Node
-from nested_keras.export.plain_layers import PROBABILITY_SCALE, Reshape, Unary
+from nested_keras.export.plain_layers import PROBABILITY_SCALE, Reshape, Table, Unary
 from nested_keras.format import LayerKind
 
 _FUSED_ACTIVATIONS = ("relu", "relu6")
@@ -38,19 +39,20 @@ def fold(graph: Graph, *, fuse: bool = True) -> Graph:
 
     Args:
         graph: As traced.
-        fuse: Whether nodes move into those before them; if not, each layer keeps a node of its own.
+        fuse: Whether nodes move into the nodes in front; if not, each layer keeps its own node.
     """
     graph = _with_plain_relu6(graph)
     reads = graph.consumers()
     folded: dict[str, Node] = {}
     # Name in the old graph -> name of the node that now computes it.
     moved: dict[str, str] = {}
+    # How often each of the folded nodes is read.
+    uses: Counter[str] = Counter()
     for old in graph.nodes.values():
         node = dataclasses.replace(old, inputs=tuple(moved[name] for name in old.inputs))
         fused = None
-        if fuse and old.inputs and reads[old.inputs[0]] == 1:
-            producer = _producer(folded, node.inputs[0], reads)
-            fused = _fuse(producer, node)
+        if fuse and old.inputs and uses[node.inputs[0]] == 1:
+            fused = _fuse(_producer(folded, node, uses), node)
         if fused is not None:
             folded[fused.name] = fused
             parts: tuple[Node, ...] = (folded[node.inputs[0]],)
@@ -60,6 +62,9 @@ def fold(graph: Graph, *, fuse: bool = True) -> Graph:
             parts = (node,)
         folded.update({part.name: part for part in parts})
         moved[node.name] = parts[-1].name
+        uses.update({part.name: 1 for part in parts[:-1]})
+        uses[parts[-1].name] = reads[old.name]
+    folded = {name: _apart(folded, node) for name, node in folded.items()} if fuse else folded
     return Graph(folded, graph.inputs, tuple(moved[name] for name in graph.outputs), graph.levels)
 
 
@@ -83,16 +88,18 @@ def _with_plain_relu6(graph: Graph) -> Graph:
     return dataclasses.replace(graph, nodes=nodes)
 
 
-def _producer(folded: Mapping[str, Node], name: str, reads: Counter[str]) -> Node:
-    """Returns the node that computes the pixels of a node, which others may have moved since."""
-    node = folded[name]
-    while isinstance(node, Crop | DepthToSpace) and reads[node.inputs[0]] == 1:
+def _producer(folded: Mapping[str, Node], reader: Node, uses: Counter[str]) -> Node:
+    """Returns the node that computes what another reads, before nodes that only move pixels."""
+    # A Reshape may tell the channels apart in another way, which only a BatchNorm minds.
+    movers = Crop | DepthToSpace | Reshape if isinstance(reader, Unary) else Crop | DepthToSpace
+    node = folded[reader.inputs[0]]
+    while isinstance(node, movers) and uses[node.inputs[0]] == 1:
         node = folded[node.inputs[0]]
     return node
 
 
 def _fuse(producer: Node, node: Node) -> Node | None:
-    """Returns the producer with `node` in it, or None where that cannot be."""
+    """Returns the producer with `node` fused into it, or None where that is impossible."""
     if isinstance(node, Unary) and node.function in _FUSED_ACTIVATIONS:
         return producer.with_activation(node.function)
     if (
@@ -100,7 +107,7 @@ def _fuse(producer: Node, node: Node) -> Node | None:
         and isinstance(producer, Linear)
         and producer.activation == "linear"
     ):
-        # Behind a DepthToSpace: the same channels for each pixel of a block.
+        # Behind a DepthToSpace, each pixel of a block has the same channels.
         blocks = producer.shape[-1] // node.shape[-1]
         gain, bias = (numpy_of(v).tile(v, (1, blocks)) for v in (node.gain, node.bias))
         return dataclasses.replace(
@@ -114,6 +121,22 @@ def _fuse(producer: Node, node: Node) -> Node | None:
 
 def _differs(node: BatchNorm) -> bool:
     return node.per_level and node.gain.shape[0] > 1
+
+
+def _apart(folded: Mapping[str, Node], node: Node) -> Node:
+    """Returns an activation as a table, where it reads a matrix product that others read too.
+
+    The converter would compute the product twice, once with the activation.
+    """
+    if not (isinstance(node, Unary) and node.function in _FUSED_ACTIVATIONS):
+        return node
+    producer = folded[node.inputs[0]]
+    while isinstance(producer, Reshape):
+        producer = folded[producer.inputs[0]]
+    if isinstance(producer, Linear) and producer.kind is LayerKind.FULLY_CONNECTED:
+        function = getattr(keras.activations, node.function)
+        return Table(node.name, node.inputs, node.shape, function)
+    return node
 
 
 def _as_depthwise(node: BatchNorm) -> tuple[Node, ...]:

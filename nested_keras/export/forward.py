@@ -1,4 +1,4 @@
-"""Runs a folded graph in float with TensorFlow: what calibration measures and conversion traces."""
+"""Run a folded graph in float with TensorFlow, for calibration and conversion."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _BATCH = 64
 
 
 def numpy_of(value: Value) -> Any:
-    """Returns the NumPy that computes with a value: TensorFlow's for a tensor."""
+    """Returns the NumPy module for a value: TensorFlow's NumPy for a tensor."""
     return np if isinstance(value, np.ndarray) else tf.experimental.numpy
 
 
 def level_parameters(level: int) -> Parameters:
-    """Returns what gives each linear node's filter (OHWI) and bias at a level, gain folded in."""
+    """Returns a function from a linear node to its filter (OHWI, with gain) and bias at a level."""
 
     def parameters(node: Linear) -> tuple[FloatArray, FloatArray]:
         gain = node.gain[level].reshape(-1, 1, 1, 1)
@@ -69,7 +69,7 @@ def run(
         inputs: One float32 tensor per graph input, [n, ...]; any n where no node mixes the batch
             with other dimensions.
         parameters: Gives the filter (OHWI) and bias of a linear node.
-        observe: Called with every node and its output; what it returns goes on in its place.
+        observe: Called with every node and its output; its result takes the place of the output.
 
     Returns:
         The graph's outputs.

@@ -1,9 +1,10 @@
 """Functions of each value alone that go into the file as a table of 256 values: INT8_LOOKUP.
 
-TensorFlow's converter would write most of them as several operators, each of which rounds, or as
-one that TFLite Micro lacks. So the twin has a LEAKY_RELU in their place, which the converter
-quantises with the ranges that it is given, and which becomes INT8_LOOKUP here. Each has a slope of
-its own, because the converter merges equal operators, and is found again by the slope.
+TensorFlow's converter would write most such functions as several operators that each round, or as
+an operator that TFLite Micro lacks. So the twin has a LEAKY_RELU as a placeholder for each
+function. The converter quantises the placeholder with the given ranges, and `insert` turns the
+placeholder into INT8_LOOKUP. Each placeholder has its own slope, because the converter merges equal
+operators, and because `insert` finds the placeholder by the slope.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def insert(converted: Tree, graph: Graph) -> Tree:
         graph: The graph.
 
     Returns:
-        Another tree, or the same where there is nothing to do.
+        Another tree, or the same tree where there is no placeholder.
 
     Raises:
         ExportError: The converter has lost a placeholder.
@@ -96,7 +97,7 @@ def insert(converted: Tree, graph: Graph) -> Tree:
 
 
 def _slope(index: int) -> float:
-    """The slope that stands for the node at a position: no two agree, and no user's is one."""
+    """The slope of the placeholder at a position: unique, and unlike a slope of a user's layer."""
     return 0.75 + (index + 1) * 2.0**-20
 
 

@@ -1,7 +1,7 @@
-"""Keras layers -> nodes: walks the functional graph of a nested model.
+"""Turn Keras layers into nodes by a walk over the functional graph of a nested model.
 
-One walk serves all levels, since `at_level(l)` calls the same layers in the same order for every
-l: the nodes take every level's values from the layers' own variables.
+One walk serves all levels, because `at_level(l)` calls the same layers in the same order for every
+l. The nodes take the values of every level from the layers' own variables.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ def trace(model: NestedModel, *, read: Callable[[Any], Any] = np.asarray) -> Gra
 
     Args:
         model: A NestedModel with fixed input shapes.
-        read: Gives the value of a layer's variable: as an array, or as a tensor that training can
-            differentiate by.
+        read: Gives the value of a layer's variable, as an array, or in training as a tensor with a
+            gradient.
 
     Returns:
-        The graph, nothing folded yet.
+        The graph, with no node folded.
 
     Raises:
-        ExportError: Not a NestedModel, or an input of unknown size.
+        ExportError: The model is no NestedModel, or an input has an unknown size.
         UnsupportedLayerError: A layer or activation that export does not know, by name.
     """
     if not isinstance(model, NestedModel):
@@ -61,7 +61,7 @@ class _Tracer:
         self.calls: dict[tuple[int, tuple[str, ...]], str] = {}
 
     def trace(self, functional: KerasModel) -> Graph:
-        """Walks from the outputs back, in an order in which every node's inputs come first."""
+        """Walks back from the outputs; the inputs of each node come before the node."""
         inputs = []
         for tensor in functional.inputs:
             if None in tensor.shape[1:]:
@@ -90,7 +90,7 @@ class _Tracer:
                 continue
             if key not in self.produced:
                 names = tuple(self.produced[self._key(t)] for t in sources)
-                # A layer that is called twice on one tensor computes the same twice.
+                # Two calls of a layer on one tensor give equal outputs, so one node is enough.
                 call = id(operation), names
                 if call not in self.calls:
                     _check(operation, arguments)
@@ -119,7 +119,7 @@ class _Tracer:
 
 
 def _check(operation: KerasOperation, arguments: KerasArgument) -> None:
-    """Refuses a call of a layer that the nodes cannot say."""
+    """Refuses a call of a layer that no node can express."""
     name = operation.name
     text = supported.refusal(operation, name) or supported.export_refusal(operation, name)
     if not isinstance(operation, keras.layers.InputLayer):

@@ -23,7 +23,7 @@ class GraphBuilder:
 
     Attributes:
         levels: Number of levels.
-        read: As given.
+        read: The argument `read`.
         nodes: The nodes so far, by name.
     """
 
@@ -39,8 +39,8 @@ class GraphBuilder:
         return value.astype(np.float64) if isinstance(value, np.ndarray) else value
 
     def add(self, cls: type[Node], name: str, inputs: tuple[str, ...], **fields: NodeField) -> str:
-        """Adds one node, or finds one without weights that computes the same; returns its name."""
-        # The converter would merge two of them, and neither would be found in its file.
+        """Adds a node, or finds an equal node without weights; returns the name of the node."""
+        # The converter would merge two equal nodes, and `match` would find neither in the file.
         same = () if cls.has_values else (cls, inputs, *sorted(fields.items()))
         if same in self._plain:
             return self._plain[same]
@@ -59,6 +59,6 @@ class GraphBuilder:
         return candidate
 
 
-# Makes the nodes of one call: of a layer, the names of its inputs and the shape of its output.
+# Makes the nodes of one call of a layer, from the names of the inputs and the shape of the output.
 # Returns the name of the last node.
 Trace: TypeAlias = Callable[[GraphBuilder, Any, tuple[str, ...], Shape], str]

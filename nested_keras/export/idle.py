@@ -1,8 +1,9 @@
 """Weights that cannot change any output.
 
-A channel that BatchNorm all but switches off (a gamma near zero, or a variance near zero in
-training) has weights like any other once they are quantised per channel, but a multiplier so small
-that its outputs are the same whatever the input. MobileNets are full of such channels.
+BatchNorm almost switches a channel off where gamma is near zero, or where the variance in training
+was near zero. The int8 weights of such a channel, quantised per channel, look like other weights,
+but the multiplier is so small that the output is equal for every input. MobileNets have many such
+channels.
 """
 
 from __future__ import annotations
@@ -44,10 +45,11 @@ def drop_idle(layer: NestedWeights) -> NestedWeights:
 
 
 def _constant_channels(layer: NestedWeights, level: int) -> npt.NDArray[np.bool_]:
-    """Says of each channel whether all inputs give the same output, [O].
+    """Returns for each channel whether all inputs give the same output, bool [O].
 
-    The sum of a channel lies between what the worst inputs can make of it, and the output does not
-    decrease, or does not increase, with the sum: equal outputs at both ends are equal between.
+    The sum of a channel lies between the sums of the two most extreme inputs. The output either
+    never decreases or never increases with the sum. So equal outputs at both ends mean equal
+    outputs for all sums between.
     """
     p = layer.params
     used = np.where(layer.level_map <= level, layer.weights, 0).reshape(p.out_channels, -1)

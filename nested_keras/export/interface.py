@@ -1,8 +1,8 @@
 """The types of a model's inputs and outputs: int8, or uint8 or float32 behind QUANTIZE.
 
-The operators at the edges are those that TensorFlow's converter writes for `inference_input_type`
-and `inference_output_type`: QUANTIZE behind inputs and in front of uint8 outputs, DEQUANTIZE in
-front of float32 outputs.
+The operators at the edges equal the ones that TensorFlow's converter writes for
+`inference_input_type` and `inference_output_type`: QUANTIZE behind inputs and in front of uint8
+outputs, DEQUANTIZE in front of float32 outputs.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ def type_name(given: TypeLike, *, argument: str) -> str:
     """Returns the name of a type.
 
     Args:
-        given: As the user gives it.
+        given: The user's argument.
         argument: The name of the argument, for the error.
 
     Raises:
-        ExportError: It is not one of `TYPES`.
+        ExportError: The type is not one of `TYPES`.
     """
     name = getattr(given, "name", None) or getattr(given, "__name__", None) or given
     if name not in TYPES:
@@ -88,7 +88,7 @@ class _Edges:
             subgraph.operators.append(self.operator(kind, index, outer))
 
     def outer_tensor(self, index: int, dtype: str, entries: SchemaObject) -> int:
-        """Adds the tensor that the caller sees, under the name of the int8 one."""
+        """Adds the tensor that the caller sees, under the name of the int8 tensor."""
         schema, inner = self.schema, self.tree.subgraph.tensors[index]
         name = flatbuffer.text(inner.name)
         inner.name = f"{name}/int8".encode()
@@ -108,7 +108,7 @@ class _Edges:
         schema = self.schema
         code = schema.OperatorCodeT()
         code.builtinCode = code.deprecatedBuiltinCode = getattr(schema.BuiltinOperator, kind)
-        # The versions of TFLite's converter: from 2 on they know int8.
+        # The versions that TFLite's converter writes; int8 needs version 2 or later.
         code.version = 2
         codes = self.tree.root.operatorCodes
         known = [k for k, each in enumerate(codes) if each.builtinCode == code.builtinCode]

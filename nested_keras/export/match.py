@@ -35,13 +35,13 @@ class ConvertedLayer:
 
     Attributes:
         node: The node.
-        index: Position of its operator.
+        index: Position of the operator in the file.
         op: The prepared operator.
         filter: int8 OHWI.
         filter_scale: float32 [O].
-        gain: float64 [O], the factors that the filter was converted with.
+        gain: float64 [O], the factors with which the filter was converted.
         input_scale: Scale of the operator's input.
-        output_scale: Scale of its output.
+        output_scale: Scale of the operator's output.
     """
 
     node: Linear
@@ -66,14 +66,14 @@ def match(
     Args:
         graph: The folded graph.
         program: The converted file.
-        twin_gain: The factors [O] that each node's filter was converted with.
+        twin_gain: By name of node, the factors [O] with which the filter was converted.
         filter_scales: Scales of the filter of the operator at each position.
 
     Returns:
         The layers by node name.
 
     Raises:
-        ExportError: A node without operator or with two, or other weights than expected.
+        ExportError: A node has no operator or two operators, or a weight is not as expected.
     """
     layers: dict[str, ConvertedLayer] = {}
     for index, op in enumerate(program.ops):
@@ -94,7 +94,7 @@ def match(
             index=index,
             op=op,
             filter=_ohwi(op),
-            filter_scale=filter_scales[index],
+            filter_scale=_for_each_channel(filter_scales[index], op),
             gain=twin_gain[node.name],
             input_scale=program.tensors[op.inputs[0]].scale,
             output_scale=program.tensors[op.outputs[0]].scale,
@@ -109,6 +109,12 @@ def match(
 
 def _ohwi(op: WeightedOp) -> npt.NDArray[np.int8]:
     return op.filter if op.filter.ndim == 4 else op.filter[:, np.newaxis, np.newaxis, :]
+
+
+def _for_each_channel(scales: npt.NDArray[np.float32], op: WeightedOp) -> npt.NDArray[np.float32]:
+    """Returns a scale per channel: the converter gives one to a depthwise filter of zeros alone."""
+    of_zeros = scales.size == 1 and not op.filter.any()
+    return np.full(len(_ohwi(op)), scales[0]) if of_zeros else scales
 
 
 def _check_weights(layer: ConvertedLayer) -> None:

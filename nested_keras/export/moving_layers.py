@@ -1,6 +1,6 @@
-"""The layers that move, repeat or pad pixels: how each is traced, and how its nodes run in float.
+"""The layers that move, repeat or pad pixels: their traces, and the float computation of nodes.
 
-The other half of their entries stands in `nested_keras.nesting.entries`.
+`nested_keras.nesting.entries` has the other half of their entries.
 """
 
 from __future__ import annotations
@@ -76,8 +76,8 @@ class DepthToSpace(PlainNode):
         down, across = self.block
         _, height, width, channels = self.shape
         value = operands[0]
-        # A reshape puts the columns of a block in their place. The rows need a transposition; not
-        # DEPTH_TO_SPACE, of which LiteRT's reference kernels lack the quantised version.
+        # A reshape puts the columns of a block in their place, and a transposition the rows.
+        # DEPTH_TO_SPACE would not do, because LiteRT's reference kernels lack the int8 version.
         if down > 1:
             rows = (-1, height // down, width // across, down, across * channels)
             value = tf.transpose(tf.reshape(value, rows), (0, 1, 3, 2, 4))
@@ -89,7 +89,7 @@ class Transpose(PlainNode):
     """The axes in another order.
 
     Attributes:
-        permutation: For each axis of the output, the batch included, that of the input.
+        permutation: For each axis of the output, batch included, the axis of the input.
     """
 
     keeps_scale: ClassVar[bool] = True

@@ -1,6 +1,6 @@
 """The exporter's own picture of a network: small frozen nodes in execution order (NumPy only).
 
-Here stand the nodes with weights, in `plain_layers` those without. Where the network is trained
+This file has the nodes with weights; `plain_layers` has nodes without weights. In training
 (`export.aware`) the values of the nodes are tensors in the place of arrays.
 
 Every node has one output. Shapes are NHWC with a batch of one. Filters are OHWI,
@@ -25,13 +25,14 @@ from nested_keras.typing import FloatArray, UInt8Array
 class Node:
     """One operation.
 
-    The class says what the other steps of export must know of its int8 operator.
+    The class holds the facts of the int8 operator that the other steps of export need.
 
     Attributes:
-        has_values: Whether arrays are among the fields: two such nodes are never taken for one.
+        has_values: Whether arrays are among the fields; two such nodes are never merged.
         keeps_scale: Whether TFLite gives the output the scale of the inputs.
-        keeps_channels: Whether a factor on a channel of the input is that factor on the output's.
-        name: Unique name, that of the Keras layer.
+        keeps_channels: Whether a factor on an input channel becomes the factor of that output
+            channel.
+        name: Unique name, taken from the Keras layer.
         inputs: Names of the nodes whose outputs are read.
         shape: Output shape; the batch is 1.
     """
@@ -86,10 +87,10 @@ class Linear(Node):
     At level l: `activation(gain[l] * (filter * (level_map <= l)) @ x + bias[l])`.
 
     Attributes:
-        kind: What is computed.
+        kind: Convolution, depthwise convolution or matrix product.
         filter: float64 OHWI, all weights, also those that no level uses.
-        level_map: uint8 OHWI: the first level that uses the weight, N where none does.
-        gain: float64 [N, O], the folded BatchNorm's factor; ones where there is none.
+        level_map: uint8 OHWI: the first level that uses the weight, N where no level does.
+        gain: float64 [N, O], the folded BatchNorm's factor; ones without a BatchNorm.
         bias: float64 [N, O].
         strides: (vertical, horizontal).
         dilation: (vertical, horizontal).

@@ -33,27 +33,28 @@ class PackedLayer:
 
 
 def pack(layers: Mapping[str, ConvertedLayer], program: Program) -> tuple[PackedLayer, ...]:
-    """Packs the layers that differ between levels, and some others beside them.
+    """Packs the layers that differ between levels, layers with gaps, and fully connected layers.
 
     A layer whose filter has gaps (a grouped or a transposed convolution, `nesting.filters`) is
-    packed because the stream leaves the zeros out, and every fully connected one is packed too.
-    The others stay what the converter made. A builtin FULLY_CONNECTED would do for a layer that is
-    the same at every level, but runtimes round it differently: LiteRT once, TFLite Micro twice
-    (docs/quantization.md). As NESTED_SPARSE_CONV it gives the same bytes everywhere.
+    packed because the stream leaves the zeros out. A fully connected layer is packed even where
+    all levels are equal, because runtimes round a builtin FULLY_CONNECTED differently: LiteRT
+    rounds once, TFLite Micro twice (docs/quantization.md). NESTED_SPARSE_CONV gives the same bytes
+    everywhere. All other layers keep the operator of the converter. Nothing is packed where all
+    layers are equal at every level.
 
-    Weights that cannot change any output are left out (`idle`). How the others are stored is chosen
-    for each layer by predicted cycles (`cortex_m.cycles.pack_fastest`).
+    Weights that cannot change any output are left out (`idle`). The encoding of each layer is
+    chosen by predicted cycles (`cortex_m.cycles.pack_fastest`).
 
     Args:
         layers: The layers by node name.
-        program: The converted file that they are from.
+        program: The converted file with these layers.
 
     Returns:
         The packed layers.
 
     Raises:
-        ExportError: A layer does not fit the stream or the kernels, or a table its range; the text
-            names the layer.
+        ExportError: A layer does not fit the stream or the kernels, or a table entry does not fit
+            its range; the text names the layer.
     """
     if not any(layer.node.per_level for layer in layers.values()):
         return ()

@@ -1,6 +1,6 @@
-"""The layers without weights: how each is traced to nodes, and how these run in float.
+"""The layers without weights: the traces to nodes, and the float computation of the nodes.
 
-`TRACES` has one entry per Keras layer. It is the second half of the entry of that layer in
+`TRACES` has one entry per Keras layer: the second half of the layer's entry in
 `nested_keras.nesting.entries`; see docs/adding_a_layer.md.
 """
 
@@ -23,7 +23,7 @@ from nested_keras.export.nodes import Input, Node, image_shape
 from nested_keras.nesting import entries, kinds, supported
 from nested_keras.typing import Activation, KerasLayer
 
-# What TFLite's operators may apply to their own output.
+# The functions that TFLite's operators may apply to their own output.
 FUSED_ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
     "linear": lambda x: x,
     "relu": tf.nn.relu,
@@ -35,7 +35,7 @@ _FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "sigmoid": tf.nn.sigmoid,
     "tanh": tf.nn.tanh,
     "softmax": tf.nn.softmax,
-    # Written as the converter's pattern for HARD_SWISH.
+    # The form in which the converter finds HARD_SWISH.
     "hard_swish": lambda x: x * tf.nn.relu6(x + np.float32(3)) * np.float32(1 / 6),
 }
 PROBABILITY_SCALE = 1 / 256
@@ -69,7 +69,7 @@ class PlainNode(Node, abc.ABC):
         """Runs the node in float.
 
         Args:
-          operands: The outputs of the nodes that it reads, float32 [n, ...].
+          operands: The outputs of the nodes in `inputs`, float32 [n, ...].
 
         Returns:
           The node's output, float32 [n, ...].
@@ -216,7 +216,7 @@ class Pool(PlainNode):
 
 @dataclass(frozen=True, eq=False)
 class Mean(PlainNode):
-    """Mean over height and width; whether they stay as ones is seen in `shape`."""
+    """Mean over height and width; `shape` says whether both stay as axes of one."""
 
     def compute(self, operands: list[Any]) -> Any:
         """Runs the node in float."""
@@ -237,7 +237,7 @@ class Reshape(PlainNode):
 def add_activation(
     graph: GraphBuilder, layer: KerasLayer, function: Activation, source: str
 ) -> str:
-    """Adds the node of an activation, a function or a layer; none for the linear one."""
+    """Adds the node of an activation, a function or a layer; no node for the linear function."""
     shape = graph.nodes[source].shape
     if isinstance(function, keras.layers.Layer):
         return TRACES[supported.kind_of(function)](graph, function, (source,), shape)
@@ -251,7 +251,7 @@ def add_activation(
     if name not in _FUNCTION_NAMES:
         function = supported.canonical(function)
         return graph.add(Table, f"{layer.name}/{name}", (source,), shape=shape, function=function)
-    # keras.activations.leaky_relu has a slope of 0.2 unless told otherwise.
+    # The default slope of keras.activations.leaky_relu is 0.2.
     return graph.add(
         Unary,
         f"{layer.name}/{name}",
@@ -321,7 +321,7 @@ def _pairwise(
     shape: Shape,
 ) -> str:
     inputs = tuple(_with_rank(graph, len(shape), name) for name in inputs)
-    # TFLite's operators take two operands: more are combined one after the other.
+    # TFLite's operators take two operands, so further operands are combined one after the other.
     name = inputs[0]
     for position, other in enumerate(inputs[1:], start=1):
         partial = tuple(np.broadcast_shapes(graph.nodes[name].shape, graph.nodes[other].shape))
@@ -405,7 +405,7 @@ def _reshape(graph: GraphBuilder, layer: KerasLayer, inputs: tuple[str, ...], sh
 L = keras.layers
 TRACES: dict[type, Trace] = {
     L.InputLayer: _input,
-    # What does nothing at inference.
+    # Layers that do nothing at inference.
     **dict.fromkeys(entries.augmentations(), _identity),
     L.ActivityRegularization: _identity,
     L.AlphaDropout: _identity,

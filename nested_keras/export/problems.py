@@ -12,7 +12,7 @@ from nested_keras.nesting import conversion, fidelity
 from nested_keras.nesting.model import NestedModel, nest, replace_layers
 from nested_keras.typing import KerasArgument, KerasModel
 
-# Those that need no representative data: random examples do for the comparison in float.
+# The steps that need no representative data, because random examples suffice in float.
 _STEPS = steps.STEPS[: steps.STEPS.index(steps.compare_in_float) + 1]
 _WARNING = "export will refuse this model: "
 
@@ -29,7 +29,7 @@ class _Problems:
 
     @contextlib.contextmanager
     def noted(self) -> Iterator[None]:
-        """Notes what the block refuses, and goes on behind the block."""
+        """Notes the error that ends the block, and goes on behind the block."""
         try:
             yield
         except (TypeError, ValueError) as error:
@@ -42,7 +42,7 @@ def problems_of(
     block_shape: Iterable[int],
     **choices: KerasArgument,
 ) -> list[str]:
-    """Finds what `nest` and export refuse; see `nested_keras.export.supports`."""
+    """Finds the reasons of `nest` and export to refuse; see `nested_keras.export.supports`."""
     problems = _Problems()
     options = tuple(sparsities), tuple(block_shape)
     with warnings.catch_warnings(record=True) as caught, problems.noted():
@@ -65,7 +65,7 @@ def _export_in_float(nested: NestedModel) -> None:
     """Runs the first steps of an export.
 
     Raises:
-        ExportError: As they do.
+        ExportError: A step refuses the model.
     """
     open_inputs = [
         f"input {tensor.name!r} needs a fixed shape: got {tuple(tensor.shape)}"

@@ -10,11 +10,11 @@ w_q and a scale s_w per channel with c W ~ s_w w_q. With input scale s_x and out
 
 so that the filter of every level is the same int8 set and only (bias, multiplier, shift) change.
 
-Guard. |bias_l| has to stay below 2^30: then |acc + bias| stays below 2^31 as long as |acc| does not
-exceed 2^30, which holds for up to 2^30 / (127 * 255) = 33155 weights per channel. A gain so small
-that the bias would not fit (|r_l| < |b_l| / (2^30 s_x s_w)) is raised to the smallest that does.
-The output then is off by at most |acc| s_x s_w |r_raised - r_l| <= |b_l| |acc| / 2^30: for a 3x3x64
-filter less than 1.8 % of the channel's bias at full scale of every input, in practice far less.
+Guard. |bias_l| has to stay below 2^30, because |acc + bias| then stays below 2^31 as long as |acc|
+does not exceed 2^30, which holds for up to 2^30 / (127 * 255) = 33155 weights per channel. A gain
+too small for the bias to fit (|r_l| < |b_l| / (2^30 s_x s_w)) is raised to the smallest gain that
+fits. The output then is off by at most |acc| s_x s_w |r_raised - r_l| <= |b_l| |acc| / 2^30: for a
+3x3x64 filter less than 1.8 % of the channel's bias at full scale of every input, usually far less.
 A gain of exactly zero counts as positive.
 """
 
@@ -31,10 +31,10 @@ from nested_keras.format import LayerKind
 from nested_keras.int8.fixed_point import quantize_multiplier
 from nested_keras.typing import FloatArray
 
-# A little below 2^30: scales are rounded to float32 after the guard.
+# A little below 2^30, because scales are rounded to float32 after the guard.
 _MAX_BIAS = 2**30 - 2**10
-# The twin's own guard is stricter by more than any rounding, so that the converter, which limits
-# biases to 2^30 - 1 by coarsening the filter's scale, never has to.
+# The converter limits biases to 2^30 - 1 and coarsens the filter's scale for that. The twin's own
+# guard is stricter by more than any rounding, so that the converter never coarsens a scale.
 _MAX_TWIN_BIAS = 2**29
 # The converter coarsens the scale of channels whose largest weight is below 5e-7.
 _MIN_TWIN_WEIGHT = 2e-6
@@ -42,7 +42,7 @@ _MIN_TWIN_WEIGHT = 2e-6
 
 @dataclass(frozen=True, eq=False)
 class LevelTables:
-    """How a layer requantises at each of N levels and O output channels.
+    """The numbers that requantise a layer at each of N levels and O output channels.
 
     Attributes:
         bias: int32 [N, O].
@@ -60,16 +60,16 @@ class LevelTables:
 
 
 def twin_gain(node: Linear, *, input_scale: float) -> FloatArray:
-    """The factors c that the filter is converted with: the densest level's gains, guarded.
+    """The factors c of the filter for the converter: the densest level's gains, guarded.
 
     Args:
         node: The node.
-        input_scale: Scale of its input, s_x.
+        input_scale: Scale of the node's input, s_x.
 
     Returns:
-        float64 [O], not zero where the channel has weights. It differs from the densest level's
-        gain only where that is too small: the largest weight is kept at 2e-6 at least, and large
-        enough that the bias stays within 2^29 steps.
+        float64 [O], not zero where the channel has weights. A factor differs from the densest
+        level's gain only where that gain is too small. Two limits hold: the largest weight times
+        the factor is at least 2e-6, and the bias stays within 2^29 steps.
     """
     gain = node.gain[-1]
     largest = np.abs(node.masked_filter(node.levels - 1)).max(axis=(1, 2, 3))
@@ -99,11 +99,10 @@ def quantize_levels(
         input_scale: s_x, the file's float32 value.
         filter_scale: s_w, the file's float32 values [O].
         output_scale: s_y, the file's float32 value.
-        dense_bias: int32 [O], the converter's.
+        dense_bias: int32 [O], the converter's bias.
 
     Raises:
-        ExportError: A bias of 2^30 or more in the converted file, or a multiplier that does not
-            fit.
+        ExportError: The converted file has a bias of 2^30 or more, or a multiplier does not fit.
     """
     if np.abs(dense_bias.astype(np.int64)).max() >= 2**30:
         raise ExportError(
@@ -114,9 +113,9 @@ def quantize_levels(
     ratio = np.divide(node.gain, twin_gain, out=np.zeros_like(node.gain), where=twin_gain != 0)
     sign = np.where(ratio < 0, -1, 1).astype(np.int8)
     magnitude = np.maximum(np.abs(ratio), np.abs(node.bias) / (_MAX_BIAS * step))
-    # The scale as the file of one level's dense model would hold it: that model and this table
-    # then compute the multiplier from the same numbers. Zero is no scale; the smallest float gives
-    # a multiplier of zero all the same.
+    # The float32 scale in the file of one level's dense model, so that the dense model and this
+    # table compute the multiplier from the same numbers. Zero is no valid scale; the smallest float
+    # gives a multiplier of zero as well.
     scale = np.maximum(magnitude * filter_scale, np.finfo(np.float32).tiny).astype(np.float32)
     bias = np.rint(node.bias / (input_scale * scale.astype(np.float64))) * sign
     scale[-1], sign[-1], bias[-1] = filter_scale, 1, dense_bias

@@ -1,4 +1,4 @@
-"""Representative data in any of the forms that users have, as plain arrays (NumPy only)."""
+"""Turn representative data in any of the forms that users have into arrays (NumPy only)."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from nested_keras.typing import BatchData, Data, Float32Array, KerasModel, Value
 Path: TypeAlias = tuple[Any, ...]
 
 MAX_EXAMPLES = 2000
-"""Where a data set does not say how long it is, no batch is read after so many examples."""
+"""The number of examples after which no batch is read of a data set without a length."""
 
 
 @dataclass(frozen=True)
 class InputKey:
-    """How a batch names one input of a model.
+    """The names that a batch may use for one input of a model.
 
     Attributes:
         path: Keys and indices that lead to the input in the structure of the model's inputs.
@@ -42,25 +42,25 @@ def collect(
 ) -> tuple[Float32Array, ...]:
     """Gathers representative examples.
 
-    A batch is what `keras.Model.fit` takes: x, (x, y) or (x, y, sample_weight). x is an array, or
+    A batch has the form of `keras.Model.fit`: x, (x, y) or (x, y, sample_weight). x is an array, or
     for several inputs a list of arrays, a dict by the names of the inputs, or the structure of the
-    model's inputs. What a dict has beside the inputs is not read.
+    model's inputs. Other keys of a dict are not read.
 
     Args:
         dataset: One of: a single batch of all examples; a `tf.data.Dataset`, a
             `keras.utils.PyDataset`, a list of batches or another iterable of batches; a callable
-            without arguments that returns an iterable of batches, as TFLite's converter takes it. A
+            without arguments that returns an iterable of batches, as for TFLite's converter. A
             list of arrays alone is a single batch, with one array per input. Where an iterable has
             no length, or is endless, reading stops after `MAX_EXAMPLES` examples.
         shapes: Shape of each model input without the batch.
-        keys: How dicts and structures name the inputs, see `keys_of`.
+        keys: The names of the inputs in dicts and structures, see `keys_of`.
 
     Returns:
         One float32 array [n, ...] per input, n >= 1.
 
     Raises:
-        ExportError: No examples, a wrong number or other names of inputs, a wrong shape, text, NaN
-            or infinite values.
+        ExportError: There are no examples, the number or the names of the inputs are wrong, a shape
+            is wrong, or an array holds text, NaN or infinity.
     """
     reader = _Reader(shapes, keys)
     batches = [reader.read(batch) for batch in reader.batches(dataset)]
@@ -97,7 +97,7 @@ class _Reader:
         return self._bounded(dataset)
 
     def _bounded(self, dataset: Data) -> Iterator[Any]:
-        """Yields the batches of an iterable, and not for ever."""
+        """Yields the batches of an iterable, at most `MAX_EXAMPLES` examples without a length."""
         try:
             length: int | None = len(dataset)
         except (TypeError, NotImplementedError):
@@ -105,7 +105,7 @@ class _Reader:
         if isinstance(dataset, Iterable):
             source: Iterator[Any] = iter(dataset)
         elif hasattr(dataset, "__getitem__"):
-            # A keras.utils.PyDataset, which does not say where it ends but by its length.
+            # A keras.utils.PyDataset, whose end only its length tells.
             source = (dataset[index] for index in itertools.count())
         else:
             raise ExportError(
@@ -130,14 +130,14 @@ class _Reader:
         return arrays
 
     def _find(self, batch: BatchData) -> list[Any] | None:
-        """Returns the inputs in x, (x, y) or (x, y, sample_weight); None where they are not."""
+        """Returns the inputs in x, (x, y) or (x, y, sample_weight); None without a match."""
         found = self._match(batch)
         if found is None and isinstance(batch, list | tuple) and 1 <= len(batch) <= 3:
             found = self._match(batch[0])
         return found
 
     def _match(self, x: BatchData) -> list[Any] | None:
-        """Returns the inputs in x, in the order of the model's; None where they are not."""
+        """Returns the inputs in x, in the order of the model's inputs; None without a match."""
         if not isinstance(x, list | tuple | Mapping):
             return [x] if self._count == 1 else None
         leaves = dict(_leaves(x))
@@ -175,13 +175,13 @@ class _Reader:
         sizes = {len(array) for array in batch}
         if len(sizes) != 1:
             raise ExportError(
-                "representative_dataset must give as many examples to every input: "
+                "representative_dataset must give equal numbers of examples to all inputs: "
                 f"got {sorted(sizes)}"
             )
 
 
 def _leaves(structure: BatchData, path: Path = ()) -> Iterator[tuple[Path, Any]]:
-    """Yields what lists, tuples and dicts hold, with the way to it."""
+    """Yields the values in lists, tuples and dicts, each with the path to the value."""
     if isinstance(structure, Mapping):
         items: Iterable[tuple[Any, Any]] = structure.items()
     elif isinstance(structure, list | tuple):
@@ -204,5 +204,5 @@ def _as_float(array: Value) -> Float32Array:
         raise ExportError(
             f"representative_dataset must hold arrays of real numbers: got {kind}"
         ) from None
-    with np.errstate(over="ignore"):  # infinity is refused as such
+    with np.errstate(over="ignore"):  # a later check refuses infinity
         return values.astype(np.float32, copy=False)

@@ -1,6 +1,6 @@
 """Edits the converted file: readable names, the nested operators, one level's dense model.
 
-Every function leaves the tree that it is given as it is, and returns another.
+Every function returns a new tree, and does not change its argument.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _SIGNATURE = "serving_default"
 
 
 def filter_scales(dense: Tree) -> dict[int, npt.NDArray[np.float32]]:
-    """Scales of the constant filters, by operator position, for operators that have one."""
+    """Scales of the constant filters, by the position of the operator."""
     subgraph = dense.subgraph
     scales = {}
     for index, operator in enumerate(subgraph.operators):
@@ -42,13 +42,13 @@ def name_after_layers(converted: Tree, graph: Graph) -> Tree:
 
     Args:
         converted: The converter's file.
-        graph: The graph that it was made of.
+        graph: The graph from which the converter made the file.
 
     Returns:
         The same model with outputs in the model's order.
 
     Raises:
-        ExportError: An input is named `level`, or the converter names its tensors in another way.
+        ExportError: An input is named `level`, or the converter names tensors in another way.
     """
     from ai_edge_litert import schema_py_generated as schema
 
@@ -137,8 +137,8 @@ def _fewer_weights(layers: Sequence[PackedLayer]) -> dict[str, int]:
 def dense_level(dense: Tree, layers: Sequence[PackedLayer], level: int) -> Tree:
     """The dense int8 model that one level must equal, from builtin operators alone.
 
-    Each layer's filter is masked, its scales are those of the level, and where the level's
-    multiplier is negative, filter and bias change sign instead: -acc * M = acc * -M exactly.
+    Each layer has the level's mask in its filter and the level's scales. Where the level's
+    multiplier is negative, filter and bias change sign in its place: -acc * M = acc * -M exactly.
     """
     from ai_edge_litert import schema_py_generated as schema
 
@@ -152,14 +152,15 @@ def dense_level(dense: Tree, layers: Sequence[PackedLayer], level: int) -> Tree:
         scale = tables.filter_scale[level]
         operator = subgraph.operators[converted.index]
         old = subgraph.tensors[operator.inputs[1]]
-        # New tensors: layers that share weights share the converter's.
+        # New tensors, because layers with shared weights share the converter's tensors.
         weights = tree.add_tensor(
             f"{node.name}/filter",
             tuple(old.shape),
             schema.TensorType.INT8,
             tree.add_buffer(_file_order(node, kept * sign.reshape(-1, 1, 1, 1))),
         )
-        _set_scales(subgraph.tensors[weights], scale, old.quantization.quantizedDimension)
+        channels = 3 if node.kind is LayerKind.DEPTHWISE else 0
+        _set_scales(subgraph.tensors[weights], scale, channels)
         bias = tree.add_tensor(
             f"{node.name}/bias",
             scale.shape,
@@ -173,7 +174,7 @@ def dense_level(dense: Tree, layers: Sequence[PackedLayer], level: int) -> Tree:
 
 
 def _file_order(node: Linear, filter_ohwi: npt.NDArray[np.int8]) -> bytes:
-    """OHWI as TFLite stores it: 1HWO for depthwise."""
+    """The bytes of an OHWI filter in TFLite's order, which is 1HWO for depthwise."""
     if node.kind is LayerKind.DEPTHWISE:
         filter_ohwi = np.transpose(filter_ohwi, (3, 1, 2, 0))
     return filter_ohwi.astype(np.int8).tobytes()

@@ -38,7 +38,7 @@ def to_saved_model(model: NestedModel, path: str | os.PathLike[str]) -> None:
         raise ExportError("the inputs must have other names than 'level', the input for the level")
     archive = keras.export.ExportArchive()
     archive.track(model)
-    # The level may come as a number or, as in a .tflite, as an array of one number.
+    # The level may be a number or, as in a .tflite, an array of one number.
     level = tf.TensorSpec(None, tf.int32, _LEVEL)
     archive.add_endpoint("serve", _serve(model), input_signature=[*specs, level])
     target.parent.mkdir(parents=True, exist_ok=True)

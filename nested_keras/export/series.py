@@ -1,8 +1,8 @@
 """Series [1, length, channels] become images of height one, [1, 1, length, channels].
 
-From here on a layer of one dimension is one of two: no later step, file or kernel tells them apart.
-The inputs and outputs of the model keep their shapes. A Reshape stands beside each, which moves no
-byte.
+After this step a layer of one dimension is a layer of two dimensions, so no later step, file or
+kernel needs the difference. The inputs and outputs of the model keep their shapes, because a
+Reshape stands beside each. A Reshape moves no byte.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ def series_as_images(graph: Graph) -> Graph:
     """Returns the same network without series between its inputs and its outputs.
 
     Args:
-        graph: As its layers are traced, in the shapes that Keras has.
+        graph: The traced graph, with the shapes of Keras.
     """
     nodes: dict[str, Node] = {}
-    # Name in the old graph -> name of the node that has the value as an image.
+    # Name in the old graph -> name of the node that gives the value as an image.
     moved: dict[str, str] = {}
     for old in graph.nodes.values():
         node = dataclasses.replace(old, inputs=tuple(moved[name] for name in old.inputs))

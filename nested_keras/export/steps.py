@@ -1,6 +1,6 @@
 """The export as a story: `STEPS` is the list of steps, and each step fills fields of one state.
 
-Read this file first. A step hands the work to the file that is named like its function.
+Read this file first. Each step calls the functions of other files, which do the work.
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ _LATER: Any = None
 
 @dataclass(frozen=True, eq=False)
 class ExportState:
-    """What the steps know: each step returns a copy in which more is filled in.
+    """The state of an export: each step returns a copy with more fields filled.
 
     Attributes:
         model: The nested model.
-        representative_dataset: Examples as the user gives them.
+        representative_dataset: The user's examples, in any form.
         with_types: Gives a tree inputs and outputs of the types that the user wants.
         graph: The network as nodes; traced, then folded, then equalised.
         data: Representative examples, one float32 array [n, ...] per input.
         ranges: Quantisation of the activations.
-        gains: For each linear node the factors [O] that its filter is converted with.
+        gains: For each linear node, the factors [O] with which its filter is converted.
         dense: The .tflite of the densest level, from builtin operators.
-        program: `dense` as the converter made it, prepared.
+        program: The converter's file, prepared to run.
         layers: The linear nodes in `program`, by name of node.
         packed: The layers that become NESTED_SPARSE_CONV.
         nested: The .tflite with all levels.
@@ -79,11 +79,11 @@ Step: TypeAlias = Callable[[ExportState], ExportState]
 
 @dataclass(frozen=True)
 class ExportedModel:
-    """What an export makes.
+    """The result of an export.
 
     Attributes:
-        tflite: The nested model: inputs and outputs of the types asked for, the int32[1] input
-            `level` last.
+        tflite: The nested model, with inputs and outputs of the chosen types, and the int32[1]
+            input `level` last.
         dense_tflite: TensorFlow's own int8 model of the densest level, from builtin operators and
             INT8_LOOKUP, with the same inputs and outputs.
         levels: Number of levels.
@@ -132,7 +132,7 @@ def collect_examples(state: ExportState) -> ExportState:
 
 
 def compare_in_float(state: ExportState) -> ExportState:
-    """Checks that the graph computes what the Keras model does, before anything is rounded."""
+    """Checks that the graph equals the Keras model in float, before int8 rounds."""
     compare(state.model, state.graph, state.data)
     return state
 
@@ -179,7 +179,7 @@ def nest_operators(state: ExportState) -> ExportState:
 
 
 def write_files(state: ExportState) -> ExportState:
-    """Writes both files, which are whole now."""
+    """Writes both files, whose trees are complete now."""
     return dataclasses.replace(
         state,
         dense_tflite=flatbuffer.save(state.with_types(state.dense)),

@@ -1,7 +1,8 @@
-"""How nodes are told apart in the converted file.
+"""Find the node of a tensor in the converted file by the name of the tensor.
 
 The twin is traced with one name scope per node. The converter names every tensor after the
-operations that it fused into it, scopes included, and graph outputs Identity, Identity_1, ...
+operations that were fused into the tensor, with their scopes. Graph outputs have the names
+Identity, Identity_1, ...
 """
 
 from __future__ import annotations
@@ -36,5 +37,5 @@ def node_of_tensor(name: str, graph: Graph) -> Node | None:
         return graph.nodes[graph.outputs[int(output[1] or 0)]]
     nodes = tuple(graph.nodes.values())
     indices = {int(index) for index in _SCOPE.findall(name)}
-    # The last one computes the tensor; the others were fused into it.
+    # The last node computes the tensor; the other nodes were fused into the last node.
     return nodes[max(indices)] if indices else None

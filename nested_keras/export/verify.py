@@ -1,4 +1,4 @@
-"""Compares every level of the nested file with the dense int8 model it stands for, bit for bit."""
+"""Compare every level of the nested file with the dense int8 model of the level, bit for bit."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nested_keras.tflite.lowering import lower_graph, read_interface
 from nested_keras.tflite.program import Program
 from nested_keras.typing import Float32Array
 
-# The arithmetic does not depend on the data: a few examples that reach every branch are enough.
+# A few examples are enough, because the arithmetic does not depend on the data.
 MAX_EXAMPLES = 8
 
 
@@ -26,10 +26,10 @@ def verify(
     goldens: Iterable[Tree],
     data: tuple[Float32Array, ...],
 ) -> None:
-    """Runs both under LiteRT's reference kernels and compares all outputs at all levels.
+    """Runs both files with LiteRT's reference kernels and compares all outputs at all levels.
 
     Args:
-        nested: The nested .tflite, as it was written.
+        nested: The nested .tflite, as written.
         goldens: The dense model of each level.
         data: Representative examples, one array [n, ...] per input; the first eight are used.
 

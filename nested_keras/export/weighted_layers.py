@@ -1,4 +1,4 @@
-"""The layers with weights or statistics: how each is traced to nodes.
+"""The layers with weights or statistics: the traces to nodes.
 
 `forward` runs these nodes in float.
 """
@@ -38,8 +38,8 @@ def _linear(
     geometry = {}
     if row.stream is not LayerKind.FULLY_CONNECTED:
         geometry = {
-            # TensorFlow's depthwise convolution has one stride for both directions; a height of
-            # one has no other row to go to.
+            # TensorFlow's depthwise convolution has one stride for both directions. The vertical
+            # stride has no effect, because an image of height one has one row of pixels.
             "strides": kinds.pair(layer.strides, first=layer.strides[0]),
             "dilation": kinds.pair(layer.dilation_rate),
             "padding": "VALID" if layer.padding == "causal" else layer.padding.upper(),
@@ -67,7 +67,7 @@ def _conv_transpose(
     inputs: tuple[str, ...],
     shape: Shape,
 ) -> str:
-    """A plain convolution that makes blocks of pixels as channels; see `nesting.filters`."""
+    """Adds a plain convolution whose channels hold blocks of pixels; see `nesting.filters`."""
     axes = filters.up_axes(layer)
     _, *window, source_channels = graph.nodes[inputs[0]].shape
     sizes = kinds.pair(window)
@@ -193,8 +193,7 @@ def _affine(
 ) -> str:
     """`scale * x + offset`, both broadcast to x: a BatchNorm, the same at all levels.
 
-    Axes that have numbers of their own count as channels, and so do all axes behind the first of
-    them.
+    The first axis with more than one value, and all axes behind that axis, count as channels.
     """
     both = np.broadcast_shapes(scale.shape, offset.shape)
     sizes = (*[1] * (len(shape) - len(both)), *both)

@@ -1,4 +1,4 @@
-"""From a packed stream to NestedWeights in two steps: `check` the stream, then `unpack` it."""
+"""Turn a packed stream into NestedWeights in two steps: `check` the stream, then `unpack` it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from nested_keras.format.types import (
 )
 from nested_keras.typing import Int8Array, Int32Array
 
-# A stream may unpack to a few million weights in any case, and to more only by its length.
+# Every stream may unpack to a few million weights; more weights need a longer stream.
 _ALWAYS_UNPACKED, _UNPACKED_PER_BYTE = 1 << 22, 1024
 
 
@@ -31,7 +31,7 @@ class _AddedWeights:
 
     Attributes:
         index: Positions in the weights [O, K], flattened; ascending.
-        values: int8, as many.
+        values: int8, one per position.
     """
 
     index: npt.NDArray[np.int64]
@@ -40,7 +40,7 @@ class _AddedWeights:
 
 @dataclass(frozen=True, eq=False)
 class Checked:
-    """A stream that was checked; its weights are still sparse.
+    """A checked stream, with weights that are still sparse.
 
     Attributes:
         size: Length of the stream, bytes.
@@ -88,7 +88,7 @@ def check(data: Buffer) -> Checked:
                 )
         added.append(weights)
         channels = weights.index // params.weights_per_channel
-        # Exact: sums of at most 2^16 int8 weights a channel.
+        # Exact in float64, because a channel sums at most 2^16 int8 weights.
         sums[stored.level :] += np.bincount(
             channels, weights=weights.values, minlength=params.out_channels
         ).astype(np.int64)

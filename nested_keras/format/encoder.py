@@ -1,4 +1,4 @@
-"""From NestedWeights to a packed stream."""
+"""Turn NestedWeights into a packed stream."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from nested_keras.format.types import (
 )
 from nested_keras.typing import Int32Array
 
-# A fully connected kernel reads a count as often as a weight, so its counts are whole bytes. The
-# other kernels unpack their counts once a call.
+# The counts of a fully connected layer are whole bytes, because the kernel reads a count as often
+# as a weight. The other kernels unpack their counts once a call.
 _LEAST_COUNT_BITS = {LayerKind.FULLY_CONNECTED: 8}
 
 
 def smallest(options: Sequence[StoredLevel]) -> StoredLevel:
-    """Returns the option with the fewest bytes; among equals, that with the smallest code."""
+    """Returns the option with the fewest bytes; of equal options, the smallest encoding code."""
     return min(options, key=lambda option: (option.bytes, option.encoding))
 
 
@@ -49,13 +49,13 @@ def encode(
     other level `choose` picks an encoding.
 
     Args:
-        nested: The layer; it was checked when it was made.
+        nested: The layer, which checked itself when made.
         choose: Called for each level that adds weights with its options: DELTA8, DELTA16 and, at
             level 0, DENSE. By default the smallest block is made; `cortex_m.cycles.fastest` makes a
             chooser that goes by predicted cycles.
 
     Returns:
-        The stream, a multiple of 16 bytes long, and how each level is stored in it.
+        The stream, a multiple of 16 bytes long, and a description of each stored level.
 
     Raises:
         FormatError: If a level block does not fit into 2^32-1 bytes, or a folded bias into 32 bits.
@@ -176,7 +176,7 @@ def _delta_arrays(
 
 
 def _count_bits(params: LayerParams, arrays: dict[str, npt.NDArray[Any]]) -> int:
-    """Returns the width that the largest count needs; 0 without counts."""
+    """Returns the bits of the largest count; 0 without counts."""
     if "counts" not in arrays:
         return 0
     return max(int(arrays["counts"].max()).bit_length(), _LEAST_COUNT_BITS.get(params.kind, 1))

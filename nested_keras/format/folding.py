@@ -1,4 +1,4 @@
-"""The bias as the stream stores it: with the input's offset folded in.
+"""Fold the input's offset into the bias, as the stream stores the bias.
 
 For the weights w that a level uses, the sum of w * (x + input_offset) is the sum of w * x plus
 input_offset times the sum of w. The second term does not depend on the input, so the stored bias
@@ -19,7 +19,8 @@ INT32 = np.iinfo(np.int32)
 def fold_bias(nested: NestedWeights) -> Int32Array:
     """Returns the bias to store, int32 [N, O]: bias + input_offset * (sum of channel's weights).
 
-    The sum is over the weights that levels 0..l use, so that of level l survives a cut after l.
+    The sum of level l is over the weights that levels 0..l use, so the sum stays right when the
+    stream is cut after level l.
 
     Raises:
         FormatError: If a folded bias does not fit into 32 bits.

@@ -1,4 +1,4 @@
-"""The number of a level: 0 is the sparsest, the last one the densest."""
+"""The number of a level: 0 is the sparsest level, the last level is the densest."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def check_level(level: SupportsIndex | None, *, levels: int) -> int:
         The level.
 
     Raises:
-        TypeError: if the level is not an integer.
-        ValueError: if it is out of range.
+        TypeError: If the level is not an integer.
+        ValueError: If the level is out of range.
     """
     if level is None:
         return levels - 1

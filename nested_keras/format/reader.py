@@ -63,7 +63,7 @@ def read(data: Buffer) -> tuple[LayerParams, list[tuple[StoredLevel, Arrays]]]:
 
 
 def _read_header(data: Buffer) -> tuple[LayerParams, int]:
-    """Reads the layer and the number of levels that the stream was written with."""
+    """Reads the layer and the number of levels when the stream was written."""
     if len(data) < constants.STREAM_HEADER_BYTES:
         raise FormatError(
             f"stream must have at least {constants.STREAM_HEADER_BYTES} bytes: got {len(data)}"

@@ -1,4 +1,4 @@
-"""A packed stream, parsed once at the door and then passed on."""
+"""A packed stream, parsed once where the bytes enter."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class Stream:
     Make one with `parse` from bytes, or with `pack` from weights.
 
     Attributes:
-        data: The stream as a file holds it; a multiple of 16 bytes.
+        data: The bytes of the stream; a multiple of 16 bytes.
         params: The layer.
-        levels: How each level is stored, level 0 first.
+        levels: A description of each stored level, level 0 first.
     """
 
     data: bytes = field(repr=False)
@@ -64,7 +64,7 @@ class Stream:
         any other level `choose` picks an encoding.
 
         Args:
-            nested: The layer; it was checked when it was made.
+            nested: The layer, which checked itself when made.
             choose: Called for each level that adds weights with its options: DELTA8, DELTA16 and,
                 at level 0, DENSE. By default the smallest block is made; `cortex_m.cycles.fastest`
                 makes a chooser that goes by predicted cycles.

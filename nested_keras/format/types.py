@@ -1,4 +1,4 @@
-"""What a packed stream holds, as plain frozen dataclasses."""
+"""The content of a packed stream, as plain frozen dataclasses."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class FormatError(ValueError):
 
 
 class LayerKind(enum.IntEnum):
-    """What the layer computes."""
+    """The kind of a layer."""
 
     CONV = 0
     DEPTHWISE = 1
@@ -176,7 +176,7 @@ class NestedWeights:
     Attributes:
         params: The layer.
         weights: int8 [O, kernel_h, kernel_w, I], I = 1 for depthwise.
-        level_map: uint8, same shape: the first level that uses the weight; N means none does.
+        level_map: uint8, same shape: the first level that uses the weight; N means no level does.
         bias: int32 [N, O], in units of the accumulator; `input_offset` is not folded in, because
             only the stream holds a folded bias.
         multiplier: int32 [N, O], Q31: 0 or an absolute value in 2^30..2^31-1; may be negative.
@@ -216,7 +216,7 @@ class NestedWeights:
         return len(self.bias)
 
     def without_dilation(self) -> NestedWeights:
-        """Returns the layer with a larger filter of dilation 1, between whose weights are gaps.
+        """Returns the layer with a larger filter of dilation 1, with gaps between the weights.
 
         Raises:
             FormatError: If the larger filter does not fit the format.
@@ -253,9 +253,9 @@ def check_tables(multiplier: Int32Array, shift: Int8Array) -> None:
 
 @dataclass(frozen=True)
 class StoredLevel:
-    """What one level adds, as a stream stores it.
+    """The weights that one level adds, as a stream stores the weights.
 
-    In an estimate (`nested_keras.budget`) only `encoding` and `entries` are known.
+    In an estimate (`nested_keras.allocation.budget`) only `encoding` and `entries` are known.
 
     Attributes:
         encoding: How the weights are stored.

@@ -1,6 +1,6 @@
 """Fixed-point arithmetic of TFLite's int8 rules, exact on NumPy integer arrays.
 
-docs/quantization.md derives each function. All of them compute on int64 so that no intermediate
+docs/quantization.md derives each function. All functions compute on int64 so that no intermediate
 overflows, and wrap or saturate to 32 bits exactly where the C kernels do.
 """
 
@@ -52,7 +52,7 @@ def round_half_away(x: npt.ArrayLike) -> Int64Array:
     """Rounds real numbers to the nearest integers, halves away from zero, as C's round().
 
     Args:
-        x: Any shape; no NaN. What lies beyond +-2**31 is taken as +-2**31.
+        x: Any shape; no NaN. A number beyond +-2**31 counts as +-2**31.
     """
     wide = np.clip(np.asarray(x, np.float64), -(2.0**31), 2.0**31)
     return (np.sign(wide) * np.floor(np.abs(wide) + 0.5)).astype(np.int64)
@@ -125,8 +125,8 @@ def multiply_by_quantized_multiplier(
 def multiply_with_single_rounding(x: Integers, multiplier: Integers, shift: Integers) -> Int64Array:
     """Computes x * multiplier * 2**(shift - 31), rounded once, half away from zero.
 
-    The rule of FULLY_CONNECTED: TFLite's reference kernel rounds the product with the real factor
-    once, in double, where the convolutions round twice.
+    This is the rule of FULLY_CONNECTED: TFLite's reference kernel rounds the product with the real
+    factor once, in double. The convolutions round twice.
 
     Args:
         x: int32 values (taken modulo 2**32), shape [..., channels].

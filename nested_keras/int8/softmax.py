@@ -49,7 +49,7 @@ def softmax_parameters(beta: float, input_scale: float) -> tuple[int, int, int]:
     if real <= 1.0:
         raise ValueError(f"softmax needs beta * scale above 2**-26: got {beta * input_scale}")
     mantissa, shift = math.frexp(real)
-    if shift > 30:  # the cap of `real` lies above what the general function accepts
+    if shift > 30:  # the cap of `real` lies above the limit of the general function
         multiplier = min(math.floor(mantissa * 2**31 + 0.5), INT32_MAX)
     else:
         multiplier, shift = quantize_multiplier(real)

@@ -1,4 +1,4 @@
-"""Element-wise int8 functions as 256-entry tables, evaluated as TFLite's reference kernels do.
+"""Element-wise int8 functions as 256-entry tables, with the arithmetic of TFLite's kernels.
 
 docs/quantization.md gives the formulas. Each function returns int8[256]: entry x + 128 is the
 output for input x. Where TFLite computes in float32, so does this module, operation by operation.
@@ -98,7 +98,8 @@ def leaky_relu(scales: Scales, *, alpha: float) -> Table:
     input_scale, output_scale = np.float32(scales.input_scale), np.float32(scales.output_scale)
     positive = _scaled(float(input_scale / output_scale), scales)
     slope = float(input_scale * np.float32(alpha) / output_scale)
-    # The kernel multiplies by |slope| and negates the result: rounding differs for a negative one.
+    # The kernel multiplies by |slope| and negates the result, because a negative slope would round
+    # differently.
     multiplier, shift = quantize_multiplier(abs(slope))
     scaled = multiply_by_quantized_multiplier(_INPUTS - scales.input_zero_point, multiplier, shift)
     negative = _saturate((scaled if slope >= 0 else -scaled) + scales.output_zero_point)
@@ -126,7 +127,7 @@ def hard_swish(scales: Scales) -> Table:
     )
     x = (_INPUTS - scales.input_zero_point) << 7
     preshift = _high_mul_16(x, _to_int16_multiplier(output_multiplier))
-    # The relu-like factor in [-1, 1]; one of the left shifts comes after the multiplication so that
+    # The relu-like factor in [-1, 1]. One left shift comes after the multiplication, so that
     # saturation acts on the result only.
     factor = x
     if relu_shift > 0:
@@ -138,7 +139,7 @@ def hard_swish(scales: Scales) -> Table:
         factor = rounding_divide_by_pot(factor, -relu_shift)
     factor = (factor + 2**15) >> 1
     product = factor * preshift
-    # Truncates towards zero, which cancels the upward bias of the products before.
+    # The truncation towards zero cancels the upward bias of the products before.
     y = np.sign(product) * (np.abs(product) >> 15)
     return _saturate(rounding_divide_by_pot(y, -output_shift) + scales.output_zero_point)
 

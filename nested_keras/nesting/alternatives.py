@@ -1,6 +1,6 @@
-"""What to use in the place of what a nested model cannot have.
+"""The layers and operators that a nested model cannot have, and a replacement for each.
 
-docs/supported.md lists these sentences, but for the layers that `entries.ENTRIES` has.
+docs/supported.md lists these sentences, except for the layers that `entries.ENTRIES` has.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ OPERATORS = {
 
 
 def for_layer(kind: str, supported: str) -> str:
-    """Returns what to use in the place of a layer, by the name of its class."""
+    """Returns advice on a layer to use in the place of a refused one, by the name of its class."""
     if kind.startswith("Random") or kind in ("AugMix", "CutMix", "MixUp"):
         return _IN_THE_DATA
     return LAYERS.get(kind, f"use one of these in its place, {supported}")
 
 
 def for_operator(kind: str) -> str:
-    """Returns what to use in the place of an operator, by the name of its class."""
+    """Returns advice on a replacement of a refused operator, by the name of its class."""
     return OPERATORS.get(kind, "use one of Keras's layers in its place")

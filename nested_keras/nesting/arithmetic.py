@@ -19,7 +19,7 @@ Factor: TypeAlias = "float | list[float]"
 
 
 def _constant(call: GraphCall, value: Value) -> Any:
-    """Returns a number, or a list with one per channel; refuses what is neither."""
+    """Returns a number, or a list with one number per channel; refuses any other value."""
     if isinstance(value, keras.Variable) or not keras.ops.is_tensor(value):
         known = isinstance(value, int | float | np.number | np.ndarray | list | tuple)
         if not known:
@@ -51,16 +51,16 @@ def _minus(value: Factor) -> Factor:
 
 
 def rescale(call: GraphCall, scale: Factor, offset: Factor = 0.0, part: str = "") -> Compute:
-    """Returns what computes `scale * x + offset`; either is a number or a list of them."""
+    """Returns a call that computes `scale * x + offset`, each a number or one per channel."""
     return call.layer(L.Rescaling, part, scale=scale, offset=offset)
 
 
 def merged(call: GraphCall, kind: type[Any], **arguments: KerasArgument) -> Compute:
-    """Returns a layer that takes a list of tensors, of as many dimensions each."""
+    """Returns a layer that merges a list of tensors, which have equal numbers of dimensions."""
     ranks = {len(tensor.shape) for tensor in call.tensors}
     if len(ranks) > 1:
         raise RefusedError(
-            "must have operands of as many dimensions: got shapes "
+            "must have operands of equal numbers of dimensions: got shapes "
             + " and ".join(str(tuple(tensor.shape)) for tensor in call.tensors)
         )
     layer = call.layer(kind, **arguments)
@@ -68,7 +68,7 @@ def merged(call: GraphCall, kind: type[Any], **arguments: KerasArgument) -> Comp
 
 
 def _operands(call: GraphCall) -> tuple[Any, Any]:
-    """Both operands; a constant as a number or a list of them, a tensor as None."""
+    """Both operands: a constant as a number or one number per channel, a tensor as None."""
     first, second = (
         None if isinstance(each, keras.KerasTensor) else _constant(call, each)
         for each in (call.arguments["x1"], call.arguments["x2"])
@@ -170,7 +170,7 @@ def _clip_to(call: GraphCall, low: float | None, high: float | None) -> Compute:
 
 
 def identity(call: GraphCall) -> Compute:
-    """Returns what gives the tensor as it is."""
+    """Returns a call that gives the tensor as it is."""
     return call.layer(L.Identity)
 
 
@@ -179,7 +179,7 @@ def _function(function: Activation) -> Entry:
 
 
 def _gelu(call: GraphCall) -> Compute:
-    # keras.ops.gelu approximates by default, the activation does not.
+    # keras.ops.gelu approximates by default, the activation does not approximate.
     exact = not call.operation.approximate
     return call.layer(L.Activation, activation=A.gelu if exact else keras.ops.gelu)
 

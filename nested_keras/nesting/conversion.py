@@ -1,4 +1,4 @@
-"""One Keras layer at a time: which layers nest, what takes their place, whose weights go where."""
+"""Choose the layers that nest, make their replacements, and copy the weights, layer by layer."""
 
 from __future__ import annotations
 
@@ -68,8 +68,8 @@ def functional(model: KerasModel) -> Any:
     """Returns the functional form of a functional or Sequential model.
 
     Raises:
-        TypeError: if it is neither, or computes something other than its graph.
-        ValueError: if it is not built.
+        TypeError: If the model is neither, or computes something other than its graph.
+        ValueError: If the model is not built.
     """
     if any(cls.__module__.split(".")[0] == "tf_keras" for cls in type(model).__mro__):
         raise TypeError(
@@ -105,13 +105,13 @@ def plan(
             convolution and the last Dense.
         overrides: Per layer name, "sparsities" and "block_shape" in place of the default.
         shared_affine: Whether the levels share gamma and beta.
-        attempt: What each check runs in: it may note an error, and the others are checked as well.
+        attempt: The context of each check, which may note an error so that later checks run too.
 
     Returns:
-        By the id of the operation, the new layers and what calls them.
+        By the id of the operation, the new layers and the call that runs them.
 
     Raises:
-        ValueError: for a layer that cannot be nested, an unknown name, or nothing to nest.
+        ValueError: If a layer cannot be nested, a name is unknown, or no layer is left to nest.
     """
     walked = list(operations(model))
     names = _unique_names(walked)
@@ -165,7 +165,7 @@ def _made_once(
 
 
 def _in_a_row(operation: KerasOperation, in_place: list[Any]) -> Replacement:
-    """Returns what calls the layers in the place of another one after the other."""
+    """Returns a call of the new layers, one after the other, in the place of an operation."""
     first, *rest = in_place
     is_wrapper = operation is not supported.unwrapped(operation)
 
@@ -182,7 +182,7 @@ def _in_a_row(operation: KerasOperation, in_place: list[Any]) -> Replacement:
 
 
 def copy_weights(old: KerasOperation, new: list[Any]) -> None:
-    """Carries the weights of one operation over to those in its place, exactly.
+    """Copies the weights of one operation to the operations in its place, exactly.
 
     Args:
         old: An operation of the base model.
@@ -212,7 +212,7 @@ def copy_weights(old: KerasOperation, new: list[Any]) -> None:
     if kind is keras.layers.Normalization:
         new[0].finalize_state()
     if _has_weights(getattr(old, "activation", None)):
-        # Keras does not build it before the model sees data.
+        # Keras does not build this layer before the model sees data.
         if not old.activation.built:
             old.activation.build_from_config(new[-1].get_build_config())
         new[-1].set_weights(old.activation.get_weights())
@@ -225,7 +225,7 @@ def _has_weights(function: Activation) -> bool:
 def _activation_with_weights(
     operation: KerasOperation, name: str, made: dict[int, list[Any]]
 ) -> list[Any]:
-    """Makes a layer of an activation that has weights: Keras loads none of an activation's."""
+    """Makes a layer of an activation with weights, because Keras loads no activation's weights."""
     function: Any = getattr(operation, "activation", None)
     if not _has_weights(function):
         return []
@@ -236,7 +236,7 @@ def _activation_with_weights(
 
 
 def _unique_names(walked: list[tuple[Any, str]]) -> dict[int, str]:
-    """Names the operations as they were; of two that agree, the second after its sub-model."""
+    """Keeps the names of operations; of two equal names, the second begins with its sub-model's."""
     names: dict[int, str] = {}
     taken: set[str] = set()
     for operation, scope in walked:
@@ -252,9 +252,10 @@ def _unique_names(walked: list[tuple[Any, str]]) -> dict[int, str]:
 
 
 def _kernels(operation: KerasOperation, name: str) -> dict[str, Any]:
-    """Returns a layer's kernels: the class of the new layer by the name that users give it.
+    """Returns a layer's kernels: by the name that users say, the class of the new layer.
 
-    The halves of a separable convolution go by "<name>_depthwise" and by its own name.
+    The depthwise half of a separable convolution has the name "<name>_depthwise", the pointwise
+    half the name of the separable layer.
     """
     kind = kind_of(supported.unwrapped(operation))
     if kind in kinds.SEPARABLE:
@@ -329,7 +330,7 @@ def _replace(
     *,
     norm: Mapping[str, Any],
 ) -> list[Any]:
-    """Makes the operations in the place of one."""
+    """Makes the layers in the place of one operation."""
     kind = kind_of(operation)
     config = _config(operation, name)
     if kind in kinds.SEPARABLE:
@@ -347,9 +348,9 @@ def _replace(
 
 
 def _config(operation: KerasOperation, name: str) -> dict[str, Any]:
-    """Returns the arguments that make a layer again, functions of the user's as they are.
+    """Returns the arguments that make a layer again, with a user's functions as objects.
 
-    A config names a function by its bare name, under which Keras may find another.
+    A config names a function by its bare name, and Keras may find another function by that name.
     """
     config = {**supported.config_of(operation), "name": name}
     for key in config:
@@ -361,7 +362,7 @@ def _config(operation: KerasOperation, name: str) -> dict[str, Any]:
 
 
 def _activation(function: Activation, name: str) -> Any:
-    """Returns what a new layer takes as its activation; a layer is made again."""
+    """Returns the activation for a new layer; an activation that is a layer is made again."""
     if _has_weights(function):
         return None
     if not isinstance(function, keras.layers.Layer):
@@ -379,13 +380,13 @@ def _nested_already(operation: KerasOperation, name: str) -> str | None:
     if not isinstance(operation, layers.NestedKernel | layers.NestedBatchNormalization):
         return None
     return (
-        f"layer {name!r} ({type(operation).__name__}) must not be nested yet: nest the model that "
-        "it was made of"
+        f"layer {name!r} ({type(operation).__name__}) must not be nested yet: nest the model from "
+        "which the layer was made"
     )
 
 
 def _kernel_layer(kind: type[Any], config: dict[str, Any], nesting: Nesting | None) -> Any:
-    """Makes a layer with a kernel, nested or (without a nesting) as it was."""
+    """Makes a layer with a kernel: nested, or of the class `kind` alone where nesting is None."""
     if nesting is None:
         return kind.from_config(config)
     return kinds.BY_KERAS_CLASS[kind].nested.from_config({**config, **dataclasses.asdict(nesting)})

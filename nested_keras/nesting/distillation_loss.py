@@ -1,4 +1,4 @@
-"""What the levels learn from besides the labels: a teacher, the densest level, or both."""
+"""Let the levels learn from a teacher, from the densest level, or from both."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ _register = keras.saving.register_keras_serializable(package="nested_keras")
 class Distillation:
     """How the levels of a classifier learn from the class probabilities of other models.
 
-    The loss of a level is ``(1 - weight) * its own + weight * distillation``, where the
-    distillation is the divergence from its sources, see `DistillationLoss`. The teacher is a source
-    of every level; in place, the densest level is one of every sparser level (which no gradient
-    enters). With both, their probabilities are averaged.
+    The loss of a level is ``(1 - weight) * loss + weight * distillation``, where the distillation
+    is the divergence from the sources, see `DistillationLoss`. The teacher is a source of every
+    level. With `in_place`, the densest level is a source of every sparser level, and no gradient
+    flows into the densest level. Of two sources, the probabilities are averaged.
 
     Attributes:
-        teacher: A Keras model with the inputs and the output of the nested one, or None. It runs in
-            inference mode and is neither trained nor saved.
+        teacher: A Keras model with the inputs and the output of the nested model, or None. The
+            teacher runs in inference mode and is neither trained nor saved.
         in_place: Whether the sparser levels learn from the densest.
         weight: The share of the distillation in the loss, in [0, 1].
-        temperature: Softens the probabilities of both sides, > 0; 1 leaves them.
+        temperature: Softens the probabilities of both sides, > 0; 1 changes nothing.
         from_logits: Whether the models end in logits, without softmax; None to read it from their
             last operations, when the nested model is compiled.
     """
@@ -64,12 +64,13 @@ class Distillation:
 
         Raises:
             ValueError: If the model has several outputs or fewer than two classes, the ends of
-                model and teacher contradict each other or `from_logits`, or neither says whether
-                it ends in logits.
+                model and teacher contradict each other or `from_logits`, or no end says whether
+                the outputs are logits.
         """
         if len(model.outputs) != 1:
             raise ValueError(
-                f"distillation must have a model with one output: got {len(model.outputs)}"
+                f"distillation must have a model with one output: got {len(model.outputs)} (a "
+                "detector takes DetectorDistillation)"
             )
         shape = tuple(model.outputs[0].shape)
         if shape[-1] == 1:
@@ -104,7 +105,7 @@ class Distillation:
         return dataclasses.replace(self, from_logits=next(iter(found.values())))
 
     def loss(self) -> DistillationLoss:
-        """Returns the loss towards the sources' probabilities, once `from_logits` is settled."""
+        """Returns the loss against the sources; `from_logits` must be settled before."""
         if self.from_logits is None:
             raise ValueError("from_logits must be True or False: got None; see for_model()")
         return DistillationLoss(temperature=self.temperature, from_logits=self.from_logits)
@@ -116,7 +117,7 @@ class Distillation:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Distillation:
-        """Makes it again."""
+        """Makes the distillation again from its config."""
         return cls(**config)
 
 
@@ -143,7 +144,7 @@ class DistillationLoss(keras.losses.Loss):
             sources: Outputs (batch, ..., classes) of one or more models.
 
         Returns:
-            Probabilities of the same shape, float32, which no gradient enters.
+            Probabilities of the same shape, float32, through which no gradient flows.
         """
         found = [ops.exp(self._log_probabilities(source)) for source in sources]
         return ops.stop_gradient(sum(found) / float(len(found)))
@@ -152,7 +153,7 @@ class DistillationLoss(keras.losses.Loss):
         """Returns the divergence of each sample.
 
         Args:
-            y_true: What `softened` gave, (batch, ..., classes).
+            y_true: The result of `softened`, (batch, ..., classes).
             y_pred: The outputs of the model that learns, of the same shape.
 
         Returns:

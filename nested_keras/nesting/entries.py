@@ -1,7 +1,7 @@
-"""What of each Keras layer's config counts: one entry per layer that a nested model may have.
+"""The config keys that count: one entry per Keras layer that a nested model may have.
 
-The other half of an entry, how the layer is traced and run in float, stands in
-`nested_keras.export.plain_layers`. See docs/adding_a_layer.md.
+`nested_keras.export.plain_layers` has the other half of an entry: how the layer is traced and run
+in float. See docs/adding_a_layer.md.
 """
 
 from __future__ import annotations
@@ -23,18 +23,19 @@ L = keras.layers
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """What is known of the config of a layer class.
+    """The keys that a layer class may have in its config, and the rules that hold for the values.
 
     Attributes:
         read: Keys that nesting and export follow.
-        training: Keys without effect on what the layer computes at inference.
+        training: Keys without effect on the layer's outputs at inference.
         only: Keys that must have a certain value.
         not_exported: Keys that must have a certain value for export, and may have any for training.
         is_activation: Whether the layer may stand as the activation of another.
         augments: Whether the layer changes images in training, and does nothing at inference.
-        rule: Says of a layer what it must be and is not, for what no single key can say.
-        rank_rule: Says the same, given the rank of the layer's input, batch included.
-        shape_rule: Says the same, given the shape of the layer's input, batch included.
+        rule: Returns a sentence on the requirement that a layer breaks, or None, where no single
+            key can say so.
+        rank_rule: The same, given the rank of the layer's input, batch included.
+        shape_rule: The same, given the shape of the layer's input, batch included.
     """
 
     read: frozenset[str] = frozenset()
@@ -49,7 +50,7 @@ class Entry:
 
     @property
     def keys(self) -> frozenset[str]:
-        """All keys that are known."""
+        """All known keys."""
         return self.read | self.training | self.only.keys() | self.not_exported.keys() | _COMMON
 
 
@@ -63,7 +64,7 @@ _NESTED = frozenset({"sparsities", "block_shape"})
 
 
 def _variables(*names: str) -> frozenset[str]:
-    """The keys of variables that matter when they are made and when they are trained."""
+    """The keys that matter only when variables are made and trained."""
     kinds = ("initializer", "regularizer", "constraint")
     return frozenset(f"{name}_{kind}" for name in names for kind in kinds)
 
@@ -74,10 +75,10 @@ def _last_axis(layer: KerasLayer, rank: int) -> str | None:
 
 
 def _not_the_batch(layer: KerasLayer, rank: int) -> str | None:
-    """The axis is not that of the batch."""
+    """The axis is not the axis of the batch."""
     if layer.axis % rank:
         return None
-    return f"must have another axis than that of the batch: got {layer.axis}"
+    return f"must have another axis than the axis of the batch: got {layer.axis}"
 
 
 def _one_per_channel(layer: KerasLayer, shape: tuple[int | None, ...]) -> str | None:
@@ -113,10 +114,10 @@ def _keeps_the_size(layer: KerasLayer, shape: tuple[int | None, ...]) -> str | N
 
 
 def _only_augments(layer: KerasLayer) -> str | None:
-    """All layers in it augment."""
+    """All layers inside augment."""
     inner = (each for each in layer.layers if type(each) not in (*augmentations(), L.GaussianNoise))
     return next(
-        (f"must hold layers alone that augment: got {type(each).__name__}" for each in inner), None
+        (f"must hold only layers that augment: got {type(each).__name__}" for each in inner), None
     )
 
 

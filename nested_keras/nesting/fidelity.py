@@ -1,4 +1,4 @@
-"""Compares a model with what was made of it, in float, layer by layer."""
+"""Compare a model with its nested copy, in float, layer by layer."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ import numpy as np
 from nested_keras.nesting import keras_graph
 from nested_keras.typing import KerasArgument, KerasModel, KerasOperation, KerasTensor, Value
 
-# Of the largest output. A right copy computes the same sums, in another order at most: 1e-6 in
-# float32, and more where half precision rounds between the layers. A layer that was mistaken for
-# another is off by 1e-3 and more.
+# A share of the largest output. A right copy computes the same sums, perhaps in another order: that
+# makes 1e-6 in float32, and more where half precision rounds between the layers. A layer that was
+# mistaken for another is off by 1e-3 and more.
 _TOLERANCES = {"float64": 1e-4, "float32": 1e-4, "float16": 2e-2, "bfloat16": 1e-1}
-# Sums that cancel leave this much where the right value is zero.
+# Where the right value is zero, sums that cancel leave a rest of this size.
 _NOTHING = 1e-6
-# For dimensions that a model leaves open: the first with which the model runs.
+# Sizes for the dimensions that a model leaves open, tried in order until the model runs.
 _SIZES = (32, 64, 128, 256)
 _EXAMPLES = 2
 
 
 @dataclasses.dataclass(frozen=True)
 class Trace:
-    """What one run of a model computed.
+    """The outputs of one run of a model.
 
     Attributes:
         outputs: The outputs, flattened.
@@ -42,7 +42,7 @@ def flat(outputs: KerasTensor) -> tuple[Any, ...]:
 
 
 def tolerance(model: KerasModel) -> float:
-    """Returns by which share of the largest output a right copy of a model may be off."""
+    """Returns the error that a right copy of a model may have, as a share of the largest output."""
     policies = {layer.compute_dtype for layer in model.layers}
     return max(_TOLERANCES.get(dtype, 0.0) for dtype in {"float32", *policies})
 
@@ -57,14 +57,14 @@ def example(model: KerasModel) -> Any:
         The batch, in the structure of the model's inputs.
 
     Raises:
-        ValueError: if the model takes none of the sizes that are tried.
+        ValueError: If the model takes none of the sizes that are tried.
     """
     is_open = any(None in tensor.shape[1:] for tensor in model.inputs)
     refused: Exception | None = None
     for size in _SIZES if is_open else _SIZES[:1]:
         shapes = keras.tree.map_structure(lambda t, size=size: _sized(t, size), model.input)
         try:
-            # TensorFlow computes garbage where an image is too small, Keras knows.
+            # Keras refuses an image that is too small; TensorFlow would compute garbage.
             keras_graph.run_graph(model, shapes, _spec)
         except (TypeError, ValueError) as error:
             refused = error
@@ -78,7 +78,7 @@ def example(model: KerasModel) -> Any:
 
 
 def _spec(operation: KerasOperation) -> Callable[..., Any]:
-    """Returns what computes the shapes that an operation gives, and refuses empty ones."""
+    """Returns a function that computes an operation's output shapes and refuses empty shapes."""
 
     def spec(*args: KerasArgument, **kwargs: KerasArgument) -> Any:
         outputs = operation.compute_output_spec(*args, **kwargs)
@@ -114,7 +114,7 @@ def first_difference(want: Trace, got: Trace, *, share: float) -> str | None:
             return f"{name} has shape {value.shape} in place of {right.shape}"
         off = np.abs(right - value)
         largest = np.abs(right).max(initial=0.0)
-        # NaN compares as False: written so that it counts as a difference.
+        # NaN compares as False, and this form of the comparison makes NaN a difference.
         if not (off <= share * largest + _NOTHING).all():
             return f"{name} is off by {off.max():.2g}, of values up to {largest:.2g}"
     return None

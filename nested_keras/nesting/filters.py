@@ -38,10 +38,10 @@ class UpAxis:
 
     Attributes:
         stride: Phases s, each a set of output channels.
-        dilation: Of the plain convolution.
+        dilation: The dilation of the plain convolution.
         taps: For each phase and each tap of the plain convolution the tap of the kernel, or -1.
         before: Pixels of zeros in front of the input.
-        after: Pixels of zeros behind it.
+        after: Pixels of zeros behind the input.
         reach: Output pixels beyond s (n - 1), of n input pixels.
     """
 
@@ -115,7 +115,7 @@ def _up_axis(
 
 
 def grouped(layer: KerasLayer) -> Places | None:
-    """Returns the places of a convolution with groups; None for one, whose filter is its kernel.
+    """Returns the places of a convolution with groups; None for one group: filter is kernel.
 
     The kernel is [h, w, inputs per group, outputs], or without h.
     """

@@ -1,9 +1,9 @@
-"""What `fit` of a nested model adds to Keras's: the state of the levels at the end of each epoch.
+"""The addition to Keras's `fit`: settle the levels at the end of each epoch.
 
 Before an epoch is validated, the callbacks of nested models settle: the masks of that step are in
-place and the BatchNorm statistics fit the weights. The sparsities then join the logs. While a ramp
-is under way, the callbacks that look for the best epoch are not told of the epochs that end short
-of the final sparsities: those are better, and are not the model that is wanted.
+place and the BatchNorm statistics fit the weights. The sparsities then join the logs. During a
+ramp, the callbacks that look for the best epoch do not see the epochs that end short of the final
+sparsities, because such epochs score better but do not have the sparsities that the user asked for.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class LevelCallback(keras.callbacks.Callback):
     ramps: ClassVar[bool] = False
 
     def settle(self) -> None:
-        """Brings the model into the state that is validated, logged and saved."""
+        """Brings the model into the state to validate, log and save."""
 
 
 def step_counter(optimizer: KerasOptimizer) -> Any:
@@ -49,7 +49,7 @@ def step_counter(optimizer: KerasOptimizer) -> Any:
     Args:
         optimizer: A Keras optimizer.
     """
-    optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # the one with a loss scale
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # of a LossScaleOptimizer
     return next(v for v in optimizer.variables if v.name == "iteration")
 
 
@@ -58,7 +58,7 @@ def warn_of_shortfall(model: KerasModel, *, hint: str, stacklevel: int) -> None:
 
     Args:
         model: The nested model.
-        hint: What to do about it.
+        hint: Advice, at the end of the warning.
         stacklevel: As `warnings.warn`, seen from the caller.
     """
     shortfall = model.shortfall()
@@ -99,15 +99,15 @@ class LevelStates(keras.callbacks.Callback):
         members: The other callbacks of the fit.
 
     Attributes:
-        monitors: Those of the members that look for the best epoch, if a ramp takes part.
+        monitors: The members that look for the best epoch, if a ramp takes part.
         final: Whether the levels are at their sparsities.
-        ever_final: Whether they were so at the end of any epoch.
+        ever_final: Whether the levels were at their sparsities at the end of any epoch.
     """
 
     def __init__(self, members: list[Any]) -> None:
         super().__init__()
         settling = [each for each in members if isinstance(each, LevelCallback)]
-        # The statistics are those of the masks.
+        # Masks settle before statistics, because the statistics depend on the masks.
         self._settling = sorted(settling, key=lambda callback: not callback.ramps)
         self._watching = [each for each in members if isinstance(_monitor(each), str)]
         self.ramps = any(each.ramps for each in settling)
@@ -122,11 +122,11 @@ class LevelStates(keras.callbacks.Callback):
         self.final = not self.model.shortfall()
 
     def on_test_begin(self, logs: Logs = None) -> None:
-        """Settles what is validated."""
+        """Settles the levels before the validation."""
         self._settle()
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        """Settles what was not validated, and adds the sparsities to the logs."""
+        """Settles the levels if no validation did, and adds the sparsities to the logs."""
         self._settle()
         self._set_modes()
         self.final = not self.model.shortfall()
@@ -146,7 +146,7 @@ class LevelStates(keras.callbacks.Callback):
         return f"the fit ended before the ramp of NestedPruning{without}"
 
     def _set_modes(self) -> None:
-        """Tells the callbacks that monitor a level which way is better, as Keras cannot."""
+        """Tells callbacks that monitor a level whether less is better, because Keras cannot say."""
         for callback in self._watching:
             if getattr(callback, "mode", None) == "auto":
                 callback.mode = _mode(self.model, callback.monitor) or "auto"
@@ -160,14 +160,15 @@ class LevelStates(keras.callbacks.Callback):
 
 @contextlib.contextmanager
 def _only_when(wanted: Callable[[], bool], callback: KerasCallback) -> Iterator[None]:
-    """Keeps from a callback what it would compare with its best, unless wanted."""
+    """Hides the epochs from a callback that compares epochs, unless `wanted()` holds."""
     waits = False
 
     def guard(method: Callable[..., Any]) -> Callable[..., Any]:
         def guarded(*args: KerasArgument, **kwargs: KerasArgument) -> None:
             nonlocal waits
             if isinstance(callback, keras.callbacks.ReduceLROnPlateau):
-                # It logs the learning rate of each epoch: told of all, it forgets those before.
+                # ReduceLROnPlateau logs the learning rate of each epoch, so it sees every epoch;
+                # on_train_begin makes it forget the epochs that do not count.
                 if waits or not wanted():
                     callback.on_train_begin()
                 waits = not wanted()
@@ -197,7 +198,7 @@ def _monitor(callback: KerasCallback) -> Any:
 
 
 def _seeks_best(callback: KerasCallback) -> bool:
-    """Says whether a callback compares epochs, as those that monitor a quantity do."""
+    """Says whether a callback compares epochs by a quantity that the callback monitors."""
     return bool(getattr(callback, "save_best_only", True))
 
 
@@ -221,6 +222,6 @@ def _mode_of_metric(model: KerasModel, name: str) -> str | None:
     try:
         for value in (0.0, 1.0):
             probe.on_epoch_end(0, {name: value})
-    except ValueError:  # Keras does not know either.
+    except ValueError:  # Keras does not know the direction of the metric.
         return None
     return "max" if probe.best == 1.0 else "min"

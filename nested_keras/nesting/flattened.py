@@ -14,13 +14,13 @@ from nested_keras.typing import KerasArgument, KerasModel, KerasOperation, Keras
 
 
 def run(model: KerasModel, inputs: KerasTensor, act: Callable[..., Any]) -> Any:
-    """Runs a model with `act(layer, ...)` in the place of each layer, those of sub-models too."""
+    """Runs a model with `act(layer, ...)` in the place of each layer, in sub-models as well."""
 
     def call(operation: KerasOperation) -> Callable[..., Any]:
         if not keras_graph.is_graph(operation):
             return functools.partial(_call, act, operation)
         inner = conversion.functional(operation)
-        # As in Keras, whether the whole model trains overrides what its parts were called with.
+        # As in Keras, `training` of the whole model overrides `training` of its parts.
         return lambda inputs, **_: run(inner, inputs, act)
 
     return keras_graph.run_graph(model, inputs, call)
@@ -42,11 +42,11 @@ def _call(
 def new_inputs(base: KerasModel) -> Any:
     """Returns inputs for a model like another, in the same structure."""
     inputs = keras.tree.map_structure(_new_input, base.input)
-    # One alone, as old files have it: Keras would warn at each call with a bare array.
+    # Old files have a single input in a list, and Keras would warn at each call with a bare array.
     return inputs[0] if isinstance(inputs, list) and len(inputs) == 1 else inputs
 
 
 def _new_input(tensor: KerasTensor) -> Any:
-    # The name of the layer: that of the tensor is "keras_tensor" where the user gave none.
+    # The layer's name, because the tensor's name is "keras_tensor" where the user gave no name.
     name = keras_graph.source(tensor)[0].name
     return keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=name)

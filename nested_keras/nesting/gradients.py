@@ -15,7 +15,7 @@ from nested_keras.typing import KerasLayer, KerasModel, KerasTensor
 def route(
     model: KerasModel, objective: LevelObjective, variables: list[Any], gradients: list[Any]
 ) -> list[Any]:
-    """Scales the gradient into the weights that the level below has by the coefficient."""
+    """Multiplies the gradient of weights that the level below uses by the routing coefficient."""
     level, routing = objective.level, objective.routing
     if level == 0 or routing == 1.0:
         return gradients
@@ -47,7 +47,7 @@ def of_weight_losses(model: KerasModel, variables: list[Any]) -> tuple[Any, list
 
 
 def by_variable(tape: tf.GradientTape, loss: KerasTensor, variables: list[Any]) -> list[Any]:
-    """Returns the gradient by each variable, zero by those the loss does not depend on."""
+    """Returns the gradient by each variable; zero where the loss is independent of a variable."""
     found = tape.gradient(loss, variables)
     return [
         tf.zeros(variable.shape, variable.dtype) if gradient is None else gradient

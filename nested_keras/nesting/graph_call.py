@@ -21,11 +21,11 @@ class RefusedError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Replacement:
-    """What takes the place of one operation of a graph.
+    """The layers that take the place of one operation of a graph.
 
     Attributes:
         layers: The layers; the last one has the operation's name.
-        call: Calls them; takes the arguments that the operation was called with.
+        call: Calls the layers; takes the arguments of the call of the operation.
     """
 
     layers: list[Any]
@@ -38,10 +38,10 @@ class GraphCall:
 
     Attributes:
         operation: The operator.
-        name: What it is called in the nested model.
-        arguments: Its arguments by name: tensors and constants.
-        tensors: The tensors among them.
-        outputs: Its outputs, symbolic.
+        name: The name of the operator in the nested model.
+        arguments: The arguments of the call by name: tensors and constants.
+        tensors: The tensors among the arguments.
+        outputs: The outputs of the call, symbolic.
         layers: The layers, in the order in which they were made.
     """
 
@@ -67,7 +67,7 @@ class GraphCall:
 
         Args:
             kind: Its class.
-            part: What the name of the operator is followed by; nothing for the last layer.
+            part: The end of the layer's name, after the operator's name; "" for the last layer.
             **arguments: The arguments of the class.
         """
         layer = kind(name=f"{self.name}{part}", dtype=self.output.dtype, **arguments)

@@ -1,4 +1,4 @@
-"""What the outputs of a model are: class probabilities or logits, read from its last operations."""
+"""Tell class probabilities from logits by the last operations of a model."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Head:
 
 
 def head_of(model: KerasModel) -> Head:
-    """Reads from the graph of a model with one output what the output is.
+    """Reads from the graph whether the one output of a model is probabilities or logits.
 
     Args:
         model: A Keras model, of any kind.
@@ -102,14 +102,14 @@ def _head(tensor: KerasTensor) -> Head:
     name = type(operation).__name__
     linear = name == "Activation" and operation.activation is keras.activations.linear
     if linear or name in _KEEP:
-        # A softmax holds along the last axis, which an operation may mix up.
+        # A softmax normalises the last axis, and an operation may mix up that axis.
         kept = first.kind == "logits" or tensor.shape[-1] == sources[0].shape[-1]
         return first if kept else unknown
     return first if name in _KEEP_LOGITS and first.kind == "logits" else unknown
 
 
 def _kind(operation: KerasOperation, tensor: KerasTensor) -> Kind | None:
-    """Returns what an operation makes of any input, or None."""
+    """Returns the kind of outputs that an operation gives for any input, or None."""
     name = type(operation).__name__
     if not _is_known(operation):
         return None
@@ -124,10 +124,10 @@ def _kind(operation: KerasOperation, tensor: KerasTensor) -> Kind | None:
     if isinstance(function, keras.layers.Layer):
         return _kind(function, tensor)
     if name == "Activation" and function is keras.activations.linear:
-        return None  # what comes in
+        return None  # the identity: the input decides
     return _ACTIVATIONS.get(function)
 
 
 def _is_known(operation: KerasOperation) -> bool:
-    """Says whether a class is one of Keras or of this package, and not a user's of that name."""
+    """Says whether Keras or this package defines the class, and not a user by the same name."""
     return type(operation).__module__.split(".")[0] in ("keras", "nested_keras")

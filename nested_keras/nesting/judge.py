@@ -12,7 +12,7 @@ from nested_keras.typing import KerasArgument, KerasLoss, KerasMetrics, KerasTen
 
 
 class Measures(NamedTuple):
-    """What compile() is given to measure with; each argument as `keras.Model.compile` takes it."""
+    """The losses and metrics of compile(); each argument as `keras.Model.compile` takes it."""
 
     loss: KerasLoss
     loss_weights: KerasArgument
@@ -21,16 +21,16 @@ class Measures(NamedTuple):
 
 
 class Judge(keras.Model):
-    """A model without layers, compiled with what a level is measured with.
+    """A model without layers, compiled with the losses and metrics of a level.
 
-    Keras makes the losses and metrics of a level from the arguments of compile() and updates them.
-    `at_level` gives a model that could be compiled as well. That one is the user's to compile, and
+    Keras makes the losses and metrics of a level from the arguments of compile() and updates both.
+    The model of `at_level` is not used for this, because users may compile that model, and because
     its loss has the regularisation of the weights, which the levels share.
 
     Args:
         measures: The losses, which all levels share, and the metrics, of which the judge has
             copies.
-        output_names: The names of the outputs that are judged.
+        output_names: The names of the outputs to judge.
 
     Attributes:
         ready: Whether the metrics have their variables, because a batch was judged.
@@ -41,7 +41,7 @@ class Judge(keras.Model):
 
     def __init__(self, measures: Measures, output_names: list[str]) -> None:
         super().__init__()
-        self.output_names = output_names  # by which Keras tells the outputs apart
+        self.output_names = output_names  # Keras tells the outputs apart by name
         self.ready = False
         given = [measures.metrics, measures.weighted_metrics]
         metrics, weighted_metrics = copy_metrics(given)
@@ -55,18 +55,17 @@ class Judge(keras.Model):
         )
 
     def measured(self) -> list[Any]:
-        """Returns the metrics of the judge but for the mean of its loss."""
+        """Returns the metrics of the judge, without the mean of its loss."""
         return [metric for metric in self.metrics if metric.name != "loss"]
 
     def single_metrics(self) -> list[Any]:
-        """Returns the metrics that compile() was given, one by one, once a batch was judged."""
+        """Returns the metrics of compile() one by one, after the first batch was judged."""
         return [single for group in self.measured() for single in getattr(group, "metrics", [])]
 
     def get_metrics_result(self) -> dict[str, Any]:
         """Returns the value of each metric, and of each loss where there are several, by name.
 
-        They are tensors, also where Keras 3.12 would make numbers of them, with a warning in a
-        traced step.
+        The values are tensors. Keras 3.12 would make numbers, with a warning in a traced step.
         """
         found: dict[str, Any] = {}
         for metric in self.measured():

@@ -1,6 +1,6 @@
-"""What of Keras has no public way: the graph of a model, and what runs before replicas do.
+"""The private names of Keras: the graph of a model, and the step before a strategy's replicas run.
 
-This is the only file with private names of Keras. Tested with Keras 3.12 to 3.15.
+No other file uses private names of Keras. Tested with Keras 3.12 to 3.15.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ def functional(model: KerasModel) -> Any:
         The model itself, or for a Sequential model a functional model of the same layers.
 
     Raises:
-        TypeError: If it is neither.
-        ValueError: If it is not built.
+        TypeError: If the model is neither functional nor Sequential.
+        ValueError: If the model is not built.
     """
     if not isinstance(model, keras.Model) or not is_graph(model):
         raise TypeError(
@@ -78,15 +78,15 @@ def run_graph(
 
     Args:
         model: A functional model.
-        inputs: What takes the place of the model's inputs, in the same structure.
-        call: Gives what is called in the place of an operation of the graph.
+        inputs: Tensors in the place of the model's inputs, in the same structure.
+        call: Gives the function to call in the place of an operation of the graph.
 
     Returns:
         The outputs, in the structure of the model's outputs.
     """
-    # The public keras.models.clone_model(call_function=...) stands on this method. It makes a model
-    # of what it ran, and a model that begins in the middle of a graph runs it a second time: so
-    # sub-models could not be flattened.
+    # The public keras.models.clone_model(call_function=...) calls this method, and makes a model of
+    # the graph that ran. A model that begins in the middle of a graph runs the graph a second time,
+    # so the public function cannot flatten sub-models.
     return model._run_through_graph(inputs, operation_fn=call)
 
 
@@ -95,9 +95,9 @@ class Source(NamedTuple):
 
     Attributes:
         operation: The operation that made the tensor.
-        call: Which of the calls of the operation made the tensor.
-        output: Which of the outputs of the call the tensor is.
-        arguments: The arguments of the call; `arguments.keras_tensors` are the tensors among them.
+        call: The index of the call of the operation that made the tensor.
+        output: The index of the tensor among the outputs of the call.
+        arguments: The arguments of the call, with the tensors as `arguments.keras_tensors`.
     """
 
     operation: Any
@@ -109,7 +109,7 @@ class Source(NamedTuple):
 def source(tensor: KerasTensor) -> Source:
     """Says where a symbolic tensor comes from.
 
-    The public `operation.input` serves only operations that are called once.
+    The public `operation.input` serves only operations with one call.
 
     Args:
         tensor: A symbolic tensor.
@@ -132,11 +132,12 @@ class PreparedModel(keras.Model):
         """
 
     def _maybe_symbolic_build(self, iterator: Data = None, data_batch: BatchData = None) -> None:
-        """Replaces what Keras does at this point of `fit` and `evaluate`.
+        """Replaces the private step of Keras at this point of `fit` and `evaluate`.
 
-        Keras averages a batch over the replicas to see its shapes, which fails with several
-        workers; one replica's part of it has them as well. The public `fit` and `evaluate` do not
-        see the batches, and of a generator they cannot take one.
+        Keras averages a batch over the replicas to see its shapes, and that average fails with
+        several workers. One replica's part of the batch shows the shapes as well. An override of
+        the public `fit` and `evaluate` does not see the batches, and cannot take one batch from a
+        generator.
         """
         strategy = self.distribute_strategy
         with strategy.scope():
@@ -155,7 +156,7 @@ def first_call(operation: KerasOperation) -> tuple[Any, tuple[Any, ...]]:
     """Returns the arguments and the outputs of the first call of an operation.
 
     The public `operation.output` fails where `keras.models.clone_model` has called the operation a
-    second time, as it does with operators between layers.
+    second time: `clone_model` does so with operators between layers.
 
     Args:
         operation: An operation of a graph.

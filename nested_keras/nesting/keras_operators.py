@@ -1,9 +1,9 @@
 """Operators between layers: `a + b`, `0.5 * x`, `keras.ops.relu(x)`, `x[:, 1:]`.
 
-Keras records each call as an operation of the graph, which is no layer. `nest` puts the layers in
-its place that compute the same, so that all that follows knows layers alone. `OPERATORS` says by
-the name of the operation's class which layers these are; the classes themselves are private to
-Keras.
+Keras records each such call as an operation of the graph, which is no layer. `nest` puts layers
+that compute the same in the place of the operation, so that the later steps see only layers.
+`OPERATORS` names these layers by the name of the operation's class, because the classes are private
+to Keras.
 """
 
 from __future__ import annotations
@@ -30,13 +30,14 @@ def replace(operation: KerasOperation, name: str) -> Replacement:
 
     Args:
         operation: The operator.
-        name: What it is called in the nested model.
+        name: The name of the operator in the nested model.
 
     Returns:
-        The layers, and what calls them.
+        The layers, and the call that runs the layers.
 
     Raises:
-        ValueError: If no layers compute the same; the text says what to use in its place.
+        ValueError: If no layers compute the same; the text says what to use in place of the
+            operator.
     """
     kind = type(operation).__name__
     entry = OPERATORS.get(kind) if type(operation).__module__.startswith("keras.") else None

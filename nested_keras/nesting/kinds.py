@@ -1,8 +1,8 @@
 """The kinds of layers whose kernel can be nested: one row for each.
 
-A row says which Keras layer it is, which layer takes its place, what the packed stream calls it and
-how its kernel is read. The steps that must tell the kinds apart read these rows: `nest`, the costs
-of `nested_keras.allocation`, and export.
+A row has the class of the Keras layer, the class of the nested layer, the kind in the packed stream
+and the axes of the kernel. The steps that must tell the kinds apart read these rows: `nest`, the
+costs of `nested_keras.allocation`, and export.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ class KernelKind:
 
     Attributes:
         keras: The class of the Keras layer.
-        nested: The class of the layer in its place.
+        nested: The class of the nested layer in the place of the Keras layer.
         stream: The kind of the layer in the packed stream.
-        hwio: Gives the shape [kernel_h, kernel_w, in_channels, out_channels] that a kernel of the
-            layer has when it is reshaped, with in_channels = 1 for depthwise kernels. An OHWI
-            filter is that kernel transposed by (3, 0, 1, 2).
-        kept_dense: Which layers `nest` leaves dense by default, in graph order, of all those with
-            the same kind in the packed stream and the same `kept_dense`.
-        places: Of a layer whose kernel is spread over a larger filter, where each weight of the
-            filter comes from (see `filters`); None where `hwio` says it all.
+        hwio: Gives the shape [kernel_h, kernel_w, in_channels, out_channels] to which the layer's
+            kernel is reshaped, with in_channels = 1 for depthwise kernels. An OHWI filter is the
+            reshaped kernel transposed by (3, 0, 1, 2).
+        kept_dense: The layers that `nest` leaves dense by default, in graph order, among all layers
+            with the same kind in the packed stream and the same `kept_dense`.
+        places: For a layer whose kernel is spread over a larger filter, the source of each weight
+            of the filter (see `filters`); None where `hwio` is enough.
     """
 
     keras: type[Any]
@@ -47,8 +47,8 @@ class KernelKind:
     def stream_on(self, rank: int) -> LayerKind:
         """Returns the kind in the packed stream of a call on tensors of a rank, batch included.
 
-        A matrix product with each step of a series, or each pixel of an image, is a convolution of
-        1x1: its kernel reads the weights once for eight pixels, not once for each.
+        A matrix product with each step of a series, or each pixel of an image, becomes a 1x1
+        convolution, because the kernel of the convolution reads the weights once for eight pixels.
         """
         is_matrix = self.stream is LayerKind.FULLY_CONNECTED
         return LayerKind.CONV if is_matrix and rank > 2 else self.stream
@@ -137,16 +137,16 @@ SEPARABLE: dict[type[Any], tuple[type[Any], type[Any]]] = {
 
 
 def pair(values: Sequence[int], *, first: int = 1) -> tuple[int, int]:
-    """Returns (vertical, horizontal) of a layer's sizes; those of one dimension are horizontal.
+    """Returns (vertical, horizontal) of a layer's sizes; a single size is horizontal.
 
     Args:
         values: One or two sizes.
-        first: The vertical one, where there is one size.
+        first: The vertical size, where there is only a horizontal size.
     """
     vertical, horizontal = (first, *values)[-2:]
     return vertical, horizontal
 
 
 def row_of(layer: object) -> KernelKind | None:
-    """Returns the row of a layer, nested or not; None where it has no kernel that can be nested."""
+    """Returns the row of a layer, nested or not; None for a layer without a kernel to nest."""
     return next((row for row in ROWS if isinstance(layer, row.keras)), None)

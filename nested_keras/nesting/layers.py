@@ -20,7 +20,7 @@ from nested_keras.format.levels import check_level
 from nested_keras.nesting import keras_graph, masks
 from nested_keras.typing import KerasArgument, KerasLayer, KerasStore, KerasTensor, KerasVariable
 
-keras_graph.check_backend()  # first: what follows calls TensorFlow
+keras_graph.check_backend()  # first, because the modules below call TensorFlow
 _register = keras.saving.register_keras_serializable(package="nested_keras")
 
 
@@ -31,15 +31,15 @@ def several_workers() -> bool:
 
 
 class NestedKernel(keras.layers.Layer):
-    """What the layers with a nested kernel share; mixed into a Keras layer class.
+    """The part that all layers with a nested kernel share; mixed into a Keras layer class.
 
     Attributes:
         sparsities: Final fraction of zeros per level, not increasing.
         block_shape: Weights pruned together: (1, 1), (1, 2) or (1, 4).
         level_map: uint8 variable of the kernel's shape (int32 under a strategy of several
-            workers): the first level that uses the weight, N where none does. It starts at 0: every
-            level is dense until the layer is pruned.
-        regrow: Whether weights that no level uses have a gradient, that of the densest level; see
+            workers): the first level that uses the weight, N where no level does. The map starts at
+            0: every level is dense until the layer is pruned.
+        regrow: Whether weights that no level uses receive the gradient of the densest level; see
             `nested_keras.callbacks.NestedPruning`. False until set.
         input_axis: The axis of the input channels in the kernel, along which blocks lie.
     """
@@ -81,7 +81,7 @@ class NestedKernel(keras.layers.Layer):
         self.built = True
 
     def mask(self, level: int) -> npt.NDArray[np.bool_]:
-        """Returns which weights a level keeps, as bools of the kernel's shape."""
+        """Returns the weights that a level keeps, as bools of the kernel's shape."""
         level = check_level(level, levels=self.levels)
         return np.asarray(self.level_map.numpy() <= level)
 
@@ -101,7 +101,7 @@ class NestedKernel(keras.layers.Layer):
         return masks.kept_blocks(self.sparsities[level], self.blocks)
 
     def symbolic_mask(self, level: int, dtype: str) -> Any:
-        """Returns the same as a tensor of zeros and ones that follows the level map.
+        """Returns the mask of a level as a tensor of zeros and ones that follows the level map.
 
         Args:
             level: -1 (a level below the sparsest: nothing is kept) to N-1.
@@ -119,23 +119,23 @@ class NestedKernel(keras.layers.Layer):
         mask = self.symbolic_mask(level, kernel.dtype)
         masked = ops.multiply(kernel, mask)
         if self.regrow and level == self.levels - 1:
-            # Zero in value: only the gradient goes straight through.
+            # The value of this term is zero; the gradient passes straight through.
             masked += (kernel - ops.stop_gradient(kernel)) * (1.0 - mask)
         return masked
 
     def prune(self, ratio: float = 1.0, *, regrow: bool = False) -> None:
-        """Recomputes the level map from the weights' magnitudes and zeroes what no level uses.
+        """Recomputes the level map from the weights' magnitudes, and zeroes unused weights.
 
-        A level takes the weights that it has before any other: one that a level has lost comes back
-        to it only where its sparsity falls.
+        A level first takes the weights that the level has now, so a lost weight comes back to a
+        level only where the sparsity of the level falls.
 
         Args:
             ratio: How far along the ramp, 0..1: each level's sparsity is scaled by it.
-            regrow: Keep the values of what no level uses, and rank all weights alike: every one may
-                come back.
+            regrow: Keep the values of weights that no level uses, and rank all weights alike, so
+                that every weight may come back.
 
         Raises:
-            ValueError: if the ratio is out of range.
+            ValueError: If the ratio is out of range.
         """
         if not 0.0 <= ratio <= 1.0:
             raise ValueError(f"ratio must lie in [0, 1]: got {ratio}")
@@ -155,7 +155,7 @@ class NestedKernel(keras.layers.Layer):
             outputs = ops.add(outputs, self.bias)
         return outputs if self.activation is None else self.activation(outputs)
 
-    # Conv2D and Dense save their kernel and bias only: go back to what Layer does.
+    # Conv2D and Dense save their kernel and bias only; Layer saves all variables.
     def save_own_variables(self, store: KerasStore) -> None:
         """Saves the kernel, the bias and the level map."""
         keras.layers.Layer.save_own_variables(self, store)
@@ -248,12 +248,12 @@ class NestedConv1D(NestedKernel, keras.layers.Conv1D):
 
 
 def causal_padding(layer: KerasLayer) -> int:
-    """Returns how many zeros a layer puts before the first step, so that none sees a later one."""
+    """Returns the zeros before the first step, so that no output depends on a later step."""
     return layer.dilation_rate[0] * (layer.kernel_size[0] - 1) * (layer.padding == "causal")
 
 
 class _NestedDepthwise(NestedKernel):
-    """What the depthwise convolutions share."""
+    """The part that the depthwise convolutions share."""
 
     def __init__(self, kernel_size: int | Sequence[int], **kwargs: KerasArgument) -> None:
         super().__init__(kernel_size, **kwargs)
@@ -319,15 +319,15 @@ class NestedBatchNormalization(keras.layers.BatchNormalization):
 
     Attributes:
         statistics_sink: None, or a function (layer, level, mean, variance) that each call hands
-            the statistics of its batch, float (channels,). While it is set the layer normalises
-            with these statistics in inference too and leaves its moving averages alone; see
-            `nested_keras.callbacks.reestimate_batch_norm`.
+            the statistics of its batch, float (channels,). While the function is set, the layer
+            normalises with these statistics in inference too and leaves its moving averages alone;
+            see `nested_keras.callbacks.reestimate_batch_norm`.
     """
 
     def __init__(
         self, *, levels: int, shared_affine: bool = False, **kwargs: KerasArgument
     ) -> None:
-        # Since Keras 3.14 a file names these arguments, which older Keras does not know.
+        # Files of Keras 3.14 and later have these arguments, which older versions do not know.
         renorm = {key: kwargs.pop(key) for key in tuple(kwargs) if key.startswith("renorm")}
         super().__init__(**kwargs)
         if not 1 <= levels <= masks.MAX_LEVELS:
@@ -372,7 +372,7 @@ class NestedBatchNormalization(keras.layers.BatchNormalization):
         trains = training and self.trainable and self.statistics_sink is None
         if trains and mask is None and self._fuses(inputs):
             return self._train_fused(inputs, level)
-        # As Keras does: half precision would overflow.
+        # In float32, as in Keras, because half precision would overflow.
         x = ops.cast(inputs, keras.backend.result_type(inputs.dtype, "float32"))
         if self.statistics_sink is not None:
             mean, variance = _moments(x, mask, synchronized=self.synchronized)
@@ -404,7 +404,7 @@ class NestedBatchNormalization(keras.layers.BatchNormalization):
         return len(inputs.shape) in (3, 4) and inputs.dtype in ("float32", "float16", "bfloat16")
 
     def _train_fused(self, inputs: KerasTensor, level: int) -> Any:
-        """Normalises by the batch's statistics: half the time of a whole train step."""
+        """Normalises by the batch's statistics; this halves the time of a whole train step."""
         channels = inputs.shape[-1]
         row = self._affine_row(level)
         gamma = self.gamma[row] if self.scale else ops.ones(channels)
@@ -419,7 +419,7 @@ class NestedBatchNormalization(keras.layers.BatchNormalization):
             epsilon=self.epsilon,
             is_training=True,
         )
-        # The operator divides by one sample less (Bessel's correction), Keras by all of them.
+        # The operator divides by n - 1 samples (Bessel's correction), Keras divides by n.
         samples = ops.cast(ops.prod(ops.shape(inputs)[:-1]), "float32")
         self._update(self.moving_mean, level, mean)
         self._update(self.moving_variance, level, variance * (samples - 1.0) / samples)

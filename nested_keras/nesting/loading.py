@@ -1,4 +1,4 @@
-"""Files of Keras models: those of Keras 3, and the .h5 files of Keras 2."""
+"""Load the files of Keras 3, and the .h5 files of Keras 2."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LONGEST = 300  # characters; Keras's own text may hold the configuration of the
 
 
 def _without_groups(layer: KerasLayer) -> Any:
-    """Makes what reads a layer of Keras 2, which wrote `groups` where the layer has none."""
+    """Makes a reader of a Keras 2 layer whose file has `groups` though the layer has no groups."""
 
     class Reader(layer):
         @classmethod

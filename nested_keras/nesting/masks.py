@@ -1,4 +1,4 @@
-"""Weight magnitudes to level maps, in NumPy alone.
+"""Turn weight magnitudes into level maps, in NumPy alone.
 
 A level map has the shape of its kernel and holds, for each weight, the first level that uses it:
 0 for the sparsest level, N for a weight that no level uses. Level ``l`` keeps the weights where
@@ -26,14 +26,14 @@ def check_sparsities(sparsities: Iterable[float], *, strict: bool = True) -> tup
     Args:
         sparsities: One fraction of zeros per level, level 0 first; each in [0, 1], decreasing, 1 to
             16 of them.
-        strict: Whether equal neighbours are refused: those of a model are, a layer may have the
-            same weights at several levels.
+        strict: Whether equal neighbours are refused. The sparsities of a model are strict; a layer
+            may have the same weights at several levels.
 
     Returns:
         The sparsities as floats.
 
     Raises:
-        ValueError: for a wrong count, range or order.
+        ValueError: If the count, the range or the order is wrong.
     """
     values = tuple(float(sparsity) for sparsity in sparsities)
     if not 1 <= len(values) <= MAX_LEVELS:
@@ -58,7 +58,7 @@ def check_block_shape(block_shape: Iterable[int]) -> tuple[int, int]:
         The block shape.
 
     Raises:
-        ValueError: for any other shape.
+        ValueError: If the shape is another.
     """
     shape = tuple(block_shape)
     if shape not in BLOCK_SHAPES:
@@ -76,21 +76,21 @@ def level_map(
 ) -> npt.NDArray[np.uint8]:
     """Ranks the blocks of a kernel by their L2 norm and shares them out to the levels.
 
-    Level ``l`` keeps exactly ``round((1 - sparsities[l]) * blocks)`` blocks, those of the largest
-    norm; of equal blocks the first in memory order is kept. A block spans `block_shape[1]`
-    neighbours along the input channels; the last block of a row is smaller where the channels are
-    off the block, and counts as one block all the same.
+    Level ``l`` keeps the ``round((1 - sparsities[l]) * blocks)`` blocks with the largest norms. Of
+    equal blocks, the first in memory order is kept. A block spans `block_shape[1]` neighbours along
+    the input channels. Where the channels are no multiple of `block_shape[1]`, the last block is
+    smaller, and counts as one block.
 
     Args:
         kernel: float: Conv2D (kernel_h, kernel_w, in, out), Dense (in, out), or
             DepthwiseConv2D (kernel_h, kernel_w, in, depth_multiplier); Conv2DTranspose has
             (kernel_h, kernel_w, out, in).
-        sparsities: One fraction of zeros per level in [0, 1], not increasing (equal neighbours are
-            allowed: a ramp starts with all of them at 0).
+        sparsities: One fraction of zeros per level in [0, 1], not increasing. Equal neighbours are
+            allowed, because a ramp starts with all sparsities at 0.
         block_shape: (1, 1), (1, 2) or (1, 4).
-        within: The level map so far, of the kernel's shape: a level takes the blocks that it has
-            before any other, so that what a level has lost, it has lost for good. None ranks all
-            blocks alike.
+        within: The level map so far, of the kernel's shape. A level takes the blocks that the level
+            has before any other block, so that a lost block stays lost. None ranks all blocks
+            alike.
         axis: The axis of the input channels, below zero.
 
     Returns:
@@ -105,11 +105,13 @@ def level_map(
     unranked = np.zeros(weakness.size, np.uint8)
     before = unranked if within is None else block_map(within, block_shape, axis).ravel()
     first_level = np.full(weakness.size, len(sparsities), dtype=np.uint8)
+    free = np.argsort(weakness, kind="stable")  # the strongest first
     for level, sparsity in enumerate(sparsities):
-        # What a sparser level has comes first, then what this level had, the strongest first.
-        order = np.lexsort((weakness, before > level, first_level == len(sparsities)))
-        kept = order[: kept_blocks(sparsity, weakness.size)]
-        first_level[kept] = np.minimum(first_level[kept], level)
+        # The blocks of a sparser level are this level's too. This level's blocks before come next.
+        wanted = kept_blocks(sparsity, weakness.size) - (weakness.size - free.size)
+        had = before[free] <= level
+        first_level[np.concatenate([free[had], free[~had]])[:wanted]] = level
+        free = free[first_level[free] == len(sparsities)]
     blocks = first_level.reshape(magnitude.shape)
     if size == 1:
         return blocks
@@ -117,7 +119,7 @@ def level_map(
 
 
 def kept_blocks(sparsity: float, blocks: int) -> int:
-    """Returns how many of some blocks a level of a sparsity keeps."""
+    """Returns the number of blocks that a level with this sparsity keeps."""
     return round((1.0 - sparsity) * blocks)
 
 
@@ -127,7 +129,7 @@ def block_map(
     """Returns the level map with one value per block.
 
     Args:
-        level_map: As `level_map` makes it.
+        level_map: The result of `level_map`.
         block_shape: (1, 1), (1, 2) or (1, 4).
         axis: The axis of the input channels, below zero.
     """

@@ -1,4 +1,4 @@
-"""What a nested model measures of its levels, and the Keras methods that say it."""
+"""Measure the levels of a nested model with the methods of Keras."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from nested_keras.typing import BatchData, Data, KerasArgument, KerasCallbacks, 
 
 
 class MeasuredLevels(SparseLevels):
-    """A nested model with a loss and metrics for each level, or for one of them at a time."""
+    """A nested model that measures a loss and metrics of all levels, or of one level."""
 
     _objectives: objectives.Objectives
     test_function: Any  # of Keras
-    _only_level: int | None = None  # the one that `evaluate` was asked for
+    _only_level: int | None = None  # the `level` of `evaluate`
 
     @property
     def metrics(self) -> list[Any]:
@@ -30,7 +30,7 @@ class MeasuredLevels(SparseLevels):
         return found
 
     def get_metrics_result(self) -> dict[str, Any]:
-        """Returns "loss", "<metric>" of the densest level, and those of each level."""
+        """Returns "loss", "<metric>" of the densest level, and loss and metrics of each level."""
         if self._only_level is not None:
             only = self._objectives.levels[self._only_level]
             return {"loss": only.tracker.result(), **only.judge.get_metrics_result()}
@@ -85,12 +85,12 @@ class MeasuredLevels(SparseLevels):
             x: As in `keras.Model.evaluate`, and so are the other arguments.
             y: The targets, unless `x` brings them.
             batch_size: Where the data are arrays.
-            verbose: What Keras shows.
+            verbose: How much Keras shows.
             sample_weight: The weights of the samples.
             steps: The number of batches.
-            callbacks: Those of Keras.
+            callbacks: Callbacks of Keras.
             return_dict: Whether to return the results by name.
-            level: The level to run alone, 0..levels-1; None for all of them.
+            level: The level to run alone, 0..levels-1; None for all levels.
             **kwargs: Other arguments of `keras.Model.evaluate`.
 
         Returns:
@@ -109,7 +109,7 @@ class MeasuredLevels(SparseLevels):
         level = check_level(level, levels=self.levels)
         functions = self._objectives.test_functions if self.compiled else {}
         self._only_level, all_levels = level, self.test_function
-        self.test_function = functions.get(level)  # Keras makes one where there is none
+        self.test_function = functions.get(level)  # None makes Keras trace a new function
         try:
             logs = super().evaluate(*data, return_dict=True, **kwargs)
             functions[level] = self.test_function
@@ -160,7 +160,7 @@ class MeasuredLevels(SparseLevels):
 
 
 def _in_order(logs: dict[str, Any]) -> Any:
-    """Returns logs as a list: the loss, the densest level's metrics, the levels' own.
+    """Returns logs as a list: the loss, the densest level's metrics, then the logs of each level.
 
     Keras's own order would repeat the densest level's metrics for each level.
     """

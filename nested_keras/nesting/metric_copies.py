@@ -13,8 +13,8 @@ from nested_keras.typing import KerasMetric, KerasMetrics, Value
 def copy_metrics(metrics: KerasMetrics) -> Any:
     """Copies the metric objects in an argument of compile().
 
-    A copy holds the attributes of the original, with variables of its own. It is not made from
-    `get_config`, which Keras does not require of a metric.
+    A copy holds the attributes of the original, with variables of its own. `get_config` would not
+    do, because Keras does not require a metric to have `get_config`.
 
     Args:
         metrics: A structure of metric objects, names, functions and None.
@@ -43,7 +43,7 @@ def copy_metrics(metrics: KerasMetrics) -> Any:
 
 
 def _copy(metric: KerasMetric, memo: dict[int, Any]) -> Any:
-    """Copies a metric object and the metric objects in it."""
+    """Copies a metric object and the metric objects that it holds."""
     if id(metric) not in memo:
         # copy.deepcopy would save and load the metric as Keras saves models: by its config.
         new = memo[id(metric)] = object.__new__(type(metric))
@@ -58,11 +58,11 @@ def _copy(metric: KerasMetric, memo: dict[int, Any]) -> Any:
 
 
 def _remember(value: Value, memo: dict[int, Any]) -> None:
-    """Tells copy.deepcopy what stands for an object of Keras."""
+    """Tells copy.deepcopy which object takes the place of an object of Keras."""
     if isinstance(value, keras.metrics.Metric):
         _copy(value, memo)
     elif isinstance(value, keras.layers.Layer):
-        memo[id(value)] = value  # what a metric reads, not what it counts
+        memo[id(value)] = value  # not copied, because the metric only reads this object
     elif isinstance(value, keras.Variable) and id(value) not in memo:
         memo[id(value)] = keras.Variable(
             keras.ops.convert_to_numpy(value),

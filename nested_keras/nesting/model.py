@@ -1,4 +1,4 @@
-"""From a Keras model to a nested one: the same graph, its kernels shared by N levels."""
+"""Make a nested model of a Keras model: the same graph, with kernels that N levels share."""
 
 from __future__ import annotations
 
@@ -54,35 +54,36 @@ def nest(
 ) -> NestedModel:
     """Makes a nested model of a Keras model.
 
-    Weights and BatchNorm statistics are carried over exactly and nothing is pruned yet: each level
-    computes what the model did. The ramp of `callbacks.NestedPruning`, or `NestedModel.prune` in
-    one shot, makes the levels differ. The model itself is left as it was. Sub-models are
+    Weights and BatchNorm statistics are copied exactly and nothing is pruned yet, so each level
+    computes the outputs of the model. The ramp of `callbacks.NestedPruning`, or `NestedModel.prune`
+    in one shot, makes the levels differ. The model itself does not change. Sub-models are
     flattened, a SeparableConv2D becomes a DepthwiseConv2D and a Conv2D ("<name>_depthwise",
     "<name>_pointwise"), a TimeDistributed(Dense) becomes a Dense, and every BatchNormalization gets
     statistics per level.
 
     Args:
-        model: A built functional or Sequential model; docs/supported.md lists the layers that it
-            may have. An activation of the user's own is carried, with a warning that export will
-            refuse it where it does more than change each value alone.
+        model: A built functional or Sequential model; docs/supported.md lists the layers that the
+            model may have. A user's own activation can be trained, with a warning that export will
+            refuse the model if the function does more than change each value alone.
         sparsities: Fraction of zeros per level, each in [0, 1], strictly decreasing: level 0 is the
             sparsest.
         block_shape: (1, 1), (1, 2) or (1, 4): weights pruned together, along the input channels.
             Depthwise kernels always have (1, 1).
         exclude: Names of the layers whose kernel stays dense. None stands for the depthwise
             kernels, the first convolution and the last Dense.
-        overrides: Per layer name, a mapping with "sparsities" (as many) or "block_shape" or both.
-            It nests a layer that would be excluded.
-        shared_affine: Share gamma and beta of each BatchNormalization among the levels; its
+        overrides: Per layer name, a mapping with "sparsities" (one per level) or "block_shape" or
+            both. A layer with an override is nested even if `exclude` is None and would leave the
+            layer dense.
+        shared_affine: Share gamma and beta of each BatchNormalization among the levels. The
             statistics are per level in any case.
-        name: The name of the nested model; as the model's when None.
+        name: The name of the nested model; None takes the name of `model`.
 
     Returns:
         The nested model, not compiled.
 
     Raises:
-        TypeError: if the model is neither functional nor Sequential.
-        ValueError: if sparsities, block shape or names are wrong, a layer is not supported, no
+        TypeError: If the model is neither functional nor Sequential.
+        ValueError: If sparsities, block shape or names are wrong, a layer is not supported, no
             layer is left to nest, or a level computes something else than the model.
     """
     base = conversion.functional(model)
@@ -116,7 +117,7 @@ def replace_layers(
         base: A functional model.
         sparsities: As `nest`.
         block_shape: As `nest`.
-        attempt: What each check runs in, as `conversion.plan` takes it.
+        attempt: The context of each check, as in `conversion.plan`.
         **choices: `exclude`, `overrides` and `shared_affine`, as `nest`.
 
     Returns:
@@ -132,7 +133,7 @@ def replace_layers(
 
 
 def _in_place(new: Mapping[int, Replacement]) -> Callable[..., Any]:
-    """Returns what calls the layers in the place of an operation."""
+    """Returns a call of the layers that stand in the place of an operation."""
 
     def act(operation: KerasOperation, *args: KerasArgument, **kwargs: KerasArgument) -> Any:
         return new[id(operation)].call(*args, **kwargs)
@@ -143,7 +144,7 @@ def _in_place(new: Mapping[int, Replacement]) -> Callable[..., Any]:
 def _checked(
     act: Callable[..., Any], new: Mapping[int, Replacement], attempt: conversion.Attempt
 ) -> Callable[..., Any]:
-    """Returns `act` with a check of each call; where one is noted, an input takes its place."""
+    """Returns `act` with a check of each call; a refused call is replaced by an input."""
 
     def checked(operation: KerasOperation, *args: KerasArgument, **kwargs: KerasArgument) -> Any:
         with attempt():
@@ -163,10 +164,10 @@ def _checked(
 
 
 def _compare(model: KerasModel, nested: NestedModel, new: Mapping[int, Replacement]) -> None:
-    """Compares all levels with the base model, and each new layer with the one that it replaces.
+    """Compares all levels with the base model, and each new layer with the layer it replaces.
 
     Raises:
-        ValueError: if one differs, or the base model gives no finite numbers.
+        ValueError: If a level differs, or the base model gives no finite numbers.
     """
     base = conversion.functional(model)
 
@@ -193,10 +194,10 @@ def _compare(model: KerasModel, nested: NestedModel, new: Mapping[int, Replaceme
 
 @keras.saving.register_keras_serializable(package="nested_keras")
 class NestedModel(trainer.LevelTrainer):
-    """A functional Keras model with N levels; make one with `nest`.
+    """A functional Keras model with N levels, made by `nest`.
 
-    Called as a model it runs its densest level, so `predict`, `summary` and `get_layer` do what
-    Keras users expect. `fit` trains all levels together and `evaluate` measures all of them; see
+    A call of the model runs the densest level, so `predict`, `summary` and `get_layer` behave as
+    Keras users expect. `fit` trains all levels together, and `evaluate` measures all levels; see
     `nested_keras.nesting.trainer.LevelTrainer`.
 
     Args:
@@ -209,11 +210,11 @@ class NestedModel(trainer.LevelTrainer):
             set by `nested_keras.export.quantize_aware`, else None.
 
     Raises:
-        ValueError: if there is no nested layer, or they differ in their number of levels.
+        ValueError: If there is no nested layer, or nested layers differ in their number of levels.
     """
 
-    # Keras loads a class as a functional model where its `__init__` takes (*args, **kwargs) only:
-    # up to 3.14 a class with a named argument counts as one that makes its own layers.
+    # Keras loads a class as a functional model where its `__init__` takes (*args, **kwargs) only.
+    # Keras up to 3.14 assumes that a class with a named argument makes its own layers.
     def __init__(self, *args: KerasArgument, **kwargs: KerasArgument) -> None:
         super().__init__(*args, **kwargs)
         counts = {
@@ -249,25 +250,26 @@ class NestedModel(trainer.LevelTrainer):
             level: 0 (the sparsest) to levels-1.
 
         Returns:
-            A functional model, the same object at each call. It follows later training and
-            pruning of this model.
+            A functional model, the same object at each call. Later training and pruning of this
+            model show in the level.
 
         Raises:
-            ValueError: if the level is out of range.
+            ValueError: If the level is out of range.
         """
         return self._level_models[check_level(level, levels=self.levels)]
 
     def float_level(self, level: int) -> Any:
-        """Returns one level as it computes in float, also where `at_level` rounds as int8 does."""
+        """Returns one level that computes in float, also where `at_level` rounds as int8 does."""
         return self._float_models[check_level(level, levels=self.levels)]
 
     def run_levels(self, make: Callable[[int], Any]) -> None:
-        """Sets what runs a level: in training, in evaluation and in `at_level`.
+        """Sets the models that run the levels in training, in evaluation and in `at_level`.
 
         Args:
             make: Makes the Keras model of a level that shares the weights of this one.
         """
-        # Keras would track a list or dict of models and save their weights again: hide it.
+        # A class of our own, because Keras would track a list or dict of models and save their
+        # weights again.
         self._level_models = _Cache(make)
         if self.compiled:
             for level in range(self.levels):
@@ -281,8 +283,8 @@ class NestedModel(trainer.LevelTrainer):
 
         Args:
             ratio: How far along the ramp, 0..1: each level's sparsity is scaled by it.
-            regrow: Keep the weights that no level uses, so that they may come back; else they and
-                what the optimizer keeps for them become zero.
+            regrow: Keep the weights that no level uses, so that these weights may come back.
+                Otherwise these weights become zero, and the optimizer forgets its state for them.
         """
         for layer in self.nested_layers:
             layer.prune(ratio, regrow=regrow)
@@ -320,7 +322,7 @@ class NestedModel(trainer.LevelTrainer):
         """Returns the arguments that make the model again.
 
         Raises:
-            ValueError: if a file would name an activation by which Keras finds another function.
+            ValueError: If a file would name an activation by the name of another function.
         """
         for layer in self.layers:
             function = getattr(layer, "activation", None)
@@ -333,7 +335,7 @@ class NestedModel(trainer.LevelTrainer):
         return dict(super().get_config())
 
     def save_own_variables(self, store: KerasStore) -> None:
-        """Saves what Keras leaves out: the random state of dropout, and the quantisation."""
+        """Saves the state that Keras leaves out: the seeds of dropout, and the quantisation."""
         for index, state in enumerate(_random_states(self)):
             store[str(index)] = state.numpy()
         if self.quantization is not None:
@@ -341,7 +343,7 @@ class NestedModel(trainer.LevelTrainer):
             store[_QUANTIZATION] = np.frombuffer(text.encode(), np.uint8)
 
     def load_own_variables(self, store: KerasStore) -> None:
-        """Loads it, where the file has it, so that a resumed run goes on as if uninterrupted."""
+        """Loads this state from files that have it, so that a resumed run goes on exactly."""
         for index, state in enumerate(_random_states(self)):
             if str(index) in store:
                 state.assign(store[str(index)])
@@ -401,8 +403,8 @@ def record(
     Args:
         model: A functional model.
         inputs: A batch.
-        act: Calls a layer, or what stands for it.
-        name_of: Says under which name to note what a layer computes.
+        act: Calls a layer, or the layers in its place.
+        name_of: Gives the name under which the outputs of a layer are noted.
 
     Returns:
         The outputs of each layer and of the model.
@@ -419,7 +421,7 @@ def record(
 
 
 def call_at(level: int) -> Callable[..., Any]:
-    """Returns what calls a layer of a nested model at one level."""
+    """Returns a function that calls a layer of a nested model at one level."""
 
     def act(layer: KerasLayer, *args: KerasArgument, **kwargs: KerasArgument) -> Any:
         if isinstance(layer, layers.NestedKernel | layers.NestedBatchNormalization):
@@ -444,7 +446,7 @@ def load_model(path: str | os.PathLike[str], **kwargs: KerasArgument) -> Any:
 
     Raises:
         OSError: If the file cannot be read.
-        ValueError: If it is no file of a Keras model, is damaged, or has a layer that Keras does
-            not know.
+        ValueError: If the file holds no Keras model, is damaged, or has a layer that Keras does not
+            know.
     """
     return loading.load_keras(path, **kwargs)

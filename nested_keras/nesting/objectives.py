@@ -1,4 +1,4 @@
-"""What compile() settles for the levels of a nested model."""
+"""The settings of compile() for the levels of a nested model."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LOSS_WEIGHTS = "level_loss_weights"
 
 @dataclasses.dataclass(frozen=True)
 class LevelObjective:
-    """What compile() settles for one level.
+    """The settings of compile() for one level.
 
     Attributes:
         level: The level.
@@ -36,17 +36,18 @@ class LevelObjective:
 
 @dataclasses.dataclass(frozen=True)
 class Objectives:
-    """What compile() settles; a plain object, which Keras neither tracks nor saves.
+    """The settings of compile(), in a plain object that Keras neither tracks nor saves.
 
     Attributes:
         levels: One objective per level.
-        measures: What the levels are measured with, as compile() was given it.
-        distillation: What the levels learn from besides, or None.
+        measures: The losses and metrics of the levels, as the arguments of compile().
+        distillation: How the levels learn from other models, or None.
         sandwich: Whether a step trains the densest, the sparsest and one level between.
         split_batch: Whether each level that a step trains has samples of its own.
-        slots: What the optimizer keeps for each weight before the first step, by the path of its
-            variable, where that is not 0.
-        test_functions: What evaluates one level alone, by its number; made on first use.
+        slots: By the path of an optimizer variable, the value for each weight before the first
+            step, where that value is not 0.
+        test_functions: By the number of a level, the function that evaluates this level alone; made
+            on first use.
     """
 
     levels: tuple[LevelObjective, ...]
@@ -58,7 +59,7 @@ class Objectives:
     test_functions: dict[int, Any] = dataclasses.field(default_factory=dict)
 
     def turns(self) -> list[tuple[int, ...]]:
-        """Returns what a step trains, densest first: in each turn one of some levels."""
+        """Returns the turns of a step, densest first: each turn trains one of its levels."""
         levels = len(self.levels)
         if self.sandwich and levels > 2:
             return [(levels - 1,), tuple(range(1, levels - 1)), (0,)]
@@ -75,14 +76,14 @@ def settle(
     sandwich: bool,
     split_batch: bool,
 ) -> Objectives:
-    """Checks what `LevelTrainer.compile` is given, and makes each level's loss and metrics.
+    """Checks the arguments of `LevelTrainer.compile`, and makes each level's loss and metrics.
 
     Args:
         model: The nested model.
         measures: The losses and the metrics.
         routing: The routing coefficients.
         level_loss_weights: The weights of the levels' losses.
-        distillation: What the levels learn from besides the labels, or None.
+        distillation: How the levels learn from other models, or None.
         sandwich: Whether a step trains the densest, the sparsest and one level between.
         split_batch: Whether each level that a step trains has samples of its own.
 

@@ -1,4 +1,4 @@
-"""What an optimizer keeps for the weights of nested kernels."""
+"""Reset the optimizer's state for pruned weights of nested kernels."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from nested_keras.typing import KerasModel, KerasVariable
 
 
 def forget_pruned(model: KerasModel, first: dict[str, float]) -> None:
-    """Resets what the optimizer keeps for the weights that no level uses.
+    """Resets the optimizer's state for the weights that no level uses.
 
     Args:
         model: The nested model, compiled with an optimizer.
-        first: What `first_values` found.
+        first: The result of `first_values`.
     """
     for slot, layer in _kernel_slots(model):
         fresh = first.get(slot.path, 0.0)
@@ -23,14 +23,14 @@ def forget_pruned(model: KerasModel, first: dict[str, float]) -> None:
 
 
 def first_values(model: KerasModel, before: dict[str, float]) -> dict[str, float]:
-    """Returns what the optimizer keeps for a weight that has never moved, where it is not 0.
+    """Returns the optimizer's first state for a weight, where this state is not 0.
 
     Ftrl, for one, divides by its accumulator, which starts above 0.
 
     Args:
         model: The compiled nested model.
-        before: What was found when the model was compiled before. It still holds for an optimizer
-            that has taken steps.
+        before: The result of the previous compile(), which still holds for an optimizer that has
+            taken steps.
 
     Returns:
         By the path of the optimizer's variable, its first value.

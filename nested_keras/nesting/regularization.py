@@ -17,7 +17,7 @@ def weight_losses(model: KerasModel) -> Any:
 
 
 def activity_losses(model: KerasModel, level: int) -> list[Any]:
-    """Returns what the level's last call added: its losses before those of the weights."""
+    """Returns the activity losses of the level's last call, without the losses of the weights."""
     losses = model.at_level(level).losses
     return list(losses[: len(losses) - len(regularized(model))])
 
@@ -28,7 +28,7 @@ def regularized(model: KerasModel) -> list[Any]:
 
 
 def share_of_replica(loss: KerasTensor) -> Any:
-    """Returns the sum of a loss, divided among the replicas of a strategy, which are added up."""
+    """Returns a loss's sum, divided by the number of replicas, because replicas are added up."""
     total = keras.ops.sum(keras.ops.cast(loss, "float32"))
     replicas = tf.distribute.get_strategy().num_replicas_in_sync
     return total if replicas == 1 else total / replicas

@@ -1,4 +1,4 @@
-"""Layers for operators that Keras has no layer for: a slice, and zeros at the ends of any axis."""
+"""Layers for operators without a layer in Keras: a slice, and zeros at the ends of any axis."""
 
 from __future__ import annotations
 

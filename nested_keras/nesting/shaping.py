@@ -1,4 +1,4 @@
-"""What moves, cuts or sums up the axes of tensors, as layers."""
+"""Layers for operators that move, cut or sum up the axes of tensors."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _concatenate(call: GraphCall) -> Compute:
     (operands,) = call.arguments.values()
     if len(call.tensors) != len(operands):
         raise RefusedError("must have outputs of layers alone as operands")
-    _require_axis(call, list(range(1, len(call.shape))), "not that of the batch")
+    _require_axis(call, list(range(1, len(call.shape))), "not the axis of the batch")
     return merged(call, L.Concatenate, axis=call.operation.axis)
 
 
@@ -53,7 +53,7 @@ def _stack(call: GraphCall) -> Compute:
 def _reshape(call: GraphCall) -> Compute:
     before, after = call.shape, tuple(call.output.shape)
     sizes = [math.prod(size or 1 for size in shape[1:]) for shape in (before, after)]
-    # Of two open sizes, one may hold what belongs to the other.
+    # With two open sizes, elements could move from one open axis to the other.
     open_sizes = {shape[1:].count(None) for shape in (before, after)}
     if before[0] != after[0] or len(set(sizes)) > 1 or open_sizes not in ({0}, {1}):
         raise RefusedError(f"must keep the batch apart: got {before} to {after}")
@@ -128,7 +128,7 @@ def _after(layer: Any, x: KerasTensor) -> Any:
 
 
 def _split(call: GraphCall) -> Compute:
-    _require_axis(call, list(range(1, len(call.shape))), "not that of the batch")
+    _require_axis(call, list(range(1, len(call.shape))), "not the axis of the batch")
     axis = call.operation.axis % len(call.shape)
     sizes = [output.shape[axis] for output in call.outputs]
     if None in sizes:
@@ -215,7 +215,7 @@ def _flip(call: GraphCall) -> Compute:
     axis = call.operation.axis
     axes = {each % rank for each in (axis if isinstance(axis, tuple | list) else [axis or 0])}
     if 0 in axes:
-        raise RefusedError(f"must have another axis, not that of the batch: got {axis}")
+        raise RefusedError(f"must have another axis, not the axis of the batch: got {axis}")
     bounds = [[None, None, -1 if each in axes else None] for each in range(1, rank)]
     return call.layer(Slice, bounds=bounds)
 

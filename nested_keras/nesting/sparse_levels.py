@@ -1,4 +1,4 @@
-"""The sparsities of a model's levels: what they are to be, and what they are now."""
+"""The sparsities of a model's levels: the final ones, and the present ones."""
 
 from __future__ import annotations
 
@@ -40,10 +40,11 @@ class SparseLevels(keras_graph.PreparedModel):
         return masks.sparsity((layer.level_map.numpy() for layer in self.nested_layers), level)
 
     def shortfall(self) -> str:
-        """Returns which levels keep more weights than they should, "" if none does.
+        """Returns the levels that keep more weights than their sparsity allows, "" for none.
 
         Returns:
-            Such as "level 0: asked 0.90, has 0.32", over all nested kernels, for each such level.
+            Text such as "level 0: asked 0.90, has 0.32" for each such level, over all nested
+            kernels.
         """
         short = [
             level
@@ -69,14 +70,14 @@ class SparseLevels(keras_graph.PreparedModel):
         return min([1.0, *shares])
 
     def set_sparsities(self, sparsities: Mapping[str, Iterable[float]]) -> None:
-        """Gives layers other final sparsities; the masks follow when they are recomputed.
+        """Gives layers other final sparsities; the masks change with the next `prune`.
 
         Args:
             sparsities: By the name of a nested layer, one fraction of zeros per level in [0, 1],
                 not increasing; see `nested_keras.allocation`.
 
         Raises:
-            ValueError: for a name, range, order or number of levels that does not fit.
+            ValueError: If a name, range, order or number of levels does not fit.
         """
         by_name = {layer.name: layer for layer in self.nested_layers}
         unknown = sorted(set(sparsities) - set(by_name))

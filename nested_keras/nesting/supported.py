@@ -1,7 +1,7 @@
-"""Which Keras layers a nested model may have, and what of each layer's config counts.
+"""Check whether a nested model may have a Keras layer, with the arguments of the layer.
 
 `nest` asks before it makes a model, and export asks again. A layer, an argument or an operator that
-is not in `entries.ENTRIES` is refused: it would compute something else after export.
+is not in `entries.ENTRIES` is refused, because an exported model would compute something else.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from nested_keras.typing import Activation, KerasLayer, KerasOperation
 L = keras.layers
 A = keras.activations
 
-# By the function itself: a user's own function may have the name of one of Keras's.
+# The keys are functions, because a user's own function may have the name of a Keras function.
 ACTIVATIONS: dict[Callable[..., Any], str] = {
     A.linear: "linear",
     A.relu: "relu",
@@ -49,7 +49,7 @@ ACTIVATIONS: dict[Callable[..., Any], str] = {
     A.tanh_shrink: "tanh_shrink",
     A.sparse_plus: "sparse_plus",
     A.sparse_sigmoid: "sparse_sigmoid",
-    # Its default is another than that of Keras's activation of the same name.
+    # The default differs from the default of Keras's activation of the same name.
     keras.ops.gelu: "gelu_tanh",
 }
 # Functions of TensorFlow and of keras.ops that compute the same, with the same defaults.
@@ -79,17 +79,17 @@ _SYNONYMS: dict[Callable[..., Any], Callable[..., Any]] = {
 
 COMPUTE_DTYPES = {"float16", "bfloat16", "float32", "float64"}
 
-# Their overrides change no output: `get_config` says with which arguments the layer is made again.
+# An override of these methods changes no output; `get_config` returns the arguments of the layer.
 _HARMLESS = {"__init__", "get_config", "from_config", "compute_output_shape"}
 # Keras itself puts these wrappers on each layer.
 _WRAPPERS = {"build", "quantize"}
 
 
 def kind_of(operation: KerasOperation) -> Any:
-    """Returns the class of `ENTRIES` that says what an operation computes, or None.
+    """Returns the class of `ENTRIES` whose outputs an operation has, or None.
 
-    The operation may be of a subclass that overrides none of its methods, such as those that read
-    the configs of old files.
+    The operation may be of a subclass that overrides no method of the class, such as the readers of
+    old files.
     """
     known = _nearest(operation)
     return known if known is not None and not overridden(operation, known) else None
@@ -104,7 +104,7 @@ def unwrapped(operation: KerasOperation) -> Any:
 
 
 def overridden(instance: object, known: type[Any]) -> list[str]:
-    """Returns which methods of a class an instance of it has replaced, in a subclass or by hand."""
+    """Returns the methods of a class that an instance replaces, in a subclass or by hand."""
     own = (cls for cls in type(instance).__mro__ if cls not in known.__mro__)
     names = {name for cls in own for name, value in vars(cls).items() if _is_method(value)}
     patched = {name for name, value in vars(instance).items() if callable(value)} - _WRAPPERS
@@ -116,10 +116,10 @@ def refusal(operation: KerasOperation, name: str) -> str | None:
 
     Args:
         operation: A layer or an operator of a model.
-        name: What the layer is called.
+        name: The name to say in the sentence.
 
     Returns:
-        One sentence that names the layer and says what to use in its place, or None.
+        One sentence with the name of the layer and a layer to use in its place, or None.
     """
     kind = kind_of(operation)
     label = f"layer {name!r} ({type(operation).__name__})"
@@ -155,7 +155,7 @@ def call_refusal(
 
     Args:
         operation: The layer.
-        name: What the layer is called.
+        name: The name to say in the sentence.
         args: The positional arguments, tensors symbolic.
         kwargs: The arguments by name.
 
@@ -184,14 +184,14 @@ def call_refusal(
 def export_refusal(operation: KerasOperation, name: str) -> str | None:
     """Says why export cannot write an operation that a nested model may have.
 
-    `nest` carries these exactly: they can be trained and evaluated.
+    `nest` copies such an operation exactly, so that the model can be trained and evaluated.
 
     Args:
         operation: A layer that `refusal` lets pass.
-        name: What the layer is called.
+        name: The name to say in the sentence.
 
     Returns:
-        One sentence that names the layer and says what to use in its place, or None.
+        One sentence with the name of the layer and a layer to use in its place, or None.
     """
     operation = unwrapped(operation)
     wrong = _wrong_value(
@@ -222,7 +222,7 @@ def config_of(layer: KerasLayer) -> dict[str, Any]:
 
 
 def canonical(function: Activation) -> Any:
-    """Returns Keras's own function for one of TensorFlow's or of keras.ops that is the same."""
+    """Returns Keras's own function in place of an equal one of TensorFlow or keras.ops."""
     return next((keras_s for other, keras_s in _SYNONYMS.items() if other is function), function)
 
 

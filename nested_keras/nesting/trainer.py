@@ -1,18 +1,18 @@
 """The train step of a nested model: one tape per level, one optimizer step.
 
 The loss of a step is the weighted sum of the levels' losses, plus the weight regularisation once.
-Level ``l`` runs on ``W * M[l]``, where ``M[l]`` is its mask, so its gradient is zero outside it.
-Within, the routing coefficient ``a`` scales what reaches the weights that the level below has
-already::
+Level ``l`` runs on ``W * M[l]``, where ``M[l]`` is its mask, so its gradient is zero outside the
+mask. Inside the mask, the routing coefficient ``a`` scales the gradient of the weights that the
+level below uses as well::
 
     gradient of W = sum over l of  g_l * (a_l * M[l-1] + (M[l] - M[l-1])),     M[-1] = 0
 
 ``a = 1`` trains the levels jointly; ``a = 0`` is strict routing: each weight follows only the first
 level that uses it. All other variables take the plain sum.
 
-A weight that no level uses has no gradient, and pruning it sets the weight to zero and what the
-optimizer keeps for it to what it starts with: neither momentum nor weight decay nor a moving
-average moves it again, and no step has to see to that.
+A weight that no level uses has no gradient. Pruning sets such a weight to zero, and resets the
+optimizer's state for the weight to its first value. Therefore neither momentum nor weight decay nor
+a moving average moves the weight later, and the train step need not mask the weight again.
 """
 
 from __future__ import annotations
@@ -48,11 +48,15 @@ from nested_keras.typing import (
 class LevelTrainer(MeasuredLevels):
     """Trains and evaluates all levels of a nested model together.
 
-    `fit` and `evaluate` report "loss" (what is minimised: the weighted sum over the levels and the
-    weight regularisation), for each level "level_<l>_loss" (the compiled loss, without weight
-    regularisation and distillation) and "level_<l>_<metric>", and under the plain name of each
-    metric ("accuracy", "val_accuracy") that of the densest level, which is what the model computes
-    when it is called. The logs of an epoch also have "level_<l>_sparsity".
+    `fit` and `evaluate` report:
+
+    - "loss": the sum that training minimises, of the levels' weighted losses and the weight
+      regularisation.
+    - "level_<l>_loss" and "level_<l>_<metric>" for each level: the compiled loss, without weight
+      regularisation and distillation, and each metric.
+    - "<metric>", such as "accuracy" or "val_accuracy": the metric of the densest level, because a
+      call of the model runs the densest level.
+    - "level_<l>_sparsity" in the logs of an epoch.
     """
 
     def fit(
@@ -66,17 +70,17 @@ class LevelTrainer(MeasuredLevels):
         *args: KerasArgument,
         **kwargs: KerasArgument,
     ) -> Any:
-        """Trains all levels, as `keras.Model.fit`, and warns if they end short of their sparsities.
+        """Trains all levels, as `keras.Model.fit`; warns if a level misses its final sparsity.
 
         Args:
             x: As in `keras.Model.fit`, and so are the other arguments.
             y: The targets, unless `x` brings them.
             batch_size: Where the data are arrays.
-            epochs: The epoch to end with.
-            verbose: What Keras shows.
-            callbacks: Those of Keras and of `nested_keras.callbacks`.
+            epochs: The number of the last epoch.
+            verbose: How much Keras shows.
+            callbacks: Callbacks of Keras and of `nested_keras.callbacks`.
             *args: Other arguments of `keras.Model.fit`.
-            **kwargs: The same by name.
+            **kwargs: Other arguments of `keras.Model.fit`, by name.
 
         Returns:
             The history, with the sparsity of each level.
@@ -105,16 +109,19 @@ class LevelTrainer(MeasuredLevels):
         """Configures the model for training; arguments not named here as `keras.Model.compile`.
 
         Args:
-            optimizer: One for all levels.
+            optimizer: One optimizer for all levels.
             loss: Applied at each level; a loss object serves all levels.
             loss_weights: Weights of the model's outputs.
-            metrics: Each level measures with a copy (`nested_keras.metric_copies`).
-            weighted_metrics: The same, with sample weights.
-            routing: The routing coefficient in [0, 1] or a Keras `LearningRateSchedule` of it; one
-                for all levels or one per level (that of level 0 has no effect). 1 trains jointly;
-                0.5 helps the sparsest level when a teacher is used; 0 is strict.
+            metrics: Metrics; each level has copies of the metric objects
+                (`nested_keras.nesting.metric_copies`).
+            weighted_metrics: Metrics that use the sample weights.
+            routing: The routing coefficient in [0, 1], or a Keras `LearningRateSchedule` of the
+                coefficient; one for all levels or one per level (the value of level 0 has no
+                effect). 1 trains jointly; 0.5 helps the sparsest level when a teacher is used; 0 is
+                strict.
             level_loss_weights: The weight of each level's loss, >= 0; None for 1.
-            distillation: What the levels learn from besides the labels, or None.
+            distillation: How the levels learn from a teacher or the densest level; None to learn
+                from the labels alone.
             sandwich: Train the densest, the sparsest and one random level between at each step.
             split_batch: Share the samples of a batch out to the levels that a step trains (of N
                 levels, level N-1 gets samples 0, N, 2N, ..., the next sparser 1, N+1, ...). The
@@ -124,8 +131,8 @@ class LevelTrainer(MeasuredLevels):
             **kwargs: Other arguments of `keras.Model.compile`.
 
         Raises:
-            TypeError: if routing is neither a number nor a schedule.
-            ValueError: if an argument is out of range, a metric cannot be copied, or the
+            TypeError: If routing is neither a number nor a schedule.
+            ValueError: If an argument is out of range, a metric cannot be copied, or the
                 distillation does not fit the model (`Distillation.for_model`) or split_batch.
         """
         settled = objectives.settle(
@@ -137,14 +144,14 @@ class LevelTrainer(MeasuredLevels):
             sandwich=sandwich,
             split_batch=split_batch,
         )
-        # Without the metrics: Keras would report its own copies of them, which nobody updates.
+        # Without the metrics, because Keras would report its own copies, which nobody updates.
         super().compile(optimizer, loss, loss_weights, jit_compile=jit_compile, **kwargs)
         self._take(settled)
 
     def _take(self, settled: objectives.Objectives) -> None:
-        """Makes ready what the steps need of what compile() settled."""
+        """Prepares the model for steps with the settings of compile()."""
         if self.optimizer is not None and not self.optimizer.built:
-            # A backup can only be restored into an optimizer that has its variables.
+            # Built now, because a backup can only be restored into a built optimizer.
             self.optimizer.build(self.trainable_variables)
         before = self._objectives.slots if hasattr(self, "_objectives") else {}
         slots = optimizer_slots.first_values(self, before)
@@ -174,7 +181,7 @@ class LevelTrainer(MeasuredLevels):
         config = dict(config)
         if config.pop("had_teacher", False):
             warnings.warn(
-                f"model {self.name!r} was trained with a teacher, which its file does not hold: "
+                f"model {self.name!r} was trained with a teacher, and the file has no teacher: "
                 "give distillation to compile() again before training on",
                 stacklevel=2,
             )
@@ -189,7 +196,7 @@ class LevelTrainer(MeasuredLevels):
         y_pred: KerasTensor,
         sample_weight: Data = None,
     ) -> Any:
-        """Computes the loss of one level; override it to train towards something else as well.
+        """Computes the loss of one level; a subclass may override this method to add terms.
 
         The levels are run from the densest to the sparsest, in training and in evaluation.
 
@@ -243,7 +250,7 @@ class LevelTrainer(MeasuredLevels):
         return _step_logs(self)
 
     def test_step(self, data: Data) -> dict[str, Any]:
-        """Evaluates all levels on one batch, or one of them, without distillation."""
+        """Evaluates all levels, or one level, on one batch, without distillation."""
         batch = Batch(*keras.utils.unpack_x_y_sample_weight(data))
         total = regularization.weight_losses(self)
         only = self._only_level
@@ -288,7 +295,7 @@ def _run_one_of(
     """Runs a step at one of some levels, drawn by the number of the optimizer's step."""
     if len(levels) == 1:
         return step(levels[0])
-    # A function of the step alone: the same on every worker and in a resumed run.
+    # The draw depends on the step alone, so every worker and a resumed run draw the same level.
     count = tf.cast(fitting.step_counter(optimizer).value, tf.int32)
     seed = tf.stack([0, count])
     index = tf.random.stateless_uniform([], seed, maxval=len(levels), dtype=tf.int32)
@@ -308,7 +315,7 @@ def _own_loss(
 
 
 def _track(tracker: KerasMetric, loss: KerasTensor, batch: Batch) -> None:
-    """Averages a loss over the batches; of a strategy's replicas, each has its share of it."""
+    """Averages a loss over the batches; each replica of a strategy holds a share of the loss."""
     replicas = tf.distribute.get_strategy().num_replicas_in_sync
     tracker.update_state(loss * float(replicas), sample_weight=batch.size())
 
@@ -317,6 +324,6 @@ def _step_logs(model: LevelTrainer) -> dict[str, Any]:
     """Returns the logs of a step."""
     logs = model.get_metrics_result()
     if several_workers():
-        # Keras averages each over the workers along an axis that scalars lack.
+        # Keras averages each log over the workers, along an axis that scalars do not have.
         return {name: tf.expand_dims(value, 0) for name, value in logs.items()}
     return logs

@@ -30,9 +30,10 @@ svg {{ max-width: 100%; height: auto; }}
 </head>
 <body>
 <h1>{title}</h1>
-<p>Every level is a prefix of the same stored weights. Level 0 is the sparsest and fastest;
-instructions are counted exactly on an emulated Cortex-M7, they are not cycles. Zeros are counted in
-the nested kernels; nonzeros and bytes are those of all layers, the dense ones included.</p>
+<p>Every level is a prefix of the same stored weights. Level 0 is the sparsest and fastest.
+Instructions are counted exactly on an emulated Cortex-M7; instructions are not cycles. Zeros are
+counted in the nested kernels. Nonzeros and bytes are counted in all layers, dense layers
+included.</p>
 <div class="scroll">{levels}</div>
 {plot}
 <h2>How it was measured</h2>
@@ -55,7 +56,7 @@ def render_html(report: Report) -> str:
     """Returns the report as one HTML page with no outside resources.
 
     Args:
-        report: What was measured.
+        report: The results.
 
     Returns:
         The page's text.

@@ -58,10 +58,10 @@ class LevelResult:
 
 @dataclass(frozen=True)
 class Report:
-    """All levels of one model, the dense baseline, and how they were measured.
+    """All levels of one model, the dense baseline, and the method of the measurement.
 
     Attributes:
-        title: One line that says what was measured.
+        title: One line about the measured model.
         levels: One row a level, sparsest first.
         dense: The dense baseline.
         facts: Other facts by name: data set, image counts, versions, sizes.

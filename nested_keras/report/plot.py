@@ -12,7 +12,7 @@ def accuracy_over_instructions(report: Report) -> str:
     """Draws device accuracy over instructions per inference, one point a level.
 
     Args:
-        report: What was measured.
+        report: The results.
 
     Returns:
         One <svg> element.

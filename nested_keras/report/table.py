@@ -12,7 +12,7 @@ def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
     Args:
         header: Column titles; a title may have several lines.
-        rows: Cells as text; every row has as many as the header.
+        rows: Cells as text; every row has one cell per title.
 
     Returns:
         The lines, joined, without a newline at the end.

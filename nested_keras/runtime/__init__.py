@@ -1,5 +1,6 @@
 """Run a nested .tflite on this PC: in LiteRT through a delegate, or in NumPy alone."""
 
+from nested_keras.runtime.detector import decoder_for
 from nested_keras.runtime.litert import LiteRTModel, NestedDelegate
 from nested_keras.runtime.reference import ReferenceModel
 from nested_keras.tflite.lowering import lower
@@ -13,5 +14,6 @@ __all__ = [
     "Program",
     "ReferenceModel",
     "UnsupportedOpError",
+    "decoder_for",
     "lower",
 ]

@@ -1,4 +1,4 @@
-"""A .tflite of batch 1 with a larger batch, so that an interpreter runs many samples at once."""
+"""Give a .tflite of batch 1 a larger batch, so that an interpreter runs many samples at once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nested_keras.tflite.flatbuffer import Tree
 from nested_keras.tflite.lowering import lower_graph
 from nested_keras.tflite.model_error import ModelError
 
-# The input that holds the shape of the output, by the name of the operator.
+# By the name of the operator, the input that holds the shape of the output.
 _SHAPE_INPUT = {"RESHAPE": 1, "TRANSPOSE_CONV": 0}
 
 
@@ -34,11 +34,11 @@ def with_batch(model: bytes, size: int) -> Tree | None:
 
     Args:
         model: The whole file.
-        size: The samples, 1 or more.
+        size: The number of samples, 1 or more.
 
     Returns:
-        The model as a tree; None if its samples cannot be told apart, or it holds an operator that
-        this package does not know.
+        The model as a tree; None if the model mixes samples, or has an operator that this package
+        does not know.
     """
     tree = flatbuffer.load(model)
     graph = read_graph(tree)

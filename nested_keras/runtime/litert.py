@@ -2,11 +2,11 @@
 
 The delegate runs NESTED_SPARSE_CONV and INT8_LOOKUP.
 
-The delegate takes QUANTIZE from float32 to int8 as well, because LiteRT leaves open what NaN and
-values far outside the range give (docs/quantization.md).
+The delegate takes QUANTIZE from float32 to int8 as well, because LiteRT does not define the result
+for NaN and for values far outside the range (docs/quantization.md).
 
 The delegate registers a kernel through TFLite's C delegate interface with ctypes, so nothing has to
-be compiled (docs/decisions/0001-litert-delegate.md). It runs the operators with the NumPy kernels.
+be compiled (docs/decisions/0001-litert-delegate.md). The NumPy kernels run the operators.
 """
 
 from __future__ import annotations
@@ -33,10 +33,11 @@ from nested_keras.tflite.operators import Lookup, NestedSparseConv, Quantize
 from nested_keras.tflite.operators.lookup import INT8_LOOKUP
 from nested_keras.tflite.operators.nested import NESTED_SPARSE_CONV, require_fit
 
-# How many inputs our operators have.
+# The number of inputs of our operators.
 _INPUTS = {NESTED_SPARSE_CONV: 3, INT8_LOOKUP: 2}
 _DELEGATE = "NestedDelegate"
-# Samples that one call of an interpreter runs: Python's share of the work is the same for one.
+# Samples that one call of an interpreter runs, because Python's work per call does not grow with
+# the samples.
 _SAMPLES = 16
 
 
@@ -76,17 +77,17 @@ class NestedDelegate:
     """
 
     def __init__(self, *, level: int | None = None) -> None:
-        """Makes a delegate; nothing is registered before an interpreter takes it.
+        """Makes a delegate, which registers nothing before an interpreter takes the delegate.
 
         Raises:
-            LayoutError: If this platform is not a 64-bit one.
+            LayoutError: If this platform does not have 64 bits.
         """
         litert_abi.check_platform()
         self.level = level
         self._kernels: dict[int, _Kernel] = {}
-        # A kernel's handle is its number from 1: a null pointer says that `init` failed.
+        # A kernel's handle is its number from 1, because a null pointer means that `init` failed.
         self._handles = itertools.count(1)
-        # The interpreter keeps pointers to these: they live as long as the delegate.
+        # The interpreter keeps pointers to these objects, so they live as long as the delegate.
         self._prepare_callback = litert_abi.DelegatePrepareFunction(self._on_delegate_prepare)
         self._registration = litert_abi.TfLiteRegistration(
             init=litert_abi.InitFunction(self._on_init),
@@ -111,7 +112,7 @@ class NestedDelegate:
     def _replace_nodes(
         self, address: int, context: litert_abi.TfLiteContext, delegate: int
     ) -> None:
-        """Takes over the operators of the graph that are ours, one by one."""
+        """Takes over our operators of the graph, one by one."""
         plan = ctypes.POINTER(ctypes.c_int)()
         _require_ok(context.get_execution_plan(address, ctypes.byref(plan)), "GetExecutionPlan")
         for index in litert_abi.int_array(plan):
@@ -144,7 +145,7 @@ class NestedDelegate:
         return handle if _guard(address, init) == litert_abi.OK else None
 
     def _on_free(self, _address: int, handle: int | None) -> None:
-        """Forgets a kernel: its interpreter goes, while the delegate may serve others."""
+        """Forgets the kernel of an interpreter that ends; the delegate may serve others."""
         self._kernels.pop(handle or 0, None)
 
     def _on_prepare(self, address: int, node: Any) -> int:
@@ -265,7 +266,7 @@ def _require_ok(status: int, function: str) -> None:
 class LiteRTModel(ModelRunner):
     """A nested or plain .tflite model in the LiteRT interpreter with its reference kernels.
 
-    Unlike `ReferenceModel` it runs any builtin operator that LiteRT knows.
+    Unlike `ReferenceModel`, `LiteRTModel` runs any builtin operator that LiteRT knows.
     """
 
     def __init__(self, model: ModelFile, *, interface: Interface | None = None) -> None:
@@ -273,11 +274,11 @@ class LiteRTModel(ModelRunner):
 
         Args:
             model: The .tflite file: its bytes or its path.
-            interface: The interface of the file, where it has been read already.
+            interface: The interface of the file, if read already.
 
         Raises:
-            ModelError: If the file is damaged or a nested operator in it is not valid.
-            RuntimeError: If LiteRT refuses it.
+            ModelError: If the file is damaged, or has a nested operator that is not valid.
+            RuntimeError: If LiteRT refuses the file.
         """
         content = read_model(model)
         if interface is None:
@@ -298,7 +299,7 @@ class LiteRTModel(ModelRunner):
 
         return Interpreter(
             model_content=content,
-            # Optimised kernels differ from the reference ones by one step here and there.
+            # Optimised kernels differ from the reference kernels by one step here and there.
             experimental_op_resolver_type=OpResolverType.BUILTIN_REF,
             experimental_delegates=[self._delegate],
             num_threads=1,
@@ -306,7 +307,7 @@ class LiteRTModel(ModelRunner):
 
     @functools.cached_property
     def _larger(self) -> Any:
-        """An interpreter of the same model for `_SAMPLES` inputs; None if there can be none."""
+        """An interpreter of the same model for `_SAMPLES` inputs; None if the model forbids it."""
         tree = with_batch(self._content, _SAMPLES)
         if tree is None:
             return None
@@ -315,7 +316,7 @@ class LiteRTModel(ModelRunner):
             interpreter.allocate_tensors()
         except (ModelError, RuntimeError, ValueError):
             return None
-        # An operator that takes its shape from elsewhere would give something else.
+        # An operator that reads its shape from another input could give other shapes.
         wanted = [list(tensor.shape) for tensor in tree.subgraph.tensors]
         shapes = {each["index"]: list(each["shape"]) for each in interpreter.get_tensor_details()}
         kept = all(shapes[index] == shape for index, shape in enumerate(wanted) if index in shapes)

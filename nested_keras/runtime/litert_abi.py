@@ -1,9 +1,9 @@
 """The C structures of TFLite that a delegate touches, as ctypes types (64-bit layout).
 
 TFLite keeps this layout stable for external delegates: tflite/core/c/common.h. The fields of each
-structure are listed up to the last one in use; a structure passed by value is complete. The
-`check_*` functions compare what is read through them with what must be there, so that another
-layout ends in an error and not in a crash.
+structure are listed up to the last field in use; a structure passed by value is complete. The
+functions below compare the values that they read with the values that must be there, so that
+another layout ends in an error and not in a crash.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _Pointer = ctypes.c_void_p
 
 
 class LayoutError(RuntimeError):
-    """This interpreter's structures are not the ones declared here."""
+    """This interpreter's structures differ from the structures declared here."""
 
 
 class QuantizationParams(ctypes.Structure):
@@ -82,7 +82,7 @@ NodeFunction = ctypes.CFUNCTYPE(ctypes.c_int, _Pointer, ctypes.POINTER(TfLiteNod
 
 
 class TfLiteRegistration(ctypes.Structure):
-    """TfLiteRegistration; complete, because it is passed by value."""
+    """TfLiteRegistration; complete, because TFLite takes the structure by value."""
 
     _fields_ = [
         ("init", InitFunction),
@@ -100,7 +100,7 @@ class TfLiteRegistration(ctypes.Structure):
 
 
 class TfLiteDelegateParams(ctypes.Structure):
-    """TfLiteDelegateParams: what `init` of a delegate's kernel gets."""
+    """TfLiteDelegateParams, the argument of `init` of a delegate's kernel."""
 
     _fields_ = [
         ("delegate", _Pointer),
@@ -122,7 +122,8 @@ class TfLiteContext(ctypes.Structure):
         ("tensors", ctypes.POINTER(TfLiteTensor)),
         ("impl", _Pointer),
         ("resize_tensor", _Pointer),
-        # Variadic in C; called with the format alone, which every calling convention passes alike.
+        # Variadic in C. The call passes the format alone, because all calling conventions pass a
+        # single argument alike.
         ("report_error", ctypes.CFUNCTYPE(None, _Pointer, ctypes.c_char_p)),
         ("add_tensors", _Pointer),
         (
@@ -191,7 +192,7 @@ def tensor(context: TfLiteContext, index: int) -> TfLiteTensor:
     """A tensor of the graph.
 
     Raises:
-        IndexError: If the operand is left out (-1), which the file format allows, or out of range.
+        IndexError: If the index is out of range, or -1 for an operand left out of the file.
     """
     if not 0 <= index < context.tensors_size:
         raise IndexError(
@@ -202,12 +203,12 @@ def tensor(context: TfLiteContext, index: int) -> TfLiteTensor:
 
 
 def dtype(tensor: TfLiteTensor) -> str | None:
-    """Type of a tensor; None for one that the delegate does not know."""
+    """Type of a tensor; None for a type that the delegate does not know."""
     return _DTYPES.get(tensor.type)
 
 
 def describe(tensor: TfLiteTensor) -> Tensor:
-    """Name, shape, type and quantisation of a tensor, after checking that they make sense.
+    """Name, shape, type and quantisation of a tensor, after a check of the fields.
 
     Raises:
         LayoutError: If the fields contradict each other.
@@ -218,7 +219,7 @@ def describe(tensor: TfLiteTensor) -> Tensor:
         raise LayoutError(
             f"expected a TfLiteTensor of a known type with up to {_MAX_RANK} dimensions: got type "
             f"{tensor.type} and {rank} dimensions; this interpreter's C structures differ from "
-            f"those of TFLite 2.14 to LiteRT 2.3"
+            f"the structures of TFLite 2.14 to LiteRT 2.3"
         )
     shape = int_array(tensor.dims)
     description = Tensor(
@@ -253,7 +254,7 @@ def read_int32(tensor: TfLiteTensor) -> int:
     """The value of a tensor that holds one int32.
 
     Raises:
-        LayoutError: If it is another one.
+        LayoutError: If the tensor holds anything else.
     """
     values = view(tensor)
     if values.dtype != np.int32 or values.size != 1:
@@ -268,7 +269,7 @@ def constant(tensor: TfLiteTensor) -> bytes:
     """Bytes of a constant uint8 tensor.
 
     Raises:
-        LayoutError: If it is not one.
+        LayoutError: If the tensor is no uint8 constant.
     """
     description = describe(tensor)
     if description.dtype != "uint8" or tensor.allocation_type != _READ_ONLY:

@@ -1,4 +1,4 @@
-"""Runs a .tflite model with the NumPy kernels: the definition of what every other runtime does."""
+"""Run a .tflite model with the NumPy kernels, which define the outputs of every other runtime."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class ReferenceModel(ModelRunner):
         """Prepares the model.
 
         Args:
-            model: The .tflite file: its bytes or its path; or its prepared graph.
+            model: The bytes or the path of the .tflite file, or its prepared graph.
 
         Raises:
-            ModelError: If it cannot be run (see `lower`).
+            ModelError: If the model cannot be run (see `lower`).
         """
         self._program = load_program(model)
         super().__init__(self._program)

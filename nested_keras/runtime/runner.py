@@ -1,4 +1,4 @@
-"""What all runtimes share: the check of inputs and level, float inputs, batches of any size."""
+"""The part that all runtimes share: checks of inputs and level, float inputs, any batch size."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ Array: TypeAlias = npt.NDArray[Any]
 
 
 ModelFile: TypeAlias = bytes | str | Path
-"""A .tflite as users give it: its bytes or its path."""
+"""The bytes or the path of a .tflite."""
 
 AnyModel: TypeAlias = ModelFile | Program
-"""A .tflite, or the prepared graph of one."""
+"""The bytes, the path or the prepared graph of a .tflite."""
 
 
 def read_model(model: ModelFile) -> bytes:
@@ -33,17 +33,17 @@ def read_model(model: ModelFile) -> bytes:
 
 
 def load_program(model: AnyModel) -> Program:
-    """Prepares a model: the one door through which all runtimes and the code generator take it.
+    """Prepares a model; all runtimes and the code generator take a model through this function.
 
     Args:
-        model: Contents of a .tflite, its path, or a graph that is prepared already.
+        model: Contents of a .tflite, its path, or a prepared graph.
 
     Returns:
         The graph.
 
     Raises:
         nested_keras.runtime.ModelError: The bytes are no model that can be run.
-        nested_keras.runtime.UnsupportedOpError: An operator that the runtimes do not know.
+        nested_keras.runtime.UnsupportedOpError: The runtimes do not know an operator.
     """
     return model if isinstance(model, Program) else lower(read_model(model))
 
@@ -54,7 +54,7 @@ class ModelRunner(abc.ABC):
     Attributes:
         levels: Number of levels; level 0 is the sparsest, levels - 1 the densest.
         input_details: Name, shape, dtype, scale and zero point of each input without the level.
-        output_details: The same of each output.
+        output_details: Name, shape, dtype, scale and zero point of each output.
     """
 
     def __init__(self, interface: Interface | Program) -> None:
@@ -67,14 +67,14 @@ class ModelRunner(abc.ABC):
         """Runs a batch.
 
         Args:
-            x: Input of shape [n, ...], or a sequence of them for a model with several inputs, of
-                the type that the model takes. Numbers of any other type but int8 are real ones,
-                which are quantised with the input's scale. n is a multiple of the model's own batch
-                size.
+            x: Input of shape [n, ...], or a sequence of inputs for a model with several inputs, of
+                the type that the model takes. Numbers of any other type except int8 count as real
+                numbers, and are quantised with the input's scale. n is a multiple of the model's
+                own batch size.
             level: 0 .. levels - 1; None is the densest.
 
         Returns:
-            The output of shape [n, ...], or a tuple of them for a model with several outputs.
+            The output of shape [n, ...], or a tuple of outputs for a model with several outputs.
 
         Raises:
             ValueError: If number, shape or type of the inputs or the level are wrong.
@@ -120,7 +120,7 @@ def as_input(value: Array, tensor: Tensor) -> Array:
     """Checks one input, and quantises real numbers where the model takes 8 bits.
 
     Args:
-        value: [n, ...]: of the type of the tensor, or of any other but int8.
+        value: [n, ...], of the type of the tensor, or of any other type except int8.
         tensor: The input of the model.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Reads the tree of a .tflite file into plain dataclasses, trusting nothing in it."""
+"""Read the tree of a .tflite file into plain dataclasses, with a check of every value."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ LEVEL_INPUT = "level"
 
 @dataclass(frozen=True, eq=False)
 class Quantization:
-    """Affine quantisation of one tensor; empty arrays where it has none.
+    """Affine quantisation of one tensor; empty arrays for a tensor without quantisation.
 
     Attributes:
         scales: float32, one or one per channel.
-        zero_points: int64, as many.
+        zero_points: int64, one per scale.
     """
 
     scales: npt.NDArray[np.float32]
@@ -75,7 +75,7 @@ class Graph:
 
     @property
     def level_input(self) -> int | None:
-        """Tensor index of the int32[1] graph input `level`; None where there is none."""
+        """Tensor index of the int32[1] graph input `level`; None for a graph without levels."""
         for index in self.inputs:
             tensor = self.tensors[index]
             if (tensor.name, tensor.dtype, tensor.shape) == (LEVEL_INPUT, "int32", (1,)):
@@ -90,11 +90,11 @@ def read_graph(tree: Tree) -> Graph:
         tree: The file, as `flatbuffer.load` parses it.
 
     Returns:
-        Its subgraph; every index in it is in range and every constant has the size of its shape.
+        The subgraph of the file. Every index is in range, and every constant has the size of its
+        shape.
 
     Raises:
-        ModelError: If the file is foreign, damaged, or holds what no static graph of the known
-            types holds.
+        ModelError: If the file is foreign, damaged, has dynamic shapes or has an unknown type.
     """
     from ai_edge_litert import schema_py_generated as schema
 
@@ -110,7 +110,7 @@ def _graph(root: SchemaObject, schema: SchemaObject) -> Graph:
     if len(root.subgraphs) != 1:
         raise ModelError(f"expected a .tflite file with one subgraph: got {len(root.subgraphs)}")
     subgraph = root.subgraphs[0]
-    # Many tensors may share a buffer: each buffer is copied once.
+    # Each buffer is copied once, because many tensors may share a buffer.
     buffers = [bytes(np.asarray(_items(buffer.data), np.uint8)) for buffer in root.buffers]
     types = {value: name for name, value in vars(schema.TensorType).items() if name[0] != "_"}
     count = len(subgraph.tensors)
@@ -146,7 +146,7 @@ def _tensor(
     name = _text(entry.name)
     label = f"tensor {index} {name!r}"
     shape = tuple(int(size) for size in _items(entry.shape))
-    # A free batch axis is common and harmless: the file's own batch size is taken.
+    # A free batch axis is common and harmless, so the batch size in the file counts.
     signature = tuple(int(size) for size in _items(entry.shapeSignature))
     if min(shape + signature[1:], default=1) < 0:
         raise ModelError(

@@ -1,4 +1,4 @@
-"""Reads and writes .tflite files as the schema's tree of objects."""
+"""Read and write .tflite files as the schema's tree of objects."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from nested_keras.tflite.model_error import ModelError
 from nested_keras.tflite.unpacking import DAMAGE, damaged, unpack
 from nested_keras.typing import SchemaObject
 
-# TFLite's own alignment of tensor data, and what the packed stream needs.
+# TFLite's own alignment of tensor data, and the alignment that the packed stream needs.
 _ALIGNMENT = 16
 _IDENTIFIER = b"TFL3"
 
 
 @dataclass(frozen=True, eq=False)
 class Tree:
-    """A .tflite file, parsed once: `load` reads one, `save` writes one.
+    """A .tflite file, parsed once: `load` reads a tree, `save` writes a tree.
 
     Attributes:
-        root: The schema's `ModelT`, all buffers inside it.
-        file_bytes: Length of the file that it was read from, for errors; 0 where there is none.
+        root: The schema's `ModelT`, with all buffers inside.
+        file_bytes: Length of the file in bytes, for errors; 0 for a tree without a file.
     """
 
     root: Any
@@ -35,7 +35,7 @@ class Tree:
         return self.root.subgraphs[0]
 
     def copy(self) -> Tree:
-        """Returns a tree that can be edited alone; the contents of buffers are shared."""
+        """Returns a tree to edit on its own; both trees share the contents of buffers."""
         contents = {id(buffer.data): buffer.data for buffer in self.root.buffers}
         return Tree(copy.deepcopy(self.root, contents), self.file_bytes)
 
@@ -52,10 +52,11 @@ class Tree:
         """Appends a tensor of the first subgraph; returns its index.
 
         Args:
-            name: Its name.
-            shape: Its shape.
-            kind: One of the schema's `TensorType`.
-            buffer: Index of the buffer that holds its value; 0, the empty one, for an activation.
+            name: The name of the tensor.
+            shape: The shape of the tensor.
+            kind: A value of the schema's `TensorType`.
+            buffer: Index of the buffer with the tensor's value; 0, the empty buffer, for an
+                activation.
         """
         from ai_edge_litert import schema_py_generated as schema
 
@@ -72,14 +73,14 @@ class Tree:
 def load(model: bytes) -> Tree:
     """Parses a .tflite file.
 
-    Indices in the tree may be out of range: `file_reader.read_graph` checks those of the graph, and
-    `save` those of signatures and metadata.
+    Indices in the tree may be out of range: `file_reader.read_graph` checks the indices of the
+    graph, and `save` checks the indices of signatures and metadata.
 
     Args:
         model: The whole file.
 
     Returns:
-        The tree, with all buffers and custom options inside it.
+        The tree, with all buffers and custom options inside.
 
     Raises:
         nested_keras.runtime.ModelError: The file is foreign or damaged.
@@ -93,7 +94,7 @@ def load(model: bytes) -> Tree:
 
 
 def _take_in(root: SchemaObject, model: bytes) -> None:
-    """Moves what some writers keep behind the flatbuffer inside; writing the tree would lose it."""
+    """Moves buffers that lie behind the flatbuffer inside, because `save` would lose them."""
     # Offsets 0 and 1 mean inside.
     outside = [buffer for buffer in root.buffers if buffer.offset > 1]
     size = sum(buffer.size for buffer in outside)
@@ -128,7 +129,7 @@ def _outside(model: bytes, start: int, size: int, what: str) -> Any:
 
 
 def _check_names(tree: SchemaObject) -> None:
-    """Checks the indices of signatures and metadata, which `read_graph` does not look at."""
+    """Checks the indices of signatures and metadata, because `read_graph` does not."""
     for signature in tree.signatureDefs or ():
         name = text(signature.signatureKey)
         _require_index(f"signature {name!r}: subgraph", signature.subgraphIndex, tree.subgraphs)
@@ -159,7 +160,7 @@ def save(tree: Tree) -> bytes:
     from ai_edge_litert import schema_py_generated as schema
 
     class AlignedBuffer(schema.BufferT):
-        """The schema says force_align: 16 for the data; the Python writer ignores it."""
+        """Aligns the data to 16 bytes, because Python's writer ignores the schema's force_align."""
 
         def Pack(self, builder: SchemaObject) -> Any:  # noqa: N802 - the schema's name
             offset = None
@@ -206,7 +207,7 @@ def _prune(tree: SchemaObject) -> None:
         _prune_tensors(tree, subgraph)
     tensors = [tensor for subgraph in tree.subgraphs for tensor in subgraph.tensors]
     holders = [*tensors, *(tree.metadata or [])]
-    # Buffer 0 is the empty one by convention.
+    # Buffer 0 is the empty buffer by convention.
     kept = sorted({0, *(holder.buffer for holder in holders)})
     renumbered = {old: new for new, old in enumerate(kept)}
     tree.buffers = [tree.buffers[index] for index in kept]

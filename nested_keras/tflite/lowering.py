@@ -1,4 +1,4 @@
-"""From the bytes of a .tflite file to a `Program`: checks everything, resolves every parameter."""
+"""Turn the bytes of a .tflite file into a `Program`: check everything, resolve all parameters."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nested_keras.tflite.program import Program, Tensor
 
 @dataclass(frozen=True, eq=False)
 class Interface:
-    """What the caller of a model sees.
+    """The inputs, outputs and levels that the caller of a model sees.
 
     Attributes:
         tensors: All tensors of the graph.
@@ -73,7 +73,7 @@ def read_interface(graph: Graph) -> Interface:
     """Reads inputs, outputs and levels of a model that may hold any builtin operator.
 
     Raises:
-        ModelError: If a NESTED_SPARSE_CONV in it is not valid.
+        ModelError: If a NESTED_SPARSE_CONV of the graph is not valid.
     """
     return Interface(
         tensors=graph.tensors,
@@ -112,7 +112,9 @@ def _levels(ops: Iterable[NestedSparseConv]) -> int:
     counts = {op.name: len(op.layer.levels) for op in ops}
     if len(set(counts.values())) > 1:
         listing = ", ".join(f"{name!r} has {count}" for name, count in counts.items())
-        raise ModelError(f"all {NESTED_SPARSE_CONV} streams must hold as many levels: {listing}")
+        raise ModelError(
+            f"all {NESTED_SPARSE_CONV} streams must have equal numbers of levels: {listing}"
+        )
     return next(iter(counts.values()), 1)
 
 

@@ -1,11 +1,11 @@
-"""What can be wrong with a .tflite file."""
+"""The errors of a .tflite file."""
 
 from __future__ import annotations
 
 
 class ModelError(ValueError):
-    """A .tflite file that cannot be run: foreign, damaged, dynamic, not int8, inconsistent."""
+    """A .tflite file cannot be run: it is foreign, damaged, dynamic, not int8 or inconsistent."""
 
 
 class UnsupportedOpError(ModelError):
-    """An operator, or a form of one, that this package does not implement; the text names it."""
+    """The package does not implement an operator or a form of it; the text has its name."""

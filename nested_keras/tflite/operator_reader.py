@@ -45,7 +45,7 @@ class OperatorReader:
         return UnsupportedOpError(f"{self.operator.kind} {self.name!r} is not supported: {text}")
 
     def require_operands(self, low: int, high: int | None = None) -> None:
-        """Checks the number of inputs (low..high) and that there is one output."""
+        """Checks that there are low..high inputs and one output."""
         high = low if high is None else high
         count = len(self.operator.inputs)
         if not low <= count <= high:
@@ -87,7 +87,7 @@ class OperatorReader:
         return tensor
 
     def same_shape(self) -> tuple[Tensor, Tensor]:
-        """The one input and the output, of the same shape."""
+        """The input and the output, of the same shape."""
         self.require_operands(1)
         x, y = self.activation(0), self.result()
         self.require_shape(y, x.shape)

@@ -1,9 +1,9 @@
 """A .tflite graph after preparation: every operator with its integer parameters resolved.
 
 `lowering.lower` makes a `Program` from the bytes of a .tflite file. The NumPy reference executes it
-and the code generator prints it as C, so both run the very same multipliers, shifts, offsets and
-paddings. Its operators are in `operators/`; field names
-are those of the C parameter structs in `tflm_ops/include/nk_ops.h`.
+and the code generator prints it as C, so both use the same multipliers, shifts, offsets and
+paddings. The operators are in `operators/`; their fields have the names of the C parameter structs
+in `tflm_ops/include/nk_ops.h`.
 
 Shapes are NHWC and fully static. Filters are OHWI: [out_channels, kernel_h, kernel_w, in_channels];
 a depthwise filter has in_channels = 1. Multipliers are Q31, shifts are positive to the left, as in
@@ -54,7 +54,7 @@ class Op:
     """Base of all operators.
 
     Attributes:
-        name: Name of the first output tensor: what a report shows.
+        name: Name of the first output tensor, which reports show.
         inputs: Indices into `Program.tensors` of the tensors read (weights are fields of the op).
         outputs: Indices of the tensors written.
     """
@@ -74,7 +74,7 @@ class Program:
         inputs: Tensor indices of the graph inputs without the level.
         outputs: Tensor indices of the graph outputs.
         levels: Number of nested levels; 1 for a graph without NESTED_SPARSE_CONV.
-        level_input: Tensor index of the int32[1] graph input `level`; None where there is none.
+        level_input: Tensor index of the int32[1] graph input `level`; None without such an input.
     """
 
     tensors: tuple[Tensor, ...]

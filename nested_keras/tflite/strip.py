@@ -1,4 +1,4 @@
-"""Cuts levels off an exported file and lists what each layer costs at each level."""
+"""Cut levels off an exported file, and list the cost of each layer at each level."""
 
 from __future__ import annotations
 
@@ -19,15 +19,16 @@ class LayerSummary:
     """One layer with weights.
 
     Attributes:
-        name: Name of its output.
+        name: Name of the layer's output.
         kind: "conv", "depthwise" or "fully_connected".
-        nested: Whether it is a NESTED_SPARSE_CONV.
+        nested: Whether the layer is a NESTED_SPARSE_CONV.
         weights: Number of weights of the kernel, zeros counted.
         nnz: Nonzero int8 weights that each level uses.
         bytes: Bytes of weights and tables that each level reads.
-        block_size: Weights in an entry of the stream; None where there is no stream.
-        encodings: How each level's own block is stored, such as "DELTA8"; empty likewise.
-        cycles: Predicted Cortex-M7 cycles of each level (`cortex_m.cycles`); empty likewise.
+        block_size: Weights in an entry of the stream; None without a stream.
+        encodings: The encoding of each stored level, such as "DELTA8"; empty without a stream.
+        cycles: Predicted Cortex-M7 cycles of each level (`cortex_m.cycles`); empty without a
+            stream.
     """
 
     name: str
@@ -46,10 +47,10 @@ def strip_model(tflite: bytes, levels: int) -> bytes:
 
     Args:
         tflite: The nested .tflite.
-        levels: How many levels to keep, 1 to the model's.
+        levels: How many levels to keep, from 1 to all levels of the model.
 
     Returns:
-        A .tflite whose levels 0 .. levels - 1 compute what they did.
+        A .tflite whose levels 0 .. levels - 1 give the same outputs as before.
 
     Raises:
         nested_keras.runtime.ModelError: The file is foreign or damaged.

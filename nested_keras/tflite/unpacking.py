@@ -1,8 +1,9 @@
-"""Unpacks a .tflite into the schema's object tree, in memory that the file's length bounds.
+"""Unpack a .tflite into the schema's object tree, in memory that the file's length bounds.
 
-In a flatbuffer many offsets may lead to one object, and the library unpacks that object once for
-each of them: a file of 600 KB can name a buffer of 300 KB a hundred thousand times. So the objects
-are counted before they are unpacked. Where none is shared, they are no larger than the file.
+In a flatbuffer many offsets may lead to one object, and the library unpacks the object once for
+each offset: a file of 600 KB can name a buffer of 300 KB a hundred thousand times. So the bytes of
+all objects are counted before the library unpacks the objects. Without shared objects, the count is
+no larger than the file.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ DAMAGE = (
     AttributeError,
     RecursionError,
 )
-"""What the flatbuffers library raises on bytes that are no flatbuffer of this schema."""
+"""The errors of the flatbuffers library for bytes that are no flatbuffer of this schema."""
 
-# Some writers share strings and small vectors; a file that is made to explode goes far beyond.
+# Some writers share strings and small vectors; a hostile file goes far beyond this limit.
 _SHARING = 2
 # An offset to an object, and the object's own offset to its table of fields.
 _OBJECT_BYTES = 8
@@ -79,7 +80,7 @@ def damaged(size: int, error: Exception) -> ModelError:
 
 
 class _Meter:
-    """Adds up the bytes of objects as they will be unpacked, up to a limit."""
+    """Adds up the bytes that objects take when unpacked, up to a limit."""
 
     def __init__(self, schema: SchemaObject, limit: int) -> None:
         self._schema = schema
@@ -87,7 +88,7 @@ class _Meter:
         self._accessors: dict[str, _Accessors] = {}
 
     def add(self, table: SchemaObject) -> None:
-        """Counts an object and all that it leads to."""
+        """Counts an object and all objects that its offsets reach."""
         self._charge(_OBJECT_BYTES)
         kind = type(table)
         if kind.__name__ not in self._accessors:
@@ -117,7 +118,7 @@ class _Meter:
             self.add(value)
 
     def _add_unpacked(self, options: SchemaObject) -> None:
-        """Counts the members of a union: small objects, whose strings alone are copies."""
+        """Counts the members of a union, which are small objects; only their strings are copies."""
         self._charge(_OBJECT_BYTES)
         for value in vars(options).values() if options is not None else ():
             if isinstance(value, bytes | list):

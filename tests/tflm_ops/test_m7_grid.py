@@ -1,4 +1,4 @@
-"""The tuned kernels on the emulated Cortex-M7 against the references, bit for bit.
+"""Kernels and detection on the emulated Cortex-M7 against the references, bit for bit.
 
 The same programs run on this computer under the sanitizers (CMakeLists.txt), where the instructions
 of nk_simd.h are plain C and the assembler loops are left out.
@@ -23,6 +23,7 @@ PROGRAMS = {
         *("nk_depthwise_conv2d_s8_ref", "nk_depthwise_conv2d_s8_dsp"),
         "nk_dims4_size",
     ),
+    "test_detection_grid": ("nk_detection_s8",),
     "test_ops_grid": (
         "nk_add_s8",
         "nk_average_pool2d_s8",

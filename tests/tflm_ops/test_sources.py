@@ -73,6 +73,7 @@ PROGRAMS = {
     "test_random_parameters": ("4000", "20261122"),
     "nested_grid": (),
     "test_depthwise_grid": (),
+    "test_detection_grid": (),
     "test_ops_grid": (),
 }
 

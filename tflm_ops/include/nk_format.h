@@ -1,7 +1,7 @@
 /**
  * Constants of the packed weight stream, version 1. docs/nested_format.md is normative; a test
- * compares these values with those of nested_keras.format. All fields are little-endian; reserved
- * bytes are zero.
+ * compares these values with the values in nested_keras.format. All fields are little-endian;
+ * reserved bytes are zero.
  *
  *     header (64 bytes)
  *     level block 0: header (32 bytes), payload, zero padding to 16 bytes
@@ -27,9 +27,10 @@
 #define NK_STREAM_HEADER_BYTES 64
 #define NK_LEVEL_HEADER_BYTES 32
 #define NK_STREAM_MAX_LEVELS 16
-// Level blocks start and end at multiples of this.
+// Level blocks start and end at multiples of this number of bytes.
 #define NK_STREAM_ALIGNMENT 16
-// At least as many zero bytes follow the last weight of a block, for kernels that load ahead.
+// At least this number of zero bytes follows the last weight of a block, for kernels that load
+// ahead.
 #define NK_STREAM_READ_AHEAD_BYTES 4
 // Largest width of a count, which is the number of entries of one output channel.
 #define NK_STREAM_MAX_COUNT_BITS 16

@@ -2,17 +2,17 @@
  * NESTED_SPARSE_CONV: an int8 convolution, depthwise convolution or fully connected layer whose
  * weights are a packed stream of nested sparsity levels.
  *
- * With w the weights of levels 0 .. level, bias the one that the stream's bias unfolds to, and a
- * padding pixel adding nothing:
+ * With w the weights of levels 0 .. level, bias the unfolded bias of the stream, and no addition
+ * for a padding pixel:
  *
  *     acc = sum of w * (input + input_offset)
  *     output = clamp(scale(acc + bias[level], multiplier[level], shift[level]) + output_offset,
  *                    activation_min, activation_max)
  *
  * where scale is nk_multiply_by_quantized_multiplier(), for a fully connected layer
- * nk_multiply_with_single_rounding(). Bias, multiplier and shift are those of `level` alone, one
- * per output channel. The result equals TFLite's reference kernel run on the dense filter of the
- * level, bit for bit.
+ * nk_multiply_with_single_rounding(). Every level has its own bias, multiplier and shift, one per
+ * output channel. The result equals TFLite's reference kernel on the dense filter of the level, bit
+ * for bit.
  */
 #ifndef NK_NESTED_CONV_H_
 #define NK_NESTED_CONV_H_
@@ -41,9 +41,9 @@ typedef struct nk_conv_dims {
 } nk_conv_dims;
 
 /**
- * Returns the bytes of scratch that nk_nested_conv_s8() needs, the same for every level and on
- * every target, so that memory can be planned elsewhere; 0 where it needs none, and -1 where a
- * pointer is null or the dimensions are refused (see NK_ERROR_SHAPE below).
+ * Returns the bytes of scratch that nk_nested_conv_s8() needs. The number is equal for all levels
+ * and on all targets, so that another computer can plan the memory. Returns 0 for a layer without
+ * scratch, and -1 for a null pointer or wrong dimensions (see NK_ERROR_SHAPE below).
  */
 int32_t nk_nested_conv_s8_get_buffer_size(const nk_stream *stream, const nk_conv_dims *dims);
 
@@ -57,8 +57,8 @@ int32_t nk_nested_conv_s8_get_buffer_size(const nk_stream *stream, const nk_conv
  *   (output_h - 1) * stride_h - pad_top < input_h, and so for the width. 1x1 for a fully connected
  *   layer.
  * - input, output: must not overlap.
- * - scratch: 4-byte aligned, of at least nk_nested_conv_s8_get_buffer_size() bytes. Its contents
- * need not be kept between calls.
+ * - scratch: 4-byte aligned, of at least nk_nested_conv_s8_get_buffer_size() bytes. The caller may
+ *   use the memory for other things between calls.
  *
  * Returns NK_OK; NK_ERROR_ARGUMENT (null pointer), NK_ERROR_LEVEL, NK_ERROR_SHAPE or
  * NK_ERROR_BUFFER, with the output untouched.
@@ -68,9 +68,10 @@ nk_status nk_nested_conv_s8(const nk_stream *stream, int32_t level, const nk_con
                             size_t scratch_size);
 
 /**
- * The same for some layers, so that a program which knows its layers links no kernels but theirs.
- * NK_ERROR_ARGUMENT for other layers, with nothing written. This one runs every layer without
- * dilation that the next two refuse.
+ * nk_nested_conv_s8() links all kernels. The next three functions run some layers only, so that a
+ * program which knows its layers links only the kernels that it needs. For any other layer a
+ * function returns NK_ERROR_ARGUMENT and writes nothing. nk_nested_conv2d_s8() runs every layer
+ * without dilation that the next two functions refuse.
  */
 nk_status nk_nested_conv2d_s8(const nk_stream *stream, int32_t level, const nk_conv_dims *dims,
                               const int8_t *input, int8_t *output, void *scratch,

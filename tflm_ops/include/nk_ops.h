@@ -9,15 +9,15 @@
  * - Input and output buffers must not overlap. No function needs scratch memory.
  * - An input offset is minus the zero point (-127 .. 128), an output offset the zero point
  *   (-128 .. 127).
- * - Multipliers are Q31 in 0 .. 2^31 - 1 unless said otherwise; shifts are in -31 .. 30, positive
- *   to the left.
+ * - Multipliers are Q31 in 0 .. 2^31 - 1 unless a comment gives another range; shifts are in
+ *   -31 .. 30, positive to the left.
  * - -128 <= activation_min <= activation_max <= 127.
  * - Windows: strides and dilations are in 1 .. 65535, paddings in 0 .. 65535, and
  *   (kernel - 1) * dilation is at most 65535 * 255; heights and widths are at most 65535.
  *
- * Every function returns NK_OK, or with the output untouched NK_ERROR_ARGUMENT (null pointer,
- * parameter out of range) or NK_ERROR_SHAPE (dimensions not positive, more than INT32_MAX elements,
- * or not fitting each other).
+ * Every function returns NK_OK, NK_ERROR_ARGUMENT (null pointer, parameter out of range) or
+ * NK_ERROR_SHAPE (dimensions that are not positive, have more than INT32_MAX elements, or do not
+ * fit each other). After an error the output is unchanged.
  */
 #ifndef NK_OPS_H_
 #define NK_OPS_H_
@@ -59,15 +59,15 @@ typedef struct nk_conv2d_params {
   int32_t activation_max;
 } nk_conv2d_params;
 
-/** output[n, y, x, o] as TFLite's CONV_2D; the last window must start inside the input. */
+/** TFLite's CONV_2D; the last window must start inside the input. */
 nk_status nk_conv2d_s8(const nk_conv2d_params *params, const nk_dims4 *input_dims,
                        const int8_t *input, const nk_dims4 *output_dims, int8_t *output);
 
 /** Dense depthwise convolution: output channel c reads input channel c / depth_multiplier. */
 typedef struct nk_depthwise_conv2d_params {
   /**
-   * [out_channels][kernel_h][kernel_w][1], dimensions in filter_dims. Not TFLite's order, which has
-   * the channels last.
+   * [out_channels][kernel_h][kernel_w][1], dimensions in filter_dims. TFLite has another order,
+   * with the channels last.
    */
   const int8_t *filter;
   nk_dims4 filter_dims;
@@ -89,7 +89,7 @@ typedef struct nk_depthwise_conv2d_params {
   int32_t depth_multiplier;
 } nk_depthwise_conv2d_params;
 
-/** As TFLite's DEPTHWISE_CONV_2D; the last window must start inside the input. */
+/** TFLite's DEPTHWISE_CONV_2D; the last window must start inside the input. */
 nk_status nk_depthwise_conv2d_s8(const nk_depthwise_conv2d_params *params,
                                  const nk_dims4 *input_dims, const int8_t *input,
                                  const nk_dims4 *output_dims, int8_t *output);
@@ -129,12 +129,12 @@ typedef struct nk_add_params {
   int32_t activation_max;
 } nk_add_params;
 
-/** Either operand's dimension may be 1 where the output's is larger: it is broadcast. */
+/** Adds with broadcasting: a dimension of an operand may be 1 where the output has more. */
 nk_status nk_add_s8(const nk_add_params *params, const nk_dims4 *input1_dims, const int8_t *input1,
                     const nk_dims4 *input2_dims, const int8_t *input2, const nk_dims4 *output_dims,
                     int8_t *output);
 
-/** First tensor less the second; the same parameters. */
+/** Parameters of "first tensor minus second tensor". */
 typedef nk_add_params nk_sub_params;
 
 /** Broadcasts as nk_add_s8(). */
@@ -166,13 +166,13 @@ nk_status nk_maximum_s8(const nk_dims4 *input1_dims, const int8_t *input1,
                         const nk_dims4 *input2_dims, const int8_t *input2,
                         const nk_dims4 *output_dims, int8_t *output);
 
-/** The smaller of two tensors, as nk_maximum_s8() takes the larger. */
+/** The smaller of two tensors, element by element, with the rules of nk_maximum_s8(). */
 nk_status nk_minimum_s8(const nk_dims4 *input1_dims, const int8_t *input1,
                         const nk_dims4 *input2_dims, const int8_t *input2,
                         const nk_dims4 *output_dims, int8_t *output);
 
 /**
- * Pooling window; padding pixels take no part. Paddings are below the filter's size, and the filter
+ * Pooling window; padding pixels do not count. Paddings are below the filter's size, and the filter
  * has fewer than 2^23 pixels.
  */
 typedef struct nk_pool2d_params {
@@ -246,7 +246,7 @@ typedef struct nk_resize_bilinear_params {
   int32_t start_w;
 } nk_resize_bilinear_params;
 
-/** As TFLite's RESIZE_BILINEAR: the four nearest pixels, weighted in 1/1024. */
+/** TFLite's RESIZE_BILINEAR: the four nearest pixels, weighted in 1/1024. */
 nk_status nk_resize_bilinear_s8(const nk_resize_bilinear_params *params, const nk_dims4 *input_dims,
                                 const int8_t *input, const nk_dims4 *output_dims, int8_t *output);
 
@@ -256,7 +256,7 @@ typedef struct nk_concatenation_params {
 } nk_concatenation_params;
 
 /**
- * Joins `count` tensors (at least 1) along one axis; the other dimensions are those of the output.
+ * Joins `count` tensors (at least 1) along one axis; the other dimensions equal the output's.
  * The operands share scale and zero point with the output.
  */
 nk_status nk_concatenation_s8(const nk_concatenation_params *params, int32_t count,
@@ -268,7 +268,7 @@ typedef struct nk_softmax_params {
   int32_t input_multiplier;
   int32_t input_left_shift;
   /**
-   * Differences to the row's maximum below this, which is at most 0, give a probability of zero.
+   * At most 0. A difference to the row's maximum below diff_min gives a probability of zero.
    * diff_min * 2^input_left_shift must not be below -2^31.
    */
   int32_t diff_min;
@@ -288,7 +288,7 @@ typedef struct nk_lookup_params {
 nk_status nk_lookup_s8(const nk_lookup_params *params, int32_t size, const int8_t *input,
                        int8_t *output);
 
-/** x where it is not negative, alpha * x below; the multipliers are those of the two branches. */
+/** x for x >= 0, alpha * x for x < 0; each of the two branches has its own multiplier. */
 typedef struct nk_prelu_params {
   int32_t input_offset;
   int32_t alpha_offset;

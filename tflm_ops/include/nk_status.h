@@ -6,8 +6,8 @@ extern "C" {
 #endif
 
 /**
- * What every function of the library returns. Anything but NK_OK means that the call wrote nothing,
- * or nothing that may be used.
+ * The result of every function of the library. Any status other than NK_OK means that the call
+ * wrote nothing, or that the written data must not be used.
  */
 typedef enum nk_status {
   NK_OK = 0,
@@ -15,11 +15,11 @@ typedef enum nk_status {
   NK_ERROR_ARGUMENT,
   /** The data does not start with NK_STREAM_MAGIC: not a packed weight stream. */
   NK_ERROR_FOREIGN,
-  /** A packed weight stream of a version this reader does not know. */
+  /** A packed weight stream of a version that this reader does not know. */
   NK_ERROR_VERSION,
   /** The stream ends inside its header or inside a level block. */
   NK_ERROR_TRUNCATED,
-  /** A stored CRC-32 differs from the one of the data. */
+  /** A stored CRC-32 differs from the CRC-32 of the data. */
   NK_ERROR_CHECKSUM,
   /** A field of the stream is outside its range, or fields contradict each other. */
   NK_ERROR_MALFORMED,

@@ -1,10 +1,10 @@
 /**
- * Reading a packed weight stream in place (docs/nested_format.md). Nothing is copied: an nk_stream
- * points into the caller's data, which must outlive it.
+ * Reads a packed weight stream in place (docs/nested_format.md). Nothing is copied: an nk_stream
+ * points into the caller's data, so the data must outlive the nk_stream.
  *
- * Usage: nk_stream_open() before each use is cheap; call nk_stream_validate() once for data that
- * may be damaged or hostile. The kernels check their arguments but trust the stream: run them on
- * validated streams only.
+ * Usage: call nk_stream_open() before each use, which is cheap. Call nk_stream_validate() once for
+ * data that may be damaged or hostile. The kernels check their arguments but trust the stream, so
+ * run the kernels on validated streams only.
  */
 #ifndef NK_STREAM_H_
 #define NK_STREAM_H_
@@ -20,7 +20,7 @@
 extern "C" {
 #endif
 
-/** One level block: the tables of the level and the weights that it adds to the levels below it. */
+/** One level block: the tables of the level, and the weights that the level adds. */
 typedef struct nk_stream_level {
   /** The whole block, header first, and its length in bytes. */
   const uint8_t *block;
@@ -31,8 +31,8 @@ typedef struct nk_stream_level {
   uint32_t entries;
   /** Nonzero weights that this level adds. */
   uint32_t nnz;
-  /** Full tables of this level, [out_channels] each. The bias is folded: it holds input_offset
-   * times the sum of the channel's weights at this level (docs/nested_format.md). */
+  /** Full tables of this level, [out_channels] each. The bias is folded: the bias includes
+   * input_offset times the sum of the channel's weights at this level (docs/nested_format.md). */
   const int32_t *bias;
   const int32_t *multiplier;
   const int8_t *shift;
@@ -86,9 +86,9 @@ typedef struct nk_stream {
 } nk_stream;
 
 /**
- * Parses the header and finds the level blocks, to the end of the data. Header fields are checked
- * against their ranges and every array of every block is checked to lie inside its block and the
- * data; checksums and table contents are not.
+ * Parses the header and finds the level blocks, to the end of the data. The function checks that
+ * header fields are in range, and that every array of every block lies inside its block and the
+ * data. The function does not check checksums and table contents.
  *
  * A stream cut after any level block opens as a stream with fewer levels.
  *
@@ -96,18 +96,18 @@ typedef struct nk_stream {
  * - stream: receives the result; unspecified on error.
  *
  * Returns NK_OK; NK_ERROR_ARGUMENT for a null or misaligned pointer; NK_ERROR_FOREIGN,
- * NK_ERROR_VERSION, NK_ERROR_TRUNCATED or NK_ERROR_MALFORMED for data that is no such stream.
+ * NK_ERROR_VERSION, NK_ERROR_TRUNCATED or NK_ERROR_MALFORMED for data that is no valid stream.
  */
 nk_status nk_stream_open(const uint8_t *data, size_t size, nk_stream *stream);
 
 /**
- * Checks all that nk_stream_open() leaves unchecked: checksums, padding, reserved bytes, the range
- * of every multiplier and shift, that counts sum up to entries, that no position leaves its
- * channel, that the nonzero weights are as many as announced and that the bias which was folded
- * fits into 32 bits. After NK_OK the kernels cannot leave the stream or the tensors, whatever the
- * data holds. Reads the whole stream once.
+ * Checks the parts that nk_stream_open() leaves unchecked: checksums, padding, reserved bytes and
+ * the range of every multiplier and shift; counts must sum up to entries, no position may leave its
+ * channel, nnz must equal the number of nonzero weights, and the unfolded bias must fit into 32
+ * bits. After NK_OK the kernels cannot read or write outside the stream and the tensors, whatever
+ * the data holds. Reads the whole stream once.
  *
- * - stream: as filled by nk_stream_open().
+ * - stream: filled by nk_stream_open().
  *
  * Returns NK_OK, NK_ERROR_ARGUMENT (null), NK_ERROR_CHECKSUM or NK_ERROR_MALFORMED.
  */

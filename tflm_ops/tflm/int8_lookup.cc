@@ -32,7 +32,7 @@ TfLiteStatus Refuse(const char *reason) {
   return kTfLiteError;
 }
 
-/** Number of elements; -1 where a dimension is not positive or there are more than INT32_MAX. */
+/** Number of elements; -1 if a dimension is not positive or the number exceeds INT32_MAX. */
 int32_t CountElements(const TfLiteEvalTensor *tensor) {
   int64_t count = 1;
   for (int i = 0; i < tensor->dims->size; ++i) {

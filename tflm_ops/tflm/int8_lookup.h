@@ -3,9 +3,9 @@
  *
  *     resolver.AddCustom("INT8_LOOKUP", Register_INT8_LOOKUP());
  *
- * A function of each value alone, as a table. Inputs of the operator are the int8 activation and
- * the table (int8[256], constant): output = table[input + 128]. docs/quantization.md says which
- * Keras functions become INT8_LOOKUP.
+ * The operator applies a function of each value by a table. Inputs of the operator are the int8
+ * activation and the table (int8[256], constant): output = table[input + 128]. docs/quantization.md
+ * lists the Keras functions that become INT8_LOOKUP.
  */
 #ifndef INT8_LOOKUP_H_
 #define INT8_LOOKUP_H_

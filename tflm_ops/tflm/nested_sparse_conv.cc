@@ -19,8 +19,8 @@
 #pragma GCC diagnostic pop
 #endif
 
-// Inside tflite::micro the names TfLiteContext, TfLiteNode, MicroContext, ... are found wherever
-// the tree has them: there, in tflite, or in the global namespace.
+// Code inside tflite::micro finds the names TfLiteContext, TfLiteNode, MicroContext, ... in every
+// tree: in tflite::micro, in tflite, or in the global namespace.
 namespace tflite {
 namespace micro {
 namespace {
@@ -33,7 +33,7 @@ constexpr int kOutput = 0;
 constexpr int kNoScratch = -1;
 constexpr uintptr_t kStreamAlignment = 4;
 
-/** What Prepare finds out for Eval. The stream is opened anew each time: an nk_stream is large. */
+/** Data that Prepare keeps for Eval. Eval opens the stream each time, as an nk_stream is large. */
 struct OpData {
   nk_conv_dims dims;
   int32_t scratch_bytes;
@@ -56,7 +56,7 @@ TfLiteStatus RefuseValue(const char *what, int32_t expected, int32_t found) {
   return kTfLiteError;
 }
 
-/** Number of elements; -1 where a dimension is not positive or there are more than INT32_MAX. */
+/** Number of elements; -1 if a dimension is not positive or the number exceeds INT32_MAX. */
 int32_t CountElements(const TfLiteEvalTensor *tensor) {
   int64_t count = 1;
   for (int i = 0; i < tensor->dims->size; ++i) {
@@ -73,7 +73,7 @@ nk_status OpenStream(const TfLiteEvalTensor *tensor, nk_stream *stream) {
   return nk_stream_open(tensor->data.uint8, static_cast<size_t>(tensor->dims->data[0]), stream);
 }
 
-/** One spatial axis of a convolution: sizes, and the window that the stream's header states. */
+/** One spatial axis of a convolution: sizes, and the window from the stream's header. */
 struct Axis {
   int32_t input;
   int32_t output;
@@ -91,7 +91,7 @@ bool Fits(const Axis &axis) {
   const int64_t reach = static_cast<int64_t>(axis.kernel - 1) * axis.dilation + 1;
   const int64_t room = static_cast<int64_t>(axis.input) + axis.pad_before - reach;
   const int64_t wider = room + axis.pad_before + 1;
-  // Division rounds towards zero: a window that reaches beyond the input gives one pixel or none.
+  // A window beyond the input gives one pixel or none, because division rounds towards zero.
   const int64_t fewest = room < 0 ? 1 : room / axis.stride + 1;
   const int64_t most = wider < 0 ? 0 : wider / axis.stride + 1;
   return fewest <= axis.output && axis.output <= most;
@@ -146,7 +146,7 @@ TfLiteStatus ReadConvDims(const nk_stream &stream, const TfLiteEvalTensor *input
   return kTfLiteOk;
 }
 
-/** The stream holds the zero points, so that kernels need no other parameters. They must agree. */
+/** Checks that the zero points in the stream, which the kernels use, equal the tensors'. */
 TfLiteStatus CheckZeroPoints(const nk_stream &stream, MicroContext *micro_context,
                              const TfLiteNode *node) {
   const int indices[] = {node->inputs->data[kInput], node->outputs->data[kOutput]};
@@ -166,7 +166,7 @@ TfLiteStatus CheckZeroPoints(const nk_stream &stream, MicroContext *micro_contex
   return kTfLiteOk;
 }
 
-/** Checks types, and that the stream is a constant: only constants have data before Eval. */
+/** Checks types. The stream must be a constant, because only constants have data before Eval. */
 TfLiteStatus CheckTensors(const TfLiteEvalTensor *input, const TfLiteEvalTensor *level,
                           const TfLiteEvalTensor *stream, const TfLiteEvalTensor *output) {
   if (input == nullptr || stream == nullptr || output == nullptr) {
@@ -187,7 +187,7 @@ TfLiteStatus CheckTensors(const TfLiteEvalTensor *input, const TfLiteEvalTensor 
 }
 
 void *Init(TfLiteContext *context, const char * /*buffer*/, size_t /*length*/) {
-  // Null where the arena is too small: Prepare says so.
+  // Null if the arena is too small; Prepare reports the error.
   return GetMicroContext(context)->AllocatePersistentBuffer(sizeof(OpData));
 }
 
@@ -240,7 +240,7 @@ TfLiteStatus Prepare(TfLiteContext *context, TfLiteNode *node) {
   return kTfLiteOk;
 }
 
-/** The level of this inference; null where it is neither an input nor in the external context. */
+/** The level of this inference; null without a level input and without an external context. */
 const int32_t *FindLevel(TfLiteContext *context, const TfLiteNode *node) {
   const TfLiteEvalTensor *level = GetEvalInput(context, node, kLevel);
   return level != nullptr ? level->data.i32

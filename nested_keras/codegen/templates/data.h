@@ -1,5 +1,5 @@
 /* $banner$ */
-/* Constants of $name$.c, the only file that includes this one. */
+/* Constants of $name$.c, the only file that includes this header. */
 #ifndef $upper$_DATA_H_
 #define $upper$_DATA_H_
 

@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-#include "nk_status.h"
+/* $includes$ */
 
 #ifdef __cplusplus
 extern "C" {
@@ -14,19 +14,19 @@ extern "C" {
 
 /* Runs the model at one level: 0 is the sparsest, $upper$_LEVELS - 1 the densest.
  *
- * The buffers hold as many elements as the _SIZE macros say and must not overlap. Not reentrant:
- * there is one static arena.
+ * The _SIZE macros give the elements of each buffer. The buffers must not overlap. The function is
+ * not reentrant, because there is one static arena.
  *
  * Returns NK_OK, NK_ERROR_LEVEL for a level out of range, NK_ERROR_ARGUMENT for a null pointer, or
- * what a kernel returned. */
+ * the error of a kernel. */
 /* $invoke$ */
 
-/* Where in the arena an input may be put and an output be found by a caller without a buffer of its
- * own: pass the pointer. There an inference overwrites the input; nothing else is different. */
+/* Places in the arena for inputs and outputs, for a caller without buffers of its own. Write the
+ * input there and pass the pointers to the call. The call then overwrites the input. */
 /* $places$ */
 
-/* Verifies the checksums and every table of the packed weights. Needed once at start-up where the
- * memory that holds them may be damaged. Returns NK_OK or the first error. */
+/* Verifies the checksums and every table of the packed weights. Call this function once at start-up
+ * if the memory of the weights may be damaged. Returns NK_OK or the first error. */
 nk_status $name$_check(void);
 
 #ifdef __cplusplus

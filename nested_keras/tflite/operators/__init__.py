@@ -1,8 +1,8 @@
-"""The operators of a `Program`: one file per family holds all that concerns an operator.
+"""The operators of a `Program`: one file per family has everything about an operator.
 
 A file of this folder with a tuple `OPERATORS` is a family; nothing else lists the operators.
-docs/adding_an_operator.md names the files of a new one. The classes below are those that other
-modules name.
+docs/adding_an_operator.md names the files of a new operator. Other modules import the classes
+below.
 """
 
 from __future__ import annotations
@@ -73,12 +73,12 @@ _CUSTOM_READERS = {
 
 
 def registration_of(op: Op) -> Registration | None:
-    """Returns the registration of an operator; None for a class that has none."""
+    """Returns the registration of an operator; None for a class without a registration."""
     return _BY_CLASS.get(type(op))
 
 
 def read_op(reader: OperatorReader) -> Op:
-    """Prepares an operator of a .tflite, with the parameters that TFLite would compute.
+    """Prepares an operator of a .tflite, with the same parameters as TFLite computes.
 
     Args:
         reader: The operator in its graph.
@@ -97,7 +97,7 @@ def read_op(reader: OperatorReader) -> Op:
         kind = "custom ones" if operator.custom else "ones"
         raise reader.unsupported(f"the supported {kind} are {', '.join(sorted(readers))}")
     try:
-        # Infinite factors are refused where they are used; here they become no NaN and no integer.
+        # An infinite factor passes, because its user refuses it; a NaN raises here.
         with np.errstate(over="ignore", divide="raise", invalid="raise"):
             return read(reader)
     except (FloatingPointError, OverflowError) as error:
@@ -116,7 +116,7 @@ def run_op(op: Op, inputs: Sequence[Array], output_shape: Shape, level: int = 0)
         op: The prepared operator.
         inputs: Its activations, in the order of `op.inputs`; the first axis may be any batch size.
         output_shape: Shape of the output with that batch size.
-        level: Nested level; only NESTED_SPARSE_CONV looks at it.
+        level: Nested level; only NESTED_SPARSE_CONV uses the level.
 
     Returns:
         The output: int8, or float32 for a Dequantize.

@@ -116,7 +116,7 @@ def _read_depthwise_conv2d(reader: OperatorReader) -> DepthwiseConv2D:
 def _spatial(
     reader: OperatorReader, options: Any, x: Tensor, *, kernel: tuple[int, ...], channels: int
 ) -> dict[str, Any]:
-    """Fields that the two convolutions share."""
+    """The fields that both convolutions share."""
     kernel_h, kernel_w = kernel
     stride_h, stride_w = options.strideH, options.strideW
     dilation_h, dilation_w = options.dilationHFactor, options.dilationWFactor
@@ -173,7 +173,7 @@ def _read_fully_connected(reader: OperatorReader) -> FullyConnected:
 def _weighted(
     reader: OperatorReader, options: Any, x: Tensor, y: Tensor, factors: list[float]
 ) -> dict[str, Any]:
-    """Fields that every operator with weights has; `factors` are the real multipliers."""
+    """The fields of every operator with weights; `factors` are the real multipliers."""
     low, high = reader.activation_range(options.fusedActivationFunction, y)
     pairs = [reader.multiplier(factor) for factor in factors]
     return {
@@ -189,7 +189,7 @@ def _weighted(
 
 
 def _bias(reader: OperatorReader, channels: int) -> npt.NDArray[np.int32]:
-    """The optional int32 bias at input 2; zeros where it is left out."""
+    """The optional int32 bias at input 2; zeros without a bias."""
     if len(reader.operator.inputs) < 3 or reader.operator.inputs[2] < 0:
         return np.zeros(channels, np.int32)
     value = reader.constant(2, "int32")
@@ -252,9 +252,9 @@ def _exact_float(weights: Int8Array) -> type[np.floating[Any]]:
 
 
 def _taps(x: Array, op: Conv2D, output_shape: Shape) -> list[Array]:
-    """For each kernel position the input pixels it meets: kh*kw views [n, oh, ow, channels].
+    """For each kernel position, its input pixels: kh*kw views [n, oh, ow, channels].
 
-    `x` has the input offset added, so padding pixels are zero.
+    `x` includes the input offset, so padding pixels are zero.
     """
     _, kernel_h, kernel_w, _ = op.filter.shape
     _, out_h, out_w, _ = output_shape

@@ -27,7 +27,7 @@ _ADD_LEFT_SHIFT = 20
 
 @dataclass(frozen=True, eq=False)
 class _InOneScale(Op):
-    """Two operands that are brought to one scale (TFLite's int8 rule, left_shift = 20).
+    """Two operands that are converted to one scale (TFLite's int8 rule, left_shift = 20).
 
     A constant operand stays a tensor of the program: its index is in `inputs`.
     """
@@ -83,7 +83,7 @@ class Minimum(Op):
 class Prelu(Op):
     """x where it is not negative, alpha * x below; the slopes alpha broadcast to x.
 
-    The multipliers are those of the two branches.
+    Each of the two branches has its own multiplier.
     """
 
     input_offset: int
@@ -96,7 +96,7 @@ class Prelu(Op):
 
 
 def broadcast_operands(reader: OperatorReader) -> tuple[Tensor, Tensor, Tensor]:
-    """Returns both operands and the output, after a check that the shapes broadcast to its own."""
+    """Returns both operands and the output; checks that the shapes broadcast to the output's."""
     reader.require_operands(2)
     a, b, y = reader.activation(0), reader.activation(1), reader.result()
     try:
@@ -116,7 +116,7 @@ def _in_one_scale(reader: OperatorReader, options: str) -> dict[str, Any]:
     """The fields of a sum or a difference."""
     a, b, y = broadcast_operands(reader)
     low, high = reader.activation_range(reader.options(options).fusedActivationFunction, y)
-    # Both inputs are brought to twice the larger scale, shifted left by 20 bits.
+    # Both inputs are converted to twice the larger scale, shifted left by 20 bits.
     common = 2 * max(a.scale, b.scale)
     factors = (
         reader.multiplier(a.scale / common),

@@ -30,10 +30,10 @@ class Lookup(Op):
     """Element-wise int8 -> int8 function by table: output = table[input + 128].
 
     LOGISTIC, TANH, RELU, RELU6, LEAKY_RELU, HARD_SWISH and QUANTIZE between two scales of 8
-    bits all have 256 possible inputs, so lowering evaluates TFLite's arithmetic once for each of
-    them. The custom operator INT8_LOOKUP brings its table along.
+    bits have 256 possible inputs, so lowering evaluates TFLite's arithmetic once for each input.
+    The custom operator INT8_LOOKUP has its table in the file.
 
-    QUANTIZE from or to uint8 is a table as well: bytes are taken as int8, whatever they stand for.
+    QUANTIZE from or to uint8 is a table as well, because the kernel reads every byte as int8.
 
     Attributes:
         dtype: Type of the output, "int8" or "uint8".
@@ -44,7 +44,7 @@ class Lookup(Op):
 
 
 def read_lookup(reader: OperatorReader, table: Callable[[tables.Scales], tables.Table]) -> Lookup:
-    """Reads an operator of one input; `table` makes the table from the scales of its ends."""
+    """Reads an operator of one input; `table` makes the table from the scales of both ends."""
     x, y = reader.same_shape()
     try:
         values = table(tables.Scales(x.scale, x.zero_point, y.scale, y.zero_point))

@@ -29,7 +29,7 @@ class NestedSparseConv(Op):
 
 
 class StreamMismatchError(ModelError):
-    """A packed stream that does not fit the tensors of its operator."""
+    """A packed stream does not fit the tensors of its operator."""
 
 
 def read_nested_sparse_conv(reader: OperatorReader) -> NestedSparseConv:
@@ -98,7 +98,7 @@ def require_fit(params: LayerParams, x: Tensor, y: Tensor) -> None:
 
 @functools.lru_cache(maxsize=256)
 def dense_op(layer: Stream, level: int) -> Op:
-    """The dense operator that computes what one level of a packed stream computes.
+    """The dense operator that equals one level of a packed stream.
 
     Args:
       layer: The packed stream.

@@ -114,7 +114,7 @@ def _read_mean(reader: OperatorReader) -> Mean:
     if y.shape not in ((batch, 1, 1, channels), (batch, channels)):
         raise reader.error(f"the output must be [{batch}, {channels}]: got {list(y.shape)}")
     multiplier, shift = reader.multiplier(x.scale / y.scale)
-    # 1 / count joins the multiplier: scaled up by the bit length of count to keep its precision.
+    # 1 / count joins the multiplier, scaled up by the bit length of count to keep precision.
     count = height * width
     extra = min(count.bit_length() - 1, 32, 31 + shift)
     return Mean(
@@ -133,7 +133,7 @@ def _run_average_pool2d(
     total = _windows(x, op, output_shape, fill=0).sum(axis=(-2, -1), dtype=np.int64)
     ones = np.ones((1, *x.shape[1:3], 1), np.int32)
     count = _windows(ones, op, output_shape, fill=0).sum(axis=(-2, -1), dtype=np.int64)
-    # Rounded half away from zero: C division truncates towards zero.
+    # Rounded half away from zero, by a division that truncates towards zero as in C.
     mean = np.sign(total) * ((np.abs(total) + count // 2) // count)
     return clamp(mean, op.activation_min, op.activation_max)
 

@@ -58,7 +58,7 @@ def _read_requantize(reader: OperatorReader, input_dtype: str, output_dtype: str
     reader.require_shape(y, x.shape)
     points = (t.zero_point - (128 if t.dtype == "uint8" else 0) for t in (x, y))
     table = tables.rescale(tables.Scales(x.scale, next(points), y.scale, next(points)))
-    # The byte of u, taken as int8, is that of u - 128 with the highest bit turned round.
+    # The bytes of u and of u - 128 differ in the highest bit alone.
     if input_dtype == "uint8":
         table = table[np.arange(256) ^ 0x80]
     if output_dtype == "uint8":
@@ -88,7 +88,7 @@ def _run_dequantize(
 def quantize(x: Array, *, scale: float, zero_point: int) -> Int8Array:
     """float32 -> int8: round(x / scale) half away from zero, plus zero point, saturated.
 
-    The division is TFLite's: in float32. A NaN gives the zero point (docs/quantization.md).
+    TFLite divides in float32. A NaN gives the zero point (docs/quantization.md).
     """
     with np.errstate(over="ignore"):  # a quotient of infinity saturates
         scaled = np.asarray(x, np.float32) / np.float32(scale)

@@ -1,8 +1,8 @@
 """The operators that copy each output element from one place of the input.
 
 SLICE, STRIDED_SLICE, TRANSPOSE, DEPTH_TO_SPACE, SPACE_TO_DEPTH and RESIZE_NEAREST_NEIGHBOR by whole
-factors are one operator: each is a view of the input that NumPy can say (an index, a transposition,
-a broadcast), and a view is its sizes, its strides and the place of its first element.
+factors are one operator. Each is a view of the input that NumPy can form (by an index, a
+transposition or a broadcast). Sizes, strides and the place of the first element describe a view.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ class Rearrange(Op):
 
     Attributes:
         sizes: Number of elements along each of the six axes of the view, the last the fastest.
-        strides: Steps in the input along each axis, in elements; zero repeats, below zero reverses.
+        strides: Steps in the input along each axis, in elements. A zero repeats an element, a
+            negative stride reverses the axis.
         offset: Place of the first element in the input.
     """
 
@@ -46,7 +47,7 @@ class Rearrange(Op):
 
 
 def _rearrange(reader: OperatorReader, x: Tensor, y: Tensor, source: Array, view: Array) -> Any:
-    """Makes the operator of a view of `source`, which stands for the input."""
+    """Makes the operator of a view of `source`, an array in the place of the input."""
     reader.require_same_scale(x, y)
     if view.size == 0 or view.size != y.size:
         raise reader.error(f"{view.size} elements do not fill the output {list(y.shape)}")
@@ -97,7 +98,7 @@ def _read_strided_slice(reader: OperatorReader) -> Rearrange:
     x, y, source = _input(reader, 4)
     if options.ellipsisMask or options.newAxisMask or options.offset:
         raise reader.unsupported("ellipsis, new axes and offsets")
-    if options.shrinkAxisMask & options.beginMask:  # runtimes disagree on which comes first
+    if options.shrinkAxisMask & options.beginMask:  # runtimes disagree which mask comes first
         raise reader.unsupported("an axis that is masked and shrunk")
     begin, end, strides = (
         [int(value) for value in reader.constant(position, "int32", "int64").ravel()]
@@ -175,7 +176,7 @@ def _read_nearest(reader: OperatorReader) -> Rearrange:
     for before, after in ((height, up), (width, across)):
         nearest = _nearest(before, after, options)
         if not np.array_equal(nearest, np.arange(after) // (after // before)):
-            raise reader.unsupported(f"{before} pixels to {after} by other ones than the nearest")
+            raise reader.unsupported(f"{before} pixels to {after} with other than nearest pixels")
     shape = (batch, height, up // height, width, across // width, channels)
     view = np.broadcast_to(source[:, :, np.newaxis, :, np.newaxis, :], shape)
     return _rearrange(reader, x, y, source, view)
@@ -193,7 +194,7 @@ def _nearest(before: int, after: int, options: Any) -> Array:
 
 
 def _run(op: Rearrange, inputs: Sequence[Array], output_shape: Shape, level: int) -> Array:
-    # A batch of samples, where the operator is of one sample: the view of each.
+    # The operator is made for one sample; for a batch, each sample has its own view.
     samples = math.prod(output_shape) // math.prod(op.sizes)
     flat = np.ascontiguousarray(inputs[0]).reshape(samples, -1)
     return stride_tricks.as_strided(

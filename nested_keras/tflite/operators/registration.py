@@ -1,7 +1,7 @@
-"""What the package must know of an operator: its class, its readers, its NumPy kernel, its C call.
+"""The registration of an operator: its class, its readers, its NumPy kernel, its C call.
 
-Each family file ends with a tuple `OPERATORS` of registrations; `tflite/operators/__init__.py` puts
-them together. Every other room asks the registration and has no list of operators of its own.
+Each family file ends with a tuple `OPERATORS` of registrations; `tflite/operators/__init__.py`
+joins the tuples. Every other room asks the registration and has no list of operators of its own.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ Array: TypeAlias = npt.NDArray[Any]
 Shape: TypeAlias = tuple[int, ...]
 
 MAX_RANK = 4
-"""The C kernels take shapes of four dimensions; shapes of fewer get leading ones."""
+"""The C kernels take shapes of four dimensions; a shorter shape gets leading ones."""
 
 
 def own_fields(op: Op) -> dict[str, Any]:
-    """Returns the fields that an operator adds to `Op`: those of its C parameter struct."""
+    """Returns the fields that an operator adds to `Op`, which are its C parameter struct."""
     base = {field.name for field in dataclasses.fields(Op)}
     names = [field.name for field in dataclasses.fields(op) if field.name not in base]
     return {name: getattr(op, name) for name in names}
 
 
 class CArgument(enum.Enum):
-    """One argument, or a few together, in the call of a C kernel."""
+    """One argument, or a few arguments together, in the call of a C kernel."""
 
     INPUTS = enum.auto()
     """For each input the address of its nk_dims4 and the pointer to its elements."""
@@ -68,11 +68,11 @@ class CCall:
     """The C function of an operator, `nk_status function(const NAME_params *params, ...)`.
 
     Attributes:
-        function: Its name, as tflm_ops/include/nk_ops.h declares it.
-        arguments: What follows the parameters in the call, in order.
-        parameters: The fields of the parameter struct in its order, from the operator and the rank
-            of its output; by default the fields of the dataclass. A function without fields takes
-            no parameter struct.
+        function: The name of the function in tflm_ops/include/nk_ops.h.
+        arguments: The arguments after the parameters in the call, in order.
+        parameters: Gives the fields of the parameter struct in their order, from the operator and
+            the rank of its output; by default the fields of the dataclass. A function without
+            fields takes no parameter struct.
         slides_a_window: Whether the function takes images of limited height and width.
     """
 
@@ -83,7 +83,7 @@ class CCall:
 
     @property
     def struct(self) -> str:
-        """Returns the name of the parameter struct: the function's without the element types."""
+        """Returns the name of the parameter struct: the function's name without element types."""
         stem = self.function.replace("_s8_f32", "").replace("_f32_s8", "").removesuffix("_s8")
         return f"{stem}_params"
 
@@ -100,12 +100,12 @@ class Registration:
 
     Attributes:
         op: The class of the prepared operator.
-        readers: For each TFLite name that becomes this operator, the function that checks it and
-            resolves its parameters.
+        readers: For each TFLite name that becomes this operator, the function that checks the
+            operator and resolves its parameters.
         run: The NumPy kernel, bit-exact with TFLite's reference kernel (docs/quantization.md).
         c_call: The C function; None for a Reshape, which copies nothing or bytes, and for a
             NestedSparseConv, whose function depends on its stream (`cortex_m.scratch`).
-        custom_readers: The same for custom codes.
+        custom_readers: The readers for custom codes.
         mixes_samples: Whether the operator would act differently on a larger first axis.
     """
 

@@ -84,7 +84,7 @@ def _run_resize_bilinear(
         for column, column_weight in columns:
             weight = row_weight[:, np.newaxis, np.newaxis] * column_weight[:, np.newaxis]
             total += x[:, row][:, :, column] * weight
-    # To the nearest, halves away from zero.
+    # Rounded to the nearest integer, halves away from zero.
     rounded = np.sign(total) * ((np.abs(total) + _ONE * _ONE // 2) // (_ONE * _ONE))
     return rounded.astype(np.int8)
 
@@ -92,7 +92,8 @@ def _run_resize_bilinear(
 def _neighbours(before: int, after: int, step: int, start: int) -> list[tuple[Array, Array]]:
     """The two pixels that each output pixel reads along one axis, each with its weight."""
     place = start + np.arange(after, dtype=np.int64) * step
-    # Division that truncates, of a number that may be negative, and a floor of zero.
+    # TFLite truncates towards zero and clamps to zero, because the place may be negative; a limit
+    # of zero before the division does both.
     lower = np.maximum(place, 0) // _ONE
     upper = np.minimum(np.maximum(place + _ONE - 1, 0) // _ONE, before - 1)
     return [(lower, _ONE - (place - lower * _ONE)), (upper, place - lower * _ONE)]

@@ -1,4 +1,4 @@
-"""PAD, CONCATENATION and what only changes the shape: RESHAPE, SQUEEZE, EXPAND_DIMS."""
+"""PAD, CONCATENATION and changes of shape alone: RESHAPE, SQUEEZE, EXPAND_DIMS."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from nested_keras.typing import Int8Array
 
 @dataclass(frozen=True, eq=False)
 class Pad(Op):
-    """Constant padding of up to four dimensions; `paddings` is ((before, after), ...) of each."""
+    """Constant padding of up to four dimensions; `paddings` has (before, after) for each."""
 
     paddings: tuple[tuple[int, int], ...]
     value: int
@@ -117,7 +117,7 @@ def _pad_parameters(op: Pad, rank: int) -> dict[str, Any]:
 
 
 def _concatenation_parameters(op: Concatenation, rank: int) -> dict[str, Any]:
-    """Returns the fields in C, with the axis counted from the leading dimensions on."""
+    """Returns the fields in C, with an axis that counts the leading dimensions too."""
     return {"axis": op.axis + MAX_RANK - rank}
 
 

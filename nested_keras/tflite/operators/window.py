@@ -17,7 +17,7 @@ def require_positive(reader: OperatorReader, **values: int) -> None:
 def window_geometry(
     reader: OperatorReader, *, size: int, kernel: int, stride: int, dilation: int, padding: int
 ) -> tuple[int, int]:
-    """Returns the output size and the padding before, along one axis, as TFLite computes them."""
+    """Returns the output size and the padding in front along one axis, by TFLite's rule."""
     if padding not in _PADDINGS:
         raise reader.error(f"padding must be SAME (0) or VALID (1): got {padding}")
     extent = (kernel - 1) * dilation + 1

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from nested_keras import applications, export, nest, runtime
+from nested_keras.allocation import budget
 
 pytestmark = pytest.mark.slow
 
@@ -104,3 +105,56 @@ def test_nests_and_exports(name):
 def test_width_must_be_positive(make):
     with pytest.raises(ValueError, match=r"width must be positive: got 0\.0"):
         make(width=0.0)
+
+
+def test_ssd_has_the_outputs_that_its_anchors_ask_for():
+    anchors = applications.ssd_anchors((64, 48, 3))
+    assert anchors.feature_maps == ((8, 6), (4, 3), (2, 2), (1, 1), (1, 1))
+    model = applications.ssd_mobilenet_v2((64, 48, 3), 4, width=0.1)
+    assert anchors.count == 4 * (48 + 12 + 4 + 1 + 1)
+    assert {name: output.shape for name, output in model.output.items()} == {
+        "boxes": (None, anchors.count, 4),
+        "scores": (None, anchors.count, 5),
+    }
+    assert list(model.output) == ["boxes", "scores"]
+
+
+def test_ssd_outputs_follow_the_order_of_the_anchors():
+    """What changes at one place of a feature map changes the outputs of its anchors."""
+    model = applications.ssd_mobilenet_v2((64, 64, 3), 2, width=0.1)
+    anchors = applications.ssd_anchors((64, 64, 3))
+    head = model.get_layer("scores0_predict")
+    tail = keras.Model(head.output, model.get_layer("scores0_reshape")(head.output))
+    x = np.zeros((1, 8, 8, 12), "float32")
+    x[0, 2, 5, 3:6] = 1.0
+    changed = np.flatnonzero(tail(x).numpy()[0].any(axis=1))
+    np.testing.assert_array_equal(anchors.boxes()[changed, :2], [[2.5 / 8, 5.5 / 8]])
+    shape = np.array(anchors.shapes[0][1], np.float32)
+    np.testing.assert_array_equal(anchors.boxes()[changed, 2:], [shape])
+
+
+def test_ssd_has_the_backbone_of_mobilenet_v2():
+    plain = applications.mobilenet_v2((64, 64, 3), 2, width=0.1)
+    names = {layer.name for layer in plain.layers if layer.name.startswith(("stem", "block"))}
+    ssd = applications.ssd_mobilenet_v2((64, 64, 3), 2, width=0.1)
+    assert names <= {layer.name for layer in ssd.layers}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({"classes": 0}, "classes must be 1 or more: got 0"),
+        ({"width": 0.0}, "width must be positive"),
+        ({"anchors": applications.ssd_anchors((96, 96, 3))}, "must be on the feature maps"),
+    ],
+)
+def test_ssd_refuses_wrong_arguments(arguments, text):
+    with pytest.raises(ValueError, match=text):
+        applications.ssd_mobilenet_v2((64, 64, 3), **{"width": 0.1, "classes": 2} | arguments)
+
+
+def test_ssd_keeps_to_its_budget_of_cycles():
+    """At most 45 million modelled cycles at 90 % zeros and 160x160 (benchmarks/detection)."""
+    for width, most in ((0.5, 45e6), (0.35, 34e6)):
+        model = nest(applications.ssd_mobilenet_v2(classes=10, width=width))
+        assert budget.total(model, budget.cycles)[0] <= most

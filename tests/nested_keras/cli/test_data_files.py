@@ -59,14 +59,14 @@ def damaged_data(path, kind):
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
-        ("npy", "expected a .npz archive as numpy.savez writes it: got a .npy file"),
-        ("cut", "expected a .npz archive as numpy.savez writes it: got a damaged archive"),
+        ("npy", "expected a .npz archive of numpy.savez: got a .npy file"),
+        ("cut", "expected a .npz archive of numpy.savez: got a damaged archive"),
         ("empty", "got an empty file"),
         ("tflite", "got a file of another kind"),
         ("flipped", "array x_test cannot be read: "),
         ("terabytes", "array x_test "),
         ("bytes", "x_test must be an array that numpy.savez wrote"),
-        ("objects", "it holds Python objects where numbers are expected"),
+        ("objects", "the array holds Python objects where numbers are expected"),
         ("strings", "x_test must hold real numbers: got <U1"),
         ("complex", "x_test must hold real numbers: got complex64"),
         ("nan", "x_test must be finite: got "),

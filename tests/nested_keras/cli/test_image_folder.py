@@ -90,7 +90,7 @@ def spoil(folder, kind):
         ("empty class", "ant: expected images (.png, .jpg, .jpeg, .bmp, .webp): got none"),
         ("text", "00.png: cannot be read as an image: "),
         ("cut", "00.png: cannot be read as an image: "),
-        ("16 bit", "00.png: cannot be read as an image: it has more than 8 bits a channel"),
+        ("16 bit", "00.png: cannot be read as an image: more than 8 bits a channel"),
     ],
 )
 def test_bad_folders_are_one_line(kind, message, tmp_path, capsys):

@@ -133,7 +133,7 @@ def test_train_reports_a_loss_that_is_nan(tmp_path, capsys):
     out.write_bytes(b"earlier")
     arguments = (*train_arguments(tmp_path), "--epochs", 2, "--learning-rate", 1e30)
     assert nested_keras_command(*arguments) == 1
-    assert "the loss must stay finite: it is " in capsys.readouterr().err
+    assert "the loss must stay finite: got " in capsys.readouterr().err
     assert out.read_bytes() == b"earlier"
     assert not (tmp_path / "nested.training").exists()
 

@@ -103,6 +103,18 @@ def test_operands_that_all_have_a_fixed_scale(both):
     np.testing.assert_allclose(steps, np.round(steps), atol=1e-3)
 
 
+def test_an_output_of_a_fixed_and_a_free_operand_is_rounded_to_its_own_range():
+    """The converter would give it the fixed scale, and cut off what lies beyond."""
+    flat = Reshape("flat", ("x",), (1, 1, 1, 1))
+    gate = Unary("gate", ("x",), (1, 1, 1, 1), "sigmoid")
+    least = Extremum("least", ("gate", "flat"), (1, 1, 1, 1), "minimum")
+    ranges = calibrate(graph_of(X, flat, gate, least), (np.full((1, 1, 1, 1), -3, np.float32),))
+    assert ranges.limits["least"] == (-3.0, 0.0)
+    value = np.array([-2.999, 0.0], np.float32)
+    assert ranges.fake_quantize(flat, value) is value
+    np.testing.assert_allclose(ranges.fake_quantize(least, value), [-3, 0], atol=1e-6)
+
+
 def test_refuses_a_fixed_scale_beside_two_others():
     """The converter would refuse it, in many lines."""
     a = Unary("a", ("x",), (1, 1, 1, 1), "tanh")

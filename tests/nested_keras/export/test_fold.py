@@ -1,6 +1,8 @@
+import keras
 import numpy as np
 import pytest
 
+import nested_keras
 from nested_keras.export import forward
 from nested_keras.export.fold import fold
 from nested_keras.export.graph import trace
@@ -10,6 +12,7 @@ from nested_keras.format import LayerKind
 from tests import zoo
 
 pytestmark = pytest.mark.slow
+L = keras.layers
 
 NAMES = ("gammas_flipped", "residual_projection", "preactivation", "bn_after_relu", "mlp_bn_alone",
          "depthwise_multiplier", "dense_on_image", "shared", "squeeze_excite", "activations",
@@ -37,6 +40,36 @@ def test_folded_graph_computes_what_the_model_does(name):
         received = forward.run(graph, inputs, parameters, lambda node, value: value)
         for want, got in zip(expected, received, strict=True):
             np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
+
+
+def functions_left(network):
+    """Folds a network of two outputs; returns the functions that stay, after a check in float."""
+    inputs = keras.Input((6, 6, 3))
+    model = nested_keras.nest(keras.Model(inputs, network(inputs)), (0.5,), exclude=())
+    graph = fold(trace(model))
+    x = np.random.default_rng(0).normal(size=(2, 6, 6, 3)).astype(np.float32)
+    received = forward.run(graph, [x], forward.level_parameters(0), lambda node, value: value)
+    for want, got in zip(model(x), received, strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
+    return [node.function for node in graph.nodes.values() if isinstance(node, Unary)]
+
+
+@pytest.mark.parametrize("mover", [L.Cropping2D(1), L.Reshape((3, 12, 3)), L.Flatten()])
+def test_a_relu_stays_where_another_reads_the_pixels_that_are_moved(mover):
+    def network(x):
+        x = L.BatchNormalization()(L.Conv2D(3, 1)(x))
+        return L.ReLU()(mover(x)), L.Conv2D(2, 1)(x)
+
+    assert functions_left(network) == ["relu"]
+
+
+@pytest.mark.parametrize("mover", [L.Cropping2D(1), L.Reshape((3, 12, 3)), L.Flatten()])
+@pytest.mark.parametrize("relu", [L.ReLU(), L.ReLU(6.0)])
+def test_a_relu_moves_past_what_moves_pixels(mover, relu):
+    def network(x):
+        return relu(mover(L.BatchNormalization()(L.Conv2D(3, 1)(x)))), L.Conv2D(2, 1)(x)
+
+    assert functions_left(network) == []
 
 
 def test_convolution_batch_norm_and_relu_become_one_node():

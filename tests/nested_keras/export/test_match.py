@@ -1,6 +1,9 @@
+import keras
 import numpy as np
 import pytest
 
+import nested_keras
+from nested_keras import export, runtime
 from nested_keras.export.export_errors import ExportError
 from nested_keras.export.match import match
 from nested_keras.export.nodes import Graph, Input
@@ -79,3 +82,17 @@ def test_refusals(ops, message):
 def test_refuses_one_scale_for_all_channels():
     with pytest.raises(ExportError, match="expected 2 filter scales: got 1"):
         run(operator(), scale=SCALE[:1])
+
+
+def test_a_depthwise_filter_of_zeros_has_one_scale_for_all_channels():
+    """As where the densest level prunes all weights of it."""
+    x = keras.Input((5, 5, 3))
+    base = keras.Model(x, keras.layers.DepthwiseConv2D(2, name="empty")(x))
+    model = nested_keras.nest(base, (1.0,), exclude=())
+    model.get_layer("empty").bias.assign([0.5, -2.0, 3.0])
+    model.prune()
+    data = np.random.default_rng(0).normal(size=(20, 5, 5, 3)).astype(np.float32)
+    runner = runtime.ReferenceModel(export.build(model, representative_dataset=data).tflite)
+    (output,) = runner.output_details
+    got = (runner.run(data).astype(np.float64) - output.zero_point) * output.scale
+    np.testing.assert_allclose(got, model(data), atol=output.scale)

@@ -112,7 +112,7 @@ def test_teacher_is_neither_trained_nor_saved(tmp_path):
     for weight, value in zip(teacher.weights, before, strict=True):
         np.testing.assert_array_equal(weight, value)
     nested.save(tmp_path / "model.keras")
-    with pytest.warns(UserWarning, match="trained with a teacher, which its file does not hold"):
+    with pytest.warns(UserWarning, match="trained with a teacher, and the file has no teacher"):
         loaded = nested_keras.load_model(tmp_path / "model.keras")
     loaded.train_on_batch(*data())
 

@@ -181,13 +181,13 @@ def patched():
         (L.RandomCrop(2, 2, name="x"), r"must keep the size of its images, \w+: got 2x2 \(crop"),
         (
             L.Pipeline([L.RandomFlip(), L.AutoContrast()], name="x"),
-            "must hold layers alone that augment: got AutoContrast",
+            "must hold only layers that augment: got AutoContrast",
         ),
         (L.Activation("glu", name="x"), "has the activation 'glu', which is not supported: use"),
         (L.Dense(3, dtype="int8_from_float32", name="x"), "policy without quantization: got 'int8"),
         (lambda x: L.Dropout(0.5, name="x")(x, training=True), "must be called .*training=True"),
         (lambda x: L.Add(name="x")([x, np.ones((4, 4, 3))]), "outputs of layers alone: .*ndarray"),
-        (lambda x: L.Concatenate(0, name="x")([x, x]), "axis than that of the batch: got 0"),
+        (lambda x: L.Concatenate(0, name="x")([x, x]), "axis than the axis of the batch: got 0"),
         (L.TimeDistributed(L.Conv1D(2, 3), name="x"), "must hold a Dense .*: got Conv1D"),
         (
             L.TimeDistributed(L.Dense(2, activation=L.PReLU()), name="x"),

@@ -349,7 +349,7 @@ def test_streams_with_different_numbers_of_levels() -> None:
     ]
     refuse(
         nested_model(*layers, shapes=(SHAPE, SHAPE, SHAPE)),
-        "streams must hold as many levels: 't2' has 3, 't4' has 2",
+        "streams must have equal numbers of levels: 't2' has 3, 't4' has 2",
     )
 
 

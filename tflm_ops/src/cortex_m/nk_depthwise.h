@@ -1,7 +1,7 @@
 /**
  * The fast kernels behind nk_depthwise_conv2d_s8() and, for depthwise layers, nk_nested_conv_s8().
- * They trust their arguments, which those two have checked, and give the same result as the
- * references.
+ * The kernels trust their arguments, which these two functions have checked, and give the same
+ * result as the references.
  */
 #ifndef NK_DEPTHWISE_H_
 #define NK_DEPTHWISE_H_
@@ -53,11 +53,11 @@ typedef struct nk_depthwise_channel {
   int32_t shift;
 } nk_depthwise_channel;
 
-/** Where the channels come from. */
+/** The source of the channels. */
 typedef struct nk_depthwise_source {
   /**
-   * Fills in channel `index`. It is called for channel 0, 1, ..., the last; and several times so,
-   * from 0 again, for a large image.
+   * Fills in channel `index`. The kernel calls fetch for channel 0, 1, ..., the last, and for a
+   * large image several times, from 0 again.
    */
   void (*fetch)(struct nk_depthwise_source *source, int32_t index, nk_depthwise_channel *channel);
 } nk_depthwise_source;
@@ -90,8 +90,8 @@ static inline bool nk_nested_depthwise_s8_dsp_supports(const nk_stream *stream,
 }
 
 /**
- * Runs a layer that it supports, on cores with the instructions of nk_simd.h tuned for the
- * Cortex-M7. Takes 1.9 KB of stack.
+ * Runs a supported layer, on cores with the instructions of nk_simd.h; tuned for the Cortex-M7.
+ * Takes 1.9 KB of stack.
  */
 void nk_depthwise_s8_dsp(const nk_depthwise_layer *layer, nk_depthwise_source *source,
                          const int8_t *input, int8_t *output);

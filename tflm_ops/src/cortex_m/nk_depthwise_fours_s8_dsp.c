@@ -1,8 +1,9 @@
 /**
  * The inner loops of the depthwise convolution for four neighbouring outputs at a time, in
- * assembler: a multiplication a cycle with a load beside it, two cycles ahead of the multiplication
- * that needs it. Modelled on the Cortex-M7, four outputs of a 3x3 kernel take 40 cycles (stride 2:
- * 41), those of a 5x5 kernel 77 (79): 24 and 60 of them are multiplications.
+ * assembler: each cycle has a multiplication and a load, two cycles ahead of the multiplication
+ * that needs the load. Modelled on the Cortex-M7, four outputs of a 3x3 kernel take 40 cycles
+ * (stride 2: 41), four outputs of a 5x5 kernel 77 (79). 24 and 60 of the cycles are
+ * multiplications.
  */
 #include <stddef.h>
 
@@ -15,8 +16,8 @@
 
 // clang-format off
 
-// a0 .. a3 are the accumulators, h0 .. h2 hold words of the tile and w0, w1 weights; at the end
-// they hold the constants of the requantisation. X() loads a word of the tile by row and pair of
+// a0 .. a3 are the accumulators, h0 .. h2 hold words of the tile and w0, w1 weights. At the end h
+// and w hold the constants of the requantisation. X() loads a word of the tile by row and pair of
 // columns, C() a field of the channel by its offset.
 #define X(to, row, pair) "ldr %[" #to "], [%[x], #64 * (" #row ") + 4 * (" #pair ")]\n\t"
 #define C(to, offset) "ldr %[" #to "], [%[c], #" #offset "]\n\t"
@@ -51,7 +52,7 @@ _Static_assert(offsetof(nk_depthwise_taps, bias) == 80 &&
 
 // Four outputs after the other. `rows_of_window` finds the words 0 and 1 of the tile in h0 and h1,
 // the first weights in w0 and the bias in h2, and ends with SIGN(w1, a0) and COUNT. After the last
-// four the words of one more are loaded; nk_depthwise_s8_dsp.c sees to it that the tile has them.
+// four the loop loads the words of one more four, for which nk_depthwise_s8_dsp.c leaves room.
 #define PUT_FOURS(rows_of_window)                                                      \
   const int16_t *row = s->x;                                                           \
   int8_t *output = s->y;                                                               \

@@ -10,15 +10,14 @@
  *     output 0     w0 w1 | w2
  *     output 1        w0 | w1 w2
  *
- * Four outputs of a row are computed together, with their accumulators in registers, and the fours
- * of a column of them in one loop. A tile has a fixed size, on the stack; a larger image is cut
- * into several. An image that has fewer fours when it lies on its side, such as one of 25x5, is
- * unpacked so, and its kernel is turned too.
+ * Four outputs of a row are computed together, with their accumulators in registers. One loop runs
+ * over a column of fours. A tile has a fixed size, on the stack; a larger image is cut into several
+ * tiles. An image that has fewer fours on its side, such as an image of 25x5, is unpacked on its
+ * side, and its kernel is turned too.
  *
- * Requantisation is that of nk_doubled.h; the doubling is done to the weights and the bias. A
- * channel with a negative multiplier gets the signs of weights, bias and multiplier turned round. A
- * channel whose constants are out of range for this (is_fast()) takes the general way, output by
- * output.
+ * nk_doubled.h requantises; weights and bias are doubled in advance. For a channel with a negative
+ * multiplier, the signs of weights, bias and multiplier change. A channel whose constants are out
+ * of range (is_fast()) takes the general way, output by output.
  */
 #include <stddef.h>
 
@@ -127,7 +126,7 @@ static piece make_piece(const nk_depthwise_layer *l, const tile *t, int32_t colu
                         int32_t step, int32_t row_step) {
   const int32_t x_row = l->y.stride * NK_DEPTHWISE_TILE_COLUMNS;
   const int32_t x_four = 4 * l->x.stride;
-  // The loop loads what the next four begins with: with larger steps that might be past the tile.
+  // The loop loads the begin of the next four, which might lie past the tile with larger steps.
   const bool down = t->rows >= fours && l->y.stride <= 2;
   const piece made = {
       .strip = {.x = t->values + column * l->x.stride,
@@ -289,7 +288,7 @@ static NK_NOINLINE void place(const nk_depthwise_layer *l, tile *t) {
   }
 }
 
-/** Cuts `total` into the fewest parts of at most `limit`, of about the same size: that of each. */
+/** Returns the size of a part if `total` is cut into the fewest equal parts of at most `limit`. */
 static int32_t part_of(int32_t total, int32_t limit) {
   const int32_t parts = (total + limit - 1) / limit;
   return (total + parts - 1) / parts;

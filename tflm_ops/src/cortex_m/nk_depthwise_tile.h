@@ -1,4 +1,4 @@
-/** What the parts of nk_depthwise_s8_dsp() share. */
+/** The types that the files of nk_depthwise_s8_dsp() share. */
 #ifndef NK_DEPTHWISE_TILE_H_
 #define NK_DEPTHWISE_TILE_H_
 
@@ -20,7 +20,7 @@ typedef struct nk_depthwise_steps {
   int32_t y;
   /** From the last of four outputs to the first of the next four. */
   int32_t next_y;
-  /** From the window of four outputs to that of the next four. */
+  /** From the window of four outputs to the window of the next four. */
   int32_t next_x;
 } nk_depthwise_steps;
 
@@ -35,7 +35,7 @@ typedef struct nk_depthwise_taps {
   nk_depthwise_steps steps;
 } nk_depthwise_taps;
 
-/** Groups of four neighbouring outputs of a row: `runs` times `count` of them. */
+/** Groups of four neighbouring outputs of a row: `runs` times `count` groups. */
 typedef struct nk_depthwise_strip {
   /** Where the window of the first begins in the tile, at a word, and values from run to run. */
   const int16_t *x;

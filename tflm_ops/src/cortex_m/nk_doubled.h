@@ -1,15 +1,15 @@
 /**
  * nk_requantize() in five instructions, for most constants that occur.
  *
- * With a doubled accumulator a2 = 2 * acc and a shift to the right it comes to
+ * With a doubled accumulator a2 = 2 * acc and a shift to the right, nk_requantize() computes
  *
  *     high = (a2 * multiplier + 2^31) >> 32                       rounded product
  *     y = (high + 2^(right - 1) - (high < 0 ? 1 : 0)) >> right    halves away from zero
  *
- * plus the output's offset, which can as well be added before the shift, times 2^right. For a
- * multiplier of at least 2^30, high < 0 where a2 < 0, but for acc = -1 with a multiplier of 2^30:
- * there high = 0 and y = 0 either way. So y = SMMLAR(a2, multiplier, constant + (a2 >> 31)) >>
- * right.
+ * plus the output's offset. The offset times 2^right can be added before the shift as well. For a
+ * multiplier of at least 2^30, high < 0 where a2 < 0. The exception is acc = -1 with a multiplier
+ * of 2^30, where high = 0 and y = 0 either way. So y = SMMLAR(a2, multiplier, constant + (a2 >>
+ * 31)) >> right.
  */
 #ifndef NK_DOUBLED_H_
 #define NK_DOUBLED_H_
@@ -17,7 +17,7 @@
 #include "../ref/nk_arithmetic.h"
 #include "nk_simd.h"
 
-/** What nk_requantize_doubled() needs of a channel. */
+/** The constants of a channel for nk_requantize_doubled(). */
 typedef struct nk_doubled_stage {
   int32_t multiplier;
   /** 2^(right - 1) + output offset * 2^right. */

@@ -1,7 +1,7 @@
 /**
  * Runs the tiles of a convolution (docs/kernels.md). A column of tiles goes down the image: a tile
  * keeps the packed rows that its window shares with the tile above and packs only the new ones.
- * What is packed lies in the order of the filter, so that a stream's positions serve every image
+ * The packed input has the order of the filter, so that a stream's positions serve every image
  * size:
  *
  *     convolution  [row][filter column][channel]  words of a tile
@@ -14,7 +14,7 @@
 #include "nk_dsp_list.h"
 #include "nk_target.h"
 
-// Sizes on the target, so that every computer plans the same memory for it.
+// Sizes on the target, so that every computer plans the same memory for the target.
 #define CHANNEL_BYTES 28
 #define POINTER_BYTES 4
 /** Packed input that a group of depthwise channels may take. */
@@ -37,7 +37,7 @@ static void flatten(nk_dsp_conv *c) {
   }
 }
 
-/** Rows that a window shares with the one below it. */
+/** Rows that a window shares with the window below. */
 static int32_t kept_rows(const nk_dsp_conv *c) { return nk_max(c->kernel_h - c->stride_h, 0); }
 
 /** Input columns under a row of a tile. */
@@ -152,8 +152,8 @@ static void pack_row(const nk_dsp_conv *c, const int8_t *image, int32_t y, int32
 }
 
 /**
- * Packs what is missing of the rows under output row y. `first` is the packed row at the top of the
- * window above; returns that of this one.
+ * Packs the missing rows under output row y. `first` is the packed row at the top of the window
+ * above. Returns the packed row at the top of this window.
  */
 static int32_t slide(nk_dsp_conv *c, const int8_t *image, int32_t y, int32_t x, int32_t pairs,
                      int32_t first) {

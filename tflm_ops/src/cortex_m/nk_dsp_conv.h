@@ -17,7 +17,7 @@ typedef struct nk_dsp_conv {
   int32_t depth_multiplier;
   int32_t input_offset;
   nk_output_stage stage;
-  /** The weights: those of `level` and of all below it. */
+  /** The weights of `level` and of all levels below. */
   const nk_stream *stream;
   int32_t level;
 
@@ -27,26 +27,27 @@ typedef struct nk_dsp_conv {
 
   // Private.
   uint32_t *lists;
-  /** Pairs of the tiles that the lists are for; 0 before there are any. */
+  /** Pairs of the tiles for which the lists are made; 0 before lists are made. */
   int32_t list_pairs;
   const int8_t *zero;
   const int8_t **pixels;
   uint8_t *packed;
-  /** Input channels packed together, at most and now; packed rows that there is room for. */
+  /** Input channels packed together, at most and now; packed rows that fit. */
   int32_t group, present, capacity;
   /** Bytes between packed channels, filter columns and rows. */
   int32_t channel_step, column_step, row_step;
 } nk_dsp_conv;
 
 /**
- * Returns the bytes of scratch that the layer needs, the same on every target; where scratch is not
- * NULL, divides it up. It must be 4-byte aligned.
+ * Returns the bytes of scratch that the layer needs, equal on every target. If scratch is not NULL,
+ * divides up the scratch, which must be 4-byte aligned.
  */
 int32_t nk_dsp_conv_lay_out(nk_dsp_conv *conv, uint8_t *scratch);
 
 /**
- * How far a bias may be from 0 for the short requantisation to be exact, whatever the inputs
- * (docs/kernels.md); less than 0 where it never is. channel_weights: as in nk_stream.
+ * The largest magnitude of a bias for which the short requantisation is exact with any inputs
+ * (docs/kernels.md); less than 0 if the short requantisation is never exact. channel_weights: as in
+ * nk_stream.
  */
 static inline int32_t nk_dsp_largest_bias(const nk_output_stage *stage, int32_t channel_weights) {
   return stage->min == -128 && stage->max == 127 ? (1 << 30) - 1 - channel_weights * (128 * 128)

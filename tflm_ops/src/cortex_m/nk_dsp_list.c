@@ -5,11 +5,11 @@
 
 /** Words of an entry that multiplies. */
 #define ENTRY_WORDS 3
-/** Words of a list beside those: a FOLD and the last entry. */
+/** Further words of a list: a FOLD and the last entry. */
 #define END_WORDS 2
-/** The routines load whole entries, also where there is but one word. */
+/** The routines load whole entries, also where an entry has only one word. */
 #define READ_AHEAD_WORDS 2
-/** A channel goes on in a new piece when so many weights, or more, are in the accumulators. */
+/** A channel goes on in a new piece after this number of weights, or more, in the accumulators. */
 #define PIECE_WEIGHTS (NK_DSP_SPAN - 3)
 
 int32_t nk_dsp_list_bytes(const nk_stream *s, int32_t level) {
@@ -19,8 +19,8 @@ int32_t nk_dsp_list_bytes(const nk_stream *s, int32_t level) {
     entries += s->level[n].encoding != NK_ENCODING_EMPTY;
     weights += s->level[n].entries * (uint32_t)s->block_size;
   }
-  // A piece more is an entry and a FOLD more. Channels of w weights each have sum(floor(w / piece))
-  // of them at most, which is no more than floor(sum(w) / piece).
+  // Each further piece adds an entry and a FOLD. Channels of w weights each have at most
+  // sum(floor(w / piece)) further pieces, which is no more than floor(sum(w) / piece).
   const int32_t pieces = (int32_t)(weights / PIECE_WEIGHTS);
   const int32_t words = s->out_channels * (ENTRY_WORDS * entries + END_WORDS) +
                         (ENTRY_WORDS + 1) * pieces + READ_AHEAD_WORDS;
@@ -37,8 +37,8 @@ typedef struct reader {
   uint32_t by_parity[2], one, on;
   /** 1 where a pass takes two entries of the stream, and where the first pass may lack one. */
   int32_t twos, short_first;
-  /** Select the bits of its first byte that are the first entry's position, in blocks; and the step
-   * to it where the loop goes on. */
+  /** Masks of the first byte: the bits of the first entry's position, in blocks, and the bits of
+   * the step to the first entry where the loop goes on. */
   int32_t position, step;
   /** Bytes of an entry of the stream, and log2 of its weights. */
   int32_t bytes, log2_weights;

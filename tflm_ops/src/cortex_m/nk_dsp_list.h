@@ -1,15 +1,15 @@
 /**
- * What the routines of nk_dsp_tile.S run: for each output channel a list of entries that says where
- * the weights of its levels are. Made once a call, so that a tile goes from level to level with one
- * LDM.
+ * The lists that the routines of nk_dsp_tile.S run: for each output channel, a list of entries with
+ * the places of the weights of its levels. The lists are made once a call, so that a tile goes from
+ * level to level with one LDM.
  *
  * An entry is one word, the address of its routine (NK_DSP_*). An entry that multiplies has two
  * more:
  *
  *     bits 0..7    passes of the loop
  *     bit 8        whether its first pass is whole
- *     bits 16..31  position of its first weight in the packed input; where it goes on (NK_DSP_ON),
- *                  steps from where the entry before it has left the input
+ *     bits 16..31  position of its first weight in the packed input; with NK_DSP_ON, steps from the
+ *                  place where the entry before has left the input
  *
  * and the address of its piece of the stream.
  */
@@ -28,7 +28,7 @@ int32_t nk_dsp_list_bytes(const nk_stream *stream, int32_t level);
  * Makes the lists of a level for tiles of `pairs` pairs, and sets channel[].list.
  *
  * - group: Input channels of a depthwise layer that are packed together.
- * - channel_positions: Positions of packed input from one of them to the next; 0 where every output
+ * - channel_positions: Positions of packed input from one channel to the next; 0 if every output
  *   channel sees the same input.
  * - channel: [out_channels], `exact` is set.
  * - words: Room for nk_dsp_list_bytes().

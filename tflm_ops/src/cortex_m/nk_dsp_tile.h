@@ -1,5 +1,5 @@
 /**
- * Inner kernels of the Cortex-M7 convolutions, in nk_dsp_tile.S, and what they share with C.
+ * Inner kernels of the Cortex-M7 convolutions, in nk_dsp_tile.S, and the types shared with C.
  *
  * A tile is P = 1..4 pairs of neighbouring output pixels. Its packed input holds P words
  * x0 + x1 * 2^23 per filter position (4 for P = 3): one SMLAL serves two pixels.
@@ -13,15 +13,15 @@
 
 #define NK_DSP_MAX_PAIRS 4
 
-/** Weights that an accumulator takes before it must be split: 255 * 128 * 128 < 2^22. */
+/** Weights that an accumulator takes before a split: 255 * 128 * 128 < 2^22. */
 #ifndef NK_DSP_SPAN
 #define NK_DSP_SPAN 255
 #endif
 
 /** One output channel: its weights, and how its accumulators become outputs. */
 typedef struct nk_dsp_channel {
-  /** Twice the bias, less what the accumulators of even and odd pixels start with; if exact: the
-   * bias. */
+  /** Twice the bias minus the start values of the accumulators of even and odd pixels; if exact:
+   * the bias. */
   int32_t even;
   int32_t odd;
   int32_t multiplier;
@@ -31,7 +31,7 @@ typedef struct nk_dsp_channel {
   int32_t shift;
   /** Its first entry, see nk_dsp_list.h. */
   const uint32_t *list;
-  /** Not in the range of the short requantisation: nk_dsp_requantize_exact() does it. */
+  /** Whether nk_dsp_requantize_exact() requantises, because the short way is out of range. */
   int32_t exact;
 } nk_dsp_channel;
 
@@ -44,7 +44,7 @@ typedef struct nk_dsp_tile {
   /** Bytes from pixel to pixel, and to the last pixel of the tile. */
   int32_t step;
   int32_t last;
-  /** Weights of an entry in the wide loop, and log2 of the bytes of packed input under them. */
+  /** Weights of an entry in the wide loop, and log2 of the bytes of packed input per entry. */
   int32_t block_size;
   int32_t shift;
   nk_output_stage stage;
@@ -71,7 +71,7 @@ void nk_dsp_pack_4_shifted(const int8_t *const *pixels, void *words, int32_t cha
 /** Moves `bytes`, rounded up to 16, down in memory by `by`, `count` times `step` bytes apart. */
 void nk_dsp_move_up(void *to, int32_t by, int32_t bytes, int32_t count, int32_t step);
 
-/** What an entry of a channel's list does. */
+/** The routine of an entry of a channel's list. */
 enum {
   /** The usual end of a list: turns the accumulators into outputs. */
   NK_DSP_REQUANTIZE,
@@ -82,14 +82,14 @@ enum {
   NK_DSP_BLOCK4,
   NK_DSP_DENSE,
   NK_DSP_WIDE,
-  /** Added to one of those: goes on at the input where the entry before it ended. */
+  /** Added to a routine above: goes on at the input where the entry before ended. */
   NK_DSP_ON = NK_DSP_WIDE,
   /** Adds the accumulators to sums in memory and clears them. */
   NK_DSP_FOLD = NK_DSP_WIDE + NK_DSP_ON + 1,
   /** Other ends, after a FOLD: turn the sums into outputs. */
   NK_DSP_SUMS,
   NK_DSP_EXACT,
-  /** Faster than NK_DSP_SINGLE: for an even number of weights, and an odd one from 3 on. */
+  /** Faster than NK_DSP_SINGLE: for an even number of weights, and an odd number from 3 on. */
   NK_DSP_SINGLE_EVEN,
   NK_DSP_SINGLE_ODD,
   NK_DSP_ROUTINES

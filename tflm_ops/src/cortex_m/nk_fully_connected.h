@@ -1,7 +1,7 @@
 /**
  * The fast kernels behind nk_fully_connected_s8() and, for fully connected layers,
- * nk_nested_conv_s8(). They trust their arguments, which those two have checked, and give the same
- * result as the references.
+ * nk_nested_conv_s8(). The kernels trust their arguments, which these two functions have checked,
+ * and give the same result as the references.
  */
 #ifndef NK_FULLY_CONNECTED_H_
 #define NK_FULLY_CONNECTED_H_
@@ -20,7 +20,7 @@ extern "C" {
 void nk_fully_connected_s8_dsp(const nk_fully_connected_params *params, int32_t rows,
                                const int8_t *input, int8_t *output);
 
-/** Likewise for a packed stream of kind NK_KIND_FULLY_CONNECTED; `level` is one that it has. */
+/** The same kernel for a packed stream of kind NK_KIND_FULLY_CONNECTED and an existing `level`. */
 void nk_nested_fully_connected_s8_dsp(const nk_stream *stream, int32_t level, int32_t rows,
                                       const int8_t *input, int8_t *output);
 

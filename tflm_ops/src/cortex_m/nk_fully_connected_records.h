@@ -1,6 +1,6 @@
 /**
- * The loops of a fully connected layer over the records of one output channel; nothing but
- * nk_fully_connected_s8_dsp.c, which says more about them, includes this file.
+ * The loops of a fully connected layer over the records of one output channel. Only
+ * nk_fully_connected_s8_dsp.c, which explains the loops, includes this file.
  */
 #ifndef NK_FULLY_CONNECTED_RECORDS_H_
 #define NK_FULLY_CONNECTED_RECORDS_H_

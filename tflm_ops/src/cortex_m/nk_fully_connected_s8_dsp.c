@@ -1,20 +1,20 @@
 /**
  * Fully connected layers for the Cortex-M7, dense and sparse.
  *
- * A chunk of output channels at a time: its accumulators start at the biases, every level adds its
- * weights, and four channels at once are requantised. So little is done once per channel and level,
- * and no scratch memory is needed.
+ * The kernel runs a chunk of output channels at a time: the accumulators start at the biases, every
+ * level adds its weights, and four channels at once are requantised. This leaves little work per
+ * channel and level, and needs no scratch memory.
  *
- * With one row of inputs nothing can be shared between outputs but the widening of the inputs to
- * int16, which dense channels do two at a time. In a sparse channel every weight has an input of
- * its own: its cost is that of the instructions of one record, listed at each loop.
+ * With one row of inputs, outputs can share only the widening of the inputs to int16, and two dense
+ * channels at a time do so. In a sparse channel every weight has its own input, so a weight costs
+ * the instructions of one record, listed at each loop.
  *
- * The inner loops are assembly, with plain C beside them for other targets, because their order
+ * The inner loops are assembly, with plain C for other targets, because the order of instructions
  * counts: the core issues two instructions a cycle, SXTB16 and its like only as the first of a
  * pair, two multiplications never together, and a byte can be multiplied three cycles after its
- * load. The cycles given are those of a pass in this model (benchmarks/cycle_model.md). It leaves
- * out what happens often here: a word or half word that is not aligned, which takes a real core
- * longer. Loops over records load up to NK_STREAM_READ_AHEAD_BYTES beyond the last one.
+ * load. The cycles beside a loop are for one pass in this model (benchmarks/cycle_model.md). The
+ * model leaves out a frequent case: an unaligned word or half word takes a real core longer. Loops
+ * over records load up to NK_STREAM_READ_AHEAD_BYTES beyond the last record.
  */
 #include "../ref/nk_arithmetic.h"
 #include "nk_fully_connected.h"
@@ -24,7 +24,7 @@
 /** Channels whose accumulators are kept at a time: a multiple of 4. */
 #define CHUNK 32
 
-/** What turns the sums of a chunk into outputs; the tables start at its first channel. */
+/** The tables that turn the sums of a chunk into outputs, from the chunk's first channel on. */
 typedef struct output_tables {
   const int32_t *multiplier;
   const int8_t *shift;
@@ -40,10 +40,11 @@ typedef struct output_tables {
  *     p >= 0: floor((p + h) / 2^(32 + k))                                    h = 2^(31 + k)
  *     p < 0: ceil((p - h) / 2^(32 + k)) = floor((p + h - 1) / 2^(32 + k))
  *
- * as ceil(a / n) = floor((a + n - 1) / n) and n = 2h. For either sign it is floor((p + s + h) /
- * 2^(32 + k)) with s = p >> 63. To add the offset, add offset * 2^(32 + k) to the numerator: with h
- * that makes twice * 2^(k - 1) in units of 2^32, an integer, so that of p + s only the upper word
- * matters. That lies in -2^30 - 1 .. 2^30, and |twice| * 2^(k - 1) is below 2^23: no overflow.
+ * as ceil(a / n) = floor((a + n - 1) / n) and n = 2h. For either sign the result is floor((p + s +
+ * h) / 2^(32 + k)) with s = p >> 63. To add the offset, add offset * 2^(32 + k) to the numerator.
+ * With h this makes twice * 2^(k - 1) in units of 2^32, an integer, so only the upper word of p + s
+ * matters. The upper word lies in -2^30 - 1 .. 2^30, and |twice| * 2^(k - 1) is below 2^23, so
+ * there is no overflow.
  */
 static inline void requantize_pair(int32_t *y, const int32_t *multiplier, uint32_t k,
                                    int32_t twice) {
@@ -120,7 +121,7 @@ static NK_NOINLINE void requantize(const int32_t *sums, int32_t count, const out
   }
 }
 
-/** What add_pair_of_channels() has done: the sums, and where the rest of the channels begins. */
+/** The state after add_pair_of_channels(): the sums, and the begin of the rest of the channels. */
 typedef struct channel_pair {
   const int8_t *x;
   const int8_t *w0;
@@ -199,7 +200,7 @@ static NK_NOINLINE void add_dense(const int8_t *weights, int32_t count, int32_t 
                                   int32_t *sums) {
   const uint32_t offsets = (uint32_t)(uint16_t)offset | (uint32_t)offset << 16;
   for (; count > 0; count -= 2) {
-    // A last channel without a partner is its own: it is computed twice.
+    // A last channel without a partner is computed twice, as its own partner.
     const int32_t second = count > 1 ? 1 : 0;
     channel_pair p = {x, weights, weights + second * length, from[0], from[second]};
     p = add_pair_of_channels(p, length >> 2, offsets);
@@ -216,8 +217,8 @@ static NK_NOINLINE void add_dense(const int8_t *weights, int32_t count, int32_t 
 }
 
 /**
- * sums[i] = from[i] + what a level that is not dense adds to channel `channel` + i, from `record`
- * on. Returns what follows the records.
+ * sums[i] = from[i] + the products that a sparse level adds to channel `channel` + i, from `record`
+ * on. Returns the first byte after the records.
  */
 typedef const uint8_t *add_function(const nk_stream_level *level, int32_t channel, int32_t channels,
                                     const int8_t *x, const uint8_t *record, const int32_t *from,
@@ -244,8 +245,8 @@ DEFINE_ADD(add_blocks_of_2, add_2)
 DEFINE_ADD(add_blocks_of_4, add_4)
 
 /**
- * For any level with records. One whose counts do not fit into a byte has channels so long that
- * what is done once a channel does not matter.
+ * For any level with records. If the counts do not fit into a byte, the channels are so long that
+ * the work once a channel does not matter.
  */
 static NK_NOINLINE const uint8_t *add_any(const nk_stream_level *level, int32_t channel,
                                           int32_t channels, const int8_t *x, const uint8_t *record,
@@ -276,8 +277,8 @@ static add_function *choose_add(const nk_stream_level *level, int32_t block_size
 }
 
 /**
- * sums = from + what one level adds to `channels` channels from `channel` on; for a level that is
- * not empty. Returns the level's next record.
+ * sums = from + the products that one level adds to `channels` channels from `channel` on; for a
+ * level that is not empty. Returns the level's next record.
  */
 static const uint8_t *add_level(const nk_stream *stream, const nk_stream_level *level,
                                 const uint8_t *record, int32_t channel, int32_t channels,

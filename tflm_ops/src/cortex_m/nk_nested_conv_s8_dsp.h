@@ -12,7 +12,7 @@
 /** Whether the kernel can run the layer: a convolution, also depthwise, without dilation. */
 bool nk_nested_conv_s8_dsp_applies(const nk_stream *stream);
 
-/** Whether it is a layer of nk_nested_conv2d_s8(): one that nk_nested_depthwise_s8() refuses. */
+/** Whether nk_nested_conv2d_s8() runs the layer, because nk_nested_depthwise_s8() refuses it. */
 bool nk_nested_conv2d_s8_takes(const nk_stream *stream, const nk_conv_dims *dims);
 
 /** Bytes of scratch, the same on every target; dims valid. */

@@ -1,7 +1,7 @@
 /**
  * The SIMD instructions of Armv7E-M (Cortex-M4 and M7) that the tuned kernels use, as functions.
- * Where a target lacks them, plain C computes the same: slowly, but the tests of the kernels run
- * everywhere.
+ * On a target without these instructions, plain C computes the same, slowly, so that the tests of
+ * the kernels run everywhere.
  *
  * A word holds four int8 lanes or two int16 lanes, the first in the lowest bits.
  */
@@ -18,7 +18,7 @@
 #define NK_HAS_SIMD32 0
 #endif
 
-/** Whether this target has the instructions, so that the kernels that use them are the fastest. */
+/** Whether this target has the instructions, so that the tuned kernels are the fastest. */
 static inline bool nk_has_simd32(void) { return NK_HAS_SIMD32 != 0; }
 
 /** Four bytes at any address. */
@@ -233,7 +233,7 @@ static inline uint32_t nk_min_bytes(uint32_t a, uint32_t b) { return ~nk_max_byt
 
 /**
  * Adds up four neighbouring channels over a window of at most NK_MAX_LANE_TERMS pixels: channels 0
- * and 2 to the int16 lanes of `even`, 1 and 3 to those of `odd`. Steps are in elements.
+ * and 2 to the int16 lanes of `even`, 1 and 3 to the lanes of `odd`. Steps are in elements.
  */
 static inline void nk_sum_lanes(const int8_t *x, int32_t rows, int32_t columns, int32_t row_step,
                                 int32_t column_step, uint32_t *even, uint32_t *odd) {

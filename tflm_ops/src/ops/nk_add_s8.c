@@ -28,16 +28,16 @@ static int8_t add(const nk_add_params *p, int8_t a, int8_t b) {
 enum { FAST_LEFT_SHIFT = 20 };
 
 /**
- * What add_fours() needs of the usual parameters. TFLite brings both operands to twice the larger
- * scale: that of the `exact` operand, whose part (x + offset) * 2^20 / 2 needs no rounding.
+ * The parameters of add_fours(). TFLite converts both operands to twice the larger scale. The
+ * operand with the larger scale is `exact`: its part (x + offset) * 2^20 / 2 needs no rounding.
  */
 typedef struct fast_add {
-  /** Of the other operand, times 2^21, and its scale. */
+  /** The offset of the other operand, times 2^21, and its scale. */
   int32_t offset;
   nk_doubled_stage scale;
   int32_t exact_offset;
   nk_doubled_stage output;
-  /** From the other operand to the exact one, in bytes; set and used by the assembler. */
+  /** From the other operand to the exact operand, in bytes; set and used by the assembler. */
   int32_t distance;
   /** Whether input1 is the exact operand. */
   bool is_first_exact;
@@ -110,8 +110,8 @@ _Static_assert(offsetof(fast_add, offset) == 0 && offsetof(fast_add, scale.multi
 #define SUM(x, exact) "add %[" #x "], %[" #x "], %[" #exact "], lsl #20\n\t"
 
 /**
- * Four elements at a time and without the clamp, in 34 modelled cycles: two instructions in each of
- * them, but for one. At least one four.
+ * Adds four elements at a time, without the clamp, in 34 modelled cycles. Each cycle but one has two
+ * instructions. `fours` is at least 1.
  */
 static void add_fours(fast_add *c, const int8_t *exact, const int8_t *x, int8_t *y,
                       int32_t fours) {
@@ -191,7 +191,7 @@ static NK_NOINLINE void add_row(const nk_add_params *p, fast_add *fast, const in
   }
 }
 
-/** Runs the rows; the operands' dimensions, which may be 1, say how they are broadcast. */
+/** Runs the rows; an operand is broadcast along its dimensions of 1. */
 static void run(const nk_add_params *p, fast_add *fast, const nk_dims4 *input1_dims,
                 const int8_t *input1, const nk_dims4 *input2_dims, const int8_t *input2,
                 const nk_dims4 *output_dims, int8_t *output) {

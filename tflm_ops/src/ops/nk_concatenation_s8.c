@@ -9,7 +9,7 @@ static int32_t extent(const nk_dims4 *dims, int32_t axis) {
   return sizes[axis];
 }
 
-/** Whether the operands are as the output but along `axis`, where they add up to it. */
+/** Whether the operands have the output's dimensions, and add up to the output along `axis`. */
 static bool shapes_fit(int32_t axis, int32_t count, const nk_dims4 *input_dims,
                        const nk_dims4 *output_dims) {
   int64_t joined = 0;

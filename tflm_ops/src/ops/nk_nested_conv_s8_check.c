@@ -1,11 +1,11 @@
-/** What the kernels of NESTED_SPARSE_CONV ask of their arguments. */
+/** Checks the arguments of the kernels of NESTED_SPARSE_CONV. */
 #include "../cortex_m/nk_depthwise.h"
 #include "../cortex_m/nk_nested_conv_s8_dsp.h"
 #include "../ref/nk_geometry.h"
 #include "../ref/nk_reference.h"
 #include "nk_nested_conv.h"
 
-/** Whether the dimensions are those that nk_nested_conv.h asks for. */
+/** Whether the dimensions obey the rules of nk_nested_conv.h. */
 static bool dims_are_valid(const nk_stream *s, const nk_conv_dims *dims) {
   const nk_axis y = nk_stream_axis_y(s, dims);
   const nk_axis x = nk_stream_axis_x(s, dims);

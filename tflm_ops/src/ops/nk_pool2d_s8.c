@@ -21,7 +21,7 @@ typedef uint32_t (*reduce_four)(const int8_t *x, const window *w);
 
 /** sum / count, rounded to nearest with halves away from zero; `half` is count / 2. */
 static inline int32_t rounded_quotient(int32_t sum, int32_t count, int32_t half) {
-  // Division truncates, so half the count with the sum's sign moves it to the nearest.
+  // Division truncates, so half the count with the sum's sign moves the sum to the nearest.
   const int32_t sign = sum >> 31;
   return (sum + ((half ^ sign) - sign)) / count;
 }

@@ -5,7 +5,7 @@
 
 enum { kAxes = 6 };
 
-/** Whether all elements of the view lie in the input, and as many as the output has. */
+/** Whether all elements of the view lie in the input, and their number equals the output's. */
 static bool view_fits(const nk_rearrange_params *params, int32_t input_size, int32_t output_size) {
   int64_t count = 1;
   int64_t first = params->offset;

@@ -23,7 +23,7 @@ static neighbours find_neighbours(int32_t start, int32_t step, int32_t output, i
   return found;
 }
 
-/** Whether the places along one axis lie in the input, half a pixel in front of it included. */
+/** Whether the places along one axis lie in the input, or at most half a pixel in front. */
 static bool axis_fits(int32_t start, int32_t step, int32_t output, int32_t input) {
   const int64_t last = start + (int64_t)(output - 1) * step;
   return output <= NK_MAX_EXTENT && input <= NK_MAX_EXTENT && last < (int64_t)input * kOne;

@@ -1,5 +1,5 @@
 /**
- * TFLite's fixed-point arithmetic (docs/quantization.md derives it), shared by the kernels.
+ * TFLite's fixed-point arithmetic, which all kernels share; docs/quantization.md derives the rules.
  *
  * Sums wrap modulo 2^32 where TFLite's would overflow, so nothing here is undefined for any input.
  */
@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/** Keeps a hot loop in a function of its own, where it has the registers for itself. */
+/** Keeps a hot loop in a function of its own, where the loop has all registers. */
 #if defined(__GNUC__)
 #define NK_NOINLINE __attribute__((noinline))
 #else
@@ -68,8 +68,8 @@ static inline int32_t nk_rounding_divide_by_pot(int32_t x, int32_t exponent) {
 }
 
 /**
- * x * multiplier / 2^31 * 2^shift as TFLite computes it: a positive shift is applied before the
- * product, a negative one after it, each with a rounding of its own.
+ * x * multiplier / 2^31 * 2^shift by TFLite's rule: a positive shift is applied before the product,
+ * a negative shift after the product. Product and shift to the right each round.
  *
  * multiplier in -(2^31 - 1) .. 2^31 - 1, shift in -31 .. 30.
  */
@@ -81,7 +81,7 @@ static inline int32_t nk_multiply_by_quantized_multiplier(int32_t x, int32_t mul
       nk_doubling_high_mul(nk_wrapping_shift_left(x, left), multiplier), right);
 }
 
-/** What turns an accumulator into an int8 output, the same for all channels. */
+/** The constants, equal for all channels, that turn an accumulator into an int8 output. */
 typedef struct nk_output_stage {
   int32_t offset;
   int32_t min;

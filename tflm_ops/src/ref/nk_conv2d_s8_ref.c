@@ -12,7 +12,7 @@ typedef struct layer {
 
 /** The part of one output pixel's window that lies inside the input. */
 typedef struct window {
-  /** The first pixel, and the offset of the tap that meets it in a channel's filter. */
+  /** The first pixel, and the offset of its tap in a channel's filter. */
   const int8_t *input;
   int32_t filter;
   int32_t rows;

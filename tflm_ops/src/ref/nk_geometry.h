@@ -8,16 +8,15 @@
 #include "nk_arithmetic.h"
 #include "nk_ops.h"
 
-/** Largest height, width, kernel size, stride, dilation and padding. Keeps sums of them in int32.
- */
+/** Largest height, width, kernel size, stride, dilation and padding: sums fit into int32. */
 #define NK_MAX_EXTENT 65535
 /** Largest (kernel - 1) * dilation. */
 #define NK_MAX_REACH (65535 * 255)
 
-/** Number of elements, or 0 where a dimension is not positive or there are more than INT32_MAX. */
+/** Number of elements; 0 if a dimension is not positive or the number exceeds INT32_MAX. */
 int32_t nk_dims4_size(const nk_dims4 *dims);
 
-/** Whether a tensor can be broadcast: each of its dimensions is 1 or that of the output. */
+/** Whether a tensor can be broadcast: each of its dimensions is 1 or the output's. */
 static inline bool nk_dims4_broadcast_to(const nk_dims4 *dims, const nk_dims4 *output) {
   return (dims->n == 1 || dims->n == output->n) && (dims->h == 1 || dims->h == output->h) &&
          (dims->w == 1 || dims->w == output->w) && (dims->c == 1 || dims->c == output->c);

@@ -1,16 +1,15 @@
 /**
  * The reference kernel of NESTED_SPARSE_CONV.
  *
- * Work is ordered so that decoding costs little: for one output channel, the accumulators of as
- * many output pixels as fit into scratch (the "plane") are kept, and each stored entry is decoded
- * once for all of them. Its weights are added to the whole plane, up to four of the same kernel tap
- * in one pass. The rows and columns for which a tap lies inside the input are found once per tap,
- * so that the pixel loops have no border checks.
+ * The order of the work makes decoding cheap. For one output channel, the kernel keeps the
+ * accumulators of all output pixels that fit into scratch (the "plane"), and decodes each stored
+ * entry once for the whole plane. The weights of an entry are added to the whole plane, up to four
+ * weights of the same kernel tap in one pass. The rows and columns for which a tap lies inside the
+ * input are found once per tap, so that the pixel loops have no border checks.
  *
- * The folded bias holds input_offset * weight for every weight, also where the tap meets padding,
- * whose zero point it cancels. This kernel passes padding over. So it adds weight * (x +
- * input_offset) where there is an input, and takes input_offset * (sum of the weights) off the
- * bias.
+ * The folded bias includes input_offset * weight for every weight, to cancel the zero point that
+ * other kernels read as padding. This kernel skips padding. So the kernel subtracts input_offset *
+ * (sum of the weights) from the bias, and adds weight * (x + input_offset) where there is an input.
  *
  * A fully connected layer has one output pixel per row and no padding: there each output is the
  * folded bias and weight * x in one pass over the entries of its channel.
@@ -61,7 +60,7 @@ static void flatten(layer *l) {
   }
 }
 
-/** Walks through the entries of one level, channel after channel; not used where it has none. */
+/** Walks through the entries of one level, channel after channel; unused for an empty level. */
 typedef struct cursor {
   /** First entry of the channel at hand. */
   const uint8_t *entry;
@@ -109,7 +108,7 @@ static int32_t delta_of_entry(const uint8_t *entry, int32_t delta_bytes) {
   }
 }
 
-/** One kernel tap: the weights it spans and the part of the plane whose input pixel exists. */
+/** One kernel tap: its weights, and the part of the plane whose input pixel exists. */
 typedef struct tap {
   /** Positions in the channel's filter of the tap's first weight and past its last. */
   int32_t begin;
@@ -200,15 +199,15 @@ static void flush(const layer *l, const tap *t, batch *b, const int8_t *input, i
 }
 
 /**
- * Adds what one level holds of one output channel, `count` entries, to the plane; `input` is the
- * first value of the image that the channel reads. Returns the sum of the weights.
+ * Adds the `count` entries of one output channel in one level to the plane; `input` is the first
+ * value of the image that the channel reads. Returns the sum of the weights.
  */
 static NK_NOINLINE int32_t add_entries(const layer *l, const cursor *at, uint32_t count,
                                        const int8_t *input, int32_t *plane) {
   const int32_t block_size = l->stream->block_size;
   const int32_t delta_bytes = at->delta_bytes;
   const uint8_t *entry = at->entry;
-  // In a dense level the first entry, too, is one block after the one before.
+  // In a dense level every entry advances by one block, so the first entry starts from -1.
   int32_t position = delta_bytes == 0 ? -block_size : 0;
   int32_t sum = 0;
   tap t = {.begin = 0, .end = 0};
@@ -218,7 +217,7 @@ static NK_NOINLINE int32_t add_entries(const layer *l, const cursor *at, uint32_
     entry += delta_bytes;
     for (int32_t k = 0; k < block_size; ++k) {
       const int32_t weight = (int8_t)*entry++;
-      // Fillers are zero, and so is most of what a dense block stores of a sparse level.
+      // Fillers are zero, and so are most weights of a sparse level in a dense block.
       if (weight == 0) {
         continue;
       }
@@ -326,7 +325,7 @@ static NK_NOINLINE int32_t sum_of_blocks(const cursor *at, uint32_t count, const
   return acc;
 }
 
-/** What `count` entries of one level add to one output feature of one row. */
+/** The sum that `count` entries of one level add to one output feature of one row. */
 static int32_t sum_of_entries(const nk_stream *s, const cursor *at, uint32_t count,
                               const int8_t *x) {
   if (at->delta_bytes == 0) {

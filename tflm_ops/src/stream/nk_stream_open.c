@@ -36,7 +36,7 @@ static void read_fields(const uint8_t *header, nk_stream *stream) {
   stream->filter_channels = stream->kind == NK_KIND_DEPTHWISE ? 1 : stream->in_channels;
 }
 
-/** Whether the fields that depend on the kind of layer fit it. */
+/** Whether the fields that depend on the kind of layer fit the kind. */
 static bool fits_kind(const nk_stream *s) {
   switch (s->kind) {
     case NK_KIND_CONV:

@@ -100,7 +100,7 @@ static nk_status check_level(const nk_stream *stream, const nk_stream_level *lev
 typedef struct cursor {
   /** Index of the entry at hand. */
   uint32_t entry;
-  /** Entries of the channel not yet passed, the one at hand included. */
+  /** Entries of the channel not yet passed, the present entry included. */
   uint32_t remaining;
   /** The entry's position in its channel, in blocks. */
   uint32_t position;

@@ -1,0 +1,41 @@
+"""Predicts what the detector of the paper costs, without training: cycles, bytes, arena.
+
+python benchmarks/detection/costs.py > benchmarks/detection/costs.json
+"""
+
+import json
+import pathlib
+import sys
+import tempfile
+
+import keras
+import numpy as np
+
+from nested_keras import applications, export, firmware, nest, report
+from nested_keras.allocation import budget
+
+SPARSITIES = (0.9, 0.8, 0.7)
+SHAPE = (160, 160, 3)
+
+
+def costs(width):
+    """Returns the costs of one width, level by level."""
+    keras.utils.set_random_seed(0)
+    model = nest(applications.ssd_mobilenet_v2(SHAPE, 10, width=width), SPARSITIES)
+    model.prune()
+    images = np.random.default_rng(0).random((4, *SHAPE), np.float32)
+    tflite = export.to_tflite(model, representative_dataset=images)
+    with tempfile.TemporaryDirectory() as folder:
+        library = firmware.generate(tflite, pathlib.Path(folder) / "net", name="net")
+    return {
+        "width": width,
+        "sparsities": SPARSITIES,
+        "modelled_cycles": [round(value) for value in budget.total(model, budget.cycles)],
+        "weight_bytes": [size.weight_bytes for size in report.level_sizes(tflite)],
+        "tflite_bytes": len(tflite),
+        "arena_bytes": library.arena_bytes,
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps([costs(width) for width in map(float, sys.argv[1:] or (0.5, 0.35))], indent=2))

@@ -1,0 +1,84 @@
+"""Print the decoding of a detector's outputs as C: `<name>_detect()`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nested_keras.codegen import ctext
+from nested_keras.codegen.templating import fill
+from nested_keras.detection.decoding import Decoder
+
+CANDIDATE_BYTES = 8
+"""Of the scratch memory of nk_detection_s8() for each candidate."""
+
+
+@dataclass(frozen=True)
+class DetectionSource:
+    """The printed decoding.
+
+    Attributes:
+        macros: Text for the macros of <name>.h.
+        declaration: Of the function, with its comment.
+        function: Text for <name>.c.
+    """
+
+    macros: str
+    declaration: str
+    function: str
+
+
+def print_detection(decoder: Decoder, name: str, constants: ctext.Constants) -> DetectionSource:
+    """Prints the decoding.
+
+    Args:
+        decoder: The decoder.
+        name: Prefix of the public names.
+        constants: Receives the anchors and the tables.
+
+    Returns:
+        The texts.
+    """
+    upper = name.upper()
+    tables = {
+        table: constants.add(f"detect_{table}", values)
+        for table, values in (
+            ("anchors", decoder.anchors),
+            ("exp_table", decoder.exp_table),
+            ("size_table", decoder.size_table),
+        )
+    }
+    head = ctext.call(
+        f"{name}_detect",
+        ["const int8_t *boxes", "const int8_t *scores", "nk_detection *detections",
+         "int32_t *count"],
+        prefix="nk_status ",
+        indent="",
+        tail="",
+    )  # fmt: skip
+    function = fill(
+        "codegen",
+        "detect.c",
+        upper=upper,
+        head=head,
+        anchor_table=tables["anchors"],
+        exp_table=tables["exp_table"],
+        size_table=tables["size_table"],
+        offset=decoder.offset,
+        multiplier=decoder.multiplier,
+        shift=decoder.shift,
+        score_threshold=decoder.score_threshold,
+        iou_threshold=decoder.iou_threshold,
+        max_candidates=decoder.max_candidates,
+    )
+    macros = f"""\
+/* The detector. {upper}_DETECT_SCRATCH_SIZE are the bytes of static memory beside the arena. */
+#define {upper}_ANCHORS {len(decoder.anchors)}
+#define {upper}_CLASSES {decoder.classes}
+#define {upper}_MAX_BOXES {decoder.max_boxes}
+#define {upper}_DETECT_SCRATCH_SIZE {decoder.max_candidates * CANDIDATE_BYTES}"""
+    declaration = f"""\
+/* Finds the boxes in the outputs of {name}_invoke(). `detections` has room for {upper}_MAX_BOXES
+ * boxes, `count` receives their number; the highest score comes first (nk_detection.h). Not
+ * reentrant. Returns NK_OK, or NK_ERROR_ARGUMENT for a null pointer. */
+{head};"""
+    return DetectionSource(macros, declaration, function)

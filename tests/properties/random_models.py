@@ -1,0 +1,283 @@
+"""Random networks go the whole way, many side by side in one Keras model.
+
+`python -m tests.properties.random_models SEED` shows the network of a seed as Keras code, and
+checks the network alone. `python -m tests.properties.random_models --from A --to B --log FILE` tries all seeds of a
+range, and goes on where FILE ends.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+import nested_keras
+from nested_keras import export, firmware, runtime
+from nested_keras.nesting.layers import NestedBatchNormalization
+from tests.properties import drawing
+from tests.properties.drawing import Network
+
+# Networks side by side: one export and one C library serve all of them.
+FOREST = 50
+EXAMPLES = 12
+# Examples that every runtime runs, where the batch size of the inputs is open.
+RUN = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What the networks of a forest have in common.
+
+    Attributes:
+        sparsities: One per level.
+        batch: Batch size of the inputs, or None for any.
+        block_shape: As `nest`.
+        types: The types of inputs and outputs, as `export.to_tflite`.
+    """
+
+    sparsities: tuple[float, ...]
+    batch: int | None
+    block_shape: tuple[int, int]
+    types: Mapping[str, str]
+
+
+class WrongError(AssertionError):
+    """A network that does not compute what it should; the text says where."""
+
+
+def options_of(seed: int) -> Options:
+    """Draws what the networks of the forest of a seed have in common."""
+    draw = random.Random(f"forest {seed // FOREST}")
+    levels = draw.choice((1, 2, 2, 3, 3))
+    sparsities = draw.sample((1.0, 0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.3, 0.0), levels)
+    return Options(
+        tuple(sorted(sparsities, reverse=True)),
+        draw.choice((None, None, 1, 2, 3)),
+        draw.choice(((1, 1), (1, 1), (1, 2), (1, 4))),
+        {
+            f"inference_{side}_type": draw.choice(("int8", "int8", "uint8", "float32"))
+            for side in ("input", "output")
+        },
+    )
+
+
+def networks_of(seeds: Sequence[int]) -> list[Network]:
+    """Draws the networks of seeds of one forest."""
+    batch = options_of(seeds[0]).batch
+    return [drawing.draw(seed, batch=batch) for seed in seeds]
+
+
+def check(networks: Sequence[Network]) -> None:
+    """Takes networks of one forest the whole way, side by side.
+
+    Raises:
+        WrongError: A level computes something else, or a runtime.
+        ValueError: `nest` or the export refuses a network.
+    """
+    options = options_of(networks[0].seed)
+    networks, base, data, want = _distinct(networks, options)
+    nested = _nest(networks, base, options)
+    _compare_before_pruning(networks, nested, data, want)
+    for layer in nested.layers:
+        _fill(layer)
+    nested.prune()
+    run = _some(data, options)
+    floats = [_flat(nested.at_level(level), run) for level in range(nested.levels)]
+    export.quantize_aware(nested, representative_dataset=data)
+    tflite = export.build(nested, representative_dataset=data, **options.types).tflite
+    reference = runtime.ReferenceModel(tflite)
+    others = {
+        "LiteRT": runtime.LiteRTModel(tflite),
+        "the generated C": firmware.HostModel(tflite, cache_dir=object_cache),
+    }
+    for level in range(reference.levels):
+        outputs = _as_tuple(reference.run(run, level))
+        for name, runner in others.items():
+            _equal(networks, _as_tuple(runner.run(run, level)), outputs, f"{name}, level {level}")
+        rounded = _flat(nested.at_level(level), run, nested.input)
+        _near(networks, floats[level], rounded, outputs, reference.output_details, level)
+
+
+# Where compiled kernels are kept; None for a folder of each run's own.
+object_cache: Path | None = None
+
+
+def _distinct(
+    networks: Sequence[Network], options: Options
+) -> tuple[list[Network], Any, list[Any], list[Any]]:
+    """Makes one model of the networks, and leaves out outputs that export would refuse.
+
+    These are outputs that are inputs, or that compute the same as another.
+
+    Returns:
+        The networks that have an output, the model, its data and its outputs for some of them.
+    """
+    while True:
+        base = keras.Model(
+            [tensor for each in networks for tensor in each.keras_tensors(each.inputs)],
+            [tensor for each in networks for tensor in each.keras_tensors(each.outputs)],
+        )
+        for layer in base._flatten_layers(include_self=False):
+            _fill(layer)
+        data = _data(base)
+        want = _flat(base, _some(data, options))
+        seen = {_key(array) for array in _some(data, options)}
+        alike = 0
+        for (network, index), name in zip(
+            _places(networks), [n for each in networks for n in each.outputs], strict=True
+        ):
+            key = _key(want[index])
+            if key in seen:
+                network.outputs = [other for other in network.outputs if other != name]
+                alike += 1
+            seen.add(key)
+        networks = [network for network in networks if network.outputs]
+        if not alike:
+            return networks, base, data, want
+
+
+def _key(array: Any) -> bytes:
+    return np.asarray(array, np.float32).tobytes()
+
+
+def _some(data: list[Any], options: Options) -> list[Any]:
+    return [array[: options.batch or RUN] for array in data]
+
+
+def _nest(networks: Sequence[Network], base: Any, options: Options) -> Any:
+    names = {layer.name for layer in base._flatten_layers(include_self=False)}
+    exclude: list[str] = []
+    overrides: dict[str, dict[str, Any]] = {}
+    for network in networks:
+        _choose(network, names, options, exclude, overrides)
+    return nested_keras.nest(
+        base,
+        options.sparsities,
+        block_shape=options.block_shape,
+        exclude=exclude,
+        overrides=overrides,
+    )
+
+
+def _choose(
+    network: Network,
+    names: set[str],
+    options: Options,
+    exclude: list[str],
+    overrides: dict[str, dict[str, Any]],
+) -> None:
+    """Draws which kernels of a network stay dense, and which have sparsities of their own."""
+    draw = random.Random(f"choices {network.seed}")
+    # The last layer stays nested, so that a network alone can be nested.
+    used = [name for name in network.kernels if name in names]
+    for name in used[:-1]:
+        chance = draw.random()
+        if chance < 0.15:
+            exclude.append(name)
+        elif chance < 0.3:
+            levels = len(options.sparsities)
+            values = draw.sample((1.0, 0.9, 0.85, 0.7, 0.6, 0.4, 0.2, 0.0), levels)
+            overrides[name] = {"sparsities": sorted(values, reverse=True)}
+
+
+def _fill(layer: Any) -> None:
+    """Draws the weights of a layer by its name, those of BatchNorm at each level anew."""
+    rng = np.random.default_rng(zlib.crc32(layer.name.encode()))
+    for variable in layer.weights if not getattr(layer, "layers", None) else ():
+        name, shape = variable.path.rsplit("/", 1)[-1], variable.shape
+        if name.startswith("level_map"):
+            continue
+        if isinstance(layer, keras.layers.BatchNormalization | NestedBatchNormalization):
+            low, high = {"moving_variance": (0.3, 1.5), "gamma": (0.5, 1.5)}.get(name, (-0.4, 0.4))
+            values = rng.uniform(low, high, shape)
+            if name == "gamma":
+                values *= np.where(rng.random(shape[-1]) < 0.2, -1, 1)
+        elif "kernel" in name:
+            inputs = max(1, int(np.prod(shape[:-1])))
+            values = rng.normal(0, rng.choice((0.7, 1.5)) / np.sqrt(inputs), shape)
+        elif variable.dtype.startswith("float") and name in ("bias", "alpha"):
+            values = rng.normal(0, 0.3, shape)
+        else:
+            continue
+        variable.assign(values)
+
+
+def _data(nested: Any) -> list[Any]:
+    """Representative data, drawn for each input by its name."""
+    arrays = []
+    for tensor in nested.inputs:
+        rng = np.random.default_rng(zlib.crc32(tensor.name.encode()))
+        values = rng.normal(size=(EXAMPLES, *tensor.shape[1:])) * rng.choice((0.3, 1.0, 3.0))
+        arrays.append((np.abs(values) if rng.random() < 0.3 else values).astype(np.float32))
+    return arrays
+
+
+def _compare_before_pruning(
+    networks: Sequence[Network], nested: Any, data: list[Any], want: list[Any]
+) -> None:
+    """All levels have the same weights: `nest` itself compares each of them."""
+    got = _flat(nested, [array[: len(want[0])] for array in data])
+    for network, index in _places(networks):
+        scale = max(1e-6, float(np.abs(want[index]).max()))
+        off = float(np.abs(want[index] - got[index]).max()) / scale
+        if not off <= 1e-5:
+            raise WrongError(f"seed {network.seed}: nested is off by {off:.2g} before pruning")
+
+
+def _places(networks: Sequence[Network]) -> list[tuple[Network, int]]:
+    """The network of each output, with the index of the output."""
+    owners = [network for network in networks for _ in network.outputs]
+    return [(network, index) for index, network in enumerate(owners)]
+
+
+def _equal(
+    networks: Sequence[Network], got: Sequence[Any], want: Sequence[Any], where: str
+) -> None:
+    for network, index in _places(networks):
+        if not np.array_equal(got[index], want[index]):
+            count = np.count_nonzero(got[index] != want[index])
+            raise WrongError(
+                f"seed {network.seed}: {where}: {count} of {want[index].size} values of output "
+                f"{index} differ from NumPy's"
+            )
+
+
+measured: list[tuple[float, float, float, int, int]] = []
+
+
+def _near(
+    networks: Sequence[Network],
+    floats: Sequence[Any],
+    rounded: Sequence[Any],
+    outputs: Sequence[Any],
+    details: Sequence[Any],
+    level: int,
+) -> None:
+    for network, index in _places(networks):
+        detail = details[index]
+        step = detail.scale or float(np.ptp(outputs[index])) / 255 or 1.0
+        got = outputs[index].astype(np.float64)
+        if detail.scale:
+            got = (got - detail.zero_point) * detail.scale
+        pairs = (got, floats[index]), (got, rounded[index]), (floats[index], rounded[index])
+        whole, own, rounding = (_rms(a - b) / step for a, b in pairs)
+        measured.append((own, whole, rounding, network.seed, level))
+
+
+def _rms(values: Any) -> float:
+    return float(np.sqrt(np.mean(np.square(values, dtype=np.float64))))
+
+
+def _flat(model: Any, inputs: list[Any], structure: Any = None) -> list[Any]:
+    given = keras.tree.pack_sequence_as(structure or model.input, inputs)
+    return [np.asarray(y) for y in keras.tree.flatten(model(given, training=False))]
+
+
+def _as_tuple(outputs: Any) -> tuple[Any, ...]:
+    return outputs if isinstance(outputs, tuple) else (outputs,)
