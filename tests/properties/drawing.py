@@ -44,6 +44,8 @@ WEIGHTS: dict[type, float] = {
     # Those without effect at inference.
     **{kind: 0.1 for kind in KINDS if not ENTRIES[kind].read and kind not in layer_variants.MERGES},
     L.Flatten: 1,
+    # The converter takes no PReLU whose input another layer reads through a relu.
+    L.PReLU: 0,
 }
 
 
@@ -202,11 +204,16 @@ def _latest(network: Network) -> str:
 def _any_layer(network: Network) -> None:
     source = _latest(network)
     kinds = [kind for kind in KINDS if _takes(kind, 1 + len(network.shape(source)))]
-    kind = network.random.choices(kinds, [WEIGHTS.get(kind, 1) for kind in kinds])[0]
+    kind = network.random.choices(kinds, [weight(kind) for kind in kinds])[0]
     if kind in layer_variants.MERGES:
         _merge(network, kind, source)
     else:
         _new_layer(network, kind, [source])
+
+
+def weight(kind: type) -> float:
+    """Returns how often a layer is drawn, beside the others."""
+    return WEIGHTS.get(kind, 1)
 
 
 def _takes(kind: type, rank: int) -> bool:
