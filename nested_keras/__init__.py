@@ -14,6 +14,7 @@ if TYPE_CHECKING:  # the names of `__getattr__`, for editors and type checkers
     from nested_keras import (
         allocation,
         applications,
+        augmentation,
         callbacks,
         cli,
         datasets,
@@ -64,6 +65,7 @@ _MEMBERS = {
 __all__ = [
     "allocation",
     "applications",
+    "augmentation",
     "budget",
     "callbacks",
     "cli",

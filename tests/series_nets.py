@@ -83,5 +83,7 @@ def autoencoder() -> Any:
     x = layers.Permute((2, 1))(x)
     x = layers.Conv1D(6, 3, padding="same", activation="tanh")(layers.Permute((2, 1))(x))
     x = layers.Concatenate()([layers.UpSampling1D(2)(x), across])
-    x = _conv_bn(x, 5)
+    x = layers.AveragePooling1D(3, strides=3, padding="same")(_conv_bn(x, 5))
+    x = layers.Conv1DTranspose(4, 4, strides=3, padding="same", use_bias=False, name="up")(x)
+    x = layers.Conv1DTranspose(5, 3, activation="relu")(layers.BatchNormalization()(x))
     return keras.Model(inputs, layers.Conv1D(4, 3, padding="same")(layers.ZeroPadding1D((1, 0))(x)))

@@ -12,8 +12,6 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import keras
-
 from nested_keras.cortex_m.cycles import ImageSize, predict
 from nested_keras.format import Encoding, LayerKind, LayerParams, StoredLevel
 from nested_keras.nesting import conversion, filters, kinds, layers
@@ -135,7 +133,7 @@ def kernel_shapes(model: NestedModel) -> tuple[KernelShape, ...]:
                         f"{output.shape}"
                     )
                 streams[id(operation)] = kind.stream_on(len(shapes[1]))
-                if isinstance(operation, keras.layers.Conv2DTranspose):
+                if isinstance(operation, kinds.TRANSPOSED):
                     shapes[1] = _blocks(operation, shapes[0])
                 sizes[id(operation)] = (
                     *sizes.get(id(operation), ()),
@@ -199,9 +197,10 @@ def total_of(
 
 
 def _blocks(layer: KerasLayer, shape: Sequence[int]) -> tuple[int, ...]:
-    """The output shape of the plain convolution in a Conv2DTranspose, with a pixel per block."""
+    """The output shape of the plain convolution in a transposed layer, with a pixel per block."""
     axes = filters.up_axes(layer)
-    pixels = (axis.pixels(size) for axis, size in zip(axes, shape[1:3], strict=True))
+    sizes = kinds.pair(shape[1:-1])
+    pixels = (axis.pixels(size) for axis, size in zip(axes, sizes, strict=True))
     return 1, *pixels, layer.filters * math.prod(layer.strides)
 
 
@@ -212,7 +211,7 @@ def _params(layer: KerasLayer, kind: kinds.KernelKind, stream: LayerKind) -> Lay
     if places is not None:
         out_channels, kernel_h, kernel_w, inputs = places.shape
     geometry = {}
-    if isinstance(layer, keras.layers.Conv2DTranspose):
+    if isinstance(layer, kinds.TRANSPOSED):
         height, width = filters.up_axes(layer)
         geometry = {"dilation_h": height.dilation, "dilation_w": width.dilation}
     elif kind.stream is not LayerKind.FULLY_CONNECTED:

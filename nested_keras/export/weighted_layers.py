@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -16,7 +17,7 @@ import tensorflow as tf
 from nested_keras.export.forward import numpy_of
 from nested_keras.export.graph_builder import GraphBuilder, Shape, Trace
 from nested_keras.export.moving_layers import Crop, DepthToSpace, Pad
-from nested_keras.export.nodes import BatchNorm, Linear
+from nested_keras.export.nodes import BatchNorm, Linear, Node, image_shape
 from nested_keras.export.plain_layers import PlainNode, Reshape, add_activation
 from nested_keras.format import LayerKind
 from nested_keras.nesting import filters, kinds, layers as nested_layers
@@ -69,13 +70,19 @@ def _conv_transpose(
 ) -> str:
     """Adds a plain convolution whose channels hold blocks of pixels; see `nesting.filters`."""
     axes = filters.up_axes(layer)
-    _, *sizes, source_channels = graph.nodes[inputs[0]].shape
+    _, *window, source_channels = graph.nodes[inputs[0]].shape
+    sizes = kinds.pair(window)
+
+    def of_rank(height: int, width: int, channels: int) -> Shape:
+        """A series has no height, which is one."""
+        return (1, *(height, width)[-len(window) :], channels)
+
     padding = "SAME" if all(axis.pads_as_same for axis in axes) else "VALID"
     if padding == "VALID":
         paddings = tuple((axis.before, axis.after) for axis in axes)
-        padded = (n + sum(pair) for n, pair in zip(sizes, paddings, strict=True))
-        padded_shape = (1, *padded, source_channels)
-        name = graph.add(Pad, f"{layer.name}/pad", inputs, shape=padded_shape, paddings=paddings)
+        height, width = (n + sum(pair) for n, pair in zip(sizes, paddings, strict=True))
+        padded = of_rank(height, width, source_channels)
+        name = graph.add(Pad, f"{layer.name}/pad", inputs, shape=padded, paddings=paddings)
         inputs = (name,)
     height, width = (axis.pixels(n) for axis, n in zip(axes, sizes, strict=True))
     down, across = block = tuple(axis.stride for axis in axes)
@@ -84,11 +91,11 @@ def _conv_transpose(
         graph,
         layer,
         inputs,
-        shape=(1, height, width, down * across * shape[-1]),
+        shape=of_rank(height, width, down * across * shape[-1]),
         dilation=tuple(axis.dilation for axis in axes),
         padding=padding,
     )
-    image = (1, height * down, width * across, shape[-1])
+    image = of_rank(height * down, width * across, shape[-1])
     if block != (1, 1):
         name = graph.add(DepthToSpace, f"{layer.name}/image", (name,), shape=image, block=block)
     if image != shape:
@@ -216,7 +223,7 @@ class Prelu(PlainNode):
     """x where it is not negative, alpha * x below.
 
     Attributes:
-        alpha: float64, broadcasts to x.
+        alpha: float64, of the rank of x without the batch, as the converter wants it.
     """
 
     has_values: ClassVar[bool] = True
@@ -228,6 +235,12 @@ class Prelu(PlainNode):
         alpha = tf.cast(self.alpha, tf.float32)
         return tf.nn.relu(operands[0]) + -alpha * tf.nn.relu(-operands[0])
 
+    def as_image(self) -> Node:
+        """Returns the same operation on images of height one in the place of series."""
+        slopes = image_shape((1, *self.alpha.shape))[1:]
+        alpha = numpy_of(self.alpha).reshape(self.alpha, slopes)
+        return dataclasses.replace(self, shape=image_shape(self.shape), alpha=alpha)
+
 
 def _prelu(graph: GraphBuilder, layer: KerasLayer, inputs: tuple[str, ...], shape: Shape) -> str:
     alpha = graph.read_float(layer.alpha)
@@ -235,15 +248,11 @@ def _prelu(graph: GraphBuilder, layer: KerasLayer, inputs: tuple[str, ...], shap
 
 
 TRACES: dict[type, Trace] = {
-    **{
-        cls: functools.partial(_linear, row)
-        for row in kinds.ROWS
-        for cls in (row.keras, row.nested)
-    },
-    **{
-        cls: functools.partial(_conv_transpose, kinds.BY_KERAS_CLASS[keras.layers.Conv2DTranspose])
-        for cls in (keras.layers.Conv2DTranspose, nested_layers.NestedConv2DTranspose)
-    },
+    cls: functools.partial(_conv_transpose if row.keras in kinds.TRANSPOSED else _linear, row)
+    for row in kinds.ROWS
+    for cls in (row.keras, row.nested)
+}
+TRACES |= {
     nested_layers.NestedBatchNormalization: _batch_norm,
     keras.layers.Normalization: _normalization,
     keras.layers.Rescaling: _rescaling,

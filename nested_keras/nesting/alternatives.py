@@ -25,7 +25,6 @@ LAYERS = {
         "use BatchNormalization in its place",
     ),
     "Dot": "use Multiply in its place",
-    "Conv1DTranspose": "use Conv2DTranspose in its place, on data of shape (length, 1, channels)",
 }
 OPERATORS = {
     **dict.fromkeys(

@@ -119,8 +119,6 @@ def plan(
     overrides = dict(overrides or {})
     chosen = _choose(walked, names, exclude=exclude, overrides=overrides)
     new: dict[int, Replacement] = {}
-    # By the id of a layer: one may stand in several places, also in a TimeDistributed or as the
-    # activation of others.
     made: dict[int, list[Any]] = {}
     for operation, _ in walked:
         with attempt():
@@ -137,13 +135,9 @@ def plan(
                 for part, kind in _kernels(operation, name).items()
                 if part in chosen
             }
-            inner = supported.unwrapped(operation)
-            if id(inner) not in made:
-                made[id(inner)] = [
-                    *_replace(inner, name, nestings, norm=norm),
-                    *_activation_with_weights(inner, name, made),
-                ]
-            new[id(operation)] = _in_a_row(operation, made[id(inner)])
+            new[id(operation)] = _in_a_row(
+                operation, _made_once(operation, name, nestings, norm=norm, made=made)
+            )
     with attempt():
         if not chosen:
             kept = ", ".join(names[id(operation)] for operation, _ in walked) or "none"
@@ -152,6 +146,22 @@ def plan(
                 f"last Dense too): got the layers {kept}"
             )
     return new
+
+
+def _made_once(
+    operation: KerasOperation,
+    name: str,
+    nestings: Mapping[str, Nesting],
+    *,
+    norm: Mapping[str, Any],
+    made: dict[int, list[Any]],
+) -> list[Any]:
+    """Makes the layers in the place of one, which may stand elsewhere in a TimeDistributed, too."""
+    inner = supported.unwrapped(operation)
+    if id(inner) not in made:
+        layers_ = _replace(inner, name, nestings, norm=norm)
+        made[id(inner)] = [*layers_, *_activation_with_weights(inner, name, made)]
+    return made[id(inner)]
 
 
 def _in_a_row(operation: KerasOperation, in_place: list[Any]) -> Replacement:

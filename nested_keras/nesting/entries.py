@@ -163,10 +163,15 @@ _AUGMENTATIONS = (
 )
 
 
-def _few_axes(layer: KerasLayer, rank: int) -> str | None:
-    if rank <= 6:
+def _few_axes(layer: KerasLayer, rank: int, axes: int = 5) -> str | None:
+    if rank <= axes + 1:
         return None
-    return f"must have inputs of at most 5 axes beside the batch: got {rank - 1}"
+    return f"must have inputs of at most {axes} axes beside the batch: got {rank - 1}"
+
+
+def _image_at_most(layer: KerasLayer, rank: int) -> str | None:
+    """Inputs have at most 3 axes beside the batch."""
+    return _few_axes(layer, rank, axes=3)
 
 
 def _interpolation(layer: KerasLayer) -> str | None:
@@ -230,6 +235,7 @@ def _with(entry: Entry, *keys: str) -> Entry:
 ENTRIES: dict[Any, Entry] = {
     L.Conv1D: _CONV,
     L.Conv2D: _CONV,
+    L.Conv1DTranspose: _CONV_TRANSPOSE,
     L.Conv2DTranspose: _CONV_TRANSPOSE,
     L.DepthwiseConv1D: _DEPTHWISE,
     L.DepthwiseConv2D: _DEPTHWISE,
@@ -240,6 +246,7 @@ ENTRIES: dict[Any, Entry] = {
     L.BatchNormalization: _NORM,
     layers.NestedConv1D: _with(_CONV, *_NESTED),
     layers.NestedConv2D: _with(_CONV, *_NESTED),
+    layers.NestedConv1DTranspose: _with(_CONV_TRANSPOSE, *_NESTED),
     layers.NestedConv2DTranspose: _with(_CONV_TRANSPOSE, *_NESTED),
     layers.NestedDepthwiseConv1D: _with(_DEPTHWISE, *_NESTED),
     layers.NestedDepthwiseConv2D: _with(_DEPTHWISE, *_NESTED),
@@ -272,7 +279,12 @@ ENTRIES: dict[Any, Entry] = {
     L.ELU: Entry(frozenset({"alpha"}), is_activation=True),
     L.LeakyReLU: Entry(frozenset({"negative_slope"}), is_activation=True),
     L.Softmax: Entry(frozenset({"axis"}), is_activation=True, rank_rule=_last_axis),
-    L.PReLU: Entry(frozenset({"shared_axes"}), _variables("alpha"), is_activation=True),
+    L.PReLU: Entry(
+        frozenset({"shared_axes"}),
+        _variables("alpha"),
+        is_activation=True,
+        rank_rule=_image_at_most,
+    ),
     L.Add: Entry(),
     L.Subtract: Entry(),
     L.Average: Entry(),

@@ -69,17 +69,18 @@ class UpAxis:
 
 
 def up_axes(layer: KerasLayer) -> tuple[UpAxis, UpAxis]:
-    """Returns the plain convolution of a Conv2DTranspose along both axes."""
+    """Returns the plain convolution of a transposed one along both axes; a series has one row."""
     output_padding = layer.output_padding
+    rank = len(layer.kernel_size)
     if output_padding is None or isinstance(output_padding, int):
-        output_padding = (output_padding, output_padding)
-    height, width = (
+        output_padding = (output_padding,) * rank
+    *rows, columns = (
         _up_axis(*numbers, same=layer.padding == "same")
         for numbers in zip(
             layer.kernel_size, layer.strides, layer.dilation_rate, output_padding, strict=True
         )
     )
-    return height, width
+    return (rows or [_up_axis(1, 1, 1, None, same=True)])[0], columns
 
 
 def _up_axis(
@@ -129,11 +130,13 @@ def grouped(layer: KerasLayer) -> Places | None:
 
 
 def transposed(layer: KerasLayer) -> Places:
-    """Returns the places of a Conv2DTranspose, whose kernel is [h, w, outputs, inputs].
+    """Returns the places of a transposed layer, whose kernel is [h, w, outputs, inputs].
+
+    The kernel of one dimension has no h.
 
     Output channel (a s_w + b) * outputs + c of the filter is phase (a, b) of channel c.
     """
-    shape = tuple(layer.kernel.shape)
+    shape = (1, *layer.kernel.shape)[-4:]
     own = np.arange(math.prod(shape)).reshape(shape)
     rows, columns = (np.array(axis.taps) for axis in up_axes(layer))
     row, column = rows[:, np.newaxis, :, np.newaxis], columns[np.newaxis, :, np.newaxis, :]

@@ -37,9 +37,10 @@ _SCORES = {
     *("BatchNormalization", "NestedBatchNormalization", "ELU", "LeakyReLU", "PReLU", "ReLU"),
 }
 _KERNELS = {
-    *("Conv1D", "Conv2D", "Conv2DTranspose", "Dense", "DepthwiseConv1D", "DepthwiseConv2D"),
-    *("SeparableConv1D", "SeparableConv2D", "NestedConv1D", "NestedConv2D", "NestedDense"),
-    *("NestedDepthwiseConv1D", "NestedDepthwiseConv2D"),
+    *("Conv1D", "Conv2D", "Conv1DTranspose", "Conv2DTranspose", "Dense", "DepthwiseConv1D"),
+    *("DepthwiseConv2D", "SeparableConv1D", "SeparableConv2D"),
+    *("NestedConv1D", "NestedConv2D", "NestedConv1DTranspose", "NestedConv2DTranspose"),
+    *("NestedDense", "NestedDepthwiseConv1D", "NestedDepthwiseConv2D"),
 }
 _KEEP = {
     *("ActivityRegularization", "Dropout", "Flatten", "GaussianDropout", "GaussianNoise"),

@@ -61,8 +61,8 @@ def _conv(shape: Sequence[int]) -> Shape4:
 
 
 def _conv_transpose(shape: Sequence[int]) -> Shape4:
-    height, width, outputs, inputs = shape
-    return height, width, inputs, outputs
+    *window, outputs, inputs = shape
+    return *pair(window), inputs, outputs
 
 
 def _depthwise(shape: Sequence[int]) -> Shape4:
@@ -91,13 +91,19 @@ ROWS = (
             (keras.layers.Conv1D, layers.NestedConv1D),
         )
     ),
-    KernelKind(
-        keras=keras.layers.Conv2DTranspose,
-        nested=layers.NestedConv2DTranspose,
-        stream=LayerKind.CONV,
-        hwio=_conv_transpose,
-        kept_dense=slice(0),
-        places=filters.transposed,
+    *(
+        KernelKind(
+            keras=plain,
+            nested=nested,
+            stream=LayerKind.CONV,
+            hwio=_conv_transpose,
+            kept_dense=slice(0),
+            places=filters.transposed,
+        )
+        for plain, nested in (
+            (keras.layers.Conv2DTranspose, layers.NestedConv2DTranspose),
+            (keras.layers.Conv1DTranspose, layers.NestedConv1DTranspose),
+        )
     ),
     *(
         KernelKind(
@@ -120,6 +126,7 @@ ROWS = (
         kept_dense=slice(-1, None),
     ),
 )
+TRANSPOSED = (keras.layers.Conv2DTranspose, keras.layers.Conv1DTranspose)
 BY_KERAS_CLASS = {row.keras: row for row in ROWS}
 
 # The depthwise and the pointwise layer that take the place of a separable one.

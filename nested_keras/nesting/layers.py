@@ -188,23 +188,13 @@ class NestedConv2D(NestedKernel, keras.layers.Conv2D):
         return self.finish(self.convolution_op(inputs, self.masked_kernel(level)))
 
 
-@_register
-class NestedConv2DTranspose(NestedKernel, keras.layers.Conv2DTranspose):
-    """`keras.layers.Conv2DTranspose` with a nested kernel (kernel_h, kernel_w, out, in).
-
-    Args:
-        filters: As Conv2DTranspose, and so are the arguments not named here.
-        kernel_size: As Conv2DTranspose.
-        sparsities: Fraction of zeros per level, level 0 first, never increasing: a layer may have
-            the same weights at several levels.
-        block_shape: (1, 1), (1, 2) or (1, 4): blocks along the input channels.
-        **kwargs: Other arguments of Conv2DTranspose. `data_format` must be channels_last.
-    """
+class _NestedTranspose(NestedKernel):
+    """What the transposed convolutions share; the kernel is (..., out, in)."""
 
     input_axis = -1
 
     def call(self, inputs: KerasTensor, level: int | None = None) -> Any:
-        """Convolves (batch, h, w, in) with the kernel of one level."""
+        """Convolves (batch, ..., in) with the kernel of one level."""
         outputs = ops.conv_transpose(
             inputs,
             self.masked_kernel(level),
@@ -215,6 +205,24 @@ class NestedConv2DTranspose(NestedKernel, keras.layers.Conv2DTranspose):
             dilation_rate=self.dilation_rate,
         )
         return self.finish(outputs)
+
+
+@_register
+class NestedConv2DTranspose(_NestedTranspose, keras.layers.Conv2DTranspose):
+    """`keras.layers.Conv2DTranspose` with a nested kernel (kernel_h, kernel_w, out, in).
+
+    Its arguments are those of Conv2DTranspose, and `sparsities` and `block_shape` as in
+    `NestedConv2D`.
+    """
+
+
+@_register
+class NestedConv1DTranspose(_NestedTranspose, keras.layers.Conv1DTranspose):
+    """`keras.layers.Conv1DTranspose` with a nested kernel (kernel_size, out, in).
+
+    Its arguments are those of Conv1DTranspose, and `sparsities` and `block_shape` as in
+    `NestedConv2D`.
+    """
 
 
 @_register
@@ -272,12 +280,8 @@ class _NestedDepthwise(NestedKernel):
 class NestedDepthwiseConv2D(_NestedDepthwise, keras.layers.DepthwiseConv2D):
     """`keras.layers.DepthwiseConv2D` with a nested kernel (kernel_h, kernel_w, in, multiplier).
 
-    Args:
-        kernel_size: As DepthwiseConv2D, and so are the arguments not named here.
-        sparsities: Fraction of zeros per level, level 0 first, never increasing: a layer may have
-            the same weights at several levels.
-        block_shape: (1, 1) only: a depthwise output channel has one input channel.
-        **kwargs: Other arguments of DepthwiseConv2D. `data_format` must be channels_last.
+    Its arguments are those of DepthwiseConv2D, and `sparsities` as in `NestedConv2D`. `block_shape`
+    must be (1, 1): a depthwise output channel has one input channel.
     """
 
 
@@ -293,12 +297,7 @@ class NestedDepthwiseConv1D(_NestedDepthwise, keras.layers.DepthwiseConv1D):
 class NestedDense(NestedKernel, keras.layers.Dense):
     """`keras.layers.Dense` with a nested kernel (in, out).
 
-    Args:
-        units: As Dense, and so are the arguments not named here.
-        sparsities: Fraction of zeros per level, level 0 first, never increasing: a layer may have
-            the same weights at several levels.
-        block_shape: (1, 1), (1, 2) or (1, 4): blocks along the input channels.
-        **kwargs: Other arguments of Dense.
+    Its arguments are those of Dense, and `sparsities` and `block_shape` as in `NestedConv2D`.
     """
 
     def call(self, inputs: KerasTensor, level: int | None = None) -> Any:

@@ -345,14 +345,11 @@ class NestedModel(trainer.LevelTrainer):
         for index, state in enumerate(_random_states(self)):
             if str(index) in store:
                 state.assign(store[str(index)])
-        if _QUANTIZATION not in store:
-            return
-        quantization = json.loads(np.asarray(store[_QUANTIZATION]).tobytes())
-        if quantization != self.quantization:
+        text = np.asarray(store[_QUANTIZATION]).tobytes() if _QUANTIZATION in store else b"null"
+        if (quantization := json.loads(text)) not in (None, self.quantization):
             self.quantization = quantization
             # By name, because export is a room behind this one.
-            aware = importlib.import_module("nested_keras.export.aware")
-            aware.run_as_int8(self, quantization)
+            importlib.import_module("nested_keras.export.aware").run_as_int8(self, quantization)
 
 
 def _random_states(model: NestedModel) -> list[Any]:

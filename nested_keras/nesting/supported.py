@@ -14,7 +14,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from nested_keras.nesting import alternatives, elementwise
+from nested_keras.nesting import alternatives, user_functions
 from nested_keras.nesting.entries import ENTRIES
 from nested_keras.typing import Activation, KerasLayer, KerasOperation
 
@@ -206,7 +206,7 @@ def export_refusal(operation: KerasOperation, name: str) -> str | None:
     if isinstance(function, L.Layer):
         text = _layer_activation_refusal(function)
         return text and f"layer {name!r} has an activation that cannot be exported: {text}"
-    if seen := elementwise.depends_on_others(function):
+    if seen := user_functions.depends_on_others(function):
         return (
             f"layer {name!r} has the activation {function_name(function)}, which cannot be "
             f"exported: a function of your own must act on each value alone, but {seen}"

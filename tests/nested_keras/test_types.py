@@ -65,7 +65,7 @@ def test_the_package_says_that_it_is_typed():
 def test_the_cpu_extra_has_the_ranges_of_the_train_extra():
     text = (ROOT / "pyproject.toml").read_text()
     train, cpu = (
-        set(re.findall(r'"(.+?)"', text.split(f"\n{extra} = [")[1].split("]")[0]))
+        set(re.findall(r'"(.+?)"', text.split(f"\n{extra} = [\n")[1].split("\n]")[0]))
         for extra in ("train", "train-cpu")
     )
     same = {each.replace("-cpu", "") for each in cpu}

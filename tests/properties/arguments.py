@@ -17,6 +17,7 @@ L = keras.layers
 Shape = tuple[int, ...]
 OTHER_FUNCTIONS = ("tf.nn.relu6", "keras.ops.tanh", "tf.nn.silu")
 LAYER_FUNCTIONS = ("L.LeakyReLU(0.3)", "L.ReLU(6.0)", "L.ReLU(negative_slope=0.1)")
+# `height` and `width` are multiples of those of x.
 # Operators between layers: on tensors of any rank, on series and on images.
 OPERATORS: tuple[str, ...] = (
     "{x} + {y}",
@@ -71,8 +72,8 @@ IMAGE_OPERATORS: tuple[str, ...] = (
     "keras.ops.average_pool({x}, (2, 3), 2, 'valid')",
     "keras.ops.transpose({x}, (0, 3, 1, 2))",
     "keras.ops.swapaxes({x}, 1, 3)",
-    "keras.ops.image.resize({x}, (6, 5))",
-    "keras.ops.image.resize({x}, (4, 8), 'nearest')",
+    "keras.ops.image.resize({x}, ({height}, {width}))",
+    "keras.ops.image.resize({x}, ({height}, {width}), 'nearest')",
     "keras.ops.pad({x}, ((0, 0), (1, 2), (0, 1), (0, 0)))",
 )
 
@@ -167,7 +168,7 @@ def _convolution(draw: random.Random, shape: Shape) -> dict[str, Any]:
     if len(shape) == 2 and draw.random() < 0.2:
         chosen["padding"] = "causal"
     divisors = [n for n in range(2, 9) if shape[-1] % n == 0]
-    if divisors and draw.random() < 0.2:
+    if divisors and draw.random() < 0.06:  # slow: Keras compiles each call
         groups = draw.choice(divisors)
         chosen.update(groups=groups, filters=groups * draw.randint(1, 3))
     return chosen

@@ -10,6 +10,7 @@ import dataclasses
 import inspect
 import math
 import random
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -43,6 +44,8 @@ WEIGHTS: dict[type, float] = {
     # Those without effect at inference.
     **{kind: 0.1 for kind in KINDS if not ENTRIES[kind].read and kind not in layer_variants.MERGES},
     L.Flatten: 1,
+    # The converter takes no PReLU whose input another layer reads through a relu.
+    L.PReLU: 0,
 }
 
 
@@ -120,6 +123,22 @@ def draw(seed: int, *, batch: int | None = None, steps: int | None = None) -> Ne
     return network
 
 
+def read(seed: int, text: str) -> Network:
+    """Makes a network of the lines that `Network.show` gives; `seed` chooses its weights."""
+    network = Network(seed, random.Random(seed))
+    network.scope.update(keras=keras, L=L, tf=tf)
+    *lines, last = text.strip().splitlines()
+    for line in lines:
+        _run(network, line)
+    network.inputs, network.outputs = (
+        [name.strip() for name in part.split(",")] for part in re.findall(r"\[(.*?)\]", last)
+    )
+    for name, layer in network.scope.items():
+        if re.fullmatch(r"l\d+", name) and (row_of(layer) or type(layer) in SEPARABLE):
+            network.kernels[layer.name] = type(layer)
+    return network
+
+
 def _input(network: Network, batch: int | None) -> None:
     draw_ = network.random
     rank = draw_.choices((3, 2, 1), (6, 5, 2))[0]
@@ -185,11 +204,16 @@ def _latest(network: Network) -> str:
 def _any_layer(network: Network) -> None:
     source = _latest(network)
     kinds = [kind for kind in KINDS if _takes(kind, 1 + len(network.shape(source)))]
-    kind = network.random.choices(kinds, [WEIGHTS.get(kind, 1) for kind in kinds])[0]
+    kind = network.random.choices(kinds, [weight(kind) for kind in kinds])[0]
     if kind in layer_variants.MERGES:
         _merge(network, kind, source)
     else:
         _new_layer(network, kind, [source])
+
+
+def weight(kind: type) -> float:
+    """Returns how often a layer is drawn, beside the others."""
+    return WEIGHTS.get(kind, 1)
 
 
 def _takes(kind: type, rank: int) -> bool:
@@ -318,13 +342,16 @@ def _operator(network: Network) -> None:
     """An operator between layers."""
     draw_ = network.random
     source = _latest(network)
+    if source in network.inputs:
+        raise ValueError("what is computed of an input alone is nothing to export")
     shape = network.shape(source)
     alike = [name for name in (*network.inputs, *network.tensors) if network.shape(name) == shape]
     text = draw_.choice(arguments.operators(len(shape)))
     other = draw_.choice([name for name in alike if name != source] or alike)
     if " - {y}" in text and other == source:
         raise ValueError("always zero")
-    _call(network, text.format(x=source, y=other), [source, other] if "{y}" in text else [source])
+    line = text.format(x=source, y=other, height=2 * shape[0], width=3 * shape[1 % len(shape)])
+    _call(network, line, [source, other] if "{y}" in text else [source])
     network.kinds.add(text)
 
 

@@ -246,8 +246,8 @@ def _run_fully_connected(
 def _exact_float(weights: Int8Array) -> type[np.floating[Any]]:
     """The narrowest float type in which every partial sum of weight * (x + offset) is exact."""
     # |x + offset| <= 255, so each partial sum is an integer of magnitude at most this bound.
-    channels = weights.reshape(weights.shape[0], -1).astype(np.int64)
-    bound = 255 * int(np.abs(channels).sum(axis=1).max(initial=0))
+    magnitudes = np.abs(weights.reshape(weights.shape[0], -1), dtype=np.int16)
+    bound = 255 * int(magnitudes.sum(axis=1, dtype=np.int64).max(initial=0))
     return np.float32 if bound <= 2**24 else np.float64
 
 

@@ -92,6 +92,17 @@ def test_the_zeros_of_grouped_and_transposed_kernels_cost_nothing():
     assert cycles(up, (0.5,)) < cycles(up, (0.0,))
 
 
+def test_a_transposed_series_costs_what_an_image_of_one_row_does():
+    series, image = keras.Input((7, 8)), keras.Input((1, 7, 8))
+    up = keras.layers.Conv1DTranspose(4, 4, 3, padding="same", name="up")(series)
+    like = keras.layers.Conv2DTranspose(4, (1, 4), (1, 3), padding="same", name="up")(image)
+    (row,), (want,) = (
+        budget.kernel_shapes(model.nest(keras.Model(*ends), (0.5,)))
+        for ends in ((series, up), (image, like))
+    )
+    assert row == want
+
+
 def test_shapes_must_be_known():
     inputs = keras.Input((None, None, 3))
     x = keras.layers.Conv2D(4, 3)(keras.layers.Conv2D(4, 3, name="stem")(inputs))

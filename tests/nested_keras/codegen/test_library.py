@@ -15,6 +15,7 @@ from nested_keras.devices.toolchain import cortex_m7_toolchain, run_tool
 from nested_keras.firmware import CodegenError, HostModel, generate
 from nested_keras.tflite import operators, program
 from nested_keras.tflite.model_error import ModelError
+from nested_keras.tflite.operators import elementwise
 from tests.nested_keras.codegen.programs import Builder, every_op, float_ends, nested_net
 from tests.nested_keras.format.streams import random_layer
 from tests.nested_keras.tflite.nested_models import conv_params, nested_model
@@ -189,7 +190,7 @@ def test_a_graph_input_of_another_dtype_is_refused(tmp_path):
 def test_too_many_dimensions_are_refused(tmp_path):
     b = Builder()
     x = b.tensor((2, 1, 1, 1, 4))
-    y = b.add(operators.Maximum, [x, x], b.tensor((2, 1, 1, 1, 4)))
+    y = b.add(elementwise.Maximum, [x, x], b.tensor((2, 1, 1, 1, 4)))
     with pytest.raises(CodegenError, match=r"shape \(2, 1, 1, 1, 4\); expected at most 4"):
         generate(b.build([x], [y]), tmp_path)
 

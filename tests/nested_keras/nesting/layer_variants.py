@@ -20,6 +20,7 @@ NESTED = {"sparsities": (0.5,)}
 LEAST: dict[type, dict[str, Any]] = {
     L.Conv1D: {"filters": 3, "kernel_size": 2},
     L.Conv2D: {"filters": 3, "kernel_size": 2},
+    L.Conv1DTranspose: {"filters": 3, "kernel_size": 2},
     L.Conv2DTranspose: {"filters": 3, "kernel_size": 2},
     L.DepthwiseConv1D: {"kernel_size": 2},
     L.DepthwiseConv2D: {"kernel_size": 2},
@@ -29,6 +30,7 @@ LEAST: dict[type, dict[str, Any]] = {
     L.TimeDistributed: {"layer": L.Dense(3)},
     layers.NestedConv1D: {"filters": 3, "kernel_size": 2, **NESTED},
     layers.NestedConv2D: {"filters": 3, "kernel_size": 2, **NESTED},
+    layers.NestedConv1DTranspose: {"filters": 3, "kernel_size": 2, **NESTED},
     layers.NestedConv2DTranspose: {"filters": 3, "kernel_size": 2, **NESTED},
     layers.NestedDepthwiseConv1D: {"kernel_size": 2, **NESTED},
     layers.NestedDepthwiseConv2D: {"kernel_size": 2, **NESTED},
@@ -89,6 +91,12 @@ POOL = [{"pool_size": 3, "strides": 1, "padding": "same"}]
 VARIANTS: dict[type, list[dict[str, Any]]] = {
     L.Conv1D: CONV_1D,
     L.Conv2D: [*CONV, {"groups": 3, "activation": "relu"}],
+    L.Conv1DTranspose: [
+        {"filters": 5, "kernel_size": 3},
+        *WINDOW,
+        {"kernel_size": 4, "strides": 3, "padding": "same", "output_padding": 2},
+        {"kernel_size": 5, "strides": 3, "activation": "softmax"},
+    ],
     L.Conv2DTranspose: [
         *CONV,
         {"kernel_size": 3, "strides": (2, 3), "padding": "same", "output_padding": (1, 2)},

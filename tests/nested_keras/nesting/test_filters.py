@@ -101,6 +101,27 @@ def test_output_padding(kernel: Any, strides: Any, padding: str, output_padding:
 
 
 @pytest.mark.parametrize("padding", ["same", "valid"])
+@pytest.mark.parametrize(
+    ("kernel", "strides", "dilation", "output_padding"),
+    [(1, 1, 1, None), (2, 2, 1, None), (5, 3, 1, None), (3, 2, 1, 1), (3, 1, 2, None)],
+)
+def test_transposed_series(
+    kernel: int, strides: int, dilation: int, output_padding: int | None, padding: str
+) -> None:
+    layer = built(
+        keras.layers.Conv1DTranspose(
+            *(2, kernel, strides, padding),
+            dilation_rate=dilation,
+            output_padding=output_padding,
+            use_bias=False,
+        ),
+        (2, 7, 3),
+    )
+    x = images(2, 7, 3)
+    np.testing.assert_allclose(transposed(layer, x[:, None])[:, 0], layer(x), atol=1e-5)
+
+
+@pytest.mark.parametrize("padding", ["same", "valid"])
 @pytest.mark.parametrize(("kernel", "dilation"), [(3, 2), (4, (1, 3)), ((2, 3), 3), (1, 2)])
 def test_dilation(kernel: Any, dilation: Any, padding: str) -> None:
     layer = built(

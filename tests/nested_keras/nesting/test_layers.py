@@ -41,6 +41,12 @@ PAIRS = {
         {"filters": 2, "kernel_size": (1, 3), "strides": (2, 1), "activation": "relu"},
         (4, 3, 3),
     ),
+    "transposed_1d": (
+        layers.NestedConv1DTranspose,
+        keras.layers.Conv1DTranspose,
+        {"filters": 5, "kernel_size": 4, "strides": 3, "padding": "same", "activation": "relu"},
+        (7, 3),
+    ),
     "depthwise": (
         layers.NestedDepthwiseConv2D,
         keras.layers.DepthwiseConv2D,

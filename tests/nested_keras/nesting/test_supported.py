@@ -236,3 +236,11 @@ def test_models_that_override_call_are_refused():
             TypeError, match=r"'inner' must compute .* Doubled, which overrides call"
         ):
             model.nest(base, exclude=())
+
+
+def test_refuses_a_prelu_of_more_axes_than_tflite_takes():
+    x = keras.Input((2, 3, 4, 2))
+    base = keras.Model(x, L.PReLU(name="slopes")(L.Dense(2)(x)))
+    message = r"'slopes' \(PReLU\) must have inputs of at most 3 axes beside the batch: got 4"
+    with pytest.raises(ValueError, match=message):
+        model.nest(base, (0.5,), exclude=())

@@ -154,13 +154,14 @@ def test_batches_are_independent() -> None:
     )
 
 
-def test_large_accumulators_stay_exact() -> None:
+@pytest.mark.parametrize("weight", [127, -128])
+def test_large_accumulators_stay_exact(weight: int) -> None:
     # Beyond 2**24 float32 would round: the kernel must change to float64.
     x = np.full((1, 4001), 127, np.int8)
     x[0, 0] = -127
-    acc = (4000 * 255 + 1) * 127
+    acc = (4000 * 255 + 1) * weight
     op = operators.FullyConnected(
-        name="", inputs=(0,), outputs=(1,), filter=np.full((1, 4001), 127, np.int8),
+        name="", inputs=(0,), outputs=(1,), filter=np.full((1, 4001), weight, np.int8),
         bias=np.array([5 - acc], np.int32), multiplier=np.array([2**30], np.int32),
         shift=np.array([1], np.int32), input_offset=128, output_offset=0, activation_min=-128,
         activation_max=127,

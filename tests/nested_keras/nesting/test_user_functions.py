@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from keras import ops
 
-from nested_keras.nesting.elementwise import depends_on_others
+from nested_keras.nesting.user_functions import depends_on_others
 
 
 @pytest.mark.parametrize(

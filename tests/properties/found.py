@@ -1,0 +1,43 @@
+"""Networks that export once refused or computed otherwise, as `random_models` shows them."""
+
+NETWORKS = (
+    # A minimum of a sigmoid and of a reshaped tensor was cut off at the sigmoid's range.
+    """
+i0 = keras.Input(shape=(1, 4, 6), name='n0_i0')
+x0 = L.Flatten(name='n0_0')(i0)
+x1 = L.Dense(24, activation='sigmoid', name='n0_1')(x0)
+x2 = L.Minimum(name='n0_2')([x1, x0])
+model = keras.Model([i0], [x2])
+""",
+    # A relu6 behind a BatchNorm that is alone: the converter moved it past the Reshape between.
+    """
+i0 = keras.Input(shape=(11,), name='n1_i0')
+x0 = L.Dense(8, name='n1_0')(i0)
+x1 = L.ReLU(6.0, name='n1_1')(L.BatchNormalization(scale=False, name='n1_2')(x0))
+x2 = L.Dense(3, name='n1_3')(x0)
+model = keras.Model([i0], [x1, x2])
+""",
+    # Two readers of a BatchNorm, one of them a crop before a relu: the relu reached both.
+    """
+i0 = keras.Input(shape=(6, 6, 3), name='n2_i0')
+x0 = L.BatchNormalization(name='n2_1')(L.Conv2D(4, 3, name='n2_0')(i0))
+x1 = L.ReLU(name='n2_3')(L.Cropping2D(1, name='n2_2')(x0))
+x2 = L.Conv2D(2, 1, name='n2_4')(x0)
+model = keras.Model([i0], [x1, x2])
+""",
+    # Two readers of a Dense, one of them a relu: the converter computes the Dense twice.
+    """
+i0 = keras.Input(shape=(6,), name='n3_i0')
+x0 = L.Dense(5, name='n3_0')(i0)
+x1 = L.ReLU(name='n3_1')(x0)
+x2 = L.ReLU(6.0, name='n3_2')(L.Reshape((5, 1), name='n3_3')(x0))
+x3 = L.Add(name='n3_4')([L.Dense(5, name='n3_5')(x1), x0])
+model = keras.Model([i0], [x2, x3])
+""",
+    # A PReLU with a slope for each step of a series.
+    """
+i0 = keras.Input(shape=(13, 2), name='n4_i0')
+x0 = L.PReLU(name='n4_1')(L.Conv1D(2, 2, name='n4_0')(i0))
+model = keras.Model([i0], [x0])
+""",
+)
