@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from nested_keras import native_output
-from nested_keras.export import forward, function_tables
+from nested_keras.export import forward, placeholders
 from nested_keras.export.calibrate import Ranges
 from nested_keras.export.export_errors import ExportError
 from nested_keras.export.nodes import Graph, Linear
@@ -42,7 +42,7 @@ def convert(graph: Graph, *, ranges: Ranges, twin_gain: Mapping[str, FloatArray]
         gain = twin_gain[node.name].reshape(-1, 1, 1, 1)
         return node.masked_filter(graph.levels - 1) * gain, node.bias[-1]
 
-    plain = function_tables.with_placeholders(graph)
+    plain = placeholders.with_placeholders(graph)
 
     def twin(*inputs: KerasTensor) -> tuple[Any, ...]:
         return forward.run(plain, inputs, parameters, ranges.fake_quantize)

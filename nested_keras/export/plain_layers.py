@@ -112,7 +112,7 @@ class Unary(PlainNode):
 class Table(PlainNode):
     """A function of each value alone, which int8 holds as a table of 256 values.
 
-    See `function_tables`.
+    See `placeholders`.
 
     Attributes:
       function: Keras's function; takes and returns a tensor.

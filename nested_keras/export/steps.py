@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from nested_keras.export import activations, function_tables, interface, rewrite
+from nested_keras.export import activations, interface, placeholders, rewrite
 from nested_keras.export.calibrate import Ranges
 from nested_keras.export.compare import compare
 from nested_keras.export.convert import convert
@@ -152,7 +152,7 @@ def quantize_activations(state: ExportState) -> ExportState:
 def convert_densest_level(state: ExportState) -> ExportState:
     """Lets TensorFlow convert a plain twin of the densest level."""
     converted = convert(state.graph, ranges=state.ranges, twin_gain=state.gains)
-    dense = function_tables.insert(flatbuffer.load(converted), state.graph)
+    dense = placeholders.insert(flatbuffer.load(converted), state.graph)
     return dataclasses.replace(state, dense=dense, program=lower_graph(read_graph(dense)))
 
 

@@ -223,7 +223,7 @@ class Prelu(PlainNode):
     """x where it is not negative, alpha * x below.
 
     Attributes:
-        alpha: float64, of the rank of x without the batch, as the converter wants it.
+        alpha: float64, of the rank of x without the batch.
     """
 
     has_values: ClassVar[bool] = True
@@ -231,9 +231,9 @@ class Prelu(PlainNode):
     alpha: FloatArray
 
     def compute(self, operands: list[Any]) -> Any:
-        """Runs the node in float, as the converter's pattern for PRELU."""
-        alpha = tf.cast(self.alpha, tf.float32)
-        return tf.nn.relu(operands[0]) + -alpha * tf.nn.relu(-operands[0])
+        """Runs the node in float."""
+        (x,) = operands
+        return tf.where(x < 0, tf.cast(self.alpha, tf.float32) * x, x)
 
     def as_image(self) -> Node:
         """Returns the same operation on images of height one in the place of series."""

@@ -44,8 +44,6 @@ WEIGHTS: dict[type, float] = {
     # Those without effect at inference.
     **{kind: 0.1 for kind in KINDS if not ENTRIES[kind].read and kind not in layer_variants.MERGES},
     L.Flatten: 1,
-    # The converter takes no PReLU whose input another layer reads through a relu.
-    L.PReLU: 0,
 }
 
 

@@ -26,9 +26,9 @@ def traced(shape, dims):
     ("shape", "dims", "axes"),
     [
         ((4, 5, 3), (2, 1, 3), 4),
-        ((4, 5, 3), (3, 1, 2), 3),  # rows and columns stay neighbours
-        ((4, 1, 3), (3, 2, 1), 3),
-        ((4, 3), (2, 1), 3),
+        ((4, 5, 3), (3, 1, 2), 4),  # rows and columns stay neighbours
+        ((4, 1, 3), (3, 2, 1), 4),  # (length, channels) is an image of height one
+        ((4, 3), (2, 1), 4),
         ((4, 5, 2, 2, 3), (1, 3, 2, 4, 5), 5),
         ((3, 4, 2, 3, 2), (5, 3, 1, 4, 2), 6),
         ((4, 5, 3), (1, 2, 3), None),

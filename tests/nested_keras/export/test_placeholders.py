@@ -1,4 +1,4 @@
-"""Functions of each value alone become one INT8_LOOKUP each, rounded once."""
+"""Functions of each value alone become one INT8_LOOKUP each, rounded once; PReLU stays PRELU."""
 
 import keras
 import numpy as np
@@ -90,3 +90,26 @@ def test_functions_of_the_user_s_are_tables_under_any_name():
     ):
         real = (got.astype(np.float32) - tensor.zero_point) * tensor.scale
         assert np.abs(real - want).max() < 0.06 * np.ptp(want)
+
+
+@pytest.mark.parametrize("shared_axes", [None, [1, 2], [1, 2, 3]])
+def test_a_prelu_stays_one_operator_whatever_reads_its_input(shared_axes):
+    def prelu(mean):
+        return L.PReLU(keras.initializers.RandomNormal(mean, 0.2, 0), shared_axes=shared_axes)
+
+    image = keras.Input((3, 3, 2))
+    x = L.Conv2D(4, 1)(image)
+    outputs = [prelu(0.2)(x), L.ReLU()(x), prelu(-0.1)(x), prelu(0.0)(-x), keras.ops.relu(-x)]
+    nested = nested_keras.nest(keras.Model(image, outputs), (0.5,), exclude=())
+    nested.prune()
+    data = np.random.default_rng(0).normal(size=(64, 3, 3, 2)).astype(np.float32)
+    tflite = export.to_tflite(nested, representative_dataset=data)
+    operators = [operator.kind for operator in read_graph(flatbuffer.load(tflite)).operators]
+    assert operators.count("PRELU") == 3
+    assert "NEG" not in operators
+    model = ReferenceModel(tflite)
+    for want, got, tensor in zip(nested(data), model.run(data), model.output_details, strict=True):
+        real = (got.astype(np.float32) - tensor.zero_point) * tensor.scale
+        assert np.abs(real - want).max() < 0.03 * np.ptp(want)
+    for want, got in zip(model.run(data[:1]), LiteRTModel(tflite).run(data[:1]), strict=True):
+        np.testing.assert_array_equal(want, got)
