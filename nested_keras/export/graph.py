@@ -6,17 +6,20 @@ l. The nodes take the values of every level from the layers' own variables.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from nested_keras.export import axes, moving_layers, plain_layers, weighted_layers
 from nested_keras.export.export_errors import ExportError, UnsupportedLayerError
 from nested_keras.export.graph_builder import GraphBuilder, Trace
 from nested_keras.export.nodes import Graph
-from nested_keras.export.series import series_as_images
+from nested_keras.export.plain_layers import Reshape, Table
+from nested_keras.export.series import reshapes_behind_sums, series_as_images
 from nested_keras.nesting import keras_graph, supported
 from nested_keras.nesting.model import NestedModel
 from nested_keras.typing import KerasArgument, KerasModel, KerasOperation, KerasTensor
@@ -49,7 +52,7 @@ def trace(model: NestedModel, *, read: Callable[[Any], Any] = np.asarray) -> Gra
             "expected a NestedModel (nested_keras.nest makes one): "
             f"got {type(model).__module__}.{type(model).__name__}"
         )
-    return series_as_images(_Tracer(model.levels, read).trace(model))
+    return reshapes_behind_sums(series_as_images(_Tracer(model.levels, read).trace(model)))
 
 
 class _Tracer:
@@ -69,13 +72,28 @@ class _Tracer:
                     f"input {tensor.name!r} needs a fixed shape: got {tuple(tensor.shape)}"
                 )
             inputs.append(self.visit(tensor))
-        outputs = [self.visit(tensor) for tensor in functional.outputs]
-        if len({*inputs, *outputs}) != len(inputs) + len(outputs):
-            raise ExportError(
-                f"every output must be computed and listed once: got inputs {inputs}, "
-                f"outputs {outputs}"
-            )
+        outputs = self.copied([self.visit(tensor) for tensor in functional.outputs], inputs)
         return Graph(self.builder.nodes, tuple(inputs), tuple(outputs), self.builder.levels)
+
+    def copied(self, outputs: list[str], inputs: list[str]) -> list[str]:
+        """Returns the outputs, with a copy for each that is an input or another output.
+
+        In a .tflite, a tensor is one input or one output. The copy is a table, because the
+        converter would leave out an operator that does nothing.
+        """
+        nodes = self.builder.nodes
+        taken = {(name, nodes[name].shape) for name in inputs}
+        found = []
+        for name in outputs:
+            source, shape = name, nodes[name].shape
+            while isinstance(nodes[source], Reshape):
+                source = nodes[source].inputs[0]
+            if (source, shape) in taken:
+                same = functools.partial(tf.identity)  # unlike that of any other copy
+                name = self.builder.add(Table, f"{name}/copy", (name,), shape=shape, function=same)
+            taken.add((source, shape))
+            found.append(name)
+        return found
 
     def visit(self, tensor: KerasTensor) -> str:
         """Makes the nodes that compute a Keras tensor; returns the name of the last."""

@@ -20,7 +20,10 @@ A gain of exactly zero counts as positive.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +41,8 @@ _MAX_BIAS = 2**30 - 2**10
 _MAX_TWIN_BIAS = 2**29
 # The converter coarsens the scale of channels whose largest weight is below 5e-7.
 _MIN_TWIN_WEIGHT = 2e-6
+# How far apart the factors of equal nodes are: far more than float32 rounds.
+_APART = 2.0**-10
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +83,27 @@ def twin_gain(node: Linear, *, input_scale: float) -> FloatArray:
     for_bias = np.abs(node.bias[-1]) * 127 / (_MAX_TWIN_BIAS * input_scale)
     least = np.where(has_weights, np.maximum(_MIN_TWIN_WEIGHT, for_bias) / divisor, 0.0)
     return np.where(gain < 0, -1.0, 1.0) * np.maximum(np.abs(gain), least)
+
+
+def twin_gains(nodes: Iterable[Linear], scale: Callable[[str], float]) -> dict[str, FloatArray]:
+    """Returns `twin_gain` of each node, in which equal nodes differ a little.
+
+    The converter merges two equal operators on one tensor. A factor of its own gives each node a
+    filter scale of its own, and leaves the int8 weights as they are.
+
+    Args:
+        nodes: The linear nodes.
+        scale: Gives the scale of a node's output, by name.
+    """
+    gains = {}
+    alike: Counter[tuple[Any, ...]] = Counter()
+    for node in nodes:
+        gain = twin_gain(node, input_scale=scale(node.inputs[0]))
+        weights = node.masked_filter(node.levels - 1) * gain.reshape(-1, 1, 1, 1)
+        same = (node.inputs, node.kind, weights.astype(np.float32).tobytes())
+        gains[node.name] = gain * (1 + _APART * alike[same])
+        alike[same] += 1
+    return gains
 
 
 def quantize_levels(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 
 from nested_keras.export.nodes import Graph, Input, Node, image_shape
-from nested_keras.export.plain_layers import Reshape
+from nested_keras.export.plain_layers import Binary, Reshape
 
 
 def series_as_images(graph: Graph) -> Graph:
@@ -41,4 +41,32 @@ def series_as_images(graph: Graph) -> Graph:
             moved[node.name] = node.inputs[0]
         else:
             nodes[node.name] = node.as_image()
+    return Graph(nodes, graph.inputs, graph.outputs, graph.levels)
+
+
+def reshapes_behind_sums(graph: Graph) -> Graph:
+    """Returns the same network with one Reshape behind a sum or product, not two in front.
+
+    The converter would move the reshapes itself, and would leave the sum without a range.
+    """
+    reads = graph.consumers()
+    nodes: dict[str, Node] = {}
+    for node in graph.nodes.values():
+        before = [nodes[name] for name in node.inputs]
+        sources = tuple(name for each in before for name in each.inputs)
+        if (
+            isinstance(node, Binary)
+            and all(isinstance(each, Reshape) for each in before)
+            and {each.shape for each in before} == {node.shape}
+            and len({nodes[name].shape for name in sources}) == 1
+            and all(reads[name] == node.inputs.count(name) for name in node.inputs)
+        ):
+            for name in set(node.inputs):
+                del nodes[name]
+            inner = f"{node.name}/before"
+            shape = nodes[sources[0]].shape
+            nodes[inner] = dataclasses.replace(node, name=inner, inputs=sources, shape=shape)
+            nodes[node.name] = Reshape(node.name, (inner,), node.shape)
+        else:
+            nodes[node.name] = node
     return Graph(nodes, graph.inputs, graph.outputs, graph.levels)

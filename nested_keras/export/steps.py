@@ -21,7 +21,7 @@ from nested_keras.export.interface import TypeLike
 from nested_keras.export.match import ConvertedLayer, match
 from nested_keras.export.nodes import Graph
 from nested_keras.export.pack import PackedLayer, pack
-from nested_keras.export.quantize import twin_gain
+from nested_keras.export.quantize import twin_gains
 from nested_keras.export.representative import collect, keys_of
 from nested_keras.export.verify import verify
 from nested_keras.nesting import fitting
@@ -142,10 +142,7 @@ def quantize_activations(state: ExportState) -> ExportState:
     graph = state.graph
     measured = state.model.quantization or activations.measure(graph, state.data)
     graph, ranges = activations.apply(graph, measured)
-    gains = {
-        node.name: twin_gain(node, input_scale=ranges.scale(node.inputs[0]))
-        for node in graph.linear_nodes()
-    }
+    gains = twin_gains(graph.linear_nodes(), ranges.scale)
     return dataclasses.replace(state, graph=graph, ranges=ranges, gains=gains)
 
 

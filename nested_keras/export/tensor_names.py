@@ -34,7 +34,9 @@ def node_of_tensor(name: str, graph: Graph) -> Node | None:
     """The node that computes the tensor of that name in the converted file."""
     output = _OUTPUT.fullmatch(name)
     if output:
-        return graph.nodes[graph.outputs[int(output[1] or 0)]]
+        # A tensor beside an output may have the output's name with another digit behind.
+        index = int(output[1] or 0)
+        return graph.nodes[graph.outputs[index]] if index < len(graph.outputs) else None
     nodes = tuple(graph.nodes.values())
     indices = {int(index) for index in _SCOPE.findall(name)}
     # The last node computes the tensor; the other nodes were fused into the last node.

@@ -87,6 +87,24 @@ def functional(model: KerasModel) -> Any:
     return base
 
 
+def _refuse_unread_inputs(base: KerasModel) -> None:
+    """Refuses an input that no output needs, because LiteRT takes such an input out of the file."""
+    inputs = {id(tensor): tensor.name for tensor in base.inputs}
+    stack, seen = list(base.outputs), set()
+    while stack:
+        tensor = stack.pop()
+        if id(tensor) in seen:
+            continue
+        seen.add(id(tensor))
+        if id(tensor) not in inputs:
+            stack.extend(keras_graph.source(tensor).arguments.keras_tensors)
+    if unread := [name for key, name in inputs.items() if key not in seen]:
+        raise ValueError(
+            f"each input must be read by a layer: got {', '.join(map(repr, unread))}, which no "
+            "output needs (leave it out of keras.Model)"
+        )
+
+
 def plan(
     model: KerasModel,
     nesting: Nesting,
@@ -113,6 +131,8 @@ def plan(
     Raises:
         ValueError: If a layer cannot be nested, a name is unknown, or no layer is left to nest.
     """
+    with attempt():
+        _refuse_unread_inputs(functional(model))
     walked = list(operations(model))
     names = _unique_names(walked)
     norm = {"axis": -1, "levels": len(nesting.sparsities), "shared_affine": shared_affine}

@@ -358,9 +358,12 @@ _STEP_WEIGHTS = (12, 4, 1, 0.5, 3)
 
 
 def _choose_outputs(network: Network) -> None:
-    """All tensors that nothing reads, and now and then one that something reads."""
+    """All tensors that nothing reads, and now and then one that something reads, or any again."""
     leaves = [name for name in network.tensors if name not in network.read]
     others = [name for name in network.tensors if name in network.read]
     if others and network.random.random() < 0.2:
         leaves.append(network.random.choice(others))
+    if network.random.random() < 0.05:
+        leaves.append(network.random.choice([*network.inputs, *network.tensors]))
+    leaves += [name for name in network.inputs if name not in network.read and name not in leaves]
     network.outputs = leaves

@@ -40,4 +40,44 @@ i0 = keras.Input(shape=(13, 2), name='n4_i0')
 x0 = L.PReLU(name='n4_1')(L.Conv1D(2, 2, name='n4_0')(i0))
 model = keras.Model([i0], [x0])
 """,
+    # A relu and two PReLUs on one tensor: the converter wrote no PRELU.
+    """
+i0 = keras.Input(shape=(3, 4, 2), name='n5_i0')
+x0 = L.Conv2D(4, 2, name='n5_0')(i0)
+x1 = L.PReLU(name='n5_1')(x0)
+x2 = L.PReLU(shared_axes=[1, 2], name='n5_2')(x0)
+x3 = L.ReLU(name='n5_3')(x0)
+model = keras.Model([i0], [x1, x2, x3])
+""",
+    # A sum of two series: the converter moved their reshapes behind the sum.
+    """
+i0 = keras.Input(shape=(6, 4), name='n7_i0')
+i1 = keras.Input(shape=(6, 4), name='n7_i1')
+x0 = L.Conv1D(3, 2, name='n7_0')(i0 + i1)
+i2 = keras.Input(shape=(6, 4), name='n7_i2')
+x1 = L.Dense(3, name='n7_1')(i2 * i2)
+i3 = keras.Input(shape=(6, 4), name='n7_i3')
+x2 = i3 - i3
+model = keras.Model([i0, i1, i2, i3], [x0, x1, x2])
+""",
+    # Outputs that are inputs, or that are listed twice.
+    """
+i0 = keras.Input(shape=(6, 4), name='n8_i0')
+x0 = L.Dense(3, name='n8_0')(i0)
+x1 = L.Dropout(0.5, name='n8_1')(x0)
+x2 = L.Reshape((6, 4), name='n8_2')(L.Reshape((3, 8), name='n8_3')(i0))
+x3 = keras.ops.relu(x0)
+x4 = L.ReLU(name='n8_4')(x0)
+model = keras.Model([i0], [x0, x0, x1, i0, x2, x3, x4])
+""",
+    # Equal layers on one tensor: the converter made one of two.
+    """
+i0 = keras.Input(shape=(6, 4), name='n9_i0')
+x0 = L.Conv1D(3, 2, name='n9_0')(i0)
+x1 = keras.ops.relu(L.Rescaling(2.0, name='n9_1')(x0))
+x2 = L.Dense(3, name='n9_2')(-x0)
+x3 = keras.ops.relu(-x0)
+x4 = L.ELU(name='n9_3')(x0 * 2.0)
+model = keras.Model([i0], [x1, x2, x3, x4])
+""",
 )

@@ -87,13 +87,20 @@ def check(networks: Sequence[Network]) -> None:
         ValueError: `nest` or the export refuses a network.
     """
     options = options_of(networks[0].seed)
-    networks, base, data, want = _distinct(networks, options)
+    base = keras.Model(
+        [tensor for each in networks for tensor in each.keras_tensors(each.inputs)],
+        [tensor for each in networks for tensor in each.keras_tensors(each.outputs)],
+    )
+    for layer in base._flatten_layers(include_self=False):
+        _fill(layer)
+    data = _data(base)
+    run = _some(data, options)
+    want = _flat(base, run)
     nested = _nest(networks, base, options)
-    _compare_before_pruning(networks, nested, data, want)
+    _compare_before_pruning(networks, nested, run, want)
     for layer in nested.layers:
         _fill(layer)
     nested.prune()
-    run = _some(data, options)
     floats = [_flat(nested.at_level(level), run) for level in range(nested.levels)]
     export.quantize_aware(nested, representative_dataset=data)
     tflite = export.build(nested, representative_dataset=data, **options.types).tflite
@@ -112,44 +119,6 @@ def check(networks: Sequence[Network]) -> None:
 
 # Where compiled kernels are kept; None for a folder of each run's own.
 object_cache: Path | None = None
-
-
-def _distinct(
-    networks: Sequence[Network], options: Options
-) -> tuple[list[Network], Any, list[Any], list[Any]]:
-    """Makes one model of the networks, and leaves out outputs that export would refuse.
-
-    These are outputs that are inputs, or that compute the same as another.
-
-    Returns:
-        The networks that have an output, the model, its data and its outputs for some of them.
-    """
-    while True:
-        base = keras.Model(
-            [tensor for each in networks for tensor in each.keras_tensors(each.inputs)],
-            [tensor for each in networks for tensor in each.keras_tensors(each.outputs)],
-        )
-        for layer in base._flatten_layers(include_self=False):
-            _fill(layer)
-        data = _data(base)
-        want = _flat(base, _some(data, options))
-        seen = {_key(array) for array in _some(data, options)}
-        alike = 0
-        for (network, index), name in zip(
-            _places(networks), [n for each in networks for n in each.outputs], strict=True
-        ):
-            key = _key(want[index])
-            if key in seen:
-                network.outputs = [other for other in network.outputs if other != name]
-                alike += 1
-            seen.add(key)
-        networks = [network for network in networks if network.outputs]
-        if not alike:
-            return networks, base, data, want
-
-
-def _key(array: Any) -> bytes:
-    return np.asarray(array, np.float32).tobytes()
 
 
 def _some(data: list[Any], options: Options) -> list[Any]:
@@ -228,7 +197,7 @@ def _compare_before_pruning(
     networks: Sequence[Network], nested: Any, data: list[Any], want: list[Any]
 ) -> None:
     """All levels have the same weights: `nest` itself compares each of them."""
-    got = _flat(nested, [array[: len(want[0])] for array in data])
+    got = _flat(nested, data)
     for network, index in _places(networks):
         scale = max(1e-6, float(np.abs(want[index]).max()))
         off = float(np.abs(want[index] - got[index]).max()) / scale

@@ -6,6 +6,7 @@ from keras import layers
 from nested_keras.export import plain_layers
 from nested_keras.export.export_errors import ExportError, UnsupportedLayerError
 from nested_keras.export.graph import trace
+from nested_keras.export.plain_layers import Table
 from nested_keras.format import LayerKind
 from nested_keras.nesting.layers import NestedConv2D
 from nested_keras.nesting.model import NestedModel, nest
@@ -146,9 +147,12 @@ def test_refuses_an_input_of_unknown_size():
         trace(nested(shape=(None, None, 2)))
 
 
-def test_refuses_an_output_listed_twice():
+def test_an_output_that_is_listed_twice_or_an_input_is_a_copy():
     inputs = keras.Input((4,), name="x")
     y = layers.Dense(3, name="y")(inputs)
-    model = nest(keras.Model(inputs, [y, layers.Dropout(0.1)(y)]), (0.5,), exclude=())
-    with pytest.raises(ExportError, match=r"listed once: got inputs \['x'\], outputs \['y', 'y'\]"):
-        trace(model)
+    again = layers.Reshape((3,))(layers.Reshape((3, 1))(y))
+    outputs = [y, layers.Dropout(0.1)(y), inputs, again]
+    graph = trace(nest(keras.Model(inputs, outputs), (0.5,), exclude=()))
+    assert graph.outputs[:3] == ("y", "y/copy", "x/copy")
+    assert len(set(graph.outputs)) == 4
+    assert [type(graph.nodes[name]) for name in graph.outputs[1:]] == [Table] * 3

@@ -3,7 +3,7 @@ import numpy as np
 from nested_keras.export.moving_layers import Transpose
 from nested_keras.export.nodes import Graph, Input
 from nested_keras.export.plain_layers import Binary, Concatenate, Mean, Reshape
-from nested_keras.export.series import series_as_images
+from nested_keras.export.series import reshapes_behind_sums, series_as_images
 
 
 def graph_of(*nodes, outputs):
@@ -71,3 +71,23 @@ def test_images_and_vectors_stay_as_they_are():
         ("x", (), (1, 5, 6, 2)),
         ("mean", ("x",), (1, 2)),
     ]
+
+
+def test_two_reshapes_in_front_of_a_sum_become_one_behind():
+    graph = graph_of(
+        Input("x", (), (1, 6, 2)),
+        Binary("square", ("x", "x"), (1, 6, 2), "multiply"),
+        Reshape("flat", ("square",), (1, 12)),
+        Reshape("other", ("square",), (1, 12)),
+        Binary("sum", ("flat", "other"), (1, 12), "add"),
+        Mean("mean", ("square",), (1, 2)),
+        outputs=("other", "sum", "mean"),
+    )
+    nodes = reshapes_behind_sums(series_as_images(graph)).nodes
+    assert nodes["square/before"].inputs == ("x", "x")
+    assert nodes["square/before"].shape == (1, 6, 2)
+    assert nodes["square"].inputs == ("square/before",)
+    assert nodes["square"].shape == (1, 1, 6, 2)
+    assert "x/image" not in nodes
+    assert nodes["sum"].inputs == ("flat", "other")  # an output stays where it is
+    assert list(nodes) == ["x", "square/before", "square", "flat", "other", "sum", "mean"]

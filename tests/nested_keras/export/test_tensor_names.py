@@ -23,6 +23,7 @@ GRAPH = Graph({node.name: node for node in NODES}, ("x",), ("flat", "layer"), 1)
         ("node_0", "x"),
         ("Identity", "flat"),
         ("Identity_1", "layer"),
+        ("Identity_11", None),  # beside the output Identity_1
         ("tfl.pseudo_qconst", None),
         ("anode_1/x", None),
     ],

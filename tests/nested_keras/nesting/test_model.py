@@ -484,6 +484,13 @@ def test_wrong_arguments_are_refused(kwargs, message):
         model.nest(nets.dense_net(), **kwargs)
 
 
+def test_an_input_that_no_output_needs_is_refused():
+    image, other = keras.Input((4,), name="image"), keras.Input((5,), name="other")
+    base = keras.Model([image, other], L.Dense(3)(image))
+    with pytest.raises(ValueError, match=r"must be read by a layer: got 'other', which no output"):
+        model.nest(base, exclude=())
+
+
 def test_wrong_models_are_refused():
     class Subclassed(keras.Model):
         pass
