@@ -98,4 +98,12 @@ x2 = L.AveragePooling2D(1, name='n10_2')(i1)
 x3 = L.Dense(3, name='n10_3')(L.MaxPooling2D(1, name='n10_4')(i1))
 model = keras.Model([i0, i1], [x0, x1, x2, x3])
 """,
+    # A relu behind a Permute, and another in front: the converter made one of them.
+    """
+i0 = keras.Input(shape=(4, 3, 2), name='n11_i0')
+x0 = L.Conv2D(3, 1, name='n11_0')(i0)
+x1 = L.ReLU(name='n11_1')(x0)
+x2 = L.ReLU(name='n11_3')(L.Permute((3, 2, 1), name='n11_2')(x0))
+model = keras.Model([i0], [x1, x2])
+""",
 )
