@@ -250,7 +250,7 @@ def _near(
         got = (outputs[index].astype(np.float64) - zero_point) * scale
         own, whole = (_rms(got - other[index]) / step for other in (rounded, floats))
         rounding = _rms(rounded[index] - floats[index]) / step
-        if own > OWN or whole > OWN + rounding:
+        if min(own, whole) > OWN:
             raise WrongError(
                 f"seed {network.seed}: level {level}: output {index} is {whole:.3g} steps off the "
                 f"model in float, {own:.3g} off the rounded model; rounding explains {rounding:.3g}"
