@@ -40,7 +40,7 @@ def convert(graph: Graph, *, ranges: Ranges, twin_gain: Mapping[str, FloatArray]
 
     def parameters(node: Linear) -> tuple[FloatArray, FloatArray]:
         gain = twin_gain[node.name].reshape(-1, 1, 1, 1)
-        return node.masked_filter(graph.levels - 1) * gain, node.bias[-1]
+        return node.masked_filter(graph.levels - 1) * gain, _not_all_equal(node.bias[-1])
 
     plain = placeholders.with_placeholders(graph)
 
@@ -70,3 +70,13 @@ def convert(graph: Graph, *, ranges: Ranges, twin_gain: Mapping[str, FloatArray]
             return bytes(converter.convert())
         except Exception as error:  # The converter raises whatever its passes raise.
             raise ExportError(f"TensorFlow's converter refused the model: {error}") from error
+
+
+def _not_all_equal(bias: FloatArray) -> FloatArray:
+    """Returns a bias whose values differ by a rounding at least.
+
+    The converter would quantise equal values with the scale of the first channel alone.
+    """
+    if bias.size == 1 or not bias[0] or (bias != bias[0]).any():
+        return bias
+    return np.append(np.nextafter(np.float32(bias[0]), np.float32(0)), bias[1:])

@@ -24,7 +24,7 @@ import numpy as np
 
 from nested_keras.export.calibrate import fixed_scales
 from nested_keras.export.forward import numpy_of
-from nested_keras.export.moving_layers import Crop, DepthToSpace
+from nested_keras.export.moving_layers import Crop, DepthToSpace, Transpose
 from nested_keras.export.nodes import BatchNorm, Graph, Linear, Node
 from nested_keras.export.plain_layers import PROBABILITY_SCALE, Reshape, Table, Unary
 from nested_keras.format import LayerKind
@@ -125,16 +125,18 @@ def _differs(node: BatchNorm) -> bool:
 
 
 def _apart(folded: Mapping[str, Node], node: Node) -> Node:
-    """Returns an activation as a table, where it reads a matrix product that others read too.
+    """Returns an activation as a table, where it reads a matrix product or a transposition.
 
-    The converter would compute the product twice, once with the activation.
+    The converter would compute a product with several readers twice, once with the activation. It
+    would move the activation in front of the transposition, where a layer has other readers.
     """
     if not (isinstance(node, Unary) and node.function in _FUSED_ACTIVATIONS):
         return node
     producer = folded[node.inputs[0]]
     while isinstance(producer, Reshape):
         producer = folded[producer.inputs[0]]
-    if isinstance(producer, Linear) and producer.kind is LayerKind.FULLY_CONNECTED:
+    is_product = isinstance(producer, Linear) and producer.kind is LayerKind.FULLY_CONNECTED
+    if is_product or isinstance(producer, Transpose):
         function = getattr(keras.activations, node.function)
         return Table(node.name, node.inputs, node.shape, function)
     return node

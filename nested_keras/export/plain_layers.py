@@ -9,6 +9,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 import functools
+import math
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -360,6 +361,8 @@ def _concatenate(
 def _pool(
     function: str, graph: GraphBuilder, layer: KerasLayer, inputs: tuple[str, ...], shape: Shape
 ) -> str:
+    if kinds.pair(layer.pool_size) == (1, 1) and shape == graph.nodes[inputs[0]].shape:
+        return inputs[0]
     return graph.add(
         Pool,
         layer.name,
@@ -375,13 +378,16 @@ def _pool(
 def _global_average(
     graph: GraphBuilder, layer: KerasLayer, inputs: tuple[str, ...], shape: Shape
 ) -> str:
-    return graph.add(Mean, layer.name, inputs, shape=shape)
+    one_pixel = math.prod(shape) == math.prod(graph.nodes[inputs[0]].shape)
+    return graph.add(Reshape if one_pixel else Mean, layer.name, inputs, shape=shape)
 
 
 def _global_max(
     graph: GraphBuilder, layer: KerasLayer, inputs: tuple[str, ...], shape: Shape
 ) -> str:
     _, *size, channels = graph.nodes[inputs[0]].shape
+    if math.prod(size) == 1:
+        return graph.add(Reshape, layer.name, inputs, shape=shape)
     pooled = (1, *[1] * len(size), channels)
     name = graph.add(
         Pool,

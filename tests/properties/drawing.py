@@ -44,6 +44,7 @@ WEIGHTS: dict[type, float] = {
     # Those without effect at inference.
     **{kind: 0.1 for kind in KINDS if not ENTRIES[kind].read and kind not in layer_variants.MERGES},
     L.Flatten: 1,
+    L.RandomCrop: 0,  # `nest` refuses crops
 }
 
 

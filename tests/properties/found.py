@@ -51,33 +51,59 @@ model = keras.Model([i0], [x1, x2, x3])
 """,
     # A sum of two series: the converter moved their reshapes behind the sum.
     """
-i0 = keras.Input(shape=(6, 4), name='n7_i0')
-i1 = keras.Input(shape=(6, 4), name='n7_i1')
-x0 = L.Conv1D(3, 2, name='n7_0')(i0 + i1)
-i2 = keras.Input(shape=(6, 4), name='n7_i2')
-x1 = L.Dense(3, name='n7_1')(i2 * i2)
-i3 = keras.Input(shape=(6, 4), name='n7_i3')
+i0 = keras.Input(shape=(6, 4), name='n6_i0')
+i1 = keras.Input(shape=(6, 4), name='n6_i1')
+x0 = L.Conv1D(3, 2, name='n6_0')(i0 + i1)
+i2 = keras.Input(shape=(6, 4), name='n6_i2')
+x1 = L.Dense(3, name='n6_1')(i2 * i2)
+i3 = keras.Input(shape=(6, 4), name='n6_i3')
 x2 = i3 - i3
 model = keras.Model([i0, i1, i2, i3], [x0, x1, x2])
 """,
     # Outputs that are inputs, or that are listed twice.
     """
-i0 = keras.Input(shape=(6, 4), name='n8_i0')
-x0 = L.Dense(3, name='n8_0')(i0)
-x1 = L.Dropout(0.5, name='n8_1')(x0)
-x2 = L.Reshape((6, 4), name='n8_2')(L.Reshape((3, 8), name='n8_3')(i0))
+i0 = keras.Input(shape=(6, 4), name='n7_i0')
+x0 = L.Dense(3, name='n7_0')(i0)
+x1 = L.Dropout(0.5, name='n7_1')(x0)
+x2 = L.Reshape((6, 4), name='n7_2')(L.Reshape((3, 8), name='n7_3')(i0))
 x3 = keras.ops.relu(x0)
-x4 = L.ReLU(name='n8_4')(x0)
+x4 = L.ReLU(name='n7_4')(x0)
 model = keras.Model([i0], [x0, x0, x1, i0, x2, x3, x4])
 """,
     # Equal layers on one tensor: the converter made one of two.
     """
-i0 = keras.Input(shape=(6, 4), name='n9_i0')
-x0 = L.Conv1D(3, 2, name='n9_0')(i0)
-x1 = keras.ops.relu(L.Rescaling(2.0, name='n9_1')(x0))
-x2 = L.Dense(3, name='n9_2')(-x0)
+i0 = keras.Input(shape=(6, 4), name='n8_i0')
+x0 = L.Conv1D(3, 2, name='n8_0')(i0)
+x1 = keras.ops.relu(L.Rescaling(2.0, name='n8_1')(x0))
+x2 = L.Dense(3, name='n8_2')(-x0)
 x3 = keras.ops.relu(-x0)
-x4 = L.ELU(name='n9_3')(x0 * 2.0)
+x4 = L.ELU(name='n8_3')(x0 * 2.0)
 model = keras.Model([i0], [x1, x2, x3, x4])
+""",
+    # A bias equal in all channels of different scales: the converter took one scale for all.
+    """
+i0 = keras.Input(shape=(2, 6, 8), name='n9_i0')
+x0 = L.ReLU(name='n9_1')(L.BatchNormalization(name='n9_2')(L.Conv2D(3, 2, name='n9_0')(i0)))
+x1 = keras.ops.clip(x0, -0.5, 0.7)
+x2 = L.Conv2D(4, 1, name='n9_3', bias_initializer='ones')(i0)
+model = keras.Model([i0], [x1, x2])
+""",
+    # A mean and a maximum of one pixel, and pools of one pixel, which the converter leaves out.
+    """
+i0 = keras.Input(shape=(1, 4), name='n10_i0')
+x0 = L.GlobalAveragePooling1D(keepdims=True, name='n10_0')(i0)
+x1 = L.GlobalMaxPooling1D(name='n10_1')(i0)
+i1 = keras.Input(shape=(3, 3, 4), name='n10_i1')
+x2 = L.AveragePooling2D(1, name='n10_2')(i1)
+x3 = L.Dense(3, name='n10_3')(L.MaxPooling2D(1, name='n10_4')(i1))
+model = keras.Model([i0, i1], [x0, x1, x2, x3])
+""",
+    # A relu behind a Permute, and another in front: the converter made one of them.
+    """
+i0 = keras.Input(shape=(4, 3, 2), name='n11_i0')
+x0 = L.Conv2D(3, 1, name='n11_0')(i0)
+x1 = L.ReLU(name='n11_1')(x0)
+x2 = L.ReLU(name='n11_3')(L.Permute((3, 2, 1), name='n11_2')(x0))
+model = keras.Model([i0], [x1, x2])
 """,
 )

@@ -1,6 +1,4 @@
-"""500 random networks from the whole table of layers go the whole way, 50 side by side."""
-
-import os
+"""Random networks from the whole table of layers go the whole way, 50 side by side."""
 
 import pytest
 
@@ -9,6 +7,8 @@ from tests.properties import drawing, found, random_models
 from tests.properties.random_models import FOREST
 
 pytestmark = pytest.mark.slow
+# Seeds of the ordinary run; `make test-large` has all 500.
+ORDINARY = 100
 
 
 @pytest.fixture(autouse=True)
@@ -16,12 +16,14 @@ def _compiled_once(object_cache, monkeypatch):
     monkeypatch.setattr(random_models, "object_cache", object_cache)
 
 
-@pytest.mark.skipif(
-    not os.environ.get("RANDOM_NETWORKS"),
-    reason="some of the seeds still fail: RANDOM_NETWORKS=1 runs them",
-)
 @pytest.mark.filterwarnings("ignore")  # some arguments and masks are odd on purpose
-@pytest.mark.parametrize("first", range(0, 500, FOREST))
+@pytest.mark.parametrize(
+    "first",
+    [
+        pytest.param(first, marks=pytest.mark.large if first >= ORDINARY else ())
+        for first in range(0, 500, FOREST)
+    ],
+)
 def test_random_networks(first):
     """`python -m tests.properties.random_models SEED` shows and checks a network that fails."""
     outcome = random_models.Outcome()
