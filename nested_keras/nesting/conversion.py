@@ -146,10 +146,7 @@ def plan(
             if keras_operators.is_operator(operation):
                 new[id(operation)] = keras_operators.replace(operation, name)
                 continue
-            if text := _nested_already(operation, name) or supported.refusal(operation, name):
-                raise ValueError(text)
-            if text := supported.export_refusal(operation, name):
-                warnings.warn(f"export will refuse this model: {text}", stacklevel=3)
+            _check(operation, name)
             nestings = {
                 part: _override(nesting, overrides.get(part, {}), part, kind=kind)
                 for part, kind in _kernels(operation, name).items()
@@ -182,6 +179,14 @@ def _made_once(
         layers_ = _replace(inner, name, nestings, norm=norm)
         made[id(inner)] = [*layers_, *_activation_with_weights(inner, name, made)]
     return made[id(inner)]
+
+
+def _check(operation: KerasOperation, name: str) -> None:
+    """Refuses a layer that cannot be nested, and warns of a layer that export will refuse."""
+    if text := _nested_already(operation, name) or supported.refusal(operation, name):
+        raise ValueError(text)
+    if text := supported.export_refusal(operation, name):
+        warnings.warn(f"export will refuse this model: {text}", stacklevel=4)
 
 
 def _in_a_row(operation: KerasOperation, in_place: list[Any]) -> Replacement:

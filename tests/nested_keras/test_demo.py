@@ -23,7 +23,7 @@ def test_demo_leaves_its_results_behind(tmp_path, monkeypatch):
     assert max(len(line) for text in lines for line in text.splitlines()) <= 80
     assert nested_keras.load_model(tmp_path / "nested.keras").levels == 2
     with np.load(tmp_path / "data.npz") as data:
-        assert data["x_test"].shape == (500, 8, 8, 1)
+        assert data["x_test"].shape == (100, 8, 8, 1)
     content = json.loads((tmp_path / "report.json").read_text())
     assert content == result.to_dict()
     keys = "level sparsity nnz weight_bytes accuracy_float accuracy_int8 accuracy_device"

@@ -140,5 +140,5 @@ def test_refusals(dataset, message):
 
 
 def test_inputs_must_have_as_many_examples():
-    with pytest.raises(ExportError, match=r"as many examples to every input: got \[3, 4\]"):
+    with pytest.raises(ExportError, match=r"equal numbers of examples to all inputs: got \[3, 4\]"):
         collect([np.zeros((3, 1)), np.zeros((4, 1))], [(1,), (1,)])

@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from nested_keras.export import ExportError, pack, steps
+from nested_keras.export import ExportError, build, pack, steps
 from nested_keras.export.idle import drop_idle
 from nested_keras.format import Stream
 from tests import zoo
@@ -30,7 +30,7 @@ def test_a_wrong_table_is_found_and_named(monkeypatch):
     with pytest.raises(
         ExportError, match=r"^level 1: \d+ of \d+ values of output .* first at layer 'conv2d_1'$"
     ):
-        steps.build(made.model, representative_dataset=made.data)
+        build(made.model, representative_dataset=made.data)
 
 
 def test_packed_streams_keep_every_weight_that_matters_in_its_level():
@@ -45,7 +45,7 @@ def test_packed_streams_keep_every_weight_that_matters_in_its_level():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(steps, "pack", record)
-        steps.build(made.model, representative_dataset=made.data)
+        build(made.model, representative_dataset=made.data)
     for layer in streams:
         weights = layer.stream.weights
         filters = layer.converted.filter

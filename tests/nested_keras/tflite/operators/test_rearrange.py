@@ -181,7 +181,7 @@ def nearest(shape: tuple[int, ...], size: tuple[int, int], **options: Any) -> by
     ("model", "text"),
     [
         (nearest((1, 4, 4, 1), (6, 8)), "no whole factors"),
-        (nearest((1, 3, 3, 1), (9, 9), alignCorners=True), "other ones than the nearest"),
+        (nearest((1, 3, 3, 1), (9, 9), alignCorners=True), "other than nearest pixels"),
         (
             model_of("STRIDED_SLICE", (1, 4), (1, 4), (0, 0), (1, 4), (1, 1),
                      options="StridedSliceOptions", newAxisMask=2),
