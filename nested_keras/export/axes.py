@@ -70,6 +70,8 @@ def _slice(graph: GraphBuilder, layer: KerasLayer, inputs: tuple[str, ...], shap
 
 
 def _pad_axes(graph: GraphBuilder, layer: KerasLayer, inputs: tuple[str, ...], shape: Shape) -> str:
+    if shape == graph.nodes[inputs[0]].shape:
+        return inputs[0]
     return graph.add(PadAxes, layer.name, inputs, shape=shape, paddings=layer.paddings)
 
 

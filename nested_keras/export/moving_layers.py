@@ -137,6 +137,8 @@ class Resize(PlainNode):
 
 
 def _crop(graph: GraphBuilder, layer: KerasLayer, inputs: tuple[str, ...], shape: Shape) -> str:
+    if shape == graph.nodes[inputs[0]].shape:
+        return inputs[0]
     sides = layer.cropping if len(shape) == 4 else ((0, 0), layer.cropping)
     (top, _), (left, _) = sides
     return graph.add(Crop, layer.name, inputs, shape=shape, start=(int(top), int(left)))
@@ -180,6 +182,8 @@ def _permute(graph: GraphBuilder, layer: KerasLayer, inputs: tuple[str, ...], sh
 
 
 def _pad(graph: GraphBuilder, layer: KerasLayer, inputs: tuple[str, ...], shape: Shape) -> str:
+    if shape == graph.nodes[inputs[0]].shape:
+        return inputs[0]
     sides = layer.padding if len(shape) == 4 else ((0, 0), layer.padding)
     paddings = tuple((int(before), int(after)) for before, after in sides)
     return graph.add(Pad, layer.name, inputs, shape=shape, paddings=paddings)

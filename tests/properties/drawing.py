@@ -297,6 +297,8 @@ def _shared_layer(network: Network) -> None:
     layer = network.random.choice(layers)
     if isinstance(network.scope[layer], layer_variants.MERGES):
         raise ValueError("takes several tensors")
+    if isinstance(network.scope[layer], L.Rescaling):
+        raise ValueError("Keras gives the shape of its input, also where the input broadcasts")
     _call_layer(network, layer, [_latest(network)])
 
 

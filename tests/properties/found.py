@@ -106,4 +106,12 @@ x1 = L.ReLU(name='n11_1')(x0)
 x2 = L.ReLU(name='n11_3')(L.Permute((3, 2, 1), name='n11_2')(x0))
 model = keras.Model([i0], [x1, x2])
 """,
+    # A padding and a crop of nothing: the converter leaves them out.
+    """
+i0 = keras.Input(shape=(4, 2), name='n12_i0')
+x0 = L.Dense(3, name='n12_0')(i0)
+x1 = L.ZeroPadding1D((0, 0), name='n12_1')(x0)
+x2 = L.Cropping1D((0, 0), name='n12_2')(x0)
+model = keras.Model([i0], [x0, x1, x2])
+""",
 )
