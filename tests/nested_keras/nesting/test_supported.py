@@ -55,6 +55,9 @@ def cases():
 
 @pytest.mark.parametrize(("kind", "variant", "shape"), [*cases()])
 def test_nest_and_export_compute_what_the_layer_does(kind, variant, shape):
+    is_padded = kind is L.Conv1DTranspose and "output_padding" in variant
+    if keras.__version__.startswith("3.12.") and is_padded:
+        pytest.skip("Keras 3.12 pads this output less than it says")
     inputs = keras.Input(shape)
     conv = L.Conv2D if shape is IMAGE else L.Conv1D
     x = conv(3, 1, name="before")(inputs)
