@@ -167,6 +167,9 @@ def of(kind: type) -> list[dict[str, Any]]:
 
 def _made(variant: dict[str, Any]) -> dict[str, Any]:
     """Makes a layer that is an activation and has weights: it serves one layer alone."""
+    if isinstance(wrapped := variant.get("layer"), L.Layer):
+        # Built by an earlier model, it would draw no weights in this one.
+        variant = {**variant, "layer": type(wrapped).from_config(wrapped.get_config())}
     activation = variant.get("activation")
     if getattr(activation, "__name__", "") == "<lambda>":
         return {**variant, "activation": activation()}
