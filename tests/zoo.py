@@ -69,6 +69,9 @@ def make(name: str) -> ZooModel:
 
     import nested_keras
 
+    # Before the seed is set, because the module makes layers, and random layers draw their seeds.
+    from tests.nested_keras.nesting import layer_variants  # noqa: F401
+
     row = _ROWS[name]
     seed = list(_ROWS).index(name)
     rng = np.random.default_rng(seed)
