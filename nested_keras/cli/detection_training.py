@@ -136,16 +136,7 @@ def digest(*parts: DetectionData) -> str:
 def settle(args: argparse.Namespace, base: KerasModel) -> training.Settings:
     """Chooses the settings that the flags leave open; by default the base is the teacher."""
     teacher = None if args.distill is False else base
-    routing = 1.0 if teacher is None else 0.5
-    return training.Settings(
-        epochs=args.epochs,
-        batch_size=args.batch_size,
-        learning_rate=args.learning_rate,
-        routing=routing if args.routing is None else args.routing,
-        teacher=teacher,
-        augment=_CHANGES[args.augment],
-        seed=args.seed,
-    )
+    return training.settings_of(args, teacher, augment=_CHANGES[args.augment])
 
 
 def sample(data: DetectionData, goal: DetectionTask, count: int, seed: int) -> tuple[Any, Any]:

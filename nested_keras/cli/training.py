@@ -16,6 +16,7 @@ from nested_keras import augmentation
 from nested_keras.augmentation import Augmentation
 from nested_keras.cli import data_files, task
 from nested_keras.cli.terminal import Terminal
+from nested_keras.detection.scene_changes import SceneChanges
 from nested_keras.typing import Data, KerasCallback, KerasLoss, KerasModel, KerasOptimizer
 
 AUGMENTATIONS = ("auto", "none", "shift", "flip", "both")
@@ -76,6 +77,19 @@ def settle(args: argparse.Namespace, base: KerasModel, goal: task.Task, test: Da
             "--distill must have a model with two outputs or more: got one; leave --distill out"
         )
     teacher = None if single or args.distill is False else base
+    return settings_of(args, teacher, augment=_augmentation(args, base, goal, test))
+
+
+def settings_of(
+    args: argparse.Namespace, teacher: KerasModel, *, augment: Augmentation | SceneChanges | None
+) -> Settings:
+    """Returns the settings of the flags; without a teacher, the routing is 1 by default.
+
+    Args:
+        args: The flags.
+        teacher: The base model, or None.
+        augment: As in `Settings`.
+    """
     routing = 1.0 if teacher is None else 0.5
     return Settings(
         epochs=args.epochs,
@@ -83,7 +97,7 @@ def settle(args: argparse.Namespace, base: KerasModel, goal: task.Task, test: Da
         learning_rate=args.learning_rate,
         routing=routing if args.routing is None else args.routing,
         teacher=teacher,
-        augment=_augmentation(args, base, goal, test),
+        augment=augment,
         seed=args.seed,
     )
 

@@ -117,7 +117,7 @@ def plan(
     """Makes the layers that take the place of each operation of a model.
 
     Args:
-        model: A built functional or Sequential model.
+        model: A functional model.
         nesting: The default of the nested kernels.
         exclude: Names of layers to keep dense; None for the depthwise kernels, the first
             convolution and the last Dense.
@@ -132,7 +132,7 @@ def plan(
         ValueError: If a layer cannot be nested, a name is unknown, or no layer is left to nest.
     """
     with attempt():
-        _refuse_unread_inputs(functional(model))
+        _refuse_unread_inputs(model)
     walked = list(operations(model))
     names = _unique_names(walked)
     norm = {"axis": -1, "levels": len(nesting.sparsities), "shared_affine": shared_affine}

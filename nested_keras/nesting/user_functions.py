@@ -11,14 +11,14 @@ from nested_keras.typing import Activation, Float32Array
 _VALUES = np.array(
     [*np.linspace(-3, 3, 14), 0, 0, 0.01, -0.01, 7, -7, 60, -60, 999, -999], np.float32
 )
-# All values at once: as rows, as columns, as a series, as images, as several of them.
+# All values at once: as rows, as columns, as a series, as images, as several images.
 _SHAPES = ((1, 24), (24, 1), (3, 8), (2, 4, 3), (1, 3, 4, 2), (4, 1, 2, 3), (2, 3, 4, 1))
-# Of what alone and among others should be the same number, as TensorFlow's kernels round it.
+# The difference that TensorFlow's rounding may make between a value alone and among others.
 _TOLERANCE = 1e-4
 
 
 def depends_on_others(function: Activation) -> str | None:
-    """Says how a function is seen to be more than a function of each value alone.
+    """Says how a function shows that it is no function of each value alone.
 
     The value of each number by itself is compared with its values among others, in several shapes
     and orders.
@@ -27,9 +27,9 @@ def depends_on_others(function: Activation) -> str | None:
         function: Takes and returns a tensor.
 
     Returns:
-        What was seen, or None.
+        A text about the difference, or None.
     """
-    # Out of a graph that is being traced: the probes are numbers.
+    # Outside of a graph that is being traced, because the probes are numbers.
     with tf.init_scope():
         try:
             alone = np.array([_run(function, value.reshape(1, 1))[0, 0] for value in _VALUES])
@@ -37,7 +37,7 @@ def depends_on_others(function: Activation) -> str | None:
             return next(filter(None, seen), None)
         except _WrongResultError as error:
             return str(error)
-        except Exception as error:  # The function raises what it likes.
+        except Exception as error:  # A user's function may raise any error.
             text = " ".join(str(error).split())[:100]
             return (
                 f"it raises {type(error).__name__} for other shapes than those of the model: {text}"
@@ -45,11 +45,11 @@ def depends_on_others(function: Activation) -> str | None:
 
 
 class _WrongResultError(ValueError):
-    """The function returns no numbers, or another shape; the text says which."""
+    """The function returns no numbers, or another shape; the text says which of the two."""
 
 
 def _difference(function: Activation, alone: Float32Array, shape: tuple[int, ...]) -> str | None:
-    """Compares the values of all numbers at once, in some shape, with the values of each alone."""
+    """Compares the values of all numbers at once, in one shape, with the value of each alone."""
     draw = np.random.default_rng(len(shape))
     for _ in range(3):
         order = draw.permutation(len(_VALUES))

@@ -1,21 +1,10 @@
 #include "int8_lookup.h"
 
-#include <stddef.h>
 #include <stdint.h>
 
+#include "eval_tensor.h"
 #include "nk_ops.h"
 #include "nk_status.h"
-
-#if defined(__GNUC__)
-#pragma GCC diagnostic push
-// TFLite Micro's own headers name parameters that they do not use.
-#pragma GCC diagnostic ignored "-Wunused-parameter"
-#endif
-#include "tensorflow/lite/micro/kernels/kernel_util.h"
-#include "tensorflow/lite/micro/micro_log.h"
-#if defined(__GNUC__)
-#pragma GCC diagnostic pop
-#endif
 
 namespace tflite {
 namespace micro {
@@ -30,19 +19,6 @@ constexpr int32_t kEntries = 256;
 TfLiteStatus Refuse(const char *reason) {
   MicroPrintf("INT8_LOOKUP: %s", reason);
   return kTfLiteError;
-}
-
-/** Number of elements; -1 if a dimension is not positive or the number exceeds INT32_MAX. */
-int32_t CountElements(const TfLiteEvalTensor *tensor) {
-  int64_t count = 1;
-  for (int i = 0; i < tensor->dims->size; ++i) {
-    const int32_t size = tensor->dims->data[i];
-    if (size < 1 || count * size > INT32_MAX) {
-      return -1;
-    }
-    count *= size;
-  }
-  return static_cast<int32_t>(count);
 }
 
 TfLiteStatus Prepare(TfLiteContext *context, TfLiteNode *node) {

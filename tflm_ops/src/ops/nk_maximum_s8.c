@@ -1,5 +1,6 @@
 #include "../ref/nk_arithmetic.h"
 #include "../ref/nk_geometry.h"
+#include "nk_elementwise.h"
 #include "nk_ops.h"
 
 /** The larger element where `larger`, else the smaller. */
@@ -10,9 +11,7 @@ static inline nk_status choose(bool larger, const nk_dims4 *input1_dims, const i
       output_dims == NULL || output == NULL) {
     return NK_ERROR_ARGUMENT;
   }
-  if (nk_dims4_size(input1_dims) == 0 || nk_dims4_size(input2_dims) == 0 ||
-      nk_dims4_size(output_dims) == 0 || !nk_dims4_broadcast_to(input1_dims, output_dims) ||
-      !nk_dims4_broadcast_to(input2_dims, output_dims)) {
+  if (!nk_broadcasts(input1_dims, input2_dims, output_dims)) {
     return NK_ERROR_SHAPE;
   }
   const nk_dims4 step1 = nk_broadcast_strides(input1_dims);

@@ -1,5 +1,6 @@
 #include "../ref/nk_arithmetic.h"
 #include "../ref/nk_geometry.h"
+#include "nk_elementwise.h"
 #include "nk_ops.h"
 
 static bool params_are_valid(const nk_mul_params *p) {
@@ -16,9 +17,7 @@ nk_status nk_mul_s8(const nk_mul_params *params, const nk_dims4 *input1_dims, co
       input2 == NULL || output_dims == NULL || output == NULL || !params_are_valid(params)) {
     return NK_ERROR_ARGUMENT;
   }
-  if (nk_dims4_size(input1_dims) == 0 || nk_dims4_size(input2_dims) == 0 ||
-      nk_dims4_size(output_dims) == 0 || !nk_dims4_broadcast_to(input1_dims, output_dims) ||
-      !nk_dims4_broadcast_to(input2_dims, output_dims)) {
+  if (!nk_broadcasts(input1_dims, input2_dims, output_dims)) {
     return NK_ERROR_SHAPE;
   }
   const nk_output_stage stage = {params->output_offset, params->activation_min,

@@ -1,5 +1,6 @@
 #include "../ref/nk_arithmetic.h"
 #include "../ref/nk_geometry.h"
+#include "nk_elementwise.h"
 #include "nk_ops.h"
 
 static bool params_are_valid(const nk_prelu_params *p) {
@@ -16,9 +17,7 @@ nk_status nk_prelu_s8(const nk_prelu_params *params, const nk_dims4 *input_dims,
       alpha == NULL || output_dims == NULL || output == NULL || !params_are_valid(params)) {
     return NK_ERROR_ARGUMENT;
   }
-  if (nk_dims4_size(input_dims) == 0 || nk_dims4_size(alpha_dims) == 0 ||
-      nk_dims4_size(output_dims) == 0 || !nk_dims4_broadcast_to(input_dims, output_dims) ||
-      !nk_dims4_broadcast_to(alpha_dims, output_dims)) {
+  if (!nk_broadcasts(input_dims, alpha_dims, output_dims)) {
     return NK_ERROR_SHAPE;
   }
   const nk_output_stage stage = {params->output_offset, INT8_MIN, INT8_MAX};

@@ -1,27 +1,16 @@
 #include "../ref/nk_arithmetic.h"
 #include "../ref/nk_geometry.h"
+#include "nk_elementwise.h"
 #include "nk_ops.h"
-
-static bool params_are_valid(const nk_sub_params *p) {
-  return nk_in_range(p->left_shift, 0, 22) && nk_is_input_offset(p->input1_offset) &&
-         nk_is_multiplier(p->input1_multiplier, p->input1_shift) &&
-         nk_is_input_offset(p->input2_offset) &&
-         nk_is_multiplier(p->input2_multiplier, p->input2_shift) &&
-         nk_is_output_offset(p->output_offset) &&
-         nk_is_multiplier(p->output_multiplier, p->output_shift) &&
-         nk_is_activation_range(p->activation_min, p->activation_max);
-}
 
 nk_status nk_sub_s8(const nk_sub_params *params, const nk_dims4 *input1_dims, const int8_t *input1,
                     const nk_dims4 *input2_dims, const int8_t *input2, const nk_dims4 *output_dims,
                     int8_t *output) {
   if (params == NULL || input1_dims == NULL || input1 == NULL || input2_dims == NULL ||
-      input2 == NULL || output_dims == NULL || output == NULL || !params_are_valid(params)) {
+      input2 == NULL || output_dims == NULL || output == NULL || !nk_add_params_are_valid(params)) {
     return NK_ERROR_ARGUMENT;
   }
-  if (nk_dims4_size(input1_dims) == 0 || nk_dims4_size(input2_dims) == 0 ||
-      nk_dims4_size(output_dims) == 0 || !nk_dims4_broadcast_to(input1_dims, output_dims) ||
-      !nk_dims4_broadcast_to(input2_dims, output_dims)) {
+  if (!nk_broadcasts(input1_dims, input2_dims, output_dims)) {
     return NK_ERROR_SHAPE;
   }
   const nk_output_stage stage = {params->output_offset, params->activation_min,
