@@ -105,18 +105,12 @@ class _Edges:
         return outer
 
     def operator(self, kind: str, source: int, target: int) -> SchemaObject:
-        schema = self.schema
-        code = schema.OperatorCodeT()
-        code.builtinCode = code.deprecatedBuiltinCode = getattr(schema.BuiltinOperator, kind)
-        # The versions that TFLite's converter writes; int8 needs version 2 or later.
-        code.version = 2
+        builtin = getattr(self.schema.BuiltinOperator, kind)
         codes = self.tree.root.operatorCodes
-        known = [k for k, each in enumerate(codes) if each.builtinCode == code.builtinCode]
-        if not known:
-            codes.append(code)
-            known = [len(codes) - 1]
-        operator = schema.OperatorT()
-        operator.opcodeIndex = known[0]
+        known = [index for index, each in enumerate(codes) if each.builtinCode == builtin]
+        operator = self.schema.OperatorT()
+        # TFLite's converter writes version 2 here; int8 needs version 2 or later.
+        operator.opcodeIndex = known[0] if known else self.tree.add_code(kind, version=2)
         operator.inputs = np.array([source], np.int32)
         operator.outputs = np.array([target], np.int32)
         return operator

@@ -62,7 +62,7 @@ def insert(converted: Tree, graph: Graph) -> Tree:
     if not wanted:
         return converted
     tree = converted.copy()
-    codes = {Table: _add_code(tree, "CUSTOM", INT8_LOOKUP), Prelu: _add_code(tree, "PRELU")}
+    codes = {Table: tree.add_code("CUSTOM", custom=INT8_LOOKUP), Prelu: tree.add_code("PRELU")}
     for operator in tree.subgraph.operators:
         if not isinstance(operator.builtinOptions, schema.LeakyReluOptionsT):
             continue
@@ -84,18 +84,6 @@ def insert(converted: Tree, graph: Graph) -> Tree:
         )
     flatbuffer.prune(tree)
     return tree
-
-
-def _add_code(tree: Tree, kind: str, custom: str | None = None) -> int:
-    """Appends an operator code; returns its index."""
-    from ai_edge_litert import schema_py_generated as schema
-
-    code = schema.OperatorCodeT()
-    code.builtinCode = code.deprecatedBuiltinCode = getattr(schema.BuiltinOperator, kind)
-    code.customCode = None if custom is None else custom.encode()
-    code.version = 1
-    tree.root.operatorCodes.append(code)
-    return len(tree.root.operatorCodes) - 1
 
 
 def _add_table(tree: Tree, operator: SchemaObject, node: Table) -> int:

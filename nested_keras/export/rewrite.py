@@ -101,11 +101,7 @@ def nest_operators(dense: Tree, layers: Sequence[PackedLayer]) -> Tree:
     level = tree.add_tensor(LEVEL_INPUT, (1,), schema.TensorType.INT32)
     subgraph.inputs = np.append(subgraph.inputs, np.int32(level))
     tree.root.signatureDefs[0].inputs.append(_entry(LEVEL_INPUT, level))
-    code = schema.OperatorCodeT()
-    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.CUSTOM
-    code.customCode = NESTED_SPARSE_CONV.encode()
-    code.version = 1
-    tree.root.operatorCodes.append(code)
+    code = tree.add_code("CUSTOM", custom=NESTED_SPARSE_CONV)
     for layer in layers:
         operator = subgraph.operators[layer.converted.index]
         stream = tree.add_tensor(
@@ -115,7 +111,7 @@ def nest_operators(dense: Tree, layers: Sequence[PackedLayer]) -> Tree:
             tree.add_buffer(layer.stream.data),
         )
         operator.inputs = np.array([operator.inputs[0], level, stream], np.int32)
-        operator.opcodeIndex = len(tree.root.operatorCodes) - 1
+        operator.opcodeIndex = code
         operator.builtinOptions = None
         operator.builtinOptionsType = schema.BuiltinOptions.NONE
     kernel_weights.write(tree, _fewer_weights(layers))

@@ -48,6 +48,23 @@ class Tree:
         self.root.buffers.append(buffer)
         return len(self.root.buffers) - 1
 
+    def add_code(self, kind: str, *, custom: str | None = None, version: int = 1) -> int:
+        """Appends an operator code; returns its index.
+
+        Args:
+            kind: A name of the schema's `BuiltinOperator`, with a value below 127.
+            custom: The name of a custom operator; None for a builtin operator.
+            version: The version of the operator.
+        """
+        from ai_edge_litert import schema_py_generated as schema
+
+        code = schema.OperatorCodeT()
+        code.builtinCode = code.deprecatedBuiltinCode = getattr(schema.BuiltinOperator, kind)
+        code.customCode = None if custom is None else custom.encode()
+        code.version = version
+        self.root.operatorCodes.append(code)
+        return len(self.root.operatorCodes) - 1
+
     def add_tensor(self, name: str, shape: tuple[int, ...], kind: int, buffer: int = 0) -> int:
         """Appends a tensor of the first subgraph; returns its index.
 
