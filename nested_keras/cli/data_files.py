@@ -23,49 +23,6 @@ def images(path: Path, name: str) -> npt.NDArray[Any]:
     return arrays.real_images(x, name=f"{path}: {name}")
 
 
-def labels(path: Path, name: str, *, count: int) -> npt.NDArray[Any] | None:
-    """Returns labels, one per input, of a .npz archive; None where the archive has none.
-
-    Args:
-        path: The archive.
-        name: The name of the array.
-        count: The number of inputs.
-
-    Raises:
-        ValueError: If the file is damaged, or the number of labels is not `count`.
-    """
-    y = load_array(path, name)
-    if y is not None and (not y.ndim or len(y) != count):
-        raise ValueError(
-            f"{path}: expected {count} labels in {name}, one per input: got shape {y.shape}"
-        )
-    return y
-
-
-def load_split(
-    path: Path, split: str, *, shape: tuple[int | None, ...], classes: int
-) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    """Loads and checks the images and labels of a classifier.
-
-    Args:
-        path: The archive.
-        split: Names the arrays: x_<split> and y_<split>.
-        shape: The shape of the model's input, with None for any size.
-        classes: The number of classes.
-
-    Returns:
-        float32 [n, ...] and int64 [n, 1].
-
-    Raises:
-        ValueError: If the file is no archive or is damaged, or an array is missing or does not fit.
-    """
-    x, y = load_arrays(path, f"x_{split}", f"y_{split}")
-    x = arrays.real_images(x, name=f"{path}: x_{split}").astype(np.float32)
-    arrays.require_shape(x, shape, name=f"{path}: x_{split}")
-    y = arrays.class_indices(y, count=len(x), classes=classes, name=f"{path}: y_{split}")
-    return x, y[:, None]
-
-
 def load_arrays(path: Path, *names: str) -> list[npt.NDArray[Any]]:
     """Returns arrays of a .npz archive by name.
 

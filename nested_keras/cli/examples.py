@@ -215,6 +215,11 @@ def load_labelled(
         ValueError: As `load`, and if there are no labels, or the model has other classes.
     """
     found = load(path, part, shape=shape, reading=reading)
+    if found.truths is not None:
+        raise ValueError(
+            f"{path}: expected examples with a label each: got images with boxes, which go with "
+            "--task detection"
+        )
     if found.classes and len(found.classes) != classes:
         raise ValueError(
             f"{path} must have the {classes} classes of the model: got {len(found.classes)} "

@@ -130,3 +130,20 @@ def test_a_broken_image_is_named_before_the_training(words, tmp_path, capsys):
     image.write_bytes(image.read_bytes()[:-60])
     assert "img003.png: cannot be read as an image" in refused(words, capsys)
     assert not (tmp_path / "nested.keras").exists()
+
+
+def test_a_classifier_is_not_trained_on_images_with_boxes(tmp_path, capsys):
+    base = keras.Sequential(
+        [
+            keras.Input((24, 32, 3)),
+            keras.layers.Conv2D(2, 3),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(2, activation="softmax"),
+        ]
+    )
+    base.save(tmp_path / "base.keras")
+    data = pictures.voc_folder(tmp_path / "voc")
+    words = ("--model", tmp_path / "base.keras", "--data", data, "--out", tmp_path / "nested.keras")
+    assert nested_keras_command("train", *words) == 1
+    assert "got images with boxes, which go with --task detection" in capsys.readouterr().err
+    assert not (tmp_path / "nested.keras").exists()
