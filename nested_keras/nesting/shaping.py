@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from typing import Any
 
 import keras
@@ -111,7 +112,8 @@ def _get_item(call: GraphCall) -> Compute:
             )
         bounds.append([part.start, part.stop, part.step])
     first, *rest = bounds
-    if parts[0] is None or slice(*first).indices(2) != (0, 2, 1):
+    batch = call.shape[0] or sys.maxsize
+    if parts[0] is None or slice(*first).indices(batch) != (0, batch, 1):
         raise RefusedError(f"must leave the axis of the batch whole: got {key}")
     output = call.output
     reshapes = any(not isinstance(part, slice) for part in parts)

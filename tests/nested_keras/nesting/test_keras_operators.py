@@ -209,6 +209,7 @@ def test_every_operator_is_tried():
         (lambda x, y: ops.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), "reflect"), "mode='reflect'"),
         (lambda x, y: ops.pad(x, 1), r"4 pairs of sizes, zeros for the batch: got \(\(1, 1\),\)"),
         (lambda x, y: x[:1, :], "leave the axis of the batch whole"),
+        (lambda x, y: x[:2, :], "leave the axis of the batch whole"),
         (lambda x, y: x[None, :], "leave the axis of the batch whole"),
         (lambda x, y: ops.transpose(x, (3, 1, 2, 0)), "the batch the first one"),
         (lambda x, y: ops.cast(x, "int32"), r"\(Cast\) .* in a float dtype: got int32"),
