@@ -8,8 +8,9 @@ joins the group of its input, because TFLite Micro's kernel takes no other scale
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ import tensorflow as tf
 from nested_keras.export import forward
 from nested_keras.export.export_errors import ExportError
 from nested_keras.export.nodes import Graph, Node
+from nested_keras.export.plain_layers import Table
 from nested_keras.typing import Float32Array, Value
 
 # Narrower ranges are noise to the converter (its near-zero tolerance is 1e-6).
@@ -68,10 +70,9 @@ def calibrate(graph: Graph, data: tuple[Float32Array, ...]) -> Ranges:
       Ranges that contain zero, as affine int8 needs it.
 
     Raises:
-      ExportError: An output is NaN or infinite, or a tensor needs two scales beside its fixed one.
+      ExportError: An output is NaN or infinite.
     """
     groups = _groups(graph)
-    _refuse_two_scales(graph, groups)
     limits = dict.fromkeys(groups.values(), (0.0, 0.0))
 
     def widen(level: int, node: Node, array: Float32Array) -> None:
@@ -123,20 +124,38 @@ def _groups(graph: Graph) -> dict[str, str]:
     return leader
 
 
-def _refuse_two_scales(graph: Graph, groups: Mapping[str, str]) -> None:
-    """Refuses a tensor of fixed scale in two groups, which the converter cannot requantise."""
-    fixed = fixed_scales(graph)
-    first: dict[str, str] = {}
+def with_own_scales(graph: Graph) -> Graph:
+    """Returns the same network, with a table that gives a value of fixed scale another scale.
+
+    The converter requantises an operand of fixed scale in front of a concatenation, maximum or
+    minimum of free scale. All other readers of the operand would then read the requantised values
+    too, which end where the range of the concatenation ends. So the table stands between, unless
+    all readers share the range.
+    """
+    groups, fixed = _groups(graph), fixed_scales(graph)
+    # Name of each value of fixed scale -> the groups of its readers; None: the value stays.
+    readers: dict[str, set[str | None]] = {name: set() for name in fixed}
     for node in graph.nodes.values():
-        if not node.keeps_scale or len(node.inputs) < 2 or node.name in fixed:
-            continue
-        for name in (name for name in node.inputs if name in fixed):
-            other = first.setdefault(name, node.name)
-            if groups[other] != groups[node.name]:
-                raise ExportError(
-                    f"{name!r} has a scale that TFLite fixes, and can be joined with other scales "
-                    f"once: got {other!r} and {node.name!r} (give each an activation of its own)"
-                )
+        for name in fixed.keys() & set(node.inputs):
+            readers[name].add(groups[node.name] if _requantizes(node, fixed) else None)
+    for name in fixed.keys() & set(graph.outputs):
+        readers[name].add(None)
+    nodes: dict[str, Node] = {}
+    for node in graph.nodes.values():
+        inputs = []
+        for name in node.inputs:
+            if name in fixed and _requantizes(node, fixed) and len(readers[name]) > 1:
+                source, name = name, f"{name}/in/{groups[node.name]}"
+                same = functools.partial(tf.identity)  # unlike that of any other table
+                nodes[name] = Table(name, (source,), graph.nodes[source].shape, same)
+            inputs.append(name)
+        nodes[node.name] = replace(node, inputs=tuple(inputs))
+    return replace(graph, nodes=nodes)
+
+
+def _requantizes(node: Node, fixed: Mapping[str, float]) -> bool:
+    """Whether the converter gives operands of fixed scale the scale of the node's output."""
+    return node.keeps_scale and len(node.inputs) > 1 and node.name not in fixed
 
 
 def _widen(low: float, high: float) -> tuple[float, float]:

@@ -22,7 +22,7 @@ from collections.abc import Mapping
 import keras
 import numpy as np
 
-from nested_keras.export.calibrate import fixed_scales
+from nested_keras.export.calibrate import fixed_scales, with_own_scales
 from nested_keras.export.forward import numpy_of
 from nested_keras.export.moving_layers import Crop, DepthToSpace, Transpose
 from nested_keras.export.nodes import BatchNorm, Graph, Linear, Node
@@ -64,8 +64,11 @@ def fold(graph: Graph, *, fuse: bool = True) -> Graph:
         moved[node.name] = parts[-1].name
         uses.update({part.name: 1 for part in parts[:-1]})
         uses[parts[-1].name] = reads[old.name]
-    folded = {name: _apart(folded, node) for name, node in folded.items()} if fuse else folded
-    return Graph(folded, graph.inputs, tuple(moved[name] for name in graph.outputs), graph.levels)
+    outputs = tuple(moved[name] for name in graph.outputs)
+    if not fuse:
+        return Graph(folded, graph.inputs, outputs, graph.levels)
+    folded = {name: _apart(folded, node) for name, node in folded.items()}
+    return with_own_scales(Graph(folded, graph.inputs, outputs, graph.levels))
 
 
 def _with_plain_relu6(graph: Graph) -> Graph:

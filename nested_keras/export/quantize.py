@@ -88,8 +88,9 @@ def twin_gain(node: Linear, *, input_scale: float) -> FloatArray:
 def twin_gains(nodes: Iterable[Linear], scale: Callable[[str], float]) -> dict[str, FloatArray]:
     """Returns `twin_gain` of each node, in which equal nodes differ a little.
 
-    The converter merges two equal operators on one tensor. A factor of its own gives each node a
-    filter scale of its own, and leaves the int8 weights as they are.
+    The converter merges two equal operators on one tensor, and the equal filters of a convolution
+    and a depthwise convolution. A factor of its own gives each node a filter scale of its own, and
+    leaves the int8 weights as they are.
 
     Args:
         nodes: The linear nodes.
@@ -97,11 +98,17 @@ def twin_gains(nodes: Iterable[Linear], scale: Callable[[str], float]) -> dict[s
     """
     gains = {}
     alike: Counter[tuple[Any, ...]] = Counter()
+    # Whether a filter, in TFLite's order, was met first in a depthwise convolution.
+    depthwise_first: dict[tuple[Any, ...], bool] = {}
     for node in nodes:
         gain = twin_gain(node, input_scale=scale(node.inputs[0]))
         weights = node.masked_filter(node.levels - 1) * gain.reshape(-1, 1, 1, 1)
-        same = (node.inputs, node.kind, weights.astype(np.float32).tobytes())
-        gains[node.name] = gain * (1 + _APART * alike[same])
+        depthwise = node.kind is LayerKind.DEPTHWISE
+        stored = weights.astype(np.float32).transpose((3, 1, 2, 0) if depthwise else (0, 1, 2, 3))
+        filter_ = (stored.shape, stored.tobytes())
+        same = (node.inputs, node.kind, filter_)
+        below = depthwise_first.setdefault(filter_, depthwise) is not depthwise
+        gains[node.name] = gain * (1 + _APART * (-1 - alike[same] if below else alike[same]))
         alike[same] += 1
     return gains
 

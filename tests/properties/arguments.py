@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from nested_keras.nesting import supported
@@ -177,7 +178,10 @@ def _convolution(draw: random.Random, shape: Shape) -> dict[str, Any]:
 def _transposed(draw: random.Random, shape: Shape) -> dict[str, Any]:
     chosen = {"filters": draw.choice((1, 2, 3, 4, 8)), **_window(draw, shape)}
     if draw.random() < 0.2 and "strides" in chosen:
-        chosen["output_padding"] = draw.randint(0, 1)
+        # TensorFlow's own layer fails where it would make fewer pixels than the strides ask for.
+        even = any(size % 2 == 0 for size in np.atleast_1d(chosen["kernel_size"]))
+        fewest = 1 if even and chosen["padding"] == "same" else 0
+        chosen["output_padding"] = max(fewest, draw.randint(0, 1))
     return chosen
 
 

@@ -114,4 +114,15 @@ x1 = L.ZeroPadding1D((0, 0), name='n12_1')(x0)
 x2 = L.Cropping1D((0, 0), name='n12_2')(x0)
 model = keras.Model([i0], [x0, x1, x2])
 """,
+    # A tanh that is joined with another scale, and read by a layer too: the layer read the values
+    # that the converter had cut off at the other scale. Two joins were refused.
+    """
+i0 = keras.Input(shape=(6,), name='n13_i0')
+x0 = L.Dense(5, name='n13_0')(i0)
+x1 = L.Dense(5, activation='tanh', kernel_initializer='glorot_normal', name='n13_1')(x0)
+x2 = L.Minimum(name='n13_2')([x1, 0.1 * x0, x1])
+x3 = L.LeakyReLU(name='n13_3')(x1)
+x4 = L.Concatenate(name='n13_4')([x1, 9.0 * x0])
+model = keras.Model([i0], [x2, x3, x4, x1])
+""",
 )

@@ -276,17 +276,11 @@ class Outcome:
 
     Attributes:
         tried: Number of networks.
-        refused: What `nest` or export said, by seed.
         failed: What is wrong, with the smallest network that shows it, by seed.
     """
 
     tried: int = 0
-    refused: dict[int, str] = dataclasses.field(default_factory=dict)
     failed: dict[int, str] = dataclasses.field(default_factory=dict)
-
-
-# Refusals in one line that the networks may meet.
-KNOWN_REFUSALS = ("can be joined with other scales once",)
 
 
 def run(seeds: Sequence[int], outcome: Outcome) -> None:
@@ -301,10 +295,7 @@ def run(seeds: Sequence[int], outcome: Outcome) -> None:
         run(seeds[half:], outcome)
     else:
         outcome.tried += 1
-        if "\n" not in text and any(known in text for known in KNOWN_REFUSALS):
-            outcome.refused[seeds[0]] = text
-        else:
-            outcome.failed[seeds[0]] = _smallest(seeds[0], text)
+        outcome.failed[seeds[0]] = _smallest(seeds[0], text)
 
 
 def _problem(networks: Sequence[Network]) -> str | None:
@@ -346,7 +337,7 @@ def main() -> None:
         outcome = Outcome()
         run(range(first, min(first + FOREST, arguments.to)), outcome)
         report = [f"seeds {first}..{first + outcome.tried - 1}: {outcome.tried} tried"]
-        report += [*outcome.refused.values(), *outcome.failed.values()]
+        report += outcome.failed.values()
         _say(*report)
         if arguments.log:
             with arguments.log.open("a") as log:

@@ -30,7 +30,6 @@ def test_random_networks(first):
     random_models.run(range(first, first + FOREST), outcome)
     assert outcome.tried == FOREST
     assert not outcome.failed, "\n\n".join(outcome.failed.values())
-    assert len(outcome.refused) <= FOREST // 25, outcome.refused
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from nested_keras.export.calibrate import calibrate
+from nested_keras.export.calibrate import calibrate, with_own_scales
 from nested_keras.export.export_errors import ExportError
 from nested_keras.export.nodes import Graph, Input
 from nested_keras.export.plain_layers import Concatenate, Extremum, Pool, Reshape, Unary
@@ -115,14 +115,39 @@ def test_an_output_of_a_fixed_and_a_free_operand_is_rounded_to_its_own_range():
     np.testing.assert_allclose(ranges.fake_quantize(least, value), [-3, 0], atol=1e-6)
 
 
-def test_refuses_a_fixed_scale_beside_two_others():
-    """The converter would refuse it, in many lines."""
+def test_a_fixed_scale_beside_another_reader_gets_a_table():
+    """The converter would let the other reader read the requantised values, cut off at 0.1."""
+    a = Unary("a", ("x",), (1, 1, 1, 1), "tanh")
+    small = Unary("small", ("x",), (1, 1, 1, 1), "leaky_relu", 0.1)
+    first = Extremum("first", ("a", "small"), (1, 1, 1, 1), "minimum")
+    alone = graph_of(X, a, small, first)
+    assert list(with_own_scales(alone).nodes) == ["x", "a", "small", "first"]
+    again = Concatenate("again", ("first", "a"), (1, 1, 1, 2), 3)  # of the same range
+    assert list(with_own_scales(graph_of(X, a, small, first, again)).nodes)[3:] == [
+        "first",
+        "again",
+    ]
+    for outputs, nodes in (
+        (("first", "a"), ()),
+        (("first",), (Unary("b", ("a",), X.shape, "elu"),)),
+    ):
+        graph = with_own_scales(graph_of(X, a, small, first, *nodes, outputs=outputs))
+        assert graph.nodes["first"].inputs == ("a/in/small", "small")
+        assert graph.nodes["a/in/small"].inputs == ("a",)
+        assert graph.outputs == outputs
+
+
+def test_a_fixed_scale_may_be_joined_with_several_others():
     a = Unary("a", ("x",), (1, 1, 1, 1), "tanh")
     b = Unary("b", ("x",), (1, 1, 1, 1), "sigmoid")
     first = Extremum("first", ("a", "b"), (1, 1, 1, 1), "minimum")
-    second = Concatenate("second", ("x", "a"), (1, 1, 1, 2), 3)
-    with pytest.raises(ExportError, match=r"'a' has a scale .* got 'first' and 'second'"):
-        calibrate(graph_of(X, a, b, first, second), (np.ones((1, 1, 1, 1), np.float32),))
+    second = Concatenate("second", ("x", "a", "a"), (1, 1, 1, 3), 3)
+    graph = with_own_scales(graph_of(X, a, b, first, second, outputs=("first", "second")))
+    assert graph.nodes["first"].inputs == ("a/in/first", "b")
+    assert graph.nodes["second"].inputs == ("x", "a/in/x", "a/in/x")
+    ranges = calibrate(graph, (np.full((1, 1, 1, 1), 3, np.float32),))
+    assert ranges.limits["a/in/x"] == ranges.limits["second"] == (0.0, 3.0)
+    assert ranges.limits["a/in/first"] == ranges.limits["first"] == (0.0, pytest.approx(np.tanh(3)))
 
 
 @pytest.mark.parametrize(("value", "limits"), [(0.0, (0.0, 1.0)), (1e-9, (0.0, 1e-5))])

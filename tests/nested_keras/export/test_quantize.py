@@ -1,8 +1,10 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
 from nested_keras.export.export_errors import ExportError
-from nested_keras.export.quantize import quantize_levels, twin_gain
+from nested_keras.export.quantize import quantize_levels, twin_gain, twin_gains
 from nested_keras.format import LayerKind
 from nested_keras.int8.fixed_point import multiply_by_quantized_multiplier, quantize_multiplier
 from tests.nested_keras.export.linear_nodes import linear
@@ -134,6 +136,27 @@ def test_channels_without_weights_need_no_gain():
         gain=[[1.0], [0.0]], bias=[[0.5], [0.25]], level_map=np.full((1, 1, 1, 4), 2, np.uint8)
     )
     np.testing.assert_array_equal(twin_gain(node, input_scale=SX), [0.0])
+
+
+def test_equal_filters_of_a_convolution_and_a_depthwise_convolution_get_apart():
+    """In TFLite's order: [O, H, W, I], and [1, H, W, C] for a depthwise convolution."""
+    ones = np.ones((1, 1, 1, 3))
+    conv = linear(gain=[[1.0]], bias=[[0.0]], filter=ones, inputs=3)
+    wide = linear(
+        gain=[[1.0] * 3],
+        bias=[[0.0] * 3],
+        filter=ones.reshape(3, 1, 1, 1),
+        level_map=np.zeros((3, 1, 1, 1), np.uint8),
+        kind=LayerKind.DEPTHWISE,
+    )
+    wide = dataclasses.replace(wide, name="wide", inputs=("other",))
+    for nodes in ((conv, wide), (wide, conv)):
+        first, second = twin_gains(nodes, lambda name: SX).values()
+        assert (first == 1).all()
+        assert len(set(second)) == 1
+        assert 0.998 < second[0] < 1
+    other = dataclasses.replace(conv, name="third", inputs=("third",))
+    assert (twin_gains((conv, other), lambda name: SX)["third"] == 1).all()
 
 
 def test_refuses_a_bias_that_may_overflow():

@@ -82,6 +82,29 @@ def test_densest_level_equals_the_converter_s_own_model(name):
     )
 
 
+@pytest.mark.parametrize("value", ["zeros", "ones"])
+def test_equal_filters_of_different_kinds(value):
+    """The converter keeps equal constants once, and would quantise them for one of the layers."""
+    inputs = keras.Input((4, 4, 4))
+    filters = {
+        "conv": keras.layers.Conv2D(1, 1, kernel_initializer=value, bias_initializer="ones"),
+        "depthwise": keras.layers.DepthwiseConv2D(
+            1, depthwise_initializer=value, bias_initializer="normal"
+        ),
+    }
+    for order in (filters, reversed(filters)):
+        base = keras.Model(inputs, [filters[kind](inputs) for kind in order])
+        data = np.random.default_rng(0).normal(size=(8, 4, 4, 4)).astype(np.float32)
+        tflite = export.to_tflite(
+            nest(base, (0.0,), exclude=()),
+            representative_dataset=data,
+            inference_input_type="float32",
+            inference_output_type="float32",
+        )
+        for got, want in zip(LiteRTModel(tflite).run(data, level=0), base(data), strict=True):
+            np.testing.assert_allclose(got, want, atol=0.1)
+
+
 def test_levels_differ():
     x = zoo.data("five_levels")
     model = LiteRTModel(zoo.exported("five_levels").tflite)
