@@ -45,8 +45,8 @@ def _lines() -> Iterator[str]:
     yield "`nest()` puts layers that compute the same in the place of operators, such as `a + b`,"
     yield "`0.5 * x`, `x[:, 1:]` or `keras.ops.relu(x)`. By the names of Keras's classes:"
     yield f"{operators}."
-    yield "\nA constant operand is one number, or one per channel. `nest()` refuses an operator for"
-    yield "which there is no layer."
+    yield "\nA constant operand is one number, or an array that broadcasts to the tensor's shape."
+    yield "`nest()` refuses an operator for which there is no layer."
     yield "\n## Activations\n"
     names = ", ".join(f"`{name}`" for name in supported.ACTIVATIONS.values())
     layers = ", ".join(f"`{kind.__name__}`" for kind, e in ENTRIES.items() if e.is_activation)

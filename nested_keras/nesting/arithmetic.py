@@ -2,37 +2,35 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, TypeAlias
 
 import keras
 import numpy as np
 
+from nested_keras.nesting import entries
 from nested_keras.nesting.graph_call import Compute, Entry, GraphCall, RefusedError
 from nested_keras.typing import Activation, KerasArgument, Value
 
 L = keras.layers
 A = keras.activations
 
-Factor: TypeAlias = "float | list[float]"
-"""A number, or one per channel."""
+Factor: TypeAlias = "float | list[Any]"
+"""A number, or numbers that broadcast to a tensor, as nested lists."""
 
 
 def _constant(call: GraphCall, value: Value) -> Any:
-    """Returns a number, or a list with one number per channel; refuses any other value."""
+    """Returns a number, or nested lists of numbers that broadcast to the tensor of a call."""
     if isinstance(value, keras.Variable) or not keras.ops.is_tensor(value):
         known = isinstance(value, int | float | np.number | np.ndarray | list | tuple)
         if not known:
             raise RefusedError(f"must have tensors or numbers as operands: got {_kind(value)}")
     array = np.asarray(value, np.float64)
-    shape = array.shape
-    if len(shape) > len(call.shape) or (
-        array.size != 1 and (math.prod(shape[:-1]) != 1 or shape[-1] != call.shape[-1])
-    ):
+    if not entries.broadcasts(array.shape, call.shape):
         raise RefusedError(
-            f"must have one number as a constant, or one per channel: got an array of shape {shape}"
+            "must have one number as a constant, or an array that broadcasts to the tensor's "
+            f"shape {call.shape}: got an array of shape {array.shape}"
         )
-    return float(array.reshape(())) if array.size == 1 else array.ravel().tolist()
+    return float(array.reshape(())) if array.size == 1 else array.tolist()
 
 
 def _kind(value: Value) -> str:
@@ -42,16 +40,16 @@ def _kind(value: Value) -> str:
 def _number(call: GraphCall, value: Value) -> float:
     number = _constant(call, value)
     if not isinstance(number, float):
-        raise RefusedError("must have one number as a constant: got one per channel")
+        raise RefusedError("must have one number as a constant: got several")
     return number
 
 
-def _minus(value: Factor) -> Factor:
-    return [-each for each in value] if isinstance(value, list) else -value
+def _minus(value: Factor) -> Any:
+    return (-np.asarray(value)).tolist()
 
 
 def rescale(call: GraphCall, scale: Factor, offset: Factor = 0.0, part: str = "") -> Compute:
-    """Returns a call that computes `scale * x + offset`, each a number or one per channel."""
+    """Returns a call that computes `scale * x + offset`, each a number or nested lists."""
     return call.layer(L.Rescaling, part, scale=scale, offset=offset)
 
 
@@ -68,7 +66,7 @@ def merged(call: GraphCall, kind: type[Any], **arguments: KerasArgument) -> Comp
 
 
 def _operands(call: GraphCall) -> tuple[Any, Any]:
-    """Both operands: a constant as a number or one number per channel, a tensor as None."""
+    """Both operands: a constant as a number or as nested lists, a tensor as None."""
     first, second = (
         None if isinstance(each, keras.KerasTensor) else _constant(call, each)
         for each in (call.arguments["x1"], call.arguments["x2"])
@@ -103,8 +101,7 @@ def _divide(call: GraphCall) -> Compute:
         raise RefusedError("must have a constant below the line: multiply in its place")
     if not np.all(second):
         raise RefusedError(f"must not divide by zero: got {second}")
-    values = 1.0 / np.asarray(second)
-    return rescale(call, values.tolist() if values.ndim else float(values))
+    return rescale(call, (1.0 / np.asarray(second)).tolist())
 
 
 def _negative(call: GraphCall) -> Compute:

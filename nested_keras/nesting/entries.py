@@ -81,12 +81,21 @@ def _not_the_batch(layer: KerasLayer, rank: int) -> str | None:
     return f"must have another axis than the axis of the batch: got {layer.axis}"
 
 
-def _one_per_channel(layer: KerasLayer, shape: tuple[int | None, ...]) -> str | None:
-    """One `scale` and one `offset`, or one per channel."""
+def broadcasts(given: tuple[int, ...], shape: tuple[int | None, ...]) -> bool:
+    """Says whether a constant broadcasts to a tensor, batch included, and leaves its shape."""
+    axes = shape[len(shape) - len(given) :]
+    return len(given) <= len(shape) and all(
+        size in (1, axis if place else 1)
+        for place, (size, axis) in enumerate(zip(given, axes, strict=True), len(shape) - len(given))
+    )
+
+
+def _broadcast(layer: KerasLayer, shape: tuple[int | None, ...]) -> str | None:
+    """`scale` and `offset` broadcast to the input, with the same values for the whole batch."""
     for key in ("scale", "offset"):
         given = np.shape(getattr(layer, key))
-        if any(size != 1 for size in given[:-1]) or given[-1:] not in ((), (1,), (shape[-1],)):
-            return f"must have one {key}, or one per channel: got an array of shape {given}"
+        if not broadcasts(given, shape):
+            return f"must have a {key} that broadcasts to its input {shape}: got shape {given}"
     return None
 
 
@@ -255,7 +264,7 @@ ENTRIES: dict[Any, Entry] = {
     L.InputLayer: Entry(
         frozenset({"batch_shape", "optional"}), only={"sparse": False, "ragged": False}
     ),
-    L.Rescaling: Entry(frozenset({"scale", "offset"}), shape_rule=_one_per_channel),
+    L.Rescaling: Entry(frozenset({"scale", "offset"}), shape_rule=_broadcast),
     L.Normalization: Entry(frozenset({"axis", "mean", "variance", "invert"})),
     **augmentations(),
     L.Pipeline: Entry(training=frozenset({"layers"}), augments=True, rule=_only_augments),

@@ -51,6 +51,8 @@ _KEEP_LOGITS = {
     *("Add", "Subtract", "Maximum", "Minimum", "Rescaling"),
     *("GlobalMaxPooling1D", "GlobalMaxPooling2D", "MaxPooling1D", "MaxPooling2D"),
 }
+# Operators that scale logits, where the other operand is a constant, as in `logits / 2.0`.
+_SCALE = {"Multiply", "Divide", "TrueDivide"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,7 +107,8 @@ def _head(tensor: KerasTensor) -> Head:
         # A softmax normalises the last axis, and an operation may mix up that axis.
         kept = first.kind == "logits" or tensor.shape[-1] == sources[0].shape[-1]
         return first if kept else unknown
-    return first if name in _KEEP_LOGITS and first.kind == "logits" else unknown
+    scales = name in _KEEP_LOGITS or (name in _SCALE and not others)
+    return first if scales and first.kind == "logits" else unknown
 
 
 def _kind(operation: KerasOperation, tensor: KerasTensor) -> Kind | None:

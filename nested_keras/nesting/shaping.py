@@ -150,52 +150,87 @@ def _split(call: GraphCall) -> Compute:
 
 
 def _reduce(over_image: type[Any], over_window: type[Any], over_series: type[Any]) -> Entry:
-    """The mean or the maximum over height, over width or over both."""
+    """The mean or the maximum over neighbouring axes."""
+    return lambda call: _over(call, "", over_image, over_window, over_series)
 
-    def entry(call: GraphCall) -> Compute:
-        operation, rank = call.operation, len(call.shape)
-        axes = operation.axis if isinstance(operation.axis, tuple | list) else [operation.axis]
-        axes = [] if axes == [None] else sorted({axis % rank for axis in axes})
-        if getattr(operation, "initial", None) is not None:
-            raise RefusedError(f"must have no initial value: got {operation.initial}")
-        keepdims = {"keepdims": operation.keepdims, "data_format": "channels_last"}
-        if rank == 4 and axes == [1, 2]:
-            return call.layer(over_image, **keepdims)
-        if rank == 3 and axes == [1]:
-            return call.layer(over_series, **keepdims)
-        if rank != 4 or axes not in ([1], [2]) or call.shape[axes[0]] is None:
-            raise RefusedError(
-                "must go over the height and the width of images, whose sizes are known: got axis "
-                f"{operation.axis} of {rank} dimensions"
-            )
-        size = tuple(call.shape[axis] if axis in axes else 1 for axis in (1, 2))
-        window: dict[str, Any] = {
-            "pool_size": size,
-            "strides": 1,
-            "data_format": "channels_last",
-        }
+
+def _over(
+    call: GraphCall,
+    part: str,
+    over_image: type[Any],
+    over_window: type[Any],
+    over_series: type[Any],
+) -> Compute:
+    operation, rank = call.operation, len(call.shape)
+    if getattr(operation, "initial", None) is not None:
+        raise RefusedError(f"must have no initial value: got {operation.initial}")
+    axes = _axes(call)
+    keepdims = {"keepdims": operation.keepdims, "data_format": "channels_last"}
+    if rank == 4 and axes == [1, 2]:
+        return call.layer(over_image, part, **keepdims)
+    if rank == 3 and axes == [1]:
+        return call.layer(over_series, part, **keepdims)
+    sizes = _known_sizes(call, axes)
+    if rank == 4 and axes in ([1], [2]):
+        window = tuple(size if axis in axes else 1 for axis, size in enumerate(sizes, 1))[:2]
+        given: dict[str, Any] = {"pool_size": window, "strides": 1, "data_format": "channels_last"}
         if operation.keepdims:
-            return call.layer(over_window, **window)
-        pool = call.layer(over_window, "_pool", **window)
-        shape = call.shape_of(call.output)
-        return lambda x: shape(pool(x))
+            return call.layer(over_window, part, **given)
+        return _in_a_row(
+            call.layer(over_window, f"{part}_pool", **given), call.shape_of(call.output, part)
+        )
+    # The axes become the steps of a series, and all other values the channels.
+    before, over, after = (
+        math.prod(sizes[start:end])
+        for start, end in ((0, axes[0] - 1), (axes[0] - 1, axes[-1]), (axes[-1], None))
+    )
+    moves = []
+    if before > 1:
+        shape = [before, over, after]
+        moves.append(call.layer(L.Reshape, f"{part}_axes", target_shape=shape))
+        moves.append(call.layer(L.Permute, f"{part}_move", dims=(2, 1, 3)))
+    shape = [over, before * after]
+    return _in_a_row(
+        *moves,
+        call.layer(L.Reshape, f"{part}_series", target_shape=shape),
+        call.layer(over_series, f"{part}_reduce", data_format="channels_last"),
+        call.shape_of(call.output, part),
+    )
 
-    return entry
+
+def _axes(call: GraphCall) -> list[int]:
+    """The axes that an operator reduces, in order; none where it reduces all."""
+    axes, rank = call.operation.axis, len(call.shape)
+    given = axes if isinstance(axes, tuple | list) else [] if axes is None else [axes]
+    return sorted({axis % rank for axis in given})
+
+
+def _known_sizes(call: GraphCall, axes: list[int]) -> list[int]:
+    """Returns the sizes of all axes behind the batch; refuses axes that are not neighbours."""
+    sizes = [size for size in call.shape[1:] if size is not None]
+    neighbours = axes and axes == list(range(axes[0], axes[-1] + 1))
+    if not neighbours or 0 in axes or len(sizes) < len(call.shape) - 1:
+        raise RefusedError(
+            "must go over neighbouring axes behind the batch, whose sizes are known: got axis "
+            f"{call.operation.axis} of shape {call.shape}"
+        )
+    return sizes
+
+
+def _in_a_row(*layers: Any) -> Compute:
+    def compute(x: KerasTensor) -> Any:
+        for layer in layers:
+            x = layer(x)
+        return x
+
+    return compute
 
 
 def _sum(call: GraphCall) -> Compute:
-    operation, shape = call.operation, call.shape
-    axes = operation.axis if isinstance(operation.axis, tuple | list) else [operation.axis]
-    sizes = [size for size in shape[1:3] if size is not None]
-    if len(shape) != 4 or len(sizes) != 2 or {axis and axis % 4 for axis in axes} != {1, 2}:
-        raise RefusedError(
-            "must go over the height and the width of images, whose sizes are known: got axis "
-            f"{operation.axis} of {len(shape)} dimensions"
-        )
-    mean = call.layer(
-        L.GlobalAveragePooling2D, "_mean", keepdims=operation.keepdims, data_format="channels_last"
-    )
-    scale = rescale(call, float(math.prod(sizes)))
+    axes = _axes(call)
+    sizes = _known_sizes(call, axes)
+    mean = _over(call, "_mean", *_MEAN)
+    scale = rescale(call, float(math.prod(sizes[axes[0] - 1 : axes[-1]])))
     return lambda x: scale(mean(x))
 
 

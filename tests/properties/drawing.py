@@ -351,7 +351,8 @@ def _operator(network: Network) -> None:
     other = draw_.choice([name for name in alike if name != source] or alike)
     if " - {y}" in text and other == source:
         raise ValueError("always zero")
-    line = text.format(x=source, y=other, height=2 * shape[0], width=3 * shape[1 % len(shape)])
+    sizes = {"height": 2 * shape[0], "width": 3 * shape[1 % len(shape)], "size": math.prod(shape)}
+    line = text.format(x=source, y=other, **sizes)
     _call(network, line, [source, other] if "{y}" in text else [source])
     network.kinds.add(text)
 

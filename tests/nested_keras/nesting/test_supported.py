@@ -180,7 +180,10 @@ def patched():
             r"\(UpSampling2D\) must have a smaller size .*outside of .*: got 4 pixels to",
         ),
         (L.Resizing(3, 3, name="x"), r"\(Resizing\) .*: do this to the data before"),
-        (L.Rescaling(np.ones((4, 1)), name="x"), r"one scale, or one per channel: .* \(4, 1\)"),
+        (
+            L.Rescaling(np.ones((3, 1)), name="x"),
+            r"a scale that broadcasts to its input .* \(3, 1\)",
+        ),
         (L.RandomCrop(2, 2, name="x"), r"must keep the size of its images, \w+: got 2x2 \(crop"),
         (
             L.Pipeline([L.RandomFlip(), L.AutoContrast()], name="x"),
