@@ -9,7 +9,9 @@ with g_l = gamma_l / sqrt(var_l + epsilon) and bias_l = beta_l - mean_l g_l, as 
 and that the convolution has no activation. Any other BatchNorm becomes a 1x1 depthwise convolution
 with weights of one. A relu or relu6 moves into the node in front, if no other node reads that node
 and its operator can apply the function (`Node.with_activation`). BatchNorm and relu also move past
-nodes that only move pixels, such as the DepthToSpace of a transposed convolution.
+nodes that only move pixels, such as the DepthToSpace of a transposed convolution. Zeros that a
+layer puts around an image become the padding of the convolution behind, if they are those of
+TensorFlow's padding "SAME".
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ import numpy as np
 
 from nested_keras.export.calibrate import fixed_scales, with_own_scales
 from nested_keras.export.forward import numpy_of
-from nested_keras.export.moving_layers import Crop, DepthToSpace, Transpose
+from nested_keras.export.moving_layers import Crop, DepthToSpace, Pad, Transpose
 from nested_keras.export.nodes import BatchNorm, Graph, Linear, Node
 from nested_keras.export.plain_layers import PROBABILITY_SCALE, Reshape, Table, Unary
 from nested_keras.format import LayerKind
@@ -50,6 +52,8 @@ def fold(graph: Graph, *, fuse: bool = True) -> Graph:
     uses: Counter[str] = Counter()
     for old in graph.nodes.values():
         node = dataclasses.replace(old, inputs=tuple(moved[name] for name in old.inputs))
+        if fuse and isinstance(node, Linear):
+            node = _without_pad(folded, node, uses)
         fused = None
         if fuse and old.inputs and uses[node.inputs[0]] == 1:
             fused = _fuse(_producer(folded, node, uses), node)
@@ -121,6 +125,33 @@ def _fuse(producer: Node, node: Node) -> Node | None:
             per_level=producer.per_level or _differs(node),
         )
     return None
+
+
+def _without_pad(folded: dict[str, Node], node: Linear, uses: Counter[str]) -> Linear:
+    """Returns a convolution that pads its input itself, in the place of the node in front.
+
+    The node in front is taken out of `folded`, if it pads as "SAME" does for this one reader.
+    """
+    pad = folded[node.inputs[0]]
+    if not isinstance(pad, Pad) or uses[pad.name] > 1 or node.padding != "VALID":
+        return node
+    sizes = folded[pad.inputs[0]].shape[1:3]
+    _, height, width, _ = node.filter.shape
+    for size, out, kernel, stride, dilation, (before, _) in zip(
+        sizes,
+        node.shape[1:3],
+        (height, width),
+        node.strides,
+        node.dilation,
+        pad.paddings,
+        strict=True,
+    ):
+        # TensorFlow puts the smaller half of the zeros before the image.
+        needed = max((out - 1) * stride + (kernel - 1) * dilation + 1 - size, 0)
+        if out != -(-size // stride) or before != needed // 2:
+            return node
+    del folded[pad.name]
+    return dataclasses.replace(node, inputs=pad.inputs, padding="SAME")
 
 
 def _differs(node: BatchNorm) -> bool:

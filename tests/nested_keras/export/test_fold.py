@@ -6,6 +6,7 @@ import nested_keras
 from nested_keras.export import forward
 from nested_keras.export.fold import fold
 from nested_keras.export.graph import trace
+from nested_keras.export.moving_layers import Pad
 from nested_keras.export.nodes import BatchNorm, Linear
 from nested_keras.export.plain_layers import Binary, Extremum, Unary
 from nested_keras.format import LayerKind
@@ -122,3 +123,35 @@ def test_one_level_without_mask_is_no_nested_layer():
     dense = [n for n in fold(trace(zoo.make("depthwise_plain_bias").model)).linear_nodes()
              if not n.per_level]  # fmt: skip
     assert [node.name for node in dense] == ["dw"]
+
+
+@pytest.mark.parametrize(
+    ("layer", "sizes", "padding", "folds"),
+    [
+        (L.Conv2D(4, 3, strides=2), (6, 8), ((0, 1), (0, 1)), True),  # MobileNet
+        (L.DepthwiseConv2D(3, strides=2), (6, 7), ((0, 1), (1, 1)), True),  # EfficientNet
+        (L.DepthwiseConv2D((5, 3), strides=2), (6, 5), ((1, 2), (1, 1)), True),
+        (L.Conv2D(4, 3, dilation_rate=2), (5, 6), 2, True),
+        (L.Conv2D(4, 2), (5, 6), ((0, 1), (0, 1)), True),
+        (L.Conv2D(4, 3, strides=2), (5, 5), ((1, 2), (1, 1)), True),  # no window has the last row
+        (L.Conv2D(4, 1, strides=3), (7, 7), ((0, 2), (0, 0)), True),
+        (L.Conv2D(4, 2), (5, 6), ((1, 0), (0, 1)), False),
+        (L.Conv2D(4, 3, strides=2), (6, 8), 1, False),
+        (L.Conv2D(4, 3), (6, 8), 2, False),
+        (L.Conv2D(4, 3), (6, 8), ((1, 1), (1, 2)), False),
+        (L.Conv2D(4, 3, padding="same"), (6, 8), 1, False),
+    ],
+)
+def test_zeros_around_an_image_become_the_padding_of_a_convolution(layer, sizes, padding, folds):
+    inputs = keras.Input((*sizes, 3))
+    padded = L.ZeroPadding2D(padding)(inputs)
+    convolved = type(layer).from_config(layer.get_config())(padded)
+    x = np.random.default_rng(0).normal(size=(2, *sizes, 3)).astype(np.float32)
+    for outputs in ([convolved], [convolved, padded]):
+        model = nested_keras.nest(keras.Model(inputs, outputs), (0.5,), exclude=())
+        graph = fold(trace(model))
+        pads = [node for node in graph.nodes.values() if isinstance(node, Pad)]
+        assert len(pads) == (not folds or len(outputs) > 1)
+        received = forward.run(graph, [x], forward.level_parameters(0), lambda node, value: value)
+        for want, got in zip(keras.tree.flatten(model(x)), received, strict=True):
+            np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
