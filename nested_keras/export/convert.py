@@ -20,11 +20,10 @@ from nested_keras.export.calibrate import Ranges
 from nested_keras.export.export_errors import ExportError
 from nested_keras.export.nodes import Graph, Linear
 from nested_keras.export.tensor_names import input_name
-from nested_keras.format import LayerKind
 from nested_keras.typing import FloatArray, KerasTensor
 
-# Int8 rounds it to zero. The converter keeps equal constants once, and quantises them for one of
-# their readers: a convolution has other scales than a depthwise convolution (`twin_gains`).
+# Multiples of this number set filters of zeros apart, which a factor cannot do (`twin_gains`), and
+# are zero in int8. The converter merges equal operators, and equal filters of different kinds.
 _ALMOST_ZERO = 1e-30
 
 
@@ -42,12 +41,13 @@ def convert(graph: Graph, *, ranges: Ranges, twin_gain: Mapping[str, FloatArray]
     Raises:
         ExportError: The converter refuses the graph.
     """
+    places = {node.name: place for place, node in enumerate(graph.linear_nodes())}
 
     def parameters(node: Linear) -> tuple[FloatArray, FloatArray]:
         gain = twin_gain[node.name].reshape(-1, 1, 1, 1)
         weights = node.masked_filter(graph.levels - 1) * gain
-        if node.kind is LayerKind.DEPTHWISE and not weights.any():
-            weights[:] = _ALMOST_ZERO
+        if not weights.any():
+            weights[:] = _ALMOST_ZERO * (1 + places[node.name])
         return weights, _not_all_equal(node.bias[-1])
 
     plain = placeholders.with_placeholders(graph)

@@ -82,27 +82,36 @@ def test_densest_level_equals_the_converter_s_own_model(name):
     )
 
 
+EQUAL_FILTERS = {
+    "conv": lambda value: keras.layers.Conv2D(
+        1, 1, kernel_initializer=value, bias_initializer="ones"
+    ),
+    "relu": lambda value: keras.layers.Conv2D(
+        1, 1, kernel_initializer=value, bias_initializer="ones", activation="relu"
+    ),
+    "depthwise": lambda value: keras.layers.DepthwiseConv2D(
+        1, depthwise_initializer=value, bias_initializer="ones"
+    ),
+    "dense": lambda value: keras.layers.Dense(2, kernel_initializer=value),
+}
+
+
 @pytest.mark.parametrize("value", ["zeros", "ones"])
-def test_equal_filters_of_different_kinds(value):
-    """The converter keeps equal constants once, and would quantise them for one of the layers."""
+@pytest.mark.parametrize("kinds", ["conv conv", "conv depthwise", "depthwise depthwise conv",
+                                   "relu conv", "dense dense"])  # fmt: skip
+def test_layers_of_equal_filters(kinds, value):
+    """The converter would merge operators, or quantise a filter for one of its two readers."""
     inputs = keras.Input((4, 4, 4))
-    filters = {
-        "conv": keras.layers.Conv2D(1, 1, kernel_initializer=value, bias_initializer="ones"),
-        "depthwise": keras.layers.DepthwiseConv2D(
-            1, depthwise_initializer=value, bias_initializer="normal"
-        ),
-    }
-    for order in (filters, reversed(filters)):
-        base = keras.Model(inputs, [filters[kind](inputs) for kind in order])
-        data = np.random.default_rng(0).normal(size=(8, 4, 4, 4)).astype(np.float32)
-        tflite = export.to_tflite(
-            nest(base, (0.0,), exclude=()),
-            representative_dataset=data,
-            inference_input_type="float32",
-            inference_output_type="float32",
-        )
-        for got, want in zip(LiteRTModel(tflite).run(data, level=0), base(data), strict=True):
-            np.testing.assert_allclose(got, want, atol=0.1)
+    base = keras.Model(inputs, [EQUAL_FILTERS[kind](value)(inputs) for kind in kinds.split()])
+    data = np.random.default_rng(0).normal(size=(8, 4, 4, 4)).astype(np.float32)
+    tflite = export.to_tflite(
+        nest(base, (0.0,), exclude=()),
+        representative_dataset=data,
+        inference_input_type="float32",
+        inference_output_type="float32",
+    )
+    for got, want in zip(LiteRTModel(tflite).run(data, level=0), base(data), strict=True):
+        np.testing.assert_allclose(got, want, atol=0.1)
 
 
 def test_levels_differ():
