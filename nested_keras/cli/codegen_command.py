@@ -26,15 +26,21 @@ def add(commands: Subparsers) -> None:
     sub.add_argument("--out", type=Path, required=True, help="folder for the library")
     sub.add_argument("--name", default="model", help="prefix of the C names (default model)")
     detector_flags.add_flags(sub)
+    arguments.add_json(sub)
 
 
 def _codegen(args: argparse.Namespace) -> None:
     from nested_keras import firmware
 
+    arguments.require_json(args.json)
     content = args.model.read_bytes()
     decoder = detector_flags.decoder_of(args, content)
     library = firmware.generate(content, args.out, name=args.name, decoder=decoder)
-    args.terminal.note(f"Wrote a C library to {args.out}: {library.arena_bytes:,} bytes of arena")
+    args.terminal.note(
+        f"Wrote a C library to {args.out}: {library.arena_bytes:,} bytes of arena, "
+        f"{library.stack_bytes:,} of stack"
+    )
     args.terminal.note(f"Include {args.name}.h, compile every .c file, call {args.name}_invoke().")
     if decoder is not None:
         args.terminal.note(f"{args.name}_detect() finds the boxes in its outputs.")
+    arguments.write_json(args, library.to_dict())

@@ -17,10 +17,6 @@ from nested_keras.detection.decoding import Decoder
 from nested_keras.runtime.runner import AnyModel, load_program, read_model
 from nested_keras.tflite.program import Program
 
-STACK_BYTES = 3400
-"""Bound of the stack under `<name>_invoke` on a Cortex-M7: 3,188 bytes were measured at -O2 and -Os
-for the deepest layers, nested depthwise layers of 3x3 and 5x5 (docs/firmware.md)."""
-
 _FILES_NAMED = 5  # in an error message
 
 
@@ -50,6 +46,8 @@ class GeneratedLibrary:
         include_dirs: Folders for the compiler's -I.
         arena_bytes: Size of the static arena.
         data_bytes: Size of the constants: weights, tables, streams.
+        stack_bytes: Bound of the stack under any of its functions, on a Cortex-M7 with gcc 12 at
+            -O2 or -Os.
         program: The prepared graph from which the library was printed.
         model_sha256: sha256 of the .tflite, in hexadecimal; None without a .tflite.
     """
@@ -60,8 +58,20 @@ class GeneratedLibrary:
     include_dirs: tuple[Path, ...]
     arena_bytes: int
     data_bytes: int
+    stack_bytes: int
     program: Program = field(repr=False)
     model_sha256: str | None = None
+
+    def to_dict(self) -> dict[str, str | int | None]:
+        """Returns the name and the sizes for a JSON file."""
+        return {
+            "name": self.name,
+            "levels": self.program.levels,
+            "arena_bytes": self.arena_bytes,
+            "data_bytes": self.data_bytes,
+            "stack_bytes": self.stack_bytes,
+            "model_sha256": self.model_sha256,
+        }
 
     def compile(
         self, compiler: Compiler, cache_dir: Path, *, first_include: Path | None = None
@@ -146,6 +156,7 @@ def generate(
         include_dirs=(directory, directory / "include"),
         arena_bytes=source.arena_bytes,
         data_bytes=source.data_bytes,
+        stack_bytes=source.stack_bytes,
         program=program,
         model_sha256=digest,
     )
@@ -260,8 +271,8 @@ def _readme(name: str, source: ModelSource, banner: tuple[str, ...]) -> str:
 # {name}
 
 The model as C11 without heap and without an interpreter: {source.data_bytes} bytes of constants,
-{source.arena_bytes} bytes of static memory. A call takes at most {STACK_BYTES} bytes of stack, as
-measured on a Cortex-M7 with gcc at -O2 and -Os.
+{source.arena_bytes} bytes of arena. A call takes at most {source.stack_bytes} bytes of stack on a
+Cortex-M7 with gcc 12 at -O2 or -Os, and more at -O0.
 
     #include "{name}.h"
 
@@ -269,8 +280,12 @@ measured on a Cortex-M7 with gcc at -O2 and -Os.
 
 `level` is 0 (sparsest, fastest) to {upper}_LEVELS - 1 (densest). Quantisation constants and sizes
 stand in {name}.h. `{name}_check()` verifies all packed weights: call `{name}_check()` once at
-start-up if the flash may be damaged. Never call `{name}_invoke` from two threads at a time, because
-all calls use one static arena.
+start-up if the flash may be damaged.
+
+`{name}_invoke` works in a static arena, so only one call may run at a time. `{name}_invoke_in`
+takes an arena of yours, {upper}_ARENA_SIZE bytes: calls in different arenas may run at the same
+time. Define {upper}_ARENA_ATTRIBUTE and {upper}_WEIGHTS_ATTRIBUTE (for example with
+`-include placement.h`) to place the static arena and the weights in sections of your own.
 
 Build: add the folder to a CMake project (`add_subdirectory`), or compile {name}.c and the .c
 and .S files in src with `-std=c11 -O2 -I. -Iinclude`.
