@@ -7,6 +7,7 @@ OUT    ?= build/demo
 LIMIT  ?= 10
 RUNTIME ?= standalone
 BOARD  ?= mps2_an500
+SECONDS ?= 60
 # TensorFlow's start-up notes are not what a user of these targets came to read.
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
@@ -21,7 +22,7 @@ C_SOURCES = $(shell git ls-files '*.c' '*.cc' '*.cpp' '*.h')
 BAZEL_SHIMS = $(foreach name,rules_cc rules_java remote_coverage_tools,\
 	--override_repository=$(name)=$(CURDIR)/scripts/bazel/$(name))
 
-.PHONY: demo test lint format types notebooks c-test bazel-test py-test test-large test-lowest docs pictures supported dist renode-test firmware flash clean
+.PHONY: demo test lint format types notebooks c-test fuzz bazel-test py-test test-large test-lowest docs pictures supported dist renode-test firmware flash clean
 
 demo: $(VENV)/.demo
 	scripts/install_tools.sh arm-none-eabi-gcc qemu-system-arm
@@ -31,7 +32,7 @@ demo: $(VENV)/.demo
 # Tools and packages are there before, because two installations at once would disturb each other.
 test: $(VENV)/.dev $(VENV)/.docs $(LOWEST)/.dev
 	scripts/install_tools.sh gcc g++ clang cmake ninja bazel arm-none-eabi-gcc qemu-system-arm
-	$(MAKE) -j2 --output-sync=target c-test types lint bazel-test docs dist
+	$(MAKE) -j2 --output-sync=target SECONDS=15 c-test types lint fuzz bazel-test docs dist
 	$(MAKE) -j1 py-test test-lowest
 
 lint: $(VENV)/.dev
@@ -46,6 +47,13 @@ types: $(VENV)/.dev
 c-test: $(VENV)/.dev
 	scripts/install_tools.sh gcc g++ cmake ninja arm-none-eabi-gcc
 	PATH="$(abspath $(BIN)):$$PATH" cmake --workflow --preset sanitize
+
+# Runs each fuzzer of tests/fuzz for SECONDS; HOURS=8 runs them all in turn for so long. What they
+# learn and find stays in build/fuzz.
+fuzz: $(VENV)/.dev
+	scripts/install_tools.sh clang cmake ninja arm-none-eabi-gcc qemu-system-arm
+	cmake --workflow --preset fuzz
+	$(BIN)/python -m tests.fuzz.run build/fuzz --seconds $(SECONDS) $(if $(HOURS),--hours $(HOURS))
 
 bazel-test:
 	scripts/install_tools.sh bazel
