@@ -202,7 +202,7 @@ def _facts(name: str, source: ModelSource, code: Iterable[str]) -> Facts:
         call=ctext.call(f"{name}_invoke", source.example, prefix="nk_status status = ", indent=""),
         data_bytes=source.data_bytes,
         arena_bytes=source.arena_bytes,
-        stack_bytes=STACK_BYTES,
+        stack_bytes=source.stack_bytes,
     )
 
 
