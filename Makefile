@@ -15,7 +15,7 @@ CORE_TESTS = $(addprefix tests/nested_keras/,$(addprefix nesting/,test_layers.py
 	test_trainer.py test_distillation_loss.py test_fidelity.py test_supported.py) callbacks \
 	test_saved_files.py export/test_steps.py runtime/test_litert.py runtime/test_reference.py)
 
-C_SOURCES = $(shell git ls-files '*.c' '*.cc' '*.h')
+C_SOURCES = $(shell git ls-files '*.c' '*.cc' '*.cpp' '*.h')
 
 # In the place of what Bazel would fetch (scripts/bazel/README.md).
 BAZEL_SHIMS = $(foreach name,rules_cc rules_java remote_coverage_tools,\

@@ -14,7 +14,7 @@ import nested_keras
 from nested_keras import files
 from nested_keras.firmware import RUNTIMES
 from nested_keras.report import format_table
-from nested_keras.typing import Flags, Json, Subparsers
+from nested_keras.typing import Json, Subparsers
 
 STDOUT = Path("-")
 
@@ -127,9 +127,16 @@ def add_runtime(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_board_dir(parser: Flags) -> None:
-    """Adds the flag --board-dir to a parser or a group."""
-    parser.add_argument(
+def add_board(parser: argparse.ArgumentParser, *, required: bool) -> None:
+    """Adds the flags --board and --board-dir, of which a command takes one."""
+    group = parser.add_mutually_exclusive_group(required=required)
+    group.add_argument(
+        "--board",
+        metavar="NAME",
+        help="a board of this package: mps2_an385 (Cortex-M3), mps2_an386 (M4), mps2_an500 (M7), "
+        "mps2_an505 (M33), mps3_an547 (M55) or nucleo_f767zi (M7)",
+    )
+    group.add_argument(
         "--board-dir",
         type=Path,
         default=None,

@@ -19,12 +19,20 @@ def add(commands: Subparsers) -> None:
         "No heap, no interpreter: model data, a static arena plan and\n"
         "NAME_invoke(input, output, level). C11; tried with GCC (PC, Arm) and Clang (PC).\n"
         "Replaces only the files of an earlier codegen in the folder.\n\n"
+        "CMake, PlatformIO, ESP-IDF, Zephyr, CMSIS-Pack, Bazel and Arduino sketches take the\n"
+        "folder as it is (docs/build_systems.md). --layout arduino writes an Arduino library.\n\n"
         "The library of a detector, which has its anchors beside it, finds the boxes, too:\n"
         "NAME_detect() (docs/detection.md).",
     )
     arguments.add_model(sub, "a .tflite written by `export`")
     sub.add_argument("--out", type=Path, required=True, help="folder for the library")
     sub.add_argument("--name", default="model", help="prefix of the C names (default model)")
+    sub.add_argument(
+        "--layout",
+        choices=("standard", "arduino"),
+        default="standard",
+        help="arrangement of the folder (default standard)",
+    )
     detector_flags.add_flags(sub)
     arguments.add_json(sub)
 
@@ -35,7 +43,9 @@ def _codegen(args: argparse.Namespace) -> None:
     arguments.require_json(args.json)
     content = args.model.read_bytes()
     decoder = detector_flags.decoder_of(args, content)
-    library = firmware.generate(content, args.out, name=args.name, decoder=decoder)
+    library = firmware.generate(
+        content, args.out, name=args.name, decoder=decoder, layout=args.layout
+    )
     args.terminal.note(
         f"Wrote a C library to {args.out}: {library.arena_bytes:,} bytes of arena, "
         f"{library.stack_bytes:,} of stack"

@@ -22,9 +22,7 @@ def add(commands: Subparsers) -> None:
         "(docs/firmware.md).",
     )
     arguments.add_model(sub, "a .tflite written by `export`")
-    board = sub.add_mutually_exclusive_group(required=True)
-    board.add_argument("--board", help="a board of this package: mps2_an500 or nucleo_f767zi")
-    arguments.add_board_dir(board)
+    arguments.add_board(sub, required=True)
     arguments.add_runtime(sub)
     examples.add_flags(
         sub, "the test data as `train` takes them (default: one input of zeros)", required=False

@@ -22,9 +22,10 @@ def add(commands: Subparsers) -> None:
         "Run a .tflite at every level and report accuracy and instructions.",
         "Targets: `reference` (NumPy), `litert` (LiteRT with the NESTED_SPARSE_CONV delegate),\n"
         "`tflm` (TFLite Micro's own interpreter, from the PyPI package tflite-micro),\n"
-        "`host` (generated C compiled for this PC), and generated C on an emulated Cortex-M7,\n"
-        "which also counts instructions per inference: `qemu` (mps2-an500) and `renode`\n"
-        "(NUCLEO-F767ZI; Renode is found on PATH or by the environment variable RENODE).\n"
+        "`host` (generated C compiled for this PC), and generated C on an emulated Cortex-M,\n"
+        "which also counts instructions per inference: `qemu` (--board names the core; by default\n"
+        "mps2_an500, a Cortex-M7) and `renode` (NUCLEO-F767ZI; Renode is found on PATH or by the\n"
+        "environment variable RENODE).\n"
         "With `--runtime tflm`, TFLite Micro runs on the device in place of the generated C;\n"
         "TFLM_ROOT must name a tree of TFLite Micro with a library for the Cortex-M7.\n"
         "Every output is compared with the NumPy reference; if an output differs, the exit status\n"
@@ -36,7 +37,7 @@ def add(commands: Subparsers) -> None:
     sub.add_argument("--target", choices=TARGETS, required=True)
     arguments.add_runtime(sub)
     examples.add_flags(sub, "the test data as `train` takes them; labels may be missing in a .npz")
-    arguments.add_board_dir(sub)
+    arguments.add_board(sub, required=False)
     sub.add_argument(
         "--limit",
         type=arguments.positive,
@@ -91,7 +92,7 @@ def _run(args: argparse.Namespace) -> int:
         None if decoder else part.y,
         target=args.target,
         device_runtime=args.runtime,
-        board=args.board_dir,
+        board=args.board_dir or args.board,
         decoder=decoder,
         truths=part.truths,
         progress=args.terminal.status,

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from nested_keras import files
 from nested_keras.codegen import ctext, marks, sources
 from nested_keras.codegen.firmware_errors import CodegenError
+from nested_keras.codegen.layouts import Facts, Layout, layout_of, print_files
 from nested_keras.codegen.model_source import ModelSource, print_model
 from nested_keras.codegen.reserved_names import checked_name
 from nested_keras.detection.decoding import Decoder
@@ -112,6 +113,7 @@ def generate(
     *,
     name: str = "model",
     decoder: Decoder | None = None,
+    layout: str = "standard",
 ) -> GeneratedLibrary:
     """Writes a self-contained C library that runs the model.
 
@@ -128,32 +130,37 @@ def generate(
         name: Prefix of all names: lower-case letters, digits and underscores, a letter first.
         decoder: Of a detector (`runtime.decoder_for`): the library has `<name>_detect()` besides,
             which finds the boxes in the outputs (docs/detection.md).
+        layout: "standard", a folder that CMake, PlatformIO, ESP-IDF, Zephyr, CMSIS-Pack, Bazel and
+            Arduino sketches take as it is; or "arduino", a library for Arduino.
 
     Returns:
         The written library.
 
     Raises:
-        ValueError: `name` is no such prefix, or is reserved (`reserved_names.py`).
+        ValueError: `name` is no such prefix, or is reserved (`reserved_names.py`); or there is no
+            such layout.
         CodegenError: The graph holds something that cannot be printed, or a file to be written
             exists and is not of an earlier run.
         nested_keras.runtime.ModelError: The bytes are no model that can be run.
         nested_keras.runtime.UnsupportedOpError: An operator that the runtimes do not know.
     """
     checked_name(name)
+    chosen = layout_of(layout)
     digest = None
     if not isinstance(model, Program):
         model = read_model(model)
         digest = hashlib.sha256(model).hexdigest()
     program = load_program(model)
     source = print_model(program, name, marks.comment(digest), decoder)
-    directory = Path(out_dir)
     kernels = sources.sources_for(source.kernels)
-    _write(directory, _texts(name, source, kernels, digest))
+    directory = Path(out_dir)
+    _write(directory, chosen, _texts(name, source, kernels, chosen, digest))
+    folder = directory / chosen.code
     return GeneratedLibrary(
         directory=directory,
         name=name,
-        sources=(directory / f"{name}.c", *(directory / "src" / path.name for path in kernels)),
-        include_dirs=(directory, directory / "include"),
+        sources=(folder / f"{name}.c", *(folder / "src" / path.name for path in kernels)),
+        include_dirs=(folder, folder / "include"),
         arena_bytes=source.arena_bytes,
         data_bytes=source.data_bytes,
         stack_bytes=source.stack_bytes,
@@ -163,52 +170,74 @@ def generate(
 
 
 def _texts(
-    name: str, source: ModelSource, kernels: Sequence[Path], digest: str | None
-) -> dict[str, bytes]:
+    name: str, source: ModelSource, kernels: Sequence[Path], layout: Layout, digest: str | None
+) -> dict[str, str]:
     """Returns the contents of all files, by their paths in the folder."""
-    banner = marks.lines(digest)
-    texts = {
-        f"{name}.h": source.header,
-        f"{name}.c": source.source,
-        f"{name}_data.h": source.data,
-        "CMakeLists.txt": _cmake(name, [path.name for path in kernels], banner),
-        "README.md": _readme(name, source, banner),
-    }
+    code = _code(name, source, kernels)
+    files_around = print_files(layout, _facts(name, source, code), digest)
+    return {**{layout.code + path: text for path, text in code.items()}, **files_around}
+
+
+def _code(name: str, source: ModelSource, kernels: Sequence[Path]) -> dict[str, str]:
+    """Returns the texts of all C files, by their paths in the folder of the code."""
+    texts = {f"{name}.h": source.header, f"{name}.c": source.source, f"{name}_data.h": source.data}
     # Every file of src/ is to be compiled, so that a project may name the folder as a whole.
     used = "nk_detection_s8" in source.kernels
     public = [path for path in sources.headers() if used or path.name != "nk_detection.h"]
-    copies = {"include": (*public, *sources.private_headers(kernels)), "src": kernels}
-    for folder, paths in copies.items():
-        for path in paths:
-            texts[f"{folder}/{path.name}"] = f"{marks.comment()}\n{sources.flat_text(path)}"
-    return {path: text.encode("ascii") for path, text in texts.items()}
+    for path in (*public, *sources.private_headers(kernels)):
+        texts[f"include/{path.name}"] = f"{marks.comment()}\n{sources.flat_text(path, headers='')}"
+    for path in kernels:
+        text = sources.flat_text(path, headers="../include/")
+        texts[f"src/{path.name}"] = f"{marks.comment()}\n{text}"
+    return texts
 
 
-def _write(directory: Path, contents: dict[str, bytes]) -> None:
+def _facts(name: str, source: ModelSource, code: Iterable[str]) -> Facts:
+    return Facts(
+        name=name,
+        upper=name.upper(),
+        c_source=tuple(path for path in code if path.endswith(".c")),
+        assembly_source=tuple(path for path in code if path.endswith(".S")),
+        header=tuple(path for path in code if path.startswith("include/")),
+        call=ctext.call(f"{name}_invoke", source.example, prefix="nk_status status = ", indent=""),
+        data_bytes=source.data_bytes,
+        arena_bytes=source.arena_bytes,
+        stack_bytes=source.stack_bytes,
+    )
+
+
+def _write(directory: Path, layout: Layout, texts: dict[str, str]) -> None:
     """Writes the files, and removes other files of an earlier run."""
-    paths = [*contents, *sorted({path.split("/")[0] for path in contents if "/" in path})]
-    foreign = [path for path in paths if _is_foreign(directory / path, folder=path not in contents)]
+    contents = {path: text.encode("ascii") for path, text in texts.items()}
+    folders = {parent.as_posix() for path in contents for parent in PurePosixPath(path).parents}
+    foreign = [
+        path
+        for path in sorted({*contents, *(folders - {"."})})
+        if _is_foreign(directory / path, folder=path not in contents)
+    ]
     if foreign:
         raise CodegenError(
             f"{directory} holds files that codegen did not write: {_listed(foreign)}; "
             "choose another folder, or delete them"
         )
-    marked = [path for path in sorted(directory.glob("*")) if marks.is_marked(path)]
-    others = [path.name for path in marked if path.name not in contents]
+    others = _marked(directory, {"", layout.code}) - set(contents)
     if others:
         raise CodegenError(
-            f"{directory} holds a library of another name: {_listed(others)}; "
+            f"{directory} holds a library of another name or layout: {_listed(sorted(others))}; "
             "choose another folder, or delete them"
         )
-    copies = (path.relative_to(directory) for path in sorted(directory.glob("*/*")))
-    stale = [
-        path.as_posix()
-        for path in copies
-        if path.parts[0] in ("include", "src")
-        and path.as_posix() not in contents
-        and marks.is_marked(directory / path)
-    ]
-    files.write_folder(directory, contents, remove=stale)
+    copies = _marked(directory, {f"{layout.code}include/", f"{layout.code}src/"})
+    files.write_folder(directory, contents, remove=sorted(copies - set(contents)))
+
+
+def _marked(directory: Path, folders: Iterable[str]) -> set[str]:
+    """The files in some folders that bear the mark, by their paths in the directory."""
+    return {
+        folder + path.name
+        for folder in folders
+        for path in (directory / folder).glob("*")
+        if marks.is_marked(path)
+    }
 
 
 def _is_foreign(path: Path, *, folder: bool) -> bool:
@@ -221,72 +250,3 @@ def _is_foreign(path: Path, *, folder: bool) -> bool:
 def _listed(names: list[str]) -> str:
     more = len(names) - _FILES_NAMED
     return ", ".join(names[:_FILES_NAMED]) + (f" and {more} more" if more > 0 else "")
-
-
-def _cmake(name: str, kernels: list[str], banner: tuple[str, ...]) -> str:
-    compiled = "".join(f"  src/{kernel}\n" for kernel in kernels if kernel.endswith(".c"))
-    assembly = "".join(
-        _CMAKE_ASSEMBLY.format(name=name, file=kernel)
-        for kernel in kernels
-        if kernel.endswith(".S")
-    )
-    return f"""\
-{"".join(f"# {line}" + chr(10) for line in banner)}cmake_minimum_required(VERSION 3.16)
-project({name} C)
-
-# In your own project: add_subdirectory(<this folder>), then target_link_libraries(app {name}).
-add_library({name} STATIC
-  {name}.c
-{compiled})
-{assembly}target_include_directories({name} PUBLIC ${{CMAKE_CURRENT_SOURCE_DIR}}
-                                  ${{CMAKE_CURRENT_SOURCE_DIR}}/include)
-target_compile_features({name} PRIVATE c_std_11)
-if(UNIX)
-  target_link_libraries({name} PUBLIC m)
-endif()
-"""
-
-
-# As in tflm_ops/CMakeLists.txt.
-_CMAKE_ASSEMBLY = """\
-if(CMAKE_C_COMPILER_ID MATCHES "GNU|Clang")
-  # The assembly file is empty for cores without the instructions of the Cortex-M7. The file learns
-  # the core from the flags, and toolchain files often give the flags to the C compiler alone.
-  if(NOT CMAKE_ASM_COMPILER_TARGET)
-    set(CMAKE_ASM_COMPILER_TARGET "${{CMAKE_C_COMPILER_TARGET}}")
-  endif()
-  enable_language(ASM)
-  string(REGEX MATCHALL "(^| )(-m|--target=)[^ ]+" core "${{CMAKE_C_FLAGS}}")
-  string(REPLACE ";" "" core "${{core}}")
-  set(CMAKE_ASM_FLAGS "${{CMAKE_ASM_FLAGS}} ${{core}}")
-  target_sources({name} PRIVATE src/{file})
-endif()
-"""
-
-
-def _readme(name: str, source: ModelSource, banner: tuple[str, ...]) -> str:
-    upper = name.upper()
-    return f"""\
-<!-- {" ".join(banner)} -->
-# {name}
-
-The model as C11 without heap and without an interpreter: {source.data_bytes} bytes of constants,
-{source.arena_bytes} bytes of arena. A call takes at most {source.stack_bytes} bytes of stack on a
-Cortex-M7 with gcc 12 at -O2 or -Os, and more at -O0.
-
-    #include "{name}.h"
-
-    {ctext.call(f"{name}_invoke", source.example, prefix="nk_status status = ", indent="")}
-
-`level` is 0 (sparsest, fastest) to {upper}_LEVELS - 1 (densest). Quantisation constants and sizes
-stand in {name}.h. `{name}_check()` verifies all packed weights: call `{name}_check()` once at
-start-up if the flash may be damaged.
-
-`{name}_invoke` works in a static arena, so only one call may run at a time. `{name}_invoke_in`
-takes an arena of yours, {upper}_ARENA_SIZE bytes: calls in different arenas may run at the same
-time. Define {upper}_ARENA_ATTRIBUTE and {upper}_WEIGHTS_ATTRIBUTE (for example with
-`-include placement.h`) to place the static arena and the weights in sections of your own.
-
-Build: add the folder to a CMake project (`add_subdirectory`), or compile {name}.c and the .c
-and .S files in src with `-std=c11 -O2 -I. -Iinclude`.
-"""

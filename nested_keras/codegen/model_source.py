@@ -173,11 +173,11 @@ class _ModelPrinter:
         ):
             for label, index in zip(names, indices, strict=True):
                 lines += ["", *self._tensor_macros(label, self.program.tensors[index])]
-        includes = ["nk_status.h"]
+        includes = ["include/nk_status.h"]
         places = [f"{head}(void);" for head, _ in self._io_places()]
         places_in = [f"{head}_in(void *arena);" for head, _ in self._io_places()]
         if self.detection is not None:
-            includes.insert(0, "nk_detection.h")
+            includes.insert(0, "include/nk_detection.h")
             lines += ["", self.detection.macros]
             places += ["", self.detection.declaration]
             places_in += ["", self.detection.declaration_in]
@@ -245,10 +245,11 @@ class _ModelPrinter:
     def _source(self) -> str:
         hook = f"{self.upper}_ON_OP"
         needed = ["nk_nested_conv.h", "nk_ops.h", "nk_stream.h"] if self.streams else ["nk_ops.h"]
-        includes = "".join(f'#include "{header}"\n' for header in needed)
+        headers = sorted([f"{self.name}_data.h", *(f"include/{header}" for header in needed)])
+        includes = "".join(f'#include "{header}"\n' for header in headers)
         sections = [
             f'{self.banner}\n#include "{self.name}.h"\n\n#include <stddef.h>\n'
-            f'#include <string.h>\n\n#include "{self.name}_data.h"\n{includes}',
+            f"#include <string.h>\n\n{includes}",
             f"/* Called after each operator, for profiling. */\n#ifndef {hook}\n"
             f"#define {hook}(index)\n#endif\n",
             f'/* Places the static arena, for example as __attribute__((section(".dtcm"))). */\n'

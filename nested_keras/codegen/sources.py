@@ -15,7 +15,7 @@ _DEFINITION = re.compile(r"^(?!static\b)[a-z][^;{}()=]*?\b(nk_\w+)\([^;{}]*\)\s*
 # An assembly file names its functions: ".global nk_a, nk_b". The file calls no other function.
 _GLOBAL = re.compile(r"^\s*\.global\s+(nk_\w+(?:\s*,\s*nk_\w+)*)$", re.MULTILINE)
 _USE = re.compile(r"\b(nk_\w+)\(")
-_PRIVATE_INCLUDE = re.compile(r'^#include "(?:\.\./\w+/)?(\w+\.h)"$', re.MULTILINE)
+_INCLUDE = re.compile(r'^#include "(?:\.\./)*(?:\w+/)?(\w+\.h)"$', re.MULTILINE)
 
 
 def tflm_ops_dir() -> Path:
@@ -123,16 +123,22 @@ def private_headers(kernels: Iterable[Path]) -> tuple[Path, ...]:
     waiting = list(kernels)
     while waiting:
         text = waiting.pop().read_text(encoding="utf-8")
-        found = {places[name] for name in _PRIVATE_INCLUDE.findall(text) if name in places}
+        found = {places[name] for name in _INCLUDE.findall(text) if name in places}
         waiting.extend(found - needed)
         needed |= found
     return tuple(sorted(needed))
 
 
-def flat_text(path: Path) -> str:
-    """The text of a file of tflm_ops/src, for a folder that holds all files side by side."""
+def flat_text(path: Path, *, headers: str) -> str:
+    """The text of a file of tflm_ops, for a folder that holds all headers side by side.
+
+    Args:
+        path: The file.
+        headers: Where the headers lie, from the place of the text: "" or a path that ends in a
+            slash.
+    """
     text = path.read_text(encoding="utf-8")
-    return _PRIVATE_INCLUDE.sub(r'#include "\1"', text)
+    return _INCLUDE.sub(rf'#include "{headers}\1"', text)
 
 
 def sources_for(functions: Iterable[str]) -> tuple[Path, ...]:

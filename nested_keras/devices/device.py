@@ -1,4 +1,4 @@
-"""A model on the emulated Cortex-M7, with the instructions that it takes."""
+"""A model on an emulated board, with the instructions that it takes."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from nested_keras.detection.decoding import Decoder, Detections
 from nested_keras.devices import line_protocol, process, qemu, renode
+from nested_keras.devices.board import Board
 from nested_keras.devices.firmware_build import DEFAULT_BOARD, Firmware, build_firmware
 from nested_keras.devices.records import detections_from_records, from_records, output_layout
 from nested_keras.devices.tflm_firmware import TflmFirmware, build_tflm_firmware
@@ -216,7 +217,7 @@ class DeviceModel(ModelRunner):
 
 
 class QemuModel(DeviceModel):
-    """A model on QEMU's mps2-an500.
+    """A model on a board of QEMU: by default mps2_an500, a Cortex-M7.
 
     Example:
       >>> model = QemuModel("model.tflite")  # doctest: +SKIP
@@ -228,9 +229,18 @@ class QemuModel(DeviceModel):
 
     def _find_emulator(self) -> None:
         qemu.find_qemu()
+        self._machine()
+
+    def _machine(self) -> str:
+        board = Board.read(self._chosen_board)
+        if board.machine is None:
+            raise ValueError(
+                f"QEMU has no machine for the board {board.folder.name}: its board.json names none"
+            )
+        return board.machine
 
     def _run_elf(self, elf: Path) -> str:
-        return qemu.run(elf, timeout_s=self._timeout_s)
+        return qemu.run(elf, machine=self._machine(), timeout_s=self._timeout_s)
 
 
 class RenodeModel(DeviceModel):

@@ -15,6 +15,7 @@ from nested_keras.codegen.firmware_errors import BuildError
 from nested_keras.codegen.library import GeneratedLibrary, generate
 from nested_keras.codegen.templating import fill
 from nested_keras.detection.decoding import Decoder
+from nested_keras.devices.board import Board
 from nested_keras.devices.memory import explain_overflow
 from nested_keras.devices.records import (
     BOX_BYTES,
@@ -24,7 +25,7 @@ from nested_keras.devices.records import (
     output_layout,
     to_records,
 )
-from nested_keras.devices.toolchain import Toolchain, cortex_m7_toolchain, run_tool
+from nested_keras.devices.toolchain import Toolchain, arm_toolchain, run_tool
 from nested_keras.runtime.runner import AnyModel
 from nested_keras.tflite.program import Program
 
@@ -90,8 +91,8 @@ def build_firmware(
         CodegenError: The graph holds something that cannot be printed.
         nested_keras.runtime.ModelError: The bytes are no model that can be run.
     """
-    sources.board_dir(board)
-    toolchain = cortex_m7_toolchain()
+    chosen_board = Board.read(board)
+    toolchain = arm_toolchain(chosen_board.flags)
     out = Path(out_dir)
     cache = out / "objects" if cache_dir is None else Path(cache_dir)
     library = generate(model, out / "model", decoder=decoder)
@@ -101,12 +102,11 @@ def build_firmware(
     run, images = _write_run(library, records, chosen, out, decoder)
     objects = _compile(library, run, board, toolchain, cache)
     elf = out / "firmware.elf"
-    folder = sources.board_dir(board)
     try:
-        toolchain.link([*objects, images], elf, flags=(f"-T{folder / folder.name}.ld",))
+        toolchain.link([*objects, images], elf, flags=(f"-T{chosen_board.linker_script}",))
     except BuildError as error:
         count, size = records.shape
-        raise explain_overflow(error, folder, images=count, stride=size) from error
+        raise explain_overflow(error, chosen_board.folder, images=count, stride=size) from error
     text, data, bss = section_sizes(elf)
     return Firmware(elf, library, chosen, text, data, bss)
 

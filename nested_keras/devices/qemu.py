@@ -1,4 +1,4 @@
-"""Run a firmware ELF on QEMU's mps2-an500 (Cortex-M7)."""
+"""Run a firmware ELF on a machine of QEMU."""
 
 from __future__ import annotations
 
@@ -23,11 +23,18 @@ def find_qemu() -> str:
     return find_tool("qemu-system-arm")
 
 
-def run(elf: Path, *, timeout_s: float = 300.0, options: Sequence[str] = ()) -> str:
+def run(
+    elf: Path,
+    *,
+    machine: str = "mps2-an500",
+    timeout_s: float = 300.0,
+    options: Sequence[str] = (),
+) -> str:
     """Runs the firmware to its end and returns the text that the firmware printed.
 
     Args:
         elf: The firmware.
+        machine: QEMU's name of the board for which the firmware was built.
         timeout_s: Seconds after which the emulator is killed.
         options: More arguments for QEMU.
 
@@ -43,7 +50,7 @@ def run(elf: Path, *, timeout_s: float = 300.0, options: Sequence[str] = ()) -> 
         raise ValueError(f"timeout_s must be positive: got {timeout_s}")
     command = [
         find_qemu(),
-        *("-machine", "mps2-an500"),
+        *("-machine", machine),
         *("-display", "none", "-monitor", "none", "-serial", "none"),
         *("-semihosting-config", "enable=on,target=native"),
         # SysTick counts instructions because an instruction takes one nanosecond of virtual time.

@@ -18,6 +18,7 @@ from nested_keras import files
 from nested_keras.codegen import marks, sources
 from nested_keras.codegen.firmware_errors import BuildError, ToolchainError
 from nested_keras.codegen.templating import fill
+from nested_keras.devices.board import Board
 from nested_keras.devices.firmware_build import (
     DEFAULT_BOARD,
     checked_levels,
@@ -117,11 +118,12 @@ def build_tflm_firmware(
     Raises:
         ToolchainError: TFLM_ROOT, the cross compiler or CMake is missing.
         BuildError: A compiler refused, for example because the model does not fit the board.
-        ValueError: A level out of range, inputs of a wrong shape or dtype, an unknown board.
+        ValueError: A level out of range, inputs of a wrong shape or dtype, an unknown board, or
+            a board with another core than the Cortex-M7.
         nested_keras.runtime.ModelError: The bytes are no model that can be run.
     """
     root = tflm_root()
-    folder = sources.board_dir(board)
+    folder = _cortex_m7_board(board)
     for tool in ("cmake", "ninja"):
         find_tool(tool)
     original = read_model(model)
@@ -148,6 +150,16 @@ def build_tflm_firmware(
         raise explain_overflow(error, folder, images=len(records), stride=size) from error
     text_bytes, data_bytes, bss_bytes = section_sizes(elf)
     return TflmFirmware(elf, chosen, text_bytes, data_bytes, bss_bytes, len(content))
+
+
+def _cortex_m7_board(board: str | Path) -> Path:
+    """The folder of a board, whose core must be that of the user's TFLite Micro."""
+    chosen = Board.read(board)
+    if chosen.core != "cortex-m7":
+        raise ValueError(
+            f"TFLite Micro runs on boards with a Cortex-M7: {board} has a {chosen.core}"
+        )
+    return chosen.folder
 
 
 def _run_source(program: Program, levels: tuple[int, ...], images: int, banner: str) -> str:

@@ -166,13 +166,25 @@ def cortex_m7_toolchain() -> Toolchain:
     Raises:
         ToolchainError: The compiler is there but its C library is not.
     """
+    return arm_toolchain(_CORTEX_M7)
+
+
+def arm_toolchain(core: Sequence[str]) -> Toolchain:
+    """The cross compiler for a Cortex-M.
+
+    Args:
+        core: The flags that name the core, such as -mcpu=cortex-m7.
+
+    Raises:
+        ToolchainError: The compiler is there but its C library is not.
+    """
     compiler = "arm-none-eabi-gcc"
     find_tool(compiler)
     # gcc prints the bare name back when gcc has no such file.
-    if not Path(run_tool([compiler, *_CORTEX_M7, "-print-file-name=libc.a"]).strip()).is_absolute():
+    if not Path(run_tool([compiler, *core, "-print-file-name=libc.a"]).strip()).is_absolute():
         raise ToolchainError(
             f"{compiler} has no C library (libc.a); on Debian install it with: "
             "apt install libnewlib-arm-none-eabi"
         )
-    flags = ("-std=c11", "-O2", "-ffunction-sections", "-fdata-sections", *_CORTEX_M7, *_WARNINGS)
+    flags = ("-std=c11", "-O2", "-ffunction-sections", "-fdata-sections", *core, *_WARNINGS)
     return Toolchain(compiler, flags, ("-nostartfiles", "-Wl,--gc-sections", "-lm"))

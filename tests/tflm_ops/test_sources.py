@@ -68,6 +68,37 @@ def test_the_static_analyser_of_gcc_finds_nothing(core, tmp_path):
     assert complaints(["arm-none-eabi-gcc", *flags, *all_sources()], cwd=tmp_path) == ""
 
 
+@pytest.mark.parametrize("core", CORES)
+def test_a_compiler_of_plain_c11_takes_every_source(core, tmp_path):
+    """Such as IAR's: no macro of GNU, no GNU assembly."""
+    flags = (*CORES[core], "-std=c11", *STRICT, "-U__GNUC__", "-D__asm__=no_assembly", "-c")
+    assert complaints(["arm-none-eabi-gcc", *flags, *all_sources()], cwd=tmp_path) == ""
+
+
+REFUSED = {
+    "an Arm of big-endian": ("big-endian", "arm-none-eabi-gcc", "-mbig-endian"),
+    "PowerPC": ("big-endian", "clang", "--target=powerpc"),
+    "s390x": ("big-endian", "clang", "--target=s390x"),
+    "MSP430": ("int has 16 bits", "clang", "--target=msp430"),
+    "AVR": ("int has 16 bits", "clang", "--target=avr"),
+}
+
+
+@pytest.mark.parametrize("language", ["c", "c++"])
+@pytest.mark.parametrize("target", REFUSED)
+def test_a_target_that_cannot_run_the_kernels_is_refused_with_the_reason(
+    target, language, tmp_path
+):
+    reason, *command = REFUSED[target]
+    (tmp_path / "string.h").write_text("")  # clang has no C library for these targets
+    for header in sources.headers():
+        # nk_format.h has the numbers of the file format alone.
+        if header.name != "nk_format.h":
+            text = f'#include "{header}"\n'
+            flags = ("-ffreestanding", "-isystem", ".", "-fsyntax-only", "-x", language, "-")
+            assert reason in complaints([*command, *flags], cwd=tmp_path, text=text), header.name
+
+
 SANITIZED = ("clang", "-std=c11", "-g", "-O1", "-fsanitize=undefined,address")
 PROGRAMS = {
     "test_random_parameters": ("4000", "20261122"),

@@ -1,6 +1,24 @@
 #ifndef NK_STATUS_H_
 #define NK_STATUS_H_
 
+#include <limits.h>
+
+#if defined(__ARM_BIG_ENDIAN) || defined(__BIG_ENDIAN__) || defined(__big_endian__)
+#define NK_BIG_ENDIAN 1
+#elif defined(__BYTE_ORDER__) && defined(__ORDER_BIG_ENDIAN__)
+#define NK_BIG_ENDIAN (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__)
+#else
+#define NK_BIG_ENDIAN 0
+#endif
+
+/* Preprocessor errors, because a C99 file may include this header. */
+#if NK_BIG_ENDIAN
+#error "the target is big-endian: packed weights are little-endian and are read in place"
+#endif
+#if INT_MAX < 0x7FFFFFFF
+#error "int has 16 bits on this target: the kernels need an int of 32 bits"
+#endif
+
 #ifdef __cplusplus
 extern "C" {
 #endif

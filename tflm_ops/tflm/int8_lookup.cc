@@ -2,9 +2,9 @@
 
 #include <stdint.h>
 
+#include "../include/nk_ops.h"
+#include "../include/nk_status.h"
 #include "eval_tensor.h"
-#include "nk_ops.h"
-#include "nk_status.h"
 
 namespace tflite {
 namespace micro {

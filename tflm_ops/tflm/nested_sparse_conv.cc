@@ -3,10 +3,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "../include/nk_nested_conv.h"
+#include "../include/nk_status.h"
+#include "../include/nk_stream.h"
 #include "eval_tensor.h"
-#include "nk_nested_conv.h"
-#include "nk_status.h"
-#include "nk_stream.h"
 
 namespace tflite {
 namespace micro {

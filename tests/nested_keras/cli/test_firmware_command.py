@@ -22,7 +22,8 @@ def test_firmware_without_data_runs_zeros(model, folder, capsys):
 def test_firmware_for_an_unknown_board(model, folder, capsys):
     arguments = ("--board", "arduino", "--out", folder / "arduino")
     assert nested_keras_command("firmware", model, *arguments) == 1
-    expected = "board must be one of mps2_an500, nucleo_f767zi: got 'arduino'"
+    known = "mps2_an385, mps2_an386, mps2_an500, mps2_an505, mps3_an547, nucleo_f767zi"
+    expected = f"board must be one of {known}: got 'arduino'"
     assert expected in capsys.readouterr().err
 
 
@@ -47,6 +48,9 @@ def test_firmware_for_a_board_of_ones_own(model, folder, capsys):
     shape = runtime.ReferenceModel(model).input_details[0].shape
     np.savez(data, x_test=np.zeros(shape, np.int8))
     capsys.readouterr()
+    assert nested_keras_command("run", model, "--data", data, *arguments) == 0
+    assert json.loads(capsys.readouterr().out)["target"] == "qemu"
+    arguments = ("--target", "qemu", "--board", "mps2_an386", "--limit", 1, "--json", "-")
     assert nested_keras_command("run", model, "--data", data, *arguments) == 0
     assert json.loads(capsys.readouterr().out)["target"] == "qemu"
     assert nested_keras_command("run", model, "--data", data, *arguments, "--target", "host") == 1

@@ -70,7 +70,7 @@ def test_the_library_compiles_without_a_warning(library, compiler, tmp_path):
     # From a copy, so that nothing outside the folder can be in use.
     copy = shutil.copytree(library.directory, tmp_path / "copy")
     sources = [str(path.relative_to(library.directory)) for path in library.sources]
-    command = [compiler, *flags, "-I.", "-Iinclude", "-c", *sources]
+    command = [compiler, *flags, "-c", *sources]  # no include path, as docs/build_systems.md says
     done = subprocess.run(command, cwd=copy, capture_output=True, text=True, check=False)
     assert done.stderr == ""
     assert done.returncode == 0
@@ -294,8 +294,12 @@ def test_what_a_new_model_does_not_need_is_removed_and_other_files_stay(tmp_path
 def test_a_library_of_another_name_is_not_overwritten(tmp_path):
     generate(nested_net(), tmp_path, name="first")
     before = contents(tmp_path)
-    with pytest.raises(CodegenError, match=r"a library of another name: first\.c, first\.h, "):
+    with pytest.raises(
+        CodegenError, match=r"a library of another name or layout: first\.c, first\.h, "
+    ):
         generate(nested_net(), tmp_path, name="second")
+    with pytest.raises(CodegenError, match=r"of another name or layout: BUILD\.bazel, CMakeLists"):
+        generate(nested_net(), tmp_path, name="first", layout="arduino")
     assert contents(tmp_path) == before
 
 
@@ -322,6 +326,19 @@ BUILDS = {
         f"-DCMAKE_TOOLCHAIN_FILE={ROOT}/cmake/cortex-m7.cmake",
     ),
     "no processor, flags of C alone": ("C", *CROSS, f"-DCMAKE_C_FLAGS={CORE}"),
+    "flags of C alone by a generator expression": (
+        "C",
+        *CROSS,
+        f"-DOPTIONS=$<$<COMPILE_LANGUAGE:C>:SHELL:{CORE}>",
+        f"-DLINK_OPTIONS=SHELL:{CORE}",
+    ),
+    "flags of C and of one build type alone": (
+        "C",
+        *CROSS,
+        "-DCMAKE_SYSTEM_PROCESSOR=ARM",
+        "-DCMAKE_BUILD_TYPE=Release",
+        f"-DCMAKE_C_FLAGS_RELEASE=-O2 {CORE}",
+    ),
     "a header for C": ("C", *CROSS, f"-DCMAKE_C_FLAGS={CORE}", "-DMORE_C_FLAGS=-include profile.h"),
     "C++ alone": ("CXX", *CROSS, f"-DCMAKE_C_FLAGS={CORE}", f"-DCMAKE_CXX_FLAGS={CORE}"),
     "C++ alone, on this computer": ("CXX",),
@@ -344,6 +361,8 @@ cmake_minimum_required(VERSION 3.16)
 project(app {language})
 include_directories(${{CMAKE_SOURCE_DIR}})
 string(APPEND CMAKE_C_FLAGS " ${{MORE_C_FLAGS}}")
+add_compile_options("${{OPTIONS}}")
+add_link_options("${{LINK_OPTIONS}}")
 add_subdirectory(net)
 add_executable(app main.{extension})
 target_link_libraries(app model)

@@ -7,7 +7,7 @@ from nested_keras.codegen import templating
 from nested_keras.codegen.templating import fill
 
 ROOT = Path(templating.__file__).parents[1]
-TEMPLATES = sorted(ROOT.glob("*/templates/*"))
+TEMPLATES = sorted(path for path in ROOT.glob("*/templates/**/*") if path.is_file())
 
 
 def test_every_place_is_filled():
@@ -16,6 +16,15 @@ def test_every_place_is_filled():
     assert "nk_status net_check(void) {" in text
     assert f"streams[] = {{\n{values['streams']}\n  }};" in text
     assert "$" not in text
+
+
+def test_a_tuple_repeats_the_line_of_its_place():
+    facts = {"mark": ("one", "two"), "version": "1.2.3", "name": "net"}
+    text = fill("codegen", "build/idf_component.yml.in", **facts)
+    assert text.startswith('# one\n# two\nversion: "1.2.3"\n')
+    facts["mark"] = ()
+    assert fill("codegen", "build/idf_component.yml.in", **facts).startswith("version:")
+    assert templating.places("codegen", "build/idf_component.yml.in") == set(facts)
 
 
 def test_a_missing_value_and_one_too_many_are_refused():
@@ -28,7 +37,8 @@ def test_a_missing_value_and_one_too_many_are_refused():
 @pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.name)
 def test_a_dollar_stands_at_places_alone(path):
     text = path.read_text()
-    assert "$" not in re.sub(r"\$[a-z0-9_]+?\$", "", text)
+    # A reference to a variable of CMake begins with a dollar, too.
+    assert "$" not in re.sub(r"\$[a-z0-9_]+?\$|\$\{", "", text)
 
 
 def test_a_template_has_a_name_of_its_own():

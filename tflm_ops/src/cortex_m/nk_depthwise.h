@@ -9,11 +9,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "../../include/nk_nested_conv.h"
+#include "../../include/nk_ops.h"
 #include "../ref/nk_arithmetic.h"
 #include "../ref/nk_geometry.h"
 #include "nk_depthwise_tile.h"
-#include "nk_nested_conv.h"
-#include "nk_ops.h"
 
 #ifdef __cplusplus
 extern "C" {

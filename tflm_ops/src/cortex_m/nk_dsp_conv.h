@@ -4,8 +4,8 @@
 
 #include <stdbool.h>
 
+#include "../../include/nk_stream.h"
 #include "nk_dsp_tile.h"
-#include "nk_stream.h"
 
 /** A convolution or depthwise convolution of dilation 1, and its working memory. */
 typedef struct nk_dsp_conv {

@@ -18,8 +18,8 @@
 
 #include <stdint.h>
 
+#include "../../include/nk_stream.h"
 #include "nk_dsp_tile.h"
-#include "nk_stream.h"
 
 /** Bytes of the lists of a level, at most. */
 int32_t nk_dsp_list_bytes(const nk_stream *stream, int32_t level);

@@ -1,6 +1,18 @@
 #include "nk_target.h"
 
-#if NK_USE_DSP
+/* A build may give the core to the C compiler alone. The assembler then cannot know whether the C
+ * calls the routines, so the routines are here, for Armv7E-M. */
+#if defined(__arm__) && !defined(__ARM_ARCH_PROFILE) && !defined(__linux__)
+#define NK_CORE_UNKNOWN 1
+#else
+#define NK_CORE_UNKNOWN 0
+#endif
+
+#if NK_USE_DSP || NK_CORE_UNKNOWN
+
+#if NK_CORE_UNKNOWN
+        .arch armv7e-m
+#endif
 
 @ Inner kernels of the sparse convolution for Cortex-M7: one tile of output pixels, all channels.
 @ docs/kernels.md derives the arithmetic; nk_dsp_tile.h declares the exported names.

@@ -7,7 +7,7 @@
 
 #include <stdbool.h>
 
-#include "nk_nested_conv.h"
+#include "../../include/nk_nested_conv.h"
 
 /** Whether the kernel can run the layer: a convolution, also depthwise, without dilation. */
 bool nk_nested_conv_s8_dsp_applies(const nk_stream *stream);

@@ -1,7 +1,7 @@
 /**
  * The SIMD instructions of Armv7E-M (Cortex-M4 and M7) that the tuned kernels use, as functions.
- * On a target without these instructions, plain C computes the same, slowly, so that the tests of
- * the kernels run everywhere.
+ * On a target without these instructions, or for a compiler without GNU assembly, plain C computes
+ * the same, slowly, so that the tests of the kernels run everywhere.
  *
  * A word holds four int8 lanes or two int16 lanes, the first in the lowest bits.
  */
@@ -14,7 +14,7 @@
 
 #include "nk_target.h"
 
-#if defined(__ARM_FEATURE_SIMD32)
+#if defined(__ARM_FEATURE_SIMD32) && defined(__GNUC__)  // written in GNU assembly
 #define NK_HAS_SIMD32 1
 #else
 #define NK_HAS_SIMD32 0

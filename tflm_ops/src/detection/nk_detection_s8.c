@@ -2,8 +2,8 @@
  * docs/detection.md derives the arithmetic and its error bounds; nested_keras/detection/decoding.py
  * computes the same in NumPy.
  */
+#include "../../include/nk_detection.h"
 #include "../ref/nk_arithmetic.h"
-#include "nk_detection.h"
 
 enum { TABLE_SIZE = 256, ONE = 1 << NK_DETECTION_COORDINATE_BITS };
 

@@ -1,9 +1,9 @@
+#include "../../include/nk_ops.h"
 #include "../cortex_m/nk_doubled.h"
 #include "../cortex_m/nk_simd.h"
 #include "../ref/nk_arithmetic.h"
 #include "../ref/nk_geometry.h"
 #include "nk_elementwise.h"
-#include "nk_ops.h"
 
 /** Both operands are brought to a common scale with `left_shift` spare bits, summed, rescaled. */
 static int8_t add(const nk_add_params *p, int8_t a, int8_t b) {

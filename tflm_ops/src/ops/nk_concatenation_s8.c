@@ -1,8 +1,8 @@
 #include <string.h>
 
+#include "../../include/nk_ops.h"
 #include "../ref/nk_arithmetic.h"
 #include "../ref/nk_geometry.h"
-#include "nk_ops.h"
 
 static int32_t extent(const nk_dims4 *dims, int32_t axis) {
   const int32_t sizes[4] = {dims->n, dims->h, dims->w, dims->c};

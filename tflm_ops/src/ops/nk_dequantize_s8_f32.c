@@ -1,7 +1,7 @@
 #include <float.h>
 
+#include "../../include/nk_ops.h"
 #include "../ref/nk_arithmetic.h"
-#include "nk_ops.h"
 
 nk_status nk_dequantize_s8_f32(const nk_dequantize_params *params, int32_t size,
                                const int8_t *input, float *output) {

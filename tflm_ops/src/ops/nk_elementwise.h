@@ -4,9 +4,9 @@
 
 #include <stdbool.h>
 
+#include "../../include/nk_ops.h"
 #include "../ref/nk_arithmetic.h"
 #include "../ref/nk_geometry.h"
-#include "nk_ops.h"
 
 /** Whether all three shapes are valid, and both operands can be broadcast to the output. */
 static inline bool nk_broadcasts(const nk_dims4 *input1, const nk_dims4 *input2,

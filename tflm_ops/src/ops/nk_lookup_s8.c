@@ -1,6 +1,6 @@
 #include <stddef.h>
 
-#include "nk_ops.h"
+#include "../../include/nk_ops.h"
 
 nk_status nk_lookup_s8(const nk_lookup_params *params, int32_t size, const int8_t *input,
                        int8_t *output) {

@@ -1,7 +1,7 @@
+#include "../../include/nk_ops.h"
 #include "../ref/nk_arithmetic.h"
 #include "../ref/nk_geometry.h"
 #include "nk_elementwise.h"
-#include "nk_ops.h"
 
 /** The larger element where `larger`, else the smaller. */
 static inline nk_status choose(bool larger, const nk_dims4 *input1_dims, const int8_t *input1,

@@ -1,6 +1,6 @@
+#include "../../include/nk_ops.h"
 #include "../ref/nk_arithmetic.h"
 #include "../ref/nk_geometry.h"
-#include "nk_ops.h"
 
 nk_status nk_mean_s8(const nk_mean_params *params, const nk_dims4 *input_dims, const int8_t *input,
                      int8_t *output) {

@@ -1,7 +1,7 @@
+#include "../../include/nk_ops.h"
 #include "../ref/nk_arithmetic.h"
 #include "../ref/nk_geometry.h"
 #include "nk_elementwise.h"
-#include "nk_ops.h"
 
 static bool params_are_valid(const nk_mul_params *p) {
   return nk_is_input_offset(p->input1_offset) && nk_is_input_offset(p->input2_offset) &&

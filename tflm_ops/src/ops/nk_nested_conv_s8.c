@@ -1,7 +1,7 @@
+#include "../../include/nk_nested_conv.h"
 #include "../cortex_m/nk_depthwise.h"
 #include "../cortex_m/nk_fully_connected.h"
 #include "../cortex_m/nk_nested_conv_s8_dsp.h"
-#include "nk_nested_conv.h"
 
 nk_status nk_nested_conv_s8(const nk_stream *stream, int32_t level, const nk_conv_dims *dims,
                             const int8_t *input, int8_t *output, void *scratch,

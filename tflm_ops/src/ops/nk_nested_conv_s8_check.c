@@ -1,9 +1,9 @@
 /** Checks the arguments of the kernels of NESTED_SPARSE_CONV. */
+#include "../../include/nk_nested_conv.h"
 #include "../cortex_m/nk_depthwise.h"
 #include "../cortex_m/nk_nested_conv_s8_dsp.h"
 #include "../ref/nk_geometry.h"
 #include "../ref/nk_reference.h"
-#include "nk_nested_conv.h"
 
 /** Whether the dimensions obey the rules of nk_nested_conv.h. */
 static bool dims_are_valid(const nk_stream *s, const nk_conv_dims *dims) {

@@ -1,8 +1,8 @@
 #include <string.h>
 
+#include "../../include/nk_ops.h"
 #include "../ref/nk_arithmetic.h"
 #include "../ref/nk_geometry.h"
-#include "nk_ops.h"
 
 static bool fits(const int32_t paddings[2], int32_t input, int32_t output) {
   return (int64_t)paddings[0] + input + paddings[1] == output;

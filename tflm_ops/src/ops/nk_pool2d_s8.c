@@ -1,9 +1,9 @@
 #include <string.h>
 
+#include "../../include/nk_ops.h"
 #include "../cortex_m/nk_simd.h"
 #include "../ref/nk_arithmetic.h"
 #include "../ref/nk_geometry.h"
-#include "nk_ops.h"
 
 /** A window's part inside the input; steps are in elements. */
 typedef struct window {

@@ -1,7 +1,7 @@
 #include <float.h>
 
+#include "../../include/nk_ops.h"
 #include "../ref/nk_arithmetic.h"
-#include "nk_ops.h"
 
 /** Rounds to the nearest integer, halves away from zero; x must fit in 16 bits. */
 static int32_t round_half_away(float x) {

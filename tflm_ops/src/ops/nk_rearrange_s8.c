@@ -1,7 +1,7 @@
 #include <stdbool.h>
 #include <string.h>
 
-#include "nk_ops.h"
+#include "../../include/nk_ops.h"
 
 enum { kAxes = 6 };
 

@@ -1,6 +1,6 @@
+#include "../../include/nk_ops.h"
 #include "../ref/nk_arithmetic.h"
 #include "../ref/nk_geometry.h"
-#include "nk_ops.h"
 
 /** A pixel, and the largest start and step: 65536 pixels. */
 enum { kOne = 1024, kFarthest = 1 << 26 };

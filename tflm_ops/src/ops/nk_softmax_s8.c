@@ -4,9 +4,9 @@
  * A Qm.n number is an int32 with n fractional and m = 31 - n integer bits. nk_doubling_high_mul of
  * a Qa and a Qb number, named by their integer bits, is a Q(a + b) number.
  */
+#include "../../include/nk_ops.h"
 #include "../ref/nk_arithmetic.h"
 #include "../ref/nk_geometry.h"
-#include "nk_ops.h"
 
 #define DIFF_INTEGER_BITS 5  // a scaled difference to the maximum is Q5.26
 #define SUM_INTEGER_BITS 12  // the sum of exponentials is Q12.19

@@ -1,7 +1,7 @@
+#include "../../include/nk_ops.h"
 #include "../ref/nk_arithmetic.h"
 #include "../ref/nk_geometry.h"
 #include "nk_elementwise.h"
-#include "nk_ops.h"
 
 nk_status nk_sub_s8(const nk_sub_params *params, const nk_dims4 *input1_dims, const int8_t *input1,
                     const nk_dims4 *input2_dims, const int8_t *input2, const nk_dims4 *output_dims,

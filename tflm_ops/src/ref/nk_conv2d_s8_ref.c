@@ -1,6 +1,6 @@
+#include "../../include/nk_ops.h"
 #include "nk_arithmetic.h"
 #include "nk_geometry.h"
-#include "nk_ops.h"
 
 /** The layer, with the sizes of its tensors. */
 typedef struct layer {

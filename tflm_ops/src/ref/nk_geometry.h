@@ -5,8 +5,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "../../include/nk_ops.h"
 #include "nk_arithmetic.h"
-#include "nk_ops.h"
 
 /** Largest height, width, kernel size, stride, dilation and padding: sums fit into int32. */
 #define NK_MAX_EXTENT 65535

@@ -16,9 +16,9 @@
  */
 #include <string.h>
 
+#include "../../include/nk_nested_conv.h"
 #include "nk_arithmetic.h"
 #include "nk_geometry.h"
-#include "nk_nested_conv.h"
 #include "nk_reference.h"
 
 #define BATCH_SIZE 4

@@ -8,8 +8,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "nk_nested_conv.h"
-#include "nk_ops.h"
+#include "../../include/nk_nested_conv.h"
+#include "../../include/nk_ops.h"
 
 #ifdef __cplusplus
 extern "C" {

@@ -1,4 +1,4 @@
-#include "nk_status.h"
+#include "../../include/nk_status.h"
 
 const char *nk_status_name(nk_status status) {
   switch (status) {

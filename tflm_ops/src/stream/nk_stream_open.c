@@ -1,9 +1,7 @@
 #include <string.h>
 
+#include "../../include/nk_stream.h"
 #include "../ref/nk_arithmetic.h"
-#include "nk_stream.h"
-
-_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "tables are read in place");
 
 static uint16_t load_u16(const uint8_t *p) { return (uint16_t)(p[0] | p[1] << 8); }
 

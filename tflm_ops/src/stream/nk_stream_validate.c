@@ -1,5 +1,5 @@
+#include "../../include/nk_stream.h"
 #include "../ref/nk_arithmetic.h"
-#include "nk_stream.h"
 
 /** The zlib CRC-32 (polynomial 0x04c11db7, reflected) of `size` bytes, continuing from `crc`. */
 static uint32_t crc32(uint32_t crc, const uint8_t *data, size_t size) {
