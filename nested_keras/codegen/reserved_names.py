@@ -32,8 +32,8 @@ _CMAKE = """
     all clean depend edit_cache help install list_install_components package package_source
     preinstall rebuild_cache test debug general optimized
 """
-# The generated CMakeLists.txt links the library of this name.
-_LIBRARIES = "m"
+# A target of such a name takes the place of the library in every target_link_libraries().
+_LIBRARIES = "c dl g gcc m nosys pthread rt stdc"
 _DEVICES = "aux con nul prn " + " ".join(f"com{i} lpt{i}" for i in range(10))
 
 _RESERVED = {

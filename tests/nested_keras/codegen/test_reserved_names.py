@@ -1,12 +1,13 @@
 """Which names a generated library may have."""
 
 import re
+import string
 import subprocess
 
 import pytest
 
 from nested_keras.codegen.reserved_names import checked_name
-from nested_keras.devices.toolchain import cortex_m7_toolchain
+from nested_keras.devices.toolchain import cortex_m7_toolchain, run_tool
 
 
 @pytest.mark.parametrize(
@@ -37,7 +38,7 @@ def test_a_name_that_is_no_prefix_is_refused(name):
             (name, "CMake reserves it")
             for name in ("test", "all", "install", "edit_cache", "debug")
         ),
-        ("m", "a library of the system"),
+        *((name, "a library of the system") for name in ("m", "c", "gcc", "rt", "dl")),
         ("con", "Windows"),
     ],
 )
@@ -45,6 +46,34 @@ def test_a_reserved_name_is_refused_with_the_reason(name, reason):
     with pytest.raises(ValueError, match=re.escape(reason)) as caught:
         checked_name(name)
     assert str(caught.value).startswith(f"name must not be {name!r}: ")
+
+
+@pytest.mark.arm
+def test_cmake_has_a_target_of_every_name_that_is_taken(tmp_path):
+    """All short names, and the words of CMake and of build systems, that are not refused."""
+    words = (
+        "main app test tests check doc docs format lint run core kernel zephyr arduino src include"
+    )
+    names = [*string.ascii_lowercase, *words.split(), "cmakelists", "library", "readme"]
+    taken = [name for name in names if not is_refused(name)]
+    assert len(taken) > 30
+    lines = [f"add_library({name} STATIC {name}.c)\n" for name in taken]
+    for name in taken:
+        (tmp_path / f"{name}.c").write_text(f"int {name}_invoke(void) {{ return 0; }}\n")
+    head = "cmake_minimum_required(VERSION 3.16)\nproject(all_names C)\ninclude(CTest)\n"
+    (tmp_path / "CMakeLists.txt").write_text(head + "".join(lines))
+    for generator in ("Ninja", "Unix Makefiles"):
+        build = tmp_path / generator
+        run_tool(["cmake", "-G", generator, "-S", str(tmp_path), "-B", str(build)])
+        run_tool(["cmake", "--build", str(build)])
+
+
+def is_refused(name):
+    try:
+        checked_name(name)
+    except ValueError:
+        return True
+    return False
 
 
 # Headers in folders of their own, such as sys/, are included with the folder's name.
