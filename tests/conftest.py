@@ -52,7 +52,9 @@ def pytest_collection_finish():
 
 @pytest.fixture(scope="session")
 def nk():
-    """The kernels, built as a shared library for this computer."""
+    """The kernels, built as a shared library for this computer; or those of NK_LIBRARY."""
+    if "NK_LIBRARY" in os.environ:  # tests/mutation
+        return Library(Path(os.environ["NK_LIBRARY"]))
     build = ROOT / "build"
     build.mkdir(exist_ok=True)
     # Test processes that run side by side must not build in the same folder at once.

@@ -131,7 +131,7 @@ def stop_slow_file(*_):
 
 
 class Search:
-    """Draws files until the time is over; keeps the last file that failed, which is the smallest."""
+    """Draws files until the time is over; keeps the last file that failed, the smallest."""
 
     def __init__(self, seconds, folder):
         self.end = time.monotonic() + seconds
