@@ -12,6 +12,7 @@ import dataclasses
 import functools
 import random
 import sys
+import tempfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -354,18 +355,26 @@ def main() -> None:
         _say(options_of(arguments.seed), network.show())
         _say(_problem([network]) or "right")
         return
-    done = arguments.log.read_text() if arguments.log and arguments.log.exists() else ""
-    for first in range(arguments.seed, arguments.to, FOREST):
+    with tempfile.TemporaryDirectory() as folder:
+        _try_all(range(arguments.seed, arguments.to), arguments.log, Path(folder))
+
+
+def _try_all(seeds: range, log: Path | None, folder: Path) -> None:
+    """Tries the forests of seeds that a log does not have yet."""
+    global object_cache
+    object_cache = folder
+    done = log.read_text() if log and log.exists() else ""
+    for first in seeds[::FOREST]:
         if f"seeds {first}.." in done:
             continue
         outcome = Outcome()
-        run(range(first, min(first + FOREST, arguments.to)), outcome)
+        run(range(first, min(first + FOREST, seeds.stop)), outcome)
         report = [f"seeds {first}..{first + outcome.tried - 1}: {outcome.tried} tried"]
         report += outcome.failed.values()
         _say(*report)
-        if arguments.log:
-            with arguments.log.open("a") as log:
-                log.write("\n".join(report) + "\n")
+        if log:
+            with log.open("a") as file:
+                file.write("\n".join(report) + "\n")
 
 
 def _say(*lines: object) -> None:
