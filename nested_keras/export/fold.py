@@ -29,6 +29,7 @@ from nested_keras.export.forward import numpy_of
 from nested_keras.export.moving_layers import Crop, DepthToSpace, Pad, Transpose
 from nested_keras.export.nodes import BatchNorm, Graph, Linear, Node
 from nested_keras.export.plain_layers import PROBABILITY_SCALE, Reshape, Table, Unary
+from nested_keras.export.series import reshapes_behind_sums
 from nested_keras.format import LayerKind
 
 _FUSED_ACTIVATIONS = ("relu", "relu6")
@@ -72,7 +73,8 @@ def fold(graph: Graph, *, fuse: bool = True) -> Graph:
     if not fuse:
         return Graph(folded, graph.inputs, outputs, graph.levels)
     folded = {name: _apart(folded, node) for name, node in folded.items()}
-    return with_own_scales(Graph(folded, graph.inputs, outputs, graph.levels))
+    graph = Graph(folded, graph.inputs, outputs, graph.levels)
+    return with_own_scales(reshapes_behind_sums(graph))
 
 
 def _with_plain_relu6(graph: Graph) -> Graph:

@@ -19,7 +19,7 @@ from nested_keras.export.export_errors import ExportError, UnsupportedLayerError
 from nested_keras.export.graph_builder import GraphBuilder, Trace
 from nested_keras.export.nodes import Graph
 from nested_keras.export.plain_layers import Reshape, Table
-from nested_keras.export.series import reshapes_behind_sums, series_as_images
+from nested_keras.export.series import series_as_images
 from nested_keras.nesting import keras_graph, supported
 from nested_keras.nesting.model import NestedModel
 from nested_keras.typing import KerasArgument, KerasModel, KerasOperation, KerasTensor
@@ -52,7 +52,7 @@ def trace(model: NestedModel, *, read: Callable[[Any], Any] = np.asarray) -> Gra
             "expected a NestedModel (nested_keras.nest makes one): "
             f"got {type(model).__module__}.{type(model).__name__}"
         )
-    return reshapes_behind_sums(series_as_images(_Tracer(model.levels, read).trace(model)))
+    return series_as_images(_Tracer(model.levels, read).trace(model))
 
 
 class _Tracer:

@@ -278,7 +278,7 @@ def _branch(network: Network, source: str) -> str:
     draw_ = network.random
     rank, channels = len(network.shape(source)), network.shape(source)[-1]
     activation = draw_.choice((None, "relu", "sigmoid", "tanh"))
-    if rank == 1 or draw_.random() < 0.2:
+    if rank not in (2, 3) or draw_.random() < 0.2:
         return _new_layer(network, L.Dense, [source], units=channels, activation=activation)
     if draw_.random() < 0.4:
         pool = draw_.choice((f"GlobalAveragePooling{rank - 1}D", f"GlobalMaxPooling{rank - 1}D"))

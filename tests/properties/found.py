@@ -125,4 +125,15 @@ x3 = L.LeakyReLU(name='n13_3')(x1)
 x4 = L.Concatenate(name='n13_4')([x1, 9.0 * x0])
 model = keras.Model([i0], [x2, x3, x4, x1])
 """,
+    # Sums and products of BatchNorms that are alone: the converter moved their reshapes behind.
+    """
+i0 = keras.Input(shape=(6,), name='n14_i0')
+x0 = L.BatchNormalization(name='n14_1')(L.Dense(4, activation='hard_sigmoid', name='n14_0')(i0))
+x1 = L.BatchNormalization(name='n14_3')(L.Dense(4, activation='relu', name='n14_2')(i0))
+x2 = L.BatchNormalization(name='n14_4')(i0)
+x3 = x0**2
+x4 = keras.ops.relu(x1 + L.BatchNormalization(name='n14_5')(x1))
+x5 = x2 - x2[:, ::-1]
+model = keras.Model([i0], [x3, x4, x5])
+""",
 )

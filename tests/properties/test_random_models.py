@@ -38,6 +38,7 @@ def test_networks_that_once_failed():
     random_models.check([drawing.read(seed, text) for seed, text in enumerate(found.NETWORKS)])
 
 
+@pytest.mark.large
 def test_the_networks_have_every_kind_of_layer():
     """Drawn without `nest`: the kinds that 500 networks have."""
     kinds = set()
