@@ -34,17 +34,23 @@ def add(commands: Subparsers) -> None:
         help="arrangement of the folder (default standard)",
     )
     detector_flags.add_flags(sub)
+    arguments.add_json(sub)
 
 
 def _codegen(args: argparse.Namespace) -> None:
     from nested_keras import firmware
 
+    arguments.require_json(args.json)
     content = args.model.read_bytes()
     decoder = detector_flags.decoder_of(args, content)
     library = firmware.generate(
         content, args.out, name=args.name, decoder=decoder, layout=args.layout
     )
-    args.terminal.note(f"Wrote a C library to {args.out}: {library.arena_bytes:,} bytes of arena")
+    args.terminal.note(
+        f"Wrote a C library to {args.out}: {library.arena_bytes:,} bytes of arena, "
+        f"{library.stack_bytes:,} of stack"
+    )
     args.terminal.note(f"Include {args.name}.h, compile every .c file, call {args.name}_invoke().")
     if decoder is not None:
         args.terminal.note(f"{args.name}_detect() finds the boxes in its outputs.")
+    arguments.write_json(args, library.to_dict())

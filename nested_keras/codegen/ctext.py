@@ -30,8 +30,12 @@ class ConstArray:
     name: str
     values: npt.NDArray[np.generic]
 
-    def definition(self) -> str:
-        """The array as C, 16-byte aligned and without blanks between the numbers."""
+    def definition(self, attribute: str) -> str:
+        """The array as C, 16-byte aligned and without blanks between the numbers.
+
+        Args:
+            attribute: A macro before the definition, with which a program places the array.
+        """
         flat = self.values.reshape(-1)
         if flat.dtype == np.float32:
             words = [float_literal(float(value)) for value in flat]
@@ -39,7 +43,8 @@ class ConstArray:
             words = [str(value) for value in flat.tolist()]
         ctype = c_type(flat.dtype.name)
         lines = _fill(words)
-        return f"static const _Alignas(16) {ctype} {self.name}[{flat.size}] = {{\n{lines}}};\n"
+        head = f"{attribute} static const _Alignas(16) {ctype} {self.name}[{flat.size}]"
+        return f"{head} = {{\n{lines}}};\n"
 
 
 class Constants:

@@ -19,11 +19,13 @@ class DetectionSource:
     Attributes:
         macros: Text for the macros of <name>.h.
         declaration: Of the function, with its comment.
-        function: Text for <name>.c.
+        declaration_in: Of the function that works in memory of the caller.
+        function: Text of both for <name>.c.
     """
 
     macros: str
     declaration: str
+    declaration_in: str
     function: str
 
 
@@ -47,19 +49,25 @@ def print_detection(decoder: Decoder, name: str, constants: ctext.Constants) -> 
             ("size_table", decoder.size_table),
         )
     }
-    head = ctext.call(
-        f"{name}_detect",
-        ["const int8_t *boxes", "const int8_t *scores", "nk_detection *detections",
-         "int32_t *count"],
-        prefix="nk_status ",
-        indent="",
-        tail="",
-    )  # fmt: skip
+    parameters = [
+        *("const int8_t *boxes", "const int8_t *scores"),
+        *("nk_detection *detections", "int32_t *count"),
+    ]
+    scratch = ["void *scratch", "size_t scratch_size"]
+    head = _head(f"{name}_detect", parameters)
+    head_in = _head(f"{name}_detect_in", [*scratch, *parameters])
+    call_in = ctext.call(
+        f"{name}_detect_in",
+        ["scratch", "sizeof scratch", "boxes", "scores", "detections", "count"],
+        prefix="return ",
+    )
     function = fill(
         "codegen",
         "detect.c",
         upper=upper,
         head=head,
+        head_in=head_in,
+        call_in=call_in,
         anchor_table=tables["anchors"],
         exp_table=tables["exp_table"],
         size_table=tables["size_table"],
@@ -71,7 +79,7 @@ def print_detection(decoder: Decoder, name: str, constants: ctext.Constants) -> 
         max_candidates=decoder.max_candidates,
     )
     macros = f"""\
-/* The detector. {upper}_DETECT_SCRATCH_SIZE are the bytes of static memory beside the arena. */
+/* The detector. {upper}_DETECT_SCRATCH_SIZE are the bytes of working memory beside the arena. */
 #define {upper}_ANCHORS {len(decoder.anchors)}
 #define {upper}_CLASSES {decoder.classes}
 #define {upper}_MAX_BOXES {decoder.max_boxes}
@@ -81,4 +89,12 @@ def print_detection(decoder: Decoder, name: str, constants: ctext.Constants) -> 
  * boxes, `count` receives their number; the highest score comes first (nk_detection.h). Not
  * reentrant. Returns NK_OK, or NK_ERROR_ARGUMENT for a null pointer. */
 {head};"""
-    return DetectionSource(macros, declaration, function)
+    declaration_in = f"""\
+/* {name}_detect() in memory of the caller: {upper}_DETECT_SCRATCH_SIZE bytes at a multiple of 4.
+ * NK_ERROR_BUFFER: the memory is missing, misaligned or too small. */
+{head_in};"""
+    return DetectionSource(macros, declaration, declaration_in, function)
+
+
+def _head(function: str, parameters: list[str]) -> str:
+    return ctext.call(function, parameters, prefix="nk_status ", indent="", tail="")

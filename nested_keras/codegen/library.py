@@ -18,10 +18,6 @@ from nested_keras.detection.decoding import Decoder
 from nested_keras.runtime.runner import AnyModel, load_program, read_model
 from nested_keras.tflite.program import Program
 
-STACK_BYTES = 3400
-"""Bound of the stack under `<name>_invoke` on a Cortex-M7: 3,188 bytes were measured at -O2 and -Os
-for the deepest layers, nested depthwise layers of 3x3 and 5x5 (docs/firmware.md)."""
-
 _FILES_NAMED = 5  # in an error message
 
 
@@ -51,6 +47,8 @@ class GeneratedLibrary:
         include_dirs: Folders for the compiler's -I.
         arena_bytes: Size of the static arena.
         data_bytes: Size of the constants: weights, tables, streams.
+        stack_bytes: Bound of the stack under any of its functions, on a Cortex-M7 with gcc 12 at
+            -O2 or -Os.
         program: The prepared graph from which the library was printed.
         model_sha256: sha256 of the .tflite, in hexadecimal; None without a .tflite.
     """
@@ -61,8 +59,20 @@ class GeneratedLibrary:
     include_dirs: tuple[Path, ...]
     arena_bytes: int
     data_bytes: int
+    stack_bytes: int
     program: Program = field(repr=False)
     model_sha256: str | None = None
+
+    def to_dict(self) -> dict[str, str | int | None]:
+        """Returns the name and the sizes for a JSON file."""
+        return {
+            "name": self.name,
+            "levels": self.program.levels,
+            "arena_bytes": self.arena_bytes,
+            "data_bytes": self.data_bytes,
+            "stack_bytes": self.stack_bytes,
+            "model_sha256": self.model_sha256,
+        }
 
     def compile(
         self, compiler: Compiler, cache_dir: Path, *, first_include: Path | None = None
@@ -153,6 +163,7 @@ def generate(
         include_dirs=(folder, folder / "include"),
         arena_bytes=source.arena_bytes,
         data_bytes=source.data_bytes,
+        stack_bytes=source.stack_bytes,
         program=program,
         model_sha256=digest,
     )
@@ -191,7 +202,7 @@ def _facts(name: str, source: ModelSource, code: Iterable[str]) -> Facts:
         call=ctext.call(f"{name}_invoke", source.example, prefix="nk_status status = ", indent=""),
         data_bytes=source.data_bytes,
         arena_bytes=source.arena_bytes,
-        stack_bytes=STACK_BYTES,
+        stack_bytes=source.stack_bytes,
     )
 
 

@@ -10,8 +10,18 @@ from nested_keras.codegen.firmware_errors import CodegenError
 from nested_keras.codegen.operator_calls import OpCode, print_op
 from nested_keras.codegen.storage import Home, Place, Storage, plan_storage
 from nested_keras.codegen.templating import fill
+from nested_keras.cortex_m import stack
 from nested_keras.detection.decoding import Decoder
 from nested_keras.tflite import operators, program as ir
+
+ARENA_ALIGNMENT = 4
+"""The arena begins at a multiple of this many bytes: the most that a kernel asks of its scratch
+memory, and no more than any malloc() gives."""
+
+_ADDRESS_MACRO = """\
+/* The planned place of a tensor or of scratch memory. */
+#define AT(offset) ((void *)((int8_t *)arena + (offset)))
+"""
 
 
 @dataclass(frozen=True)
@@ -24,8 +34,9 @@ class ModelSource:
         data: Text of <name>_data.h.
         kernels: The tflm_ops functions that the source calls.
         example: The arguments of an example call.
-        arena_bytes: Size of the static arena.
+        arena_bytes: Size of the arena.
         data_bytes: Size of the constants.
+        stack_bytes: Bound of the stack under any function of <name>.h (`cortex_m/stack.py`).
     """
 
     header: str
@@ -35,6 +46,7 @@ class ModelSource:
     example: tuple[str, ...]
     arena_bytes: int
     data_bytes: int
+    stack_bytes: int
 
 
 def print_model(
@@ -109,6 +121,14 @@ class _ModelPrinter:
             example=(*self.input_names, *self.output_names, "level"),
             arena_bytes=self.storage.arena_bytes,
             data_bytes=sum(array.values.nbytes for array in arrays),
+            stack_bytes=self._stack_bytes(),
+        )
+
+    def _stack_bytes(self) -> int:
+        return stack.stack_bytes(
+            ((code.kernel, code.stream is not None) for code in self.codes.values()),
+            parameters=len(self.input_names) + len(self.output_names),
+            operands=max((len(op.inputs) for op in self.program.ops), default=0),
         )
 
     # --- <name>_data.h ----------------------------------------------------------------------------
@@ -130,7 +150,9 @@ class _ModelPrinter:
             banner=self.banner,
             name=self.name,
             upper=self.upper,
-            arrays="\n".join(array.definition() for array in arrays).rstrip("\n"),
+            arrays="\n".join(
+                array.definition(f"{self.upper}_WEIGHTS_ATTRIBUTE") for array in arrays
+            ).rstrip("\n"),
         )
 
     # --- <name>.h ---------------------------------------------------------------------------------
@@ -139,8 +161,11 @@ class _ModelPrinter:
         lines = [
             f"#define {self.upper}_LEVELS {self.program.levels}",
             f"#define {self.upper}_OP_COUNT {len(self.program.ops)}",
-            "/* Bytes of the static arena, planned offline, with room for inputs and outputs. */",
+            "/* The arena in bytes, planned offline, with room for inputs and outputs. */",
             f"#define {self.upper}_ARENA_SIZE {self.storage.arena_bytes}",
+            f"#define {self.upper}_ARENA_ALIGNMENT {ARENA_ALIGNMENT}",
+            "/* Stack in bytes under any function below: Cortex-M7, gcc 12 at -O2 or -Os. */",
+            f"#define {self.upper}_STACK_SIZE {self._stack_bytes()}",
         ]
         for names, indices in (
             (self.input_names, self.program.inputs),
@@ -149,11 +174,13 @@ class _ModelPrinter:
             for label, index in zip(names, indices, strict=True):
                 lines += ["", *self._tensor_macros(label, self.program.tensors[index])]
         includes = ["include/nk_status.h"]
-        places = [f"{head};" for head, _ in self._io_places()]
+        places = [f"{head}(void);" for head, _ in self._io_places()]
+        places_in = [f"{head}_in(void *arena);" for head, _ in self._io_places()]
         if self.detection is not None:
             includes.insert(0, "include/nk_detection.h")
             lines += ["", self.detection.macros]
             places += ["", self.detection.declaration]
+            places_in += ["", self.detection.declaration_in]
         return fill(
             "codegen",
             "model.h",
@@ -163,7 +190,9 @@ class _ModelPrinter:
             includes="\n".join(f'#include "{header}"' for header in includes),
             macros="\n".join(lines),
             invoke=self._invoke_head(";"),
+            invoke_in=self._invoke_head(";", in_arena=True),
             places="\n".join(places),
+            places_in="\n".join(places_in),
         )
 
     def _tensor_macros(self, label: str, tensor: ir.Tensor) -> list[str]:
@@ -180,9 +209,10 @@ class _ModelPrinter:
             ]
         return lines
 
-    def _invoke_head(self, tail: str) -> str:
+    def _invoke_head(self, tail: str, *, in_arena: bool = False) -> str:
         tensors = self.program.tensors
-        parameters = [
+        parameters = ["void *arena", "size_t arena_size"] if in_arena else []
+        parameters += [
             f"const {ctext.c_type(tensors[i].dtype)} *{label}"
             for label, i in zip(self.input_names, self.program.inputs, strict=True)
         ]
@@ -192,17 +222,21 @@ class _ModelPrinter:
         ]
         parameters.append("int32_t level")
         return ctext.call(
-            f"{self.name}_invoke", parameters, prefix="nk_status ", indent="", tail=tail
+            f"{self.name}_invoke{'_in' if in_arena else ''}",
+            parameters,
+            prefix="nk_status ",
+            indent="",
+            tail=tail,
         )
 
-    def _io_places(self) -> list[tuple[str, str]]:
-        """The head and the value of the functions that give places in the arena."""
+    def _io_places(self) -> list[tuple[str, int]]:
+        """The head and the offset of the functions that give places in an arena."""
         labels = (*self.input_names, *self.output_names)
         indices = (*self.program.inputs, *self.program.outputs)
         offsets = (*self.storage.input_offsets, *self.storage.output_offsets)
         dtypes = [self.program.tensors[index].dtype for index in indices]
         return [
-            (f"{ctext.c_type(dtype)} *{self.name}_{label}(void)", _arena_address(offset, dtype))
+            (f"{ctext.c_type(dtype)} *{self.name}_{label}", offset)
             for label, dtype, offset in zip(labels, dtypes, offsets, strict=True)
         ]
 
@@ -218,34 +252,44 @@ class _ModelPrinter:
             f"#include <string.h>\n\n{includes}",
             f"/* Called after each operator, for profiling. */\n#ifndef {hook}\n"
             f"#define {hook}(index)\n#endif\n",
+            f'/* Places the static arena, for example as __attribute__((section(".dtcm"))). */\n'
+            f"#ifndef {self.upper}_ARENA_ATTRIBUTE\n#define {self.upper}_ARENA_ATTRIBUTE\n#endif\n",
         ]
         if self.codes:
             sections.append(_run_macro(hook))
-        sections.append(
-            "/* Working memory: activations and scratch at their planned offsets. */\n"
-            f"static _Alignas(16) int8_t arena[{self.upper}_ARENA_SIZE];\n"
-        )
         if self.streams:
             sections.append(fill("codegen", "run_nested.c"))
         sections += [code.function for code in self.codes.values()]
-        sections.append(self._invoke())
+        sections += [_ADDRESS_MACRO, self._invoke_in()]
         sections.append(
-            "\n".join(f"{head} {{ return {place}; }}\n" for head, place in self._io_places())
+            "\n".join(
+                f"{head}_in(void *arena) {{ return AT({offset}); }}\n"
+                for head, offset in self._io_places()
+            )
         )
+        sections.append(self._static_arena())
         sections.append(self._check())
         if self.detection is not None:
             sections.append(self.detection.function)
         return "\n".join(sections)
 
-    def _invoke(self) -> str:
+    def _invoke_in(self) -> str:
         pointers = [*self.input_names, *self.output_names]
+        arena = (
+            "arena == NULL",
+            f"(uintptr_t)arena % {self.upper}_ARENA_ALIGNMENT != 0",
+            f"arena_size < {self.upper}_ARENA_SIZE",
+        )
         lines = [
-            self._invoke_head(" {"),
+            self._invoke_head(" {", in_arena=True),
             ctext.condition("if", "||", [f"{pointer} == NULL" for pointer in pointers]),
             "    return NK_ERROR_ARGUMENT;",
             "  }",
             f"  if (level < 0 || level >= {self.upper}_LEVELS) {{",
             "    return NK_ERROR_LEVEL;",
+            "  }",
+            ctext.condition("if", "||", arena),
+            "    return NK_ERROR_BUFFER;",
             "  }",
         ]
         for index in range(len(self.program.ops)):
@@ -253,6 +297,26 @@ class _ModelPrinter:
         for k, tensor in self.storage.output_copies:
             lines.append(self._copy(self.output_names[k], tensor))
         return "\n".join([*lines, "  return NK_OK;", "}", ""])
+
+    def _static_arena(self) -> str:
+        """The static arena, and the functions that use it."""
+        arguments = ["static_arena", "sizeof static_arena", *self.input_names]
+        call = ctext.call(
+            f"{self.name}_invoke_in", [*arguments, *self.output_names, "level"], prefix="return "
+        )
+        places = (
+            f"{head}(void) {{ return {head.split('*')[1]}_in(static_arena); }}\n"
+            for head, _ in self._io_places()
+        )
+        return "\n".join(
+            [
+                "/* Working memory of the functions below. */",
+                f"{self.upper}_ARENA_ATTRIBUTE static _Alignas(16) int8_t"
+                f" static_arena[{self.upper}_ARENA_SIZE];\n",
+                f"{self._invoke_head(' {')}\n{call}\n}}\n",
+                *places,
+            ]
+        )
 
     def _statement(self, index: int) -> list[str]:
         op = self.program.ops[index]
@@ -266,7 +330,7 @@ class _ModelPrinter:
         if code.takes_level:
             arguments.append("level")
         if code.scratch_bytes:
-            arguments.append(f"arena + {self.storage.scratch_offsets[index]}")
+            arguments.append(f"AT({self.storage.scratch_offsets[index]})")
         return [ctext.call(f"op{index}", arguments, prefix=f"RUN({index}, ", tail=");")]
 
     def _copy(self, target: str, tensor: int) -> str:
@@ -282,7 +346,7 @@ class _ModelPrinter:
             return self.output_names[home.position]
         if home.place is Place.CONSTANT:
             return self.tensor_names[home.position]
-        return _arena_address(home.position, self.program.tensors[tensor].dtype)
+        return f"AT({home.position})"
 
     def _check(self) -> str:
         if not self.streams:
@@ -292,11 +356,6 @@ class _ModelPrinter:
             for stream, levels in self.streams.items()
         )
         return fill("codegen", "check.c", name=self.name, streams="\n".join(rows))
-
-
-def _arena_address(offset: int, dtype: str) -> str:
-    address = f"arena + {offset}"
-    return address if dtype == "int8" else f"(void *)({address})"
 
 
 def _run_macro(hook: str) -> str:

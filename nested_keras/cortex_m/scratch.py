@@ -20,6 +20,8 @@ from nested_keras.format.layout import align
 
 # The same number as in tflm_ops/src/ops/nk_nested_conv_s8_check.c.
 _ACCUMULATOR_BYTES = 4
+# NK_DEPTHWISE_TILE_BYTES of tflm_ops/src/cortex_m/nk_depthwise_tile.h.
+_DEPTHWISE_TILE_BYTES = 1280
 # The same numbers as in tflm_ops/src/cortex_m/nk_dsp_conv.c and nk_dsp_list.c.
 _MAX_PAIRS = 4
 _CHANNEL_BYTES = 28
@@ -54,7 +56,7 @@ def nested_conv_scratch_bytes(layer: Stream, dims: Sequence[int]) -> int:
     if (params.dilation_h, params.dilation_w) != (1, 1):
         return output_h * row
     if has_depthwise_kernel(params):
-        return row
+        return max(row, _DEPTHWISE_TILE_BYTES)
     return max(row, _tiles_bytes(params, dims, _list_bytes(layer)))
 
 

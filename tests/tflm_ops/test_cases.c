@@ -19,13 +19,13 @@ static void *copy(const void *data, int32_t size) {
 
 /** Runs the tuned kernel of the layer; false where there is none. */
 static bool run_tuned(const nk_stream *stream, int32_t level, const nk_conv_dims *dims,
-                      const int8_t *input, int8_t *output) {
+                      const int8_t *input, int8_t *output, void *scratch) {
   if (stream->kind == NK_KIND_FULLY_CONNECTED) {
     nk_nested_fully_connected_s8_dsp(stream, level, dims->batches, input, output);
     return true;
   }
   if (nk_nested_depthwise_s8_dsp_supports(stream, dims)) {
-    nk_nested_depthwise_s8_dsp(stream, level, dims, input, output);
+    nk_nested_depthwise_s8_dsp(stream, level, dims, input, output, scratch);
     return true;
   }
   return false;
@@ -58,7 +58,7 @@ static int run(const char *path) {
         ++failures;
       }
       memset(output, 0, (size_t)c.output_size);
-      if (run_tuned(&stream, level, &c.dims, input, output) &&
+      if (run_tuned(&stream, level, &c.dims, input, output, scratch) &&
           memcmp(output, expected, (size_t)c.output_size) != 0) {
         fprintf(stderr, "%s: level %d: another output of the tuned kernel\n", path, (int)level);
         ++failures;

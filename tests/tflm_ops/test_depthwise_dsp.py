@@ -13,6 +13,8 @@ from tests.tflm_ops.library import ConvDims, Guarded, StatusError, pointer
 
 pytestmark = pytest.mark.arm
 
+TILE_BYTES = 1280  # NK_DEPTHWISE_TILE_BYTES
+
 LAYERS = {
     "3x3": make(DEPTHWISE, channels=(5, 1)),
     "3x3 stride 2, multiplier 3": make(DEPTHWISE, channels=(2, 3), stride=(2, 2), size=(7, 9)),
@@ -40,10 +42,12 @@ def check(nk, data, x, y_shape, levels):
     op = operators.NestedSparseConv("", (0,), (1,), layer=Stream.parse(data))
     for level in range(levels):
         y = Guarded(y_shape, np.int8)
+        scratch = Guarded((TILE_BYTES,), np.int8)
         nk.c.nk_nested_depthwise_s8_dsp(
-            stream, level, ctypes.byref(dims), pointer(x), pointer(y.array)
+            stream, level, ctypes.byref(dims), pointer(x), pointer(y.array), pointer(scratch.array)
         )
         assert y.is_intact()
+        assert scratch.is_intact()
         np.testing.assert_array_equal(
             y.array, operators.run_op(op, [x], y_shape, level), f"{level=}"
         )

@@ -12,6 +12,7 @@ import pytest
 from nested_keras.codegen import sources
 from nested_keras.devices import qemu
 from nested_keras.devices.toolchain import cortex_m7_toolchain
+from tests.tflm_ops.test_fully_connected import NO_UNALIGNED_ACCESS
 
 pytestmark = pytest.mark.arm
 
@@ -35,12 +36,14 @@ PROGRAMS = {
 }
 
 
+@pytest.mark.parametrize("flags", [(), NO_UNALIGNED_ACCESS], ids=["usual", "no unaligned access"])
 @pytest.mark.parametrize("program", PROGRAMS)
-def test_tuned_kernels_equal_the_references(tmp_path, program):
+def test_tuned_kernels_equal_the_references(tmp_path, program, flags):
     toolchain = cortex_m7_toolchain()
     root, board = sources.tflm_ops_dir(), sources.board_dir(BOARD)
     files = (
         TESTS / f"{program}.c",
+        *([TESTS / "bytewise.c"] if flags else []),
         *sources.board_sources(BOARD),
         *sources.sources_for(PROGRAMS[program]),
     )
@@ -49,6 +52,7 @@ def test_tuned_kernels_equal_the_references(tmp_path, program):
             file,
             include_dirs=(root / "include", board.parent, TESTS),
             cache_dir=tmp_path / "objects",
+            extra_flags=flags,
         )
         for file in files
     ]

@@ -13,6 +13,7 @@ from nested_keras.codegen import sources
 from nested_keras.codegen.firmware_errors import DeviceError
 from nested_keras.devices import qemu
 from nested_keras.devices.toolchain import cortex_m7_toolchain
+from tests.tflm_ops.test_fully_connected import NO_UNALIGNED_ACCESS
 
 pytestmark = pytest.mark.arm
 
@@ -33,11 +34,12 @@ def build(folder, objects, *, first_seed, layers, flags=()):
         HERE / "nested_grid.c",
         include_dirs=includes,
         cache_dir=objects,
-        extra_flags=(f"-DFIRST_SEED={first_seed}", f"-DLAYERS={layers}"),
+        extra_flags=(f"-DFIRST_SEED={first_seed}", f"-DLAYERS={layers}", *flags),
     )
     kernels = [
         toolchain.compile(source, include_dirs=includes, cache_dir=objects, extra_flags=flags)
         for source in (
+            *([HERE / "bytewise.c"] if flags[:3] == NO_UNALIGNED_ACCESS else []),
             *sources.sources_for(["nk_nested_conv_s8"]),
             *sources.board_sources(BOARD),
         )
@@ -57,6 +59,18 @@ def test_the_grid_finds_a_wrong_kernel(tmp_path, objects):
     # One weight more in an accumulator than the proof in docs/kernels.md allows.
     elf = build(tmp_path, objects, first_seed=1, layers=50, flags=("-DNK_DSP_SPAN=256",))
     with pytest.raises(DeviceError, match=r"wrong \d+"):
+        qemu.run(elf, timeout_s=600)
+
+
+def test_no_access_is_unaligned_if_the_build_forbids_it(tmp_path, objects):
+    elf = build(tmp_path, objects, first_seed=1, layers=400, flags=(*NO_UNALIGNED_ACCESS, "-Os"))
+    assert "layers 400 failures 0" in qemu.run(elf, timeout_s=600)
+
+
+def test_an_unaligned_access_would_be_found(tmp_path, objects):
+    flags = (*NO_UNALIGNED_ACCESS, "-DNK_USE_UNALIGNED=1")
+    elf = build(tmp_path, objects, first_seed=1, layers=50, flags=flags)
+    with pytest.raises(DeviceError, match=r"fault 3 pc=\w+ cfsr=01000000"):  # UNALIGNED
         qemu.run(elf, timeout_s=600)
 
 

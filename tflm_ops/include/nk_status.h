@@ -45,7 +45,7 @@ typedef enum nk_status {
   NK_ERROR_LEVEL,
   /** Tensor dimensions that are not positive, too large, or do not fit each other. */
   NK_ERROR_SHAPE,
-  /** The scratch buffer is missing, misaligned or too small. */
+  /** The scratch buffer or the arena is missing, misaligned or too small. */
   NK_ERROR_BUFFER
 } nk_status;
 

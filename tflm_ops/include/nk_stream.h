@@ -11,7 +11,6 @@
 
 #include <stddef.h>
 #include <stdint.h>
-#include <string.h>
 
 #include "nk_format.h"
 #include "nk_status.h"
@@ -116,9 +115,11 @@ nk_status nk_stream_validate(const nk_stream *stream);
 /** Entries of a channel in a DELTA8 or DELTA16 level. */
 static inline int32_t nk_stream_count(const nk_stream_level *level, int32_t channel) {
   const uint32_t bit = (uint32_t)channel * (uint32_t)level->count_bits;
-  // At least NK_STREAM_READ_AHEAD_BYTES follow the last count.
-  uint32_t word;
-  memcpy(&word, level->counts + bit / 8, sizeof(word));
+  // At least NK_STREAM_READ_AHEAD_BYTES follow the last count. Compilers make one load of this
+  // where the target has unaligned loads.
+  const uint8_t *at = level->counts + bit / 8;
+  const uint32_t word =
+      at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
   return (int32_t)(word >> bit % 8 & ((1u << level->count_bits) - 1));
 }
 

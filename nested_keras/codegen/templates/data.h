@@ -5,6 +5,11 @@
 
 #include <stdint.h>
 
+/* Places the weights, for example as __attribute__((section(".qspi"))). */
+#ifndef $upper$_WEIGHTS_ATTRIBUTE
+#define $upper$_WEIGHTS_ATTRIBUTE
+#endif
+
 // clang-format off
 /* $arrays$ */
 // clang-format on

@@ -1,4 +1,4 @@
-/* $head$ */ {
+/* $head_in$ */ {
   static const nk_detection_params params = {
       .anchors = $upper$_ANCHORS,
       .classes = $upper$_CLASSES,
@@ -13,6 +13,10 @@
       .max_candidates = $max_candidates$,
       .max_boxes = $upper$_MAX_BOXES,
   };
-  static int32_t scratch[$upper$_DETECT_SCRATCH_SIZE / sizeof(int32_t)];
-  return nk_detection_s8(&params, boxes, scores, scratch, sizeof scratch, detections, count);
+  return nk_detection_s8(&params, boxes, scores, scratch, scratch_size, detections, count);
+}
+
+/* $head$ */ {
+  $upper$_ARENA_ATTRIBUTE static int32_t scratch[$upper$_DETECT_SCRATCH_SIZE / sizeof(int32_t)];
+/* $call_in$ */
 }

@@ -2,6 +2,7 @@
 #ifndef $upper$_H_
 #define $upper$_H_
 
+#include <stddef.h>
 #include <stdint.h>
 
 /* $includes$ */
@@ -24,6 +25,18 @@ extern "C" {
 /* Places in the arena for inputs and outputs, for a caller without buffers of its own. Write the
  * input there and pass the pointers to the call. The call then overwrites the input. */
 /* $places$ */
+
+/* The same in an arena of the caller, of at least $upper$_ARENA_SIZE bytes at a multiple of
+ * $upper$_ARENA_ALIGNMENT bytes. Calls in different arenas may run at the same time. Between
+ * calls the caller may use the arena for other things.
+ *
+ * NK_ERROR_BUFFER means that the arena is missing, misaligned or too small. A program that calls
+ * these functions alone has no static arena if its linker drops unused sections
+ * (-ffunction-sections -fdata-sections -Wl,--gc-sections). */
+/* $invoke_in$ */
+
+/* Places in an arena of the caller. */
+/* $places_in$ */
 
 /* Verifies the checksums and every table of the packed weights. Call this function once at start-up
  * if the memory of the weights may be damaged. Returns NK_OK or the first error. */

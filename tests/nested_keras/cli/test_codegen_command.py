@@ -1,5 +1,8 @@
 """`nested-keras codegen`, as a user calls it."""
 
+import json
+import re
+
 import pytest
 
 from tests.nested_keras.cli.commands import nested_keras_command
@@ -12,3 +15,14 @@ def test_codegen_writes_a_library(model, folder, capsys):
     assert nested_keras_command("codegen", model, "--out", out, "--name", "net") == 0
     assert "net_invoke()" in capsys.readouterr().out
     assert {"net.c", "net.h"} <= {path.name for path in out.iterdir()}
+
+
+def test_the_json_has_the_sizes_of_the_header(model, folder, capsys):
+    out = folder / "sizes"
+    assert nested_keras_command("codegen", model, "--out", out, "--json", folder / "s.json") == 0
+    sizes = json.loads((folder / "s.json").read_text())
+    macros = dict(re.findall(r"#define MODEL_(\w+) (\d+)$", (out / "model.h").read_text(), re.M))
+    for key, macro in (("arena_bytes", "ARENA_SIZE"), ("stack_bytes", "STACK_SIZE")):
+        assert sizes[key] == int(macros[macro])
+    assert (sizes["levels"], sizes["name"]) == (int(macros["LEVELS"]), "model")
+    assert f"{sizes['stack_bytes']:,} of stack" in capsys.readouterr().out

@@ -294,6 +294,21 @@ def float_ends() -> program.Program:
     return b.build([x, z], [probabilities, soft, b.reshape(y, 1, 256)])
 
 
+def wide_net() -> program.Program:
+    """Long names and many operands: every line has to be broken."""
+    b = Builder(5, levels=2)
+    x = b.tensor((1, 4, 4, 2))
+    parts = [b.nested(x, 3) for _ in range(12)]
+    y = b.add(operators.Concatenation, parts, b.tensor((1, 4, 4, 36)), axis=3)
+    outputs = [b.conv(y, 2) for _ in range(9)]
+    prog = b.build([x], outputs)
+    tensors = tuple(
+        dataclasses.replace(t, name=f"a_very/long;name*/of/*a???tensor\\{i}" + "x" * 90 + "??/")
+        for i, t in enumerate(prog.tensors)
+    )
+    return dataclasses.replace(prog, tensors=tensors)
+
+
 def pass_through() -> program.Program:
     """No operator needs code and no activation needs memory."""
     b = Builder()

@@ -19,9 +19,9 @@ def test_float_literals_read_back_as_the_same_float32(value):
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "int32", "float32"])
 def test_arrays_are_printed_whole_in_lines_that_fit(dtype):
     values = np.random.default_rng(3).integers(0, 127, (7, 30)).astype(dtype)
-    text = ctext.ConstArray("weights", values).definition()
+    text = ctext.ConstArray("weights", values).definition("PLACE")
     head, *lines = text.splitlines()
-    assert head == f"static const _Alignas(16) {ctext.c_type(dtype)} weights[210] = {{"
+    assert head == f"PLACE static const _Alignas(16) {ctext.c_type(dtype)} weights[210] = {{"
     assert lines.pop() == "};"
     assert max(map(len, lines)) <= ctext.COLUMNS
     words = "".join(lines).removesuffix(",").split(",")
@@ -29,9 +29,9 @@ def test_arrays_are_printed_whole_in_lines_that_fit(dtype):
 
 
 def test_int8_and_int32_extremes_are_printed_as_they_are():
-    text = ctext.ConstArray("a", np.array([-(2**31), 2**31 - 1], np.int32)).definition()
+    text = ctext.ConstArray("a", np.array([-(2**31), 2**31 - 1], np.int32)).definition("PLACE")
     assert "-2147483648,2147483647,\n" in text
-    assert "-128,127,\n" in ctext.ConstArray("b", np.array([-128, 127], np.int8)).definition()
+    assert "-128,127,\n" in ctext.ConstArray("b", np.array([-128, 127], np.int8)).definition("")
 
 
 def test_equal_arrays_are_kept_once():

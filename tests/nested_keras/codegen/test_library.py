@@ -16,7 +16,13 @@ from nested_keras.firmware import CodegenError, HostModel, generate
 from nested_keras.tflite import operators, program
 from nested_keras.tflite.model_error import ModelError
 from nested_keras.tflite.operators import elementwise
-from tests.nested_keras.codegen.programs import Builder, every_op, float_ends, nested_net
+from tests.nested_keras.codegen.programs import (
+    Builder,
+    every_op,
+    float_ends,
+    nested_net,
+    wide_net,
+)
 from tests.nested_keras.format.streams import random_layer
 from tests.nested_keras.tflite.nested_models import conv_params, nested_model
 
@@ -31,21 +37,6 @@ CROSS = (
     "-DCMAKE_CXX_COMPILER=arm-none-eabi-g++",
 )
 STRICT = ("-std=c11", "-O2", "-pedantic", "-Wall", "-Wextra", "-Wconversion", "-Werror")
-
-
-def wide_net():
-    """Long names and many operands: every line has to be broken."""
-    b = Builder(5, levels=2)
-    x = b.tensor((1, 4, 4, 2))
-    parts = [b.nested(x, 3) for _ in range(12)]
-    y = b.add(operators.Concatenation, parts, b.tensor((1, 4, 4, 36)), axis=3)
-    outputs = [b.conv(y, 2) for _ in range(9)]
-    prog = b.build([x], outputs)
-    tensors = tuple(
-        dataclasses.replace(t, name=f"a_very/long;name*/of/*a???tensor\\{i}" + "x" * 90 + "??/")
-        for i, t in enumerate(prog.tensors)
-    )
-    return dataclasses.replace(prog, tensors=tensors)
 
 
 PROGRAMS = {

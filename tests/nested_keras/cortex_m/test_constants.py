@@ -57,6 +57,8 @@ def test_numbers_that_follow_from_others(c):
     assert 2 * int(c["NK_DSP_MAX_PAIRS"]) == cycles._TILE_PIXELS
     assert c["PIECE_WEIGHTS"] == "(NK_DSP_SPAN - 3)"
     assert int(c["NK_DSP_SPAN"]) - 3 == scratch._PIECE_WEIGHTS
+    rows, columns = int(c["NK_DEPTHWISE_TILE_ROWS"]), int(c["NK_DEPTHWISE_TILE_COLUMNS"])
+    assert 2 * rows * columns == scratch._DEPTHWISE_TILE_BYTES  # int16
 
 
 def test_words_of_a_packed_position(c):
@@ -76,7 +78,7 @@ def test_every_constant_of_the_python_side_is_compared():
         *("MAX_SIDE", "_SPAN", "_CHUNK", "_DEPTHWISE_ROWS", "_DEPTHWISE_COLUMNS", "_TILE_PIXELS"),
         *("POSITION_WORDS", "_MAX_PAIRS", "_CHANNEL_BYTES", "_POINTER_BYTES", "_GROUP_BYTES"),
         *("_READ_AHEAD_BYTES", "_ENTRY_WORDS", "_END_WORDS", "_READ_AHEAD_WORDS"),
-        "_PIECE_WEIGHTS",
+        *("_PIECE_WEIGHTS", "_DEPTHWISE_TILE_BYTES"),
     }
     # An accumulator is an int32_t.
     assert numbers - compared == {"_ACCUMULATOR_BYTES"}

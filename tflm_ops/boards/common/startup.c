@@ -14,9 +14,11 @@ void Reset_Handler(void);
 
 #define SCB_ICSR REGISTER(0xE000ED04u)
 #define SCB_VTOR REGISTER(0xE000ED08u)
+#define SCB_CCR REGISTER(0xE000ED14u)
 #define SCB_CFSR REGISTER(0xE000ED28u)
 #define SCB_CPACR REGISTER(0xE000ED88u)
 
+#define CCR_UNALIGN_TRP (1u << 3)
 #define CPACR_FULL_FPU (0xFu << 20)
 
 enum { STACK_PAINT = 0x5A5A5A5A, EXIT_FAULT = 9 };
@@ -79,6 +81,10 @@ void Reset_Handler(void) {
   SCB_CPACR |= CPACR_FULL_FPU;
   __asm__ volatile("dsb\n isb" ::: "memory");
   SCB_VTOR = (uint32_t)&vectors;
+#ifndef __ARM_FEATURE_UNALIGNED
+  /* -mno-unaligned-access promises that there are none: fault at the first. */
+  SCB_CCR |= CCR_UNALIGN_TRP;
+#endif
   memcpy(linker_data_start, linker_data_load,
          (size_t)((char *)linker_data_end - (char *)linker_data_start));
   memset(linker_bss_start, 0, (size_t)((char *)linker_bss_end - (char *)linker_bss_start));

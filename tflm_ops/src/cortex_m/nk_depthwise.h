@@ -24,9 +24,10 @@ void nk_depthwise_conv2d_s8_dsp(const nk_depthwise_conv2d_params *params,
                                 const nk_dims4 *input_dims, const int8_t *input,
                                 const nk_dims4 *output_dims, int8_t *output);
 
-/** Runs a layer that nk_nested_depthwise_s8_dsp_supports(); `level` is one that the stream has. */
+/** Runs a layer that nk_nested_depthwise_s8_dsp_supports(); `level` is one that the stream has, and
+ * `scratch` has NK_DEPTHWISE_TILE_BYTES at the start of a word. */
 void nk_nested_depthwise_s8_dsp(const nk_stream *stream, int32_t level, const nk_conv_dims *dims,
-                                const int8_t *input, int8_t *output);
+                                const int8_t *input, int8_t *output, void *scratch);
 
 /** Largest kernel of nk_depthwise_s8_dsp(), in weights. */
 #define NK_DEPTHWISE_DSP_MAX_WEIGHTS 25
@@ -91,10 +92,11 @@ static inline bool nk_nested_depthwise_s8_dsp_supports(const nk_stream *stream,
 
 /**
  * Runs a supported layer, on cores with the instructions of nk_simd.h; tuned for the Cortex-M7.
- * Takes 1.9 KB of stack.
+ *
+ * - values: working memory, [NK_DEPTHWISE_TILE_VALUES] at the start of a word.
  */
 void nk_depthwise_s8_dsp(const nk_depthwise_layer *layer, nk_depthwise_source *source,
-                         const int8_t *input, int8_t *output);
+                         const int8_t *input, int8_t *output, int16_t *values);
 
 #ifdef __cplusplus
 }

@@ -11,9 +11,9 @@
  *     output 1        w0 | w1 w2
  *
  * Four outputs of a row are computed together, with their accumulators in registers. One loop runs
- * over a column of fours. A tile has a fixed size, on the stack; a larger image is cut into several
- * tiles. An image that has fewer fours on its side, such as an image of 25x5, is unpacked on its
- * side, and its kernel is turned too.
+ * over a column of fours. A tile has a fixed size; a larger image is cut into several tiles. An
+ * image that has fewer fours on its side, such as an image of 25x5, is unpacked on its side, and
+ * its kernel is turned too.
  *
  * nk_doubled.h requantises; weights and bias are doubled in advance. For a channel with a negative
  * multiplier, the signs of weights, bias and multiplier change. A channel whose constants are out
@@ -69,7 +69,7 @@ typedef struct tile {
   int32_t input_columns;
   /** Offset of the input pixel there, in elements. */
   int32_t first_pixel;
-  /** [NK_DEPTHWISE_TILE_ROWS][NK_DEPTHWISE_TILE_COLUMNS], at the start of a word. */
+  /** [NK_DEPTHWISE_TILE_ROWS][NK_DEPTHWISE_TILE_COLUMNS] */
   int16_t *values;
   nk_depthwise_put put;
   /** The columns that come in fours. */
@@ -283,7 +283,7 @@ static NK_NOINLINE void place(const nk_depthwise_layer *l, tile *t) {
   } else {
     t->input_rows = 0;
   }
-  for (int32_t i = 0; i < NK_DEPTHWISE_TILE_ROWS * NK_DEPTHWISE_TILE_COLUMNS; ++i) {
+  for (int32_t i = 0; i < NK_DEPTHWISE_TILE_VALUES; ++i) {
     t->values[i] = (int16_t)-l->input_offset;
   }
 }
@@ -301,10 +301,9 @@ static bool pays_to_transpose(const nk_depthwise_layer *l) {
 }
 
 void nk_depthwise_s8_dsp(const nk_depthwise_layer *layer, nk_depthwise_source *source,
-                         const int8_t *input, int8_t *output) {
+                         const int8_t *input, int8_t *output, int16_t *values) {
   nk_depthwise_layer turned = *layer;
   const nk_depthwise_layer *l = &turned;
-  _Alignas(uint32_t) int16_t values[NK_DEPTHWISE_TILE_ROWS * NK_DEPTHWISE_TILE_COLUMNS];
   const int32_t channels = layer->in_channels * layer->depth_multiplier;
   tile t = {
       .input_step = layer->in_channels,

@@ -13,6 +13,8 @@ extern "C" {
 /** Size of a tile: int16 columns, two in a word, and rows. */
 #define NK_DEPTHWISE_TILE_COLUMNS 32
 #define NK_DEPTHWISE_TILE_ROWS 20
+#define NK_DEPTHWISE_TILE_VALUES (NK_DEPTHWISE_TILE_ROWS * NK_DEPTHWISE_TILE_COLUMNS)
+#define NK_DEPTHWISE_TILE_BYTES (NK_DEPTHWISE_TILE_VALUES * (int32_t)sizeof(int16_t))
 
 /** Steps of the inner loop, in bytes. */
 typedef struct nk_depthwise_steps {

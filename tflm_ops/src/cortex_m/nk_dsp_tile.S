@@ -603,7 +603,14 @@ ps  .req lr
         .macro  wide_loop P
         enter   wide, \P
         set_passes \P, r9, lsl #24
-1:      ldrh    wb, [ps], #2
+1:
+        .if     NK_USE_UNALIGNED
+        ldrh    wb, [ps], #2
+        .else
+        ldrb    wb, [ps], #1
+        ldrb    wa, [ps], #1
+        orr     wb, wb, wa, lsl #8
+        .endif
         ldr     wa, [sp, #F_SHIFT]
         lsl     wb, wb, wa
         add     px, px, wb

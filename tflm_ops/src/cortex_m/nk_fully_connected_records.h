@@ -22,7 +22,7 @@ typedef struct record_sum {
  */
 static inline record_sum add_1(const uint8_t *record, int32_t count, const int8_t *x, int32_t sum) {
   const int8_t *at = x;
-#if NK_HAS_SIMD32
+#if NK_HAS_SIMD32 && NK_USE_UNALIGNED
   int32_t pairs = count >> 1;
   if (pairs > 0) {
     const int8_t *at0;
@@ -100,7 +100,7 @@ static inline record_sum add_2(const uint8_t *record, int32_t count, const int8_
  * is loaded ahead.
  */
 static inline record_sum add_4(const uint8_t *record, int32_t count, const int8_t *x, int32_t sum) {
-#if NK_HAS_SIMD32
+#if NK_HAS_SIMD32 && NK_USE_UNALIGNED
   uint32_t delta, w, v, w02, v02;
   __asm__ volatile(
       "ldrb   %[d], [%[p]]\n\t"

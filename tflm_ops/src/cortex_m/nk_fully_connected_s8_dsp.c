@@ -13,7 +13,8 @@
  * counts: the core issues two instructions a cycle, SXTB16 and its like only as the first of a
  * pair, two multiplications never together, and a byte can be multiplied three cycles after its
  * load. The cycles beside a loop are for one pass in this model (benchmarks/cycle_model.md). The
- * model leaves out a frequent case: an unaligned word or half word takes a real core longer. Loops
+ * model leaves out a frequent case: an unaligned word or half word takes a real core longer. Where
+ * unaligned loads are not allowed (nk_target.h), plain C runs the loops that need such loads. Loops
  * over records load up to NK_STREAM_READ_AHEAD_BYTES beyond the last record.
  */
 #include "../ref/nk_arithmetic.h"
@@ -138,7 +139,7 @@ typedef struct channel_pair {
 static inline channel_pair add_pair_of_channels(channel_pair p, int32_t words, uint32_t offsets) {
 #if NK_HAS_SIMD32
   int32_t pairs = words >> 1;
-  if (pairs > 0) {
+  if (pairs > 0 && nk_loads_words_at(p.x) && nk_loads_words_at(p.w0) && nk_loads_words_at(p.w1)) {
     uint32_t even, odd, u0, u1, t;
     __asm__ volatile(
         "1:\n\t"

@@ -75,11 +75,11 @@ static nk_depthwise_layer layer_of(const nk_stream *s, const nk_conv_dims *dims)
 }
 
 void nk_nested_depthwise_s8_dsp(const nk_stream *stream, int32_t level, const nk_conv_dims *dims,
-                                const int8_t *input, int8_t *output) {
+                                const int8_t *input, int8_t *output, void *scratch) {
   const nk_depthwise_layer layer = layer_of(stream, dims);
   stream_source source = {.base = {fetch}, .stream = stream, .level = level, .is_dense = true};
   for (int32_t n = 1; n <= level; ++n) {
     source.is_dense = source.is_dense && stream->level[n].encoding == NK_ENCODING_EMPTY;
   }
-  nk_depthwise_s8_dsp(&layer, &source.base, input, output);
+  nk_depthwise_s8_dsp(&layer, &source.base, input, output, scratch);
 }

@@ -12,6 +12,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "nk_target.h"
+
 #if defined(__ARM_FEATURE_SIMD32) && defined(__GNUC__)  // written in GNU assembly
 #define NK_HAS_SIMD32 1
 #else
@@ -21,16 +23,33 @@
 /** Whether this target has the instructions, so that the tuned kernels are the fastest. */
 static inline bool nk_has_simd32(void) { return NK_HAS_SIMD32 != 0; }
 
+/** Whether a loop may load words from an address. */
+static inline bool nk_loads_words_at(const void *address) {
+  return NK_USE_UNALIGNED || (uintptr_t)address % sizeof(uint32_t) == 0;
+}
+
 /** Four bytes at any address. */
 static inline uint32_t nk_load_word(const void *address) {
+#if NK_USE_UNALIGNED
   uint32_t word;
   memcpy(&word, address, sizeof(word));
   return word;
+#else
+  const uint8_t *at = (const uint8_t *)address;
+  return at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
+#endif
 }
 
 /** The reverse of nk_load_word(). */
 static inline void nk_store_word(void *address, uint32_t word) {
+#if NK_USE_UNALIGNED
   memcpy(address, &word, sizeof(word));
+#else
+  uint8_t *at = (uint8_t *)address;
+  for (int32_t i = 0; i < 4; ++i, word >>= 8) {
+    at[i] = (uint8_t)word;
+  }
+#endif
 }
 
 /** Four int8 lanes of the same value. */

@@ -20,4 +20,16 @@
 #define NK_USE_DSP 0
 #endif
 
+/**
+ * NK_USE_UNALIGNED: whether words may be loaded from and stored to any address. 0 on the cores that
+ * cannot, and with the flag -mno-unaligned-access.
+ */
+#ifndef NK_USE_UNALIGNED
+#if defined(__arm__) && !defined(__ARM_FEATURE_UNALIGNED)
+#define NK_USE_UNALIGNED 0
+#else
+#define NK_USE_UNALIGNED 1
+#endif
+#endif
+
 #endif  // NK_TARGET_H_

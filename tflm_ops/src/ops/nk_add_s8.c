@@ -174,8 +174,11 @@ static NK_NOINLINE void add_row(const nk_add_params *p, fast_add *fast, const in
                                 int32_t count) {
   int32_t done = 0;
   if (fast != NULL && step_a == 1 && step_b == 1 && count >= 4) {
-    add_fours(fast, fast->is_first_exact ? a : b, fast->is_first_exact ? b : a, y, count / 4);
-    done = count / 4 * 4;
+    const int8_t *exact = fast->is_first_exact ? a : b;
+    if (nk_loads_words_at(exact)) {
+      add_fours(fast, exact, fast->is_first_exact ? b : a, y, count / 4);
+      done = count / 4 * 4;
+    }
   }
   for (int32_t i = done; i < count; ++i) {
     y[i] = add(p, a[i * step_a], b[i * step_b]);

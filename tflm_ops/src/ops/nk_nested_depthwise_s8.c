@@ -15,7 +15,7 @@ nk_status nk_nested_depthwise_s8(const nk_stream *stream, int32_t level, const n
     return NK_ERROR_ARGUMENT;
   }
   if (nk_has_simd32()) {
-    nk_nested_depthwise_s8_dsp(stream, level, dims, input, output);
+    nk_nested_depthwise_s8_dsp(stream, level, dims, input, output, scratch);
     return NK_OK;
   }
   return nk_nested_conv_s8_ref(stream, level, dims, input, output, scratch, scratch_size);

@@ -85,7 +85,7 @@ static void pool_pixel(const nk_pool2d_params *p, const int8_t *x, const window 
   int32_t left = w->column_step;
   for (; left >= 4; left -= 4, x += 4, y += 4) {
     const uint32_t word = nk_min_bytes(nk_max_bytes(reduce_word(x, w), low), high);
-    memcpy(y, &word, sizeof(word));
+    nk_store_word(y, word);
   }
   for (; left > 0; --left) {
     *y++ = (int8_t)nk_clamp(reduce_one(x++, w), p->activation_min, p->activation_max);

@@ -1,0 +1,63 @@
+"""The stack that generated C needs on a Cortex-M7.
+
+The numbers are bounds for gcc 12 at -O2 and -Os, from the frames of all functions on the deepest
+way (-fcallgraph-info=su). A test compares the numbers with the call graphs, and the sums with the
+stack that firmware uses under QEMU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from nested_keras.format.layout import align
+
+KERNEL_BYTES = {
+    "nk_depthwise_conv2d_s8": 2144,  # with a tile of the image
+    "nk_nested_conv2d_s8": 1504,
+    "nk_nested_conv_s8": 1560,
+    "nk_nested_depthwise_s8": 912,
+}
+"""Stack under the kernels that need much, in bytes."""
+
+OTHER_KERNELS_BYTES = 448
+"""Stack under any other kernel, in bytes."""
+
+STREAM_BYTES = 952
+"""The function that opens a packed stream for a kernel."""
+
+CHECK_BYTES = 1464
+"""<name>_check(), with all that it calls."""
+
+_CALL_BYTES = 64  # <name>_invoke() and <name>_invoke_in(), with the functions of operators inlined
+_PARAMETER_BYTES = 4  # for each input and output of the model
+_OPERAND_BYTES = 12  # for each input of the operator that has most
+
+
+def call_bytes(parameters: int, operands: int) -> int:
+    """Returns the stack between the caller of <name>_invoke() and a kernel.
+
+    Args:
+        parameters: Number of the model's inputs and outputs.
+        operands: Number of inputs of the operator that has most.
+    """
+    return _CALL_BYTES + _PARAMETER_BYTES * parameters + _OPERAND_BYTES * operands
+
+
+def stack_bytes(kernels: Iterable[tuple[str, bool]], *, parameters: int, operands: int) -> int:
+    """Returns a bound of the stack under any function of a generated library.
+
+    Args:
+        kernels: For each operator the function that it calls, and whether a packed stream holds
+            its weights.
+        parameters: Number of the model's inputs and outputs.
+        operands: Number of inputs of the operator that has most.
+
+    Returns:
+        Bytes, a multiple of 8.
+    """
+    depths, checks = [0], [0]
+    for name, has_stream in kernels:
+        depth = KERNEL_BYTES.get(name, OTHER_KERNELS_BYTES)
+        depths.append(depth + (STREAM_BYTES if has_stream else 0))
+        checks.append(CHECK_BYTES if has_stream else 0)
+    return align(max(call_bytes(parameters, operands) + max(depths), *checks), 8)

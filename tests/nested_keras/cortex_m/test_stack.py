@@ -1,0 +1,89 @@
+"""The stated stack against the call graphs of gcc, and against firmware."""
+
+import re
+
+import pytest
+
+from nested_keras.codegen import sources
+from nested_keras.cortex_m import stack
+from nested_keras.devices.toolchain import cortex_m7_toolchain, run_tool
+from nested_keras.firmware import generate
+from tests.nested_keras.codegen.call_graph import CallGraph
+from tests.nested_keras.codegen.programs import every_op, float_ends, nested_net, wide_net
+
+pytestmark = pytest.mark.arm
+
+
+def call_graph(library, files, optimisation, folder):
+    core = [flag for flag in cortex_m7_toolchain().flags if flag.startswith("-m")]
+    flags = [*core, "-std=c11", optimisation, "-ffunction-sections", "-fcallgraph-info=su"]
+    includes = [f"-I{path}" for path in (*library.include_dirs, sources.tflm_ops_dir() / "include")]
+    for file in files:
+        out = ["-c", str(file), "-o", str(folder / f"{file.stem}.o")]
+        run_tool(["arm-none-eabi-gcc", *flags, *includes, *out])
+    return CallGraph(folder)
+
+
+@pytest.fixture(scope="module", params=["-O2", "-Os"])
+def graph(request, tmp_path_factory):
+    """All kernels and a model, compiled with one level of optimisation."""
+    version = run_tool(["arm-none-eabi-gcc", "-dumpversion"]).strip()
+    if not version.startswith("12."):
+        pytest.skip(f"the numbers are those of gcc 12: got {version}")
+    folder = tmp_path_factory.mktemp("graph")
+    library = generate(nested_net(), folder / "net")
+    files = [library.sources[0], *sorted((sources.tflm_ops_dir() / "src").glob("*/*.c"))]
+    return call_graph(library, files, request.param, folder)
+
+
+def kernels():
+    """The functions of nk_ops.h and nk_nested_conv.h that run a layer."""
+    include = sources.tflm_ops_dir() / "include"
+    texts = [(include / name).read_text() for name in ("nk_ops.h", "nk_nested_conv.h")]
+    found = {name for text in texts for name in re.findall(r"^nk_status (\w+)\(", text, re.M)}
+    return sorted(name for name in found if not name.endswith("_ref"))
+
+
+def test_every_kernel_keeps_to_the_stated_stack(graph):
+    depths = {name: graph.depth(name) for name in kernels()}
+    assert len(depths) >= 20
+    stated = {name: stack.KERNEL_BYTES.get(name, stack.OTHER_KERNELS_BYTES) for name in depths}
+    assert {name: depth for name, depth in depths.items() if depth > stated[name]} == {}
+    assert set(stack.KERNEL_BYTES) <= set(depths)
+
+
+def test_no_stated_number_is_much_too_large(graph):
+    for name, stated in stack.KERNEL_BYTES.items():
+        assert stated - 100 < graph.depth(name)
+    assert graph.depth("model_check") > stack.CHECK_BYTES - 100
+
+
+def test_the_generated_functions_keep_to_the_stated_stack(graph):
+    assert graph.depth("model_check") <= stack.CHECK_BYTES
+    assert graph.frame("run_nested") <= stack.STREAM_BYTES
+    whole = graph.depth("model_invoke", ["nk_nested_conv2d_s8"])
+    bound = stack.stack_bytes([("nk_nested_conv2d_s8", True)], parameters=2, operands=1)
+    assert bound - 100 < whole <= bound
+
+
+@pytest.mark.parametrize("optimisation", ["-O2", "-Os"])
+@pytest.mark.parametrize("make", [every_op, float_ends, wide_net])
+def test_many_tensors_keep_to_the_stated_stack(make, optimisation, tmp_path):
+    library = generate(make(), tmp_path / "net")
+    graph = call_graph(library, library.sources[:1], optimisation, tmp_path)
+    prog = library.program
+    operands = max(len(op.inputs) for op in prog.ops)
+    stated = stack.call_bytes(len(prog.inputs) + len(prog.outputs), operands)
+    # Either of two parts of the second, where the compiler has split the function.
+    second = max(graph.frame("model_invoke_in"), graph.frame("model_invoke_in.part.0"))
+    assert graph.frame("model_invoke") + second <= stated
+
+
+def test_a_bound_is_that_of_the_deepest_operator():
+    calls = stack.call_bytes(2, 1)
+    wide = [("nk_add_s8", False), ("nk_depthwise_conv2d_s8", False)]
+    assert stack.stack_bytes(wide, parameters=2, operands=1) - calls in range(2144, 2152)
+    assert stack.stack_bytes([], parameters=2, operands=0) == 72
+    nested = [("nk_nested_fully_connected_s8", True)]
+    # Less than the check of the weights.
+    assert stack.stack_bytes(nested, parameters=0, operands=0) == stack.CHECK_BYTES == 1464
