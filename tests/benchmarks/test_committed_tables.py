@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import models, regenerate
+from benchmarks import cores, models, regenerate
 from benchmarks.accuracy import report
 from nested_keras.bench.kernel_table import Row
 
@@ -30,6 +30,39 @@ def test_a_network_costs_what_models_json_says():
     committed = json.loads((FOLDER / "models.json").read_text())
     rows = [row for row in committed if (row["network"], row["model"]) == ("DS-CNN", "90/80/70")]
     assert [dataclasses.asdict(row) for row in counted] == rows
+
+
+def committed_cores():
+    rows = json.loads((FOLDER / "cores.json").read_text())
+    return [cores.Row(**{**row, "instructions": tuple(row["instructions"])}) for row in rows]
+
+
+@pytest.mark.parametrize("name", ["Cortex-M0+", "Cortex-M33"])
+def test_the_demo_costs_on_a_core_what_cores_json_says(name, object_cache):
+    if models.counted_with() not in (FOLDER / "cores.md").read_text():
+        pytest.skip(f"cores.md was counted with other versions than these: {models.counted_with()}")
+    (core,) = (each for each in cores.CORES if each.name == name)
+    demo = cores.NETWORKS[0]
+    tflite = models.build(demo, models.SPARSITIES).tflite
+    counted = cores.measure(core, demo, tflite, object_cache)
+    (row,) = (each for each in committed_cores() if (each.core, each.network) == (name, "demo"))
+    assert counted == row
+
+
+def test_cores_md_shows_cores_json():
+    rows = committed_cores()
+    assert cores.table(rows) in (FOLDER / "cores.md").read_text()
+    assert len(rows) == len(cores.CORES) * len(cores.NETWORKS)
+    assert all(row.compiles and row.right for row in rows)
+
+
+def test_a_firmware_that_does_not_compile_is_a_row(object_cache):
+    wrong = cores.Core("none", "mps2_an386", ("-mcpu=cortex-m99",))
+    network = cores.NETWORKS[0]
+    tflite = models.build(network, (0.9,)).tflite
+    row = cores.measure(wrong, network, tflite, object_cache)
+    assert (row.compiles, row.right, row.instructions) == (False, False, ())
+    assert " no  " in cores.table([row])
 
 
 def test_models_md_shows_models_json():
