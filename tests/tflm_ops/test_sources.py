@@ -75,6 +75,12 @@ def test_a_compiler_of_plain_c11_takes_every_source(core, tmp_path):
     assert complaints(["arm-none-eabi-gcc", *flags, *all_sources()], cwd=tmp_path) == ""
 
 
+def test_gcc_takes_every_source_as_c99(tmp_path):
+    """Zephyr puts -std=c99 behind the flags of a library."""
+    flags = (*CORES["m7"], "-Wall", "-Wextra", "-Werror", "-std=c99", "-O2", "-c")
+    assert complaints(["arm-none-eabi-gcc", *flags, *all_sources()], cwd=tmp_path) == ""
+
+
 REFUSED = {
     "an Arm of big-endian": ("big-endian", "arm-none-eabi-gcc", "-mbig-endian"),
     "PowerPC": ("big-endian", "clang", "--target=powerpc"),

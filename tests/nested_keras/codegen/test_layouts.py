@@ -181,7 +181,7 @@ def test_zephyr_gives_its_flags_to_the_module(folder, tmp_path):
     assert module[-3:] == ["name: net", "build:", "  cmake: ."]
     shutil.copytree(folder, tmp_path / "modules" / "net")
     (tmp_path / "main.c").write_text(MAIN % '"net.h"')
-    flags = CORE.replace(" ", ";")
+    flags = f"{CORE} $<$<COMPILE_LANGUAGE:C>:-std=c99>".replace(" ", ";")
     build = cmake(
         tmp_path,
         f"""
@@ -191,7 +191,7 @@ target_compile_options(zephyr_interface INTERFACE "{flags}")
 add_custom_target(zephyr_generated_headers)
 add_subdirectory(modules/net)
 add_executable(app main.c)
-target_link_options(app PRIVATE "{flags}" --specs=nosys.specs)
+target_link_options(app PRIVATE {CORE} --specs=nosys.specs)
 target_link_libraries(app PRIVATE net zephyr_interface m)
 """,
         *CROSS,

@@ -36,6 +36,6 @@ void nk_depthwise_conv2d_s8_dsp(const nk_depthwise_conv2d_params *params,
       .stage = {params->output_offset, params->activation_min, params->activation_max},
   };
   dense_source source = {{fetch}, params};
-  _Alignas(uint32_t) int16_t values[NK_DEPTHWISE_TILE_VALUES];
+  _Alignas(4) int16_t values[NK_DEPTHWISE_TILE_VALUES];
   nk_depthwise_s8_dsp(&layer, &source.base, input, output, values);
 }

@@ -6,7 +6,6 @@
 #ifndef NK_ARITHMETIC_H_
 #define NK_ARITHMETIC_H_
 
-#include <assert.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -18,8 +17,14 @@
 #define NK_NOINLINE
 #endif
 
-// The macro of assert.h, because C++ has no _Static_assert.
-static_assert((-1 >> 1) == -1, "right shifts of negative numbers must be arithmetic");
+/** C++ has no _Static_assert, and assert.h no static_assert for -std=c99. */
+#if defined(__cplusplus)
+#define NK_STATIC_ASSERT static_assert
+#else
+#define NK_STATIC_ASSERT _Static_assert
+#endif
+
+NK_STATIC_ASSERT((-1 >> 1) == -1, "right shifts of negative numbers must be arithmetic");
 
 /** a + b modulo 2^32. */
 static inline int32_t nk_wrapping_add(int32_t a, int32_t b) {
