@@ -33,6 +33,13 @@ def add(commands: Subparsers) -> None:
         default="standard",
         help="arrangement of the folder (default standard)",
     )
+    sub.add_argument(
+        "--weights",
+        choices=("compiled", "external"),
+        default="compiled",
+        help="where the weights lie: in the code (default), or in NAME_weights.bin, which the\n"
+        "program gives to NAME_open() at run time",
+    )
     detector_flags.add_flags(sub)
     arguments.add_json(sub)
 
@@ -44,13 +51,15 @@ def _codegen(args: argparse.Namespace) -> None:
     content = args.model.read_bytes()
     decoder = detector_flags.decoder_of(args, content)
     library = firmware.generate(
-        content, args.out, name=args.name, decoder=decoder, layout=args.layout
+        content, args.out, name=args.name, decoder=decoder, layout=args.layout, weights=args.weights
     )
     args.terminal.note(
         f"Wrote a C library to {args.out}: {library.arena_bytes:,} bytes of arena, "
         f"{library.stack_bytes:,} of stack"
     )
     args.terminal.note(f"Include {args.name}.h, compile every .c file, call {args.name}_invoke().")
+    if library.weights is not None:
+        args.terminal.note(f"Give the bytes of {library.weights} to {args.name}_open() first.")
     if decoder is not None:
         args.terminal.note(f"{args.name}_detect() finds the boxes in its outputs.")
     arguments.write_json(args, library.to_dict())

@@ -42,13 +42,16 @@ class ConstArray:
         else:
             words = [str(value) for value in flat.tolist()]
         ctype = c_type(flat.dtype.name)
-        lines = _fill(words)
+        lines = lines_of(words)
         head = f"{attribute} static const _Alignas(16) {ctype} {self.name}[{flat.size}]"
         return f"{head} = {{\n{lines}}};\n"
 
 
 class Constants:
     """The arrays of a model; equal arrays, such as those of a shared layer, are kept once."""
+
+    storage = "static const"
+    """How a struct of constants is declared."""
 
     def __init__(self) -> None:
         """Starts empty."""
@@ -67,8 +70,16 @@ class Constants:
             self.arrays.append(ConstArray(name, values))
         return self._names[key]
 
+    def size_of(self, array: str) -> str:
+        """C text of the bytes of an array that `add` has returned."""
+        return f"sizeof {array}"
 
-def _fill(words: list[str]) -> str:
+    def number(self, value: float) -> str:
+        """C text of a number that training determines."""
+        return float_literal(value) if isinstance(value, float) else str(value)
+
+
+def lines_of(words: Sequence[str]) -> str:
     """Comma-separated words in lines of at most COLUMNS characters; quick for long arrays."""
     lines: list[str] = []
     line: list[str] = []

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from nested_keras.codegen import ctext
 from nested_keras.codegen.templating import fill
+from nested_keras.codegen.weights_file import ExternalConstants
 from nested_keras.detection.decoding import Decoder
 
 CANDIDATE_BYTES = 8
@@ -71,13 +72,17 @@ def print_detection(decoder: Decoder, name: str, constants: ctext.Constants) -> 
         anchor_table=tables["anchors"],
         exp_table=tables["exp_table"],
         size_table=tables["size_table"],
-        offset=decoder.offset,
-        multiplier=decoder.multiplier,
-        shift=decoder.shift,
+        storage=constants.storage,
+        offset=constants.number(decoder.offset),
+        multiplier=constants.number(decoder.multiplier),
+        shift=constants.number(decoder.shift),
         score_threshold=decoder.score_threshold,
         iou_threshold=decoder.iou_threshold,
         max_candidates=decoder.max_candidates,
     )
+    if isinstance(constants, ExternalConstants):
+        guard = "  if (weights == NULL) {\n    return NK_ERROR_ARGUMENT;\n  }\n"
+        function = function.replace(" {\n", " {\n" + guard, 1)
     macros = f"""\
 /* The detector. {upper}_DETECT_SCRATCH_SIZE are the bytes of working memory beside the arena. */
 #define {upper}_ANCHORS {len(decoder.anchors)}

@@ -18,6 +18,9 @@ from nested_keras.detection.decoding import Decoder
 from nested_keras.runtime.runner import AnyModel, load_program, read_model
 from nested_keras.tflite.program import Program
 
+WEIGHTS = ("compiled", "external")
+"""Where the weights of a library may lie."""
+
 _FILES_NAMED = 5  # in an error message
 
 
@@ -44,6 +47,8 @@ class GeneratedLibrary:
         directory: The folder.
         name: Prefix of its functions and, in capitals, macros.
         sources: Its C files.
+        weights: The file of weights that the library opens at run time; None where the weights are
+            compiled.
         include_dirs: Folders for the compiler's -I.
         arena_bytes: Size of the static arena.
         data_bytes: Size of the constants: weights, tables, streams.
@@ -62,6 +67,7 @@ class GeneratedLibrary:
     stack_bytes: int
     program: Program = field(repr=False)
     model_sha256: str | None = None
+    weights: Path | None = None
 
     def to_dict(self) -> dict[str, str | int | None]:
         """Returns the name and the sizes for a JSON file."""
@@ -70,6 +76,7 @@ class GeneratedLibrary:
             "levels": self.program.levels,
             "arena_bytes": self.arena_bytes,
             "data_bytes": self.data_bytes,
+            "weights": None if self.weights is None else str(self.weights),
             "stack_bytes": self.stack_bytes,
             "model_sha256": self.model_sha256,
         }
@@ -114,6 +121,7 @@ def generate(
     name: str = "model",
     decoder: Decoder | None = None,
     layout: str = "standard",
+    weights: str = "compiled",
 ) -> GeneratedLibrary:
     """Writes a self-contained C library that runs the model.
 
@@ -132,13 +140,15 @@ def generate(
             which finds the boxes in the outputs (docs/detection.md).
         layout: "standard", a folder that CMake, PlatformIO, ESP-IDF, Zephyr, CMSIS-Pack, Bazel and
             Arduino sketches take as it is; or "arduino", a library for Arduino.
+        weights: "compiled", as arrays in the code; or "external", in the file <name>_weights.bin,
+            which the program gives to `<name>_open(file, size)` (docs/firmware.md).
 
     Returns:
         The written library.
 
     Raises:
         ValueError: `name` is no such prefix, or is reserved (`reserved_names.py`); or there is no
-            such layout.
+            such layout or place of the weights.
         CodegenError: The graph holds something that cannot be printed, or a file to be written
             exists and is not of an earlier run.
         nested_keras.runtime.ModelError: The bytes are no model that can be run.
@@ -146,15 +156,23 @@ def generate(
     """
     checked_name(name)
     chosen = layout_of(layout)
+    if weights not in WEIGHTS:
+        raise ValueError(f"weights must be one of {', '.join(WEIGHTS)}: got {weights!r}")
     digest = None
     if not isinstance(model, Program):
         model = read_model(model)
         digest = hashlib.sha256(model).hexdigest()
     program = load_program(model)
-    source = print_model(program, name, marks.comment(digest), decoder)
+    source = print_model(
+        program, name, marks.comment(digest), decoder, external_weights=weights == "external"
+    )
     kernels = sources.sources_for(source.kernels)
     directory = Path(out_dir)
-    _write(directory, chosen, _texts(name, source, kernels, chosen, digest))
+    texts = _texts(name, source, kernels, chosen, digest)
+    contents = {path: text.encode("ascii") for path, text in texts.items()}
+    if source.weights is not None:
+        contents[_weights_name(name)] = source.weights
+    _write(directory, chosen, contents, either={_weights_name(name), f"{chosen.code}{name}_data.h"})
     folder = directory / chosen.code
     return GeneratedLibrary(
         directory=directory,
@@ -166,7 +184,12 @@ def generate(
         stack_bytes=source.stack_bytes,
         program=program,
         model_sha256=digest,
+        weights=None if source.weights is None else directory / _weights_name(name),
     )
+
+
+def _weights_name(name: str) -> str:
+    return f"{name}_weights.bin"
 
 
 def _texts(
@@ -180,10 +203,16 @@ def _texts(
 
 def _code(name: str, source: ModelSource, kernels: Sequence[Path]) -> dict[str, str]:
     """Returns the texts of all C files, by their paths in the folder of the code."""
-    texts = {f"{name}.h": source.header, f"{name}.c": source.source, f"{name}_data.h": source.data}
+    texts = {f"{name}.h": source.header, f"{name}.c": source.source}
+    if source.data is not None:
+        texts[f"{name}_data.h"] = source.data
     # Every file of src/ is to be compiled, so that a project may name the folder as a whole.
-    used = "nk_detection_s8" in source.kernels
-    public = [path for path in sources.headers() if used or path.name != "nk_detection.h"]
+    needs = {"nk_detection.h": "nk_detection_s8", "nk_weights.h": "nk_weights_check"}
+    public = [
+        path
+        for path in sources.headers()
+        if path.name not in needs or needs[path.name] in source.kernels
+    ]
     for path in (*public, *sources.private_headers(kernels)):
         texts[f"include/{path.name}"] = f"{marks.comment()}\n{sources.flat_text(path, headers='')}"
     for path in kernels:
@@ -206,9 +235,17 @@ def _facts(name: str, source: ModelSource, code: Iterable[str]) -> Facts:
     )
 
 
-def _write(directory: Path, layout: Layout, texts: dict[str, str]) -> None:
-    """Writes the files, and removes other files of an earlier run."""
-    contents = {path: text.encode("ascii") for path, text in texts.items()}
+def _write(
+    directory: Path, layout: Layout, contents: dict[str, bytes], *, either: set[str]
+) -> None:
+    """Writes the files, and removes other files of an earlier run.
+
+    Args:
+        directory: The folder.
+        layout: Its layout.
+        contents: The files.
+        either: Files of which one or the other belongs to a library of this name.
+    """
     folders = {parent.as_posix() for path in contents for parent in PurePosixPath(path).parents}
     foreign = [
         path
@@ -220,14 +257,15 @@ def _write(directory: Path, layout: Layout, texts: dict[str, str]) -> None:
             f"{directory} holds files that codegen did not write: {_listed(foreign)}; "
             "choose another folder, or delete them"
         )
-    others = _marked(directory, {"", layout.code}) - set(contents)
+    marked = _marked(directory, {"", layout.code}) - set(contents)
+    others = marked - either
     if others:
         raise CodegenError(
             f"{directory} holds a library of another name or layout: {_listed(sorted(others))}; "
             "choose another folder, or delete them"
         )
     copies = _marked(directory, {f"{layout.code}include/", f"{layout.code}src/"})
-    files.write_folder(directory, contents, remove=sorted(copies - set(contents)))
+    files.write_folder(directory, contents, remove=sorted((copies | marked) - set(contents)))
 
 
 def _marked(directory: Path, folders: Iterable[str]) -> set[str]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nested_keras.codegen import ctext
+from nested_keras.codegen import ctext, weights_source
 from nested_keras.codegen.detection_source import print_detection
 from nested_keras.codegen.firmware_errors import CodegenError
 from nested_keras.codegen.operator_calls import OpCode, print_op
 from nested_keras.codegen.storage import Home, Place, Storage, plan_storage
 from nested_keras.codegen.templating import fill
+from nested_keras.codegen.weights_file import ExternalConstants, digest_of
 from nested_keras.cortex_m import stack
 from nested_keras.detection.decoding import Decoder
 from nested_keras.tflite import operators, program as ir
@@ -17,6 +18,9 @@ from nested_keras.tflite import operators, program as ir
 ARENA_ALIGNMENT = 4
 """The arena begins at a multiple of this many bytes: the most that a kernel asks of its scratch
 memory, and no more than any malloc() gives."""
+
+WEIGHTS_ALIGNMENT = 4
+"""A file of weights begins at a multiple of this many bytes: NK_WEIGHTS_ALIGNMENT."""
 
 _ADDRESS_MACRO = """\
 /* The planned place of a tensor or of scratch memory. */
@@ -31,7 +35,8 @@ class ModelSource:
     Attributes:
         header: Text of <name>.h.
         source: Text of <name>.c.
-        data: Text of <name>_data.h.
+        data: Text of <name>_data.h; None if a file has the weights.
+        weights: Contents of <name>_weights.bin; None if <name>_data.h has the weights.
         kernels: The tflm_ops functions that the source calls.
         example: The arguments of an example call.
         arena_bytes: Size of the arena.
@@ -41,7 +46,8 @@ class ModelSource:
 
     header: str
     source: str
-    data: str
+    data: str | None
+    weights: bytes | None
     kernels: tuple[str, ...]
     example: tuple[str, ...]
     arena_bytes: int
@@ -50,7 +56,12 @@ class ModelSource:
 
 
 def print_model(
-    program: ir.Program, name: str, banner: str, decoder: Decoder | None = None
+    program: ir.Program,
+    name: str,
+    banner: str,
+    decoder: Decoder | None = None,
+    *,
+    external_weights: bool = False,
 ) -> ModelSource:
     """Prints a program.
 
@@ -59,6 +70,7 @@ def print_model(
         name: Prefix of the public names.
         banner: The comment that begins each text.
         decoder: Of a detector, to find boxes in the outputs.
+        external_weights: Whether the weights come from a file at run time.
 
     Returns:
         The texts.
@@ -72,20 +84,27 @@ def print_model(
                 f"graph input or output {tensor.name!r} is {tensor.dtype}; expected int8, uint8 or "
                 "float32"
             )
-    return _ModelPrinter(program, name, banner, decoder).print()
+    constants = ExternalConstants() if external_weights else ctext.Constants()
+    return _ModelPrinter(program, name, banner, decoder, constants).print()
 
 
 class _ModelPrinter:
     """The state that the sections of the texts share."""
 
     def __init__(
-        self, program: ir.Program, name: str, banner: str, decoder: Decoder | None
+        self,
+        program: ir.Program,
+        name: str,
+        banner: str,
+        decoder: Decoder | None,
+        constants: ctext.Constants,
     ) -> None:
         self.banner = banner
         self.program = program
         self.name = name
         self.upper = name.upper()
-        self.constants = ctext.Constants()
+        self.constants = constants
+        self.external = constants if isinstance(constants, ExternalConstants) else None
         self.codes: dict[int, OpCode] = {
             index: print_op(program, index, self.constants)
             for index, op in enumerate(program.ops)
@@ -95,32 +114,35 @@ class _ModelPrinter:
             self.codes[i].scratch_bytes if i in self.codes else 0 for i in range(len(program.ops))
         ]
         self.storage: Storage = plan_storage(program, scratch)
-        # C text of the number of levels in each stream.
-        self.streams = {
-            code.stream: f"{self.upper}_LEVELS" if code.takes_level else "1"
-            for code in self.codes.values()
-            if code.stream is not None
-        }
+        self.has_streams = any(code.stream is not None for code in self.codes.values())
         self.input_names = _numbered("input", len(program.inputs))
         self.output_names = _numbered("output", len(program.outputs))
         self.tensor_names = self._add_constant_tensors()
         self.detection = None if decoder is None else print_detection(decoder, name, self.constants)
 
     def print(self) -> ModelSource:
-        arrays = self.constants.arrays
         kernels = {code.kernel for code in self.codes.values()} | {"nk_status_name"}
-        if self.streams:
+        if self.has_streams:
             kernels |= {"nk_stream_open", "nk_stream_validate"}
         if self.detection is not None:
             kernels.add("nk_detection_s8")
+        header, source, data, weights = self._header(), self._source(), None, None
+        if self.external is None:
+            data = self._data()
+        else:
+            kernels.add("nk_weights_check")
+            digest = digest_of(*(text.removeprefix(self.banner) for text in (header, source)))
+            source = weights_source.with_digest(source, digest)
+            weights = self.external.file(digest)
         return ModelSource(
-            header=self._header(),
-            source=self._source(),
-            data=self._data(arrays),
+            header=header,
+            source=source,
+            data=data,
+            weights=weights,
             kernels=tuple(sorted(kernels)),
             example=(*self.input_names, *self.output_names, "level"),
             arena_bytes=self.storage.arena_bytes,
-            data_bytes=sum(array.values.nbytes for array in arrays),
+            data_bytes=sum(array.values.nbytes for array in self.constants.arrays),
             stack_bytes=self._stack_bytes(),
         )
 
@@ -129,6 +151,7 @@ class _ModelPrinter:
             ((code.kernel, code.stream is not None) for code in self.codes.values()),
             parameters=len(self.input_names) + len(self.output_names),
             operands=max((len(op.inputs) for op in self.program.ops), default=0),
+            external_weights=self.external is not None,
         )
 
     # --- <name>_data.h ----------------------------------------------------------------------------
@@ -143,7 +166,7 @@ class _ModelPrinter:
                 names[index] = self.constants.add(f"tensor{index}", data)
         return names
 
-    def _data(self, arrays: list[ctext.ConstArray]) -> str:
+    def _data(self) -> str:
         return fill(
             "codegen",
             "data.h",
@@ -151,7 +174,8 @@ class _ModelPrinter:
             name=self.name,
             upper=self.upper,
             arrays="\n".join(
-                array.definition(f"{self.upper}_WEIGHTS_ATTRIBUTE") for array in arrays
+                array.definition(f"{self.upper}_WEIGHTS_ATTRIBUTE")
+                for array in self.constants.arrays
             ).rstrip("\n"),
         )
 
@@ -167,6 +191,8 @@ class _ModelPrinter:
             "/* Stack in bytes under any function below: Cortex-M7, gcc 12 at -O2 or -Os. */",
             f"#define {self.upper}_STACK_SIZE {self._stack_bytes()}",
         ]
+        if self.external is not None:
+            lines.append(f"#define {self.upper}_WEIGHTS_ALIGNMENT {WEIGHTS_ALIGNMENT}")
         for names, indices in (
             (self.input_names, self.program.inputs),
             (self.output_names, self.program.outputs),
@@ -185,7 +211,6 @@ class _ModelPrinter:
             "codegen",
             "model.h",
             banner=self.banner,
-            name=self.name,
             upper=self.upper,
             includes="\n".join(f'#include "{header}"' for header in includes),
             macros="\n".join(lines),
@@ -193,6 +218,7 @@ class _ModelPrinter:
             invoke_in=self._invoke_head(";", in_arena=True),
             places="\n".join(places),
             places_in="\n".join(places_in),
+            check=self._declarations_of_weights(),
         )
 
     def _tensor_macros(self, label: str, tensor: ir.Tensor) -> list[str]:
@@ -202,7 +228,9 @@ class _ModelPrinter:
             ctext.comment(f"{tensor.name}: {tensor.dtype} {shape}; size in elements"),
             f"#define {prefix}_SIZE {tensor.size}",
         ]
-        if tensor.dtype in ("int8", "uint8"):
+        if tensor.dtype in ("int8", "uint8") and self.external is not None:
+            lines += weights_source.quantisation_macros(self.name, label)
+        elif tensor.dtype in ("int8", "uint8"):
             lines += [
                 f"#define {prefix}_SCALE {ctext.float_literal(tensor.scale)}",
                 f"#define {prefix}_ZERO_POINT {ctext.integer_literal(tensor.zero_point)}",
@@ -244,8 +272,14 @@ class _ModelPrinter:
 
     def _source(self) -> str:
         hook = f"{self.upper}_ON_OP"
-        needed = ["nk_nested_conv.h", "nk_ops.h", "nk_stream.h"] if self.streams else ["nk_ops.h"]
-        headers = sorted([f"{self.name}_data.h", *(f"include/{header}" for header in needed)])
+        needed = ["nk_ops.h"]
+        if self.has_streams:
+            needed += ["nk_nested_conv.h", "nk_stream.h"]
+        own = [f"{self.name}_data.h"]
+        if self.external is not None:
+            own = []
+            needed.append("nk_weights.h")
+        headers = sorted([*own, *(f"include/{header}" for header in needed)])
         includes = "".join(f'#include "{header}"\n' for header in headers)
         sections = [
             f'{self.banner}\n#include "{self.name}.h"\n\n#include <stddef.h>\n'
@@ -255,9 +289,11 @@ class _ModelPrinter:
             f'/* Places the static arena, for example as __attribute__((section(".dtcm"))). */\n'
             f"#ifndef {self.upper}_ARENA_ATTRIBUTE\n#define {self.upper}_ARENA_ATTRIBUTE\n#endif\n",
         ]
+        if self.external is not None:
+            sections.append(fill("codegen", "weights.c"))
         if self.codes:
             sections.append(_run_macro(hook))
-        if self.streams:
+        if self.has_streams:
             sections.append(fill("codegen", "run_nested.c"))
         sections += [code.function for code in self.codes.values()]
         sections += [_ADDRESS_MACRO, self._invoke_in()]
@@ -268,7 +304,7 @@ class _ModelPrinter:
             )
         )
         sections.append(self._static_arena())
-        sections.append(self._check())
+        sections.append(self._functions_of_weights())
         if self.detection is not None:
             sections.append(self.detection.function)
         return "\n".join(sections)
@@ -292,6 +328,10 @@ class _ModelPrinter:
             "    return NK_ERROR_BUFFER;",
             "  }",
         ]
+        if self.external is not None:
+            lines[1] = ctext.condition(
+                "if", "||", ["weights == NULL", *(f"{pointer} == NULL" for pointer in pointers)]
+            )
         for index in range(len(self.program.ops)):
             lines += self._statement(index)
         for k, tensor in self.storage.output_copies:
@@ -348,14 +388,27 @@ class _ModelPrinter:
             return self.tensor_names[home.position]
         return f"AT({home.position})"
 
-    def _check(self) -> str:
-        if not self.streams:
-            return f"nk_status {self.name}_check(void) {{ return NK_OK; }}\n"
-        rows = (
-            f"      {{{stream}, sizeof {stream}, {levels}}},"
-            for stream, levels in self.streams.items()
-        )
-        return fill("codegen", "check.c", name=self.name, streams="\n".join(rows))
+    # --- the weights ------------------------------------------------------------------------------
+
+    def _ends(self) -> list[tuple[str, ir.Tensor]]:
+        """Name and tensor of each input and output that has a scale."""
+        labels = (*self.input_names, *self.output_names)
+        tensors = [self.program.tensors[i] for i in (*self.program.inputs, *self.program.outputs)]
+        pairs = zip(labels, tensors, strict=True)
+        return [(label, tensor) for label, tensor in pairs if tensor.dtype in ("int8", "uint8")]
+
+    def _declarations_of_weights(self) -> str:
+        if self.external is None:
+            return weights_source.declaration_of_check(self.name)
+        return weights_source.declarations(self.name, [label for label, _ in self._ends()])
+
+    def _functions_of_weights(self) -> str:
+        codes, levels = list(self.codes.values()), f"{self.upper}_LEVELS"
+        if self.external is None:
+            return weights_source.check_of_streams(self.name, codes, levels)
+        ends = weights_source.quantisation(self.name, self._ends(), self.external)
+        opening = weights_source.opening(self.name, codes, levels, self.external)
+        return "\n".join([*ends, opening])
 
 
 def _run_macro(hook: str) -> str:

@@ -6,6 +6,7 @@ The registration of an operator names its C function, the parameters and the arg
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,10 +17,13 @@ from nested_keras import format as stream_format
 from nested_keras.codegen import ctext
 from nested_keras.codegen.dense_stream import dense_stream
 from nested_keras.codegen.firmware_errors import CodegenError
+from nested_keras.codegen.weights_file import ExternalConstants
 from nested_keras.cortex_m.cycles import MAX_SIDE
 from nested_keras.cortex_m.scratch import nested_conv_scratch_bytes, nested_function
 from nested_keras.tflite import operators, program as ir
 from nested_keras.tflite.operators.registration import MAX_RANK, CArgument, CCall
+
+_STREAM_HEAD = 28  # of a stream, up to the numbers that training determines
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +33,8 @@ class OpCode:
     Attributes:
         kernel: The tflm_ops function that the operator calls.
         function: The text of `static nk_status op<index>(<inputs>, output[, level][, scratch])`.
-        stream: Name of its packed stream, if any.
+        stream: C text of its packed stream, if any.
+        header: The first bytes of the stream: kind, levels and sizes of the layer.
         takes_level: Whether the function takes the level. A layer without a level is equal at all
             levels, and its stream has one level.
         scratch_bytes: Size of the scratch buffer; the function takes a pointer to it when positive.
@@ -38,6 +43,7 @@ class OpCode:
     kernel: str
     function: str
     stream: str | None = None
+    header: bytes = b""
     takes_level: bool = False
     scratch_bytes: int = 0
 
@@ -92,7 +98,7 @@ def print_op(program: ir.Program, index: int, constants: ctext.Constants) -> OpC
     declarations, arguments = _arguments(op, c_call, operands)
     params = _params(op, c_call, operands)
     if params:
-        declarations.insert(0, f"  static const {c_call.struct} params = {{\n{params}  }};")
+        declarations.insert(0, f"  {constants.storage} {c_call.struct} params = {{\n{params}  }};")
         arguments.insert(0, "&params")
     body = [*declarations, _return(c_call.function, arguments)]
     return OpCode(c_call.function, _function(op, operands, body))
@@ -163,21 +169,30 @@ def _params(op: ir.Op, c_call: CCall, operands: _Operands) -> str:
     """The designated initialisers of the operator's parameter struct."""
     fields = c_call.parameters(op, len(operands.output.shape))
     texts = (
-        (name, _value(f"op{operands.index}_{name}", value, operands.constants))
+        (name, _value(f"op{operands.index}_{name}", value, name, operands.constants))
         for name, value in fields.items()
     )
     return "".join(f"      .{name} = {text},\n" for name, text in texts)
 
 
-def _value(name: str, value: Any, constants: ctext.Constants) -> str:
+# The fields that training determines; the others follow from the shapes of the network.
+_TRAINED = re.compile(
+    r"(input[12]?|output|alpha)_offset"
+    r"|((input[12]?|output|positive|negative)_)?(left_)?(multiplier|shift)"
+    r"|activation_(min|max)|scale|zero_point|diff_min|value"
+)
+
+
+def _value(name: str, value: Any, field: str, constants: ctext.Constants) -> str:
     """The initialiser of one field; an array becomes a constant called `name`."""
     if isinstance(value, np.ndarray):
         return constants.add(name, value)
     if isinstance(value, tuple):
-        return "{" + ", ".join(_value(name, item, constants) for item in value) + "}"
-    if isinstance(value, (float, np.floating)):
-        return ctext.float_literal(float(value))
-    return str(value)
+        return "{" + ", ".join(_value(name, item, field, constants) for item in value) + "}"
+    number = float(value) if isinstance(value, (float, np.floating)) else int(value)
+    if _TRAINED.fullmatch(field):
+        return constants.number(number)
+    return ctext.Constants().number(number)
 
 
 # --- Arguments ------------------------------------------------------------------------------------
@@ -243,12 +258,15 @@ def _print_stream(
         dims = [batches, input_h, input_w, *_shape4(operands.output.shape)[1:3]]
     names = ("batches", "input_h", "input_w", "output_h", "output_w")
     fields = "".join(f"      .{n} = {d},\n" for n, d in zip(names, dims, strict=True))
-    scratch = nested_conv_scratch_bytes(layer, dims)
+    # The code of external weights takes other weights, too.
+    any_weights = isinstance(operands.constants, ExternalConstants)
+    scratch = nested_conv_scratch_bytes(layer, dims, any_weights=any_weights)
     stream = operands.constants.add(
         f"op{operands.index}_stream", np.frombuffer(layer.data, dtype=np.uint8)
     )
     kernel = nested_function(params)
-    arguments = [kernel, stream, f"sizeof {stream}", level, "&dims", "input", "output"]
+    arguments = [kernel, stream, operands.constants.size_of(stream), level]
+    arguments += ["&dims", "input", "output"]
     arguments += ["scratch", str(scratch)] if scratch else ["NULL", "0"]
     body = [
         f"  static const nk_conv_dims dims = {{\n{fields}  }};",
@@ -261,6 +279,7 @@ def _print_stream(
         kernel=kernel,
         function=_function(op, operands, body, extra),
         stream=stream,
+        header=layer.data[:_STREAM_HEAD],
         takes_level=takes_level,
         scratch_bytes=scratch,
     )

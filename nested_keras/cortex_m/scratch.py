@@ -7,6 +7,7 @@ nk_nested_conv_s8_get_buffer_size(); at run time the kernel refuses a buffer tha
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from nested_keras.cortex_m.cycles import (
@@ -34,7 +35,9 @@ _READ_AHEAD_WORDS = 2
 _PIECE_WEIGHTS = 252
 
 
-def nested_conv_scratch_bytes(layer: Stream, dims: Sequence[int]) -> int:
+def nested_conv_scratch_bytes(
+    layer: Stream, dims: Sequence[int], *, any_weights: bool = False
+) -> int:
     """Returns the scratch memory that the Cortex-M7's kernel of a layer needs.
 
     The reference kernel, which runs on other cores, needs one row of accumulators only. With
@@ -44,6 +47,8 @@ def nested_conv_scratch_bytes(layer: Stream, dims: Sequence[int]) -> int:
     Args:
         layer: The packed layer.
         dims: The fields of nk_conv_dims: batches, input_h, input_w, output_h, output_w.
+        any_weights: Whether to return what any other weights of such a layer need at most, with the
+            same blocks and the same number of levels.
 
     Returns:
         Bytes; 0 if the layer needs no scratch memory.
@@ -57,7 +62,12 @@ def nested_conv_scratch_bytes(layer: Stream, dims: Sequence[int]) -> int:
         return output_h * row
     if has_depthwise_kernel(params):
         return max(row, _DEPTHWISE_TILE_BYTES)
-    return max(row, _tiles_bytes(params, dims, _list_bytes(layer)))
+    list_bytes = _list_bytes(params, len(layer.levels), _most_weights(layer))
+    if not any_weights:
+        levels = [level for level in layer.levels if level.encoding is not Encoding.EMPTY]
+        weights = sum(level.entries for level in levels) * params.block_size
+        list_bytes = _list_bytes(params, len(levels), weights)
+    return max(row, _tiles_bytes(params, dims, list_bytes))
 
 
 def nested_function(params: LayerParams) -> str:
@@ -76,12 +86,23 @@ def nested_function(params: LayerParams) -> str:
     return "nk_nested_depthwise_s8" if has_depthwise_kernel(params) else "nk_nested_conv2d_s8"
 
 
-def _list_bytes(layer: Stream) -> int:
+def _most_weights(layer: Stream) -> int:
+    """Returns the most weights that the levels of such a layer can store, fillers included.
+
+    A level stores a block at most once. Single weights belong to one level each, except that a
+    dense level 0 stores all of them. A filler stands for 255 blocks at least.
+    """
+    params, levels = layer.params, len(layer.levels)
+    blocks = math.prod(params.filter_shape[1:]) // params.block_size
+    copies = min(levels, 2) if params.block_size == 1 else levels
+    fillers = levels * (blocks // 255)
+    return params.out_channels * params.block_size * (copies * blocks + fillers)
+
+
+def _list_bytes(params: LayerParams, levels: int, weights: int) -> int:
     """Returns the bytes of the list of weights, like nk_dsp_list_bytes()."""
-    params = layer.params
-    levels = [level for level in layer.levels if level.encoding is not Encoding.EMPTY]
-    pieces = sum(level.entries for level in levels) * params.block_size // _PIECE_WEIGHTS
-    words = params.out_channels * (_ENTRY_WORDS * len(levels) + _END_WORDS)
+    pieces = weights // _PIECE_WEIGHTS
+    words = params.out_channels * (_ENTRY_WORDS * levels + _END_WORDS)
     return 4 * (words + (_ENTRY_WORDS + 1) * pieces + _READ_AHEAD_WORDS)
 
 

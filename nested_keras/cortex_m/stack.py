@@ -25,25 +25,34 @@ OTHER_KERNELS_BYTES = 448
 STREAM_BYTES = 952
 """The function that opens a packed stream for a kernel."""
 
-CHECK_BYTES = 1464
-"""<name>_check(), with all that it calls."""
+CHECK_BYTES = 1488
+"""<name>_check() or <name>_open(), with all that they call."""
 
 _CALL_BYTES = 64  # <name>_invoke() and <name>_invoke_in(), with the functions of operators inlined
 _PARAMETER_BYTES = 4  # for each input and output of the model
 _OPERAND_BYTES = 12  # for each input of the operator that has most
+_PARAMS_BYTES = 80  # the largest parameter struct, where its numbers come from a file
 
 
-def call_bytes(parameters: int, operands: int) -> int:
+def call_bytes(parameters: int, operands: int, *, external_weights: bool = False) -> int:
     """Returns the stack between the caller of <name>_invoke() and a kernel.
 
     Args:
         parameters: Number of the model's inputs and outputs.
         operands: Number of inputs of the operator that has most.
+        external_weights: Whether the weights come from a file.
     """
-    return _CALL_BYTES + _PARAMETER_BYTES * parameters + _OPERAND_BYTES * operands
+    params = _PARAMS_BYTES if external_weights else 0
+    return _CALL_BYTES + _PARAMETER_BYTES * parameters + _OPERAND_BYTES * operands + params
 
 
-def stack_bytes(kernels: Iterable[tuple[str, bool]], *, parameters: int, operands: int) -> int:
+def stack_bytes(
+    kernels: Iterable[tuple[str, bool]],
+    *,
+    parameters: int,
+    operands: int,
+    external_weights: bool = False,
+) -> int:
     """Returns a bound of the stack under any function of a generated library.
 
     Args:
@@ -51,6 +60,7 @@ def stack_bytes(kernels: Iterable[tuple[str, bool]], *, parameters: int, operand
             its weights.
         parameters: Number of the model's inputs and outputs.
         operands: Number of inputs of the operator that has most.
+        external_weights: Whether the weights come from a file.
 
     Returns:
         Bytes, a multiple of 8.
@@ -60,4 +70,5 @@ def stack_bytes(kernels: Iterable[tuple[str, bool]], *, parameters: int, operand
         depth = KERNEL_BYTES.get(name, OTHER_KERNELS_BYTES)
         depths.append(depth + (STREAM_BYTES if has_stream else 0))
         checks.append(CHECK_BYTES if has_stream else 0)
-    return align(max(call_bytes(parameters, operands) + max(depths), *checks), 8)
+    calls = call_bytes(parameters, operands, external_weights=external_weights)
+    return align(max(calls + max(depths), *checks), 8)

@@ -5,7 +5,7 @@ import re
 from nested_keras.codegen import sources
 
 WORDS = {
-    "room": "stream|status|dims4",
+    "room": "stream|weights|status|dims4",
     "verb": "[a-z]+",
     "operator": "[a-z][a-z0-9]*(?:_[a-z][a-z0-9]*)*?",
     "type": "(?:s8|s16|s32|f32)(?:_(?:s8|s16|s32|f32))?",

@@ -1,5 +1,5 @@
 /* $head_in$ */ {
-  static const nk_detection_params params = {
+  $storage$ nk_detection_params params = {
       .anchors = $upper$_ANCHORS,
       .classes = $upper$_CLASSES,
       .anchor_table = $anchor_table$,

@@ -38,9 +38,7 @@ extern "C" {
 /* Places in an arena of the caller. */
 /* $places_in$ */
 
-/* Verifies the checksums and every table of the packed weights. Call this function once at start-up
- * if the memory of the weights may be damaged. Returns NK_OK or the first error. */
-nk_status $name$_check(void);
+/* $check$ */
 
 #ifdef __cplusplus
 }

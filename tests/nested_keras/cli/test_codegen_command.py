@@ -17,6 +17,16 @@ def test_codegen_writes_a_library(model, folder, capsys):
     assert {"net.c", "net.h"} <= {path.name for path in out.iterdir()}
 
 
+def test_weights_go_into_a_file(model, folder, capsys):
+    out = folder / "external"
+    assert nested_keras_command("codegen", model, "--out", out, "--weights", "external") == 0
+    assert (out / "model_weights.bin").read_bytes().startswith(b"NKW1")
+    assert "nk_status model_open(const void *file, size_t size);" in (out / "model.h").read_text()
+    assert (
+        f"Give the bytes of {out / 'model_weights.bin'} to model_open()" in capsys.readouterr().out
+    )
+
+
 def test_the_json_has_the_sizes_of_the_header(model, folder, capsys):
     out = folder / "sizes"
     assert nested_keras_command("codegen", model, "--out", out, "--json", folder / "s.json") == 0

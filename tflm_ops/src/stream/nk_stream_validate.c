@@ -1,26 +1,6 @@
 #include "../../include/nk_stream.h"
 #include "../ref/nk_arithmetic.h"
-
-/** The zlib CRC-32 (polynomial 0x04c11db7, reflected) of `size` bytes, continuing from `crc`. */
-static uint32_t crc32(uint32_t crc, const uint8_t *data, size_t size) {
-  // Four bits at a time: a table of 64 bytes.
-  static const uint32_t kTable[16] = {
-      0x00000000, 0x1db71064, 0x3b6e20c8, 0x26d930ac, 0x76dc4190, 0x6b6b51f4,
-      0x4db26158, 0x5005713c, 0xedb88320, 0xf00f9344, 0xd6d6a3e8, 0xcb61b38c,
-      0x9b64c2b0, 0x86d3d2d4, 0xa00ae278, 0xbdbdf21c,
-  };
-  crc = ~crc;
-  for (size_t i = 0; i < size; ++i) {
-    crc ^= data[i];
-    crc = (crc >> 4) ^ kTable[crc & 15];
-    crc = (crc >> 4) ^ kTable[crc & 15];
-  }
-  return ~crc;
-}
-
-static uint32_t load_u32(const uint8_t *p) {
-  return p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
-}
+#include "nk_bytes.h"
 
 /** Whether all bytes from `begin` up to `end` are zero. */
 static bool is_zero(const void *begin, const void *end) {
@@ -33,7 +13,7 @@ static bool is_zero(const void *begin, const void *end) {
 }
 
 static nk_status check_header(const uint8_t *header) {
-  if (crc32(0, header, NK_OFFSET_CRC32) != load_u32(header + NK_OFFSET_CRC32)) {
+  if (nk_crc32(0, header, NK_OFFSET_CRC32) != nk_load_u32(header + NK_OFFSET_CRC32)) {
     return NK_ERROR_CHECKSUM;
   }
   const bool reserved_is_zero =
@@ -86,10 +66,10 @@ static bool tables_are_in_range(const nk_stream *stream, const nk_stream_level *
 }
 
 static nk_status check_level(const nk_stream *stream, const nk_stream_level *level) {
-  uint32_t crc = crc32(0, level->block, NK_LEVEL_OFFSET_CRC32);
-  crc =
-      crc32(crc, level->block + NK_LEVEL_HEADER_BYTES, level->block_bytes - NK_LEVEL_HEADER_BYTES);
-  if (crc != load_u32(level->block + NK_LEVEL_OFFSET_CRC32)) {
+  uint32_t crc = nk_crc32(0, level->block, NK_LEVEL_OFFSET_CRC32);
+  crc = nk_crc32(crc, level->block + NK_LEVEL_HEADER_BYTES,
+                 level->block_bytes - NK_LEVEL_HEADER_BYTES);
+  if (crc != nk_load_u32(level->block + NK_LEVEL_OFFSET_CRC32)) {
     return NK_ERROR_CHECKSUM;
   }
   return gaps_are_zero(stream, level) && tables_are_in_range(stream, level) ? NK_OK
