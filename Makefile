@@ -22,7 +22,7 @@ C_SOURCES = $(shell git ls-files '*.c' '*.cc' '*.cpp' '*.h')
 BAZEL_SHIMS = $(foreach name,rules_cc rules_java remote_coverage_tools,\
 	--override_repository=$(name)=$(CURDIR)/scripts/bazel/$(name))
 
-.PHONY: demo test lint format types notebooks c-test fuzz bazel-test py-test test-large test-lowest docs pictures supported dist renode-test firmware flash clean
+.PHONY: demo test lint format types notebooks c-test coverage fuzz bazel-test py-test test-large test-lowest docs pictures supported dist renode-test firmware flash clean
 
 demo: $(VENV)/.demo
 	scripts/install_tools.sh arm-none-eabi-gcc qemu-system-arm
@@ -54,6 +54,16 @@ fuzz: $(VENV)/.dev
 	scripts/install_tools.sh clang cmake ninja arm-none-eabi-gcc qemu-system-arm
 	cmake --workflow --preset fuzz
 	$(BIN)/python -m tests.fuzz.run build/fuzz --seconds $(SECONDS) $(if $(HOURS),--hours $(HOURS))
+
+# Writes docs/coverage.md, the branches of the C runtime that its tests take, and then the lines of
+# Python in build/coverage/python.
+coverage: $(VENV)/.dev
+	scripts/install_tools.sh gcc g++ clang llvm-cov cmake ninja arm-none-eabi-gcc qemu-system-arm
+	rm -rf build/coverage/raw
+	PATH="$(abspath $(BIN)):$$PATH" cmake --workflow --preset coverage
+	$(BIN)/python -m tests.coverage.branches build/coverage
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --cov=nested_keras \
+		--cov-report=term:skip-covered --cov-report=html:build/coverage/python
 
 bazel-test:
 	scripts/install_tools.sh bazel

@@ -12,6 +12,7 @@ packages_of() {
     qemu-system-arm) echo "qemu-system-arm" ;;
     python3-venv) echo "python3-venv" ;;
     ninja) echo "ninja-build" ;;
+    llvm-cov) echo "llvm" ;;
     bazel) echo "bazel-bootstrap" ;;
     *) echo "$1" ;;
   esac

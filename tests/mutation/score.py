@@ -32,13 +32,14 @@ FLAGS = ("-std=c11", "-O1", "-g1", "-fPIC", "-fsanitize=address,undefined")
 STRICT = ("-fno-sanitize-recover=all", "-DFIRST_SEED=40001", "-DLAYERS=200", "-w")
 # C programs with their arguments; {cases} stands for the files of make_cases.py.
 PROGRAMS = {
+    "test_refusals": (),
     "test_cases": ("{cases}",),
     "test_ops_grid": (),
     "test_depthwise_grid": (),
     "nested_grid": (),
     "test_detection_grid": (),
     "test_random_parameters": ("2000", "20261122"),
-    "test_stream_mutations": ("10000", "20261122", "{cases}"),
+    "test_stream_mutations": ("6000", "20261122", "{cases}"),
 }
 WITH_CASES = ("test_cases", "test_stream_mutations")
 PYTEST = (
@@ -145,13 +146,25 @@ class Build:
                 return name
         if on_m7 and self.fails_on_the_m7():
             return "nested_grid on the M7"
+        return "pytest" if self.python_tests_fail() else None
+
+    def start_server(self):
+        """Starts the process that runs the Python tests."""
         runtime = subprocess.run(
             ["gcc", "-print-file-name=libasan.so"], capture_output=True, text=True, check=True
         ).stdout.strip()
-        command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
-        command += [TESTS / file for file in PYTEST]
-        failed = run(command, NK_LIBRARY=str(self.library), LD_PRELOAD=runtime)
-        return "pytest" if failed else None
+        tests = [str(TESTS / name) for name in PYTEST]
+        command = [sys.executable, "-m", "tests.mutation.server", str(self.library), *tests]
+        self.server = subprocess.Popen(
+            command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            stderr=subprocess.DEVNULL, env={**os.environ, **SANITIZER, "LD_PRELOAD": runtime},
+        )  # fmt: skip
+
+    def python_tests_fail(self):
+        """Whether a Python test fails. A test that hangs is ended by its own alarm."""
+        self.server.stdin.write("run\n")
+        self.server.stdin.flush()
+        return self.server.stdout.readline() != "0\n"
 
 
 def try_mutant(build, mutant):
@@ -190,7 +203,9 @@ def main(argv=None):
     results = json.loads(kept.read_text()) if kept.exists() else {}
     build = Build(args.folder)
     build.make_all()
-    assert build.killer() is None, "the tests must pass before a mutation"
+    build.start_server()
+    killer = build.killer()
+    assert killer is None, f"the tests must pass before a mutation: {killer} fails"
     for mutant in sample(everything, args.count, args.seed):
         name = f"{mutant.path}:{mutant.line + 1}:{mutant.text}"
         if name not in results:

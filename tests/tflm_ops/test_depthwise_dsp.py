@@ -26,11 +26,13 @@ LAYERS = {
     "5x5 stride 2": make(DEPTHWISE, channels=(4, 1), kernel=(5, 5), stride=(2, 2), size=(9, 12)),
     "3x3 of several tiles": make(DEPTHWISE, channels=(2, 2), size=(23, 31)),
     "clamp": make(DEPTHWISE, channels=(3, 1), activation_min=-20, activation_max=33),
+    "clamp above": make(DEPTHWISE, channels=(3, 1), activation_max=33),
 }
 OTHER_SHAPES = {
     "1x1": make(DEPTHWISE, kernel=(1, 1)),
     "3x5": make(DEPTHWISE, kernel=(3, 5)),
     "dilation 2": make(DEPTHWISE, dilation=(2, 2), size=(9, 9)),
+    "dilation 2 of the columns": make(DEPTHWISE, dilation=(1, 2), size=(9, 9)),
     "stride 3": make(DEPTHWISE, stride=(3, 3), size=(9, 9)),
     "convolution": make(),
 }

@@ -141,6 +141,8 @@ POOLS = [
     ((1, 1, 1, 1), (1, 1), (1, 1), (0, 0), (1, 1)),
     ((1, 2, 2, 1), (5, 5), (1, 1), (2, 2), (2, 2)),
     ((1, 1, 9, 4), (1, 4), (1, 4), (0, 1), (1, 3)),
+    # More pixels than an int16 lane can sum.
+    ((1, 17, 16, 5), (17, 16), (1, 1), (0, 0), (1, 1)),
 ]
 POOL_OPS = [operators.AveragePool2D, operators.MaxPool2D]
 

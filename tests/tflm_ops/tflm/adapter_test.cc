@@ -281,6 +281,7 @@ const Fault kFaults[] = {
      "one dimension"},
     {"no stream", [](Operator *op) { op->inputs.data[2] = kLeftOut; }, "left out"},
     {"no input", [](Operator *op) { op->inputs.data[0] = kLeftOut; }, "left out"},
+    {"output left out", [](Operator *op) { op->outputs.data[0] = kLeftOut; }, "left out"},
     {"two inputs", [](Operator *op) { op->inputs.size = 2; }, "expected the inputs"},
     {"no output", [](Operator *op) { op->outputs.size = 0; }, "one output"},
     {"options", [](Operator *op) { op->custom_options_bytes = 3; }, "custom options"},
@@ -318,6 +319,24 @@ const Fault kFaults[] = {
        op->dims(kInputTensor).data[0] += 1;
      },
      ""},
+    {"output of fewer dimensions",
+     [](Operator *op) {
+       op->dims(kOutputTensor).size = op->dims(kOutputTensor).size == 4 ? 3 : 1;
+       op->dims(kOutputTensor).data[0] += 1;
+     },
+     ""},
+    {"output too wide",
+     [](Operator *op) {
+       IntArray &dims = op->dims(kOutputTensor);
+       dims.data[dims.size == 4 ? 2 : 1] += 3;
+     },
+     ""},
+    {"input of one row",
+     [](Operator *op) {
+       op->dims(kInputTensor).data[op->dims(kInputTensor).size == 4 ? 1 : 0] = 1;
+       op->dims(kOutputTensor).data[op->dims(kOutputTensor).size == 4 ? 1 : 0] = 50;
+     },
+     ""},
     {"output too high", [](Operator *op) { op->dims(kOutputTensor).data[1] += 3; }, ""},
     {"no arena for Init", [](Operator *op) { op->context.persistent_budget = 8; },
      "too small for Init"},
@@ -349,6 +368,41 @@ void TestScratch(const nested_case &layer, const TestPlatform &platform, Checker
   check->Expect(strstr(last_message, "scratch") != nullptr, "message of the scratch buffer");
 }
 
+/** An image whose rows fit the window, but are more than the kernels take; or too few. */
+void TestTallImage(const nested_case &layer, const TestPlatform &platform, Checker *check) {
+  Operator op(layer, platform);
+  Operator low(layer, platform);
+  if (op.dims(kInputTensor).size != 4) {
+    return;
+  }
+  low.dims(kInputTensor).data[1] = 4000;
+  check->Expect(low.Allocate() == kTfLiteError, "an output of too few rows was taken");
+  nk_stream s;
+  nk_stream_open(op.stream(), static_cast<size_t>(layer.stream_size), &s);
+  const int32_t input = 65536;
+  const int32_t room = input + s.pad_top - (s.kernel_h - 1) * s.dilation_h - 1;
+  op.dims(kInputTensor).data[1] = input;
+  op.dims(kOutputTensor).data[1] = room / s.stride_h + 1;
+  check->Expect(op.Allocate() == kTfLiteError, "an image of 65536 rows was taken");
+  check->Expect(strstr(last_message, "does not take these dimensions") != nullptr,
+                "message of an image of 65536 rows");
+}
+
+/** Eval checks again what a stream that has changed since Prepare could break. */
+void TestChangedStream(const nested_case &layer, const TestPlatform &platform, Checker *check) {
+  Operator op(layer, platform);
+  check->Expect(op.Allocate() == kTfLiteOk, "Prepare refused a good operator");
+  op.stream()[0] ^= 1;
+  check->Expect(op.Invoke(0) == kTfLiteError, "a stream without its magic was run");
+  check->Expect(strstr(last_message, "changed since Prepare") != nullptr, "message of the change");
+  op.stream()[0] ^= 1;
+  if (layer.dims.output_h > 1) {
+    op.stream()[NK_OFFSET_STRIDE_H] = 255;
+    check->Expect(op.Invoke(0) == kTfLiteError, "a stream with another stride was run");
+    check->Expect(strstr(last_message, "the kernel failed") != nullptr, "message of the kernel");
+  }
+}
+
 /** A stream cut after a level is a model with fewer levels. */
 void TestCutStream(const nested_case &layer, const TestPlatform &platform, Checker *check) {
   Operator op(layer, platform);
@@ -369,7 +423,8 @@ int TestAdapter(const nested_case &layer, const TestPlatform &platform) {
   constexpr void (*kTests[])(const nested_case &, const TestPlatform &,
                              tflite::micro::Checker *) = {
       tflite::micro::TestLevels, tflite::micro::TestExternalLevel, tflite::micro::TestFaults,
-      tflite::micro::TestScratch, tflite::micro::TestCutStream,
+      tflite::micro::TestScratch, tflite::micro::TestTallImage, tflite::micro::TestChangedStream,
+      tflite::micro::TestCutStream,
       // Refused operators leave nothing behind.
       tflite::micro::TestLevels};
   for (const auto test : kTests) {
