@@ -12,7 +12,7 @@ from nested_keras import files
 from nested_keras.codegen import ctext, marks, sources
 from nested_keras.codegen.firmware_errors import CodegenError
 from nested_keras.codegen.layouts import Facts, Layout, layout_of, print_files
-from nested_keras.codegen.model_source import ModelSource, print_model
+from nested_keras.codegen.model_source import ModelSource, Sizes, print_model, sizes_of
 from nested_keras.codegen.reserved_names import checked_name
 from nested_keras.detection.decoding import Decoder
 from nested_keras.runtime.runner import AnyModel, load_program, read_model
@@ -186,6 +186,19 @@ def generate(
         model_sha256=digest,
         weights=None if source.weights is None else directory / _weights_name(name),
     )
+
+
+def measure(model: AnyModel) -> Sizes:
+    """Returns the sizes of the library that `generate` would write, weights compiled.
+
+    Args:
+        model: Contents of a .tflite, its path, or a prepared graph.
+
+    Raises:
+        CodegenError: The graph holds something that cannot be printed.
+        nested_keras.runtime.ModelError: The bytes are no model that can be run.
+    """
+    return sizes_of(load_program(model))
 
 
 def _weights_name(name: str) -> str:
