@@ -26,8 +26,8 @@ def add(commands: Subparsers) -> None:
         "The bytes of level l are the bytes that a runtime reads at level l: header, tables and\n"
         "weights of the levels 0..l. A layer that is not nested has equal numbers at every level.\n"
         "The exporter chose blocks and `stored as` for the weights that each level adds. The\n"
-        "cycles are predicted for a Cortex-M7 (docs/kernels.md). The last table adds up the nested\n"
-        "layers; --clock turns the cycles into milliseconds.",
+        "cycles are predicted for a Cortex-M7 (docs/kernels.md). The last table adds up the\n"
+        "nested layers; --clock turns the cycles into milliseconds.",
     )
     arguments.add_model(sub, "a .tflite written by `export`")
     sub.add_argument(
