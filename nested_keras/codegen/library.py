@@ -241,11 +241,20 @@ def _facts(name: str, source: ModelSource, code: Iterable[str]) -> Facts:
         c_source=tuple(path for path in code if path.endswith(".c")),
         assembly_source=tuple(path for path in code if path.endswith(".S")),
         header=tuple(path for path in code if path.startswith("include/")),
-        call=ctext.call(f"{name}_invoke", source.example, prefix="nk_status status = ", indent=""),
+        call=_example(name, source),
         data_bytes=source.data_bytes,
         arena_bytes=source.arena_bytes,
         stack_bytes=source.stack_bytes,
     )
+
+
+def _example(name: str, source: ModelSource) -> str:
+    """The calls of an example, in lines after the first with the indent of the README."""
+    if source.weights is None:
+        return ctext.call(f"{name}_invoke", source.example, prefix="nk_status status = ", indent="")
+    call = ctext.call(f"{name}_invoke", source.example, prefix="status = ")
+    opening = f"nk_status status = {name}_open(file, size); /* bytes of {_weights_name(name)} */"
+    return f"{opening}\n    if (status == NK_OK) {{\n    {call}\n    }}"
 
 
 def _write(
