@@ -7,7 +7,7 @@ from nested_keras.codegen.firmware_errors import (
     FirmwareError,
     ToolchainError,
 )
-from nested_keras.codegen.library import GeneratedLibrary, generate
+from nested_keras.codegen.library import GeneratedLibrary, generate, measure
 from nested_keras.devices import line_protocol as results
 from nested_keras.devices.device import RUNTIMES, DeviceModel, DeviceResult, QemuModel, RenodeModel
 from nested_keras.devices.firmware_build import Firmware, build_firmware
@@ -36,5 +36,6 @@ __all__ = [
     "build_tflm_firmware",
     "find_tool",
     "generate",
+    "measure",
     "results",
 ]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import math
 from collections.abc import Iterator
 
 from nested_keras.cli import arguments
+from nested_keras.codegen.model_source import Sizes
 from nested_keras.report import format_table
 from nested_keras.tflite.strip import LayerSummary
 from nested_keras.typing import Subparsers
@@ -24,10 +26,25 @@ def add(commands: Subparsers) -> None:
         "The bytes of level l are the bytes that a runtime reads at level l: header, tables and\n"
         "weights of the levels 0..l. A layer that is not nested has equal numbers at every level.\n"
         "The exporter chose blocks and `stored as` for the weights that each level adds. The\n"
-        "cycles are predicted for a Cortex-M7 (docs/kernels.md).",
+        "cycles are predicted for a Cortex-M7 (docs/kernels.md). The last table adds up the\n"
+        "nested layers; --clock turns the cycles into milliseconds.",
     )
     arguments.add_model(sub, "a .tflite written by `export`")
+    sub.add_argument(
+        "--clock",
+        type=_clock,
+        metavar="HZ",
+        help="clock of the core, such as 216e6, for milliseconds",
+    )
     arguments.add_json(sub)
+
+
+def _clock(text: str) -> float:
+    """A frequency in Hz."""
+    clock = float(text)
+    if not 0 < clock < math.inf:
+        raise argparse.ArgumentTypeError(f"expected a frequency above 0 in Hz: got {text}")
+    return clock
 
 
 def _ends(content: bytes) -> Iterator[str]:
@@ -63,11 +80,59 @@ def _inspect(args: argparse.Namespace) -> None:
     for line in _ends(content):
         args.terminal.say(line)
     args.terminal.say("")
-    args.terminal.say(arguments.level_table(content))
-    sizes = [dataclasses.asdict(size) for size in report.level_sizes(content)]
+    memory = _memory(content)
+    args.terminal.say(_memory_line(memory))
+    nested = [layer for layer in layers if layer.cycles]
+    levels = [
+        {**dataclasses.asdict(size), "cycles": sum(layer.cycles[size.level] for layer in nested)}
+        for size in report.level_sizes(content)
+    ]
+    args.terminal.say(_level_table(levels, args.clock))
     arguments.write_json(
-        args, {"layers": [dataclasses.asdict(layer) for layer in layers], "levels": sizes}
+        args,
+        {
+            "layers": [dataclasses.asdict(layer) for layer in layers],
+            "levels": levels,
+            "generated_c": memory if isinstance(memory, str) else dataclasses.asdict(memory),
+        },
     )
+
+
+def _memory(content: bytes) -> Sizes | str:
+    """The sizes of the model as generated C, or the reason why there is none."""
+    from nested_keras import firmware
+
+    try:
+        return firmware.measure(content)
+    except firmware.CodegenError as error:
+        return str(error)
+
+
+def _memory_line(memory: Sizes | str) -> str:
+    if isinstance(memory, str):
+        return f"generated C: none, because {memory}"
+    return (
+        f"generated C: arena {memory.arena_bytes:,}, stack {memory.stack_bytes:,}, "
+        f"constants {memory.data_bytes:,} bytes"
+    )
+
+
+def _level_table(levels: list[dict[str, float]], clock: float | None) -> str:
+    """Returns a row for each level, with the cycles of all nested layers."""
+    header = ["level", "zeros,\nall layers", "nonzeros", "weight\nbytes", "nested layers,\ncycles"]
+    rows = [
+        [
+            f"{row['level']}",
+            f"{row['sparsity']:.3f}",
+            *(f"{row[name]:,}" for name in ("nnz", "weight_bytes", "cycles")),
+        ]
+        for row in levels
+    ]
+    if clock is not None:
+        header.append(f"ms at\n{clock / 1e6:g} MHz")
+        for cells, row in zip(rows, levels, strict=True):
+            cells.append(f"{1e3 * row['cycles'] / clock:.3f}")
+    return format_table(header, rows)
 
 
 def _rows(layer: LayerSummary) -> list[list[str]]:

@@ -12,7 +12,7 @@ from nested_keras import files
 from nested_keras.codegen import ctext, marks, sources
 from nested_keras.codegen.firmware_errors import CodegenError
 from nested_keras.codegen.layouts import Facts, Layout, layout_of, print_files
-from nested_keras.codegen.model_source import ModelSource, print_model
+from nested_keras.codegen.model_source import ModelSource, Sizes, print_model, sizes_of
 from nested_keras.codegen.reserved_names import checked_name
 from nested_keras.detection.decoding import Decoder
 from nested_keras.runtime.runner import AnyModel, load_program, read_model
@@ -188,6 +188,19 @@ def generate(
     )
 
 
+def measure(model: AnyModel) -> Sizes:
+    """Returns the sizes of the library that `generate` would write, weights compiled.
+
+    Args:
+        model: Contents of a .tflite, its path, or a prepared graph.
+
+    Raises:
+        CodegenError: The graph holds something that cannot be printed.
+        nested_keras.runtime.ModelError: The bytes are no model that can be run.
+    """
+    return sizes_of(load_program(model))
+
+
 def _weights_name(name: str) -> str:
     return f"{name}_weights.bin"
 
@@ -228,11 +241,20 @@ def _facts(name: str, source: ModelSource, code: Iterable[str]) -> Facts:
         c_source=tuple(path for path in code if path.endswith(".c")),
         assembly_source=tuple(path for path in code if path.endswith(".S")),
         header=tuple(path for path in code if path.startswith("include/")),
-        call=ctext.call(f"{name}_invoke", source.example, prefix="nk_status status = ", indent=""),
+        call=_example(name, source),
         data_bytes=source.data_bytes,
         arena_bytes=source.arena_bytes,
         stack_bytes=source.stack_bytes,
     )
+
+
+def _example(name: str, source: ModelSource) -> str:
+    """The calls of an example, in lines after the first with the indent of the README."""
+    if source.weights is None:
+        return ctext.call(f"{name}_invoke", source.example, prefix="nk_status status = ", indent="")
+    call = ctext.call(f"{name}_invoke", source.example, prefix="status = ")
+    opening = f"nk_status status = {name}_open(file, size); /* bytes of {_weights_name(name)} */"
+    return f"{opening}\n    if (status == NK_OK) {{\n    {call}\n    }}"
 
 
 def _write(

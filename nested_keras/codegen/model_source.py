@@ -55,6 +55,31 @@ class ModelSource:
     stack_bytes: int
 
 
+@dataclass(frozen=True)
+class Sizes:
+    """What a generated library takes.
+
+    Attributes:
+        arena_bytes: Size of the arena.
+        data_bytes: Size of the constants.
+        stack_bytes: Bound of the stack under any function of <name>.h (`cortex_m/stack.py`).
+    """
+
+    arena_bytes: int
+    data_bytes: int
+    stack_bytes: int
+
+
+def sizes_of(program: ir.Program) -> Sizes:
+    """Returns the sizes of the library of a program, without printing the library.
+
+    Raises:
+        CodegenError: The program holds something that cannot be printed.
+    """
+    printer = _ModelPrinter(program, "model", "", None, ctext.Constants())
+    return Sizes(printer.storage.arena_bytes, printer.data_bytes(), printer.stack_bytes())
+
+
 def print_model(
     program: ir.Program,
     name: str,
@@ -142,11 +167,14 @@ class _ModelPrinter:
             kernels=tuple(sorted(kernels)),
             example=(*self.input_names, *self.output_names, "level"),
             arena_bytes=self.storage.arena_bytes,
-            data_bytes=sum(array.values.nbytes for array in self.constants.arrays),
-            stack_bytes=self._stack_bytes(),
+            data_bytes=self.data_bytes(),
+            stack_bytes=self.stack_bytes(),
         )
 
-    def _stack_bytes(self) -> int:
+    def data_bytes(self) -> int:
+        return sum(array.values.nbytes for array in self.constants.arrays)
+
+    def stack_bytes(self) -> int:
         return stack.stack_bytes(
             ((code.kernel, code.stream is not None) for code in self.codes.values()),
             parameters=len(self.input_names) + len(self.output_names),
@@ -189,7 +217,7 @@ class _ModelPrinter:
             f"#define {self.upper}_ARENA_SIZE {self.storage.arena_bytes}",
             f"#define {self.upper}_ARENA_ALIGNMENT {ARENA_ALIGNMENT}",
             "/* Stack in bytes under any function below: Cortex-M7, gcc 12 at -O2 or -Os. */",
-            f"#define {self.upper}_STACK_SIZE {self._stack_bytes()}",
+            f"#define {self.upper}_STACK_SIZE {self.stack_bytes()}",
         ]
         if self.external is not None:
             lines.append(f"#define {self.upper}_WEIGHTS_ALIGNMENT {WEIGHTS_ALIGNMENT}")

@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from nested_keras.firmware import generate
 from tests import zoo
 from tests.nested_keras.cli.commands import nested_keras_command
 
@@ -37,3 +38,33 @@ def test_inspect_as_json(model, capsys):
     layer = next(layer for layer in found["layers"] if layer["nested"])
     assert len(layer["nnz"]) == len(layer["bytes"]) == len(layer["cycles"]) == 4
     assert sum(layer["nnz"][0] for layer in found["layers"]) == found["levels"][0]["nnz"]
+
+
+def test_the_last_table_adds_up_the_cycles_of_each_level(model, tmp_path, capsys):
+    path = tmp_path / "found.json"
+    assert nested_keras_command("inspect", model, "--clock", "216e6", "--json", path) == 0
+    text = capsys.readouterr().out.replace(f"Wrote {path}\n", "")
+    found = json.loads(path.read_text())
+    layers = [layer for layer in found["layers"] if layer["nested"]]
+    rows = [line.split() for line in text.splitlines()[-4:]]
+    for level, (row, cells) in enumerate(zip(found["levels"], rows, strict=True)):
+        assert row["cycles"] == sum(layer["cycles"][level] for layer in layers) > 0
+        assert cells[-2:] == [f"{row['cycles']:,}", f"{row['cycles'] / 216e3:.3f}"]
+    assert "ms at" in text
+    assert "216 MHz" in text
+
+
+def test_inspect_shows_the_memory_of_generated_c(model, tmp_path, capsys):
+    assert nested_keras_command("inspect", model) == 0
+    text = capsys.readouterr().out
+    library = generate(model, tmp_path)
+    assert (
+        f"generated C: arena {library.arena_bytes:,}, stack {library.stack_bytes:,}, "
+        f"constants {library.data_bytes:,} bytes\n"
+    ) in text
+
+
+@pytest.mark.parametrize("clock", ["0", "-1", "inf", "nan", "fast"])
+def test_a_clock_that_cannot_be_is_refused(model, clock, capsys):
+    assert nested_keras_command("inspect", model, f"--clock={clock}") == 2
+    assert "--clock" in capsys.readouterr().err

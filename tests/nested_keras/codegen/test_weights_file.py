@@ -288,6 +288,8 @@ def test_the_code_has_no_weights(tmp_path):
         listing = run_tool(["arm-none-eabi-size", "-A", str(compiled)])
         rows = re.findall(r"^\.rodata\S* +(\d+)", listing, re.MULTILINE)
         sizes[weights] = sum(map(int, rows))
+    assert "model_open(file, size);" in (tmp_path / "external" / "README.md").read_text()
+    assert "model_open" not in (tmp_path / "compiled" / "README.md").read_text()
     assert sizes["compiled"] > made.data_bytes
     assert sizes["external"] < 400
 

@@ -1,8 +1,8 @@
 #include <string.h>
 
+#include "../../include/nk_weights.h"
 #include "../ref/nk_arithmetic.h"
 #include "nk_bytes.h"
-#include "nk_weights.h"
 
 enum { VERSION = 4, SIZE = 8, ARRAYS = 12, DIGEST = 16, CRC32 = 48, RESERVED = 52 };
 
