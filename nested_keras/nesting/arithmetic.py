@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 import keras
 import numpy as np
 
-from nested_keras.nesting import entries
+from nested_keras.nesting import entries, supported
 from nested_keras.nesting.graph_call import Compute, Entry, GraphCall, RefusedError
 from nested_keras.typing import Activation, KerasArgument, Value
 
@@ -61,8 +61,15 @@ def merged(call: GraphCall, kind: type[Any], **arguments: KerasArgument) -> Comp
             "must have operands of equal numbers of dimensions: got shapes "
             + " and ".join(str(tuple(tensor.shape)) for tensor in call.tensors)
         )
-    layer = call.layer(kind, **arguments)
+    layer = _pairwise(call, kind, **arguments)
     return lambda *tensors: layer(list(tensors))
+
+
+def _pairwise(call: GraphCall, kind: type[Any], **arguments: KerasArgument) -> Any:
+    layer = call.layer(kind, **arguments)
+    if text := supported.call_refusal(layer, layer.name, (call.tensors,), {}):
+        raise RefusedError(f"is not supported, because {text}")
+    return layer
 
 
 def _operands(call: GraphCall) -> tuple[Any, Any]:
@@ -110,12 +117,12 @@ def _negative(call: GraphCall) -> Compute:
 
 def _absolute(call: GraphCall) -> Compute:
     minus = rescale(call, -1.0, part="_minus")
-    larger = call.layer(L.Maximum)
+    larger = _pairwise(call, L.Maximum)
     return lambda x: larger([x, minus(x)])
 
 
 def _square(call: GraphCall) -> Compute:
-    layer = call.layer(L.Multiply)
+    layer = _pairwise(call, L.Multiply)
     return lambda x: layer([x, x])
 
 

@@ -234,6 +234,7 @@ _SPATIAL_DROPOUT = Entry(training=frozenset({"rate", "seed", "data_format", "noi
 _POOL = Entry(frozenset({"pool_size", "strides", "padding"}), not_exported=_FORMAT)
 _PADDING = Entry(frozenset({"padding"}), not_exported=_FORMAT)
 _CROPPING = Entry(frozenset({"cropping"}), not_exported=_FORMAT)
+_PAIRWISE = Entry(rank_rule=_image_at_most)
 _GLOBAL = Entry(frozenset({"keepdims"}), not_exported=_FORMAT)
 
 
@@ -294,12 +295,12 @@ ENTRIES: dict[Any, Entry] = {
         is_activation=True,
         rank_rule=_image_at_most,
     ),
-    L.Add: Entry(),
-    L.Subtract: Entry(),
-    L.Average: Entry(),
-    L.Multiply: Entry(),
-    L.Maximum: Entry(),
-    L.Minimum: Entry(),
+    L.Add: _PAIRWISE,
+    L.Subtract: _PAIRWISE,
+    L.Average: _PAIRWISE,
+    L.Multiply: _PAIRWISE,
+    L.Maximum: _PAIRWISE,
+    L.Minimum: _PAIRWISE,
     L.Concatenate: Entry(frozenset({"axis"}), rank_rule=_not_the_batch),
     L.AveragePooling1D: _POOL,
     L.AveragePooling2D: _POOL,

@@ -176,7 +176,7 @@ def call_refusal(
     if not symbolic or any(each is not None for each in rest):
         shown = ", ".join(map(_shown, (*tensors, *rest)))
         return f"{label} must be called with outputs of layers alone: got {shown}"
-    entry, shape = ENTRIES[kind_of(operation)], tuple(tensors[0].shape)
+    entry, shape = ENTRIES[kind_of(operation)], max((tuple(t.shape) for t in tensors), key=len)
     rule = entry.rank_rule(operation, len(shape)) or entry.shape_rule(operation, shape)
     return f"{label} {rule}" if rule else None
 

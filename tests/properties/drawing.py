@@ -252,6 +252,8 @@ def _merge(network: Network, kind: type, source: str) -> None:
     """Joins a tensor with others that fit, or with a branch that is made to fit."""
     draw_ = network.random
     shape = network.shape(source)
+    if len(shape) > 3 and kind is not L.Concatenate:
+        raise ValueError("TFLite Micro has no such sums")
     others = [
         name
         for name in (*network.inputs, *network.tensors)
@@ -349,6 +351,9 @@ def _operator(network: Network) -> None:
     alike = [name for name in (*network.inputs, *network.tensors) if network.shape(name) == shape]
     text = draw_.choice(arguments.operators(len(shape)))
     other = draw_.choice([name for name in alike if name != source] or alike)
+    pairwise = "{y}" in text and "concatenate" not in text
+    if len(shape) > 3 and (pairwise or text in ("{x}**2", "abs({x})")):
+        raise ValueError("TFLite Micro has no such sums")
     if " - {y}" in text and other == source:
         raise ValueError("always zero")
     sizes = {"height": 2 * shape[0], "width": 3 * shape[1 % len(shape)], "size": math.prod(shape)}
