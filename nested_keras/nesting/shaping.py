@@ -13,7 +13,7 @@ from nested_keras.nesting import supported
 from nested_keras.nesting.arithmetic import identity, merged, rescale
 from nested_keras.nesting.graph_call import Compute, Entry, GraphCall, RefusedError
 from nested_keras.nesting.shape_layers import PadAxes, Slice
-from nested_keras.typing import KerasTensor
+from nested_keras.typing import KerasLayer, KerasTensor
 
 L = keras.layers
 
@@ -122,11 +122,7 @@ def _get_item(call: GraphCall) -> Compute:
     shape = call.shape_of(output) if reshapes else None
     if cut is None and shape is None:
         return identity(call)
-    return lambda x: _after(shape, _after(cut, x))
-
-
-def _after(layer: Any, x: KerasTensor) -> Any:
-    return x if layer is None else layer(x)
+    return _in_a_row(cut, shape)
 
 
 def _split(call: GraphCall) -> Compute:
@@ -217,10 +213,12 @@ def _known_sizes(call: GraphCall, axes: list[int]) -> list[int]:
     return sizes
 
 
-def _in_a_row(*layers: Any) -> Compute:
+def _in_a_row(*layers: KerasLayer) -> Compute:
+    """Returns the layers one after another; None stands for no layer."""
+
     def compute(x: KerasTensor) -> Any:
         for layer in layers:
-            x = layer(x)
+            x = x if layer is None else layer(x)
         return x
 
     return compute
