@@ -39,6 +39,8 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/clang-format --dry-run -Werror $(C_SOURCES)
+	$(BIN)/clang-tidy --quiet tflm_ops/src/*/*.c -- -std=c11 -Itflm_ops/include
+	$(BIN)/clang-tidy --quiet tflm_ops/tflm/*.cc -- -std=c++17 -Itflm_ops/include -Itflm_ops/tflm/abi
 	$(BIN)/lint-imports
 
 types: $(VENV)/.dev
