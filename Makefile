@@ -22,7 +22,7 @@ C_SOURCES = $(shell git ls-files '*.c' '*.cc' '*.cpp' '*.h')
 BAZEL_SHIMS = $(foreach name,rules_cc rules_java remote_coverage_tools,\
 	--override_repository=$(name)=$(CURDIR)/scripts/bazel/$(name))
 
-.PHONY: demo test lint format types notebooks c-test coverage fuzz bazel-test py-test test-large test-lowest docs pictures supported dist renode-test firmware flash clean
+.PHONY: demo test lint format types notebooks c-test coverage fuzz misra bazel-test py-test test-large test-lowest docs pictures supported dist renode-test firmware flash clean
 
 demo: $(VENV)/.demo
 	scripts/install_tools.sh arm-none-eabi-gcc qemu-system-arm
@@ -31,14 +31,16 @@ demo: $(VENV)/.demo
 # First what has a core to itself, two targets at a time; then what shares two cores among its tests.
 # Tools and packages are there before, because two installations at once would disturb each other.
 test: $(VENV)/.dev $(VENV)/.docs $(LOWEST)/.dev
-	scripts/install_tools.sh gcc g++ clang cmake ninja bazel arm-none-eabi-gcc qemu-system-arm
-	$(MAKE) -j2 --output-sync=target SECONDS=15 c-test types lint fuzz bazel-test docs dist
+	scripts/install_tools.sh gcc g++ clang cmake cppcheck ninja bazel arm-none-eabi-gcc qemu-system-arm
+	$(MAKE) -j2 --output-sync=target SECONDS=15 c-test types lint misra fuzz bazel-test docs dist
 	$(MAKE) -j1 py-test test-lowest
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/clang-format --dry-run -Werror $(C_SOURCES)
+	$(BIN)/clang-tidy --quiet tflm_ops/src/*/*.c -- -std=c11 -Itflm_ops/include
+	$(BIN)/clang-tidy --quiet tflm_ops/tflm/*.cc -- -std=c++17 -Itflm_ops/include -Itflm_ops/tflm/abi
 	$(BIN)/lint-imports
 
 types: $(VENV)/.dev
@@ -54,6 +56,11 @@ fuzz: $(VENV)/.dev
 	scripts/install_tools.sh clang cmake ninja arm-none-eabi-gcc qemu-system-arm
 	cmake --workflow --preset fuzz
 	$(BIN)/python -m tests.fuzz.run build/fuzz --seconds $(SECONDS) $(if $(HOURS),--hours $(HOURS))
+
+# MISRA C:2012 by cppcheck's addon; tflm_ops/MISRA.md argues the rules that are broken.
+misra: $(VENV)/.dev
+	scripts/install_tools.sh cppcheck
+	$(BIN)/python scripts/misra.py
 
 # Writes docs/coverage.md, the branches of the C runtime that its tests take, and then the lines of
 # Python in build/coverage/python.

@@ -108,15 +108,14 @@ class Toolchain:
 
         Raises:
             ToolchainError: The compiler is missing.
-            BuildError: The compiler refused the file.
+            BuildError: The compiler refused the file, or another run replaced the file meanwhile.
         """
         find_tool(self.compiler)
         flags = (*self.flags, *extra_flags)
         first = () if first_include is None else (first_include,)
-        digest = hashlib.sha256(repr((self.compiler, flags, len(first), source.suffix)).encode())
-        for path in _with_headers((*first, source), include_dirs):
-            digest.update(hashlib.sha256(path.read_bytes()).digest())
-        target = cache_dir / f"{source.stem}-{digest.hexdigest()[:24]}.o"
+        key = repr((self.compiler, flags, len(first), source.suffix))
+        digest = _digest(key, (*first, source), include_dirs)
+        target = cache_dir / f"{source.stem}-{digest}.o"
         if target.exists():
             return target
         cache_dir.mkdir(parents=True, exist_ok=True)
@@ -127,6 +126,11 @@ class Toolchain:
             run_tool(
                 [self.compiler, *flags, *includes, "-c", os.fspath(source), "-o", os.fspath(made)]
             )
+            # The object of another text must not get into the cache.
+            if _digest(key, (*first, source), include_dirs) != digest:
+                raise BuildError(
+                    f"{source} changed while it was compiled: two runs must not write to one folder"
+                )
         return target
 
     def link(self, objects: Sequence[Path], output: Path, *, flags: Sequence[str] = ()) -> None:
@@ -140,6 +144,14 @@ class Toolchain:
         command = [self.compiler, *self.flags, *inputs, *self.link_flags, *flags]
         with files.replacing(output) as made:
             run_tool([*command, "-o", os.fspath(made)])
+
+
+def _digest(key: str, starts: Sequence[Path], include_dirs: Sequence[Path]) -> str:
+    """The cache key of an object: of its flags, its sources and their headers."""
+    digest = hashlib.sha256(key.encode())
+    for path in _with_headers(starts, include_dirs):
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:24]
 
 
 def _with_headers(starts: Sequence[Path], include_dirs: Sequence[Path]) -> list[Path]:

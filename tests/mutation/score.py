@@ -26,7 +26,7 @@ from tests.mutation.mutants import mutants_of, sample
 ROOT = Path(__file__).parents[2]
 SOURCES = ROOT / "tflm_ops"
 TESTS = ROOT / "tests" / "tflm_ops"
-TIMEOUT = 300
+TIMEOUT = 60
 BOARD = "mps2_an500"
 FLAGS = ("-std=c11", "-O1", "-g1", "-fPIC", "-fsanitize=address,undefined")
 STRICT = ("-fno-sanitize-recover=all", "-DFIRST_SEED=40001", "-DLAYERS=200", "-w")
@@ -42,15 +42,22 @@ PROGRAMS = {
     "test_stream_mutations": ("6000", "20261122", "{cases}"),
 }
 WITH_CASES = ("test_cases", "test_stream_mutations")
-PYTEST = (
-    "test_every_operator.py",
-    "test_ops.py",
-    "test_dense.py",
-    "test_detection.py",
-    "test_nested_conv.py",
-    "test_stream.py",
-    "test_depthwise_dsp.py",
-)
+# Python tests by a part of the path; the C tests know the rest better.
+PYTEST = {
+    "src/stream/": ("test_stream.py",),
+    "src/detection/": ("test_detection.py",),
+    "src/ops/": ("test_every_operator.py", "test_ops.py", "test_dense.py"),
+    "src/ref/": ("test_every_operator.py", "test_ops.py", "test_dense.py"),
+    "src/cortex_m/": ("test_depthwise_dsp.py",),
+}
+# Programs for the emulated Cortex-M7, with the functions that they call.
+ON_THE_M7 = {
+    "nested_grid.c": ("nk_nested_conv_s8",),
+    "test_depthwise_grid.c": (
+        *("nk_depthwise_conv2d_s8_ref", "nk_depthwise_conv2d_s8_dsp"),
+        "nk_dims4_size",
+    ),
+}
 SANITIZER = {
     "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1:quarantine_size_mb=4",
     "PYTHONMALLOC": "malloc",
@@ -112,24 +119,24 @@ class Build:
             assert not run(command), name
         assert not run([sys.executable, "-m", "tests.tflm_ops.make_cases", self.folder / "cases"])
 
-    def fails_on_the_m7(self):
-        """Whether nested_grid.c fails on the emulated Cortex-M7."""
+    def fails_on_the_m7(self, program, entries):
+        """Whether a program, which calls the entries, fails on the emulated Cortex-M7."""
         toolchain = cortex_m7_toolchain()
         board = sources.board_dir(BOARD)
         kernels = [
             self.tree / path.relative_to(sources.tflm_ops_dir())
-            for path in sources.sources_for(["nk_nested_conv_s8"])
+            for path in sources.sources_for(entries)
         ]
         elf = self.folder / "grid.elf"
         try:
             objects = [
                 toolchain.compile(
                     file,
-                    include_dirs=(self.tree / "include", board.parent),
+                    include_dirs=(self.tree / "include", board.parent, TESTS),
                     cache_dir=self.folder / "m7",
                     extra_flags=("-DFIRST_SEED=1", "-DLAYERS=300", "-w"),
                 )
-                for file in (TESTS / "nested_grid.c", *sources.board_sources(BOARD), *kernels)
+                for file in (TESTS / program, *sources.board_sources(BOARD), *kernels)
             ]
             toolchain.link(objects, elf, flags=(f"-T{board / BOARD}.ld",))
             qemu.run(elf, timeout_s=TIMEOUT)
@@ -137,32 +144,34 @@ class Build:
             return True
         return False
 
-    def killer(self, *, on_m7=True):
-        """The name of the first test that fails; None where all pass."""
+    def killer(self, mutated=""):
+        """The name of the first test that fails; None where all pass that concern a path."""
         cases = sorted((self.folder / "cases").glob("*.case"))
         for name, arguments in PROGRAMS.items():
             words = [w for word in arguments for w in (cases if word == "{cases}" else [word])]
             if run([self.folder / name, *words], LD_LIBRARY_PATH=str(self.folder)):
                 return name
-        if on_m7 and self.fails_on_the_m7():
-            return "nested_grid on the M7"
-        return "pytest" if self.python_tests_fail() else None
+        for program, entries in ON_THE_M7.items():
+            if "cortex_m" in mutated and self.fails_on_the_m7(program, entries):
+                return f"{program} on the M7"
+        tests = {test for part, names in PYTEST.items() for test in names if part in mutated}
+        return "pytest" if tests and self.python_tests_fail(sorted(tests)) else None
 
     def start_server(self):
         """Starts the process that runs the Python tests."""
         runtime = subprocess.run(
             ["gcc", "-print-file-name=libasan.so"], capture_output=True, text=True, check=True
         ).stdout.strip()
-        tests = [str(TESTS / name) for name in PYTEST]
+        tests = sorted({str(TESTS / name) for names in PYTEST.values() for name in names})
         command = [sys.executable, "-m", "tests.mutation.server", str(self.library), *tests]
         self.server = subprocess.Popen(
             command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
             stderr=subprocess.DEVNULL, env={**os.environ, **SANITIZER, "LD_PRELOAD": runtime},
         )  # fmt: skip
 
-    def python_tests_fail(self):
-        """Whether a Python test fails. A test that hangs is ended by its own alarm."""
-        self.server.stdin.write("run\n")
+    def python_tests_fail(self, tests):
+        """Whether a Python test fails. The alarm of the server ends a test that hangs."""
+        self.server.stdin.write(" ".join(str(TESTS / test) for test in tests) + "\n")
         self.server.stdin.flush()
         return self.server.stdout.readline() != "0\n"
 
@@ -181,7 +190,7 @@ def try_mutant(build, mutant):
     try:
         if not all(build.compile(user) for user in users) or not build.link():
             return "compiler"
-        return build.killer(on_m7="cortex_m" in mutant.path)
+        return build.killer(mutant.path)
     finally:
         path.write_text(text)
         for user in users:
@@ -204,8 +213,9 @@ def main(argv=None):
     build = Build(args.folder)
     build.make_all()
     build.start_server()
-    killer = build.killer()
-    assert killer is None, f"the tests must pass before a mutation: {killer} fails"
+    for part in PYTEST:
+        killer = build.killer(part)
+        assert killer is None, f"the tests must pass before a mutation: {killer} fails"
     for mutant in sample(everything, args.count, args.seed):
         name = f"{mutant.path}:{mutant.line + 1}:{mutant.text}"
         if name not in results:

@@ -2,9 +2,9 @@
 
     python -m tests.mutation.server LIBRARY TEST...
 
-For each line on standard input the process forks, and the child runs the tests on LIBRARY as it is
-now. The exit status is printed on a line. score.py starts this program with the runtime of the
-address sanitizer.
+For each line on standard input, which names tests, the process forks, and the child runs these
+tests on LIBRARY as it is now. The exit status is printed on a line. score.py starts this program
+with the runtime of the address sanitizer.
 """
 
 import importlib.util
@@ -43,8 +43,8 @@ def main(library, *tests):
         # What the tests import is there before the fork.
         spec = importlib.util.spec_from_file_location(f"preload{index}_{Path(test).stem}", test)
         spec.loader.exec_module(importlib.util.module_from_spec(spec))
-    for _ in sys.stdin:
-        sys.stdout.write(f"{run_tests(tests)}\n")
+    for line in sys.stdin:
+        sys.stdout.write(f"{run_tests(line.split())}\n")
         sys.stdout.flush()
 
 

@@ -1,5 +1,7 @@
 """Layers that every convolution kernel is tested on, as NumPy and format objects only."""
 
+import dataclasses
+
 import numpy as np
 
 from nested_keras.format import LayerKind, LayerParams, NestedWeights, encode
@@ -64,6 +66,12 @@ def make(kind=CONV, *, size=(5, 6), channels=(4, 3), kernel=(3, 3), stride=(1, 1
     return params, x_shape, (batches, *spatial, outputs)
 
 
+def padded(case, *, top, left):
+    """The case with other padding in front, and the same sizes."""
+    params, x_shape, y_shape = case
+    return dataclasses.replace(params, pad_top=top, pad_left=left), x_shape, y_shape
+
+
 def row(inputs, outputs, *, rows=2, **options):
     params = LayerParams(
         DENSE, 1, 1, inputs, outputs, **({"input_offset": -90, "output_offset": 100} | options)
@@ -126,6 +134,12 @@ CASES = {
     # More outputs than scratch has room for accumulators: the reference goes by parts.
     "3x3 on many rows": make(channels=(1, 2), size=(40, 7)),
     "1x1 on many pixels": make(channels=(1, 1), kernel=(1, 1), size=(21, 9)),
+    # make_cases.py gives the last three weights, by their places in this table.
+    "5x5 padded by more": padded(make(kernel=(5, 5)), top=6, left=1),
+    "depthwise padded by more": padded(make(DEPTHWISE, channels=(3, 1)), top=1, left=5),
+    "1x1 padded above": padded(make(kernel=(1, 1), size=(4, 7)), top=1, left=0),
+    "1x1 padded in front": padded(make(kernel=(1, 1), size=(4, 7)), top=0, left=1),
+    "3x3 padded by more": padded(make(), top=4, left=3),
 }
 
 

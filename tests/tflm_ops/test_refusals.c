@@ -354,6 +354,12 @@ static void test_nested_arguments(void) {
   expect("dilated columns", nk_nested_conv2d_s8(&dilated, 0, &d, x, y, &scratch, sizeof(scratch)),
          argument);
   _Alignas(16) static const uint8_t kData[64] = {'N', 'S', 'C', '1'};
+  _Alignas(16) static const uint8_t kForeign[64] = {'N', 'S', 'C', '2'};
+  expect("another magic", nk_stream_open(kForeign, sizeof(kForeign), &s), NK_ERROR_FOREIGN);
+  expect("half a magic", nk_stream_open(kData, 3, &s), NK_ERROR_TRUNCATED);
+  expect("a magic alone", nk_stream_open(kData, 4, &s), NK_ERROR_TRUNCATED);
+  expect("most of a header", nk_stream_open(kData, 63, &s), NK_ERROR_TRUNCATED);
+  expect("version 0", nk_stream_open(kData, 64, &s), NK_ERROR_VERSION);
   expect("no data", nk_stream_open(NULL, sizeof(kData), &s), argument);
   expect("no result", nk_stream_open(kData, sizeof(kData), NULL), argument);
   expect("misaligned", nk_stream_open(kData + 1, sizeof(kData) - 1, &s), argument);

@@ -27,7 +27,13 @@ static nk_status check_header(const uint8_t *header) {
 static bool counts_end_in_zeros(const nk_stream *stream, const nk_stream_level *level) {
   const uint64_t bits = (uint64_t)stream->out_channels * (uint64_t)level->count_bits;
   const uint8_t *end = level->counts + bits / 8;
-  return (bits % 8 == 0 || *end++ >> bits % 8 == 0) && is_zero(end, level->records);
+  if (bits % 8 != 0) {
+    if (*end >> bits % 8 != 0) {
+      return false;
+    }
+    ++end;
+  }
+  return is_zero(end, level->records);
 }
 
 /** Whether the reserved bytes of a block's header and the bytes between its arrays are zero. */
