@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator
 
 from nested_keras.cli import arguments
-from nested_keras.codegen.model_source import Sizes
+from nested_keras.codegen.model_plan import Sizes
 from nested_keras.report import format_table
 from nested_keras.tflite.strip import LayerSummary
 from nested_keras.typing import Subparsers

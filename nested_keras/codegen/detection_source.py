@@ -41,7 +41,36 @@ def print_detection(decoder: Decoder, name: str, constants: ctext.Constants) -> 
     Returns:
         The texts.
     """
+    parameters = [
+        *("const int8_t *boxes", "const int8_t *scores"),
+        *("nk_detection *detections", "int32_t *count"),
+    ]
+    head = _head(f"{name}_detect", parameters)
+    head_in = _head(f"{name}_detect_in", ["void *scratch", "size_t scratch_size", *parameters])
     upper = name.upper()
+    macros = f"""\
+/* The detector. {upper}_DETECT_SCRATCH_SIZE are the bytes of working memory beside the arena. */
+#define {upper}_ANCHORS {len(decoder.anchors)}
+#define {upper}_CLASSES {decoder.classes}
+#define {upper}_MAX_BOXES {decoder.max_boxes}
+#define {upper}_DETECT_SCRATCH_SIZE {decoder.max_candidates * CANDIDATE_BYTES}"""
+    declaration = f"""\
+/* Finds the boxes in the outputs of {name}_invoke(). `detections` has room for {upper}_MAX_BOXES
+ * boxes, `count` receives their number; the highest score comes first (nk_detection.h). Not
+ * reentrant. Returns NK_OK, or NK_ERROR_ARGUMENT for a null pointer. */
+{head};"""
+    declaration_in = f"""\
+/* {name}_detect() in memory of the caller: {upper}_DETECT_SCRATCH_SIZE bytes at a multiple of 4.
+ * NK_ERROR_BUFFER: the memory is missing, misaligned or too small. */
+{head_in};"""
+    functions = _functions(decoder, name, constants, head, head_in)
+    return DetectionSource(macros, declaration, declaration_in, functions)
+
+
+def _functions(
+    decoder: Decoder, name: str, constants: ctext.Constants, head: str, head_in: str
+) -> str:
+    """Prints the two functions that the heads declare."""
     tables = {
         table: constants.add(f"detect_{table}", values)
         for table, values in (
@@ -50,22 +79,15 @@ def print_detection(decoder: Decoder, name: str, constants: ctext.Constants) -> 
             ("size_table", decoder.size_table),
         )
     }
-    parameters = [
-        *("const int8_t *boxes", "const int8_t *scores"),
-        *("nk_detection *detections", "int32_t *count"),
-    ]
-    scratch = ["void *scratch", "size_t scratch_size"]
-    head = _head(f"{name}_detect", parameters)
-    head_in = _head(f"{name}_detect_in", [*scratch, *parameters])
     call_in = ctext.call(
         f"{name}_detect_in",
         ["scratch", "sizeof scratch", "boxes", "scores", "detections", "count"],
         prefix="return ",
     )
-    function = fill(
+    functions = fill(
         "codegen",
         "detect.c",
-        upper=upper,
+        upper=name.upper(),
         head=head,
         head_in=head_in,
         call_in=call_in,
@@ -82,23 +104,8 @@ def print_detection(decoder: Decoder, name: str, constants: ctext.Constants) -> 
     )
     if isinstance(constants, ExternalConstants):
         guard = "  if (weights == NULL) {\n    return NK_ERROR_ARGUMENT;\n  }\n"
-        function = function.replace(" {\n", " {\n" + guard, 1)
-    macros = f"""\
-/* The detector. {upper}_DETECT_SCRATCH_SIZE are the bytes of working memory beside the arena. */
-#define {upper}_ANCHORS {len(decoder.anchors)}
-#define {upper}_CLASSES {decoder.classes}
-#define {upper}_MAX_BOXES {decoder.max_boxes}
-#define {upper}_DETECT_SCRATCH_SIZE {decoder.max_candidates * CANDIDATE_BYTES}"""
-    declaration = f"""\
-/* Finds the boxes in the outputs of {name}_invoke(). `detections` has room for {upper}_MAX_BOXES
- * boxes, `count` receives their number; the highest score comes first (nk_detection.h). Not
- * reentrant. Returns NK_OK, or NK_ERROR_ARGUMENT for a null pointer. */
-{head};"""
-    declaration_in = f"""\
-/* {name}_detect() in memory of the caller: {upper}_DETECT_SCRATCH_SIZE bytes at a multiple of 4.
- * NK_ERROR_BUFFER: the memory is missing, misaligned or too small. */
-{head_in};"""
-    return DetectionSource(macros, declaration, declaration_in, function)
+        functions = functions.replace(" {\n", " {\n" + guard, 1)
+    return functions
 
 
 def _head(function: str, parameters: list[str]) -> str:

@@ -12,7 +12,8 @@ from nested_keras import files
 from nested_keras.codegen import ctext, marks, sources
 from nested_keras.codegen.firmware_errors import CodegenError
 from nested_keras.codegen.layouts import Facts, Layout, layout_of, print_files
-from nested_keras.codegen.model_source import ModelSource, Sizes, print_model, sizes_of
+from nested_keras.codegen.model_plan import Sizes
+from nested_keras.codegen.model_source import ModelSource, print_model, sizes_of
 from nested_keras.codegen.reserved_names import checked_name
 from nested_keras.detection.decoding import Decoder
 from nested_keras.runtime.runner import AnyModel, load_program, read_model
@@ -167,21 +168,31 @@ def generate(
         program, name, marks.comment(digest), decoder, external_weights=weights == "external"
     )
     kernels = sources.sources_for(source.kernels)
+    contents = _contents(name, source, kernels, chosen, digest)
     directory = Path(out_dir)
-    texts = _texts(name, source, kernels, chosen, digest)
-    contents = {path: text.encode("ascii") for path, text in texts.items()}
-    if source.weights is not None:
-        contents[_weights_name(name)] = source.weights
     _write(directory, chosen, contents, either={_weights_name(name), f"{chosen.code}{name}_data.h"})
-    folder = directory / chosen.code
+    return _library(directory, chosen, name, source, kernels, program, digest)
+
+
+def _library(
+    directory: Path,
+    layout: Layout,
+    name: str,
+    source: ModelSource,
+    kernels: Sequence[Path],
+    program: Program,
+    digest: str | None,
+) -> GeneratedLibrary:
+    """Returns the library that lies in a folder."""
+    folder = directory / layout.code
     return GeneratedLibrary(
         directory=directory,
         name=name,
         sources=(folder / f"{name}.c", *(folder / "src" / path.name for path in kernels)),
         include_dirs=(folder, folder / "include"),
-        arena_bytes=source.arena_bytes,
-        data_bytes=source.data_bytes,
-        stack_bytes=source.stack_bytes,
+        arena_bytes=source.sizes.arena_bytes,
+        data_bytes=source.sizes.data_bytes,
+        stack_bytes=source.sizes.stack_bytes,
         program=program,
         model_sha256=digest,
         weights=None if source.weights is None else directory / _weights_name(name),
@@ -205,13 +216,17 @@ def _weights_name(name: str) -> str:
     return f"{name}_weights.bin"
 
 
-def _texts(
+def _contents(
     name: str, source: ModelSource, kernels: Sequence[Path], layout: Layout, digest: str | None
-) -> dict[str, str]:
+) -> dict[str, bytes]:
     """Returns the contents of all files, by their paths in the folder."""
     code = _code(name, source, kernels)
-    files_around = print_files(layout, _facts(name, source, code), digest)
-    return {**{layout.code + path: text for path, text in code.items()}, **files_around}
+    texts = {layout.code + path: text for path, text in code.items()}
+    texts |= print_files(layout, _facts(name, source, code), digest)
+    contents = {path: text.encode("ascii") for path, text in texts.items()}
+    if source.weights is not None:
+        contents[_weights_name(name)] = source.weights
+    return contents
 
 
 def _code(name: str, source: ModelSource, kernels: Sequence[Path]) -> dict[str, str]:
@@ -242,9 +257,9 @@ def _facts(name: str, source: ModelSource, code: Iterable[str]) -> Facts:
         assembly_source=tuple(path for path in code if path.endswith(".S")),
         header=tuple(path for path in code if path.startswith("include/")),
         call=_example(name, source),
-        data_bytes=source.data_bytes,
-        arena_bytes=source.arena_bytes,
-        stack_bytes=source.stack_bytes,
+        data_bytes=source.sizes.data_bytes,
+        arena_bytes=source.sizes.arena_bytes,
+        stack_bytes=source.sizes.stack_bytes,
     )
 
 

@@ -8,7 +8,7 @@ import re
 import numpy as np
 import pytest
 
-from nested_keras.codegen.model_source import ARENA_ALIGNMENT
+from nested_keras.codegen.header_source import ARENA_ALIGNMENT
 from nested_keras.devices.toolchain import cortex_m7_toolchain, host_toolchain, run_tool
 from nested_keras.firmware import generate
 from tests.nested_keras.codegen.programs import (

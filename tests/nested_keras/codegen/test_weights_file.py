@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from nested_keras.codegen import weights_file
-from nested_keras.codegen.model_source import WEIGHTS_ALIGNMENT
+from nested_keras.codegen.header_source import WEIGHTS_ALIGNMENT
 from nested_keras.devices.toolchain import cortex_m7_toolchain, host_toolchain, run_tool
 from nested_keras.firmware import CodegenError, generate
 from nested_keras.runtime import ModelError
