@@ -18,6 +18,8 @@ TINY = {
     "02_export_and_inspect.ipynb": "CALIBRATION_IMAGES, TEST_IMAGES = 50, 20",
     "03_run_on_the_emulated_board.ipynb": "DEVICE_IMAGES = 2",
     "04_choose_levels.ipynb": "EPOCHS, CANDIDATES = 1, (0.9, 0.5)",
+    "05_find_objects.ipynb": "IMAGES, TEST_IMAGES, DENSE_EPOCHS, NESTED_EPOCHS = 96, 4, 1, 2\n"
+    "DEVICE_IMAGES, BOARD_IMAGES = 2, 1",
 }
 # Before the settings, in each notebook.
 FEW = """from nested_keras import datasets
@@ -31,6 +33,7 @@ SHOWN = {
     "02_export_and_inspect.ipynb": ["nested, 3 levels", "level 2: digit", "3 levels:"],
     "03_run_on_the_emulated_board.ipynb": ["#define MODEL_LEVELS 3", "whole inference"],
     "04_choose_levels.ipynb": ["speed-up", "fewer cycles than the dense model: 90%"],
+    "05_find_objects.ipynb": ["mAP@0.5", "level 2:", "instructions, 0 mismatches"],
 }
 
 

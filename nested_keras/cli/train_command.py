@@ -24,6 +24,7 @@ _DECIDING = (
     "sparsities",
     "budget",
     "exclude",
+    "like",
     "block_shape",
     "epochs",
     "batch_size",
@@ -114,6 +115,14 @@ def _add_levels(sub: argparse.ArgumentParser) -> None:
         metavar="UNIT[:B0,B1,...]",
         help="choose the sparsity of each layer by its sensitivity, so that each level costs at "
         "most so many `cycles` or `bytes`; without numbers the cost of --sparsities",
+    )
+    group.add_argument(
+        "--like",
+        type=training.like,
+        default=None,
+        metavar="NESTED[:LEVEL]",
+        help="give each layer the sparsities of another nested .keras model, in place of "
+        "--sparsities; with :LEVEL train this level alone, to compare both",
     )
     group.add_argument(
         "--exclude",
@@ -316,6 +325,9 @@ def _checkpoint(args: argparse.Namespace, data: str) -> Checkpoint:
     """Opens the checkpoint of this training."""
     values = {name: getattr(args, name) for name in _DECIDING}
     values |= {"model": digest(args.model), "data": data}
+    if args.like is not None:
+        path, level = args.like
+        values["like"] = [digest(path), level]
     folder = args.run or args.out.with_name(f"{args.out.stem}.training")
     return Checkpoint(
         folder,

@@ -42,6 +42,14 @@ def budget(text: str) -> tuple[str, tuple[float, ...]]:
     return unit, limits
 
 
+def like(text: str) -> tuple[Path, int | None]:
+    """Reads a nested model and one of its levels, such as `nested.keras` or `nested.keras:0`."""
+    name, _, level = text.rpartition(":")
+    if name and level.isdecimal():
+        return Path(name), int(level)
+    return Path(text), None
+
+
 @dataclasses.dataclass(frozen=True)
 class Settings:
     """The settings of a training.
@@ -167,6 +175,8 @@ def nest(
     from nested_keras import allocation
     from nested_keras.allocation import budget as costs
 
+    if args.like is not None:
+        return _nest_like(args, base)
     exclude = None if args.exclude is None else tuple(args.exclude)
     nest = functools.partial(nested_keras.nest, base, args.sparsities, block_shape=args.block_shape)
     if args.budget is None:
@@ -182,6 +192,31 @@ def nest(
     spent = ", ".join(f"{value:,.0f}" for value in costs.total(model, cost))
     args.terminal.note(f"Predicted {unit} of the levels: {spent}")
     return model
+
+
+def _nest_like(args: argparse.Namespace, base: KerasModel) -> KerasModel:
+    """Nests the base model with the sparsity of each layer of another nested model."""
+    import nested_keras
+    from nested_keras.format.levels import check_level
+
+    for flag in ("budget", "exclude"):
+        if getattr(args, flag) is not None:
+            raise ValueError(f"--like must go without --{flag}: the model says which layers nest")
+    path, level = args.like
+    model = nested_keras.load_model(path, compile=False)
+    if not isinstance(model, nested_keras.NestedModel):
+        raise ValueError(f"--like must name a nested model: {path} has no nested layer")
+    levels = range(model.levels) if level is None else [check_level(level, levels=model.levels)]
+    chosen = {
+        each.name: tuple(each.sparsities[level] for level in levels) for each in model.nested_layers
+    }
+    wanted = [1.0 - share / len(levels) for share in range(len(levels))]
+    nest = functools.partial(nested_keras.nest, base, wanted, block_shape=args.block_shape)
+    nested = nest(exclude=())
+    if dense := [each.name for each in nested.nested_layers if each.name not in chosen]:
+        nested = nest(exclude=dense)
+    nested.set_sparsities(chosen)
+    return nested
 
 
 class Training:

@@ -15,9 +15,9 @@ class DenseResult:
     Attributes:
         nnz: Weights that are not zero, over all layers.
         weight_bytes: Bytes of weights, biases and requantisation tables in the .tflite.
-        accuracy_float: Top-1 accuracy of the Keras model, 0..1.
-        accuracy_int8: Top-1 accuracy of the int8 model on the PC, 0..1.
-        accuracy_device: Top-1 accuracy of the int8 model on the device, 0..1.
+        accuracy_float: Accuracy of the Keras model, 0..1.
+        accuracy_int8: Accuracy of the int8 model on the PC, 0..1.
+        accuracy_device: Accuracy of the int8 model on the device, 0..1.
         instructions: Instructions per inference on the device.
     """
 
@@ -38,9 +38,9 @@ class LevelResult:
         sparsity: Share of zeros among the weights of the nested layers, 0..1.
         nnz: Weights that are not zero, over all layers.
         weight_bytes: Bytes of weights, biases and requantisation tables that this level reads.
-        accuracy_float: Top-1 accuracy of the Keras model at this level, 0..1.
-        accuracy_int8: Top-1 accuracy of the int8 model on the PC, 0..1.
-        accuracy_device: Top-1 accuracy of the int8 model on the device, 0..1.
+        accuracy_float: Accuracy of the Keras model at this level, 0..1.
+        accuracy_int8: Accuracy of the int8 model on the PC, 0..1.
+        accuracy_device: Accuracy of the int8 model on the device, 0..1.
         instructions: Instructions per inference on the device.
         speedup_over_dense: Instructions of the dense model over those of this level.
     """
@@ -65,17 +65,21 @@ class Report:
         levels: One row a level, sparsest first.
         dense: The dense baseline.
         facts: Other facts by name: data set, image counts, versions, sizes.
+        quality: The name of the shares `accuracy_...`: "accuracy" for the top-1 accuracy of a
+            classifier, "mAP@0.5" for the mean average precision of a detector.
     """
 
     title: str
     levels: Sequence[LevelResult]
     dense: DenseResult
     facts: dict[str, str | int | float]
+    quality: str = "accuracy"
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the content of report.json."""
         return {
             "title": self.title,
+            "quality": self.quality,
             "levels": [dataclasses.asdict(level) for level in self.levels],
             "dense": dataclasses.asdict(self.dense),
             "facts": dict(self.facts),

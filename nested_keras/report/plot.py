@@ -9,7 +9,7 @@ from nested_keras.report.level_results import Report
 
 
 def accuracy_over_instructions(report: Report) -> str:
-    """Draws device accuracy over instructions per inference, one point a level.
+    """Draws the quality on the device over instructions per inference, one point a level.
 
     Args:
         report: The results.
@@ -50,7 +50,7 @@ def accuracy_over_instructions(report: Report) -> str:
         axes.set_xlim(left=0)
         axes.margins(x=0.15, y=0.15)
         axes.set_xlabel("instructions per inference (millions, counted on the emulated Cortex-M7)")
-        axes.set_ylabel("int8 accuracy on the device (%)")
+        axes.set_ylabel(f"int8 {report.quality} on the device (%)")
         axes.grid(alpha=0.3)
         axes.legend(loc="lower right")
         buffer = io.StringIO()

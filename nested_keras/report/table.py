@@ -39,14 +39,15 @@ def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def level_cells(report: Report) -> tuple[list[str], list[list[str]]]:
     """Returns header and rows of a report as text: one row a level, the dense model last."""
+    quality = "acc." if report.quality == "accuracy" else report.quality
     header = [
         "level",
         "zeros,\nnested",
         "nonzeros,\nall",
         "weight\nbytes",
-        "float\nacc.",
-        "int8\nacc. PC",
-        "int8 acc.\ndevice",
+        f"float\n{quality}",
+        f"int8\n{quality} PC",
+        f"int8 {quality}\ndevice",
         "instr.",
         "speed-up",
     ]

@@ -274,6 +274,31 @@ def test_budget_exclude_and_rounding(tmp_path, fits, capsys):
     assert "expected cycles or bytes, alone or as bytes:20000,30000" in capsys.readouterr().err
 
 
+def test_like_takes_the_sparsities_of_another_nested_model(tmp_path, capsys):
+    layers = [keras.layers.Dense(16, activation="relu", name="hidden"), keras.layers.Dense(3)]
+    command = (*train_arguments(tmp_path, *layers), "--epochs", 1)
+    assert nested_keras_command(*command, "--budget", "bytes:330,620", "--exclude", "hidden") == 0
+    other = (tmp_path / "nested.keras").rename(tmp_path / "other.keras")
+    first = {each.name: each for each in nested_keras.load_model(other).nested_layers}
+    for level, chosen in (("", slice(None)), (":0", slice(1)), (":1", slice(1, 2))):
+        assert nested_keras_command(*command, "--like", f"{other}{level}") == 0
+        model = nested_keras.load_model(tmp_path / "nested.keras")
+        got = {each.name: tuple(each.sparsities) for each in model.nested_layers}
+        assert got == {name: tuple(each.sparsities)[chosen] for name, each in first.items()}
+        for index, kept in enumerate(range(*chosen.indices(2))):
+            for each in model.nested_layers:
+                assert each.kept_blocks(index) == first[each.name].kept_blocks(kept)
+    capsys.readouterr()
+    for wrong, text in (
+        (("--like", f"{other}:2"), "level"),
+        (("--like", other, "--exclude", "hidden"), "--like must go without --exclude"),
+        (("--like", tmp_path / "base.keras"), "--like must name a nested model"),
+        (("--like", tmp_path / "none.keras"), "none.keras"),
+    ):
+        assert nested_keras_command(*command, *wrong) == 1
+        assert text in capsys.readouterr().err
+
+
 def test_a_run_folder_stays(tmp_path, capsys):
     command = (*train_arguments(tmp_path), "--epochs", 1, "--run", tmp_path / "runs" / "one")
     assert nested_keras_command(*command) == 0

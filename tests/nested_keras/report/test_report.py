@@ -1,5 +1,6 @@
 """The report's table, plot and page."""
 
+import dataclasses
 import json
 import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
@@ -113,3 +114,12 @@ def test_page_shows_every_figure_and_loads_nothing():
 
 def test_page_is_the_same_every_time():
     assert report_lib.render_html(make_report()) == report_lib.render_html(make_report())
+
+
+def test_the_report_of_a_detector_names_its_measure():
+    report = dataclasses.replace(make_report(), quality="mAP@0.5")
+    header = report_lib.level_table(report).split("---")[0]
+    assert header.count("mAP@0.5") == 3
+    assert "acc." not in header
+    assert "int8 mAP@0.5 on the device (%)" in report_lib.render_html(report)
+    assert report.to_dict()["quality"] == "mAP@0.5"
