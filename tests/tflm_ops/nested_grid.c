@@ -18,7 +18,6 @@
 
 enum { POOL_BYTES = 1 << 20, TENSOR_BYTES = 1 << 18, SCRATCH_BYTES = 1 << 18, GUARD_BYTES = 1024 };
 enum { UNTOUCHED = 99 };
-
 static _Alignas(16) uint8_t pool[POOL_BYTES];
 static uint32_t pool_used;
 static int8_t input[TENSOR_BYTES], expected[TENSOR_BYTES];
@@ -106,6 +105,7 @@ static void choose_channels(nk_stream *s) {
     s->filter_channels = 1;
   } else if (s->kind == NK_KIND_FULLY_CONNECTED) {
     s->in_channels = s->filter_channels = s->block_size * random_in(1, once_in(2) ? 90 : 9);
+    s->out_channels = once_in(4) ? random_in(30, 70) : s->out_channels;
     s->kernel_h = s->kernel_w = s->stride_h = s->stride_w = s->dilation_h = 1;
     s->pad_top = s->pad_left = 0;
   }
@@ -137,7 +137,6 @@ static nk_conv_dims choose_dims(const nk_stream *s) {
   return d;
 }
 
-/** Extreme values, which reach the limits of the accumulators, or any. */
 static int8_t random_value(int32_t style) {
   if (style == 0) {
     return once_in(2) ? -128 : 127;
@@ -215,7 +214,7 @@ static uint8_t *put_channel(const nk_stream *s, uint8_t *at, const filter *f, in
   return at;
 }
 
-/** Packs counts with a width that holds them all, bytes in every second level where they do. */
+/** Packs counts in bytes, or with a width that holds them all. */
 static void pack_counts(nk_stream_level *level, const uint16_t *counts, int32_t channels) {
   int32_t bits = 1;
   for (int32_t o = 0; o < channels; ++o) {
@@ -290,12 +289,10 @@ static void report(const nk_stream *s, const nk_conv_dims *d, int32_t seed, int3
 typedef nk_status entry_point(const nk_stream *stream, int32_t level, const nk_conv_dims *dims,
                               const int8_t *x, int8_t *y, void *buffer, size_t buffer_size);
 
-/** The entry points of a part of the layers. */
 static entry_point *const SPECIAL[] = {nk_nested_conv2d_s8, nk_nested_depthwise_s8,
                                        nk_nested_fully_connected_s8};
 enum { SPECIALS = sizeof(SPECIAL) / sizeof(SPECIAL[0]) };
 
-/** The number of bytes that were written to, of `size` from `at` on. */
 static int32_t touched(const int8_t *at, int32_t size) {
   int32_t count = 0;
   for (int32_t i = 0; i < size; ++i) {
@@ -367,7 +364,6 @@ static int32_t compare(const nk_stream *s, int32_t level, const nk_conv_dims *d)
   return takers == (s->dilation_h == 1) ? wrong : wrong + 1;
 }
 
-/** Runs all levels; returns the number that differ. */
 static int32_t run_levels(const nk_stream *s, const nk_conv_dims *d, int32_t seed) {
   int32_t failures = 0;
   for (int32_t n = 0; n < s->levels; ++n) {
@@ -411,11 +407,11 @@ static int32_t run_layer(int32_t seed) {
   return run_levels(s, &d, seed);
 }
 
-/** A 1x1 convolution: each sum is that of `weights` products of -128 and -128. */
+/** A 1x1 convolution: each sum is that of `weights` products of -128 and -128, of 1 or 2 levels. */
 static int32_t run_largest_sum(int32_t weights, int32_t seed) {
   nk_stream *s = new_layer(seed);
   s->kind = NK_KIND_CONV;
-  s->levels = 1;
+  s->levels = 1 + seed % 2;
   s->kernel_h = s->kernel_w = s->stride_h = s->stride_w = s->dilation_h = s->dilation_w = 1;
   s->depth_multiplier = 1;
   s->block_size = weights % 4 == 0 ? 4 : weights % 2 == 0 ? 2 : 1;
@@ -426,9 +422,13 @@ static int32_t run_largest_sum(int32_t weights, int32_t seed) {
   const nk_conv_dims d = {1, 2, 9, 2, 9};
   const filter f = {take(s->out_channels * weights), take(s->out_channels * weights)};
   memset(f.weights, -128, (size_t)(s->out_channels * weights));
-  memset(f.level_map, 0, (size_t)(s->out_channels * weights));
+  for (int32_t i = 0; i < s->out_channels * weights; ++i) {
+    f.level_map[i] = (uint8_t)(i / s->block_size % s->levels);
+  }
   fill_input(s, &d, 1);
-  make_level(s, 0, &f, false);
+  for (int32_t n = 0; n < s->levels; ++n) {
+    make_level(s, n, &f, false);
+  }
   return run_levels(s, &d, seed);
 }
 
