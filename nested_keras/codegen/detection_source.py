@@ -83,7 +83,7 @@ def _functions(
         f"{name}_detect_in",
         ["scratch", "sizeof scratch", "boxes", "scores", "detections", "count"],
         prefix="return ",
-    )
+    ).lstrip()  # the template indents the call
     functions = fill(
         "codegen",
         "detect.c",

@@ -18,5 +18,5 @@
 
 /* $head$ */ {
   $upper$_ARENA_ATTRIBUTE static int32_t scratch[$upper$_DETECT_SCRATCH_SIZE / sizeof(int32_t)];
-/* $call_in$ */
+  /* $call_in$ */
 }
