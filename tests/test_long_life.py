@@ -8,8 +8,8 @@ import pytest
 
 pytestmark = pytest.mark.large
 
-# The allocator of the C library keeps some pages, so that the number is not exactly flat. 200 bytes
-# for each interpreter, or 20 for each invocation, are more than this.
+# The allocator of the C library keeps some pages, so that the number is not exactly flat. 250 bytes
+# for each interpreter, or 25 for each invocation, are more than this.
 ROOM = 360 << 10
 
 
