@@ -8,7 +8,7 @@ import pytest
 
 pytestmark = pytest.mark.large
 
-# The allocator of the C library takes and keeps some hundred KB at any time. A forgotten interpreter
+# The allocator of the C library takes and keeps some hundred KB. A forgotten interpreter
 # takes 5 KB and more, 7 MB in all; 70 bytes that each invocation forgets are seen as well.
 ROOM = 1 << 20
 
