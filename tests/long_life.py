@@ -3,7 +3,7 @@
 python -m tests.long_life RUNNER invocations COUNT      one model, COUNT invocations
 python -m tests.long_life RUNNER interpreters COUNT     COUNT models, one invocation each
 
-A tenth of the work passes before the memory is measured for the first time. The outputs must stay
+A quarter of the work passes before the memory is measured for the first time. The outputs must stay
 those of the NumPy reference.
 """
 
@@ -34,7 +34,7 @@ def main(runner, what, count):
     model = RUNNERS[runner](content)
     before = 0
     for number in range(int(count)):
-        if number == int(count) // 10:
+        if number == int(count) // 4:
             before = resident()
         if what == "interpreters":
             model = RUNNERS[runner](content)

@@ -185,7 +185,6 @@ static uint8_t *put_record(uint8_t *at, int32_t delta, int32_t delta_bytes, cons
   return at + block_size;
 }
 
-/** Appends the records of one channel of level n; sets their number and returns their end. */
 static uint8_t *put_channel(const nk_stream *s, uint8_t *at, const filter *f, int32_t o, int32_t n,
                             int32_t delta_bytes, uint16_t *count) {
   static const int8_t filler[4];
@@ -407,14 +406,15 @@ static int32_t run_layer(int32_t seed) {
   return run_levels(s, &d, seed);
 }
 
-/** A 1x1 convolution: each sum is that of `weights` products of -128 and -128, of 1 or 2 levels. */
-static int32_t run_largest_sum(int32_t weights, int32_t seed) {
+/** A 1x1 convolution: each of 1 or 2 levels adds so many products of -128. */
+static int32_t run_largest_sum(int32_t level_weights, int32_t seed) {
   nk_stream *s = new_layer(seed);
   s->kind = NK_KIND_CONV;
   s->levels = 1 + seed % 2;
+  const int32_t weights = level_weights * s->levels;
   s->kernel_h = s->kernel_w = s->stride_h = s->stride_w = s->dilation_h = s->dilation_w = 1;
   s->depth_multiplier = 1;
-  s->block_size = weights % 4 == 0 ? 4 : weights % 2 == 0 ? 2 : 1;
+  s->block_size = level_weights % 4 == 0 ? 4 : level_weights % 2 == 0 ? 2 : 1;
   s->in_channels = s->filter_channels = s->channel_weights = weights;
   s->out_channels = 3;
   s->activation_min = -128;
