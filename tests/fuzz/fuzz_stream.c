@@ -54,7 +54,9 @@ static void run_tuned(const layer *l, int32_t level) {
     nk_nested_fully_connected_s8_dsp(l->stream, level, l->dims->batches, l->input, l->output);
     compare(l, "nk_nested_fully_connected_s8_dsp: another output");
   } else if (nk_nested_depthwise_s8_dsp_supports(l->stream, l->dims)) {
-    nk_nested_depthwise_s8_dsp(l->stream, level, l->dims, l->input, l->output);
+    void *tile = fuzz_allocate(NK_DEPTHWISE_TILE_BYTES);
+    nk_nested_depthwise_s8_dsp(l->stream, level, l->dims, l->input, l->output, tile);
+    free(tile);
     compare(l, "nk_nested_depthwise_s8_dsp: another output");
   }
 }

@@ -333,7 +333,7 @@ static int32_t run_tuned(const nk_stream *s, int32_t level, const nk_conv_dims *
   if (s->kind == NK_KIND_FULLY_CONNECTED) {
     nk_nested_fully_connected_s8_dsp(s, level, d->batches, input, output);
   } else if (nk_nested_depthwise_s8_dsp_supports(s, d)) {
-    nk_nested_depthwise_s8_dsp(s, level, d, input, output);
+    nk_nested_depthwise_s8_dsp(s, level, d, input, output, scratch);
   } else {
     return 0;
   }
