@@ -79,6 +79,14 @@ def row(inputs, outputs, *, rows=2, **options):
     return params, (rows, inputs), (rows, outputs)
 
 
+# Paddings that TFLite has no name for: the kernels take them, its operator does not.
+PADDED = {
+    "5x5 padded by more": padded(make(kernel=(5, 5)), top=6, left=1),
+    "depthwise padded by more": padded(make(DEPTHWISE, channels=(3, 1)), top=1, left=5),
+    "1x1 padded above": padded(make(kernel=(1, 1), size=(4, 7)), top=1, left=0),
+    "1x1 padded in front": padded(make(kernel=(1, 1), size=(4, 7)), top=0, left=1),
+    "3x3 padded by more": padded(make(), top=4, left=3),
+}
 # Edge classes: below, at and above a block; odd sizes, strides, paddings; one pixel, one channel.
 CASES = {
     "3x3": make(),
@@ -135,11 +143,7 @@ CASES = {
     "3x3 on many rows": make(channels=(1, 2), size=(40, 7)),
     "1x1 on many pixels": make(channels=(1, 1), kernel=(1, 1), size=(21, 9)),
     # make_cases.py gives the last three weights, by their places in this table.
-    "5x5 padded by more": padded(make(kernel=(5, 5)), top=6, left=1),
-    "depthwise padded by more": padded(make(DEPTHWISE, channels=(3, 1)), top=1, left=5),
-    "1x1 padded above": padded(make(kernel=(1, 1), size=(4, 7)), top=1, left=0),
-    "1x1 padded in front": padded(make(kernel=(1, 1), size=(4, 7)), top=0, left=1),
-    "3x3 padded by more": padded(make(), top=4, left=3),
+    **PADDED,
 }
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from nested_keras.format import Stream
 from nested_keras.tflite import operators
 from tests.nested_keras.format.streams import PROFILES
-from tests.tflm_ops.cases import CASES, stream_and_input
+from tests.tflm_ops.cases import CASES, PADDED, stream_and_input
 
 GOLDEN = (
     *("3x3", "1x1 stride 2", "dilation 2", "batch 3", "block 2", "block 4 of 12", "narrow clamp"),
@@ -38,7 +38,7 @@ def main(folder, *, golden=False):
             continue
         profile = PROFILES[index % len(PROFILES)]
         case = case_bytes(name, levels=1 + index % 4, profile=profile)
-        (folder / f"{index:02}.case").write_bytes(case)
+        (folder / f"{index:02}{'_padded' if name in PADDED else ''}.case").write_bytes(case)
 
 
 if __name__ == "__main__":
