@@ -21,6 +21,7 @@ def findings() -> str:
     sources = sorted((ROOT / "tflm_ops" / "src").glob("*/*.c"))
     command = [
         *("cppcheck", "--std=c11", "--addon=misra", "-DNK_USE_DSP=0", "--quiet"),
+        "-DINT_MAX=2147483647",  # cppcheck reads no header of the system
         *("--suppress=missingIncludeSystem", "--suppress=unusedStructMember"),
         *("--template={file}:{line}: {id}: {message}", f"-I{ROOT / 'tflm_ops' / 'include'}"),
     ]
