@@ -7,7 +7,8 @@ l. The nodes take the values of every level from the layers' own variables.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -17,7 +18,8 @@ import tensorflow as tf
 from nested_keras.export import axes, moving_layers, plain_layers, weighted_layers
 from nested_keras.export.export_errors import ExportError, UnsupportedLayerError
 from nested_keras.export.graph_builder import GraphBuilder, Trace
-from nested_keras.export.nodes import Graph
+from nested_keras.export.moving_layers import Transpose
+from nested_keras.export.nodes import Graph, Node
 from nested_keras.export.plain_layers import Reshape, Table
 from nested_keras.export.series import series_as_images
 from nested_keras.nesting import keras_graph, supported
@@ -85,9 +87,7 @@ class _Tracer:
         taken = {(name, nodes[name].shape) for name in inputs}
         found = []
         for name in outputs:
-            source, shape = name, nodes[name].shape
-            while isinstance(nodes[source], Reshape):
-                source = nodes[source].inputs[0]
+            source, shape = _source_of_values(nodes, name), nodes[name].shape
             if (source, shape) in taken:
                 same = functools.partial(tf.identity)  # unlike that of any other copy
                 name = self.builder.add(Table, f"{name}/copy", (name,), shape=shape, function=same)
@@ -134,6 +134,24 @@ class _Tracer:
                 f"layer {operation.name!r} ({kind}) must be one that nested_keras.nest makes"
             )
         return make_nodes(self.builder, operation, inputs, shape)
+
+
+def _source_of_values(nodes: Mapping[str, Node], name: str) -> str:
+    """Returns the first node that has the values of a node in the same order.
+
+    The nodes between the two are reshapes, and transposes that undo each other; the converter
+    leaves out both.
+    """
+    source, node = name, nodes[name]
+    order = places = np.arange(math.prod(node.shape))
+    while isinstance(node, Reshape | Transpose):
+        read = places
+        if isinstance(node, Transpose):
+            read = places.reshape(nodes[node.inputs[0]].shape).transpose(node.permutation).ravel()
+        order, node = read[order], nodes[node.inputs[0]]
+        if np.array_equal(order, places):
+            source = node.name
+    return source
 
 
 def _check(operation: KerasOperation, arguments: KerasArgument) -> None:

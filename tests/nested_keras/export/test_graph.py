@@ -154,3 +154,16 @@ def test_an_output_that_is_listed_twice_or_an_input_is_a_copy():
     assert graph.outputs[:3] == ("y", "y/copy", "x/copy")
     assert len(set(graph.outputs)) == 4
     assert [type(graph.nodes[name]) for name in graph.outputs[1:]] == [Table] * 3
+
+
+def test_an_output_that_is_turned_back_is_a_copy():
+    """The converter leaves out transposes that undo each other."""
+    inputs = keras.Input((4, 5, 3), name="x")
+    y = layers.Conv2D(2, 3, name="y")(inputs)
+    turned = layers.Permute((2, 1, 3))(y)
+    back = layers.Reshape((2, 3, 2))(layers.Permute((2, 1, 3))(turned))
+    turn = layers.Permute((3, 1, 2))
+    outputs = [y, turned, back, turn(turn(turn(inputs)))]
+    graph = trace(nest(keras.Model(inputs, outputs), (0.5,), exclude=()))
+    copies = [name.endswith("/copy") for name in graph.outputs]
+    assert copies == [False, False, True, True]
