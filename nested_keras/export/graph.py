@@ -81,14 +81,15 @@ class _Tracer:
         """Returns the outputs, with a copy for each that is an input or another output.
 
         In a .tflite, a tensor is one input or one output. The copy is a table, because the
-        converter would leave out an operator that does nothing.
+        converter would leave out an operator that does nothing. Transposes that undo each other
+        do nothing either, and an output behind them would lose its name.
         """
         nodes = self.builder.nodes
         taken = {(name, nodes[name].shape) for name in inputs}
         found = []
         for name in outputs:
-            source, shape = _source_of_values(nodes, name), nodes[name].shape
-            if (source, shape) in taken:
+            (source, undone), shape = _source_of_values(nodes, name), nodes[name].shape
+            if (source, shape) in taken or undone:
                 same = functools.partial(tf.identity)  # unlike that of any other copy
                 name = self.builder.add(Table, f"{name}/copy", (name,), shape=shape, function=same)
             taken.add((source, shape))
@@ -108,14 +109,20 @@ class _Tracer:
                 continue
             if key not in self.produced:
                 names = tuple(self.produced[self._key(t)] for t in sources)
-                # Two calls of a layer on one tensor give equal outputs, so one node is enough.
-                call = id(operation), names
+                # Two calls of a layer on equal values give equal outputs, so one node is enough.
+                call = id(operation), tuple(map(self.same, names))
                 if call not in self.calls:
                     _check(operation, arguments)
                     self.calls[call] = self.add_operation(operation, names, stack[-1])
                 self.produced[key] = self.calls[call]
             stack.pop()
         return self.produced[self._key(tensor)]
+
+    def same(self, name: str) -> str:
+        """Returns the first node that has the values and the shape of a node."""
+        nodes = self.builder.nodes
+        source, _ = _source_of_values(nodes, name)
+        return source if nodes[source].shape == nodes[name].shape else name
 
     @staticmethod
     def _key(tensor: KerasTensor) -> tuple[int, int]:
@@ -136,22 +143,29 @@ class _Tracer:
         return make_nodes(self.builder, operation, inputs, shape)
 
 
-def _source_of_values(nodes: Mapping[str, Node], name: str) -> str:
-    """Returns the first node that has the values of a node in the same order.
+def _source_of_values(nodes: Mapping[str, Node], name: str) -> tuple[str, bool]:
+    """Finds the first node that has the values of a node in the same order.
 
     The nodes between the two are reshapes, and transposes that undo each other; the converter
     leaves out both.
+
+    Returns:
+        The name of the node, and whether transposes lie between.
     """
-    source, node = name, nodes[name]
+    source, undone, turned = name, False, False
+    node = nodes[name]
+    if not isinstance(node, Reshape | Transpose):
+        return source, undone
     order = places = np.arange(math.prod(node.shape))
     while isinstance(node, Reshape | Transpose):
         read = places
         if isinstance(node, Transpose):
             read = places.reshape(nodes[node.inputs[0]].shape).transpose(node.permutation).ravel()
+            turned = True
         order, node = read[order], nodes[node.inputs[0]]
         if np.array_equal(order, places):
-            source = node.name
-    return source
+            source, undone = node.name, turned
+    return source, undone
 
 
 def _check(operation: KerasOperation, arguments: KerasArgument) -> None:

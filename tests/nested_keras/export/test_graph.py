@@ -167,3 +167,13 @@ def test_an_output_that_is_turned_back_is_a_copy():
     graph = trace(nest(keras.Model(inputs, outputs), (0.5,), exclude=()))
     copies = [name.endswith("/copy") for name in graph.outputs]
     assert copies == [False, False, True, True]
+
+
+def test_calls_of_a_layer_on_equal_values_are_one_node():
+    """The converter would leave out the second."""
+    inputs = keras.Input((4, 4, 3), name="x")
+    shared = layers.Conv2D(2, 3, name="y")
+    there = layers.Reshape((16, 3))(inputs)
+    outputs = [shared(inputs), shared(layers.Reshape((4, 4, 3))(there))]
+    graph = trace(nest(keras.Model(inputs, outputs), (0.5,), exclude=()))
+    assert graph.outputs == ("y", "y/copy")
