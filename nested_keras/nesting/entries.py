@@ -74,13 +74,6 @@ def _last_axis(layer: KerasLayer, rank: int) -> str | None:
     return None if layer.axis in (-1, rank - 1) else f"must have axis -1: got {layer.axis}"
 
 
-def _not_the_batch(layer: KerasLayer, rank: int) -> str | None:
-    """The axis is not the axis of the batch."""
-    if layer.axis % rank:
-        return None
-    return f"must have another axis than the axis of the batch: got {layer.axis}"
-
-
 def broadcasts(given: tuple[int, ...], shape: tuple[int | None, ...]) -> bool:
     """Says whether a constant broadcasts to a tensor, batch included, and leaves its shape."""
     axes = shape[len(shape) - len(given) :]
@@ -181,6 +174,13 @@ def _few_axes(layer: KerasLayer, rank: int, axes: int = 5) -> str | None:
 def _image_at_most(layer: KerasLayer, rank: int) -> str | None:
     """Inputs have at most 3 axes beside the batch."""
     return _few_axes(layer, rank, axes=3)
+
+
+def _joined(layer: KerasLayer, rank: int) -> str | None:
+    """The axis is not the axis of the batch; inputs have at most 3 axes beside the batch."""
+    if layer.axis % rank:
+        return _image_at_most(layer, rank)
+    return f"must have another axis than the axis of the batch: got {layer.axis}"
 
 
 def _interpolation(layer: KerasLayer) -> str | None:
@@ -301,7 +301,7 @@ ENTRIES: dict[Any, Entry] = {
     L.Multiply: _PAIRWISE,
     L.Maximum: _PAIRWISE,
     L.Minimum: _PAIRWISE,
-    L.Concatenate: Entry(frozenset({"axis"}), rank_rule=_not_the_batch),
+    L.Concatenate: Entry(frozenset({"axis"}), rank_rule=_joined),
     L.AveragePooling1D: _POOL,
     L.AveragePooling2D: _POOL,
     L.MaxPooling1D: _POOL,

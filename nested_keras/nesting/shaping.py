@@ -46,8 +46,11 @@ def _stack(call: GraphCall) -> Compute:
             "must have outputs of layers alone as operands, and not make a batch axis"
         )
     shape = (*call.shape[:axis], 1, *call.shape[axis:])
-    expand = call.shape_of(keras.KerasTensor(shape, call.output.dtype), "_expand")
+    expanded = keras.KerasTensor(shape, call.output.dtype)
+    expand = call.shape_of(expanded, "_expand")
     join = call.layer(L.Concatenate, axis=axis)
+    if text := supported.call_refusal(join, join.name, ([expanded],), {}):
+        raise RefusedError(f"is not supported, because {text}")
     return lambda *tensors: join([expand(each) for each in tensors])
 
 

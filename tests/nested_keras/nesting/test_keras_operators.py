@@ -220,6 +220,7 @@ def test_every_operator_is_tried():
             r"broadcasts to the tensor's shape \(None, 1, 1, 4\): got an array of .*\(6, 6, 4\)",
         ),
         (lambda x, y: abs(x[..., None]), "at most 3 axes beside the batch: got 4"),
+        (lambda x, y: ops.stack([x, y], 1), "at most 3 axes beside the batch: got 4"),
         (lambda x, y: x[:, None] * y[:, None], "at most 3 axes beside the batch: got 4"),
         (lambda x, y: x + keras.Variable(1.0), "tensors or numbers as operands: got Variable"),
         (
