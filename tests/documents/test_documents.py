@@ -71,7 +71,7 @@ NOT_RUN = {
     "nested-keras bench kernels": "tests/nested_keras/bench/test_kernel_table.py runs some of them",
     "CMSIS_NN_ROOT=": "it needs a checkout of CMSIS-NN",
     "python benchmarks/": "it writes the committed tables; tests/benchmarks compares rows of them",
-    "python -m benchmarks.cores": "it writes the committed table; tests/benchmarks compares rows of it",
+    "python -m benchmarks.cores": "it writes a committed table; tests/benchmarks has rows of it",
     "python -m benchmarks.accuracy": "it trains for hours; tests/benchmarks/accuracy runs it small",
     "bazel": "`make bazel-test` runs it, with a system's Bazel",
 }
