@@ -67,7 +67,7 @@ def test_nothing_else_lists_the_operators() -> None:
         for folder in ("nested_keras", "tflm_ops", "tests", "docs", "benchmarks")
         for path in (ROOT / folder).rglob("*.*")
         if path.suffix in (".py", ".c", ".h", ".md", ".txt", ".bazel")
-        and path != Path(__file__)
+        and path not in (Path(__file__), ROOT / "docs" / "coverage.md")  # which a script writes
         and re.search(r"\bnk_mul_(s8|params)\b", path.read_text())
     }
     assert named == {
