@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 
 from nested_keras.cli import arguments, detector_flags
+from nested_keras.codegen.layouts import LAYOUTS
+from nested_keras.codegen.library import WEIGHTS
 from nested_keras.typing import Subparsers
 
 
@@ -29,13 +31,13 @@ def add(commands: Subparsers) -> None:
     sub.add_argument("--name", default="model", help="prefix of the C names (default model)")
     sub.add_argument(
         "--layout",
-        choices=("standard", "arduino"),
+        choices=tuple(LAYOUTS),
         default="standard",
         help="arrangement of the folder (default standard)",
     )
     sub.add_argument(
         "--weights",
-        choices=("compiled", "external"),
+        choices=WEIGHTS,
         default="compiled",
         help="where the weights lie: in the code (default), or in NAME_weights.bin, which the\n"
         "program gives to NAME_open() at run time",

@@ -41,7 +41,10 @@ def add(commands: Subparsers) -> None:
 
 def _clock(text: str) -> float:
     """A frequency in Hz."""
-    clock = float(text)
+    try:
+        clock = float(text)
+    except ValueError:
+        clock = math.nan
     if not 0 < clock < math.inf:
         raise argparse.ArgumentTypeError(f"expected a frequency above 0 in Hz: got {text}")
     return clock

@@ -2,13 +2,13 @@
 
 import json
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from nested_keras.codegen import sources
 from nested_keras.devices.toolchain import run_tool
+from tests.esp_idf import registered
 
 pytestmark = pytest.mark.arm
 
@@ -89,19 +89,7 @@ def test_the_manifests_name_the_version_and_the_header():
 
 
 def test_esp_idf_reads_the_component_in_its_script_mode(tmp_path):
-    script = tmp_path / "requirements.cmake"
-    script.write_text(f"""
-macro(idf_component_register)
-  message("registered ${{ARGN}}")
-  return()
-endmacro()
-function(read)
-  include("{TFLM_OPS}/CMakeLists.txt")
-endfunction()
-read()
-""")
-    done = subprocess.run(["cmake", "-P", script], capture_output=True, text=True, check=True)
-    words = done.stderr.split("registered ")[1].strip().replace(";", " ").split()
+    words = registered(TFLM_OPS, tmp_path)
     expected = {str(path) for path in library_sources(".c", ".cpp")}
     assert words[0] == "SRCS"
     assert set(words[1:-3]) == expected

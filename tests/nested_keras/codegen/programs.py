@@ -309,6 +309,17 @@ def wide_net() -> program.Program:
     return dataclasses.replace(prog, tensors=tensors)
 
 
+def shared_conv() -> program.Program:
+    """One convolution called twice, the second time on the output of the first."""
+    b = Builder()
+    shape = (1, 4, 4, 3)
+    x = b.tensor(shape)
+    first = b.conv(x, 3)
+    output = b.tensor(shape)
+    b.ops.append(dataclasses.replace(b.ops[0], inputs=(first,), outputs=(output,)))
+    return b.build([x], [output])
+
+
 def pass_through() -> program.Program:
     """No operator needs code and no activation needs memory."""
     b = Builder()

@@ -4,7 +4,6 @@ import fnmatch
 import json
 import re
 import shutil
-import subprocess
 from xml.etree import ElementTree
 
 import pytest
@@ -12,6 +11,7 @@ import pytest
 from nested_keras.codegen.layouts import LAYOUTS
 from nested_keras.devices.toolchain import run_tool
 from nested_keras.firmware import CodegenError, generate
+from tests.esp_idf import registered
 from tests.nested_keras.codegen.programs import every_op, nested_net
 
 pytestmark = pytest.mark.arm
@@ -136,20 +136,7 @@ def cmake(project, text, *settings):
 
 
 def test_esp_idf_reads_the_component_in_its_script_mode(folder, tmp_path):
-    """ESP-IDF first includes the file in a script, where only idf_component_register() is there."""
-    script = tmp_path / "requirements.cmake"
-    script.write_text(f"""
-macro(idf_component_register)
-  message("registered ${{ARGN}}")
-  return()
-endmacro()
-function(read)
-  include("{folder}/CMakeLists.txt")
-endfunction()
-read()
-""")
-    done = subprocess.run(["cmake", "-P", script], capture_output=True, text=True, check=True)
-    words = done.stderr.split("registered ")[1].strip().replace(";", " ").split()
+    words = registered(folder, tmp_path)
     assert words[0] == "SRCS"
     assert set(words[1:-3]) == files_of(folder)
     assert words[-3:] == ["INCLUDE_DIRS", ".", "include"]

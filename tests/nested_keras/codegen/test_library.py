@@ -1,4 +1,3 @@
-import dataclasses
 import functools
 import hashlib
 import shutil
@@ -21,6 +20,7 @@ from tests.nested_keras.codegen.programs import (
     every_op,
     float_ends,
     nested_net,
+    shared_conv,
     wide_net,
 )
 from tests.nested_keras.format.streams import random_layer
@@ -134,15 +134,10 @@ target_link_libraries(app my_net)
 
 
 def test_weights_of_a_shared_layer_are_kept_once(tmp_path):
-    b = Builder()
-    shape = (1, 4, 4, 3)
-    x = b.tensor(shape)
-    first = b.conv(x, 3)
-    shared = b.ops[0]
-    output = b.tensor(shape)
-    b.ops.append(dataclasses.replace(shared, inputs=(first,), outputs=(output,)))
-    library = generate(b.build([x], [output]), tmp_path)
-    assert library.data_bytes == len(dense_stream(shared, shape, shape).data)
+    prog = shared_conv()
+    library = generate(prog, tmp_path)
+    shape = prog.tensors[0].shape
+    assert library.data_bytes == len(dense_stream(prog.ops[0], shape, shape).data)
     assert (tmp_path / "model.c").read_text().count("op0_stream, sizeof op0_stream, 0,") == 2
 
 

@@ -22,6 +22,7 @@ from tests.nested_keras.codegen.programs import (
     float_ends,
     nested_net,
     random_inputs,
+    shared_conv,
 )
 from tests.nested_keras.detection.detectors import detector_and_decoder
 
@@ -263,14 +264,7 @@ def test_a_forged_file_is_refused(library):
 
 
 def test_a_shared_layer_lies_in_the_file_once(tmp_path):
-    b = Builder()
-    shape = (1, 4, 4, 3)
-    x = b.tensor(shape)
-    first = b.conv(x, 3)
-    shared = b.ops[0]
-    output = b.tensor(shape)
-    b.ops.append(dataclasses.replace(shared, inputs=(first,), outputs=(output,)))
-    made = generate(b.build([x], [output]), tmp_path, weights="external")
+    made = generate(shared_conv(), tmp_path, weights="external")
     content = made.weights.read_bytes()
     assert content.count(b"NSC1") == 1
     assert "ARRAY_SIZE(2)" in (tmp_path / "model.c").read_text()
