@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple, TypeAlias
 
 from nested_keras.codegen.firmware_errors import DeviceError, ToolchainError
 from nested_keras.codegen.sources import tflm_ops_dir
@@ -16,18 +17,35 @@ _PLUGIN_API_1 = range(6, 9)
 _WARNINGS = ("-Wall", "-Wextra", "-Wconversion", "-Werror")
 
 
+class Counts(NamedTuple):
+    """What one instruction did in a region.
+
+    Attributes:
+        executions: How often the instruction ran.
+        wrong_directions: How often the predictor expected a jump and none came, or the reverse.
+        wrong_targets: How often the jump went to another address than the time before.
+    """
+
+    executions: int
+    wrong_directions: int = 0
+    wrong_targets: int = 0
+
+
+Region: TypeAlias = Mapping[int, Counts]
+
+
 @dataclass(frozen=True)
 class CountedRun:
     """The output and the executed instructions of one run of a firmware.
 
     Attributes:
         console: The printed text.
-        regions: For each region between NK_BENCH_BEGIN and NK_BENCH_END, in the order of the ends:
-            executions of the instruction at each address.
+        regions: The regions between NK_BENCH_BEGIN and NK_BENCH_END, in the order of the ends:
+            what the instruction at each address did.
     """
 
     console: str
-    regions: tuple[Mapping[int, int], ...]
+    regions: tuple[Region, ...]
 
 
 def count(elf: Path, work_dir: Path, *, timeout_s: float = 600.0) -> CountedRun:
@@ -76,14 +94,14 @@ def build_plugin(work_dir: Path) -> Path:
     return plugin
 
 
-def parse_counts(text: str) -> tuple[Mapping[int, int], ...]:
+def parse_counts(text: str) -> tuple[Region, ...]:
     """Reads the plugin's file (tflm_ops/bench/count_plugin.c describes the form).
 
     Args:
         text: The contents.
 
     Returns:
-        Executions per address, for each region.
+        The counts at each address, for each region.
 
     Raises:
         DeviceError: The plugin reported an error, or the file is incomplete.
@@ -93,13 +111,13 @@ def parse_counts(text: str) -> tuple[Mapping[int, int], ...]:
         raise DeviceError(f"the counted regions are not sound: {last.removeprefix('error ')}")
     if last != "end":
         raise DeviceError(f"expected the counts to finish with `end`: got {last!r}")
-    regions: list[dict[int, int]] = []
+    regions: list[dict[int, Counts]] = []
     for line in lines:
-        first, number = line.split()
+        first, *numbers = line.split()
         if first == "region":
             regions.append({})
         else:
-            regions[-1][int(first, 16)] = int(number)
+            regions[-1][int(first, 16)] = Counts(*map(int, numbers))
     return tuple(regions)
 
 

@@ -1,4 +1,4 @@
-"""Turn executions per address into basic blocks, instructions and modelled cycles."""
+"""Turn counts per address into basic blocks, instructions and modelled cycles."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import functools
 import itertools
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from nested_keras.bench.counter import Region
 from nested_keras.bench.instruction import Instruction, parse
 from nested_keras.bench.pipeline import loop_cycles, straight_cycles
 from nested_keras.devices.toolchain import run_tool
@@ -33,6 +34,7 @@ class Block:
         instructions: The number of instructions.
         executions: How often the block ran.
         cycles: Modelled cycles of all executions together.
+        mispredicted: How often the branch at the end was predicted wrongly.
     """
 
     address: int
@@ -40,6 +42,7 @@ class Block:
     instructions: int
     executions: int
     cycles: float
+    mispredicted: int
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,11 @@ class Profile:
     instructions: int
     cycles: int
     blocks: tuple[Block, ...]
+
+    @property
+    def mispredicted(self) -> int:
+        """How many branches were predicted wrongly."""
+        return sum(block.mispredicted for block in self.blocks)
 
 
 class Listing:
@@ -86,11 +94,11 @@ class Listing:
         self._next = dict(itertools.pairwise(addresses))
         self._targets = {_target(t) for t in self._texts.values() if t.startswith(("b", "cb"))}
 
-    def profile(self, executions: Mapping[int, int]) -> Profile:
+    def profile(self, region: Region) -> Profile:
         """Cuts the executed instructions into basic blocks, with modelled cycles for each block.
 
         Args:
-            executions: How often the instruction at each address ran.
+            region: The counts of this image's instructions.
 
         Returns:
             The profile.
@@ -98,25 +106,25 @@ class Listing:
         Raises:
             ValueError: No instruction of the image starts at an address.
         """
-        unknown = [address for address in executions if address not in self._texts]
+        unknown = [address for address in region if address not in self._texts]
         if unknown:
             raise ValueError(f"no instruction of this image starts at {unknown[0]:#x}")
-        blocks = tuple(self._block(run, executions) for run in self._runs(executions))
+        blocks = tuple(self._block(run, region) for run in self._runs(region))
         return Profile(
-            instructions=sum(executions.values()),
+            instructions=sum(counts.executions for counts in region.values()),
             cycles=round(sum(block.cycles for block in blocks)),
             blocks=blocks,
         )
 
-    def _runs(self, executions: Mapping[int, int]) -> Iterator[list[int]]:
+    def _runs(self, region: Region) -> Iterator[list[int]]:
         """Addresses in runs: no branch but the last, no target but the first, one count."""
         run: list[int] = []
-        for address in sorted(executions):
+        for address in sorted(region):
             if run and (
                 self._next[run[-1]] != address
                 or parse(self._texts[run[-1]]).is_branch
                 or address in self._targets
-                or executions[address] != executions[run[-1]]
+                or region[address].executions != region[run[-1]].executions
             ):
                 yield run
                 run = []
@@ -124,16 +132,17 @@ class Listing:
         if run:
             yield run
 
-    def _block(self, run: list[int], executions: Mapping[int, int]) -> Block:
-        count = executions[run[0]]
+    def _block(self, run: list[int], region: Region) -> Block:
+        last = region[run[-1]]
         code = tuple(parse(self._texts[address]) for address in run)
-        if code[-1].is_branch and _target(self._texts[run[-1]]) == run[0]:
-            # Falling through ends the loop, which the predictor did not expect.
-            exits = min(count, executions.get(self._next.get(run[-1], -1), 0))
-            cycles = _loop_cycles(code) * count + MISPREDICTED_BRANCH_CYCLES * exits
-        else:
-            cycles = float(_straight_cycles(code) * count)
-        return Block(run[0], self._functions[run[0]], len(run), count, cycles)
+        is_loop = code[-1].is_branch and _target(self._texts[run[-1]]) == run[0]
+        cycles = (_loop_cycles if is_loop else _straight_cycles)(code) * last.executions
+        mispredicted = last.wrong_directions
+        if not code[-1].is_return:
+            mispredicted += last.wrong_targets
+        cycles += MISPREDICTED_BRANCH_CYCLES * mispredicted
+        function = self._functions[run[0]]
+        return Block(run[0], function, len(run), last.executions, cycles, mispredicted)
 
 
 @functools.cache
