@@ -32,6 +32,27 @@ def test_a_network_costs_what_models_json_says():
     assert [dataclasses.asdict(row) for row in counted] == rows
 
 
+def committed_levels():
+    """The costs of each committed model with levels, by its name, the sparsest level first."""
+    for network in models.NETWORKS:
+        rows = json.loads((FOLDER / "models.json").read_text())
+        own = [row for row in rows if (row["network"], row["model"]) == (network.name, "90/80/70")]
+        yield network.name, [row["cycles"] for row in own]
+    for path in sorted((FOLDER / "mlperf_tiny").glob("*_90_80_70.json")):
+        levels = json.loads(path.read_text())["levels"]
+        yield path.stem, [level["instructions"] for level in levels]
+    for run in json.loads((FOLDER / "accuracy" / "results.json").read_text()):
+        if run["method"] == "nested":
+            yield run["recipe"]["network"], [point["cycles"] for point in run["points"]]
+
+
+@pytest.mark.parametrize(("name", "costs"), tuple(committed_levels()))
+def test_a_denser_level_costs_more(name, costs):
+    """Of random weights and of trained ones."""
+    assert len(costs) >= 3
+    assert costs == sorted(set(costs))
+
+
 def committed_cores():
     rows = json.loads((FOLDER / "cores.json").read_text())
     return [cores.Row(**{**row, "instructions": tuple(row["instructions"])}) for row in rows]
