@@ -179,7 +179,7 @@ def _params(op: ir.Op, c_call: CCall, operands: _Operands) -> str:
 _TRAINED = re.compile(
     r"(input[12]?|output|alpha)_offset"
     r"|((input[12]?|output|positive|negative)_)?(left_)?(multiplier|shift)"
-    r"|activation_(min|max)|scale|zero_point|diff_min|value"
+    r"|activation_(min|max)|scale|zero_point|diff_min|value|short_(factor[12]|constant)"
 )
 
 

@@ -27,6 +27,7 @@ PROGRAMS = {
     "test_detection_grid": ("nk_detection_s8",),
     "test_ops_grid": (
         "nk_add_s8",
+        "nk_add_s8_shorten",
         "nk_average_pool2d_s8",
         "nk_max_pool2d_s8",
         "nk_maximum_s8",
