@@ -42,8 +42,28 @@ def add(commands: Subparsers) -> None:
         help="where the weights lie: in the code (default), or in NAME_weights.bin, which the\n"
         "program gives to NAME_open() at run time",
     )
+    sub.add_argument(
+        "--arena",
+        type=_arena,
+        metavar="BYTES",
+        help="the most bytes of RAM for the arena, or 'smallest': operators run strip by strip\n"
+        "where that is necessary, with the same results and a few more instructions",
+    )
     detector_flags.add_flags(sub)
     arguments.add_json(sub)
+
+
+def _arena(text: str) -> int | str:
+    """The value of --arena."""
+    from nested_keras.codegen.strip_choice import SMALLEST
+
+    if text == SMALLEST:
+        return text
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(
+            f"expected a number of bytes or {SMALLEST!r}: got {text!r}"
+        )
+    return int(text)
 
 
 def _codegen(args: argparse.Namespace) -> None:
@@ -53,7 +73,13 @@ def _codegen(args: argparse.Namespace) -> None:
     content = args.model.read_bytes()
     decoder = detector_flags.decoder_of(args, content)
     library = firmware.generate(
-        content, args.out, name=args.name, decoder=decoder, layout=args.layout, weights=args.weights
+        content,
+        args.out,
+        name=args.name,
+        decoder=decoder,
+        layout=args.layout,
+        weights=args.weights,
+        arena=args.arena,
     )
     args.terminal.note(
         f"Wrote a C library to {args.out}: {library.arena_bytes:,} bytes of arena, "

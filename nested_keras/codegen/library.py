@@ -15,6 +15,7 @@ from nested_keras.codegen.layouts import Facts, Layout, layout_of, print_files
 from nested_keras.codegen.model_plan import Sizes
 from nested_keras.codegen.model_source import ModelSource, print_model, sizes_of
 from nested_keras.codegen.reserved_names import checked_name
+from nested_keras.codegen.strip_choice import SMALLEST
 from nested_keras.detection.decoding import Decoder
 from nested_keras.runtime.runner import AnyModel, load_program, read_model
 from nested_keras.tflite.program import Program
@@ -123,6 +124,7 @@ def generate(
     decoder: Decoder | None = None,
     layout: str = "standard",
     weights: str = "compiled",
+    arena: int | str | None = None,
 ) -> GeneratedLibrary:
     """Writes a self-contained C library that runs the model.
 
@@ -143,30 +145,30 @@ def generate(
             Arduino sketches take as it is; or "arduino", a library for Arduino.
         weights: "compiled", as arrays in the code; or "external", in the file <name>_weights.bin,
             which the program gives to `<name>_open(file, size)` (docs/firmware.md).
+        arena: The most bytes of the arena, >= 0, or "smallest": operators then run strip by strip
+            where necessary (docs/firmware.md). None for the fewest instructions.
 
     Returns:
         The written library.
 
     Raises:
         ValueError: `name` is no such prefix, or is reserved (`reserved_names.py`); or there is no
-            such layout or place of the weights.
-        CodegenError: The graph holds something that cannot be printed, or a file to be written
-            exists and is not of an earlier run.
+            such layout, place of the weights or arena.
+        CodegenError: The graph holds something that cannot be printed or needs a larger arena, or a
+            file to be written exists and is not of an earlier run.
         nested_keras.runtime.ModelError: The bytes are no model that can be run.
         nested_keras.runtime.UnsupportedOpError: An operator that the runtimes do not know.
     """
     checked_name(name)
     chosen = layout_of(layout)
-    if weights not in WEIGHTS:
-        raise ValueError(f"weights must be one of {', '.join(WEIGHTS)}: got {weights!r}")
+    _check_memory(weights, arena)
     digest = None
     if not isinstance(model, Program):
         model = read_model(model)
         digest = hashlib.sha256(model).hexdigest()
     program = load_program(model)
-    source = print_model(
-        program, name, marks.comment(digest), decoder, external_weights=weights == "external"
-    )
+    external, banner = weights == "external", marks.comment(digest)
+    source = print_model(program, name, banner, decoder, external_weights=external, arena=arena)
     kernels = sources.sources_for(source.kernels)
     contents = _contents(name, source, kernels, chosen, digest)
     directory = Path(out_dir)
@@ -199,17 +201,29 @@ def _library(
     )
 
 
-def measure(model: AnyModel) -> Sizes:
+def measure(model: AnyModel, arena: int | str | None = None) -> Sizes:
     """Returns the sizes of the library that `generate` would write, weights compiled.
 
     Args:
         model: Contents of a .tflite, its path, or a prepared graph.
+        arena: As for `generate`.
 
     Raises:
-        CodegenError: The graph holds something that cannot be printed.
+        ValueError: There is no such arena.
+        CodegenError: The graph holds something that cannot be printed, or needs a larger arena.
         nested_keras.runtime.ModelError: The bytes are no model that can be run.
     """
-    return sizes_of(load_program(model))
+    _check_memory(WEIGHTS[0], arena)
+    return sizes_of(load_program(model), arena)
+
+
+def _check_memory(weights: str, arena: int | str | None) -> None:
+    """Refuses an unknown place of the weights and a limit of the arena that is none."""
+    if weights not in WEIGHTS:
+        raise ValueError(f"weights must be one of {', '.join(WEIGHTS)}: got {weights!r}")
+    if arena is None or arena == SMALLEST or (isinstance(arena, int) and arena >= 0):
+        return
+    raise ValueError(f"arena must be a number of bytes, {SMALLEST!r} or None: got {arena!r}")
 
 
 def _weights_name(name: str) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from nested_keras.codegen.arena import Buffer, plan_arena
+from nested_keras.codegen.strips import Group, row_bytes
 from nested_keras.tflite.operators import Reshape
 from nested_keras.tflite.program import Program
 
@@ -59,7 +60,9 @@ class Storage:
     arena_bytes: int
 
 
-def plan_storage(program: Program, scratch_bytes: Sequence[int]) -> Storage:
+def plan_storage(
+    program: Program, scratch_bytes: Sequence[int], groups: Sequence[Group] = ()
+) -> Storage:
     """Chooses the home of each tensor.
 
     A Reshape's output shares its input's memory, except where the bytes have to arrive in a graph
@@ -68,6 +71,7 @@ def plan_storage(program: Program, scratch_bytes: Sequence[int]) -> Storage:
     Args:
         program: The graph.
         scratch_bytes: Scratch that each operator needs, 0 for none.
+        groups: The operators that run strip by strip.
 
     Returns:
         The plan.
@@ -80,13 +84,17 @@ def plan_storage(program: Program, scratch_bytes: Sequence[int]) -> Storage:
         if homes[tensor] != Home(Place.OUTPUT, k)
     )
     end = len(program.ops)
-    users = _users(program, root)
+    users = _users(program, root, groups)
     in_arena = [tensor for tensor in users if tensor not in homes]
     for _, tensor in output_copies:
         users.setdefault(tensor, []).append(end)
     sizes = [tensor.nbytes for tensor in program.tensors]
-    groups = [
-        [Buffer(sizes[tensor], users[tensor][0], users[tensor][-1]) for tensor in in_arena],
+    for group in groups:
+        for tensor, rows in group.capacities.items():
+            sizes[tensor] = rows * row_bytes(program.tensors[tensor])
+    shares = _shares(program, root, groups, in_arena)
+    requests = [
+        [Buffer(sizes[i], users[i][0], users[i][-1], shares=shares.get(i)) for i in in_arena],
         [Buffer(size, index, index) for index, size in enumerate(scratch_bytes)],
         [Buffer(sizes[i], 0, users.get(i, [0])[-1], is_late=True) for i in program.inputs],
         [
@@ -94,9 +102,9 @@ def plan_storage(program: Program, scratch_bytes: Sequence[int]) -> Storage:
             for k, i in enumerate(program.outputs)
         ],
     ]
-    plan = plan_arena([buffer for group in groups for buffer in group])
+    plan = plan_arena([buffer for part in requests for buffer in part])
     offsets = iter(plan.offsets)
-    tensors, scratch, inputs, outputs = (tuple(islice(offsets, len(group))) for group in groups)
+    tensors, scratch, inputs, outputs = (tuple(islice(offsets, len(part))) for part in requests)
     for tensor, offset in zip(in_arena, tensors, strict=True):
         homes[tensor] = Home(Place.ARENA, offset)
     for tensor in list(root):
@@ -112,14 +120,63 @@ def plan_storage(program: Program, scratch_bytes: Sequence[int]) -> Storage:
     )
 
 
-def _users(program: Program, root: dict[int, int]) -> dict[int, list[int]]:
-    """The operators that need the memory of each tensor, in order."""
+def lifetimes(program: Program) -> dict[int, tuple[int, int]]:
+    """Returns the first and the last operator that needs each tensor, graph inputs and outputs too.
+
+    Tensors that share memory with another tensor (a Reshape) are left out, as are constants.
+
+    Args:
+        program: The graph.
+
+    Returns:
+        By tensor index, the first and the last operator; len(program.ops) is the end of a run.
+    """
+    homes = _fixed_homes(program)
+    root, _ = _alias_reshapes(program, homes)
+    found = {
+        tensor: (needed[0], needed[-1])
+        for tensor, needed in _users(program, root, ()).items()
+        if homes.get(tensor, Home(Place.ARENA, 0)).place is not Place.CONSTANT
+    }
+    for tensor in program.inputs:
+        if tensor in found:
+            found[tensor] = (0, found[tensor][1])
+    for tensor in program.outputs:
+        if tensor in found:
+            found[tensor] = (found[tensor][0], len(program.ops))
+    return found
+
+
+def _users(program: Program, root: dict[int, int], groups: Sequence[Group]) -> dict[int, list[int]]:
+    """The operators that need the memory of each tensor, in order; a group needs it as a whole."""
+    spans = {
+        i: (group.first, group.last) for group in groups for i in range(group.first, group.last + 1)
+    }
     users: dict[int, list[int]] = {}
     for index, op in enumerate(program.ops):
         for tensor in (*op.inputs, *op.outputs):
             if tensor != program.level_input:
-                users.setdefault(_find(root, tensor), []).append(index)
-    return users
+                users.setdefault(_find(root, tensor), []).extend(spans.get(index, (index,)))
+    return {tensor: sorted(needed) for tensor, needed in users.items()}
+
+
+def _shares(
+    program: Program, root: dict[int, int], groups: Sequence[Group], in_arena: Sequence[int]
+) -> dict[int, int]:
+    """By tensor, the request whose memory the tensor takes (see `Group.overwrites`)."""
+    request = {tensor: index for index, tensor in enumerate(in_arena)}
+    # The requests of the graph's inputs come after those of the scratch buffers.
+    first_input = len(in_arena) + len(program.ops)
+    request |= {tensor: first_input + k for k, tensor in enumerate(program.inputs)}
+    found = {}
+    for group in groups:
+        if group.overwrites is None:
+            continue
+        source = _find(root, group.overwrites)
+        target = _find(root, program.ops[group.last].outputs[0])
+        if source in request and target in in_arena:
+            found[target] = request[source]
+    return found
 
 
 def _fixed_homes(program: Program) -> dict[int, Home]:

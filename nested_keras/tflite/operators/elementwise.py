@@ -18,6 +18,7 @@ from nested_keras.tflite.operators.registration import (
     Registration,
     Shape,
     clamp,
+    same_row,
 )
 from nested_keras.tflite.program import Op, Program, Tensor
 from nested_keras.typing import Int8Array
@@ -274,6 +275,7 @@ OPERATORS = (
         run=_run_add,
         c_call=CCall("nk_add_s8", BROADCAST_ARGUMENTS),
         mixes_samples=broadcast_mixes_samples,
+        row_window=same_row,
     ),
     Registration(
         Sub,
@@ -281,6 +283,7 @@ OPERATORS = (
         run=_run_sub,
         c_call=CCall("nk_sub_s8", BROADCAST_ARGUMENTS),
         mixes_samples=broadcast_mixes_samples,
+        row_window=same_row,
     ),
     Registration(
         Mul,
@@ -288,6 +291,7 @@ OPERATORS = (
         run=_run_mul,
         c_call=CCall("nk_mul_s8", BROADCAST_ARGUMENTS),
         mixes_samples=broadcast_mixes_samples,
+        row_window=same_row,
     ),
     Registration(
         Maximum,
@@ -295,6 +299,7 @@ OPERATORS = (
         run=_run_maximum,
         c_call=CCall("nk_maximum_s8", BROADCAST_ARGUMENTS),
         mixes_samples=broadcast_mixes_samples,
+        row_window=same_row,
     ),
     Registration(
         Minimum,
@@ -302,6 +307,7 @@ OPERATORS = (
         run=_run_minimum,
         c_call=CCall("nk_minimum_s8", BROADCAST_ARGUMENTS),
         mixes_samples=broadcast_mixes_samples,
+        row_window=same_row,
     ),
     Registration(
         Prelu,
@@ -309,5 +315,6 @@ OPERATORS = (
         run=_run_prelu,
         c_call=CCall("nk_prelu_s8", BROADCAST_ARGUMENTS),
         mixes_samples=broadcast_mixes_samples,
+        row_window=same_row,
     ),
 )
