@@ -49,6 +49,9 @@ def add(commands: Subparsers) -> None:
         help="the most bytes of RAM for the arena, or 'smallest': operators run strip by strip\n"
         "where that is necessary, with the same results and a few more instructions",
     )
+    sub.add_argument(
+        "--picture", type=Path, metavar="FILE", help="an SVG of the arena: what lies where and when"
+    )
     detector_flags.add_flags(sub)
     arguments.add_json(sub)
 
@@ -67,7 +70,7 @@ def _arena(text: str) -> int | str:
 
 
 def _codegen(args: argparse.Namespace) -> None:
-    from nested_keras import firmware
+    from nested_keras import files, firmware
 
     arguments.require_json(args.json)
     content = args.model.read_bytes()
@@ -90,4 +93,6 @@ def _codegen(args: argparse.Namespace) -> None:
         args.terminal.note(f"Give the bytes of {library.weights} to {args.name}_open() first.")
     if decoder is not None:
         args.terminal.note(f"{args.name}_detect() finds the boxes in its outputs.")
+    if args.picture is not None:
+        files.write_text(args.picture, library.draw_arena())
     arguments.write_json(args, library.to_dict())

@@ -9,12 +9,13 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from nested_keras import files
-from nested_keras.codegen import ctext, marks, sources
+from nested_keras.codegen import arena_picture, ctext, marks, sources
 from nested_keras.codegen.firmware_errors import CodegenError
 from nested_keras.codegen.layouts import Facts, Layout, layout_of, print_files
 from nested_keras.codegen.model_plan import Sizes
 from nested_keras.codegen.model_source import ModelSource, print_model, sizes_of
 from nested_keras.codegen.reserved_names import checked_name
+from nested_keras.codegen.storage import Storage
 from nested_keras.codegen.strip_choice import SMALLEST
 from nested_keras.detection.decoding import Decoder
 from nested_keras.runtime.runner import AnyModel, load_program, read_model
@@ -57,6 +58,7 @@ class GeneratedLibrary:
         stack_bytes: Bound of the stack under any of its functions, on a Cortex-M7 with gcc 12 at
             -O2 or -Os.
         program: The prepared graph from which the library was printed.
+        storage: Where each tensor lies.
         model_sha256: sha256 of the .tflite, in hexadecimal; None without a .tflite.
     """
 
@@ -68,6 +70,7 @@ class GeneratedLibrary:
     data_bytes: int
     stack_bytes: int
     program: Program = field(repr=False)
+    storage: Storage = field(repr=False)
     model_sha256: str | None = None
     weights: Path | None = None
 
@@ -82,6 +85,11 @@ class GeneratedLibrary:
             "stack_bytes": self.stack_bytes,
             "model_sha256": self.model_sha256,
         }
+
+    def draw_arena(self) -> str:
+        """Returns a picture of the arena as SVG: which bytes hold what during which operators."""
+        title = f"{self.name}: an arena of {self.arena_bytes:,} bytes"
+        return arena_picture.draw(self.storage, len(self.program.ops), title)
 
     def compile(
         self, compiler: Compiler, cache_dir: Path, *, first_include: Path | None = None
@@ -196,6 +204,7 @@ def _library(
         data_bytes=source.sizes.data_bytes,
         stack_bytes=source.sizes.stack_bytes,
         program=program,
+        storage=source.storage,
         model_sha256=digest,
         weights=None if source.weights is None else directory / _weights_name(name),
     )

@@ -9,7 +9,7 @@ from nested_keras.codegen.detection_source import DetectionSource, print_detecti
 from nested_keras.codegen.firmware_errors import CodegenError
 from nested_keras.codegen.header_source import print_header
 from nested_keras.codegen.model_plan import ModelPlan, Sizes
-from nested_keras.codegen.storage import Home, Place
+from nested_keras.codegen.storage import Home, Place, Storage
 from nested_keras.codegen.templating import fill
 from nested_keras.codegen.weights_file import ExternalConstants, digest_of
 from nested_keras.detection.decoding import Decoder
@@ -33,6 +33,7 @@ class ModelSource:
         kernels: The tflm_ops functions that the source calls.
         example: The arguments of an example call.
         sizes: What the library takes.
+        storage: Where each tensor lies.
     """
 
     header: str
@@ -42,6 +43,7 @@ class ModelSource:
     kernels: tuple[str, ...]
     example: tuple[str, ...]
     sizes: Sizes
+    storage: Storage
 
 
 def sizes_of(program: ir.Program, arena: int | str | None = None) -> Sizes:
@@ -114,6 +116,7 @@ def print_model(
         kernels=tuple(sorted(kernels)),
         example=(*plan.input_names, *plan.output_names, "level"),
         sizes=plan.sizes(),
+        storage=plan.storage,
     )
 
 

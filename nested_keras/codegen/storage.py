@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import enum
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
+from typing import TypeAlias
 
 from nested_keras.codegen.arena import Buffer, plan_arena
 from nested_keras.codegen.strips import Group, row_bytes
@@ -36,6 +37,28 @@ class Home:
 
 
 @dataclass(frozen=True)
+class Block:
+    """Bytes of the arena that hold something for some time.
+
+    Attributes:
+        name: Of the tensor; of the operator for scratch memory.
+        kind: "tensor", "rows" of a tensor that never exists as a whole, "scratch", "input" or
+            "output".
+        offset: First byte.
+        size: Bytes.
+        first: Index of the first operator that needs them.
+        last: Index of the last one; the number of operators for the end of a run.
+    """
+
+    name: str
+    kind: str
+    offset: int
+    size: int
+    first: int
+    last: int
+
+
+@dataclass(frozen=True)
 class Storage:
     """The plan of a program.
 
@@ -49,6 +72,7 @@ class Storage:
             their own. The bytes are reused once the last reader of the input has run.
         output_offsets: Offset in the arena for each graph output, for such callers.
         arena_bytes: Size of the arena.
+        blocks: What lies in the arena.
     """
 
     homes: dict[int, Home]
@@ -58,6 +82,7 @@ class Storage:
     reshape_copies: frozenset[int]
     output_copies: tuple[tuple[int, int], ...]
     arena_bytes: int
+    blocks: tuple[Block, ...]
 
 
 def plan_storage(
@@ -83,28 +108,22 @@ def plan_storage(
         for k, tensor in enumerate(program.outputs)
         if homes[tensor] != Home(Place.OUTPUT, k)
     )
-    end = len(program.ops)
     users = _users(program, root, groups)
     in_arena = [tensor for tensor in users if tensor not in homes]
     for _, tensor in output_copies:
-        users.setdefault(tensor, []).append(end)
-    sizes = [tensor.nbytes for tensor in program.tensors]
-    for group in groups:
-        for tensor, rows in group.capacities.items():
-            sizes[tensor] = rows * row_bytes(program.tensors[tensor])
+        users.setdefault(tensor, []).append(len(program.ops))
     shares = _shares(program, root, groups, in_arena)
-    requests = [
-        [Buffer(sizes[i], users[i][0], users[i][-1], shares=shares.get(i)) for i in in_arena],
-        [Buffer(size, index, index) for index, size in enumerate(scratch_bytes)],
-        [Buffer(sizes[i], 0, users.get(i, [0])[-1], is_late=True) for i in program.inputs],
-        [
-            Buffer(sizes[i], end if (k, i) in output_copies else users[i][0], end, is_late=True)
-            for k, i in enumerate(program.outputs)
-        ],
+    parts = [
+        _tensor_requests(program, in_arena, users, groups, shares),
+        _scratch_requests(program, scratch_bytes),
+        *_interface_requests(program, users, output_copies),
     ]
-    plan = plan_arena([buffer for part in requests for buffer in part])
+    requests = list(itertools.chain(*parts))
+    plan = plan_arena([buffer for _, _, buffer in requests])
     offsets = iter(plan.offsets)
-    tensors, scratch, inputs, outputs = (tuple(islice(offsets, len(part))) for part in requests)
+    tensors, scratch, inputs, outputs = (
+        tuple(itertools.islice(offsets, len(part))) for part in parts
+    )
     for tensor, offset in zip(in_arena, tensors, strict=True):
         homes[tensor] = Home(Place.ARENA, offset)
     for tensor in list(root):
@@ -117,7 +136,62 @@ def plan_storage(
         input_offsets=inputs,
         output_offsets=outputs,
         arena_bytes=plan.size,
+        blocks=tuple(
+            Block(name, kind, offset, buffer.size, buffer.first, buffer.last)
+            for (name, kind, buffer), offset in zip(requests, plan.offsets, strict=True)
+            if buffer.size
+        ),
     )
+
+
+_Request: TypeAlias = tuple[str, str, Buffer]  # name and kind of the block, and its buffer
+
+
+def _tensor_requests(
+    program: Program,
+    in_arena: Sequence[int],
+    users: dict[int, list[int]],
+    groups: Sequence[Group],
+    shares: dict[int, int],
+) -> list[_Request]:
+    """The requests of the tensors between operators."""
+    rows = {tensor: count for group in groups for tensor, count in group.capacities.items()}
+    requests = []
+    for i in in_arena:
+        tensor = program.tensors[i]
+        size = rows[i] * row_bytes(tensor) if i in rows else tensor.nbytes
+        buffer = Buffer(size, users[i][0], users[i][-1], shares=shares.get(i))
+        requests.append((tensor.name, "rows" if i in rows else "tensor", buffer))
+    return requests
+
+
+def _scratch_requests(program: Program, scratch_bytes: Sequence[int]) -> list[_Request]:
+    """The requests of the operators' scratch memory."""
+    return [
+        (op.name, "scratch", Buffer(size, index, index))
+        for index, (op, size) in enumerate(zip(program.ops, scratch_bytes, strict=True))
+    ]
+
+
+def _interface_requests(
+    program: Program, users: dict[int, list[int]], output_copies: Sequence[tuple[int, int]]
+) -> tuple[list[_Request], list[_Request]]:
+    """The requests of the inputs and the outputs, for callers without buffers of their own."""
+    tensors, end = program.tensors, len(program.ops)
+    inputs = [
+        (
+            tensors[i].name,
+            "input",
+            Buffer(tensors[i].nbytes, 0, users.get(i, [0])[-1], is_late=True),
+        )
+        for i in program.inputs
+    ]
+    outputs = []
+    for k, i in enumerate(program.outputs):
+        first = end if (k, i) in output_copies else users[i][0]
+        buffer = Buffer(tensors[i].nbytes, first, end, is_late=True)
+        outputs.append((tensors[i].name, "output", buffer))
+    return inputs, outputs
 
 
 def lifetimes(program: Program) -> dict[int, tuple[int, int]]:

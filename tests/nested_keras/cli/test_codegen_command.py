@@ -48,6 +48,10 @@ def test_a_smaller_arena_has_the_same_interface(model, folder, capsys):
     assert sizes[1] < sizes[0]
     capsys.readouterr()
     out = folder / "arena_of_one"
+    picture = folder / "arena.svg"
+    assert nested_keras_command("codegen", model, "--out", folder / "p", "--picture", picture) == 0
+    assert f"an arena of {sizes[0]:,} bytes" in picture.read_text()
+    capsys.readouterr()
     assert nested_keras_command("codegen", model, "--out", out, "--arena", "1") == 1
     assert f"the arena needs {sizes[1]:,} bytes: got a limit of 1" in capsys.readouterr().err
     assert not out.exists()
