@@ -1,7 +1,7 @@
 """Smaller arenas and what they cost: `python -m benchmarks.arenas` writes arenas.json and arenas.md.
 
-Each network is exported as in models.py, nested at 90, 80 and 70 %, and runs as generated C on the
-emulated Cortex-M7: with every operator whole, in an arena of a given size, in the smallest arena.
+Each network is exported as in models.py, nested at 90, 80 and 70 %, and runs as generated C on
+the emulated Cortex-M7: with every operator whole, in a given arena, in the smallest arena.
 """
 
 from __future__ import annotations
