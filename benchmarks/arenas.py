@@ -1,4 +1,4 @@
-"""Smaller arenas and what they cost: `python -m benchmarks.arenas` writes arenas.json and arenas.md.
+"""Smaller arenas and their cost: `python -m benchmarks.arenas` writes arenas.json and arenas.md.
 
 Each network is exported as in models.py, nested at 90, 80 and 70 %, and runs as generated C on
 the emulated Cortex-M7: with every operator whole, in a given arena, in the smallest arena.
