@@ -100,12 +100,15 @@ class ModelBenchmark:
         return asdict(self)
 
 
-def run(model: ModelFile, *, work_dir: Path | None = None) -> ModelBenchmark:
+def run(
+    model: ModelFile, *, work_dir: Path | None = None, arena: int | str | None = None
+) -> ModelBenchmark:
     """Builds the generated firmware, runs one random input at every level and checks the outputs.
 
     Args:
         model: Contents of a .tflite, or its path.
         work_dir: Keeps the firmware and its objects; a temporary folder by default.
+        arena: The most bytes of the arena, or "smallest", or None; see `firmware.generate`.
 
     Returns:
         Instructions and modelled cycles.
@@ -118,8 +121,8 @@ def run(model: ModelFile, *, work_dir: Path | None = None) -> ModelBenchmark:
     """
     if work_dir is None:
         with process.temporary_folder() as folder:
-            return run(model, work_dir=folder)
-    library = generate(model, work_dir / "model")
+            return run(model, work_dir=folder, arena=arena)
+    library = generate(model, work_dir / "model", arena=arena)
     reference = ReferenceModel(library.program)
     inputs = [_random_input(tensor) for tensor in reference.input_details]
     elf = _build(library, inputs, work_dir)
@@ -252,9 +255,13 @@ def _levels(
     levels = []
     for level in range(program.levels):
         own = profiles[level * (per_level + 1) : (level + 1) * (per_level + 1)]
+        # An operator that runs strip by strip has several regions.
+        regions: dict[int, list[Profile]] = {}
+        for index, profile in zip(op_order[level * per_level :], own[:-1], strict=False):
+            regions.setdefault(index, []).append(profile)
         ops = [
-            _op_cost(program, index, profile=p, level=level)
-            for index, p in zip(op_order[level * per_level :], own[:-1], strict=False)
+            _op_cost(program, index, profiles=parts, level=level)
+            for index, parts in regions.items()
         ]
         ops.append(OpCost(_GLUE, "", own[-1].instructions, own[-1].cycles))
         levels.append(
@@ -265,11 +272,17 @@ def _levels(
     return tuple(levels)
 
 
-def _op_cost(program: Program, index: int, *, profile: Profile, level: int) -> OpCost:
+def _op_cost(program: Program, index: int, *, profiles: Sequence[Profile], level: int) -> OpCost:
     op = program.ops[index]
     predicted = None
     if isinstance(op, NestedSparseConv):
         kind = op.layer.params.kind
         size = cycles.ImageSize.of(kind, *program.shapes(op))
         predicted = cycles.predict_levels(op.layer, size)[level]
-    return OpCost(op.name, type(op).__name__, profile.instructions, profile.cycles, predicted)
+    return OpCost(
+        op.name,
+        type(op).__name__,
+        sum(profile.instructions for profile in profiles),
+        sum(profile.cycles for profile in profiles),
+        predicted,
+    )

@@ -6,7 +6,9 @@
  * - The parameter structs have the field names of the dataclasses in nested_keras/tflite/operators.
  * - Tensors are NHWC and dense. A tensor of lower rank is passed with leading dimensions of 1:
  *   [10] is {1, 1, 1, 10}.
- * - Input and output buffers must not overlap. No function needs scratch memory.
+ * - Input and output buffers must not overlap, except that the output of an element-wise function
+ *   (add, sub, mul, maximum, minimum, prelu, lookup) may lie exactly where an input of the same
+ *   dimensions lies. No function needs scratch memory.
  * - An input offset is minus the zero point (-127 .. 128), an output offset the zero point
  *   (-128 .. 127).
  * - Multipliers are Q31 in 0 .. 2^31 - 1 unless a comment gives another range; shifts are in

@@ -21,6 +21,7 @@ from nested_keras.tflite.operators.registration import (
     Shape,
     clamp,
     own_fields,
+    same_row,
 )
 from nested_keras.tflite.program import Op, Program, Tensor
 from nested_keras.typing import Int8Array
@@ -296,6 +297,7 @@ OPERATORS = (
         run=_run_add,
         c_call=CCall("nk_add_s8", BROADCAST_ARGUMENTS, _with_short_form),
         mixes_samples=broadcast_mixes_samples,
+        row_window=same_row,
     ),
     Registration(
         Sub,
@@ -303,6 +305,7 @@ OPERATORS = (
         run=_run_sub,
         c_call=CCall("nk_sub_s8", BROADCAST_ARGUMENTS, _with_short_form),
         mixes_samples=broadcast_mixes_samples,
+        row_window=same_row,
     ),
     Registration(
         Mul,
@@ -310,6 +313,7 @@ OPERATORS = (
         run=_run_mul,
         c_call=CCall("nk_mul_s8", BROADCAST_ARGUMENTS),
         mixes_samples=broadcast_mixes_samples,
+        row_window=same_row,
     ),
     Registration(
         Maximum,
@@ -317,6 +321,7 @@ OPERATORS = (
         run=_run_maximum,
         c_call=CCall("nk_maximum_s8", BROADCAST_ARGUMENTS),
         mixes_samples=broadcast_mixes_samples,
+        row_window=same_row,
     ),
     Registration(
         Minimum,
@@ -324,6 +329,7 @@ OPERATORS = (
         run=_run_minimum,
         c_call=CCall("nk_minimum_s8", BROADCAST_ARGUMENTS),
         mixes_samples=broadcast_mixes_samples,
+        row_window=same_row,
     ),
     Registration(
         Prelu,
@@ -331,5 +337,6 @@ OPERATORS = (
         run=_run_prelu,
         c_call=CCall("nk_prelu_s8", BROADCAST_ARGUMENTS),
         mixes_samples=broadcast_mixes_samples,
+        row_window=same_row,
     ),
 )
