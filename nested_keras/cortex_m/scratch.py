@@ -33,6 +33,13 @@ _ENTRY_WORDS = 3
 _END_WORDS = 2
 _READ_AHEAD_WORDS = 2
 _PIECE_WEIGHTS = 252
+# The same numbers as in tflm_ops/src/cortex_m/nk_dsp_dense.c.
+_PASS_INPUTS = 4
+_DENSE_MAX_INPUTS = 64
+_DENSE_MAX_WEIGHT_BYTES = 6144
+_DENSE_GROUP = 4
+_DENSE_GROUP_BYTES = 76
+_DENSE_READ_AHEAD_BYTES = 8
 
 
 def nested_conv_scratch_bytes(
@@ -64,9 +71,13 @@ def nested_conv_scratch_bytes(
         return max(row, _DEPTHWISE_TILE_BYTES)
     list_bytes = _list_bytes(params, len(layer.levels), _most_weights(layer))
     if not any_weights:
+        if runs_dense_pairs(params, [level.encoding for level in layer.levels]):
+            return max(row, _dense_pairs_bytes(params))
         levels = [level for level in layer.levels if level.encoding is not Encoding.EMPTY]
         weights = sum(level.entries for level in levels) * params.block_size
         list_bytes = _list_bytes(params, len(levels), weights)
+    elif runs_dense_pairs(params, [Encoding.DENSE]):
+        row = max(row, _dense_pairs_bytes(params))
     return max(row, _tiles_bytes(params, dims, list_bytes))
 
 
@@ -84,6 +95,39 @@ def nested_function(params: LayerParams) -> str:
     if (params.dilation_h, params.dilation_w) != (1, 1):
         return "nk_nested_conv_s8"
     return "nk_nested_depthwise_s8" if has_depthwise_kernel(params) else "nk_nested_conv2d_s8"
+
+
+def runs_dense_pairs(params: LayerParams, encodings: Sequence[Encoding]) -> bool:
+    """Says whether a layer is a convolution whose only weights are a small dense level 0.
+
+    The same condition as nk_dsp_dense_takes().
+
+    Args:
+        params: The layer.
+        encodings: Of its levels.
+    """
+    return (
+        params.kind is LayerKind.CONV
+        and (params.dilation_h, params.dilation_w) == (1, 1)
+        and encodings[0] is Encoding.DENSE
+        and all(encoding is Encoding.EMPTY for encoding in encodings[1:])
+        and math.prod(params.filter_shape[1:]) <= _DENSE_MAX_INPUTS
+        and _dense_weight_bytes(params) <= _DENSE_MAX_WEIGHT_BYTES
+    )
+
+
+def _dense_weight_bytes(params: LayerParams) -> int:
+    """Returns the bytes of the widened weights of a dense layer."""
+    inputs = align(math.prod(params.filter_shape[1:]), _PASS_INPUTS)
+    return 2 * align(params.out_channels, _DENSE_GROUP) * inputs
+
+
+def _dense_pairs_bytes(params: LayerParams) -> int:
+    """Returns the bytes of all buffers of a small dense layer, like nk_dsp_dense_bytes()."""
+    groups = align(params.out_channels, _DENSE_GROUP) // _DENSE_GROUP
+    inputs = align(math.prod(params.filter_shape[1:]), _PASS_INPUTS)
+    pair_and_window = 5 * inputs + _DENSE_READ_AHEAD_BYTES
+    return groups * _DENSE_GROUP_BYTES + _dense_weight_bytes(params) + pair_and_window
 
 
 def _most_weights(layer: Stream) -> int:

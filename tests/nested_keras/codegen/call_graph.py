@@ -21,6 +21,8 @@ _BEHIND_POINTERS = {
 }
 # nk_dsp_tile_*: nine registers and FRAME bytes. The other routines of the file need less.
 _ASSEMBLY_BYTES = 36 + 76
+# nk_dsp_dense_tile, likewise.
+_DENSE_TILE_BYTES = 36 + 60
 # memcpy() and its like, and the division of 64 bits.
 _LIBRARY_BYTES = 64
 
@@ -71,6 +73,8 @@ class CallGraph:
         def below(name: str) -> int:
             if name == "assembly":
                 return _ASSEMBLY_BYTES + below("nk_dsp_requantize_exact")
+            if name == "nk_dsp_dense_tile":
+                return _DENSE_TILE_BYTES + below("nk_dsp_dense_exact")
             if name not in self.frames:
                 return _LIBRARY_BYTES
             callees = set(self._calls.get(name, ()))

@@ -12,6 +12,8 @@ FILES = (
     "cortex_m/nk_depthwise_tile.h",
     "cortex_m/nk_dsp_tile.h",
     "cortex_m/nk_dsp_conv.c",
+    "cortex_m/nk_dsp_dense.c",
+    "cortex_m/nk_dsp_dense.h",
     "cortex_m/nk_dsp_list.c",
     "cortex_m/nk_fully_connected_s8_dsp.c",
     "cortex_m/nk_depthwise_s8_dsp.c",
@@ -46,6 +48,12 @@ def c():
         (scratch._READ_AHEAD_BYTES, "READ_AHEAD_BYTES"),
         (scratch._ENTRY_WORDS, "ENTRY_WORDS"),
         (scratch._END_WORDS, "END_WORDS"),
+        (scratch._PASS_INPUTS, "PASS_INPUTS"),
+        (scratch._DENSE_GROUP, "NK_DSP_DENSE_GROUP"),
+        (scratch._DENSE_GROUP_BYTES, "DENSE_GROUP_BYTES"),
+        (scratch._DENSE_MAX_INPUTS, "DENSE_MAX_INPUTS"),
+        (scratch._DENSE_MAX_WEIGHT_BYTES, "DENSE_MAX_WEIGHT_BYTES"),
+        (scratch._DENSE_READ_AHEAD_BYTES, "DENSE_READ_AHEAD_BYTES"),
         (scratch._READ_AHEAD_WORDS, "READ_AHEAD_WORDS"),
     ],
 )
@@ -78,7 +86,9 @@ def test_every_constant_of_the_python_side_is_compared():
         *("MAX_SIDE", "_SPAN", "_CHUNK", "_DEPTHWISE_ROWS", "_DEPTHWISE_COLUMNS", "_TILE_PIXELS"),
         *("POSITION_WORDS", "_MAX_PAIRS", "_CHANNEL_BYTES", "_POINTER_BYTES", "_GROUP_BYTES"),
         *("_READ_AHEAD_BYTES", "_ENTRY_WORDS", "_END_WORDS", "_READ_AHEAD_WORDS"),
-        *("_PIECE_WEIGHTS", "_DEPTHWISE_TILE_BYTES"),
+        *("_PIECE_WEIGHTS", "_DEPTHWISE_TILE_BYTES", "_PASS_INPUTS", "_DENSE_GROUP"),
+        *("_DENSE_GROUP_BYTES", "_DENSE_MAX_INPUTS", "_DENSE_MAX_WEIGHT_BYTES"),
+        *("_DENSE_READ_AHEAD_BYTES",),
     }
     # An accumulator is an int32_t.
     assert numbers - compared == {"_ACCUMULATOR_BYTES"}

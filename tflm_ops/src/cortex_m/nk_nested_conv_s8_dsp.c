@@ -3,6 +3,7 @@
 
 #include "nk_depthwise.h"
 #include "nk_dsp_conv.h"
+#include "nk_dsp_dense.h"
 #include "nk_target.h"
 
 bool nk_nested_conv_s8_dsp_applies(const nk_stream *s) {
@@ -41,6 +42,9 @@ static nk_dsp_conv make_conv(const nk_stream *s, int32_t level, const nk_conv_di
 }
 
 int32_t nk_nested_conv_s8_dsp_get_buffer_size(const nk_stream *stream, const nk_conv_dims *dims) {
+  if (nk_dsp_dense_takes(stream)) {
+    return nk_dsp_dense_bytes(stream);
+  }
   nk_dsp_conv conv = make_conv(stream, stream->levels - 1, dims);
   return nk_dsp_conv_lay_out(&conv, NULL);
 }
@@ -61,6 +65,10 @@ static bool is_constant(const nk_stream *s, int32_t level, int32_t channel) {
 
 void nk_nested_conv_s8_dsp(const nk_stream *stream, int32_t level, const nk_conv_dims *dims,
                            const int8_t *input, int8_t *output, void *scratch) {
+  if (nk_dsp_dense_takes(stream)) {
+    nk_dsp_dense_run(stream, level, dims, input, output, scratch);
+    return;
+  }
   nk_dsp_conv conv = make_conv(stream, level, dims);
   nk_dsp_conv_lay_out(&conv, scratch);
   const nk_stream_level *top = &stream->level[level];
