@@ -130,9 +130,38 @@ static void find_pixels(const nk_dsp_conv *c, const int8_t *image, int32_t y, in
   }
 }
 
+/** Whether nk_dsp_pack_threes() can pack under a tile whose first window starts at column x. */
+static inline bool packs_threes(const nk_dsp_conv *c, int32_t x, int32_t pairs) {
+  return c->kernel_w == 3 && c->stride_w == 1 && pairs == NK_DSP_MAX_PAIRS &&
+         c->depth_multiplier == 0 && x >= -1 && x + 9 <= c->input_w;
+}
+
+/** Packs a row with nk_dsp_pack_threes(). */
+static void pack_threes(const nk_dsp_conv *c, const int8_t *image, int32_t y, int32_t x,
+                        uint8_t *words) {
+  const int32_t channels = c->in_channels;
+  const int8_t *pixels[] = {c->zero, c->zero, c->zero};
+  int32_t distance = 0;
+  if (nk_in_range(y, 0, c->input_h - 1)) {
+    distance = channels;
+    pixels[1] = image + (y * c->input_w + x + 1) * channels;
+    if (x >= 0) {
+      pixels[0] = pixels[1] - channels;
+    }
+    if (x + 9 < c->input_w) {
+      pixels[2] = pixels[1] + 8 * channels;
+    }
+  }
+  nk_dsp_pack_threes(pixels, words, channels, distance);
+}
+
 /** Packs one row of input under the windows of a tile; the first window starts at column x. */
 static void pack_row(const nk_dsp_conv *c, const int8_t *image, int32_t y, int32_t x, int32_t pairs,
                      uint8_t *words) {
+  if (packs_threes(c, x, pairs)) {
+    pack_threes(c, image, y, x, words);
+    return;
+  }
   find_pixels(c, image, y, x, pairs);
   const int8_t **pixels = c->pixels;
   for (int32_t kx = 0; kx < c->kernel_w; ++kx, ++pixels, words += c->column_step) {

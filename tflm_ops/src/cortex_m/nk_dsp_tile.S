@@ -35,7 +35,7 @@
 
         .global nk_dsp_tile_1, nk_dsp_tile_2, nk_dsp_tile_3, nk_dsp_tile_4
         .global nk_dsp_pack_1, nk_dsp_pack_2, nk_dsp_pack_3, nk_dsp_pack_4
-        .global nk_dsp_pack_4_shifted
+        .global nk_dsp_pack_4_shifted, nk_dsp_pack_threes
         .global nk_dsp_move_up
         .global nk_dsp_routines
 
@@ -1084,6 +1084,61 @@ nk_dsp_pack_4_shifted:
         bne     1b
         pop     {r4-r9, pc}
         .size   nk_dsp_pack_4_shifted, . - nk_dsp_pack_4_shifted
+
+@ void nk_dsp_pack_threes(const int8_t *const pixels[3], int32_t *words, int32_t channels, int32_t distance)
+@ The words of 8 pixels in three filter columns at once, `channels` * 16 bytes apart. pixels: the first of
+@ the 10 pixels under the filter; the second, from where 8 pixels are `distance` bytes apart; the last.
+@ From the last pixel to the first, each pair of neighbours makes a word of one or two filter columns.
+        .balign 4
+        .type   nk_dsp_pack_threes, %function
+        .thumb_func
+nk_dsp_pack_threes:
+        push    {r4-r11, lr}
+        mov     r4, r3
+        mov     r9, r2
+        mov     r3, r1
+        ldm     r0, {r0-r2}
+        add     r5, r4, r4, lsl #1
+        add     r7, r3, r9, lsl #4
+        add     r8, r7, r9, lsl #4
+        add     r9, r9, r0                      @ end of the first pixel
+        .balign 4
+1:      add     r6, r1, r4, lsl #2
+        ldrsb   r11, [r2], #1
+        ldrsb   r10, [r6, r5]
+        ldrsb   lr, [r6, r4, lsl #1]
+        ldrsb   r12, [r6, r4]
+        add     r11, r10, r11, lsl #23
+        str     r11, [r8, #12]
+        add     r10, lr, r10, lsl #23
+        ldrsb   r11, [r6]
+        str     r10, [r7, #12]
+        add     lr, r12, lr, lsl #23
+        str     lr, [r3, #12]
+        ldrsb   r10, [r1, r5]
+        str     lr, [r8, #8]
+        ldrsb   lr, [r1, r4, lsl #1]
+        add     r12, r11, r12, lsl #23
+        str     r12, [r7, #8]
+        add     r11, r10, r11, lsl #23
+        ldrsb   r12, [r1, r4]
+        add     r10, lr, r10, lsl #23
+        str     r11, [r3, #8]
+        str     r11, [r8, #4]
+        add     lr, r12, lr, lsl #23
+        str     r10, [r7, #4]
+        ldrsb   r11, [r1], #1
+        str     lr, [r3, #4]
+        ldrsb   r10, [r0], #1
+        str     lr, [r8], #16
+        add     r12, r11, r12, lsl #23
+        add     r11, r10, r11, lsl #23
+        str     r12, [r7], #16
+        str     r11, [r3], #16
+        cmp     r0, r9
+        bne     1b
+        pop     {r4-r11, pc}
+        .size   nk_dsp_pack_threes, . - nk_dsp_pack_threes
 
 @ void nk_dsp_move_up(void *to, uint32_t by, uint32_t bytes, int32_t count, int32_t step)
 @ Moves `bytes` (rounded up to 16) up by `by`, `count` times, `step` bytes apart.

@@ -68,6 +68,12 @@ void nk_dsp_pack_4(const int8_t *const *pixels, void *words, int32_t channels, i
 void nk_dsp_pack_4_shifted(const int8_t *const *pixels, void *words, int32_t channels, int32_t step,
                            const void *from);
 
+/** Packs 8 pixels in each of three filter columns at once, whose words are `channels` * 16 bytes
+ * apart. pixels: the first of the 10 pixels under the filter; the second, from where 8 pixels are
+ * `distance` bytes apart; the last. */
+void nk_dsp_pack_threes(const int8_t *const *pixels, void *words, int32_t channels,
+                        int32_t distance);
+
 /** Moves `bytes`, rounded up to 16, down in memory by `by`, `count` times `step` bytes apart. */
 void nk_dsp_move_up(void *to, int32_t by, int32_t bytes, int32_t count, int32_t step);
 
