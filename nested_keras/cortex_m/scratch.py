@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from nested_keras.cortex_m import dense_pairs
 from nested_keras.cortex_m.cycles import (
     POSITION_WORDS,
     ImageSize,
@@ -25,21 +26,13 @@ _ACCUMULATOR_BYTES = 4
 _DEPTHWISE_TILE_BYTES = 1280
 # The same numbers as in tflm_ops/src/cortex_m/nk_dsp_conv.c and nk_dsp_list.c.
 _MAX_PAIRS = 4
-_CHANNEL_BYTES = 28
 _POINTER_BYTES = 4
 _GROUP_BYTES = 4096
 _READ_AHEAD_BYTES = 16
 _ENTRY_WORDS = 3
-_END_WORDS = 2
-_READ_AHEAD_WORDS = 2
+_END_WORDS = 7
+_STOP_WORDS = 3
 _PIECE_WEIGHTS = 252
-# The same numbers as in tflm_ops/src/cortex_m/nk_dsp_dense.c.
-_PASS_INPUTS = 4
-_DENSE_MAX_INPUTS = 64
-_DENSE_MAX_WEIGHT_BYTES = 6144
-_DENSE_GROUP = 4
-_DENSE_GROUP_BYTES = 76
-_DENSE_READ_AHEAD_BYTES = 8
 
 
 def nested_conv_scratch_bytes(
@@ -71,13 +64,13 @@ def nested_conv_scratch_bytes(
         return max(row, _DEPTHWISE_TILE_BYTES)
     list_bytes = _list_bytes(params, len(layer.levels), _most_weights(layer))
     if not any_weights:
-        if runs_dense_pairs(params, [level.encoding for level in layer.levels]):
-            return max(row, _dense_pairs_bytes(params))
+        if dense_pairs.takes(params, [level.encoding for level in layer.levels]):
+            return max(row, dense_pairs.scratch_bytes(params))
         levels = [level for level in layer.levels if level.encoding is not Encoding.EMPTY]
         weights = sum(level.entries for level in levels) * params.block_size
         list_bytes = _list_bytes(params, len(levels), weights)
-    elif runs_dense_pairs(params, [Encoding.DENSE]):
-        row = max(row, _dense_pairs_bytes(params))
+    elif dense_pairs.takes(params, [Encoding.DENSE]):
+        row = max(row, dense_pairs.scratch_bytes(params))
     return max(row, _tiles_bytes(params, dims, list_bytes))
 
 
@@ -97,39 +90,6 @@ def nested_function(params: LayerParams) -> str:
     return "nk_nested_depthwise_s8" if has_depthwise_kernel(params) else "nk_nested_conv2d_s8"
 
 
-def runs_dense_pairs(params: LayerParams, encodings: Sequence[Encoding]) -> bool:
-    """Says whether a layer is a convolution whose only weights are a small dense level 0.
-
-    The same condition as nk_dsp_dense_takes().
-
-    Args:
-        params: The layer.
-        encodings: Of its levels.
-    """
-    return (
-        params.kind is LayerKind.CONV
-        and (params.dilation_h, params.dilation_w) == (1, 1)
-        and encodings[0] is Encoding.DENSE
-        and all(encoding is Encoding.EMPTY for encoding in encodings[1:])
-        and math.prod(params.filter_shape[1:]) <= _DENSE_MAX_INPUTS
-        and _dense_weight_bytes(params) <= _DENSE_MAX_WEIGHT_BYTES
-    )
-
-
-def _dense_weight_bytes(params: LayerParams) -> int:
-    """Returns the bytes of the widened weights of a dense layer."""
-    inputs = align(math.prod(params.filter_shape[1:]), _PASS_INPUTS)
-    return 2 * align(params.out_channels, _DENSE_GROUP) * inputs
-
-
-def _dense_pairs_bytes(params: LayerParams) -> int:
-    """Returns the bytes of all buffers of a small dense layer, like nk_dsp_dense_bytes()."""
-    groups = align(params.out_channels, _DENSE_GROUP) // _DENSE_GROUP
-    inputs = align(math.prod(params.filter_shape[1:]), _PASS_INPUTS)
-    pair_and_window = 5 * inputs + _DENSE_READ_AHEAD_BYTES
-    return groups * _DENSE_GROUP_BYTES + _dense_weight_bytes(params) + pair_and_window
-
-
 def _most_weights(layer: Stream) -> int:
     """Returns the most weights that the levels of such a layer can store, fillers included.
 
@@ -147,7 +107,7 @@ def _list_bytes(params: LayerParams, levels: int, weights: int) -> int:
     """Returns the bytes of the list of weights, like nk_dsp_list_bytes()."""
     pieces = weights // _PIECE_WEIGHTS
     words = params.out_channels * (_ENTRY_WORDS * levels + _END_WORDS)
-    return 4 * (words + (_ENTRY_WORDS + 1) * pieces + _READ_AHEAD_WORDS)
+    return 4 * (words + (_ENTRY_WORDS + 1) * pieces + _STOP_WORDS)
 
 
 def _tiles_bytes(params: LayerParams, dims: Sequence[int], list_bytes: int) -> int:
@@ -167,7 +127,6 @@ def _tiles_bytes(params: LayerParams, dims: Sequence[int], list_bytes: int) -> i
     columns = (2 * pairs - 1) * params.stride_w + params.kernel_w
     parts = (
         group * channel + _READ_AHEAD_BYTES,
-        params.out_channels * _CHANNEL_BYTES,
         columns * _POINTER_BYTES,
         list_bytes,
         group,

@@ -58,7 +58,7 @@ class CallGraph:
             file = Path(caller.split(":")[0]).name if ":" in caller else f"{caller}.c"
             if file == "model.c":
                 return list(pointers)
-            if file == "nk_dsp_conv.c":
+            if file in ("nk_dsp_conv.c", "nk_dsp_conv_run.c"):
                 return ["assembly", "nk_dsp_requantize_exact"]
             if file == "nk_nested_fully_connected_s8_dsp.c":
                 file = "nk_fully_connected_s8_dsp.c"

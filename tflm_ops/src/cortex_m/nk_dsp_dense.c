@@ -112,13 +112,13 @@ static void set_group(const nk_stream *s, int32_t level, int32_t first, int32_t 
   group->exact = channels < NK_DSP_DENSE_GROUP;
   for (int32_t i = 0; i < channels; ++i) {
     const int32_t o = first + i;
-    nk_dsp_channel channel;
-    nk_dsp_set_channel(&channel, &stage, largest_bias, tables->bias[o], tables->multiplier[o],
-                       tables->shift[o]);
-    if (channel.exact) {
+    if (!nk_dsp_is_short(largest_bias, tables->bias[o], tables->multiplier[o], tables->shift[o])) {
       group->exact = 1;
       continue;
     }
+    nk_dsp_channel channel;
+    nk_dsp_set_channel(&channel, s->output_offset, tables->bias[o], tables->multiplier[o],
+                       tables->shift[o]);
     group->bias[(i + 3) % NK_DSP_DENSE_GROUP] = 2 * tables->bias[o];
     group->channel[i].multiplier = channel.multiplier;
     group->channel[i].half = channel.half;
@@ -131,9 +131,13 @@ static void set_group(const nk_stream *s, int32_t level, int32_t first, int32_t 
   group->correction = group->bias[3] - COUNTING_START;
 }
 
-/** Gathers a window of any size. */
-static NK_NOINLINE void gather_any(const int8_t *from, int32_t pitch, int16_t *to, int32_t rows,
-                                   int32_t elements) {
+/** Gathers the window at `from`, whose rows are `pitch` bytes apart, for one pixel of a pair. */
+static NK_NOINLINE void gather(const int8_t *from, int32_t pitch, int16_t *to, int32_t rows,
+                               int32_t elements) {
+  if (rows == 3 && elements == 9) {
+    nk_dsp_dense_gather_nines(from, pitch, to);
+    return;
+  }
   if (elements % 4 == 0) {
     nk_dsp_dense_gather_fours(from, pitch, to, rows, elements);
     return;
@@ -143,16 +147,6 @@ static NK_NOINLINE void gather_any(const int8_t *from, int32_t pitch, int16_t *t
       *to = from[i];
       to += (uintptr_t)to % 4 == 0 ? 1 : 3;
     }
-  }
-}
-
-/** Gathers the window at `from`, whose rows are `pitch` bytes apart, for one pixel of a pair. */
-static inline void gather(const dense *d, const int8_t *from, int32_t pitch, int16_t *to) {
-  const int32_t rows = d->stream->kernel_h;
-  if (d->row_elements == 9 && rows == 3) {
-    nk_dsp_dense_gather_nines(from, pitch, to);
-  } else {
-    gather_any(from, pitch, to, rows, d->row_elements);
   }
 }
 
@@ -174,7 +168,26 @@ static NK_NOINLINE void gather_padded(const dense *d, const int8_t *image, int32
       }
     }
   }
-  gather(d, d->window, elements, to);
+  gather(d->window, elements, to, s->kernel_h, elements);
+}
+
+/** Gathers and multiplies pairs whose windows lie inside the image, the first at `from`. */
+static NK_NOINLINE void run_pairs(const dense *d, nk_dsp_dense_pair *pair, const int8_t *from,
+                                  int32_t pitch, int32_t pairs) {
+  const int32_t rows = d->stream->kernel_h;
+  const int32_t next = d->stream->stride_w * d->stream->in_channels;
+  const bool nines = rows == 3 && d->row_elements == 9;
+  for (; pairs > 0; --pairs, from += 2 * next) {
+    if (nines) {  // as gather() would, which takes a tenth longer
+      nk_dsp_dense_gather_nines(from, pitch, d->x);
+      nk_dsp_dense_gather_nines(from + next, pitch, d->x + 2);
+    } else {
+      gather(from, pitch, d->x, rows, d->row_elements);
+      gather(from + next, pitch, d->x + 2, rows, d->row_elements);
+    }
+    nk_dsp_dense_tile(pair);
+    pair->output += 2 * pair->step;
+  }
 }
 
 /** Gathers and multiplies a row of output pixels; returns whether a pixel waits for a second. */
@@ -185,16 +198,14 @@ static bool run_row(const dense *d, nk_dsp_dense_pair *pair, const int8_t *image
   const int32_t y = oy * s->stride_h - s->pad_top;
   const bool inside = nk_in_range(y, 0, d->dims->input_h - s->kernel_h);
   const int32_t last = d->dims->input_w - s->kernel_w;
+  int32_t n = d->dims->output_w;
   int32_t x = -s->pad_left;
-  for (int32_t n = d->dims->output_w; n > 0; --n, x += s->stride_w) {
+  while (n > 0) {
     if (!second && n > 1 && inside && x >= 0 && x + s->stride_w <= last) {
-      const int8_t *from = image + y * pitch + x * s->in_channels;
-      gather(d, from, pitch, d->x);
-      gather(d, from + s->stride_w * s->in_channels, pitch, d->x + 2);
-      nk_dsp_dense_tile(pair);
-      pair->output += 2 * pair->step;
-      x += s->stride_w;
-      --n;
+      const int32_t pairs = nk_min(n, (last - x) / s->stride_w + 1) / 2;
+      run_pairs(d, pair, image + y * pitch + x * s->in_channels, pitch, pairs);
+      n -= 2 * pairs;
+      x += 2 * pairs * s->stride_w;
       continue;
     }
     gather_padded(d, image, y, x, second ? d->x + 2 : d->x);
@@ -203,6 +214,8 @@ static bool run_row(const dense *d, nk_dsp_dense_pair *pair, const int8_t *image
       pair->output += 2 * pair->step;
     }
     second = !second;
+    --n;
+    x += s->stride_w;
   }
   return second;
 }
