@@ -12,8 +12,8 @@ import numpy as np
 
 from nested_keras import files
 from nested_keras.bench import counter
+from nested_keras.bench.caches import DEFAULT, Memory
 from nested_keras.bench.code_size import code_bytes
-from nested_keras.bench.memory import DEFAULT, Memory
 from nested_keras.bench.profile import Listing, Profile
 from nested_keras.codegen import marks, sources
 from nested_keras.codegen.firmware_errors import DeviceError
