@@ -31,7 +31,7 @@ nk_status nk_depthwise_conv2d_s8(const nk_depthwise_conv2d_params *params,
   if (!nk_are_channel_multipliers(params->multiplier, params->shift, params->filter_dims.n)) {
     return NK_ERROR_ARGUMENT;
   }
-  if (nk_has_simd32() && nk_depthwise_s8_dsp_supports(&y, &x)) {
+  if (nk_has_simd32() && output_dims->c <= UINT16_MAX && nk_depthwise_s8_dsp_supports(&y, &x)) {
     nk_depthwise_conv2d_s8_dsp(params, input_dims, input, output_dims, output);
   } else {
     nk_depthwise_conv2d_s8_ref(params, input_dims, input, output_dims, output);
