@@ -12,8 +12,11 @@ from collections.abc import Sequence
 
 from nested_keras.cortex_m import dense_pairs
 from nested_keras.cortex_m.cycles import (
+    DEPTHWISE_COLUMNS,
+    DEPTHWISE_PAIRS,
     POSITION_WORDS,
     ImageSize,
+    depthwise_pairs,
     has_depthwise_kernel,
     is_pointwise,
 )
@@ -22,8 +25,8 @@ from nested_keras.format.layout import align
 
 # The same number as in tflm_ops/src/ops/nk_nested_conv_s8_check.c.
 _ACCUMULATOR_BYTES = 4
-# NK_DEPTHWISE_TILE_BYTES of tflm_ops/src/cortex_m/nk_depthwise_tile.h.
-_DEPTHWISE_TILE_BYTES = 1280
+# The same number as in tflm_ops/src/cortex_m/nk_depthwise_tile.h.
+_DEPTHWISE_CHANNELS = 4
 # The same numbers as in tflm_ops/src/cortex_m/nk_dsp_conv.c and nk_dsp_list.c.
 _MAX_PAIRS = 4
 _POINTER_BYTES = 4
@@ -60,7 +63,7 @@ def nested_conv_scratch_bytes(
     if (params.dilation_h, params.dilation_w) != (1, 1):
         return output_h * row
     if has_depthwise_kernel(params):
-        return max(row, _DEPTHWISE_TILE_BYTES)
+        return max(row, _depthwise_bytes(params, output_h))
     list_bytes = _list_bytes(params, len(layer.levels), _most_weights(layer))
     if not any_weights:
         if dense_pairs.takes(params, [level.encoding for level in layer.levels]):
@@ -87,6 +90,12 @@ def nested_function(params: LayerParams) -> str:
     if (params.dilation_h, params.dilation_w) != (1, 1):
         return "nk_nested_conv_s8"
     return "nk_nested_depthwise_s8" if has_depthwise_kernel(params) else "nk_nested_conv2d_s8"
+
+
+def _depthwise_bytes(params: LayerParams, output_h: int) -> int:
+    """Returns the bytes of a tile, like nk_nested_depthwise_s8_dsp_get_buffer_size()."""
+    pairs = min(depthwise_pairs(params, output_h), DEPTHWISE_PAIRS)
+    return 4 * pairs * _DEPTHWISE_CHANNELS * DEPTHWISE_COLUMNS
 
 
 def _most_weights(layer: Stream) -> int:

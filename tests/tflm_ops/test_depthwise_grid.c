@@ -107,21 +107,22 @@ static bool agree(const nk_depthwise_conv2d_params *p, const nk_dims4 *in, const
 }
 
 /** A layer with this kernel, stride and output size and anything else. */
-static bool try_layer(int32_t kernel, int32_t stride_w, int32_t output_h, int32_t output_w) {
+static bool try_layer(int32_t kernel, int32_t stride_h, int32_t output_h, int32_t output_w) {
   const int32_t depth_multiplier = grid_number(0, 2) == 0 ? grid_number(1, 3) : 1;
   nk_depthwise_conv2d_params p = {
       .filter = t.filter,
       .bias = t.bias,
       .multiplier = t.multiplier,
       .shift = t.shift,
-      .stride_h = grid_number(0, 3) == 0 ? grid_number(1, 3) : stride_w,
-      .stride_w = stride_w,
+      .stride_h = stride_h,
+      .stride_w = grid_number(0, 3) == 0 ? grid_number(1, 3) : stride_h,
       .dilation_h = 1,
       .dilation_w = 1,
       .pad_top = grid_number(0, kernel),
       .pad_left = grid_number(0, kernel),
       .input_offset = grid_number(-127, 128),
-      .output_offset = grid_number(-128, 127),
+      // Half of the layers as after a relu, where the requantisation is shorter.
+      .output_offset = grid_number(0, 1) == 0 ? -128 : grid_number(-128, 127),
       .activation_min = grid_number(0, 3) == 0 ? grid_number(-128, 0) : -128,
       .activation_max = grid_number(0, 3) == 0 ? grid_number(0, 127) : 127,
       .depth_multiplier = depth_multiplier,

@@ -34,7 +34,7 @@ nk_status nk_depthwise_conv2d_s8(const nk_depthwise_conv2d_params *params,
   }
   if (!nk_depthwise_s8_dsp_supports(&y, &x)) {
     nk_depthwise_conv2d_s8_ref(params, input_dims, input, output_dims, output);
-  } else if (nk_has_simd32()) {
+  } else if (nk_has_simd32() && output_dims->c <= UINT16_MAX) {
     nk_depthwise_conv2d_s8_dsp(params, input_dims, input, output_dims, output);
   } else {
     nk_depthwise_conv2d_s8_portable(params, input_dims, input, output_dims, output);
