@@ -19,7 +19,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 
-from nested_keras.cortex_m import dense_pairs
+from nested_keras.cortex_m import dense_pairs, requantization
+from nested_keras.cortex_m.requantization import is_clamped
 from nested_keras.format import (
     Chooser,
     Encoding,
@@ -87,27 +88,37 @@ class ImageSize:
         return cls(input_shape[0], *itertools.chain.from_iterable(sides))
 
 
-def predict(params: LayerParams, size: ImageSize, levels: Sequence[StoredLevel]) -> float:
+def predict(
+    params: LayerParams, size: ImageSize, levels: Sequence[StoredLevel], *, exact: int = 0
+) -> float:
     """Returns the predicted cycles of one call.
 
     Args:
         params: The layer.
         size: The sizes of its input and output.
         levels: The stored levels up to the level that runs; at least one.
+        exact: Output channels that leave the short requantisation; `requantization` counts them.
 
     Returns:
         Modelled cycles of the Cortex-M7 kernels, argument checks and requantisation included.
     """
     cycles = _cycles()
-    return sum(cycles[name] * count for name, count in features(params, size, levels).items())
+    counts = features(params, size, levels, exact=exact)
+    return sum(cycles[name] * count for name, count in counts.items())
 
 
 def predict_levels(stream: Stream, size: ImageSize) -> tuple[int, ...]:
     """Returns the predicted cycles of a packed stream at each of its levels, sparsest first."""
     return tuple(
-        round(predict(stream.params, size, stream.levels[:count]))
-        for count in range(1, len(stream.levels) + 1)
+        round(predict(stream.params, size, stream.levels[: level + 1], exact=exact))
+        for level, exact in enumerate(exact_channels(stream))
     )
+
+
+def exact_channels(stream: Stream) -> tuple[int, ...]:
+    """Returns how many channels leave the short requantisation at each level."""
+    depthwise = has_depthwise_kernel(stream.params)
+    return requantization.exact_channels(stream.weights, has_depthwise_kernel=depthwise)
 
 
 def fastest(params: LayerParams, size: ImageSize) -> Chooser:
@@ -163,13 +174,16 @@ def pack_fastest(nested: NestedWeights, size: ImageSize) -> Stream:
     return min(close, key=lambda stream: len(stream.data))
 
 
-def features(params: LayerParams, size: ImageSize, levels: Sequence[StoredLevel]) -> Counter[str]:
+def features(
+    params: LayerParams, size: ImageSize, levels: Sequence[StoredLevel], *, exact: int = 0
+) -> Counter[str]:
     """Counts how often each part of the layer's kernel runs in one call of nk_nested_conv_s8().
 
     Args:
         params: The layer.
         size: Its input and output.
         levels: The stored levels up to the level that runs.
+        exact: Output channels that leave the short requantisation.
 
     Returns:
         Counts by the names in cycles.json.
@@ -181,8 +195,13 @@ def features(params: LayerParams, size: ImageSize, levels: Sequence[StoredLevel]
         counts = _reference(params, size, stored)
     elif has_depthwise_kernel(params):
         counts = _depthwise(params, size, stored)
+        outputs = size.batches * size.output_h * size.output_w
+        counts[f"depthwise.general.{params.kernel_w}"] = outputs * exact
     else:
         counts = _tiles(params, size, stored)
+        if is_clamped(params):
+            exact = params.out_channels
+        counts["tiles.exact"] = size.batches * size.output_h * size.output_w * exact
     return +counts  # without the zeros
 
 
@@ -201,10 +220,6 @@ def _loop(level: StoredLevel, params: LayerParams) -> str:
         return "dense"
     wide = "wide" if level.encoding is Encoding.DELTA16 else "block"
     return f"{wide}{params.block_size}"
-
-
-def _is_clamped(params: LayerParams) -> bool:
-    return (params.activation_min, params.activation_max) != (-128, 127)
 
 
 # ----- Convolution: nk_dsp_conv.c, nk_dsp_list.c and nk_dsp_tile.S (docs/kernels.md)
@@ -235,8 +250,6 @@ def _tiles(params: LayerParams, size: ImageSize, levels: Sequence[StoredLevel]) 
                 height=height,
                 levels=levels,
             )
-    if _is_clamped(params):
-        counts["tiles.exact"] = batches * height * width * channels
     return counts
 
 
@@ -382,7 +395,7 @@ def _depthwise(params: LayerParams, size: ImageSize, levels: Sequence[StoredLeve
         if level.encoding is not Encoding.DENSE:
             counts["depthwise.level"] += counts["depthwise.tile"] * channels
             counts["depthwise.entry"] += counts["depthwise.tile"] * level.entries
-    if _is_clamped(params):
+    if is_clamped(params):
         counts["depthwise.clamped"] = size.batches * size.output_h * size.output_w * channels
     return counts
 

@@ -40,9 +40,8 @@ def nested_conv_scratch_bytes(
 ) -> int:
     """Returns the scratch memory that the Cortex-M7's kernel of a layer needs.
 
-    The reference kernel, which runs on other cores, needs one row of accumulators only. With
-    dilation the reference kernel also runs on the Cortex-M7 and gets room for the whole image. A
-    fully connected layer needs no scratch memory.
+    The kernels of other cores need less. With dilation the reference kernel runs on every core and
+    gets room for the whole image. A fully connected layer needs no scratch memory.
 
     Args:
         layer: The packed layer.
