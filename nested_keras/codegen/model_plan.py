@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nested_keras.codegen import ctext
+from nested_keras.codegen.fusion import Joined, join_additions
 from nested_keras.codegen.operator_calls import OpCode, print_op
 from nested_keras.codegen.storage import Storage, plan_storage
 from nested_keras.codegen.weights_file import ExternalConstants
@@ -53,6 +54,8 @@ class ModelPlan:
     """
 
     def __init__(self, program: ir.Program, name: str, constants: ctext.Constants) -> None:
+        if not isinstance(constants, ExternalConstants):  # a file may bring sums of another form
+            program = join_additions(program)
         self.program = program
         self.name = name
         self.upper = name.upper()
@@ -61,7 +64,7 @@ class ModelPlan:
         self.codes: dict[int, OpCode] = {
             index: print_op(program, index, self.constants)
             for index, op in enumerate(program.ops)
-            if not isinstance(op, operators.Reshape)
+            if not isinstance(op, operators.Reshape | Joined)
         }
         scratch = [
             self.codes[i].scratch_bytes if i in self.codes else 0 for i in range(len(program.ops))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from nested_keras.codegen import ctext, weights_source
 from nested_keras.codegen.detection_source import DetectionSource, print_detection
 from nested_keras.codegen.firmware_errors import CodegenError
+from nested_keras.codegen.fusion import KERNEL
 from nested_keras.codegen.header_source import print_header
 from nested_keras.codegen.model_plan import ModelPlan, Sizes
 from nested_keras.codegen.storage import Home, Place
@@ -155,7 +156,8 @@ class _SourcePrinter:
         if self.plan.codes:
             sections.append(_run_macro(hook))
         if self.plan.has_streams:
-            sections.append(fill("codegen", "run_nested.c"))
+            has_sums = any(code.kernel == KERNEL for code in self.plan.codes.values())
+            sections.append(fill("codegen", "run_nested_add.c" if has_sums else "run_nested.c"))
         sections += [code.function for code in self.plan.codes.values()]
         sections += [_ADDRESS_MACRO, self._invoke_in()]
         sections.append(

@@ -17,9 +17,14 @@ from nested_keras import format as stream_format
 from nested_keras.codegen import ctext
 from nested_keras.codegen.dense_stream import dense_stream
 from nested_keras.codegen.firmware_errors import CodegenError
+from nested_keras.codegen.fusion import KERNEL, ConvAdd
 from nested_keras.codegen.weights_file import ExternalConstants
 from nested_keras.cortex_m.cycles import MAX_SIDE
-from nested_keras.cortex_m.scratch import nested_conv_scratch_bytes, nested_function
+from nested_keras.cortex_m.scratch import (
+    conv_add_scratch_bytes,
+    nested_conv_scratch_bytes,
+    nested_function,
+)
 from nested_keras.tflite import operators, program as ir
 from nested_keras.tflite.operators.registration import MAX_RANK, CArgument, CCall
 
@@ -50,12 +55,16 @@ class OpCode:
 
 @dataclass(frozen=True, eq=False)
 class _Operands:
-    """The other needs of a printer: the operator's number, its tensors, the list of constants."""
+    """The other needs of a printer: the operator's number, its tensors, the list of constants.
+
+    `has_sums` says whether the program has a `ConvAdd`, so that run_nested() takes a sum.
+    """
 
     index: int
     inputs: tuple[ir.Tensor, ...]
     output: ir.Tensor
     constants: ctext.Constants
+    has_sums: bool
 
 
 def print_op(program: ir.Program, index: int, constants: ctext.Constants) -> OpCode:
@@ -73,6 +82,8 @@ def print_op(program: ir.Program, index: int, constants: ctext.Constants) -> OpC
         CodegenError: The operator, a rank or a dtype cannot be printed.
     """
     op = program.ops[index]
+    if isinstance(op, ConvAdd):
+        return _print_conv_add(program, index, op, constants)
     registration = operators.registration_of(op)
     c_call = registration.c_call if registration else None
     if c_call is None and not isinstance(op, operators.NestedSparseConv):
@@ -81,7 +92,8 @@ def print_op(program: ir.Program, index: int, constants: ctext.Constants) -> OpC
             f"expected one of {_printed_names()}"
         )
     inputs = tuple(program.tensors[i] for i in op.inputs if i != program.level_input)
-    operands = _Operands(index, inputs, program.tensors[op.outputs[0]], constants)
+    has_sums = any(isinstance(each, ConvAdd) for each in program.ops)
+    operands = _Operands(index, inputs, program.tensors[op.outputs[0]], constants, has_sums)
     for tensor in (*operands.inputs, operands.output):
         _check_tensor(tensor, takes_shapes=c_call is None or _takes_shapes(c_call))
     if _slides_a_window(op, c_call):
@@ -245,31 +257,43 @@ def _indexed(values: Iterable[str]) -> str:
     return f"{{\n{rows}  }}"
 
 
+def _conv_dims(layer: stream_format.Stream, operands: _Operands) -> list[int]:
+    """The fields of nk_conv_dims."""
+    source = operands.inputs[0]
+    if layer.params.kind is stream_format.LayerKind.FULLY_CONNECTED:
+        return [source.size // layer.params.in_channels, 1, 1, 1, 1]
+    batches, input_h, input_w, _ = _shape4(source.shape)
+    return [batches, input_h, input_w, *_shape4(operands.output.shape)[1:3]]
+
+
+def _dims_statement(dims: Sequence[int]) -> str:
+    names = ("batches", "input_h", "input_w", "output_h", "output_w")
+    fields = "".join(f"      .{n} = {d},\n" for n, d in zip(names, dims, strict=True))
+    return f"  static const nk_conv_dims dims = {{\n{fields}  }};"
+
+
+def _add_stream(layer: stream_format.Stream, operands: _Operands) -> str:
+    """The C text of the packed weights."""
+    data = np.frombuffer(layer.data, dtype=np.uint8)
+    return operands.constants.add(f"op{operands.index}_stream", data)
+
+
 def _print_stream(
     op: ir.Op, operands: _Operands, layer: stream_format.Stream, *, level: str
 ) -> OpCode:
     """A layer whose weights are a packed stream, at the level that `level` gives in C."""
-    params = layer.params
-    source = operands.inputs[0]
-    if params.kind is stream_format.LayerKind.FULLY_CONNECTED:
-        dims = [source.size // params.in_channels, 1, 1, 1, 1]
-    else:
-        batches, input_h, input_w, _ = _shape4(source.shape)
-        dims = [batches, input_h, input_w, *_shape4(operands.output.shape)[1:3]]
-    names = ("batches", "input_h", "input_w", "output_h", "output_w")
-    fields = "".join(f"      .{n} = {d},\n" for n, d in zip(names, dims, strict=True))
+    dims = _conv_dims(layer, operands)
     # The code of external weights takes other weights, too.
     any_weights = isinstance(operands.constants, ExternalConstants)
     scratch = nested_conv_scratch_bytes(layer, dims, any_weights=any_weights)
-    stream = operands.constants.add(
-        f"op{operands.index}_stream", np.frombuffer(layer.data, dtype=np.uint8)
-    )
-    kernel = nested_function(params)
+    stream = _add_stream(layer, operands)
+    kernel = nested_function(layer.params)
     arguments = [kernel, stream, operands.constants.size_of(stream), level]
     arguments += ["&dims", "input", "output"]
     arguments += ["scratch", str(scratch)] if scratch else ["NULL", "0"]
+    arguments += ["NULL", "NULL"] if operands.has_sums else []
     body = [
-        f"  static const nk_conv_dims dims = {{\n{fields}  }};",
+        _dims_statement(dims),
         _return("run_nested", arguments),
     ]
     takes_level = level == "level"
@@ -281,6 +305,41 @@ def _print_stream(
         stream=stream,
         header=layer.data[:_STREAM_HEAD],
         takes_level=takes_level,
+        scratch_bytes=scratch,
+    )
+
+
+def _print_conv_add(
+    program: ir.Program, index: int, op: ConvAdd, constants: ctext.Constants
+) -> OpCode:
+    """A convolution and the addition that follows in one call."""
+    x, other = (program.tensors[i] for i in op.inputs)
+    operands = _Operands(index, (x, other), program.tensors[op.outputs[0]], constants, True)
+    for tensor in (x, other, operands.output):
+        _check_tensor(tensor, takes_shapes=True)
+    for tensor in (x, operands.output):
+        _check_sides(op, index, tensor)
+    dims = _conv_dims(op.layer, operands)
+    scratch = conv_add_scratch_bytes(op.layer, dims)
+    registration = operators.registration_of(op.sum)
+    assert registration is not None
+    assert registration.c_call is not None
+    params = _params(op.sum, registration.c_call, operands)
+    stream = _add_stream(op.layer, operands)
+    arguments = ["NULL", stream, constants.size_of(stream), "level" if op.takes_level else "0"]
+    arguments += ["&dims", "input0", "output", "scratch", str(scratch), "&sum", "input1"]
+    body = [
+        _dims_statement(dims),
+        f"  static const nk_add_params sum = {{\n{params}  }};",
+        _return("run_nested", arguments),
+    ]
+    extra = ["int32_t level"] if op.takes_level else []
+    return OpCode(
+        kernel=KERNEL,
+        function=_function(op, operands, body, [*extra, "void *scratch"]),
+        stream=stream,
+        header=op.layer.data[:_STREAM_HEAD],
+        takes_level=op.takes_level,
         scratch_bytes=scratch,
     )
 

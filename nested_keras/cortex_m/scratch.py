@@ -70,6 +70,20 @@ def nested_conv_scratch_bytes(
     return max(row, _tiles_bytes(params, dims, list_bytes))
 
 
+def conv_add_scratch_bytes(layer: Stream, dims: Sequence[int]) -> int:
+    """Returns the scratch memory of a convolution with an addition: room for a tile besides.
+
+    Args:
+        layer: The packed convolution.
+        dims: The fields of nk_conv_dims.
+
+    Returns:
+        Bytes.
+    """
+    tile = align(2 * _MAX_PAIRS * layer.params.out_channels, 4)
+    return nested_conv_scratch_bytes(layer, dims) + tile
+
+
 def nested_function(params: LayerParams) -> str:
     """Names the function that runs a layer and links the kernels of its kind alone.
 

@@ -174,6 +174,19 @@ static int32_t slide(nk_dsp_conv *c, const int8_t *image, int32_t y, int32_t x, 
   return first;
 }
 
+/** Runs a tile, whose outputs are side by side in the image. */
+static void run_tile(const nk_dsp_conv *c, nk_dsp_tile *tile, int32_t pairs) {
+  if (c->sink == NULL) {
+    TILE[pairs - 1](tile);
+    return;
+  }
+  int8_t *output = tile->output;
+  tile->output = c->sink->tile;
+  TILE[pairs - 1](tile);
+  tile->output = output;
+  c->sink->take(c->sink, output, tile->pixels * c->out_channels);
+}
+
 /** A column of tiles, `pixels` wide from output column x, for the output channels of `tile`. */
 static void run_column(nk_dsp_conv *c, nk_dsp_tile *tile, const int8_t *image, int32_t x,
                        int32_t pixels) {
@@ -191,7 +204,7 @@ static void run_column(nk_dsp_conv *c, nk_dsp_tile *tile, const int8_t *image, i
   for (int32_t y = 0; y < c->output_h; ++y) {
     first = slide(c, image, y, x * c->stride_w - c->pad_left, pairs, first);
     tile->input = c->packed + first * c->row_step;
-    TILE[pairs - 1](tile);
+    run_tile(c, tile, pairs);
     tile->output += c->output_w * c->out_channels;
   }
 }

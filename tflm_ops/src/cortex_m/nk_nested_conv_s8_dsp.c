@@ -60,8 +60,10 @@ static bool is_constant(const nk_stream *s, int32_t level, int32_t channel) {
 }
 
 void nk_nested_conv_s8_dsp(const nk_stream *stream, int32_t level, const nk_conv_dims *dims,
-                           const int8_t *input, int8_t *output, void *scratch) {
+                           const int8_t *input, int8_t *output, void *scratch,
+                           const nk_dsp_sink *sink) {
   nk_dsp_conv conv = make_conv(stream, level, dims);
+  conv.sink = sink;
   nk_dsp_conv_lay_out(&conv, scratch);
   const nk_stream_level *top = &stream->level[level];
   const int32_t largest_bias = nk_dsp_largest_bias(&conv.stage, stream->channel_weights);
