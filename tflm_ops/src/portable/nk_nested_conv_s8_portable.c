@@ -195,12 +195,11 @@ static void run_image(const layer *l, const int8_t *image, int8_t *output, int8_
   }
 }
 
-/**
- * Puts the tables of the layer into scratch memory, and returns the rest of it. Each part is
- * smaller than a part of nk_dsp_conv_lay_out(), whose size the memory has: 16 bytes a channel
- * (there 28), 8 bytes a channel and level (12), four windows of a byte a position (a word at
- * least).
- */
+NK_STATIC_ASSERT(sizeof(nk_channel) == NK_PORTABLE_CHANNEL_BYTES &&
+                     sizeof(run) == NK_PORTABLE_RUN_BYTES && NK_TILE_PIXELS == NK_PORTABLE_PIXELS,
+                 "nk_nested_conv_s8_portable_bytes() knows the sizes");
+
+/** Puts the tables of the layer into scratch memory, and returns the rest of it. */
 static int8_t *prepare(layer *l, int32_t level, void *scratch) {
   const nk_stream *const s = l->stream;
   const int32_t channels = s->out_channels;

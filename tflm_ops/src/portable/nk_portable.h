@@ -14,17 +14,34 @@
 extern "C" {
 #endif
 
-/** Runs a layer of kind NK_KIND_CONV without dilation; scratch as nk_nested_conv_s8() asks for. */
+/** Bytes that nk_nested_conv_s8_portable() needs for an output channel, more for each level. */
+#define NK_PORTABLE_CHANNEL_BYTES 16
+#define NK_PORTABLE_RUN_BYTES 8
+/** Output pixels that it computes together: so many windows lie in its scratch memory. */
+#define NK_PORTABLE_PIXELS 4
+
+/** Bytes of scratch of nk_nested_conv_s8_portable(). */
+static inline int32_t nk_nested_conv_s8_portable_bytes(const nk_stream *stream) {
+  int32_t channel_bytes = NK_PORTABLE_CHANNEL_BYTES;
+  for (int32_t n = 0; n < stream->levels; ++n) {
+    if (stream->level[n].encoding != NK_ENCODING_EMPTY) {
+      channel_bytes += NK_PORTABLE_RUN_BYTES;
+    }
+  }
+  return stream->out_channels * channel_bytes + NK_PORTABLE_PIXELS * stream->channel_weights;
+}
+
+/** Runs a layer of kind NK_KIND_CONV without dilation; scratch of the size above at least, 4-byte
+ * aligned. */
 void nk_nested_conv_s8_portable(const nk_stream *stream, int32_t level, const nk_conv_dims *dims,
                                 const int8_t *input, int8_t *output, void *scratch);
 
-/** Runs a layer that nk_nested_depthwise_s8_dsp_supports(); `scratch` has NK_DEPTHWISE_TILE_BYTES.
- */
+/** Runs a layer that nk_nested_depthwise_s8() takes, with the scratch that the function has. */
 void nk_nested_depthwise_s8_portable(const nk_stream *stream, int32_t level,
                                      const nk_conv_dims *dims, const int8_t *input, int8_t *output,
-                                     void *scratch);
+                                     void *scratch, size_t scratch_size);
 
-/** nk_depthwise_conv2d_s8_ref() for layers that nk_depthwise_s8_dsp_supports(). */
+/** nk_depthwise_conv2d_s8_ref() for layers that nk_depthwise_s8_portable_supports(). */
 void nk_depthwise_conv2d_s8_portable(const nk_depthwise_conv2d_params *params,
                                      const nk_dims4 *input_dims, const int8_t *input,
                                      const nk_dims4 *output_dims, int8_t *output);
