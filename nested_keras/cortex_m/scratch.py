@@ -33,10 +33,6 @@ _ENTRY_WORDS = 3
 _END_WORDS = 2
 _READ_AHEAD_WORDS = 2
 _PIECE_WEIGHTS = 252
-# The same numbers as in tflm_ops/src/portable/nk_portable.h.
-_PORTABLE_CHANNEL_BYTES = 16
-_PORTABLE_RUN_BYTES = 8
-_PORTABLE_PIXELS = 4
 
 
 def nested_conv_scratch_bytes(
@@ -65,12 +61,12 @@ def nested_conv_scratch_bytes(
         return output_h * row
     if has_depthwise_kernel(params):
         return max(row, _DEPTHWISE_TILE_BYTES)
-    levels, weights = len(layer.levels), _most_weights(layer)
+    list_bytes = _list_bytes(params, len(layer.levels), _most_weights(layer))
     if not any_weights:
-        stored = [level for level in layer.levels if level.encoding is not Encoding.EMPTY]
-        levels, weights = len(stored), sum(level.entries for level in stored) * params.block_size
-    list_bytes = _list_bytes(params, levels, weights)
-    return max(row, _portable_bytes(params, levels), _tiles_bytes(params, dims, list_bytes))
+        levels = [level for level in layer.levels if level.encoding is not Encoding.EMPTY]
+        weights = sum(level.entries for level in levels) * params.block_size
+        list_bytes = _list_bytes(params, len(levels), weights)
+    return max(row, _tiles_bytes(params, dims, list_bytes))
 
 
 def nested_function(params: LayerParams) -> str:
@@ -107,14 +103,6 @@ def _list_bytes(params: LayerParams, levels: int, weights: int) -> int:
     pieces = weights // _PIECE_WEIGHTS
     words = params.out_channels * (_ENTRY_WORDS * levels + _END_WORDS)
     return 4 * (words + (_ENTRY_WORDS + 1) * pieces + _READ_AHEAD_WORDS)
-
-
-def _portable_bytes(params: LayerParams, levels: int) -> int:
-    """Returns the bytes of the portable kernel, like nk_nested_conv_s8_portable_bytes()."""
-    channel_bytes = _PORTABLE_CHANNEL_BYTES + levels * _PORTABLE_RUN_BYTES
-    return params.out_channels * channel_bytes + _PORTABLE_PIXELS * math.prod(
-        params.filter_shape[1:]
-    )
 
 
 def _tiles_bytes(params: LayerParams, dims: Sequence[int], list_bytes: int) -> int:

@@ -2,7 +2,6 @@
 #include "../../include/nk_nested_conv.h"
 #include "../cortex_m/nk_depthwise.h"
 #include "../cortex_m/nk_nested_conv_s8_dsp.h"
-#include "../portable/nk_portable.h"
 #include "../ref/nk_geometry.h"
 #include "../ref/nk_reference.h"
 
@@ -37,8 +36,8 @@ int32_t nk_nested_conv_s8_get_buffer_size(const nk_stream *stream, const nk_conv
   if (nk_nested_depthwise_s8_dsp_supports(stream, dims)) {
     return nk_max(row, NK_DEPTHWISE_TILE_BYTES);
   }
-  return nk_max(nk_max(row, nk_nested_conv_s8_portable_bytes(stream)),
-                nk_nested_conv_s8_dsp_get_buffer_size(stream, dims));
+  // nk_nested_conv_s8_portable() makes do with less.
+  return nk_max(row, nk_nested_conv_s8_dsp_get_buffer_size(stream, dims));
 }
 
 nk_status nk_nested_conv_s8_check(const nk_stream *stream, int32_t level, const nk_conv_dims *dims,

@@ -111,8 +111,8 @@ static NK_ALWAYS_INLINE void run_strip(const work *w, const strip *s, int8_t *y,
         nk_channel_put(&w->stage, s0, s1, s2, s3, to, at);
       } else {
         const int32_t sums[NK_TILE_PIXELS] = {s0, s1, s2, s3};
-        nk_channel_put_exact(w->channel->folded_bias, w->channel->multiplier, w->channel->shift,
-                             w->output_offset, sums, to, at);
+        nk_requantize_four_s8(w->channel->folded_bias, w->channel->multiplier, w->channel->shift,
+                              w->output_offset, sums, to, at);
       }
     }
   }

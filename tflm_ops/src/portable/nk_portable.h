@@ -14,25 +14,7 @@
 extern "C" {
 #endif
 
-/** Bytes that nk_nested_conv_s8_portable() needs for an output channel, more for each level. */
-#define NK_PORTABLE_CHANNEL_BYTES 16
-#define NK_PORTABLE_RUN_BYTES 8
-/** Output pixels that it computes together: so many windows lie in its scratch memory. */
-#define NK_PORTABLE_PIXELS 4
-
-/** Bytes of scratch of nk_nested_conv_s8_portable(). */
-static inline int32_t nk_nested_conv_s8_portable_bytes(const nk_stream *stream) {
-  int32_t channel_bytes = NK_PORTABLE_CHANNEL_BYTES;
-  for (int32_t n = 0; n < stream->levels; ++n) {
-    if (stream->level[n].encoding != NK_ENCODING_EMPTY) {
-      channel_bytes += NK_PORTABLE_RUN_BYTES;
-    }
-  }
-  return stream->out_channels * channel_bytes + NK_PORTABLE_PIXELS * stream->channel_weights;
-}
-
-/** Runs a layer of kind NK_KIND_CONV without dilation; scratch of the size above at least, 4-byte
- * aligned. */
+/** Runs a layer of kind NK_KIND_CONV without dilation; scratch as nk_nested_conv_s8() asks for. */
 void nk_nested_conv_s8_portable(const nk_stream *stream, int32_t level, const nk_conv_dims *dims,
                                 const int8_t *input, int8_t *output, void *scratch);
 
