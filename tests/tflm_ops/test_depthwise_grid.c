@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "../../tflm_ops/src/cortex_m/nk_depthwise.h"
+#include "../../tflm_ops/src/portable/nk_depthwise_s8_portable.h"
 #include "../../tflm_ops/src/portable/nk_portable.h"
 #include "../../tflm_ops/src/ref/nk_reference.h"
 #include "test_grid.h"
@@ -147,7 +148,9 @@ static bool try_layer(int32_t kernel, int32_t stride_w, int32_t output_h, int32_
 
 int main(void) {
   int32_t layers = 0;
-  bool all = true;
+  // A stride of 3 both ways is for the reference.
+  const nk_axis wide = {9, 3, 3, 3, 1, 0};
+  bool all = !nk_depthwise_s8_portable_supports(&wide, &wide);
   for (int32_t kernel = 3; kernel <= 5; kernel += 2) {
     for (int32_t stride = 1; stride <= 3; ++stride) {
       // Past the tile's 28 (stride 2: 12) outputs in a row, and past its 20 rows.

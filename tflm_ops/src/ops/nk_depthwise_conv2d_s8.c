@@ -33,12 +33,14 @@ nk_status nk_depthwise_conv2d_s8(const nk_depthwise_conv2d_params *params,
   if (!nk_are_channel_multipliers(params->multiplier, params->shift, params->filter_dims.n)) {
     return NK_ERROR_ARGUMENT;
   }
-  if (nk_has_simd32() && nk_depthwise_s8_dsp_supports(&y, &x)) {
-    nk_depthwise_conv2d_s8_dsp(params, input_dims, input, output_dims, output);
-  } else if (nk_depthwise_s8_portable_supports(&y, &x)) {
-    nk_depthwise_conv2d_s8_portable(params, input_dims, input, output_dims, output);
-  } else {
+  const bool is_tuned = nk_has_simd32() ? nk_depthwise_s8_dsp_supports(&y, &x)
+                                        : nk_depthwise_s8_portable_supports(&y, &x);
+  if (!is_tuned) {
     nk_depthwise_conv2d_s8_ref(params, input_dims, input, output_dims, output);
+  } else if (nk_has_simd32()) {
+    nk_depthwise_conv2d_s8_dsp(params, input_dims, input, output_dims, output);
+  } else {
+    nk_depthwise_conv2d_s8_portable(params, input_dims, input, output_dims, output);
   }
   return NK_OK;
 }

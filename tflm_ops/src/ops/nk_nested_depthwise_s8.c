@@ -19,6 +19,6 @@ nk_status nk_nested_depthwise_s8(const nk_stream *stream, int32_t level, const n
     nk_nested_depthwise_s8_dsp(stream, level, dims, input, output, scratch);
     return NK_OK;
   }
-  nk_nested_depthwise_s8_portable(stream, level, dims, input, output, scratch, scratch_size);
+  nk_nested_depthwise_s8_portable(stream, level, dims, input, output, scratch);
   return NK_OK;
 }

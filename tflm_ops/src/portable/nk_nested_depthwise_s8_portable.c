@@ -36,7 +36,7 @@ static void read_weights(reader *from, int32_t index) {
 
 void nk_nested_depthwise_s8_portable(const nk_stream *stream, int32_t level,
                                      const nk_conv_dims *dims, const int8_t *input, int8_t *output,
-                                     void *scratch, size_t scratch_size) {
+                                     void *scratch) {
   const nk_depthwise_layer layer = {
       .y = nk_stream_axis_y(stream, dims),
       .x = nk_stream_axis_x(stream, dims),
@@ -51,7 +51,7 @@ void nk_nested_depthwise_s8_portable(const nk_stream *stream, int32_t level,
   for (int32_t n = 0; n <= level; ++n) {
     from.records[n] = stream->level[n].records;
   }
-  const int32_t plane_bytes = (int32_t)(scratch_size < INT32_MAX ? scratch_size : INT32_MAX);
+  const int32_t plane_bytes = nk_nested_conv_s8_get_buffer_size(stream, dims);
   for (int32_t o = 0; o < stream->out_channels; ++o) {
     read_weights(&from, o);
     const nk_plane_channel channel = {from.weights, top->bias[o], top->multiplier[o],

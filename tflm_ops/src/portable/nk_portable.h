@@ -18,10 +18,10 @@ extern "C" {
 void nk_nested_conv_s8_portable(const nk_stream *stream, int32_t level, const nk_conv_dims *dims,
                                 const int8_t *input, int8_t *output, void *scratch);
 
-/** Runs a layer that nk_nested_depthwise_s8() takes, with the scratch that the function has. */
+/** Runs a layer that nk_nested_depthwise_s8() takes; scratch as nk_nested_conv_s8() asks for. */
 void nk_nested_depthwise_s8_portable(const nk_stream *stream, int32_t level,
                                      const nk_conv_dims *dims, const int8_t *input, int8_t *output,
-                                     void *scratch, size_t scratch_size);
+                                     void *scratch);
 
 /** nk_depthwise_conv2d_s8_ref() for layers that nk_depthwise_s8_portable_supports(). */
 void nk_depthwise_conv2d_s8_portable(const nk_depthwise_conv2d_params *params,
