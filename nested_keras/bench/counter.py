@@ -6,8 +6,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
+from nested_keras.bench.memory import DEFAULT, NO_MISSES, Memory, Misses
 from nested_keras.codegen.firmware_errors import DeviceError, ToolchainError
 from nested_keras.codegen.sources import tflm_ops_dir
 from nested_keras.devices import qemu
@@ -31,7 +32,17 @@ class Counts(NamedTuple):
     wrong_targets: int = 0
 
 
-Region: TypeAlias = Mapping[int, Counts]
+@dataclass(frozen=True)
+class Region:
+    """What ran between NK_BENCH_BEGIN and NK_BENCH_END.
+
+    Attributes:
+        counts: What the instruction at each address did.
+        misses: The lines that the caches had to fetch.
+    """
+
+    counts: Mapping[int, Counts]
+    misses: Misses = NO_MISSES
 
 
 @dataclass(frozen=True)
@@ -40,20 +51,29 @@ class CountedRun:
 
     Attributes:
         console: The printed text.
-        regions: The regions between NK_BENCH_BEGIN and NK_BENCH_END, in the order of the ends:
-            what the instruction at each address did.
+        regions: In the order of their ends.
     """
 
     console: str
     regions: tuple[Region, ...]
 
 
-def count(elf: Path, work_dir: Path, *, timeout_s: float = 600.0) -> CountedRun:
+def count(
+    elf: Path,
+    work_dir: Path,
+    *,
+    memory: Memory = DEFAULT,
+    begins_cold: bool = False,
+    timeout_s: float = 600.0,
+) -> CountedRun:
     """Runs a firmware and counts the instructions of its marked regions.
 
     Args:
         elf: Firmware for the board mps2_an500 that ends with exit status 0.
         work_dir: Receives the compiled plugin and the counts.
+        memory: The caches to simulate.
+        begins_cold: Whether the caches are empty when a region begins. By default the caches hold
+            what the code before has left there.
         timeout_s: Seconds after which the emulator is killed.
 
     Returns:
@@ -67,9 +87,11 @@ def count(elf: Path, work_dir: Path, *, timeout_s: float = 600.0) -> CountedRun:
     plugin = build_plugin(work_dir)
     counts = work_dir / f"{elf.stem}.counts"
     counts.unlink(missing_ok=True)
-    console = qemu.run(
-        elf, timeout_s=timeout_s, options=("-plugin", f"{plugin.resolve()},counts={counts}")
+    arguments = (
+        f"{plugin.resolve()},counts={counts},cache={memory.cache_bytes},"
+        f"tcm={memory.has_tightly_coupled_ram:d},cold={begins_cold:d}"
     )
+    console = qemu.run(elf, timeout_s=timeout_s, options=("-plugin", arguments))
     return CountedRun(console, parse_counts(counts.read_text(encoding="ascii")))
 
 
@@ -101,7 +123,7 @@ def parse_counts(text: str) -> tuple[Region, ...]:
         text: The contents.
 
     Returns:
-        The counts at each address, for each region.
+        The regions.
 
     Raises:
         DeviceError: The plugin reported an error, or the file is incomplete.
@@ -111,13 +133,14 @@ def parse_counts(text: str) -> tuple[Region, ...]:
         raise DeviceError(f"the counted regions are not sound: {last.removeprefix('error ')}")
     if last != "end":
         raise DeviceError(f"expected the counts to finish with `end`: got {last!r}")
-    regions: list[dict[int, Counts]] = []
+    regions: list[Region] = []
     for line in lines:
         first, *numbers = line.split()
         if first == "region":
-            regions.append({})
+            counts: dict[int, Counts] = {}
+            regions.append(Region(counts, Misses(*map(int, numbers[1:]))))
         else:
-            regions[-1][int(first, 16)] = Counts(*map(int, numbers))
+            counts[int(first, 16)] = Counts(*map(int, numbers))
     return tuple(regions)
 
 

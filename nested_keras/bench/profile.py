@@ -6,12 +6,13 @@ import functools
 import itertools
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from nested_keras.bench.counter import Region
+from nested_keras.bench.counter import Counts, Region
 from nested_keras.bench.instruction import Instruction, parse
+from nested_keras.bench.memory import DEFAULT, Memory
 from nested_keras.bench.pipeline import loop_cycles, straight_cycles
 from nested_keras.devices.toolchain import run_tool
 
@@ -51,12 +52,14 @@ class Profile:
 
     Attributes:
         instructions: Exact.
-        cycles: Modelled (benchmarks/cycle_model.md).
+        cycles: Modelled, with all code and data at hand (benchmarks/cycle_model.md).
+        memory_cycles: Modelled, with the caches of a memory system.
         blocks: In order of address.
     """
 
     instructions: int
     cycles: int
+    memory_cycles: int
     blocks: tuple[Block, ...]
 
     @property
@@ -94,11 +97,12 @@ class Listing:
         self._next = dict(itertools.pairwise(addresses))
         self._targets = {_target(t) for t in self._texts.values() if t.startswith(("b", "cb"))}
 
-    def profile(self, region: Region) -> Profile:
+    def profile(self, region: Region, memory: Memory = DEFAULT) -> Profile:
         """Cuts the executed instructions into basic blocks, with modelled cycles for each block.
 
         Args:
             region: The counts of this image's instructions.
+            memory: The memory system with which the region was counted.
 
         Returns:
             The profile.
@@ -106,25 +110,28 @@ class Listing:
         Raises:
             ValueError: No instruction of the image starts at an address.
         """
-        unknown = [address for address in region if address not in self._texts]
+        counts = region.counts
+        unknown = [address for address in counts if address not in self._texts]
         if unknown:
             raise ValueError(f"no instruction of this image starts at {unknown[0]:#x}")
-        blocks = tuple(self._block(run, region) for run in self._runs(region))
+        blocks = tuple(self._block(run, counts) for run in self._runs(counts))
+        cycles = round(sum(block.cycles for block in blocks))
         return Profile(
-            instructions=sum(counts.executions for counts in region.values()),
-            cycles=round(sum(block.cycles for block in blocks)),
+            instructions=sum(each.executions for each in counts.values()),
+            cycles=cycles,
+            memory_cycles=cycles + memory.stall_cycles(region.misses),
             blocks=blocks,
         )
 
-    def _runs(self, region: Region) -> Iterator[list[int]]:
+    def _runs(self, counts: Mapping[int, Counts]) -> Iterator[list[int]]:
         """Addresses in runs: no branch but the last, no target but the first, one count."""
         run: list[int] = []
-        for address in sorted(region):
+        for address in sorted(counts):
             if run and (
                 self._next[run[-1]] != address
                 or parse(self._texts[run[-1]]).is_branch
                 or address in self._targets
-                or region[address].executions != region[run[-1]].executions
+                or counts[address].executions != counts[run[-1]].executions
             ):
                 yield run
                 run = []
@@ -132,8 +139,8 @@ class Listing:
         if run:
             yield run
 
-    def _block(self, run: list[int], region: Region) -> Block:
-        last = region[run[-1]]
+    def _block(self, run: list[int], counts: Mapping[int, Counts]) -> Block:
+        last = counts[run[-1]]
         code = tuple(parse(self._texts[address]) for address in run)
         is_loop = code[-1].is_branch and _target(self._texts[run[-1]]) == run[0]
         cycles = (_loop_cycles if is_loop else _straight_cycles)(code) * last.executions

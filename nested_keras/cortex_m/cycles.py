@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 
-from nested_keras.cortex_m import requantization
+from nested_keras.cortex_m import dense_pairs, requantization
 from nested_keras.cortex_m.requantization import is_clamped
 from nested_keras.format import (
     Chooser,
@@ -228,10 +228,14 @@ def _loop(level: StoredLevel, params: LayerParams) -> str:
 def _tiles(params: LayerParams, size: ImageSize, levels: Sequence[StoredLevel]) -> Counter[str]:
     """Counts tiles of up to 8 pixels with all output channels, in columns down the image."""
     height, width, batches = size.output_h, size.output_w, size.batches
+    if dense_pairs.takes(params, [level.encoding for level in levels]):
+        return dense_pairs.features(params, batches, (size.input_h, height), (size.input_w, width))
     if is_pointwise(params, size):
         height, width, batches = 1, batches * height * width, 1
     channels = params.out_channels
     full, rest = divmod(width, _TILE_PIXELS)
+    if height == 1 and full and rest > 2:
+        full, rest = full + 1, 0  # the last tile does some pixels again
     # The kernel makes a second list if the width of the tiles changes.
     lists = channels * (2 * batches if full and rest else 1)
     counts = Counter({"tiles.call": 1, "tiles.row": channels, "tiles.list": lists})
@@ -294,12 +298,17 @@ def _add_packing(
     kernel_h, stride_h = params.kernel_h, params.stride_h
     kept = max(kernel_h - stride_h, 0)
     rows = columns * (kernel_h + (height - 1) * (kernel_h - kept))
+    kind = params.kind.name.lower()
     shifted = params.kernel_w - 2 if pairs == 4 and params.stride_w == 1 else 0
     shifted = max(shifted, 0)
     plain = params.kernel_w - shifted
-    kind = params.kind.name.lower()
-    counts[f"packing.{kind}.pixel"] += rows * ((2 * pairs - 1) * params.stride_w + params.kernel_w)
-    counts[f"packing.{kind}.call"] += rows * params.kernel_w
+    if kind == "conv" and shifted == 1:
+        counts["packing.conv.threes"] += rows * params.in_channels
+        shifted = plain = 0
+    if plain:
+        columns_under = (2 * pairs - 1) * params.stride_w + params.kernel_w
+        counts[f"packing.{kind}.pixel"] += rows * columns_under
+    counts[f"packing.{kind}.call"] += rows * max(plain + shifted, 1)
     if params.stride_w != 1:
         counts[f"packing.{kind}.strided"] += rows * params.kernel_w * pairs
     counts[f"packing.{kind}.{pairs}"] += rows * plain * params.in_channels
@@ -345,7 +354,7 @@ def has_depthwise_kernel(params: LayerParams) -> bool:
         and (params.dilation_h, params.dilation_w) == (1, 1)
         and window in ((3, 3), (5, 5))
         and params.stride_h <= 2
-        and params.stride_w < DEPTHWISE_COLUMNS
+        and params.stride_w <= 2
     )
 
 
@@ -359,9 +368,7 @@ def _depthwise(params: LayerParams, size: ImageSize, levels: Sequence[StoredLeve
     kernel, stride_h, stride_w = params.kernel_w, params.stride_h, params.stride_w
     most_rows = (DEPTHWISE_PAIRS - kernel // 2) // stride_h * 2
     rows = -(-_part_of(size.output_h, most_rows) // 2) * 2
-    most_columns = min(
-        (DEPTHWISE_COLUMNS - kernel) // stride_w + 1, (DEPTHWISE_COLUMNS - 1) // stride_w
-    )
+    most_columns = (DEPTHWISE_COLUMNS - kernel) // stride_w + 1
     columns = _part_of(size.output_w, most_columns)
     channels = params.out_channels
     requantisation = "short" if kernel == 3 and params.output_offset == -128 else "long"

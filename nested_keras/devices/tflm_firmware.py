@@ -47,6 +47,8 @@ ROOT_VARIABLE = "TFLM_ROOT"
 ARENA_BYTES = 256 * 1024
 """Default size of TFLite Micro's arena; a run measures the bytes that a model uses."""
 
+_OWN_KERNELS = ("ADD", "MEAN")  # of tflm_ops/tflm/nk_builtins.h, in place of TFLite Micro's
+
 
 @dataclass(frozen=True)
 class TflmFirmware:
@@ -249,4 +251,5 @@ def _adder(kind: str, *, custom: bool) -> str:
     if custom:
         return f'AddCustom("{kind}", Register_{kind}())'
     words = (word if word == "2D" else word.capitalize() for word in kind.split("_"))
-    return f"Add{''.join(words)}()"
+    kernel = f"Register_NK_{kind}()" if kind in _OWN_KERNELS else ""
+    return f"Add{''.join(words)}({kernel})"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import cores, models, regenerate
+from benchmarks import arenas, cores, models, regenerate
 from benchmarks.accuracy import report
 from nested_keras.bench.kernel_table import Row
 
@@ -30,6 +30,27 @@ def test_a_network_costs_what_models_json_says():
     committed = json.loads((FOLDER / "models.json").read_text())
     rows = [row for row in committed if (row["network"], row["model"]) == ("DS-CNN", "90/80/70")]
     assert [dataclasses.asdict(row) for row in counted] == rows
+
+
+def committed_levels():
+    """The costs of each committed model with levels, by its name, the sparsest level first."""
+    for network in models.NETWORKS:
+        rows = json.loads((FOLDER / "models.json").read_text())
+        own = [row for row in rows if (row["network"], row["model"]) == (network.name, "90/80/70")]
+        yield network.name, [row["cycles"] for row in own]
+    for path in sorted((FOLDER / "mlperf_tiny").glob("*_90_80_70.json")):
+        levels = json.loads(path.read_text())["levels"]
+        yield path.stem, [level["instructions"] for level in levels]
+    for run in json.loads((FOLDER / "accuracy" / "results.json").read_text()):
+        if run["method"] == "nested":
+            yield run["recipe"]["network"], [point["cycles"] for point in run["points"]]
+
+
+@pytest.mark.parametrize(("name", "costs"), tuple(committed_levels()))
+def test_a_denser_level_costs_more(name, costs):
+    """Of random weights and of trained ones."""
+    assert len(costs) >= 3
+    assert costs == sorted(set(costs))
 
 
 def committed_cores():
@@ -63,6 +84,27 @@ def test_a_firmware_that_does_not_compile_is_a_row(object_cache):
     row = cores.measure(wrong, network, tflite, object_cache)
     assert (row.compiles, row.right, row.instructions) == (False, False, ())
     assert " no  " in cores.table([row])
+
+
+def committed_arenas():
+    rows = json.loads((FOLDER / "arenas.json").read_text())
+    lists = ("instructions", "cycles")
+    return [arenas.Row(**{**row, **{name: tuple(row[name]) for name in lists}}) for row in rows]
+
+
+def test_the_smallest_arena_is_what_arenas_json_says():
+    if models.counted_with() not in (FOLDER / "arenas.md").read_text():
+        pytest.skip(f"arenas.md was counted with other versions: {models.counted_with()}")
+    (network,) = (each for each, _ in arenas.NETWORKS if each.name == "DS-CNN")
+    counted = arenas.measure(network, models.build(network, models.SPARSITIES).tflite, "smallest")
+    (row,) = (r for r in committed_arenas() if (r.network, r.limit) == ("DS-CNN", "smallest"))
+    assert counted == row
+
+
+def test_arenas_md_shows_arenas_json():
+    rows = committed_arenas()
+    assert arenas.table(rows) in (FOLDER / "arenas.md").read_text()
+    assert len(rows) == 3 * len(arenas.NETWORKS)
 
 
 def test_models_md_shows_models_json():

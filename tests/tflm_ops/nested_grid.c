@@ -97,6 +97,9 @@ static void choose_channels(nk_stream *s) {
   s->depth_multiplier = 1;
   s->in_channels = s->block_size * random_in(1, once_in(4) ? 40 : 6);
   s->out_channels = random_in(1, once_in(3) ? 20 : 5);
+  if (s->block_size == 1 && once_in(3)) {  // as the first layer of a model
+    s->in_channels = 3;
+  }
   s->filter_channels = s->in_channels;
   if (s->kind == NK_KIND_DEPTHWISE) {
     s->block_size = 1;

@@ -3,7 +3,7 @@
 import pytest
 
 from nested_keras.bench import counter
-from nested_keras.bench.counter import Counts
+from nested_keras.bench.counter import Counts, Region
 from nested_keras.bench.profile import MISPREDICTED_BRANCH_CYCLES, Listing
 from nested_keras.firmware import BuildError, DeviceError, ToolchainError
 from tests.nested_keras.bench.firmware import asm, build
@@ -48,7 +48,7 @@ def test_instructions_are_exact_and_markers_free(regions):
 
 
 def test_executions_are_given_for_each_address(regions):
-    counts = sorted(regions[1][0].values())
+    counts = sorted(regions[1][0].counts.values())
     assert [each.executions for each in counts] == [1, 1, 100, 100, 100, 100]
 
 
@@ -142,7 +142,7 @@ def test_markers_at_the_end_of_a_page_are_seen(nops, tmp_path):
     body = f"{fill} NK_BENCH_BEGIN(); {asm('nop')} NK_BENCH_END(); return 0;"
     elf = build(tmp_path, body)
     (region,) = counter.count(elf, tmp_path).regions
-    assert sum(counts.executions for counts in region.values()) == 1
+    assert sum(counts.executions for counts in region.counts.values()) == 1
 
 
 def test_blocks_carry_function_and_share(regions):
@@ -227,4 +227,4 @@ def test_a_listing_refuses_what_is_no_image(tmp_path):
 def test_a_profile_refuses_counts_of_another_image(tmp_path):
     listing = Listing(build(tmp_path, "return 0;"))
     with pytest.raises(ValueError, match="no instruction of this image starts at 0xffff0"):
-        listing.profile({0xFFFF0: Counts(1)})
+        listing.profile(Region({0xFFFF0: Counts(1)}))
