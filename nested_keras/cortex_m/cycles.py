@@ -354,7 +354,7 @@ def has_depthwise_kernel(params: LayerParams) -> bool:
         and (params.dilation_h, params.dilation_w) == (1, 1)
         and window in ((3, 3), (5, 5))
         and params.stride_h <= 2
-        and params.stride_w < DEPTHWISE_COLUMNS
+        and params.stride_w <= 2
     )
 
 
@@ -368,9 +368,7 @@ def _depthwise(params: LayerParams, size: ImageSize, levels: Sequence[StoredLeve
     kernel, stride_h, stride_w = params.kernel_w, params.stride_h, params.stride_w
     most_rows = (DEPTHWISE_PAIRS - kernel // 2) // stride_h * 2
     rows = -(-_part_of(size.output_h, most_rows) // 2) * 2
-    most_columns = min(
-        (DEPTHWISE_COLUMNS - kernel) // stride_w + 1, (DEPTHWISE_COLUMNS - 1) // stride_w
-    )
+    most_columns = (DEPTHWISE_COLUMNS - kernel) // stride_w + 1
     columns = _part_of(size.output_w, most_columns)
     channels = params.out_channels
     requantisation = "short" if kernel == 3 and params.output_offset == -128 else "long"

@@ -25,8 +25,9 @@ from nested_keras.format.layout import align
 
 # The same number as in tflm_ops/src/ops/nk_nested_conv_s8_check.c.
 _ACCUMULATOR_BYTES = 4
-# The same number as in tflm_ops/src/cortex_m/nk_depthwise_tile.h.
+# The same numbers as in tflm_ops/src/cortex_m/nk_depthwise_tile.h.
 _DEPTHWISE_CHANNELS = 4
+_DEPTHWISE_LEAST_PAIRS = 4
 # The same numbers as in tflm_ops/src/cortex_m/nk_dsp_conv.c and nk_dsp_list.c.
 _MAX_PAIRS = 4
 _POINTER_BYTES = 4
@@ -107,7 +108,7 @@ def nested_function(params: LayerParams) -> str:
 
 def _depthwise_bytes(params: LayerParams, output_h: int) -> int:
     """Returns the bytes of a tile, like nk_nested_depthwise_s8_dsp_get_buffer_size()."""
-    pairs = min(depthwise_pairs(params, output_h), DEPTHWISE_PAIRS)
+    pairs = min(max(depthwise_pairs(params, output_h), _DEPTHWISE_LEAST_PAIRS), DEPTHWISE_PAIRS)
     return 4 * pairs * _DEPTHWISE_CHANNELS * DEPTHWISE_COLUMNS
 
 

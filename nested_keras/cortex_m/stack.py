@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from nested_keras.format.layout import align
 
 KERNEL_BYTES = {
-    "nk_depthwise_conv2d_s8": 2040,  # with a tile of the image
+    "nk_depthwise_conv2d_s8": 2088,  # with a tile of the image
     "nk_nested_conv2d_add_s8": 1568,
     "nk_nested_conv2d_s8": 1512,
     "nk_nested_conv_s8": 1568,

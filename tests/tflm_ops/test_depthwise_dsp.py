@@ -27,7 +27,7 @@ LAYERS = {
     "3x3 of a pixel": make(DEPTHWISE, channels=(4, 1), size=(1, 1)),
     "3x3 without padding": make(DEPTHWISE, channels=(4, 1), size=(9, 7), same=False),
     "3x3 stride 1 by 2": make(DEPTHWISE, channels=(4, 1), stride=(1, 2), size=(7, 9)),
-    "3x3 stride 2 by 3": make(DEPTHWISE, channels=(5, 1), stride=(2, 3), size=(7, 9)),
+    "3x3 stride 2 by 1": make(DEPTHWISE, channels=(5, 1), stride=(2, 1), size=(7, 9)),
     "relu": make(DEPTHWISE, channels=(6, 1), size=(7, 8), output_offset=-128),
     "relu, multiplier 2": make(DEPTHWISE, channels=(5, 2), size=(4, 5), output_offset=-128),
     "relu, stride 2": make(
@@ -48,7 +48,8 @@ OTHER_SHAPES = {
     "dilation 2": make(DEPTHWISE, dilation=(2, 2), size=(9, 9)),
     "dilation 2 of the columns": make(DEPTHWISE, dilation=(1, 2), size=(9, 9)),
     "stride 3": make(DEPTHWISE, stride=(3, 3), size=(9, 9)),
-    "stride 20 of the columns": make(DEPTHWISE, stride=(1, 20), size=(9, 41)),
+    "stride 3 of the columns": make(DEPTHWISE, stride=(1, 3), size=(9, 9)),
+    "stride 3 of the rows": make(DEPTHWISE, stride=(3, 1), size=(9, 9)),
     "convolution": make(),
 }
 

@@ -119,7 +119,7 @@ static bool try_layer(int32_t kernel, int32_t stride_h, int32_t output_h, int32_
       .multiplier = t.multiplier,
       .shift = t.shift,
       .stride_h = stride_h,
-      .stride_w = grid_number(0, 3) == 0 ? grid_number(1, 3) : stride_h,
+      .stride_w = grid_number(0, 3) == 0 ? 3 - stride_h : stride_h,
       .dilation_h = 1,
       .dilation_w = 1,
       .pad_top = grid_number(0, kernel),
@@ -135,7 +135,8 @@ static bool try_layer(int32_t kernel, int32_t stride_h, int32_t output_h, int32_
   const int32_t reach_h = (output_h - 1) * p.stride_h - p.pad_top;
   const int32_t reach_w = (output_w - 1) * p.stride_w - p.pad_left;
   const nk_dims4 in = {grid_number(1, 2), nk_max(1, reach_h + grid_number(1, kernel + 1)),
-                       nk_max(1, reach_w + grid_number(1, kernel + 1)), grid_number(1, 3)};
+                       nk_max(1, reach_w + grid_number(1, kernel + 1)),
+                       grid_number(1, MAX_CHANNELS / depth_multiplier)};
   const nk_dims4 out = {in.n, output_h, output_w, in.c * depth_multiplier};
   p.filter_dims = (nk_dims4){out.c, kernel, kernel, 1};
   if (nk_dims4_size(&in) > MAX_TENSOR || nk_dims4_size(&out) > MAX_TENSOR) {

@@ -78,7 +78,7 @@ nk_status nk_nested_conv2d_s8(const nk_stream *stream, int32_t level, const nk_c
                               const int8_t *input, int8_t *output, void *scratch,
                               size_t scratch_size);
 
-/** A depthwise layer of 3x3 or 5x5 without dilation, stride_h of 1 or 2 and stride_w up to 19. */
+/** A depthwise layer of 3x3 or 5x5 without dilation, of strides 1 and 2. */
 nk_status nk_nested_depthwise_s8(const nk_stream *stream, int32_t level, const nk_conv_dims *dims,
                                  const int8_t *input, int8_t *output, void *scratch,
                                  size_t scratch_size);

@@ -40,6 +40,7 @@ def c():
         (cycles.DEPTHWISE_PAIRS, "NK_DEPTHWISE_TILE_PAIRS"),
         (cycles.DEPTHWISE_COLUMNS, "NK_DEPTHWISE_TILE_COLUMNS"),
         (scratch._DEPTHWISE_CHANNELS, "NK_DEPTHWISE_TILE_CHANNELS"),
+        (scratch._DEPTHWISE_LEAST_PAIRS, "NK_DEPTHWISE_TILE_LEAST_PAIRS"),
         (scratch._MAX_PAIRS, "NK_DSP_MAX_PAIRS"),
         (scratch._POINTER_BYTES, "POINTER_BYTES"),
         (scratch._GROUP_BYTES, "GROUP_BYTES"),
@@ -82,7 +83,13 @@ def test_every_constant_of_the_python_side_is_compared():
         *("MAX_SIDE", "_SPAN", "_CHUNK", "DEPTHWISE_PAIRS", "DEPTHWISE_COLUMNS", "_TILE_PIXELS"),
         *("POSITION_WORDS", "_MAX_PAIRS", "_POINTER_BYTES", "_GROUP_BYTES"),
         *("_READ_AHEAD_BYTES", "_ENTRY_WORDS", "_END_WORDS", "_STOP_WORDS"),
-        *("_PIECE_WEIGHTS", "_DEPTHWISE_CHANNELS", "_PASS_INPUTS", "_GROUP"),
+        *(
+            "_PIECE_WEIGHTS",
+            "_DEPTHWISE_CHANNELS",
+            "_DEPTHWISE_LEAST_PAIRS",
+            "_PASS_INPUTS",
+            "_GROUP",
+        ),
         *("_MAX_INPUTS", "_MAX_WEIGHT_BYTES"),
     }
     # An accumulator is an int32_t.

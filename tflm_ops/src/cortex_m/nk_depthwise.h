@@ -63,10 +63,10 @@ typedef struct nk_depthwise_source {
 } nk_depthwise_source;
 
 /** Whether nk_depthwise_s8_dsp() can run a layer of up to 65535 output channels: 3x3 or 5x5,
- * undilated, 1 or 2 rows a step. */
+ * undilated, strides of 1 or 2. */
 static inline bool nk_depthwise_s8_dsp_supports(const nk_axis *y, const nk_axis *x) {
   return y->kernel == x->kernel && (x->kernel == 3 || x->kernel == 5) && y->stride <= 2 &&
-         x->stride < NK_DEPTHWISE_TILE_COLUMNS && y->dilation == 1 && x->dilation == 1;
+         x->stride <= 2 && y->dilation == 1 && x->dilation == 1;
 }
 
 /** Pairs of rows of a tile for so many rows of outputs. */
@@ -95,11 +95,13 @@ static inline bool nk_nested_depthwise_s8_dsp_supports(const nk_stream *stream,
   return stream->kind == NK_KIND_DEPTHWISE && nk_depthwise_s8_dsp_supports(&y, &x);
 }
 
-/** Scratch memory of a packed stream's layer: a tile, of the image's height if that is less. */
+/** Scratch memory of a packed stream's layer: a tile, of the image's height if that is less. The
+ * portable kernel takes what the smallest tile has. */
 static inline int32_t nk_nested_depthwise_s8_dsp_get_buffer_size(const nk_stream *stream,
                                                                  const nk_conv_dims *dims) {
   const nk_axis y = nk_stream_axis_y(stream, dims);
-  const int32_t pairs = nk_min(nk_depthwise_pairs(&y, dims->output_h), NK_DEPTHWISE_TILE_PAIRS);
+  const int32_t pairs = nk_clamp(nk_depthwise_pairs(&y, dims->output_h),
+                                 NK_DEPTHWISE_TILE_LEAST_PAIRS, NK_DEPTHWISE_TILE_PAIRS);
   return pairs * NK_DEPTHWISE_PAIR_WORDS * (int32_t)sizeof(uint32_t);
 }
 

@@ -1,11 +1,6 @@
 #include "../ref/nk_arithmetic.h"
 #include "nk_depthwise.h"
 
-enum {
-  /** Pairs of rows of the tile, which lies on the stack. */
-  PAIRS = 4
-};
-
 /** Channels of a dense filter. */
 typedef struct dense_source {
   nk_depthwise_source base;
@@ -50,6 +45,6 @@ void nk_depthwise_conv2d_s8_dsp(const nk_depthwise_conv2d_params *params,
       .stage = {params->output_offset, params->activation_min, params->activation_max},
   };
   dense_source source = {.base = {fetch}, .params = params};
-  uint32_t words[PAIRS * NK_DEPTHWISE_PAIR_WORDS];
-  nk_depthwise_s8_dsp(&layer, &source.base, input, output, words, PAIRS);
+  uint32_t words[NK_DEPTHWISE_TILE_LEAST_PAIRS * NK_DEPTHWISE_PAIR_WORDS];
+  nk_depthwise_s8_dsp(&layer, &source.base, input, output, words, NK_DEPTHWISE_TILE_LEAST_PAIRS);
 }

@@ -321,11 +321,10 @@ void nk_depthwise_s8_dsp(const nk_depthwise_layer *l, nk_depthwise_source *sourc
       .is_relu = l->stage.offset == INT8_MIN && l->x.kernel == 3 && l->x.stride == l->y.stride,
   };
   t.put = nk_depthwise_pairs_s8_dsp(l->x.kernel, l->y.stride, t.is_relu);
-  // Two rows of outputs at a time. The kernels read a window more than a row has.
+  // Two rows of outputs at a time.
   const int32_t most_rows = (pairs - l->y.kernel / 2) / l->y.stride * 2;
   const int32_t rows = (part_of(l->y.output, most_rows) + 1) / 2 * 2;
-  const int32_t most_columns = nk_min((NK_DEPTHWISE_TILE_COLUMNS - l->x.kernel) / l->x.stride + 1,
-                                      (NK_DEPTHWISE_TILE_COLUMNS - 1) / l->x.stride);
+  const int32_t most_columns = (NK_DEPTHWISE_TILE_COLUMNS - l->x.kernel) / l->x.stride + 1;
   const int32_t columns = part_of(l->x.output, most_columns);
   const int32_t input_size = l->y.input * l->x.input * l->in_channels;
   const int32_t output_size = l->y.output * l->x.output * l->in_channels * l->depth_multiplier;
