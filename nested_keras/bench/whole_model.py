@@ -108,7 +108,11 @@ class ModelBenchmark:
 
 
 def run(
-    model: ModelFile, *, memory: Memory = DEFAULT, work_dir: Path | None = None
+    model: ModelFile,
+    *,
+    memory: Memory = DEFAULT,
+    work_dir: Path | None = None,
+    arena: int | str | None = None,
 ) -> ModelBenchmark:
     """Builds the generated firmware, runs one random input at every level and checks the outputs.
 
@@ -116,6 +120,7 @@ def run(
         model: Contents of a .tflite, or its path.
         memory: The caches to simulate, beside the cycles without.
         work_dir: Keeps the firmware and its objects; a temporary folder by default.
+        arena: The most bytes of the arena, or "smallest", or None; see `firmware.generate`.
 
     Returns:
         Instructions and modelled cycles.
@@ -128,19 +133,19 @@ def run(
     """
     if work_dir is None:
         with process.temporary_folder() as folder:
-            return run(model, memory=memory, work_dir=folder)
-    library = generate(model, work_dir / "model")
+            return run(model, memory=memory, work_dir=folder, arena=arena)
+    library = generate(model, work_dir / "model", arena=arena)
     reference = ReferenceModel(library.program)
-    inputs = [_random_input(tensor) for tensor in reference.input_details]
+    inputs = [random_input(tensor) for tensor in reference.input_details]
     elf = _build(library, inputs, work_dir)
     counted = counter.count(elf, work_dir, memory=memory)
-    outputs, op_order = _parse(counted.console, library.program)
+    outputs, op_order = parse_console(counted.console, library.program)
     for level, output in enumerate(outputs):
-        _check(output, reference.run(inputs, level), level)
+        check_output(output, reference.run(inputs, level), level)
     listing = Listing(elf)
     profiles = [listing.profile(region, memory) for region in counted.regions]
     return ModelBenchmark(
-        levels=_levels(library.program, profiles, op_order),
+        levels=level_costs(library.program, profiles, op_order),
         arena_bytes=library.arena_bytes,
         io_bytes=sum(tensor.nbytes for tensor in _interface(library.program)),
         data_bytes=library.data_bytes,
@@ -187,7 +192,8 @@ def _interface(program: Program) -> list[Tensor]:
     return [program.tensors[i] for i in (*program.inputs, *program.outputs)]
 
 
-def _random_input(tensor: Tensor) -> Array:
+def random_input(tensor: Tensor) -> Array:
+    """Returns seeded random values for an input of a model."""
     rng = np.random.default_rng(0)
     if tensor.dtype in ("int8", "uint8"):
         limits = np.iinfo(tensor.dtype)
@@ -224,10 +230,10 @@ def _build(library: GeneratedLibrary, inputs: Sequence[Array], work_dir: Path) -
     return elf
 
 
-def _parse(console: str, program: Program) -> tuple[list[tuple[Array, ...]], list[int]]:
+def parse_console(console: str, program: Program) -> tuple[list[tuple[Array, ...]], list[int]]:
     """The outputs at each level and the operators in the order of their ends."""
     lines = console.splitlines()
-    if len(lines) != program.levels + 2 or lines[-1] != "end":
+    if len(lines) != program.levels + 3 or lines[-1] != "end":
         raise DeviceError(f"expected {program.levels} levels and `end`{last_lines(console)}")
     layout = output_layout(program)
     outputs = []
@@ -242,7 +248,8 @@ def _parse(console: str, program: Program) -> tuple[list[tuple[Array, ...]], lis
     return outputs, [int(word) for word in lines[-2].split(" ")[1:]]
 
 
-def _check(output: tuple[Array, ...], expected: object, level: int) -> None:
+def check_output(output: tuple[Array, ...], expected: object, level: int) -> None:
+    """Compares the outputs at a level with the reference; raises DeviceError."""
     tensors = expected if isinstance(expected, tuple) else (expected,)
     for index, (got, want) in enumerate(zip(output, tensors, strict=True)):
         wrong = int(np.count_nonzero(got != want))
@@ -253,7 +260,7 @@ def _check(output: tuple[Array, ...], expected: object, level: int) -> None:
             )
 
 
-def _levels(
+def level_costs(
     program: Program, profiles: Sequence[Profile], op_order: Sequence[int]
 ) -> tuple[LevelCost, ...]:
     """Shares out the counted regions: a level has one per operator and one for the end."""
@@ -265,9 +272,13 @@ def _levels(
     levels = []
     for level in range(program.levels):
         own = profiles[level * (per_level + 1) : (level + 1) * (per_level + 1)]
+        # An operator that runs strip by strip has several regions.
+        regions: dict[int, list[Profile]] = {}
+        for index, profile in zip(op_order[level * per_level :], own[:-1], strict=False):
+            regions.setdefault(index, []).append(profile)
         ops = [
-            _op_cost(program, index, profile=p, level=level)
-            for index, p in zip(op_order[level * per_level :], own[:-1], strict=False)
+            _op_cost(program, index, profiles=parts, level=level)
+            for index, parts in regions.items()
         ]
         glue = own[-1]
         ops.append(OpCost(_GLUE, "", glue.instructions, glue.cycles, glue.memory_cycles))
@@ -283,12 +294,18 @@ def _levels(
     return tuple(levels)
 
 
-def _op_cost(program: Program, index: int, *, profile: Profile, level: int) -> OpCost:
+def _op_cost(program: Program, index: int, *, profiles: Sequence[Profile], level: int) -> OpCost:
     op = program.ops[index]
     predicted = None
     if isinstance(op, NestedSparseConv):
         kind = op.layer.params.kind
         size = cycles.ImageSize.of(kind, *program.shapes(op))
         predicted = cycles.predict_levels(op.layer, size)[level]
-    costs = (profile.instructions, profile.cycles, profile.memory_cycles)
-    return OpCost(op.name, type(op).__name__, *costs, predicted)
+    return OpCost(
+        op.name,
+        type(op).__name__,
+        sum(each.instructions for each in profiles),
+        sum(each.cycles for each in profiles),
+        sum(each.memory_cycles for each in profiles),
+        predicted,
+    )

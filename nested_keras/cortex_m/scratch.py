@@ -10,9 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from nested_keras.cortex_m import dense_pairs
 from nested_keras.cortex_m.cycles import (
+    DEPTHWISE_COLUMNS,
+    DEPTHWISE_PAIRS,
     POSITION_WORDS,
     ImageSize,
+    depthwise_pairs,
     has_depthwise_kernel,
     is_pointwise,
 )
@@ -21,28 +25,27 @@ from nested_keras.format.layout import align
 
 # The same number as in tflm_ops/src/ops/nk_nested_conv_s8_check.c.
 _ACCUMULATOR_BYTES = 4
-# NK_DEPTHWISE_TILE_BYTES of tflm_ops/src/cortex_m/nk_depthwise_tile.h.
-_DEPTHWISE_TILE_BYTES = 1280
+# The same numbers as in tflm_ops/src/cortex_m/nk_depthwise_tile.h.
+_DEPTHWISE_CHANNELS = 4
+_DEPTHWISE_LEAST_PAIRS = 4
 # The same numbers as in tflm_ops/src/cortex_m/nk_dsp_conv.c and nk_dsp_list.c.
 _MAX_PAIRS = 4
-_CHANNEL_BYTES = 28
 _POINTER_BYTES = 4
 _GROUP_BYTES = 4096
 _READ_AHEAD_BYTES = 16
 _ENTRY_WORDS = 3
-_END_WORDS = 2
-_READ_AHEAD_WORDS = 2
+_END_WORDS = 7
+_STOP_WORDS = 3
 _PIECE_WEIGHTS = 252
 
 
 def nested_conv_scratch_bytes(
     layer: Stream, dims: Sequence[int], *, any_weights: bool = False
 ) -> int:
-    """Returns the scratch memory that the Cortex-M7's kernel of a layer needs.
+    """Returns the scratch memory of a layer, which is the same on all cores.
 
-    The reference kernel, which runs on other cores, needs one row of accumulators only. With
-    dilation the reference kernel also runs on the Cortex-M7 and gets room for the whole image. A
-    fully connected layer needs no scratch memory.
+    The kernel for the Cortex-M7 needs the most. With dilation the reference kernel runs on every
+    core and gets room for the whole image. A fully connected layer needs no scratch memory.
 
     Args:
         layer: The packed layer.
@@ -61,13 +64,30 @@ def nested_conv_scratch_bytes(
     if (params.dilation_h, params.dilation_w) != (1, 1):
         return output_h * row
     if has_depthwise_kernel(params):
-        return max(row, _DEPTHWISE_TILE_BYTES)
+        return max(row, _depthwise_bytes(params, output_h))
     list_bytes = _list_bytes(params, len(layer.levels), _most_weights(layer))
     if not any_weights:
-        levels = [level for level in layer.levels if level.encoding is not Encoding.EMPTY]
-        weights = sum(level.entries for level in levels) * params.block_size
-        list_bytes = _list_bytes(params, len(levels), weights)
+        if dense_pairs.takes(params, [level.encoding for level in layer.levels]):
+            return max(row, dense_pairs.scratch_bytes(params))
+        list_bytes = _stored_list_bytes(layer)
+    elif dense_pairs.takes(params, [Encoding.DENSE]):
+        row = max(row, dense_pairs.scratch_bytes(params))
     return max(row, _tiles_bytes(params, dims, list_bytes))
+
+
+def conv_add_scratch_bytes(layer: Stream, dims: Sequence[int]) -> int:
+    """Returns the scratch memory of a convolution with an addition: room for a tile besides.
+
+    Args:
+        layer: The packed convolution.
+        dims: The fields of nk_conv_dims.
+
+    Returns:
+        Bytes.
+    """
+    tile = align(2 * _MAX_PAIRS * layer.params.out_channels, 4)
+    tiles = _tiles_bytes(layer.params, dims, _stored_list_bytes(layer))
+    return max(nested_conv_scratch_bytes(layer, dims), tiles) + tile
 
 
 def nested_function(params: LayerParams) -> str:
@@ -84,6 +104,19 @@ def nested_function(params: LayerParams) -> str:
     if (params.dilation_h, params.dilation_w) != (1, 1):
         return "nk_nested_conv_s8"
     return "nk_nested_depthwise_s8" if has_depthwise_kernel(params) else "nk_nested_conv2d_s8"
+
+
+def _depthwise_bytes(params: LayerParams, output_h: int) -> int:
+    """Returns the bytes of a tile, like nk_nested_depthwise_s8_dsp_get_buffer_size()."""
+    pairs = min(max(depthwise_pairs(params, output_h), _DEPTHWISE_LEAST_PAIRS), DEPTHWISE_PAIRS)
+    return 4 * pairs * _DEPTHWISE_CHANNELS * DEPTHWISE_COLUMNS
+
+
+def _stored_list_bytes(layer: Stream) -> int:
+    """Returns the bytes of the list of the weights that a layer stores."""
+    levels = [level for level in layer.levels if level.encoding is not Encoding.EMPTY]
+    weights = sum(level.entries for level in levels) * layer.params.block_size
+    return _list_bytes(layer.params, len(levels), weights)
 
 
 def _most_weights(layer: Stream) -> int:
@@ -103,7 +136,7 @@ def _list_bytes(params: LayerParams, levels: int, weights: int) -> int:
     """Returns the bytes of the list of weights, like nk_dsp_list_bytes()."""
     pieces = weights // _PIECE_WEIGHTS
     words = params.out_channels * (_ENTRY_WORDS * levels + _END_WORDS)
-    return 4 * (words + (_ENTRY_WORDS + 1) * pieces + _READ_AHEAD_WORDS)
+    return 4 * (words + (_ENTRY_WORDS + 1) * pieces + _STOP_WORDS)
 
 
 def _tiles_bytes(params: LayerParams, dims: Sequence[int], list_bytes: int) -> int:
@@ -123,7 +156,6 @@ def _tiles_bytes(params: LayerParams, dims: Sequence[int], list_bytes: int) -> i
     columns = (2 * pairs - 1) * params.stride_w + params.kernel_w
     parts = (
         group * channel + _READ_AHEAD_BYTES,
-        params.out_channels * _CHANNEL_BYTES,
         columns * _POINTER_BYTES,
         list_bytes,
         group,

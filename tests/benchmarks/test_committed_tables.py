@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import cores, models, regenerate
+from benchmarks import arenas, cores, models, regenerate
 from benchmarks.accuracy import report
 from benchmarks.detection import costs
 from nested_keras.bench.kernel_table import Row
@@ -65,8 +65,7 @@ def test_the_demo_costs_on_a_core_what_cores_json_says(name, object_cache):
         pytest.skip(f"cores.md was counted with other versions than these: {models.counted_with()}")
     (core,) = (each for each in cores.CORES if each.name == name)
     demo = cores.NETWORKS[0]
-    tflite = models.build(demo, models.SPARSITIES).tflite
-    counted = cores.measure(core, demo, tflite, object_cache)
+    counted = cores.measure(core, demo, cores.build(demo), object_cache)
     (row,) = (each for each in committed_cores() if (each.core, each.network) == (name, "demo"))
     assert counted == row
 
@@ -81,8 +80,7 @@ def test_cores_md_shows_cores_json():
 def test_a_firmware_that_does_not_compile_is_a_row(object_cache):
     wrong = cores.Core("none", "mps2_an386", ("-mcpu=cortex-m99",))
     network = cores.NETWORKS[0]
-    tflite = models.build(network, (0.9,)).tflite
-    row = cores.measure(wrong, network, tflite, object_cache)
+    row = cores.measure(wrong, network, [models.build(network, (0.9,)).tflite], object_cache)
     assert (row.compiles, row.right, row.instructions) == (False, False, ())
     assert " no  " in cores.table([row])
 
@@ -101,6 +99,27 @@ def test_the_page_on_detection_shows_costs_json():
         assert f"| width {row['width']}, all kernels nested" in page
         assert f"| {cycles} |" in page
         assert f"| width {row['width']} | {' | '.join(f'{n:,}' for n in sizes)} |" in page
+
+
+def committed_arenas():
+    rows = json.loads((FOLDER / "arenas.json").read_text())
+    lists = ("instructions", "cycles")
+    return [arenas.Row(**{**row, **{name: tuple(row[name]) for name in lists}}) for row in rows]
+
+
+def test_the_smallest_arena_is_what_arenas_json_says():
+    if models.counted_with() not in (FOLDER / "arenas.md").read_text():
+        pytest.skip(f"arenas.md was counted with other versions: {models.counted_with()}")
+    (network,) = (each for each, _ in arenas.NETWORKS if each.name == "DS-CNN")
+    counted = arenas.measure(network, models.build(network, models.SPARSITIES).tflite, "smallest")
+    (row,) = (r for r in committed_arenas() if (r.network, r.limit) == ("DS-CNN", "smallest"))
+    assert counted == row
+
+
+def test_arenas_md_shows_arenas_json():
+    rows = committed_arenas()
+    assert arenas.table(rows) in (FOLDER / "arenas.md").read_text()
+    assert len(rows) == 3 * len(arenas.NETWORKS)
 
 
 def test_models_md_shows_models_json():

@@ -1,5 +1,6 @@
 #include "../cortex_m/nk_nested_conv_s8_dsp.h"
 #include "../cortex_m/nk_target.h"
+#include "../portable/nk_portable.h"
 #include "../ref/nk_reference.h"
 
 nk_status nk_nested_conv2d_s8(const nk_stream *stream, int32_t level, const nk_conv_dims *dims,
@@ -15,9 +16,13 @@ nk_status nk_nested_conv2d_s8(const nk_stream *stream, int32_t level, const nk_c
     return NK_ERROR_ARGUMENT;
   }
 #if NK_USE_DSP
-  nk_nested_conv_s8_dsp(stream, level, dims, input, output, scratch);
+  nk_nested_conv_s8_dsp(stream, level, dims, input, output, scratch, NULL);
   return NK_OK;
 #else
+  if (stream->kind == NK_KIND_CONV) {
+    nk_nested_conv_s8_portable(stream, level, dims, input, output, scratch);
+    return NK_OK;
+  }
   return nk_nested_conv_s8_ref(stream, level, dims, input, output, scratch, scratch_size);
 #endif
 }

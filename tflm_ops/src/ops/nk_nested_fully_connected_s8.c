@@ -1,5 +1,6 @@
 #include "../cortex_m/nk_fully_connected.h"
 #include "../cortex_m/nk_simd.h"
+#include "../portable/nk_portable.h"
 #include "../ref/nk_reference.h"
 
 nk_status nk_nested_fully_connected_s8(const nk_stream *stream, int32_t level,
@@ -17,5 +18,6 @@ nk_status nk_nested_fully_connected_s8(const nk_stream *stream, int32_t level,
     nk_nested_fully_connected_s8_dsp(stream, level, dims->batches, input, output);
     return NK_OK;
   }
-  return nk_nested_conv_s8_ref(stream, level, dims, input, output, scratch, scratch_size);
+  nk_nested_fully_connected_s8_portable(stream, level, dims->batches, input, output);
+  return NK_OK;
 }
