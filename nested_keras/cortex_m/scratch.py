@@ -62,13 +62,13 @@ def nested_conv_scratch_bytes(
     if has_depthwise_kernel(params):
         return max(row, _DEPTHWISE_TILE_BYTES)
     list_bytes = _list_bytes(params, len(layer.levels), _most_weights(layer))
+    encodings = [Encoding.DENSE]
     if not any_weights:
-        if dense_pairs.takes(params, [level.encoding for level in layer.levels]):
-            return max(row, dense_pairs.scratch_bytes(params))
+        encodings = [level.encoding for level in layer.levels]
         levels = [level for level in layer.levels if level.encoding is not Encoding.EMPTY]
         weights = sum(level.entries for level in levels) * params.block_size
         list_bytes = _list_bytes(params, len(levels), weights)
-    elif dense_pairs.takes(params, [Encoding.DENSE]):
+    if dense_pairs.takes(params, encodings):
         row = max(row, dense_pairs.scratch_bytes(params))
     return max(row, _tiles_bytes(params, dims, list_bytes))
 

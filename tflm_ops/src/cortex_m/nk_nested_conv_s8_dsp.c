@@ -42,11 +42,10 @@ static nk_dsp_conv make_conv(const nk_stream *s, int32_t level, const nk_conv_di
 }
 
 int32_t nk_nested_conv_s8_dsp_get_buffer_size(const nk_stream *stream, const nk_conv_dims *dims) {
-  if (nk_dsp_dense_takes(stream)) {
-    return nk_dsp_dense_bytes(stream);
-  }
   nk_dsp_conv conv = make_conv(stream, stream->levels - 1, dims);
-  return nk_dsp_conv_lay_out(&conv, NULL);
+  const int32_t tiles = nk_dsp_conv_lay_out(&conv, NULL);
+  // The tiles can run every layer, and do where their outputs go elsewhere.
+  return nk_dsp_dense_takes(stream) ? nk_max(tiles, nk_dsp_dense_bytes(stream)) : tiles;
 }
 
 #if NK_USE_DSP
