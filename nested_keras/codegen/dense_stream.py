@@ -23,10 +23,9 @@ def dense_stream(
         output_shape: [n, h, w, out_channels].
 
     Returns:
-        A stream that gives the same bytes as the operator. None in three cases: the format cannot
+        A stream that gives the same bytes as the operator. None in two cases: the format cannot
         hold the operator (a multiplier is not normalised, or a channel has more than 65535
-        weights), a depthwise convolution has a tuned kernel of its own, or no tuned kernel takes
-        the dilation.
+        weights), or no tuned kernel takes the dilation.
     """
     is_depthwise = isinstance(op, operators.DepthwiseConv2D)
     kind = stream_format.LayerKind.DEPTHWISE if is_depthwise else stream_format.LayerKind.CONV
@@ -47,8 +46,6 @@ def dense_stream(
         params = stream_format.LayerParams(
             kind=kind, **shape, **{name: getattr(op, name) for name in same}
         )
-        if cycles.has_depthwise_kernel(params):
-            return None
         stream = cycles.pack_fastest(
             stream_format.NestedWeights(
                 params,

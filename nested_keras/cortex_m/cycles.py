@@ -48,9 +48,9 @@ _TILE_PIXELS = 8
 POSITION_WORDS = {1: 1, 2: 2, 3: 4, 4: 4}
 _SPAN = 255
 _CHUNK = 32
-# The same numbers as in tflm_ops/src/cortex_m/nk_depthwise_s8_dsp.c.
-_DEPTHWISE_ROWS = 20
-_DEPTHWISE_COLUMNS = {1: 28, 2: 12}
+# The same numbers as in tflm_ops/src/cortex_m/nk_depthwise_tile.h: a tile of the image.
+DEPTHWISE_COLUMNS = 20
+DEPTHWISE_PAIRS = 14
 
 
 @dataclass(frozen=True)
@@ -353,42 +353,40 @@ def has_depthwise_kernel(params: LayerParams) -> bool:
         params.kind is LayerKind.DEPTHWISE
         and (params.dilation_h, params.dilation_w) == (1, 1)
         and window in ((3, 3), (5, 5))
+        and params.stride_h <= 2
         and params.stride_w <= 2
-        and params.stride_h <= _DEPTHWISE_ROWS
     )
 
 
+def depthwise_pairs(params: LayerParams, outputs: int) -> int:
+    """Returns the pairs of rows of a tile for so many rows of outputs: nk_depthwise_pairs()."""
+    return -(-outputs // 2) * params.stride_h + params.kernel_h // 2
+
+
 def _depthwise(params: LayerParams, size: ImageSize, levels: Sequence[StoredLevel]) -> Counter[str]:
-    """Counts tiles of the image, one channel at a time."""
-    kernel = params.kernel_w
-    y = (params.stride_h, size.input_h, size.output_h)
-    x = (params.stride_w, size.input_w, size.output_w)
-    if y[0] <= 2 and x[2] * -(-y[2] // 4) < y[2] * -(-x[2] // 4):
-        y, x = x, y  # the image on its side
-    (stride_h, input_h, output_h), (stride_w, input_w, output_w) = y, x
-    rows = _part_of(output_h, (_DEPTHWISE_ROWS - kernel) // stride_h + 1)
-    limit = _DEPTHWISE_COLUMNS[stride_w]
-    columns = min(limit, -(-_part_of(output_w, limit) // 4) * 4)
+    """Counts tiles of the image, four channels at a time."""
+    kernel, stride_h, stride_w = params.kernel_w, params.stride_h, params.stride_w
+    most_rows = (DEPTHWISE_PAIRS - kernel // 2) // stride_h * 2
+    rows = -(-_part_of(size.output_h, most_rows) // 2) * 2
+    most_columns = (DEPTHWISE_COLUMNS - kernel) // stride_w + 1
+    columns = _part_of(size.output_w, most_columns)
     channels = params.out_channels
+    requantisation = "short" if kernel == 3 and params.output_offset == -128 else "long"
     counts = Counter({"depthwise.call": 1})
-    pieces = itertools.product(_cut(output_h, rows), _cut(output_w, columns))
+    pieces = itertools.product(_cut(size.output_h, rows), _cut(size.output_w, columns))
     for (high, count_down), (wide, count_across) in pieces:
         tiles = size.batches * count_down * count_across
         counts["depthwise.tile"] += tiles
+        counts["depthwise.padding"] += tiles * depthwise_pairs(params, high)
         counts[f"depthwise.channel.{kernel}"] += tiles * channels
-        below = min((high - 1) * stride_h + kernel, input_h)
-        beside = min((wide - 1) * stride_w + kernel, input_w)
-        parts = beside // 4 + (beside % 4).bit_count()
-        counts["depthwise.unpack_part"] += tiles * params.in_channels * parts
-        counts["depthwise.unpack_row"] += tiles * params.in_channels * parts * below
-        counts["depthwise.unpack"] += tiles * params.in_channels * beside * below
-        fours, rest = divmod(wide, 4)
-        down = stride_h <= 2
-        runs = (fours if down and high >= fours else high) if fours else 0
-        runs += (1 if down else high) if rest else 0
-        counts["depthwise.run"] += tiles * channels * runs
-        counts[f"depthwise.fours.{kernel}.{stride_w}"] += tiles * channels * high * -(-wide // 4)
-        counts["depthwise.rest"] += tiles * channels * rest * high
+        below = min((high - 1) * stride_h + kernel, size.input_h)
+        beside = min((wide - 1) * stride_w + kernel, size.input_w)
+        lines = tiles * -(-params.in_channels // 4) * -(-below // 2)
+        counts["depthwise.lines"] += lines
+        counts["depthwise.unpack"] += lines * beside
+        runs = tiles * channels * -(-high // 2)
+        counts["depthwise.run"] += runs
+        counts[f"depthwise.pair.{kernel}.{requantisation}"] += runs * wide
     if [level.encoding for level in levels] != [Encoding.DENSE]:
         counts["depthwise.copied"] = counts["depthwise.tile"] * channels * kernel * kernel
     for level in levels:

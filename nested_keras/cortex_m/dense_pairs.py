@@ -67,7 +67,10 @@ def features(
     counts[f"pairs.gather.{gather}"] = pixels * params.weights_per_channel
     counts["pairs.rows"] = pixels * params.kernel_h
     counts["pairs.padded"] = (pixels - inside) * params.weights_per_channel
-    counts["pairs.exact"] = pixels * (params.out_channels % _GROUP)  # an incomplete group
+    channels = params.out_channels
+    if (params.activation_min, params.activation_max) == (-128, 127):
+        channels %= _GROUP  # the channels of an incomplete group
+    counts["pairs.exact"] = pixels * channels
     return counts
 
 

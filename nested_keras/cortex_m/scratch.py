@@ -12,8 +12,11 @@ from collections.abc import Sequence
 
 from nested_keras.cortex_m import dense_pairs
 from nested_keras.cortex_m.cycles import (
+    DEPTHWISE_COLUMNS,
+    DEPTHWISE_PAIRS,
     POSITION_WORDS,
     ImageSize,
+    depthwise_pairs,
     has_depthwise_kernel,
     is_pointwise,
 )
@@ -22,8 +25,9 @@ from nested_keras.format.layout import align
 
 # The same number as in tflm_ops/src/ops/nk_nested_conv_s8_check.c.
 _ACCUMULATOR_BYTES = 4
-# NK_DEPTHWISE_TILE_BYTES of tflm_ops/src/cortex_m/nk_depthwise_tile.h.
-_DEPTHWISE_TILE_BYTES = 1280
+# The same numbers as in tflm_ops/src/cortex_m/nk_depthwise_tile.h.
+_DEPTHWISE_CHANNELS = 4
+_DEPTHWISE_LEAST_PAIRS = 4
 # The same numbers as in tflm_ops/src/cortex_m/nk_dsp_conv.c and nk_dsp_list.c.
 _MAX_PAIRS = 4
 _POINTER_BYTES = 4
@@ -38,10 +42,10 @@ _PIECE_WEIGHTS = 252
 def nested_conv_scratch_bytes(
     layer: Stream, dims: Sequence[int], *, any_weights: bool = False
 ) -> int:
-    """Returns the scratch memory that the Cortex-M7's kernel of a layer needs.
+    """Returns the scratch memory of a layer, which is the same on all cores.
 
-    The kernels of other cores need less. With dilation the reference kernel runs on every core and
-    gets room for the whole image. A fully connected layer needs no scratch memory.
+    The kernel for the Cortex-M7 needs the most. With dilation the reference kernel runs on every
+    core and gets room for the whole image. A fully connected layer needs no scratch memory.
 
     Args:
         layer: The packed layer.
@@ -60,17 +64,30 @@ def nested_conv_scratch_bytes(
     if (params.dilation_h, params.dilation_w) != (1, 1):
         return output_h * row
     if has_depthwise_kernel(params):
-        return max(row, _DEPTHWISE_TILE_BYTES)
+        return max(row, _depthwise_bytes(params, output_h))
     list_bytes = _list_bytes(params, len(layer.levels), _most_weights(layer))
-    encodings = [Encoding.DENSE]
     if not any_weights:
-        encodings = [level.encoding for level in layer.levels]
-        levels = [level for level in layer.levels if level.encoding is not Encoding.EMPTY]
-        weights = sum(level.entries for level in levels) * params.block_size
-        list_bytes = _list_bytes(params, len(levels), weights)
-    if dense_pairs.takes(params, encodings):
+        if dense_pairs.takes(params, [level.encoding for level in layer.levels]):
+            return max(row, dense_pairs.scratch_bytes(params))
+        list_bytes = _stored_list_bytes(layer)
+    elif dense_pairs.takes(params, [Encoding.DENSE]):
         row = max(row, dense_pairs.scratch_bytes(params))
     return max(row, _tiles_bytes(params, dims, list_bytes))
+
+
+def conv_add_scratch_bytes(layer: Stream, dims: Sequence[int]) -> int:
+    """Returns the scratch memory of a convolution with an addition: room for a tile besides.
+
+    Args:
+        layer: The packed convolution.
+        dims: The fields of nk_conv_dims.
+
+    Returns:
+        Bytes.
+    """
+    tile = align(2 * _MAX_PAIRS * layer.params.out_channels, 4)
+    tiles = _tiles_bytes(layer.params, dims, _stored_list_bytes(layer))
+    return max(nested_conv_scratch_bytes(layer, dims), tiles) + tile
 
 
 def nested_function(params: LayerParams) -> str:
@@ -87,6 +104,19 @@ def nested_function(params: LayerParams) -> str:
     if (params.dilation_h, params.dilation_w) != (1, 1):
         return "nk_nested_conv_s8"
     return "nk_nested_depthwise_s8" if has_depthwise_kernel(params) else "nk_nested_conv2d_s8"
+
+
+def _depthwise_bytes(params: LayerParams, output_h: int) -> int:
+    """Returns the bytes of a tile, like nk_nested_depthwise_s8_dsp_get_buffer_size()."""
+    pairs = min(max(depthwise_pairs(params, output_h), _DEPTHWISE_LEAST_PAIRS), DEPTHWISE_PAIRS)
+    return 4 * pairs * _DEPTHWISE_CHANNELS * DEPTHWISE_COLUMNS
+
+
+def _stored_list_bytes(layer: Stream) -> int:
+    """Returns the bytes of the list of the weights that a layer stores."""
+    levels = [level for level in layer.levels if level.encoding is not Encoding.EMPTY]
+    weights = sum(level.entries for level in levels) * layer.params.block_size
+    return _list_bytes(layer.params, len(levels), weights)
 
 
 def _most_weights(layer: Stream) -> int:

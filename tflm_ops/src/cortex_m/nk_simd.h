@@ -158,6 +158,13 @@ static inline uint32_t nk_pack_halves(int32_t low, int32_t high) {
   return result;
 }
 
+/** int16 lanes from the high halves of two words. */
+static inline uint32_t nk_pack_high_halves(uint32_t low, uint32_t high) {
+  uint32_t result;
+  __asm__("pkhtb %0, %1, %2, asr #16" : "=r"(result) : "r"(high), "r"(low));
+  return result;
+}
+
 /** Clamps to -128 .. 127. */
 static inline int32_t nk_saturate_to_8_bits(int32_t x) {
   int32_t result;
@@ -196,6 +203,10 @@ static inline int32_t nk_lane16(uint32_t x, int32_t lane) { return (int16_t)(x >
 
 static inline uint32_t nk_pack_halves(int32_t low, int32_t high) {
   return (uint32_t)(uint16_t)low | (uint32_t)high << 16;
+}
+
+static inline uint32_t nk_pack_high_halves(uint32_t low, uint32_t high) {
+  return low >> 16 | (high & 0xffff0000u);
 }
 
 static inline uint32_t nk_sxtab16(uint32_t addend, uint32_t x) {
