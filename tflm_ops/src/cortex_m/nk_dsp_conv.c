@@ -258,7 +258,8 @@ static void run_group(nk_dsp_conv *c, nk_dsp_tile *tile, const int8_t *input, in
       int32_t pixels = nk_min(c->output_w - x, 2 * NK_DSP_MAX_PAIRS);
       // One more tile at full width, some of it for a second time, takes less than another list. A
       // sink takes each output once.
-      if (c->sink == NULL && c->output_h == 1 && x > 0 && nk_in_range(pixels, 3, 2 * NK_DSP_MAX_PAIRS - 1)) {
+      if (c->sink == NULL && c->output_h == 1 && x > 0 &&
+          nk_in_range(pixels, 3, 2 * NK_DSP_MAX_PAIRS - 1)) {
         pixels = 2 * NK_DSP_MAX_PAIRS;
         x = c->output_w - pixels;
       }

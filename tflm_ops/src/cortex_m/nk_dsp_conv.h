@@ -82,15 +82,6 @@ static inline void nk_dsp_set_channel(nk_dsp_channel *channel, int32_t output_of
   channel->shift = -shift;
 }
 
-/** Fills in an output channel without weights: its outputs are `constant`. */
-static inline void nk_dsp_set_constant_channel(nk_dsp_channel *channel, int32_t constant) {
-  channel->even = -(1 << 23);
-  channel->odd = -(1 << 24);
-  channel->multiplier = 0;
-  channel->half = 2 * constant;
-  channel->shift = 1;
-}
-
 /** Runs the layer. */
 void nk_dsp_conv_run(nk_dsp_conv *conv, const int8_t *input, int8_t *output);
 

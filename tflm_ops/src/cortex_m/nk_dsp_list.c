@@ -137,20 +137,21 @@ static inline uint32_t *add_end(const ending *e, int32_t o, bool folded, bool ha
   const int32_t multiplier = e->tables->multiplier[o];
   const int32_t shift = e->tables->shift[o];
   const bool is_short = nk_dsp_is_short(e->largest_bias, bias, multiplier, shift);
-  const bool exact = !is_short && has_weights;
-  const int32_t number = exact ? NK_DSP_EXACT : folded ? NK_DSP_SUMS : NK_DSP_REQUANTIZE;
-  if (exact || folded) {
+  const int32_t number = !has_weights ? NK_DSP_CONSTANT
+                         : !is_short  ? NK_DSP_EXACT
+                         : folded     ? NK_DSP_SUMS
+                                      : NK_DSP_REQUANTIZE;
+  if (number == NK_DSP_EXACT || folded) {
     *words++ = e->routine[NK_DSP_FOLD];
   }
   *words++ = e->routine[number];
   nk_dsp_channel *const channel = (nk_dsp_channel *)words;
-  if (is_short) {
+  if (!has_weights) {
+    *channel = (nk_dsp_channel){nk_requantize(bias, multiplier, shift, &e->stage), 0, 0, 0, 0};
+  } else if (is_short) {
     nk_dsp_set_channel(channel, e->stage.offset, bias, multiplier, shift);
-  } else if (exact) {
-    *channel = (nk_dsp_channel){bias, 0, multiplier, 0, -shift & 0xff};
   } else {
-    // Channels without weights are cheap whatever the range of their tables.
-    nk_dsp_set_constant_channel(channel, nk_requantize(bias, multiplier, shift, &e->stage));
+    *channel = (nk_dsp_channel){bias, 0, multiplier, 0, -shift & 0xff};
   }
   channel->shift |= number << 8;
   return words + sizeof(*channel) / sizeof(*words);

@@ -1011,6 +1011,31 @@ nk_dsp_tile_\P:
         .endif
         b       .Lscale_\P
 
+.Lconstant_\P:                                  @ r9 = the output; the accumulators are untouched
+        ldr     r8, [sp, #F_OUTPUT]
+        ldr     lr, [sp, #F_LAST]
+        ldr     r10, [sp, #F_STEP]
+        strb    r9, [r8]
+        strb    r9, [r8, lr]
+        .if     \P >= 2
+        strb    r9, [r8, r10]
+        strb    r9, [r8, r10, lsl #1]
+        .endif
+        .if     \P >= 3
+        add     r12, r10, r10, lsl #1
+        strb    r9, [r8, r12]
+        strb    r9, [r8, r10, lsl #2]
+        .endif
+        .if     \P >= 4
+        strb    r9, [r8, r12, lsl #1]
+        add     r12, r10, r10, lsl #2
+        strb    r9, [r8, r12]
+        .endif
+        add     r8, r8, #1
+        add     r11, r11, #(CHANNEL_BYTES - C_MULTIPLIER)
+        str     r8, [sp, #F_OUTPUT]
+        run_entry
+
 .Lexact_\P:
         ldr     r0, [sp, #F_TILE]
         sub     r1, r11, #C_MULTIPLIER
@@ -1274,6 +1299,7 @@ nk_dsp_routines:
         .else
         .word   .Lsingle_any_\P + 1, .Lsingle_any_\P + 1
         .endif
+        .word   .Lconstant_\P + 1
         .word   .Lstop_\P + 1
         .if     \P == 4
         .word   .Lsingle_any_4_between - .Lsingle_any_4

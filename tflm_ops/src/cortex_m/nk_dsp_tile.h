@@ -21,7 +21,7 @@
 /** How the accumulators of an output channel become outputs. */
 typedef struct nk_dsp_channel {
   /** Twice the bias minus the start values of the accumulators of even and odd pixels; if exact:
-   * the bias. */
+   * the bias; of a channel without weights: the output. */
   int32_t even;
   int32_t odd;
   int32_t multiplier;
@@ -94,6 +94,8 @@ enum {
   /** Faster than NK_DSP_SINGLE: for an even number of weights, and an odd number from 3 on. */
   NK_DSP_SINGLE_EVEN,
   NK_DSP_SINGLE_ODD,
+  /** The end of a list without weights: stores nk_dsp_channel.even. */
+  NK_DSP_CONSTANT,
   /** Ends the lists of all channels. */
   NK_DSP_STOP,
   /** Not a routine: bytes from NK_DSP_SINGLE* to a copy for the entries of a channel behind the
