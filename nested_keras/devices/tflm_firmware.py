@@ -131,11 +131,7 @@ def build_tflm_firmware(
     for tool in ("cmake", "ninja"):
         find_tool(tool)
     original = read_model(model)
-    tree = flatbuffer.load(original)
-    read_graph(tree)  # checks the parts that flatbuffer.load() takes on trust
-    # All buffers inside the flatbuffer and aligned: TFLite Micro takes both on trust.
-    content = flatbuffer.save(tree)
-    graph = read_graph(tree)
+    content, graph = _inlined(original)
     program = lower_graph(graph)
     chosen = checked_levels(program, levels)
     arrays = [inputs] if isinstance(inputs, np.ndarray) else list(inputs)
@@ -154,6 +150,14 @@ def build_tflm_firmware(
         raise explain_overflow(error, folder, images=len(records), stride=size) from error
     text_bytes, data_bytes, bss_bytes = section_sizes(elf)
     return TflmFirmware(elf, chosen, text_bytes, data_bytes, bss_bytes, len(content))
+
+
+def _inlined(model: bytes) -> tuple[bytes, Graph]:
+    """A .tflite with all buffers inside and aligned, which TFLite Micro takes on trust."""
+    tree = flatbuffer.load(model)
+    read_graph(tree)  # checks the parts that flatbuffer.load() takes on trust
+    content = flatbuffer.save(tree)
+    return content, read_graph(tree)
 
 
 def _cortex_m7_board(board: str | Path) -> Path:

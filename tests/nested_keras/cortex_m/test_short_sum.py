@@ -106,8 +106,9 @@ def test_a_factor_out_of_range_is_none() -> None:
     assert short_factor(2**31 - 1, 2**31 - 1, 4) == 0
 
 
-def test_constants_that_leave_the_accumulator_are_refused() -> None:
-    sums = np.full((256, 256), 127, np.int8)
-    assert find_short_sum(sums, 1, 1) != ShortSum()
-    assert find_short_sum(sums, 2**30, 2**30) == ShortSum()
-    assert find_short_sum(sums, 0, 1) == ShortSum()
+def test_factors_and_constants_that_leave_the_accumulator_are_refused() -> None:
+    zeros, saturated = np.zeros((256, 256), np.int8), np.full((256, 256), 127, np.int8)
+    assert find_short_sum(zeros, 1, 1) != ShortSum()
+    assert find_short_sum(saturated, 1, 1) == ShortSum()  # the middle is above 2^30
+    assert find_short_sum(zeros, 2**30, 2**30) == ShortSum()
+    assert find_short_sum(zeros, 0, 1) == ShortSum()
