@@ -53,7 +53,8 @@ static inline void nk_store_word(void *address, uint32_t word) {
 }
 
 /**
- * nk_smmlar() from products of 16 bits, for a core that has no product of 64 bits. With a = ah * 2^16
+ * nk_smmlar() from products of 16 bits, for a core that has no product of 64 bits. With a = ah *
+ * 2^16
  * + al and b likewise, a * b / 2^32 = ah * bh + (ah * bl + al * bh + al * bl / 2^16) / 2^16.
  * Neither sum in the middle leaves 32 bits: |ah * bl| <= 2^31 - 2^15 and the carry is below 2^16,
  * but for ah > 0, where |ah * bl| < 2^31 - 2^16. The half is bit 31 of the product.
