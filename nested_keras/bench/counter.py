@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from nested_keras.bench.memory import DEFAULT, NO_MISSES, Memory, Misses
+from nested_keras.bench.caches import DEFAULT, NO_MISSES, Memory, Misses
 from nested_keras.codegen.firmware_errors import DeviceError, ToolchainError
 from nested_keras.codegen.sources import tflm_ops_dir
 from nested_keras.devices import qemu

@@ -165,7 +165,7 @@ def parse(text: str) -> Instruction:
     operands = [part.strip() for part in _OPERAND_COMMA.split(rest)] if rest.strip() else []
     if branch := _BRANCH.match(mnemonic):
         return _branch(operands, is_predicated=branch["condition"] is not None)
-    name, is_predicated, sets_flags = _split_mnemonic(mnemonic)
+    name, is_predicated, sets_flags = split_mnemonic(mnemonic)
     instruction = _unpredicated(name, rest, operands)
     reads, writes = list(instruction.reads), list(instruction.writes)
     if is_predicated:
@@ -186,7 +186,7 @@ def parse(text: str) -> Instruction:
     )
 
 
-def _split_mnemonic(mnemonic: str) -> tuple[str, bool, bool]:
+def split_mnemonic(mnemonic: str) -> tuple[str, bool, bool]:
     """(name without suffixes, whether it is predicated, whether it sets the flags)."""
     if mnemonic in _SIMPLE:
         return mnemonic, False, False

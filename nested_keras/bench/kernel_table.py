@@ -9,8 +9,8 @@ from typing import Any
 
 from nested_keras.bench import bench_firmware, cmsis
 from nested_keras.bench.bench_source import AnyCase
+from nested_keras.bench.caches import DEFAULT
 from nested_keras.bench.layer_cases import LAYERS, Case, Layer, cases_of, make_case
-from nested_keras.bench.memory import DEFAULT
 from nested_keras.bench.operator_cases import OperatorCase, operator_cases
 from nested_keras.devices import process
 from nested_keras.report.table import format_table

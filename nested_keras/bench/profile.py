@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from nested_keras.bench.caches import DEFAULT, Memory
 from nested_keras.bench.counter import Counts, Region
 from nested_keras.bench.instruction import Instruction, parse
-from nested_keras.bench.memory import DEFAULT, Memory
 from nested_keras.bench.pipeline import loop_cycles, straight_cycles
 from nested_keras.devices.toolchain import run_tool
 
@@ -32,7 +32,7 @@ class Block:
     Attributes:
         address: The address of the first instruction.
         function: The symbol before the block.
-        instructions: The number of instructions.
+        code: The instructions, as objdump shows them.
         executions: How often the block ran.
         cycles: Modelled cycles of all executions together.
         mispredicted: How often the branch at the end was predicted wrongly.
@@ -40,7 +40,7 @@ class Block:
 
     address: int
     function: str
-    instructions: int
+    code: tuple[str, ...]
     executions: int
     cycles: float
     mispredicted: int
@@ -141,15 +141,16 @@ class Listing:
 
     def _block(self, run: list[int], counts: Mapping[int, Counts]) -> Block:
         last = counts[run[-1]]
-        code = tuple(parse(self._texts[address]) for address in run)
-        is_loop = code[-1].is_branch and _target(self._texts[run[-1]]) == run[0]
+        texts = tuple(self._texts[address] for address in run)
+        code = tuple(map(parse, texts))
+        is_loop = code[-1].is_branch and _target(texts[-1]) == run[0]
         cycles = (_loop_cycles if is_loop else _straight_cycles)(code) * last.executions
         mispredicted = last.wrong_directions
         if not code[-1].is_return:
             mispredicted += last.wrong_targets
         cycles += MISPREDICTED_BRANCH_CYCLES * mispredicted
         function = self._functions[run[0]]
-        return Block(run[0], function, len(run), last.executions, cycles, mispredicted)
+        return Block(run[0], function, texts, last.executions, cycles, mispredicted)
 
 
 @functools.cache

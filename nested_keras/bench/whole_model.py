@@ -12,8 +12,8 @@ import numpy as np
 
 from nested_keras import files
 from nested_keras.bench import counter
+from nested_keras.bench.caches import DEFAULT, Memory
 from nested_keras.bench.code_size import code_bytes
-from nested_keras.bench.memory import DEFAULT, Memory
 from nested_keras.bench.profile import Listing, Profile
 from nested_keras.codegen import marks, sources
 from nested_keras.codegen.firmware_errors import DeviceError
@@ -136,16 +136,16 @@ def run(
             return run(model, memory=memory, work_dir=folder, arena=arena)
     library = generate(model, work_dir / "model", arena=arena)
     reference = ReferenceModel(library.program)
-    inputs = [_random_input(tensor) for tensor in reference.input_details]
+    inputs = [random_input(tensor) for tensor in reference.input_details]
     elf = _build(library, inputs, work_dir)
     counted = counter.count(elf, work_dir, memory=memory)
-    outputs, op_order = _parse(counted.console, library.program)
+    outputs, op_order = parse_console(counted.console, library.program)
     for level, output in enumerate(outputs):
-        _check(output, reference.run(inputs, level), level)
+        check_output(output, reference.run(inputs, level), level)
     listing = Listing(elf)
     profiles = [listing.profile(region, memory) for region in counted.regions]
     return ModelBenchmark(
-        levels=_levels(library.program, profiles, op_order),
+        levels=level_costs(library.program, profiles, op_order),
         arena_bytes=library.arena_bytes,
         io_bytes=sum(tensor.nbytes for tensor in _interface(library.program)),
         data_bytes=library.data_bytes,
@@ -192,7 +192,8 @@ def _interface(program: Program) -> list[Tensor]:
     return [program.tensors[i] for i in (*program.inputs, *program.outputs)]
 
 
-def _random_input(tensor: Tensor) -> Array:
+def random_input(tensor: Tensor) -> Array:
+    """Returns seeded random values for an input of a model."""
     rng = np.random.default_rng(0)
     if tensor.dtype in ("int8", "uint8"):
         limits = np.iinfo(tensor.dtype)
@@ -229,10 +230,10 @@ def _build(library: GeneratedLibrary, inputs: Sequence[Array], work_dir: Path) -
     return elf
 
 
-def _parse(console: str, program: Program) -> tuple[list[tuple[Array, ...]], list[int]]:
+def parse_console(console: str, program: Program) -> tuple[list[tuple[Array, ...]], list[int]]:
     """The outputs at each level and the operators in the order of their ends."""
     lines = console.splitlines()
-    if len(lines) != program.levels + 2 or lines[-1] != "end":
+    if len(lines) != program.levels + 3 or lines[-1] != "end":
         raise DeviceError(f"expected {program.levels} levels and `end`{last_lines(console)}")
     layout = output_layout(program)
     outputs = []
@@ -247,7 +248,8 @@ def _parse(console: str, program: Program) -> tuple[list[tuple[Array, ...]], lis
     return outputs, [int(word) for word in lines[-2].split(" ")[1:]]
 
 
-def _check(output: tuple[Array, ...], expected: object, level: int) -> None:
+def check_output(output: tuple[Array, ...], expected: object, level: int) -> None:
+    """Compares the outputs at a level with the reference; raises DeviceError."""
     tensors = expected if isinstance(expected, tuple) else (expected,)
     for index, (got, want) in enumerate(zip(output, tensors, strict=True)):
         wrong = int(np.count_nonzero(got != want))
@@ -258,7 +260,7 @@ def _check(output: tuple[Array, ...], expected: object, level: int) -> None:
             )
 
 
-def _levels(
+def level_costs(
     program: Program, profiles: Sequence[Profile], op_order: Sequence[int]
 ) -> tuple[LevelCost, ...]:
     """Shares out the counted regions: a level has one per operator and one for the end."""

@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 from pathlib import Path
 
-from nested_keras.bench.memory import DEFAULT, MEMORIES
+from nested_keras.bench.caches import DEFAULT, MEMORIES
 from nested_keras.cli import arguments
 from nested_keras.typing import Subparsers
 

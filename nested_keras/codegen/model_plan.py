@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from nested_keras.codegen import ctext
 from nested_keras.codegen.firmware_errors import CodegenError
-from nested_keras.codegen.operator_calls import OpCode, print_op, scratch_bytes, stream_of
+from nested_keras.codegen.fusion import Joined, join_additions
+from nested_keras.codegen.operator_calls import OpCode, print_op, scratch_bytes
 from nested_keras.codegen.storage import Storage, plan_storage
 from nested_keras.codegen.strip_choice import choose_groups
 from nested_keras.codegen.strips import Call, Group
@@ -65,33 +67,24 @@ class ModelPlan:
         constants: ctext.Constants,
         arena: int | str | None = None,
     ) -> None:
-        self.program = program
         self.name = name
         self.upper = name.upper()
         self.constants = constants
         self.external = constants if isinstance(constants, ExternalConstants) else None
-        streams = [stream_of(program, index) for index in range(len(program.ops))]
-
-        def scratch(index: int, group: Group | None) -> int:
-            any_weights = self.external is not None
-            calls = _calls(group, index)
-            return scratch_bytes(program, index, streams[index], calls, any_weights=any_weights)
-
-        self.groups = () if arena is None else choose_groups(program, scratch, arena)
+        self.program, self.groups = self._within(program, arena)
         self.group_of = {
             i: group for group in self.groups for i in range(group.first, group.last + 1)
         }
         self.codes: dict[int, OpCode] = {
-            index: print_op(
-                program, index, constants, streams[index], _calls(self.group_of.get(index), index)
-            )
-            for index, op in enumerate(program.ops)
-            if not isinstance(op, operators.Reshape)
+            index: print_op(self.program, index, constants, _calls(self.group_of.get(index), index))
+            for index, op in enumerate(self.program.ops)
+            if not isinstance(op, operators.Reshape | Joined)
         }
         sizes = [
-            self.codes[i].scratch_bytes if i in self.codes else 0 for i in range(len(program.ops))
+            self.codes[i].scratch_bytes if i in self.codes else 0
+            for i in range(len(self.program.ops))
         ]
-        self.storage: Storage = plan_storage(program, sizes, self.groups)
+        self.storage: Storage = plan_storage(self.program, sizes, self.groups)
         if isinstance(arena, int) and self.storage.arena_bytes > arena:
             raise CodegenError(
                 f"the arena needs {self.storage.arena_bytes:,} bytes: got a limit of {arena:,}"
@@ -100,6 +93,26 @@ class ModelPlan:
         self.input_names = _numbered("input", len(program.inputs))
         self.output_names = _numbered("output", len(program.outputs))
         self.tensor_names = self._add_constant_tensors()
+
+    def _within(
+        self, program: ir.Program, arena: int | str | None
+    ) -> tuple[ir.Program, tuple[Group, ...]]:
+        """The program to print, and its groups: strips only where the arena is too large."""
+        any_weights = self.external is not None
+
+        def scratch(graph: ir.Program) -> Callable[[int, Group | None], int]:
+            return lambda index, group: scratch_bytes(
+                graph, index, _calls(group, index), any_weights=any_weights
+            )
+
+        # A file may bring sums of another form.
+        joined = program if any_weights else join_additions(program)
+        if arena is None:
+            return joined, ()
+        sizes = [scratch(joined)(index, None) for index in range(len(joined.ops))]
+        if isinstance(arena, int) and plan_storage(joined, sizes).arena_bytes <= arena:
+            return joined, ()
+        return program, choose_groups(program, scratch(program), arena)
 
     def sizes(self) -> Sizes:
         """Returns what the library takes."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from nested_keras.codegen import ctext, strip_source, weights_source
 from nested_keras.codegen.detection_source import DetectionSource, print_detection
 from nested_keras.codegen.firmware_errors import CodegenError
+from nested_keras.codegen.fusion import KERNEL
 from nested_keras.codegen.header_source import print_header
 from nested_keras.codegen.model_plan import ModelPlan, Sizes
 from nested_keras.codegen.storage import Home, Place, Storage
@@ -167,9 +168,11 @@ class _SourcePrinter:
             sections.append(fill("codegen", "strips.c"))
         if any(group.moved() for group in self.plan.groups):
             sections.append(fill("codegen", "keep_rows.c"))
-        if any("run_nested" in code.function for code in self.plan.codes.values()):
-            sections.append(fill("codegen", "run_nested.c"))
-        if any("run_rows" in code.function for code in self.plan.codes.values()):
+        codes = self.plan.codes.values()
+        if any("run_nested" in code.function for code in codes):
+            has_sums = any(code.kernel == KERNEL for code in codes)
+            sections.append(fill("codegen", "run_nested_add.c" if has_sums else "run_nested.c"))
+        if any("run_rows" in code.function for code in codes):
             sections.append(fill("codegen", "run_rows.c"))
         sections += [code.function for code in self.plan.codes.values()]
         sections.append(_ADDRESS_MACRO)

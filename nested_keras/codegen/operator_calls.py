@@ -17,10 +17,15 @@ from nested_keras import format as stream_format
 from nested_keras.codegen import ctext
 from nested_keras.codegen.dense_stream import dense_stream
 from nested_keras.codegen.firmware_errors import CodegenError
+from nested_keras.codegen.fusion import KERNEL, ConvAdd
 from nested_keras.codegen.strips import Call
 from nested_keras.codegen.weights_file import ExternalConstants
 from nested_keras.cortex_m.cycles import MAX_SIDE
-from nested_keras.cortex_m.scratch import nested_conv_scratch_bytes, nested_function
+from nested_keras.cortex_m.scratch import (
+    conv_add_scratch_bytes,
+    nested_conv_scratch_bytes,
+    nested_function,
+)
 from nested_keras.tflite import operators, program as ir
 from nested_keras.tflite.operators.registration import MAX_RANK, CArgument, CCall, Count
 
@@ -54,49 +59,46 @@ class OpCode:
 class _Operands:
     """The other needs of a printer: the operator's number, its tensors, the list of constants.
 
-    `calls` are the calls of an operator that runs strip by strip; one that runs whole has none.
+    `has_sums` says whether the program has a `ConvAdd`, so that run_nested() takes a sum. `calls`
+    are the calls of an operator that runs strip by strip; one that runs whole has none.
     """
 
     index: int
     inputs: tuple[ir.Tensor, ...]
     output: ir.Tensor
     constants: ctext.Constants
+    has_sums: bool
     calls: tuple[Call, ...] = ()
 
 
-def stream_of(program: ir.Program, index: int) -> stream_format.Stream | None:
-    """Returns the packed weights that an operator reads, also of a dense one; None without any."""
+def _stream_of(program: ir.Program, index: int) -> stream_format.Stream | None:
+    """The packed weights that an operator reads, also of a dense one; None without any."""
     op = program.ops[index]
-    if isinstance(op, operators.NestedSparseConv):
+    if isinstance(op, operators.NestedSparseConv | ConvAdd):
         return op.layer
     if not isinstance(op, operators.Conv2D):
         return None
-    return dense_stream(
-        op, program.tensors[op.inputs[0]].shape, program.tensors[op.outputs[0]].shape
-    )
+    return dense_stream(op, *program.shapes(op))
 
 
 def scratch_bytes(
-    program: ir.Program,
-    index: int,
-    stream: stream_format.Stream | None,
-    calls: Sequence[Call] = (),
-    *,
-    any_weights: bool = False,
+    program: ir.Program, index: int, calls: Sequence[Call] = (), *, any_weights: bool = False
 ) -> int:
     """Returns the scratch memory that an operator needs.
 
     Args:
         program: The graph.
         index: The position of the operator.
-        stream: Its packed weights.
         calls: Its calls, if the operator runs strip by strip.
         any_weights: See `nested_conv_scratch_bytes`.
     """
+    stream = _stream_of(program, index)
     if stream is None:
         return 0
     op = program.ops[index]
     dims = _conv_dims(stream, program.tensors[op.inputs[0]], program.tensors[op.outputs[0]])
+    if isinstance(op, ConvAdd):
+        return conv_add_scratch_bytes(stream, dims)
     sizes = {(call.inputs[0].count, call.output.count) for call in calls} or {(dims[1], dims[3])}
     return max(
         nested_conv_scratch_bytes(
@@ -110,7 +112,6 @@ def print_op(
     program: ir.Program,
     index: int,
     constants: ctext.Constants,
-    stream: stream_format.Stream | None = None,
     calls: Sequence[Call] = (),
 ) -> OpCode:
     """Prints one operator.
@@ -119,7 +120,6 @@ def print_op(
         program: The graph.
         index: The position of the operator; not a Reshape, which needs no code of its own.
         constants: Receives the arrays that the operator uses.
-        stream: What `stream_of` returns.
         calls: The calls of the operator, if it runs strip by strip.
 
     Returns:
@@ -129,6 +129,8 @@ def print_op(
         CodegenError: The operator, a rank or a dtype cannot be printed.
     """
     op = program.ops[index]
+    if isinstance(op, ConvAdd):
+        return _print_conv_add(program, index, op, constants)
     registration = operators.registration_of(op)
     c_call = registration.c_call if registration else None
     if c_call is None and not isinstance(op, operators.NestedSparseConv):
@@ -138,15 +140,17 @@ def print_op(
         )
     inputs = tuple(program.tensors[i] for i in op.inputs if i != program.level_input)
     output = program.tensors[op.outputs[0]]
-    operands = _Operands(index, inputs, output, constants, tuple(calls))
+    has_sums = any(isinstance(each, ConvAdd) for each in program.ops)
+    operands = _Operands(index, inputs, output, constants, has_sums, tuple(calls))
     for tensor in (*operands.inputs, operands.output):
         _check_tensor(tensor, takes_shapes=c_call is None or _takes_shapes(c_call))
     if _slides_a_window(op, c_call):
         for tensor in (inputs[0], operands.output):
             _check_sides(op, index, tensor)
+    stream = _stream_of(program, index)
     if stream is not None:
         any_weights = isinstance(constants, ExternalConstants)
-        scratch = scratch_bytes(program, index, stream, calls, any_weights=any_weights)
+        scratch = scratch_bytes(program, index, calls, any_weights=any_weights)
         return _print_stream(op, operands, stream, scratch)
     assert c_call is not None
     declarations, arguments = _arguments(op, c_call, operands)
@@ -333,29 +337,38 @@ def _conv_dims(
     return batches, input_h, input_w, output_h, output_w
 
 
-def _print_stream(
-    op: ir.Op, operands: _Operands, layer: stream_format.Stream, scratch: int
-) -> OpCode:
-    """A layer whose weights are a packed stream."""
-    params = layer.params
+def _dims_statement(layer: stream_format.Stream, operands: _Operands) -> str:
     dims: list[int | str] = list(_conv_dims(layer, operands.inputs[0], operands.output))
     if operands.calls:
         dims[1], dims[3] = "rows->input_h", "rows->output_h"
     names = ("batches", "input_h", "input_w", "output_h", "output_w")
     fields = "".join(f"      .{n} = {d},\n" for n, d in zip(names, dims, strict=True))
-    stream = operands.constants.add(
-        f"op{operands.index}_stream", np.frombuffer(layer.data, dtype=np.uint8)
-    )
-    kernel = nested_function(params)
+    storage = "const" if operands.calls else "static const"
+    return f"  {storage} nk_conv_dims dims = {{\n{fields}  }};"
+
+
+def _add_stream(layer: stream_format.Stream, operands: _Operands) -> str:
+    """The C text of the packed weights."""
+    data = np.frombuffer(layer.data, dtype=np.uint8)
+    return operands.constants.add(f"op{operands.index}_stream", data)
+
+
+def _print_stream(
+    op: ir.Op, operands: _Operands, layer: stream_format.Stream, scratch: int
+) -> OpCode:
+    """A layer whose weights are a packed stream."""
+    stream = _add_stream(layer, operands)
+    kernel = nested_function(layer.params)
     takes_level = isinstance(op, operators.NestedSparseConv)
     arguments = [kernel, stream, operands.constants.size_of(stream)]
     arguments += ["level" if takes_level else "0", "&dims", "input", "output"]
     arguments += ["scratch", str(scratch)] if scratch else ["NULL", "0"]
     if operands.calls:
         arguments.append("rows->pad_top")
-    storage = "const" if operands.calls else "static const"
+    elif operands.has_sums:
+        arguments += ["NULL", "NULL"]
     body = [
-        f"  {storage} nk_conv_dims dims = {{\n{fields}  }};",
+        _dims_statement(layer, operands),
         _return("run_rows" if operands.calls else "run_nested", arguments),
     ]
     extra = ["int32_t level"] if takes_level else []
@@ -366,6 +379,40 @@ def _print_stream(
         stream=stream,
         header=layer.data[:_STREAM_HEAD],
         takes_level=takes_level,
+        scratch_bytes=scratch,
+    )
+
+
+def _print_conv_add(
+    program: ir.Program, index: int, op: ConvAdd, constants: ctext.Constants
+) -> OpCode:
+    """A convolution and the addition that follows in one call."""
+    x, other = (program.tensors[i] for i in op.inputs)
+    operands = _Operands(index, (x, other), program.tensors[op.outputs[0]], constants, True)
+    for tensor in (x, other, operands.output):
+        _check_tensor(tensor, takes_shapes=True)
+    for tensor in (x, operands.output):
+        _check_sides(op, index, tensor)
+    scratch = scratch_bytes(program, index)
+    registration = operators.registration_of(op.sum)
+    assert registration is not None
+    assert registration.c_call is not None
+    params = _params(op.sum, registration.c_call, operands)
+    stream = _add_stream(op.layer, operands)
+    arguments = ["NULL", stream, constants.size_of(stream), "level" if op.takes_level else "0"]
+    arguments += ["&dims", "input0", "output", "scratch", str(scratch), "&sum", "input1"]
+    body = [
+        _dims_statement(op.layer, operands),
+        f"  static const nk_add_params sum = {{\n{params}  }};",
+        _return("run_nested", arguments),
+    ]
+    extra = ["int32_t level"] if op.takes_level else []
+    return OpCode(
+        kernel=KERNEL,
+        function=_function(op, operands, body, [*extra, "void *scratch"]),
+        stream=stream,
+        header=op.layer.data[:_STREAM_HEAD],
+        takes_level=op.takes_level,
         scratch_bytes=scratch,
     )
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from nested_keras.codegen.arena import Buffer, plan_arena
+from nested_keras.codegen.fusion import ConvAdd
 from nested_keras.codegen.strips import Group, row_bytes
 from nested_keras.tflite.operators import Reshape
 from nested_keras.tflite.program import Program
@@ -91,7 +92,7 @@ def plan_storage(
     """Chooses the home of each tensor.
 
     A Reshape's output shares its input's memory, except where the bytes have to arrive in a graph
-    output and already live elsewhere.
+    output and already live elsewhere. The sum of a `ConvAdd` shares the memory of what is added.
 
     Args:
         program: The graph.
@@ -103,6 +104,7 @@ def plan_storage(
     """
     homes = _fixed_homes(program)
     root, reshape_copies = _alias_reshapes(program, homes)
+    _alias_sums(program, homes, root)
     output_copies = tuple(
         (k, tensor)
         for k, tensor in enumerate(program.outputs)
@@ -281,6 +283,19 @@ def _alias_reshapes(program: Program, homes: dict[int, Home]) -> tuple[dict[int,
         else:
             copies.append(index)
     return root, copies
+
+
+def _alias_sums(program: Program, homes: dict[int, Home], root: dict[int, int]) -> None:
+    """Lets a `ConvAdd` write its sums over the tensor that is added, if nothing reads it later."""
+    for index, op in enumerate(program.ops):
+        if not isinstance(op, ConvAdd):
+            continue
+        x, other, y = (
+            _find(root, tensor) for tensor in (op.inputs[0], *op.inputs[1:], *op.outputs)
+        )
+        in_arena = other not in homes and y not in homes
+        if in_arena and other != x and _users(program, root, ())[other][-1] == index:
+            root[y] = other
 
 
 def _find(root: dict[int, int], tensor: int) -> int:

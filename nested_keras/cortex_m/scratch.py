@@ -69,12 +69,25 @@ def nested_conv_scratch_bytes(
     if not any_weights:
         if dense_pairs.takes(params, [level.encoding for level in layer.levels]):
             return max(row, dense_pairs.scratch_bytes(params))
-        levels = [level for level in layer.levels if level.encoding is not Encoding.EMPTY]
-        weights = sum(level.entries for level in levels) * params.block_size
-        list_bytes = _list_bytes(params, len(levels), weights)
+        list_bytes = _stored_list_bytes(layer)
     elif dense_pairs.takes(params, [Encoding.DENSE]):
         row = max(row, dense_pairs.scratch_bytes(params))
     return max(row, _tiles_bytes(params, dims, list_bytes))
+
+
+def conv_add_scratch_bytes(layer: Stream, dims: Sequence[int]) -> int:
+    """Returns the scratch memory of a convolution with an addition: room for a tile besides.
+
+    Args:
+        layer: The packed convolution.
+        dims: The fields of nk_conv_dims.
+
+    Returns:
+        Bytes.
+    """
+    tile = align(2 * _MAX_PAIRS * layer.params.out_channels, 4)
+    tiles = _tiles_bytes(layer.params, dims, _stored_list_bytes(layer))
+    return max(nested_conv_scratch_bytes(layer, dims), tiles) + tile
 
 
 def nested_function(params: LayerParams) -> str:
@@ -97,6 +110,13 @@ def _depthwise_bytes(params: LayerParams, output_h: int) -> int:
     """Returns the bytes of a tile, like nk_nested_depthwise_s8_dsp_get_buffer_size()."""
     pairs = min(max(depthwise_pairs(params, output_h), _DEPTHWISE_LEAST_PAIRS), DEPTHWISE_PAIRS)
     return 4 * pairs * _DEPTHWISE_CHANNELS * DEPTHWISE_COLUMNS
+
+
+def _stored_list_bytes(layer: Stream) -> int:
+    """Returns the bytes of the list of the weights that a layer stores."""
+    levels = [level for level in layer.levels if level.encoding is not Encoding.EMPTY]
+    weights = sum(level.entries for level in levels) * layer.params.block_size
+    return _list_bytes(layer.params, len(levels), weights)
 
 
 def _most_weights(layer: Stream) -> int:

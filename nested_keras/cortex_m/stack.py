@@ -13,8 +13,9 @@ from nested_keras.format.layout import align
 
 KERNEL_BYTES = {
     "nk_depthwise_conv2d_s8": 2088,  # with a tile of the image
-    "nk_nested_conv2d_s8": 1488,
-    "nk_nested_conv_s8": 1536,
+    "nk_nested_conv2d_add_s8": 1568,
+    "nk_nested_conv2d_s8": 1512,
+    "nk_nested_conv_s8": 1568,
     "nk_nested_depthwise_s8": 864,
 }
 """Stack under the kernels that need much, in bytes."""

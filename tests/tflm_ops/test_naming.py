@@ -10,7 +10,7 @@ WORDS = {
     "operator": "[a-z][a-z0-9]*(?:_[a-z][a-z0-9]*)*?",
     "type": "(?:s8|s16|s32|f32)(?:_(?:s8|s16|s32|f32))?",
     "target": "ref|portable|dsp",
-    "question": "check|takes|applies|supports|get_buffer_size",
+    "question": "check|takes|applies|supports|get_buffer_size|shorten",
     "part": "tile|pack",
     "pairs": "[1-4]",
     "variant": "shifted",

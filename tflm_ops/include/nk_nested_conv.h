@@ -20,6 +20,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "nk_ops.h"
 #include "nk_status.h"
 #include "nk_stream.h"
 
@@ -86,6 +87,20 @@ nk_status nk_nested_depthwise_s8(const nk_stream *stream, int32_t level, const n
 nk_status nk_nested_fully_connected_s8(const nk_stream *stream, int32_t level,
                                        const nk_conv_dims *dims, const int8_t *input,
                                        int8_t *output, void *scratch, size_t scratch_size);
+
+/**
+ * A convolution without dilation and the sum of its output with another tensor of the same shape,
+ * without a tensor between: the same bytes as nk_nested_conv2d_s8() and then nk_add_s8(), whose
+ * first operand is the output of the convolution. `sum` must have a short form (nk_ops.h). `output`
+ * may be `other`, and must not overlap the input. The scratch buffer has another size.
+ */
+nk_status nk_nested_conv2d_add_s8(const nk_stream *stream, int32_t level, const nk_conv_dims *dims,
+                                  const int8_t *input, const nk_add_params *sum,
+                                  const int8_t *other, int8_t *output, void *scratch,
+                                  size_t scratch_size);
+
+/** Returns the bytes of scratch of nk_nested_conv2d_add_s8(), or -1 as the function above. */
+int32_t nk_nested_conv2d_add_s8_get_buffer_size(const nk_stream *stream, const nk_conv_dims *dims);
 
 /** The portable reference kernel: same contract and same result as nk_nested_conv_s8(). */
 nk_status nk_nested_conv_s8_ref(const nk_stream *stream, int32_t level, const nk_conv_dims *dims,

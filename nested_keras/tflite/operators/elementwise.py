@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from nested_keras.cortex_m.short_sum import find_short_sum, short_factor
+from nested_keras.cortex_m.short_sum import ShortSum, find_short_sum, short_factor
 from nested_keras.int8.fixed_point import Int64Array, multiply_by_quantized_multiplier
 from nested_keras.tflite.operator_reader import OperatorReader
 from nested_keras.tflite.operators.registration import (
@@ -259,8 +259,17 @@ def _run_minimum(op: Minimum, inputs: Sequence[Array], output_shape: Shape, leve
     return np.minimum(*inputs)
 
 
+def has_short_form(op: Add) -> bool:
+    """Returns whether the short form of a sum gives the same bytes (`cortex_m.short_sum`)."""
+    return _short_form(op) != ShortSum()
+
+
 def _with_short_form(op: _InOneScale, rank: int) -> dict[str, Any]:
     """The fields of nk_add_params: those of the dataclass, then the short form."""
+    return {**own_fields(op), **_short_form(op)._asdict()}
+
+
+def _short_form(op: _InOneScale) -> ShortSum:
     values = np.arange(-128, 128)
     wide = dataclasses.replace(op, activation_min=-128, activation_max=127)
     a, b = _scaled(wide, (values[:, np.newaxis], values))
@@ -274,8 +283,7 @@ def _with_short_form(op: _InOneScale, rank: int) -> dict[str, Any]:
             (op.input2_multiplier, op.input2_shift),
         )
     )
-    short = find_short_sum(sums, factor1, factor2 if is_sum else -factor2)
-    return {**own_fields(op), **short._asdict()}
+    return find_short_sum(sums, factor1, factor2 if is_sum else -factor2)
 
 
 def broadcast_mixes_samples(op: Op, program: Program) -> bool:

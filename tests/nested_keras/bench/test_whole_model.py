@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from nested_keras.bench import whole_model
+from nested_keras.bench.caches import MEMORIES
 from nested_keras.bench.counter import CountedRun
-from nested_keras.bench.memory import MEMORIES
 from nested_keras.firmware import DeviceError, ToolchainError
 from nested_keras.runtime import ModelError, ReferenceModel
 from tests.nested_keras.tflite.nested_models import (

@@ -22,10 +22,10 @@ _BEHIND_POINTERS = {
 }
 # nk_dsp_tile_*: nine registers and FRAME bytes. The other routines of the file need less.
 _ASSEMBLY_BYTES = 36 + 76
-# What the assembler inside of the functions of a file pushes, which gcc does not see.
-_PUSHED_BYTES = {"nk_depthwise_pairs_s8_dsp.c": 52}
 # nk_dsp_dense_tile, likewise.
 _DENSE_TILE_BYTES = 36 + 60
+# What the assembler inside of the functions of a file pushes, which gcc does not see.
+_PUSHED_BYTES = {"nk_depthwise_pairs_s8_dsp.c": 52}
 # memcpy() and its like, and the division of 64 bits.
 _LIBRARY_BYTES = 64
 

@@ -211,6 +211,19 @@ static int32_t slide(nk_dsp_conv *c, const int8_t *image, int32_t y, int32_t x, 
   return first;
 }
 
+/** Runs a tile, whose outputs are side by side in the image. */
+static void run_tile(const nk_dsp_conv *c, nk_dsp_tile *tile, int32_t pairs) {
+  if (c->sink == NULL) {
+    TILE[pairs - 1](tile);
+    return;
+  }
+  int8_t *output = tile->output;
+  tile->output = c->sink->tile;
+  TILE[pairs - 1](tile);
+  tile->output = output;
+  c->sink->take(c->sink, output, tile->pixels * c->out_channels);
+}
+
 /** A column of tiles, `pixels` wide from output column x, for the output channels of `tile`. */
 static void run_column(nk_dsp_conv *c, nk_dsp_tile *tile, const int8_t *image, int32_t x,
                        int32_t pixels) {
@@ -233,7 +246,7 @@ static void run_column(nk_dsp_conv *c, nk_dsp_tile *tile, const int8_t *image, i
   for (int32_t y = 0; y < c->output_h; ++y) {
     first = slide(c, image, y, x * c->stride_w - c->pad_left, pairs, first);
     tile->input = c->packed + first * c->row_step;
-    TILE[pairs - 1](tile);
+    run_tile(c, tile, pairs);
     tile->output += c->output_w * c->out_channels;
   }
 }
@@ -243,8 +256,9 @@ static void run_group(nk_dsp_conv *c, nk_dsp_tile *tile, const int8_t *input, in
   for (int32_t n = 0; n < c->batches; ++n) {
     for (int32_t x = 0; x < c->output_w; x += 2 * NK_DSP_MAX_PAIRS) {
       int32_t pixels = nk_min(c->output_w - x, 2 * NK_DSP_MAX_PAIRS);
-      // One more tile at full width, some of it for a second time, takes less than another list.
-      if (c->output_h == 1 && x > 0 && nk_in_range(pixels, 3, 2 * NK_DSP_MAX_PAIRS - 1)) {
+      // One more tile at full width, some of it for a second time, takes less than another list. A
+      // sink takes each output once.
+      if (c->sink == NULL && c->output_h == 1 && x > 0 && nk_in_range(pixels, 3, 2 * NK_DSP_MAX_PAIRS - 1)) {
         pixels = 2 * NK_DSP_MAX_PAIRS;
         x = c->output_w - pixels;
       }

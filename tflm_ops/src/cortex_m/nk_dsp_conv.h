@@ -7,6 +7,19 @@
 #include "../../include/nk_stream.h"
 #include "nk_dsp_tile.h"
 
+/** Takes the outputs of a tile, `count` int8 at `tile`, to their place. */
+typedef struct nk_dsp_sink nk_dsp_sink;
+struct nk_dsp_sink {
+  void (*take)(const nk_dsp_sink *sink, int8_t *output, int32_t count);
+  /** Room for a tile: nk_dsp_sink_bytes(). */
+  int8_t *tile;
+};
+
+/** Bytes of the outputs of a tile, rounded up to 4. */
+static inline int32_t nk_dsp_sink_bytes(int32_t out_channels) {
+  return (2 * NK_DSP_MAX_PAIRS * out_channels + 3) / 4 * 4;
+}
+
 /** A convolution or depthwise convolution of dilation 1, and its working memory. */
 typedef struct nk_dsp_conv {
   // Set by the operator, before nk_dsp_conv_lay_out().
@@ -20,6 +33,8 @@ typedef struct nk_dsp_conv {
   /** The weights of `level` and of all levels below. */
   const nk_stream *stream;
   int32_t level;
+  /** NULL: the tiles write their outputs themselves. Not for a depthwise convolution. */
+  const nk_dsp_sink *sink;
 
   // Private.
   uint32_t *list;

@@ -34,7 +34,7 @@ static int32_t group_weight_bytes(const nk_stream *s) {
 
 bool nk_dsp_dense_takes(const nk_stream *s) {
   if (s->kind != NK_KIND_CONV || s->level[0].encoding != NK_ENCODING_DENSE ||
-      s->channel_weights > DENSE_MAX_INPUTS || s->out_channels > DENSE_MAX_WEIGHT_BYTES ||
+      s->channel_weights > DENSE_MAX_INPUTS ||
       groups_of(s) * group_weight_bytes(s) > DENSE_MAX_WEIGHT_BYTES) {
     return false;
   }

@@ -36,6 +36,8 @@ typedef struct reader {
   const uint8_t *cursor;
   /** Addresses of the loop: for an even and an odd number of entries, for one, and to go on. */
   uint32_t by_parity[2], one, on;
+  /** Bytes to the next copy of the loop; 0 if there is none. */
+  uint32_t copy;
   /** 1 where a pass takes two entries of the stream, and where the first pass may lack one. */
   int32_t twos, short_first;
   /** Masks of the first byte: the bits of the first entry's position, in blocks, and the bits of
@@ -65,6 +67,7 @@ static NK_NOINLINE void open_reader(reader *r, const nk_stream_level *level, int
     r->by_parity[0] = routine[NK_DSP_SINGLE_EVEN];
     r->by_parity[1] = routine[NK_DSP_SINGLE_ODD];
   }
+  r->copy = single ? routine[NK_DSP_COPY] : 0;
   r->twos = single || dense;
   r->short_first = dense;
   r->position = dense || wide ? 0 : 0xff;
@@ -192,7 +195,9 @@ void nk_dsp_list_make(const nk_stream *s, int32_t level, int32_t pairs, int32_t 
   for (int32_t o = channels->first; o < channels->first + channels->count; ++o) {
     int32_t room = NK_DSP_SPAN;
     bool folded = false;
-    const uint32_t *const first = words;
+    uint32_t *const first = words;
+    uint32_t *last = words;
+    uint32_t copies = 0;
     for (reader *r = readers; r < readers_end; ++r) {
       const int32_t count = entries_of(r, o);
       if (count == 0) {
@@ -200,16 +205,27 @@ void nk_dsp_list_make(const nk_stream *s, int32_t level, int32_t pairs, int32_t 
       }
       const int32_t weights = count << r->log2_weights;
       if (weights <= room) {
+        last = words;
         words = add_first(r, count, start, words);
         room -= weights;
+        copies = r->copy;
+        if (last > first) {
+          *last += copies;
+        } else {
+          copies *= 2;
+        }
       } else {
         words = add_pieces(r, routine, count, start, room, words);
         room = r->room;
         folded = true;
       }
     }
+    uint32_t *const end_words = words;
     words = made_pairs == 0 ? add_end(&end, o, folded, words > first, words)
                             : change_end(routine, nk_dsp_routines[made_pairs - 1], words);
+    if (*end_words == routine[NK_DSP_REQUANTIZE]) {
+      *last += copies;  // nothing where `last` is this entry itself
+    }
     if (--same_input == 0) {
       start += channels->input_positions;
       same_input = s->depth_multiplier;

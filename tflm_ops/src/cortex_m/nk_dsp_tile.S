@@ -234,8 +234,8 @@ ps  .req lr
         .endm
 
 @ As single_any and single_start, in the order that takes the fewest cycles.
-        .macro  single_head name
-.L\name\()_4:
+        .macro  single_head name, copy
+.L\name\()_4\copy:
         ldr     px, [sp, #F_INPUT]
         ldrsb   wa, [ps, #1]
         add     px, px, r9, lsr #(16 - LOG2_STRIDE)
@@ -245,11 +245,14 @@ ps  .req lr
 @ The last weight is outside the loop, so that the first pass is entered in its middle where the weights
 @ are even in number. `single_odd` is for an odd number of weights from 3 on, `single_even` for an even
 @ one, `single_any` for any; tiles of fewer pairs have but the last.
-        .macro  single_loop P
+@ `copy` makes the labels of the copies for P = 4 differ: of the first entry of a channel, of those between
+@ (_between) and of the last (_last), so that the jump at the end of a copy goes where it went before. The
+@ copies have the same length. The last one goes on with the entry that requantises.
+        .macro  single_loop P, copy
         set_stride \P
-.Lsingle_any_\P:
+.Lsingle_any_\P\copy:
         ldr     px, [sp, #F_INPUT]
-.Lsingle_on_\P:
+.Lsingle_on_\P\copy:
         add     px, px, r9, lsr #(16 - LOG2_STRIDE)
         ldrsb   wa, [ps, #1]
         lsls    r8, r9, #24                     @ carry: an odd number of weights
@@ -258,7 +261,7 @@ ps  .req lr
         .if     \P == 4
         bcc     4f
         b       1f
-        single_head single_even
+        single_head single_even, \copy
         .else
         bcs     1f
         .endif
@@ -272,7 +275,7 @@ ps  .req lr
         b       2f
         .balign 4
         .if     \P == 4
-        single_head single_odd
+        single_head single_odd, \copy
         .endif
         .if     \P >= 3
 1:      single_step \P, 3, 4, 4
@@ -304,7 +307,14 @@ ps  .req lr
         .elseif \P == 2
         mac     1, wa, xb
         .endif
+        .ifc    \copy, _last
+        ldm     r11!, {r8, r9, ps}
+        b.w     .Lrequantize_\P
+        .else
         run_entry
+        nop
+        .endif
+        .balign 4
         .endm
 
 @ ---- blocks of 2 or 4 weights, 8-bit deltas: one block a pass ------------------------------------
@@ -952,7 +962,12 @@ nk_dsp_tile_\P:
 .Lscale_\P:                                     @ r11 = multiplier
         scale_\P
 
+        .balign 4
         single_loop \P
+        .if     \P == 4
+        single_loop \P, _between
+        single_loop \P, _last
+        .endif
         block2_loop \P
         block4_loop \P
         dense_loop \P
@@ -1260,6 +1275,11 @@ nk_dsp_routines:
         .word   .Lsingle_any_\P + 1, .Lsingle_any_\P + 1
         .endif
         .word   .Lstop_\P + 1
+        .if     \P == 4
+        .word   .Lsingle_any_4_between - .Lsingle_any_4
+        .else
+        .word   0
+        .endif
         .endr
 
 #elif defined(__ELF__)

@@ -96,6 +96,10 @@ enum {
   NK_DSP_SINGLE_ODD,
   /** Ends the lists of all channels. */
   NK_DSP_STOP,
+  /** Not a routine: bytes from NK_DSP_SINGLE* to a copy for the entries of a channel behind the
+   * first, and from there to a copy for the last entry, which must stand before NK_DSP_REQUANTIZE.
+   */
+  NK_DSP_COPY,
   NK_DSP_ROUTINES
 };
 

@@ -45,6 +45,11 @@ int32_t nk_nested_conv_s8_dsp_get_buffer_size(const nk_stream *stream, const nk_
   if (nk_dsp_dense_takes(stream)) {
     return nk_dsp_dense_bytes(stream);
   }
+  return nk_nested_conv_s8_dsp_get_sink_buffer_size(stream, dims);
+}
+
+int32_t nk_nested_conv_s8_dsp_get_sink_buffer_size(const nk_stream *stream,
+                                                   const nk_conv_dims *dims) {
   nk_dsp_conv conv = make_conv(stream, stream->levels - 1, dims);
   return nk_dsp_conv_lay_out(&conv, NULL);
 }
@@ -52,12 +57,14 @@ int32_t nk_nested_conv_s8_dsp_get_buffer_size(const nk_stream *stream, const nk_
 #if NK_USE_DSP
 
 void nk_nested_conv_s8_dsp(const nk_stream *stream, int32_t level, const nk_conv_dims *dims,
-                           const int8_t *input, int8_t *output, void *scratch) {
-  if (nk_dsp_dense_takes(stream)) {
+                           const int8_t *input, int8_t *output, void *scratch,
+                           const nk_dsp_sink *sink) {
+  if (sink == NULL && nk_dsp_dense_takes(stream)) {
     nk_dsp_dense_run(stream, level, dims, input, output, scratch);
     return;
   }
   nk_dsp_conv conv = make_conv(stream, level, dims);
+  conv.sink = sink;
   nk_dsp_conv_lay_out(&conv, scratch);
   nk_dsp_conv_run(&conv, input, output);
 }

@@ -78,7 +78,7 @@ static NK_NOINLINE void add_row(const nk_add_params *p, const fast_add *fast, co
                                 int32_t step_a, const int8_t *b, int32_t step_b, int8_t *y,
                                 int32_t count) {
   if (nk_has_short_sum(p) && step_a == 1 && step_b == 1) {
-    nk_short_sum(p, a, b, y, count);
+    nk_short_sum_s8(p, a, b, y, count);
     return;
   }
   if (fast != NULL && step_a == 1 && step_b == 1) {

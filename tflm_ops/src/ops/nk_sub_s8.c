@@ -25,7 +25,7 @@ nk_status nk_sub_s8(const nk_sub_params *params, const nk_dims4 *input1_dims, co
         const int8_t *a = input1 + n * step1.n + h * step1.h + w * step1.w;
         const int8_t *b = input2 + n * step2.n + h * step2.h + w * step2.w;
         if (nk_has_short_sum(params) && step1.c == 1 && step2.c == 1) {
-          nk_short_sum(params, a, b, output, output_dims->c);
+          nk_short_sum_s8(params, a, b, output, output_dims->c);
           output += output_dims->c;
           continue;
         }

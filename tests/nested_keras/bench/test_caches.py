@@ -3,8 +3,8 @@
 import pytest
 
 from nested_keras.bench import counter
+from nested_keras.bench.caches import MEMORIES, Memory, Misses
 from nested_keras.bench.counter import Region
-from nested_keras.bench.memory import MEMORIES, Memory, Misses
 from nested_keras.bench.profile import Listing
 from tests.nested_keras.bench.firmware import asm, build
 

@@ -1,14 +1,6 @@
-#include "nk_short_sum.h"
-
 #include "../ref/nk_arithmetic.h"
+#include "nk_short_sum.h"
 #include "nk_simd.h"
-
-static int8_t sum_one(const nk_add_params *p, int8_t a, int8_t b) {
-  const int32_t part1 = (int32_t)(((int64_t)p->short_factor1 * a) >> NK_SHORT_SUM_FACTOR_BITS);
-  const int32_t part2 = (int32_t)(((int64_t)p->short_factor2 * b) >> NK_SHORT_SUM_FACTOR_BITS);
-  const int32_t acc = nk_wrapping_add(nk_wrapping_add(part1, part2), p->short_constant);
-  return (int8_t)nk_saturate_to_8_bits(acc >> NK_SHORT_SUM_BITS);
-}
 
 #if NK_HAS_SIMD32
 
@@ -73,8 +65,8 @@ static NK_NOINLINE void sum_fours(const nk_add_params *p, const int8_t *a, const
 
 #endif
 
-void nk_short_sum(const nk_add_params *params, const int8_t *a, const int8_t *b, int8_t *y,
-                  int32_t count) {
+void nk_short_sum_s8(const nk_add_params *params, const int8_t *a, const int8_t *b, int8_t *y,
+                     int32_t count) {
   int32_t done = 0;
 #if NK_HAS_SIMD32
   if (count >= 4 && nk_loads_words_at(a) && nk_loads_words_at(b)) {
@@ -83,7 +75,7 @@ void nk_short_sum(const nk_add_params *params, const int8_t *a, const int8_t *b,
   }
 #endif
   for (int32_t i = done; i < count; ++i) {
-    y[i] = sum_one(params, a[i], b[i]);
+    y[i] = nk_short_sum_pair(params, a[i], b[i]);
   }
   if (params->activation_min > INT8_MIN || params->activation_max < INT8_MAX) {
     nk_clamp_s8(y, count, params->activation_min, params->activation_max);
