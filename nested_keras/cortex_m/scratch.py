@@ -42,10 +42,10 @@ _PIECE_WEIGHTS = 252
 def nested_conv_scratch_bytes(
     layer: Stream, dims: Sequence[int], *, any_weights: bool = False
 ) -> int:
-    """Returns the scratch memory that the Cortex-M7's kernel of a layer needs.
+    """Returns the scratch memory of a layer, which is the same on all cores.
 
-    The kernels of other cores need less. With dilation the reference kernel runs on every core and
-    gets room for the whole image. A fully connected layer needs no scratch memory.
+    The kernel for the Cortex-M7 needs the most. With dilation the reference kernel runs on every
+    core and gets room for the whole image. A fully connected layer needs no scratch memory.
 
     Args:
         layer: The packed layer.

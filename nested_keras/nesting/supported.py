@@ -107,7 +107,8 @@ def unwrapped(operation: KerasOperation) -> Any:
 def overridden(instance: object, known: type[Any]) -> list[str]:
     """Returns the methods of a class that an instance replaces, in a subclass or by hand."""
     patched = {name for name, value in vars(instance).items() if callable(value)} - _WRAPPERS
-    names = _own_methods(type(instance), known) | patched
+    kinds: tuple[Any, Any] = type(instance), known
+    names = _own_methods(*kinds) | patched
     return sorted(name for name in names - _HARMLESS if _is_method_of(known, name))
 
 
@@ -263,7 +264,6 @@ def _is_method(value: object) -> bool:
     return callable(value) or isinstance(value, property | classmethod | staticmethod)
 
 
-@functools.cache
 def _is_method_of(cls: type[Any], name: str) -> bool:
     return _is_method(inspect.getattr_static(cls, name, None))
 

@@ -64,8 +64,7 @@ def test_the_demo_costs_on_a_core_what_cores_json_says(name, object_cache):
         pytest.skip(f"cores.md was counted with other versions than these: {models.counted_with()}")
     (core,) = (each for each in cores.CORES if each.name == name)
     demo = cores.NETWORKS[0]
-    tflite = models.build(demo, models.SPARSITIES).tflite
-    counted = cores.measure(core, demo, tflite, object_cache)
+    counted = cores.measure(core, demo, cores.build(demo), object_cache)
     (row,) = (each for each in committed_cores() if (each.core, each.network) == (name, "demo"))
     assert counted == row
 
@@ -80,8 +79,7 @@ def test_cores_md_shows_cores_json():
 def test_a_firmware_that_does_not_compile_is_a_row(object_cache):
     wrong = cores.Core("none", "mps2_an386", ("-mcpu=cortex-m99",))
     network = cores.NETWORKS[0]
-    tflite = models.build(network, (0.9,)).tflite
-    row = cores.measure(wrong, network, tflite, object_cache)
+    row = cores.measure(wrong, network, [models.build(network, (0.9,)).tflite], object_cache)
     assert (row.compiles, row.right, row.instructions) == (False, False, ())
     assert " no  " in cores.table([row])
 

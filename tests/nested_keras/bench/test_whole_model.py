@@ -122,7 +122,7 @@ def test_a_wrong_output_is_an_error(tflite, work_dir, monkeypatch):
     ("console", "message"),
     [
         ("", "expected 2 levels and `end`; nothing was printed"),
-        ("level 0 00\nlevel 1 00\nops 0 1 0 1\nend\n", "expected `level 0` and 5 bytes"),
+        ("level 0 00\nlevel 1 00\narena 9\nops 0 1 0 1\nend\n", "expected `level 0` and 5 bytes"),
     ],
 )
 def test_a_broken_console_is_an_error(tflite, work_dir, monkeypatch, console, message):

@@ -14,7 +14,6 @@ _POINTER = "__indirect_call"
 _BEHIND_POINTERS = {
     "nk_pool2d_s8.c": ("nk_pool2d_s8.c",),
     "nk_fully_connected_s8_dsp.c": ("nk_fully_connected_s8_dsp.c",),
-    "nk_depthwise_s8_portable.c": ("nk_depthwise_s8_portable.c",),
     "nk_depthwise_s8_dsp.c": (
         *("nk_depthwise_pairs_s8_dsp.c", "nk_nested_depthwise_s8_dsp.c"),
         "nk_depthwise_conv2d_s8_dsp.c",

@@ -83,8 +83,13 @@ def test_every_constant_of_the_python_side_is_compared():
         *("MAX_SIDE", "_SPAN", "_CHUNK", "DEPTHWISE_PAIRS", "DEPTHWISE_COLUMNS", "_TILE_PIXELS"),
         *("POSITION_WORDS", "_MAX_PAIRS", "_POINTER_BYTES", "_GROUP_BYTES"),
         *("_READ_AHEAD_BYTES", "_ENTRY_WORDS", "_END_WORDS", "_STOP_WORDS"),
-        *("_PIECE_WEIGHTS", "_DEPTHWISE_CHANNELS", "_DEPTHWISE_LEAST_PAIRS", "_PASS_INPUTS"),
-        "_GROUP",
+        *(
+            "_PIECE_WEIGHTS",
+            "_DEPTHWISE_CHANNELS",
+            "_DEPTHWISE_LEAST_PAIRS",
+            "_PASS_INPUTS",
+            "_GROUP",
+        ),
         *("_MAX_INPUTS", "_MAX_WEIGHT_BYTES"),
     }
     # An accumulator is an int32_t.

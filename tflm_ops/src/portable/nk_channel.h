@@ -44,14 +44,8 @@ static NK_ALWAYS_INLINE void nk_channel_put(const nk_channel *channel, int32_t s
   y[to[0]] = nk_requantize_doubled(2 * s0 + bias2, &stage);
 }
 
-/** The same for a channel without a fast form. */
-static NK_NOINLINE void nk_channel_put_exact(int32_t bias, int32_t multiplier, int32_t shift,
-                                             int32_t output_offset, const int32_t *sums,
-                                             const int32_t *to, int8_t *y) {
-  const nk_output_stage stage = {output_offset, INT8_MIN, INT8_MAX};
-  for (int32_t i = NK_TILE_PIXELS - 1; i >= 0; --i) {
-    y[to[i]] = nk_requantize(nk_wrapping_add(sums[i], bias), multiplier, shift, &stage);
-  }
-}
+/** The same for a channel without a fast form, from sums without the bias. */
+void nk_requantize_four_s8(int32_t bias, int32_t multiplier, int32_t shift, int32_t output_offset,
+                           const int32_t *sums, const int32_t *to, int8_t *y);
 
 #endif  // NK_CHANNEL_H_

@@ -25,13 +25,13 @@ typedef struct direction {
 
 /** A channel of the layer. A line of its plane goes along `u`: a row or, on its side, a column. */
 typedef struct work {
-  const nk_depthwise_channel *channel;
+  const nk_plane_channel *channel;
   nk_channel stage;
   int32_t output_offset;
   direction u;
   direction v;
   /** [v][u] */
-  int8_t weights[NK_DEPTHWISE_DSP_MAX_WEIGHTS];
+  int8_t weights[NK_PLANE_MAX_WEIGHTS];
   const int8_t *plane;
   /** Bytes of a line of the plane. */
   int32_t pitch;
@@ -111,8 +111,8 @@ static NK_ALWAYS_INLINE void run_strip(const work *w, const strip *s, int8_t *y,
         nk_channel_put(&w->stage, s0, s1, s2, s3, to, at);
       } else {
         const int32_t sums[NK_TILE_PIXELS] = {s0, s1, s2, s3};
-        nk_channel_put_exact(w->channel->folded_bias, w->channel->multiplier, w->channel->shift,
-                             w->output_offset, sums, to, at);
+        nk_requantize_four_s8(w->channel->folded_bias, w->channel->multiplier, w->channel->shift,
+                              w->output_offset, sums, to, at);
       }
     }
   }
@@ -145,7 +145,15 @@ static void run_strip_of(const work *w, const strip *s, int8_t *y) {
 /** Fours that lines of `length` outputs take. */
 static int32_t fours_of(int32_t lines, int32_t length) { return lines * ((length + 3) / 4); }
 
-static work make_work(const nk_depthwise_layer *l, const nk_depthwise_channel *channel) {
+/** Whether lines go along the columns of the image, because then there are fewer fours. */
+static bool is_on_side(const nk_depthwise_layer *l) {
+  if (l->y.stride > NK_PLANE_MAX_STRIDE || l->x.stride > NK_PLANE_MAX_STRIDE) {
+    return l->x.stride > NK_PLANE_MAX_STRIDE;
+  }
+  return fours_of(l->x.output, l->y.output) < fours_of(l->y.output, l->x.output);
+}
+
+static work make_work(const nk_depthwise_layer *l, const nk_plane_channel *channel) {
   const int32_t out_channels = l->in_channels * l->depth_multiplier;
   work made = {
       .channel = channel,
@@ -157,8 +165,7 @@ static work make_work(const nk_depthwise_layer *l, const nk_depthwise_channel *c
             .input_step = l->x.input * l->in_channels,
             .output_step = l->x.output * out_channels},
   };
-  const bool on_side =
-      l->y.stride <= 2 && fours_of(l->x.output, l->y.output) < fours_of(l->y.output, l->x.output);
+  const bool on_side = is_on_side(l);
   const int32_t kernel = l->x.kernel;
   for (int32_t i = 0; i < kernel; ++i) {
     for (int32_t k = 0; k < kernel; ++k) {
@@ -174,17 +181,17 @@ static work make_work(const nk_depthwise_layer *l, const nk_depthwise_channel *c
 }
 
 void nk_depthwise_s8_portable(const nk_depthwise_layer *layer, int32_t index,
-                              const nk_depthwise_channel *channel, const int8_t *input,
-                              int8_t *output, int8_t *plane) {
+                              const nk_plane_channel *channel, const int8_t *input, int8_t *output,
+                              int8_t *plane, int32_t plane_bytes) {
   work w = make_work(layer, channel);
   const nk_axis *const u = &w.u.axis;
   const nk_axis *const v = &w.v.axis;
   const int32_t length = nk_min(u->output, PLANE_OUTPUTS);
   w.plane = plane;
   w.pitch = ((length + 3) / 4 * 4 - 1) * u->stride + u->kernel;
-  const int32_t most_lines = (NK_DEPTHWISE_PLANE_BYTES / w.pitch - v->kernel) / v->stride + 1;
+  const int32_t most_lines = (plane_bytes / w.pitch - v->kernel) / v->stride + 1;
   const int32_t lines = nk_min(most_lines, v->output);
-  const int32_t plane_bytes = ((lines - 1) * v->stride + v->kernel) * w.pitch;
+  const int32_t used_bytes = ((lines - 1) * v->stride + v->kernel) * w.pitch;
   // The plane of the whole image has the same zero points for all channels.
   const bool is_whole = length == u->output && lines == v->output;
   input += index / layer->depth_multiplier;
@@ -194,7 +201,7 @@ void nk_depthwise_s8_portable(const nk_depthwise_layer *layer, int32_t index,
       for (int32_t k = 0; k < u->output; k += length) {
         const strip s = {i, k, nk_min(lines, v->output - i), nk_min(length, u->output - k)};
         if (index == 0 || !is_whole) {
-          memset(plane, -layer->input_offset, (size_t)plane_bytes);
+          memset(plane, -layer->input_offset, (size_t)used_bytes);
         }
         fill_plane(&w, &s, input, plane);
         run_strip_of(&w, &s, output + i * w.v.output_step + k * w.u.output_step);

@@ -14,10 +14,10 @@ static NK_ALWAYS_INLINE void dot_four(const int8_t *x, const int8_t *const *w, i
   int32_t s3 = 0;
   for (int32_t k = 0; k < count; ++k) {
     const int32_t value = x[k] + input_offset;
-    nk_accumulate(&s0, w0[k] * value);
-    nk_accumulate(&s1, w1[k] * value);
-    nk_accumulate(&s2, w2[k] * value);
-    nk_accumulate(&s3, w3[k] * value);
+    nk_accumulate_wrapping(&s0, w0[k] * value);
+    nk_accumulate_wrapping(&s1, w1[k] * value);
+    nk_accumulate_wrapping(&s2, w2[k] * value);
+    nk_accumulate_wrapping(&s3, w3[k] * value);
   }
   sums[0] = s0;
   sums[1] = s1;

@@ -116,8 +116,8 @@ static NK_ALWAYS_INLINE void run_blocks(const layer *l, const tile *t, const int
       nk_channel_put(c, s0, s1, s2, s3, to, y);
     } else {
       const int32_t sums[NK_TILE_PIXELS] = {s0, s1, s2, s3};
-      nk_channel_put_exact(l->top->bias[o], l->top->multiplier[o], l->top->shift[o],
-                           l->stream->output_offset, sums, to, y);
+      nk_requantize_four_s8(l->top->bias[o], l->top->multiplier[o], l->top->shift[o],
+                            l->stream->output_offset, sums, to, y);
     }
   }
 }
@@ -196,10 +196,10 @@ static void run_image(const layer *l, const int8_t *image, int8_t *output, int8_
 }
 
 /**
- * Puts the tables of the layer into scratch memory, and returns the rest of it. Each part is
- * smaller than a part of nk_dsp_conv_lay_out(), whose size the memory has: 16 bytes a channel
- * (there 28), 8 bytes a channel and level (12), four windows of a byte a position (a word at
- * least).
+ * Puts the tables of the layer into scratch memory, and returns the rest of it, for the windows.
+ * The memory has the size that the kernel for the DSP extension needs, which is more, part for
+ * part: 28 bytes a channel (here 16), 12 a channel and level (here 8), and a word or more for each
+ * weight of a channel (here four windows of a byte).
  */
 static int8_t *prepare(layer *l, int32_t level, void *scratch) {
   const nk_stream *const s = l->stream;

@@ -9,7 +9,7 @@ typedef struct reader {
   int32_t level;
   /** For each level the first record of the next channel. */
   const uint8_t *records[NK_STREAM_MAX_LEVELS];
-  int8_t weights[NK_DEPTHWISE_DSP_MAX_WEIGHTS];
+  int8_t weights[NK_PLANE_MAX_WEIGHTS];
 } reader;
 
 /** Puts the weights of the next channel, `index`, in their places. */
@@ -51,11 +51,12 @@ void nk_nested_depthwise_s8_portable(const nk_stream *stream, int32_t level,
   for (int32_t n = 0; n <= level; ++n) {
     from.records[n] = stream->level[n].records;
   }
+  const int32_t plane_bytes = nk_nested_conv_s8_get_buffer_size(stream, dims);
   for (int32_t o = 0; o < stream->out_channels; ++o) {
     read_weights(&from, o);
-    const nk_depthwise_channel channel = {from.weights, top->bias[o], top->multiplier[o],
-                                          top->shift[o]};
-    nk_depthwise_s8_portable(&layer, o, &channel, input, output, scratch);
+    const nk_plane_channel channel = {from.weights, top->bias[o], top->multiplier[o],
+                                      top->shift[o]};
+    nk_depthwise_s8_portable(&layer, o, &channel, input, output, scratch, plane_bytes);
   }
   if (layer.stage.min > INT8_MIN || layer.stage.max < INT8_MAX) {
     nk_clamp_s8(output, dims->batches * dims->output_h * dims->output_w * stream->out_channels,

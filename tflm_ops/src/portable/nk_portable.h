@@ -18,13 +18,12 @@ extern "C" {
 void nk_nested_conv_s8_portable(const nk_stream *stream, int32_t level, const nk_conv_dims *dims,
                                 const int8_t *input, int8_t *output, void *scratch);
 
-/** Runs a layer that nk_nested_depthwise_s8_dsp_supports(); `scratch` has NK_DEPTHWISE_TILE_BYTES.
- */
+/** Runs a layer that nk_nested_depthwise_s8() takes; scratch as nk_nested_conv_s8() asks for. */
 void nk_nested_depthwise_s8_portable(const nk_stream *stream, int32_t level,
                                      const nk_conv_dims *dims, const int8_t *input, int8_t *output,
                                      void *scratch);
 
-/** nk_depthwise_conv2d_s8_ref() for layers that nk_depthwise_s8_dsp_supports(). */
+/** nk_depthwise_conv2d_s8_ref() for layers that nk_depthwise_s8_portable_supports(). */
 void nk_depthwise_conv2d_s8_portable(const nk_depthwise_conv2d_params *params,
                                      const nk_dims4 *input_dims, const int8_t *input,
                                      const nk_dims4 *output_dims, int8_t *output);
