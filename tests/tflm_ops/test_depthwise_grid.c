@@ -119,7 +119,7 @@ static bool try_layer(int32_t kernel, int32_t stride_h, int32_t output_h, int32_
       .multiplier = t.multiplier,
       .shift = t.shift,
       .stride_h = stride_h,
-      .stride_w = grid_number(0, 3) == 0 ? 3 - stride_h : stride_h,
+      .stride_w = grid_number(0, 3) == 0 ? grid_number(1, 3) : stride_h,
       .dilation_h = 1,
       .dilation_w = 1,
       .pad_top = grid_number(0, kernel),
