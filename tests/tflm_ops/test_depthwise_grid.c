@@ -155,7 +155,7 @@ int main(void) {
   bool all = !nk_depthwise_s8_portable_supports(&wide, &wide);
   for (int32_t kernel = 3; kernel <= 5; kernel += 2) {
     for (int32_t stride = 1; stride <= 3; ++stride) {
-      // Past the tile's 28 (stride 2: 12) outputs in a row, and past its 20 rows.
+      // Past the tile's 18 (stride 2: 9; 5x5: 16 and 8) outputs in a row, and past its rows.
       for (int32_t width = 1; width <= 34; ++width) {
         for (int32_t height = 1; height <= 25; height += width % 5 == 0 ? 4 : 8) {
           all = try_layer(kernel, stride, height, width) && all;
