@@ -10,6 +10,8 @@ from typing import Any
 
 import keras
 
+from nested_keras.typing import Value
+
 # The classes of Keras's operators. A square root of less than zero is no number, and neither is a
 # logarithm: put a relu and a small constant before them.
 _NAMES = ("Expm1", "Log", "Log10", "Log1p", "Log2", "Reciprocal", "Rsqrt", "Sqrt")
@@ -18,7 +20,7 @@ _NAMES = ("Expm1", "Log", "Log10", "Log1p", "Log2", "Reciprocal", "Rsqrt", "Sqrt
 def _function(name: str) -> Callable[[Any], Any]:
     operator = getattr(keras.ops, name)
 
-    def function(x: Any) -> Any:
+    def function(x: Value) -> Any:
         return operator(x)
 
     function.__name__ = function.__qualname__ = name
