@@ -41,15 +41,11 @@ static nk_dsp_conv make_conv(const nk_stream *s, int32_t level, const nk_conv_di
   return made;
 }
 
-int32_t nk_nested_conv_s8_dsp_get_buffer_size(const nk_stream *stream, const nk_conv_dims *dims) {
-  if (nk_dsp_dense_takes(stream)) {
+int32_t nk_nested_conv_s8_dsp_get_buffer_size(const nk_stream *stream, const nk_conv_dims *dims,
+                                              bool has_sink) {
+  if (!has_sink && nk_dsp_dense_takes(stream)) {
     return nk_dsp_dense_bytes(stream);
   }
-  return nk_nested_conv_s8_dsp_get_sink_buffer_size(stream, dims);
-}
-
-int32_t nk_nested_conv_s8_dsp_get_sink_buffer_size(const nk_stream *stream,
-                                                   const nk_conv_dims *dims) {
   nk_dsp_conv conv = make_conv(stream, stream->levels - 1, dims);
   return nk_dsp_conv_lay_out(&conv, NULL);
 }

@@ -16,12 +16,9 @@ bool nk_nested_conv_s8_dsp_applies(const nk_stream *stream);
 /** Whether nk_nested_conv2d_s8() runs the layer, because nk_nested_depthwise_s8() refuses it. */
 bool nk_nested_conv2d_s8_takes(const nk_stream *stream, const nk_conv_dims *dims);
 
-/** Bytes of scratch, the same on every target; dims valid. */
-int32_t nk_nested_conv_s8_dsp_get_buffer_size(const nk_stream *stream, const nk_conv_dims *dims);
-
-/** The same for a layer with a sink. */
-int32_t nk_nested_conv_s8_dsp_get_sink_buffer_size(const nk_stream *stream,
-                                                   const nk_conv_dims *dims);
+/** Bytes of scratch, the same on every target, for a layer with a sink or without; dims valid. */
+int32_t nk_nested_conv_s8_dsp_get_buffer_size(const nk_stream *stream, const nk_conv_dims *dims,
+                                              bool has_sink);
 
 /**
  * Runs the layer; scratch of the size above, 4-byte aligned. sink: NULL, or as in nk_dsp_conv.h; a

@@ -9,7 +9,7 @@ int32_t nk_nested_conv2d_add_s8_get_buffer_size(const nk_stream *stream, const n
   if (alone < 0) {
     return -1;
   }
-  const int32_t tiles = nk_nested_conv_s8_dsp_get_sink_buffer_size(stream, dims);
+  const int32_t tiles = nk_nested_conv_s8_dsp_get_buffer_size(stream, dims, true);
   return nk_max(alone, tiles) + nk_dsp_sink_bytes(stream->out_channels);
 }
 

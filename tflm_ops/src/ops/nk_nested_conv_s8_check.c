@@ -37,7 +37,7 @@ int32_t nk_nested_conv_s8_get_buffer_size(const nk_stream *stream, const nk_conv
     return nk_max(row, nk_nested_depthwise_s8_dsp_get_buffer_size(stream, dims));
   }
   // nk_nested_conv_s8_portable() makes do with less.
-  return nk_max(row, nk_nested_conv_s8_dsp_get_buffer_size(stream, dims));
+  return nk_max(row, nk_nested_conv_s8_dsp_get_buffer_size(stream, dims, false));
 }
 
 nk_status nk_nested_conv_s8_check(const nk_stream *stream, int32_t level, const nk_conv_dims *dims,
