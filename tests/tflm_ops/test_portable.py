@@ -25,7 +25,7 @@ CORES = {
     "m0+": ("-mcpu=cortex-m0plus",),
 }
 GRIDS = {
-    "nested_grid": ("nk_nested_conv_s8",),
+    "nested_grid": ("nk_nested_conv_s8", "nk_nested_conv2d_add_s8"),
     "test_depthwise_grid": PROGRAMS["test_depthwise_grid"],
     "test_ops_grid": PROGRAMS["test_ops_grid"],
 }

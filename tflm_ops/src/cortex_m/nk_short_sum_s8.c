@@ -2,7 +2,14 @@
 #include "nk_short_sum.h"
 #include "nk_simd.h"
 
-#if NK_HAS_SIMD32
+// The loop of fours takes 13 registers: too many without optimisation, which keeps a frame pointer.
+#if NK_HAS_SIMD32 && defined(__OPTIMIZE__)
+#define USE_FOURS 1
+#else
+#define USE_FOURS 0
+#endif
+
+#if USE_FOURS
 
 // clang-format off
 
@@ -68,7 +75,7 @@ static NK_NOINLINE void sum_fours(const nk_add_params *p, const int8_t *a, const
 void nk_short_sum_s8(const nk_add_params *params, const int8_t *a, const int8_t *b, int8_t *y,
                      int32_t count) {
   int32_t done = 0;
-#if NK_HAS_SIMD32
+#if USE_FOURS
   if (count >= 4 && nk_loads_words_at(a) && nk_loads_words_at(b)) {
     sum_fours(params, a, b, y, count / 4);
     done = count / 4 * 4;

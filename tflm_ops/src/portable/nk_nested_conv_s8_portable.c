@@ -174,7 +174,7 @@ static void run_image(const layer *l, const int8_t *image, int8_t *output, int8_
   int32_t ox = 0;
   for (int32_t left = l->output_h * l->output_w; left > 0; left -= NK_TILE_PIXELS) {
     const int32_t count = nk_min(left, NK_TILE_PIXELS);
-    tile t;
+    tile t = {{NULL}};
     int32_t to[NK_TILE_PIXELS];
     for (int32_t i = 0; i < NK_TILE_PIXELS; ++i) {
       if (i < count) {
