@@ -2,6 +2,7 @@
 #include "../cortex_m/nk_nested_conv_s8_dsp.h"
 #include "../cortex_m/nk_short_sum.h"
 #include "../cortex_m/nk_target.h"
+#include "../portable/nk_portable.h"
 #include "../ref/nk_reference.h"
 
 int32_t nk_nested_conv2d_add_s8_get_buffer_size(const nk_stream *stream, const nk_conv_dims *dims) {
@@ -12,8 +13,6 @@ int32_t nk_nested_conv2d_add_s8_get_buffer_size(const nk_stream *stream, const n
   const int32_t tiles = nk_nested_conv_s8_dsp_get_buffer_size(stream, dims, true);
   return nk_max(alone, tiles) + nk_dsp_sink_bytes(stream->out_channels);
 }
-
-#if NK_USE_DSP
 
 typedef struct adder {
   nk_dsp_sink sink;
@@ -27,8 +26,6 @@ static void add_tile(const nk_dsp_sink *sink, int8_t *output, int32_t count) {
   const adder *a = (const adder *)(const void *)sink;
   nk_short_sum_s8(a->sum, sink->tile, a->other + (output - a->output), output, count);
 }
-
-#endif
 
 nk_status nk_nested_conv2d_add_s8(const nk_stream *stream, int32_t level, const nk_conv_dims *dims,
                                   const int8_t *input, const nk_add_params *sum,
@@ -47,13 +44,12 @@ nk_status nk_nested_conv2d_add_s8(const nk_stream *stream, int32_t level, const 
   if (scratch_size < (size_t)nk_nested_conv2d_add_s8_get_buffer_size(stream, dims)) {
     return NK_ERROR_BUFFER;
   }
-#if NK_USE_DSP
   const adder a = {{add_tile, scratch}, sum, other, output};
   uint8_t *rest = (uint8_t *)scratch + nk_dsp_sink_bytes(stream->out_channels);
+#if NK_USE_DSP
   nk_nested_conv_s8_dsp(stream, level, dims, input, output, rest, &a.sink);
 #else
-  nk_nested_conv2d_add_s8_ref(stream, level, dims, input, sum, other, output, scratch,
-                              scratch_size);
+  nk_nested_conv_s8_portable(stream, level, dims, input, output, rest, &a.sink);
 #endif
   return NK_OK;
 }

@@ -20,7 +20,7 @@ nk_status nk_nested_conv2d_s8(const nk_stream *stream, int32_t level, const nk_c
   return NK_OK;
 #else
   if (stream->kind == NK_KIND_CONV) {
-    nk_nested_conv_s8_portable(stream, level, dims, input, output, scratch);
+    nk_nested_conv_s8_portable(stream, level, dims, input, output, scratch, NULL);
     return NK_OK;
   }
   return nk_nested_conv_s8_ref(stream, level, dims, input, output, scratch, scratch_size);

@@ -47,6 +47,8 @@ struct layer {
   uint32_t wide;
   run_tile run;
   const nk_channel *channels;
+  /** NULL, or takes the outputs of each tile. */
+  const nk_dsp_sink *sink;
 };
 
 /** Adds blocks of `size` weights behind 16-bit deltas to the sums of a tile. */
@@ -190,8 +192,16 @@ static void run_image(const layer *l, const int8_t *image, int8_t *output, int8_
         to[i] = 0;
       }
     }
-    l->run(l, &t, to, output);
-    output += count * s->out_channels;
+    const int32_t size = count * s->out_channels;
+    int8_t *const made = l->sink == NULL ? output : l->sink->tile;
+    l->run(l, &t, to, made);
+    if (s->activation_min > INT8_MIN || s->activation_max < INT8_MAX) {
+      nk_clamp_s8(made, size, s->activation_min, s->activation_max);
+    }
+    if (l->sink != NULL) {
+      l->sink->take(l->sink, output, size);
+    }
+    output += size;
   }
 }
 
@@ -238,7 +248,8 @@ static int8_t *prepare(layer *l, int32_t level, void *scratch) {
 }
 
 void nk_nested_conv_s8_portable(const nk_stream *stream, int32_t level, const nk_conv_dims *dims,
-                                const int8_t *input, int8_t *output, void *scratch) {
+                                const int8_t *input, int8_t *output, void *scratch,
+                                const nk_dsp_sink *sink) {
   layer l = {
       .stream = stream,
       .top = &stream->level[level],
@@ -246,15 +257,12 @@ void nk_nested_conv_s8_portable(const nk_stream *stream, int32_t level, const nk
       .input_w = dims->input_w,
       .output_h = dims->output_h,
       .output_w = dims->output_w,
+      .sink = sink,
   };
   int8_t *const windows = prepare(&l, level, scratch);
   const int32_t output_size = dims->output_h * dims->output_w * stream->out_channels;
   for (int32_t b = 0; b < dims->batches; ++b) {
     run_image(&l, input + b * dims->input_h * dims->input_w * stream->in_channels,
               output + b * output_size, windows);
-  }
-  if (stream->activation_min > INT8_MIN || stream->activation_max < INT8_MAX) {
-    nk_clamp_s8(output, dims->batches * output_size, stream->activation_min,
-                stream->activation_max);
   }
 }

@@ -9,14 +9,17 @@
 
 #include "../../include/nk_nested_conv.h"
 #include "../../include/nk_ops.h"
+#include "../cortex_m/nk_dsp_conv.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-/** Runs a layer of kind NK_KIND_CONV without dilation; scratch as nk_nested_conv_s8() asks for. */
+/** Runs a layer of kind NK_KIND_CONV without dilation; scratch as nk_nested_conv_s8() asks for.
+ * sink: NULL, or as in nk_dsp_conv.h. */
 void nk_nested_conv_s8_portable(const nk_stream *stream, int32_t level, const nk_conv_dims *dims,
-                                const int8_t *input, int8_t *output, void *scratch);
+                                const int8_t *input, int8_t *output, void *scratch,
+                                const nk_dsp_sink *sink);
 
 /** Runs a layer that nk_nested_depthwise_s8() takes; scratch as nk_nested_conv_s8() asks for. */
 void nk_nested_depthwise_s8_portable(const nk_stream *stream, int32_t level,

@@ -17,7 +17,6 @@
 #include <string.h>
 
 #include "../../include/nk_nested_conv.h"
-#include "../cortex_m/nk_short_sum.h"
 #include "nk_arithmetic.h"
 #include "nk_geometry.h"
 #include "nk_reference.h"
@@ -33,9 +32,6 @@ typedef struct layer {
   /** Steps in the input from one output column, or row, to the next. */
   int32_t column_step;
   int32_t row_step;
-  /** The sum of the outputs with another tensor, and that tensor's elements; NULL without a sum. */
-  const nk_add_params *sum;
-  const int8_t *other;
 } layer;
 
 static layer make_layer(const nk_stream *stream, const nk_conv_dims *dims) {
@@ -251,17 +247,6 @@ static NK_NOINLINE void requantize_plane(const int32_t *plane, int32_t pixels, i
   }
 }
 
-/** The same, with the sum of each output and the element of `other` in the same place. */
-static void add_plane(const int32_t *plane, int32_t pixels, int32_t bias, int32_t multiplier,
-                      int32_t shift, const layer *l, const int8_t *other, int8_t *output) {
-  const int32_t step = l->stream->out_channels;
-  for (int32_t p = 0; p < pixels; ++p, output += step, other += step) {
-    const int8_t y = nk_requantize(nk_wrapping_add(plane[p], bias), multiplier, shift, &l->stage);
-    *output = (int8_t)nk_clamp(nk_short_sum_pair(l->sum, y, *other), l->sum->activation_min,
-                               l->sum->activation_max);
-  }
-}
-
 /** All output channels of the outputs of a layer that fit into the plane. */
 static void run_plane(const layer *l, int32_t level, const int8_t *input, int8_t *output,
                       int32_t *plane) {
@@ -282,13 +267,8 @@ static void run_plane(const layer *l, int32_t level, const int8_t *input, int8_t
       }
     }
     const int32_t bias = nk_wrapping_add(top->bias[o], -s->input_offset * sum);
-    if (l->sum != NULL) {
-      add_plane(plane, pixels, bias, top->multiplier[o], top->shift[o], l, l->other + o,
-                output + o);
-    } else {
-      requantize_plane(plane, pixels, bias, top->multiplier[o], top->shift[o], l->stage, output + o,
-                       s->out_channels);
-    }
+    requantize_plane(plane, pixels, bias, top->multiplier[o], top->shift[o], l->stage, output + o,
+                     s->out_channels);
   }
 }
 
@@ -313,11 +293,7 @@ static void run_image(const layer *l, int32_t level, const int8_t *input, int8_t
     for (int32_t x = 0; x < l->x.output; x += columns) {
       part.x = part_of(&l->x, x, nk_min(columns, l->x.output - x));
       run_plane(&part, level, input, output, plane);
-      const int32_t written = part.y.output * part.x.output * l->stream->out_channels;
-      output += written;
-      if (part.sum != NULL) {
-        part.other += written;
-      }
+      output += part.y.output * part.x.output * l->stream->out_channels;
     }
   }
 }
@@ -385,32 +361,6 @@ static void run_fully_connected(const layer *l, int32_t level, int32_t rows, con
   }
 }
 
-/** All images of a convolution. */
-static void run_images(layer *l, int32_t level, int32_t batches, const int8_t *input,
-                       int8_t *output, void *scratch, size_t scratch_size) {
-  flatten(l);
-  l->column_step = l->x.stride * l->stream->in_channels;
-  l->row_step = l->y.stride * l->x.input * l->stream->in_channels;
-  const int32_t written = l->y.output * l->x.output * l->stream->out_channels;
-  for (int32_t b = 0; b < batches; ++b) {
-    run_image(l, level, input, output, scratch, scratch_size / sizeof(int32_t));
-    input += l->y.input * l->x.input * l->stream->in_channels;
-    output += written;
-    if (l->sum != NULL) {
-      l->other += written;
-    }
-  }
-}
-
-void nk_nested_conv2d_add_s8_ref(const nk_stream *stream, int32_t level, const nk_conv_dims *dims,
-                                 const int8_t *input, const nk_add_params *sum, const int8_t *other,
-                                 int8_t *output, void *scratch, size_t scratch_size) {
-  layer l = make_layer(stream, dims);
-  l.sum = sum;
-  l.other = other;
-  run_images(&l, level, dims->batches, input, output, scratch, scratch_size);
-}
-
 nk_status nk_nested_conv_s8_ref(const nk_stream *stream, int32_t level, const nk_conv_dims *dims,
                                 const int8_t *input, int8_t *output, void *scratch,
                                 size_t scratch_size) {
@@ -423,7 +373,14 @@ nk_status nk_nested_conv_s8_ref(const nk_stream *stream, int32_t level, const nk
   if (stream->kind == NK_KIND_FULLY_CONNECTED) {
     run_fully_connected(&l, level, dims->batches, input, output);
   } else {
-    run_images(&l, level, dims->batches, input, output, scratch, scratch_size);
+    flatten(&l);
+    l.column_step = l.x.stride * stream->in_channels;
+    l.row_step = l.y.stride * l.x.input * stream->in_channels;
+    for (int32_t b = 0; b < dims->batches; ++b) {
+      run_image(&l, level, input, output, scratch, scratch_size / sizeof(int32_t));
+      input += l.y.input * l.x.input * stream->in_channels;
+      output += l.y.output * l.x.output * stream->out_channels;
+    }
   }
   return NK_OK;
 }

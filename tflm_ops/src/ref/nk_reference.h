@@ -24,11 +24,6 @@ void nk_depthwise_conv2d_s8_ref(const nk_depthwise_conv2d_params *params,
 void nk_fully_connected_s8_ref(const nk_fully_connected_params *params, int32_t rows,
                                const int8_t *input, int8_t *output);
 
-/** The portable reference of nk_nested_conv2d_add_s8(); scratch for at least a row of outputs. */
-void nk_nested_conv2d_add_s8_ref(const nk_stream *stream, int32_t level, const nk_conv_dims *dims,
-                                 const int8_t *input, const nk_add_params *sum, const int8_t *other,
-                                 int8_t *output, void *scratch, size_t scratch_size);
-
 /** Checks the arguments of nk_nested_conv_s8() and returns its status; kernels call this first. */
 nk_status nk_nested_conv_s8_check(const nk_stream *stream, int32_t level, const nk_conv_dims *dims,
                                   const int8_t *input, const int8_t *output, const void *scratch,
