@@ -46,8 +46,8 @@ on the whole test set; int8 is the arithmetic of the emulated device, bit for bi
 are counted on the emulated Cortex-M7 and cycles modelled
 ([../cycle_model.md](../cycle_model.md)), with the kernels and the cycle model of 2026-11-22, when
 the models were trained; [../models.md](../models.md) has later ones. All methods run on the same
-kernels; slimmable widths and the dense model run as dense models. "weight bytes" are the bytes that one point reads,
-"storage" the bytes that a device keeps for all points.
+kernels; slimmable widths and the dense model run as dense models. "weight bytes" are the bytes
+that one point reads, "storage" the bytes that a device keeps for all points.
 
 | method | what it is |
 |---|---|
