@@ -117,6 +117,8 @@ def predict_levels(stream: Stream, size: ImageSize) -> tuple[int, ...]:
 
 def exact_channels(stream: Stream) -> tuple[int, ...]:
     """Returns how many channels leave the short requantisation at each level."""
+    if stream.params.kind is LayerKind.FULLY_CONNECTED:
+        return (0,) * len(stream.levels)
     depthwise = has_depthwise_kernel(stream.params)
     return requantization.exact_channels(stream.weights, has_depthwise_kernel=depthwise)
 
