@@ -11,7 +11,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from nested_keras.codegen.dense_stream import dense_stream
+from nested_keras.codegen.dense_stream import stream_of
 from nested_keras.cortex_m import dense_pairs
 from nested_keras.cortex_m.scratch import nested_function
 from nested_keras.format import LayerKind, Stream
@@ -74,7 +74,7 @@ def _join(program: ir.Program, conv: ir.Op, add: ir.Op, readers: Counter[int]) -
     first, second = (tensors[index] for index in add.inputs)
     if first.shape != second.shape or not has_short_form(add):
         return None
-    layer = _stream(conv, *program.shapes(conv))
+    layer = stream_of(conv, *program.shapes(conv))
     if layer is None or layer.params.kind is not LayerKind.CONV:
         return None
     if nested_function(layer.params) != "nk_nested_conv2d_s8":
@@ -90,13 +90,6 @@ def _join(program: ir.Program, conv: ir.Op, add: ir.Op, readers: Counter[int]) -
         takes_level=isinstance(conv, NestedSparseConv),
         sum=swapped,
     )
-
-
-def _stream(conv: ir.Op, *shapes: tuple[int, ...]) -> Stream | None:
-    if isinstance(conv, NestedSparseConv):
-        return conv.layer
-    assert isinstance(conv, Conv2D)
-    return dense_stream(conv, *shapes)
 
 
 def _swapped(add: Add) -> Add:

@@ -15,7 +15,7 @@ import numpy as np
 
 from nested_keras import format as stream_format
 from nested_keras.codegen import ctext
-from nested_keras.codegen.dense_stream import dense_stream
+from nested_keras.codegen.dense_stream import stream_of
 from nested_keras.codegen.firmware_errors import CodegenError
 from nested_keras.codegen.fusion import KERNEL, ConvAdd
 from nested_keras.codegen.strips import Call
@@ -72,13 +72,11 @@ class _Operands:
 
 
 def _stream_of(program: ir.Program, index: int) -> stream_format.Stream | None:
-    """The packed weights that an operator reads, also of a dense one; None without any."""
+    """The packed weights that an operator reads; None without any."""
     op = program.ops[index]
-    if isinstance(op, operators.NestedSparseConv | ConvAdd):
-        return op.layer
-    if not isinstance(op, operators.Conv2D):
-        return None
-    return dense_stream(op, *program.shapes(op))
+    if not op.outputs:
+        return None  # a ConvAdd runs it
+    return op.layer if isinstance(op, ConvAdd) else stream_of(op, *program.shapes(op))
 
 
 def scratch_bytes(
