@@ -27,8 +27,7 @@ class LayerSummary:
         bytes: Bytes of weights and tables that each level reads.
         block_size: Weights in an entry of the stream; None without a stream.
         encodings: The encoding of each stored level, such as "DELTA8"; empty without a stream.
-        cycles: Predicted Cortex-M7 cycles of each level (`cortex_m.cycles`); empty without a
-            stream.
+        cycles: Predicted cycles of each level (`cortex_m.cycles`); empty without a stream.
     """
 
     name: str
@@ -71,8 +70,12 @@ def strip_model(tflite: bytes, levels: int) -> bytes:
     return flatbuffer.save(tree)
 
 
-def summarize_model(tflite: bytes) -> tuple[LayerSummary, ...]:
+def summarize_model(tflite: bytes, *, core: str = cycles.CORES[0]) -> tuple[LayerSummary, ...]:
     """Lists the layers with weights in execution order.
+
+    Args:
+        tflite: Contents of a .tflite.
+        core: The core of the predicted cycles, one of `cortex_m.cycles.CORES`.
 
     Raises:
         nested_keras.runtime.ModelError: The file is foreign or damaged.
@@ -84,13 +87,13 @@ def summarize_model(tflite: bytes) -> tuple[LayerSummary, ...]:
     for op in program.ops:
         if isinstance(op, NestedSparseConv):
             size = int(np.prod(op.layer.params.filter_shape))
-            rows.append(_nested_row(op, program, weights=weights.get(op.name, size)))
+            rows.append(_nested_row(op, program, weights=weights.get(op.name, size), core=core))
         elif isinstance(op, Conv2D | FullyConnected):
             rows.append(_dense_row(op, program.levels))
     return tuple(rows)
 
 
-def _nested_row(op: NestedSparseConv, program: Program, *, weights: int) -> LayerSummary:
+def _nested_row(op: NestedSparseConv, program: Program, *, weights: int, core: str) -> LayerSummary:
     layer, params = op.layer, op.layer.params
     size = cycles.ImageSize.of(params.kind, *program.shapes(op))
     levels = range(program.levels)
@@ -103,7 +106,7 @@ def _nested_row(op: NestedSparseConv, program: Program, *, weights: int) -> Laye
         bytes=tuple(map(layer.prefix_bytes, levels)),
         block_size=params.block_size,
         encodings=tuple(level.encoding.name for level in layer.levels),
-        cycles=cycles.predict_levels(layer, size),
+        cycles=cycles.predict_levels(layer, size, core),
     )
 
 

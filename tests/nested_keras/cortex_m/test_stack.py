@@ -114,3 +114,8 @@ def test_a_bound_is_that_of_the_deepest_operator():
     nested = [("nk_nested_fully_connected_s8", True)]
     # Less than the check of the weights.
     assert stack.stack_bytes(nested, parameters=0, operands=0) == stack.CHECK_BYTES == 1488
+
+
+def test_a_task_of_two_and_a_half_kilobytes_runs_sums_of_convolutions():
+    residual = [("nk_nested_conv2d_add_s8", True), ("nk_nested_conv2d_s8", True)]
+    assert stack.stack_bytes(residual, parameters=2, operands=2) <= 2560

@@ -30,7 +30,7 @@ int32_t nk_dsp_list_bytes(const nk_stream *s, int32_t level) {
 
 #if NK_USE_DSP
 
-/** A level, read channel after channel. */
+/** A level, read channel after channel. Small, because a reader for every level is on the stack. */
 typedef struct reader {
   const nk_stream_level *level;
   const uint8_t *cursor;
@@ -38,17 +38,17 @@ typedef struct reader {
   uint32_t by_parity[2], one, on;
   /** Bytes to the next copy of the loop; 0 if there is none. */
   uint32_t copy;
-  /** 1 where a pass takes two entries of the stream, and where the first pass may lack one. */
-  int32_t twos, short_first;
-  /** Masks of the first byte: the bits of the first entry's position, in blocks, and the bits of
-   * the step to the first entry where the loop goes on. */
-  int32_t position, step;
-  /** Bytes of an entry of the stream, and log2 of its weights. */
-  int32_t bytes, log2_weights;
   /** Weights that the accumulators still take, after add_pieces(). */
   int32_t room;
   /** Of all channels; -1 where each has its own number of entries. */
   int32_t entries;
+  /** 1 where a pass takes two entries of the stream, and where the first pass may lack one. */
+  uint8_t twos, short_first;
+  /** Masks of the first byte: the bits of the first entry's position, in blocks, and the bits of
+   * the step to the first entry where the loop goes on. */
+  uint8_t position, step;
+  /** Bytes of an entry of the stream, and log2 of its weights. */
+  uint8_t bytes, log2_weights;
 } reader;
 
 static NK_NOINLINE void open_reader(reader *r, const nk_stream_level *level, int32_t block_size,
@@ -72,8 +72,8 @@ static NK_NOINLINE void open_reader(reader *r, const nk_stream_level *level, int
   r->short_first = dense;
   r->position = dense || wide ? 0 : 0xff;
   r->step = single && pairs >= 3 ? 0xff : 0;
-  r->bytes = dense ? 1 : level->record_bytes;
-  r->log2_weights = dense ? 0 : block_size / 2;
+  r->bytes = dense ? 1 : (uint8_t)level->record_bytes;
+  r->log2_weights = dense ? 0 : (uint8_t)(block_size / 2);
   r->entries = dense ? channel_weights : -1;
 }
 
