@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from nested_keras.nesting import alternatives, user_functions
 from nested_keras.nesting.entries import ENTRIES
+from nested_keras.nesting.numeric_functions import FUNCTIONS, GELU_TANH
 from nested_keras.typing import Activation, KerasLayer, KerasOperation
 
 L = keras.layers
@@ -50,8 +51,7 @@ ACTIVATIONS: dict[Callable[..., Any], str] = {
     A.tanh_shrink: "tanh_shrink",
     A.sparse_plus: "sparse_plus",
     A.sparse_sigmoid: "sparse_sigmoid",
-    # The default differs from the default of Keras's activation of the same name.
-    keras.ops.gelu: "gelu_tanh",
+    GELU_TANH: "gelu_tanh",
 }
 # Functions of TensorFlow and of keras.ops that compute the same, with the same defaults.
 _SYNONYMS: dict[Callable[..., Any], Callable[..., Any]] = {
@@ -60,6 +60,8 @@ _SYNONYMS: dict[Callable[..., Any], Callable[..., Any]] = {
         for function, name in ACTIVATIONS.items()
         if name not in ("linear", "gelu") and hasattr(keras.ops, name)
     },
+    keras.ops.gelu: GELU_TANH,
+    **{getattr(keras.ops, kind.lower()): function for kind, function in FUNCTIONS.items()},
     keras.ops.exp: A.exponential,
     tf.exp: A.exponential,
     tf.nn.elu: A.elu,

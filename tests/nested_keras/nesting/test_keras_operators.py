@@ -50,6 +50,13 @@ CALLS = {
         lambda x, y: x / (0.5 + ops.mean(ops.abs(y), (1, 2), keepdims=True)),
         lambda x, y: 2.0 / (0.5 + ops.relu(x)),
     ],
+    "Arctan": [lambda x, y: ops.arctan(x)],
+    "Ceil": [lambda x, y: ops.ceil(3.0 * x)],
+    "Cos": [lambda x, y: ops.cos(x)],
+    "Erf": [lambda x, y: ops.erf(x)],
+    "Floor": [lambda x, y: ops.floor(3.0 * x)],
+    "Sign": [lambda x, y: ops.sign(x)],
+    "Sin": [lambda x, y: ops.sin(x)],
     "Expm1": [lambda x, y: ops.expm1(x)],
     "Log": [lambda x, y: ops.log(0.01 + ops.relu(x))],
     "Log10": [lambda x, y: ops.log10(0.01 + ops.relu(x))],
@@ -107,6 +114,15 @@ CALLS = {
     "Elu": [lambda x, y: ops.elu(x), lambda x, y: A.elu(x, 0.7)],
     "Exp": [lambda x, y: ops.exp(x)],
     "Gelu": [lambda x, y: ops.gelu(x), lambda x, y: A.gelu(x)],
+    "Celu": [lambda x, y: ops.celu(x)],
+    "HardShrink": [lambda x, y: ops.hard_shrink(x)],
+    "SoftShrink": [lambda x, y: ops.soft_shrink(x)],
+    "Squareplus": [lambda x, y: ops.squareplus(x)],
+    "HardTanh": [lambda x, y: ops.hard_tanh(x)],
+    "LogSigmoid": [lambda x, y: ops.log_sigmoid(x)],
+    "SparsePlus": [lambda x, y: ops.sparse_plus(x)],
+    "SparseSigmoid": [lambda x, y: ops.sparse_sigmoid(x)],
+    "TanhShrink": [lambda x, y: ops.tanh_shrink(x)],
     "HardSigmoid": [lambda x, y: A.hard_sigmoid(x)],
     "Selu": [lambda x, y: ops.selu(x)],
     "Softplus": [lambda x, y: ops.softplus(x)],
@@ -287,7 +303,8 @@ def test_every_operator_is_tried():
         (lambda x, y: ops.image.resize(x, (9, 6)), r"whole factors: got \(6, 6\) to \(9, 6\)"),
         (lambda x, y: ops.image.resize(x, (12, 12), "bicubic"), "interpolation 'nearest' or"),
         (lambda x, y: ops.image.resize(x, (12, 9000)), "read outside of the image"),
-        (lambda x, y: ops.sin(x), r"\(Sin\) .* is not supported: use"),
+        (lambda x, y: ops.tan(x), r"\(Tan\) .* is not supported: use"),
+        (lambda x, y: ops.celu(x, 0.5), r"\(Celu\) .* must have alpha=1.0: got 0.5"),
         (
             lambda x, y: ops.einsum("bhwc,bhwd->bcd", x, y),
             r"\(Einsum\) .* is not supported: use",
@@ -298,6 +315,18 @@ def test_other_operators_are_refused_by_name(call, message):
     with pytest.raises(ValueError, match=f"^operator '.*' .*{message}") as refusal:
         model.nest(base_of(call), exclude=())
     assert len(str(refusal.value)) < 300
+
+
+def test_functions_of_keras_ops_save_and_load(tmp_path):
+    inputs = x = keras.Input((6, 6, 3))
+    for function in (ops.gelu, ops.erf, ops.sin, ops.silu):
+        x = ops.relu(L.Conv2D(4, 1, activation=function)(ops.gelu(L.Conv2D(4, 1)(x)) + 2.0))
+    base = nets.randomise(keras.Model(inputs, x), seed=0)
+    nested = model.nest(base, (0.5,), exclude=())
+    nested.save(tmp_path / "model.keras")
+    data = nets.images(3)
+    np.testing.assert_allclose(nested(data), base(data), rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(model.load_model(tmp_path / "model.keras")(data), nested(data))
 
 
 def test_an_operator_of_the_user_s_is_refused():
