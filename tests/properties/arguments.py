@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from nested_keras.nesting import supported
+from nested_keras.nesting.numeric_functions import GELU_TANH
 from tests.nested_keras.nesting import layer_variants
 
 L = keras.layers
@@ -135,6 +136,8 @@ def source(value: Any) -> str:
     if callable(value):
         places = {"keras.activations": keras.activations, "keras.ops": keras.ops, "tf.nn": tf.nn}
         name = value.__name__
+        if value is GELU_TANH:
+            return "keras.ops.gelu"
         return next(f"{at}.{name}" for at, of in places.items() if getattr(of, name, None) is value)
     return repr(value)
 
