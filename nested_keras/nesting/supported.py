@@ -18,7 +18,7 @@ import tensorflow as tf
 from nested_keras.nesting import alternatives, user_functions
 from nested_keras.nesting.entries import ENTRIES
 from nested_keras.nesting.numeric_functions import FUNCTIONS, GELU_TANH
-from nested_keras.typing import Activation, KerasLayer, KerasOperation
+from nested_keras.typing import Activation, KerasLayer, KerasOperation, KerasTensor
 
 L = keras.layers
 A = keras.activations
@@ -112,6 +112,23 @@ def overridden(instance: object, known: type[Any]) -> list[str]:
     kinds: tuple[Any, Any] = type(instance), known
     names = _own_methods(*kinds) | patched
     return sorted(name for name in names - _HARMLESS if _is_method_of(known, name))
+
+
+def open_size(tensor: KerasTensor) -> str | None:
+    """Says why export cannot write an input, in which a nested model may have an open size.
+
+    Args:
+        tensor: An input of a model.
+
+    Returns:
+        One sentence with the name of the input, or None if all its sizes are known.
+    """
+    if None not in tensor.shape[1:]:
+        return None
+    return (
+        f"input {tensor.name!r} needs a fixed shape: got {tuple(tensor.shape)} (give all sizes to "
+        "keras.Input; weights do not change with them)"
+    )
 
 
 def refusal(operation: KerasOperation, name: str) -> str | None:
