@@ -191,8 +191,21 @@ CALLS = {
         lambda x, y: ops.sum(x, (2, 1), keepdims=True),
         lambda x, y: ops.sum(x, -1),
     ],
-    "MaxPool": [lambda x, y: ops.max_pool(x, 2), lambda x, y: ops.max_pool(x, 3, 1, "same")],
-    "AveragePool": [lambda x, y: ops.average_pool(x, (2, 3), 2, "valid")],
+    "Min": [
+        lambda x, y: ops.min(x, (1, 2)),
+        lambda x, y: ops.min(x, 2, keepdims=True),
+        lambda x, y: ops.min(ops.reshape(x, (-1, 36, 4)), -1),
+    ],
+    "Amin": [lambda x, y: ops.amin(x, 1)],
+    "MaxPool": [
+        lambda x, y: ops.max_pool(x, 2),
+        lambda x, y: ops.max_pool(x, 3, 1, "same"),
+        lambda x, y: ops.max_pool(ops.reshape(x, (-1, 36, 4)), 3, 2, "same"),
+    ],
+    "AveragePool": [
+        lambda x, y: ops.average_pool(x, (2, 3), 2, "valid"),
+        lambda x, y: ops.average_pool(ops.reshape(x, (-1, 36, 4)), 2),
+    ],
 }
 
 if hasattr(ops, "depth_to_space"):  # since Keras 3.15
@@ -282,6 +295,8 @@ def test_every_operator_is_tried():
         (lambda x, y: ops.clip(x, np.ones(4), 2.0), "one number as a constant: got several"),
         (lambda x, y: ops.clip(x, 2, 1), "must have a range: got 2.0 to 1.0"),
         (lambda x, y: ops.softmax(x, axis=1), r"\(Softmax\) .* axis, the last one: got 1"),
+        (lambda x, y: ops.softmax(x, (1, 2)), r"\(Softmax\) .* the last one: got \(1, 2\)"),
+        (lambda x, y: ops.max_pool(ops.max(x, 1)[..., None, None], 1), "pool 3 or 4 dim.*: got 5"),
         (lambda x, y: ops.concatenate([x, y], 0), "axis, not the axis of the batch: got 0"),
         (lambda x, y: ops.reshape(x, (-1, 4)), r"keep the batch apart.*\(None, 6, 6, 4\) to"),
         (
