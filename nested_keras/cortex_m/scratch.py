@@ -21,6 +21,8 @@ from nested_keras.format.layout import align
 
 # The same number as in tflm_ops/src/ops/nk_nested_conv_s8_check.c.
 _ACCUMULATOR_BYTES = 4
+# A table of nk_make_value_table(): two bytes for each sequence of 9 bits.
+_VALUE_TABLE_BYTES = 1024
 # NK_DEPTHWISE_TILE_BYTES of tflm_ops/src/cortex_m/nk_depthwise_tile.h.
 _DEPTHWISE_TILE_BYTES = 1280
 # The same numbers as in tflm_ops/src/cortex_m/nk_dsp_conv.c and nk_dsp_list.c.
@@ -42,17 +44,25 @@ def nested_conv_scratch_bytes(
 
     The reference kernel, which runs on other cores, needs one row of accumulators only. With
     dilation the reference kernel also runs on the Cortex-M7 and gets room for the whole image. A
-    fully connected layer needs no scratch memory.
+    fully connected layer needs no scratch memory. Each CODED level adds a table of its code.
 
     Args:
         layer: The packed layer.
         dims: The fields of nk_conv_dims: batches, input_h, input_w, output_h, output_w.
         any_weights: Whether to return what any other weights of such a layer need at most, with the
-            same blocks and the same number of levels.
+            same blocks and the same number of levels; CODED levels only if this layer has any.
 
     Returns:
         Bytes; 0 if the layer needs no scratch memory.
     """
+    coded = sum(level.code is not None for level in layer.levels)
+    if coded and any_weights:
+        coded = len(layer.levels)
+    kernel = _kernel_scratch_bytes(layer, dims, any_weights=any_weights)
+    return kernel + coded * _VALUE_TABLE_BYTES
+
+
+def _kernel_scratch_bytes(layer: Stream, dims: Sequence[int], *, any_weights: bool) -> int:
     params = layer.params
     if params.kind is LayerKind.FULLY_CONNECTED:
         return 0

@@ -12,20 +12,21 @@ from collections.abc import Iterable
 from nested_keras.format.layout import align
 
 KERNEL_BYTES = {
-    "nk_depthwise_conv2d_s8": 2144,  # with a tile of the image
-    "nk_nested_conv2d_s8": 1504,
-    "nk_nested_conv_s8": 1560,
-    "nk_nested_depthwise_s8": 912,
+    "nk_depthwise_conv2d_s8": 2296,  # with a tile of the image
+    "nk_nested_conv2d_s8": 1508,
+    "nk_nested_conv_s8": 1564,
+    "nk_nested_depthwise_s8": 1152,
+    "nk_nested_fully_connected_s8": 1320,
 }
 """Stack under the kernels that need much, in bytes."""
 
 OTHER_KERNELS_BYTES = 448
 """Stack under any other kernel, in bytes."""
 
-STREAM_BYTES = 952
+STREAM_BYTES = 1088
 """The function that opens a packed stream for a kernel."""
 
-CHECK_BYTES = 1488
+CHECK_BYTES = 1992
 """<name>_check() or <name>_open(), with all that they call."""
 
 _CALL_BYTES = 64  # <name>_invoke() and <name>_invoke_in(), with the functions of operators inlined

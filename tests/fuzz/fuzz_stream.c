@@ -7,6 +7,7 @@
 
 #include "../../tflm_ops/src/cortex_m/nk_depthwise.h"
 #include "../../tflm_ops/src/cortex_m/nk_fully_connected.h"
+#include "../../tflm_ops/src/stream/nk_code.h"
 #include "nk_nested_conv.h"
 #include "packed_input.h"
 
@@ -50,11 +51,11 @@ static void compare(const layer *l, const char *kernel) {
 }
 
 static void run_tuned(const layer *l, int32_t level) {
-  if (l->stream->kind == NK_KIND_FULLY_CONNECTED) {
+  if (l->stream->kind == NK_KIND_FULLY_CONNECTED && nk_stream_is_in_place(l->stream, level)) {
     nk_nested_fully_connected_s8_dsp(l->stream, level, l->dims->batches, l->input, l->output);
     compare(l, "nk_nested_fully_connected_s8_dsp: another output");
   } else if (nk_nested_depthwise_s8_dsp_supports(l->stream, l->dims)) {
-    void *tile = fuzz_allocate(NK_DEPTHWISE_TILE_BYTES);
+    void *tile = fuzz_allocate(l->scratch_size);
     nk_nested_depthwise_s8_dsp(l->stream, level, l->dims, l->input, l->output, tile);
     free(tile);
     compare(l, "nk_nested_depthwise_s8_dsp: another output");

@@ -6,6 +6,7 @@
  */
 #include <string.h>
 
+#include "../../tflm_ops/src/stream/nk_code.h"
 #include "nk_stream.h"
 #include "packed_input.h"
 
@@ -49,10 +50,33 @@ static size_t block_at(const uint8_t *data, size_t size, size_t start) {
   return length < NK_LEVEL_HEADER_BYTES || length > size - start ? 0 : length;
 }
 
+/** The nonzero weights of a coded level; 0 where its code is wrong. */
+static uint32_t count_coded_weights(const nk_stream *s, const nk_stream_level *level) {
+  nk_coded_value table[NK_VALUE_TABLE_ENTRIES];
+  nk_magnitude_counts counts;
+  uint32_t nnz = 0;
+  if (!nk_count_magnitudes(level, &counts)) {
+    return nnz;
+  }
+  nk_make_value_table(level, table);
+  nk_code_reader reader = nk_code_open(s, level, table);
+  for (uint32_t i = 0; i < level->entries && reader.bit < 32 * reader.words; ++i) {
+    uint8_t record[5];
+    nk_code_unpack(&reader, 1, true, record);
+    for (int32_t k = 1; k <= s->block_size; ++k) {
+      nnz += record[k] != 0;
+    }
+  }
+  return nnz;
+}
+
 /** The nonzero weights of a level that nk_stream_open() has laid out. */
 static uint32_t count_weights(const nk_stream *s, const nk_stream_level *level) {
   const size_t block_size = (size_t)s->block_size;
   uint32_t nnz = 0;
+  if (level->encoding == NK_ENCODING_CODED) {
+    return count_coded_weights(s, level);
+  }
   for (size_t i = 0; i < level->entries; ++i) {
     const int8_t *values =
         level->values != NULL

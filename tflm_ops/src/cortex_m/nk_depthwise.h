@@ -25,7 +25,7 @@ void nk_depthwise_conv2d_s8_dsp(const nk_depthwise_conv2d_params *params,
                                 const nk_dims4 *output_dims, int8_t *output);
 
 /** Runs a layer that nk_nested_depthwise_s8_dsp_supports(); `level` is one that the stream has, and
- * `scratch` has NK_DEPTHWISE_TILE_BYTES at the start of a word. */
+ * `scratch` has the bytes of nk_nested_conv_s8_get_buffer_size(). */
 void nk_nested_depthwise_s8_dsp(const nk_stream *stream, int32_t level, const nk_conv_dims *dims,
                                 const int8_t *input, int8_t *output, void *scratch);
 

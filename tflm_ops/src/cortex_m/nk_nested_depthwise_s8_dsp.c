@@ -1,3 +1,4 @@
+#include "../ref/nk_entries.h"
 #include "nk_depthwise.h"
 
 /** Channels of a packed stream at one level. */
@@ -9,25 +10,40 @@ typedef struct stream_source {
   bool is_dense;
   /** Per level, the first record of the next channel. */
   const uint8_t *records[NK_STREAM_MAX_LEVELS];
+  /** Per coded level, the first bit of the next channel; and the tables of all coded levels. */
+  uint32_t bits[NK_STREAM_MAX_LEVELS];
+  const nk_coded_value *tables;
   /** The channel at hand. */
   int8_t weights[NK_DEPTHWISE_DSP_MAX_WEIGHTS];
 } stream_source;
 
-/** Puts the weights that one level with records has of a channel in their places. */
-static void add_records(stream_source *from, int32_t n, int32_t index) {
-  const nk_stream_level *level = &from->stream->level[n];
-  const uint8_t *record = index == 0 ? level->records : from->records[n];
+/** Puts the weights of `count` records of a channel in their places; returns the next record. */
+static const uint8_t *add_records(stream_source *from, const uint8_t *record, int32_t record_bytes,
+                                  int32_t count) {
   int32_t position = 0;
-  for (int32_t i = nk_stream_count(level, index); i > 0; --i, record += level->record_bytes) {
+  for (; count > 0; --count, record += record_bytes) {
     // The positions of so small a kernel fit into the low byte of any delta.
     position += record[0];
-    const int8_t weight = (int8_t)record[level->record_bytes - 1];
+    const int8_t weight = (int8_t)record[record_bytes - 1];
     // A filler may stand at a place that another level fills.
     if (weight != 0) {
       from->weights[position] = weight;
     }
   }
-  from->records[n] = record;
+  return record;
+}
+
+/** The same for a coded level, the `coded`-th of its stream. */
+static NK_NOINLINE void add_codes(stream_source *from, int32_t n, int32_t coded, int32_t count,
+                                  int32_t index) {
+  // A channel has at most one entry for each of its weights.
+  uint8_t records[2 * NK_DEPTHWISE_DSP_MAX_WEIGHTS];
+  nk_code_reader reader = nk_code_open(from->stream, &from->stream->level[n],
+                                       from->tables + coded * NK_VALUE_TABLE_ENTRIES);
+  reader.bit = index == 0 ? 0 : from->bits[n];
+  nk_code_unpack(&reader, count, true, records);
+  from->bits[n] = reader.bit;
+  add_records(from, records, 2, count);
 }
 
 /** The weights of a channel at the source's level. */
@@ -44,9 +60,15 @@ static const int8_t *weights_of(stream_source *from, int32_t index) {
   for (int32_t i = 0; i < s->channel_weights; ++i) {
     from->weights[i] = dense == NULL ? 0 : dense[i];
   }
+  int32_t coded = 0;
   for (int32_t n = 0; n <= from->level; ++n) {
-    if (s->level[n].counts != NULL) {
-      add_records(from, n, index);
+    const nk_stream_level *level = &s->level[n];
+    if (level->records != NULL) {
+      const uint8_t *record = index == 0 ? level->records : from->records[n];
+      from->records[n] =
+          add_records(from, record, level->record_bytes, nk_stream_count(level, index));
+    } else if (level->codes != NULL) {
+      add_codes(from, n, coded++, nk_stream_count(level, index), index);
     }
   }
   return from->weights;
@@ -56,9 +78,16 @@ static void fetch(nk_depthwise_source *source, int32_t index, nk_depthwise_chann
   stream_source *from = (stream_source *)source;
   const nk_stream_level *top = &from->stream->level[from->level];
   channel->weights = weights_of(from, index);
-  channel->folded_bias = top->bias[index];
-  channel->multiplier = top->multiplier[index];
-  channel->shift = top->shift[index];
+  const nk_channel_tables tables = nk_stream_tables(top, index);
+  int32_t sum = 0;
+  if (!nk_stream_bias_is_folded(top)) {
+    for (int32_t i = 0; i < from->stream->channel_weights; ++i) {
+      sum += channel->weights[i];
+    }
+  }
+  channel->folded_bias = tables.bias + from->stream->input_offset * sum;
+  channel->multiplier = tables.multiplier;
+  channel->shift = tables.shift;
 }
 
 static nk_depthwise_layer layer_of(const nk_stream *s, const nk_conv_dims *dims) {
@@ -77,9 +106,11 @@ static nk_depthwise_layer layer_of(const nk_stream *s, const nk_conv_dims *dims)
 void nk_nested_depthwise_s8_dsp(const nk_stream *stream, int32_t level, const nk_conv_dims *dims,
                                 const int8_t *input, int8_t *output, void *scratch) {
   const nk_depthwise_layer layer = layer_of(stream, dims);
-  stream_source source = {.base = {fetch}, .stream = stream, .level = level, .is_dense = true};
+  stream_source source = {
+      .base = {fetch}, .stream = stream, .level = level, .is_dense = true, .tables = scratch};
+  void *tile = nk_entries_make_tables(stream, level, scratch);
   for (int32_t n = 1; n <= level; ++n) {
     source.is_dense = source.is_dense && stream->level[n].encoding == NK_ENCODING_EMPTY;
   }
-  nk_depthwise_s8_dsp(&layer, &source.base, input, output, scratch);
+  nk_depthwise_s8_dsp(&layer, &source.base, input, output, tile);
 }

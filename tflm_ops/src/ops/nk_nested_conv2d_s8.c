@@ -1,6 +1,7 @@
 #include "../cortex_m/nk_nested_conv_s8_dsp.h"
 #include "../cortex_m/nk_target.h"
 #include "../ref/nk_reference.h"
+#include "../stream/nk_code.h"
 
 nk_status nk_nested_conv2d_s8(const nk_stream *stream, int32_t level, const nk_conv_dims *dims,
                               const int8_t *input, int8_t *output, void *scratch,
@@ -15,9 +16,10 @@ nk_status nk_nested_conv2d_s8(const nk_stream *stream, int32_t level, const nk_c
     return NK_ERROR_ARGUMENT;
   }
 #if NK_USE_DSP
-  nk_nested_conv_s8_dsp(stream, level, dims, input, output, scratch);
-  return NK_OK;
-#else
-  return nk_nested_conv_s8_ref(stream, level, dims, input, output, scratch, scratch_size);
+  if (nk_stream_is_in_place(stream, level)) {
+    nk_nested_conv_s8_dsp(stream, level, dims, input, output, scratch);
+    return NK_OK;
+  }
 #endif
+  return nk_nested_conv_s8_ref(stream, level, dims, input, output, scratch, scratch_size);
 }

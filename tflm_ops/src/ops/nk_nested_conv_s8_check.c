@@ -4,6 +4,7 @@
 #include "../cortex_m/nk_nested_conv_s8_dsp.h"
 #include "../ref/nk_geometry.h"
 #include "../ref/nk_reference.h"
+#include "../stream/nk_code.h"
 
 /** Whether the dimensions obey the rules of nk_nested_conv.h. */
 static bool dims_are_valid(const nk_stream *s, const nk_conv_dims *dims) {
@@ -21,10 +22,8 @@ static bool dims_are_valid(const nk_stream *s, const nk_conv_dims *dims) {
          (dims->input_h == 1 && dims->input_w == 1 && dims->output_h == 1 && dims->output_w == 1);
 }
 
-int32_t nk_nested_conv_s8_get_buffer_size(const nk_stream *stream, const nk_conv_dims *dims) {
-  if (stream == NULL || dims == NULL || !dims_are_valid(stream, dims)) {
-    return -1;
-  }
+/** Bytes without the tables of values of coded levels. */
+static int32_t buffer_size(const nk_stream *stream, const nk_conv_dims *dims) {
   if (stream->kind == NK_KIND_FULLY_CONNECTED) {
     return 0;
   }
@@ -37,6 +36,13 @@ int32_t nk_nested_conv_s8_get_buffer_size(const nk_stream *stream, const nk_conv
     return nk_max(row, NK_DEPTHWISE_TILE_BYTES);
   }
   return nk_max(row, nk_nested_conv_s8_dsp_get_buffer_size(stream, dims));
+}
+
+int32_t nk_nested_conv_s8_get_buffer_size(const nk_stream *stream, const nk_conv_dims *dims) {
+  if (stream == NULL || dims == NULL || !dims_are_valid(stream, dims)) {
+    return -1;
+  }
+  return buffer_size(stream, dims) + nk_value_table_bytes(stream, stream->levels - 1);
 }
 
 nk_status nk_nested_conv_s8_check(const nk_stream *stream, int32_t level, const nk_conv_dims *dims,

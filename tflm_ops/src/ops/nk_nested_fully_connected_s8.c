@@ -1,6 +1,7 @@
 #include "../cortex_m/nk_fully_connected.h"
 #include "../cortex_m/nk_simd.h"
 #include "../ref/nk_reference.h"
+#include "../stream/nk_code.h"
 
 nk_status nk_nested_fully_connected_s8(const nk_stream *stream, int32_t level,
                                        const nk_conv_dims *dims, const int8_t *input,
@@ -13,7 +14,7 @@ nk_status nk_nested_fully_connected_s8(const nk_stream *stream, int32_t level,
   if (stream->kind != NK_KIND_FULLY_CONNECTED) {
     return NK_ERROR_ARGUMENT;
   }
-  if (nk_has_simd32()) {
+  if (nk_has_simd32() && nk_stream_is_in_place(stream, level)) {
     nk_nested_fully_connected_s8_dsp(stream, level, dims->batches, input, output);
     return NK_OK;
   }

@@ -1,6 +1,6 @@
 #include "../../include/nk_stream.h"
 #include "../ref/nk_arithmetic.h"
-#include "nk_bytes.h"
+#include "nk_code.h"
 
 /** Whether all bytes from `begin` up to `end` are zero. */
 static bool is_zero(const void *begin, const void *end) {
@@ -23,48 +23,94 @@ static nk_status check_header(const uint8_t *header) {
   return reserved_is_zero ? NK_OK : NK_ERROR_MALFORMED;
 }
 
-/** Whether the bits between the last count and the records are zero. */
-static bool counts_end_in_zeros(const nk_stream *stream, const nk_stream_level *level) {
-  const uint64_t bits = (uint64_t)stream->out_channels * (uint64_t)level->count_bits;
-  const uint8_t *end = level->counts + bits / 8;
+/** Whether all bits from bit `bits` of `begin` up to `end` are zero; the lowest bit is first. */
+static bool ends_in_zeros(const uint8_t *begin, uint64_t bits, const void *end) {
+  const uint8_t *at = begin + bits / 8;
   if (bits % 8 != 0) {
-    if (*end >> bits % 8 != 0) {
+    if (*at >> bits % 8 != 0) {
       return false;
     }
-    ++end;
+    ++at;
   }
-  return is_zero(end, level->records);
+  return is_zero(at, end);
 }
 
-/** Whether the reserved bytes of a block's header and the bytes between its arrays are zero. */
-static bool gaps_are_zero(const nk_stream *stream, const nk_stream_level *level) {
+/** Whether the bytes behind a level's own tables, up to `end`, are zero. */
+static bool tables_end_in_zeros(const nk_stream *stream, const nk_stream_level *level,
+                                const uint8_t *end) {
+  const uint8_t *tables = level->block + NK_LEVEL_HEADER_BYTES;
+  const uint64_t channels = (uint64_t)stream->out_channels;
+  switch (level->block[NK_LEVEL_OFFSET_TABLES]) {
+    case NK_TABLES_EXACT:
+      return is_zero(tables + 9 * channels, end);
+    case NK_TABLES_SAME:
+      return is_zero(tables, end);
+    default:
+      return ends_in_zeros(tables, channels * (uint64_t)nk_table_bits(level->block), end);
+  }
+}
+
+/** Whether the fields of a block's header that its tables and weights do not use are zero. */
+static bool unused_fields_are_zero(const nk_stream_level *level) {
   const uint8_t *block = level->block;
-  const uint8_t *block_end = block + level->block_bytes;
-  const int8_t *shift_end = level->shift + stream->out_channels;
-  if (!is_zero(block + NK_LEVEL_OFFSET_COUNT_BITS + 1, block + NK_LEVEL_OFFSET_NNZ) ||
-      !is_zero(block + NK_LEVEL_OFFSET_NNZ + 4, block + NK_LEVEL_OFFSET_CRC32)) {
+  const bool packed = block[NK_LEVEL_OFFSET_TABLES] >= NK_TABLES_PACKED;
+  return (packed ||
+          is_zero(block + NK_LEVEL_OFFSET_MULTIPLIER_BITS, block + NK_LEVEL_OFFSET_RICE_BITS)) &&
+         (level->codes != NULL ||
+          is_zero(block + NK_LEVEL_OFFSET_RICE_BITS, block + NK_LEVEL_OFFSET_CRC32));
+}
+
+/** Whether the half byte behind the code lengths and the bytes up to the codes are zero. */
+static bool lengths_end_in_zeros(const nk_stream_level *level) {
+  const uint8_t *lengths = nk_code_lengths(level);
+  const uint32_t magnitudes = level->block[NK_LEVEL_OFFSET_LAST_MAGNITUDE] -
+                              level->block[NK_LEVEL_OFFSET_FIRST_MAGNITUDE] + 1u;
+  return ends_in_zeros(lengths, 4 * (uint64_t)magnitudes, level->codes);
+}
+
+/** Whether the unused bytes of a block's header and the bytes between its arrays are zero. */
+static bool gaps_are_zero(const nk_stream *stream, const nk_stream_level *level) {
+  const uint8_t *block_end = level->block + level->block_bytes;
+  const uint64_t count_bits = (uint64_t)stream->out_channels * (uint64_t)level->count_bits;
+  if (!unused_fields_are_zero(level)) {
     return false;
   }
-  if (level->encoding == NK_ENCODING_EMPTY) {
-    return is_zero(shift_end, block_end);
+  switch (level->encoding) {
+    case NK_ENCODING_EMPTY:
+      return tables_end_in_zeros(stream, level, block_end);
+    case NK_ENCODING_DENSE: {
+      const size_t weights = (size_t)stream->out_channels * (size_t)stream->channel_weights;
+      return tables_end_in_zeros(stream, level, (const uint8_t *)level->values) &&
+             is_zero(level->values + weights, block_end);
+    }
+    case NK_ENCODING_CODED: {
+      const uint32_t words = nk_load_u32(level->block + NK_LEVEL_OFFSET_CODE_WORDS);
+      return tables_end_in_zeros(stream, level, level->counts) &&
+             ends_in_zeros(level->counts, count_bits, nk_code_lengths(level)) &&
+             lengths_end_in_zeros(level) && is_zero(level->codes + 4 * (size_t)words, block_end);
+    }
+    default: {
+      const size_t record_bytes = (size_t)level->entries * (size_t)level->record_bytes;
+      return tables_end_in_zeros(stream, level, level->counts) &&
+             ends_in_zeros(level->counts, count_bits, level->records) &&
+             is_zero(level->records + record_bytes, block_end);
+    }
   }
-  if (level->encoding == NK_ENCODING_DENSE) {
-    const size_t weights = (size_t)stream->out_channels * (size_t)stream->channel_weights;
-    return is_zero(shift_end, level->values) && is_zero(level->values + weights, block_end);
-  }
-  const size_t record_bytes = (size_t)level->entries * (size_t)level->record_bytes;
-  return is_zero(shift_end, level->counts) && counts_end_in_zeros(stream, level) &&
-         is_zero(level->records + record_bytes, block_end);
 }
 
+/** Whether a level's own tables are in range. */
 static bool tables_are_in_range(const nk_stream *stream, const nk_stream_level *level) {
+  if (level->block[NK_LEVEL_OFFSET_TABLES] == NK_TABLES_SAME) {
+    return true;
+  }
   for (int32_t c = 0; c < stream->out_channels; ++c) {
-    const int64_t multiplier = level->multiplier[c];
+    const nk_channel_tables tables = nk_stream_tables(level, c);
+    const int64_t multiplier = tables.multiplier;
     const int64_t magnitude = multiplier < 0 ? -multiplier : multiplier;
     if ((magnitude != 0 && magnitude < (1 << 30)) || magnitude > INT32_MAX) {
       return false;
     }
-    if (!nk_in_range(level->shift[c], -31, 30)) {
+    if (!nk_in_range(tables.shift, -31, 30) || !nk_packed_bias_fits(level, c)) {
       return false;
     }
   }
@@ -94,67 +140,101 @@ typedef struct cursor {
   int32_t sum;
   /** Nonzero weights passed so far, of all channels. */
   uint32_t nnz;
+  /** The block_size weights of the entry. */
+  const int8_t *values;
+  /** Of a coded level: the first bit behind the entry, its weights, and the level's code. */
+  uint32_t bit;
+  int8_t decoded[4];
+  nk_magnitude_counts code;
 } cursor;
 
-/** Delta of an entry of a DELTA8 or DELTA16 level. */
-static uint32_t delta_at(const nk_stream_level *level, uint32_t entry) {
-  const uint8_t *record = level->records + (size_t)entry * (size_t)level->record_bytes;
-  const bool wide = level->encoding == NK_ENCODING_DELTA16;
-  return record[0] | (wide ? (uint32_t)record[1] << 8 : 0);
-}
-
-/** The block_size weights of an entry of any level that has entries. */
-static const int8_t *values_at(const nk_stream *stream, const nk_stream_level *level,
-                               uint32_t entry) {
-  const size_t block_size = (size_t)stream->block_size;
-  if (level->encoding == NK_ENCODING_DENSE) {
-    return level->values + (size_t)entry * block_size;
+/**
+ * Decodes the weights of the next entry of a coded level. Returns its gap, or -1 where the code is
+ * wrong or leaves the level.
+ */
+static int32_t decode_entry(const nk_stream *stream, const nk_stream_level *level, cursor *at) {
+  const uint32_t words = nk_load_u32(level->block + NK_LEVEL_OFFSET_CODE_WORDS);
+  const nk_coded_gap gap = nk_find_gap(nk_code_window(level->codes, words, at->bit),
+                                       level->block[NK_LEVEL_OFFSET_RICE_BITS]);
+  at->bit += (uint32_t)gap.bits;
+  for (int32_t i = 0; i < stream->block_size; ++i) {
+    const uint32_t window = nk_code_window(level->codes, words, at->bit);
+    const nk_coded_value value = nk_find_value(level, &at->code, window);
+    at->decoded[i] = value.value;
+    at->bit += value.bits;
   }
-  const size_t record_bytes = (size_t)level->record_bytes;
-  return (const int8_t *)level->records + entry * record_bytes + (record_bytes - block_size);
+  at->values = at->decoded;
+  return gap.bits == 0 || at->bit > 32 * words ? -1 : gap.gap;
 }
 
-/** Moves a cursor to the first entry of a channel; false where the level has too few entries. */
+/**
+ * Goes to the entry `at->entry`. Returns its delta, or -1 where the level is wrong; an entry that
+ * is no channel's `first` has a delta of at least 1.
+ */
+static int32_t fetch_entry(const nk_stream *stream, const nk_stream_level *level, bool first,
+                           cursor *at) {
+  int32_t delta = 1;
+  if (level->encoding == NK_ENCODING_DENSE) {
+    at->values = level->values + (size_t)at->entry * (size_t)stream->block_size;
+    return delta;
+  }
+  if (level->encoding == NK_ENCODING_CODED) {
+    const int32_t gap = decode_entry(stream, level, at);
+    delta = gap < 0 || first ? gap : gap + 1;
+    return delta <= 255 ? delta : -1;
+  }
+  const uint8_t *record = level->records + (size_t)at->entry * (size_t)level->record_bytes;
+  const bool wide = level->encoding == NK_ENCODING_DELTA16;
+  delta = record[0] | (wide ? record[1] << 8 : 0);
+  at->values = (const int8_t *)record + (wide ? 2 : 1);
+  return delta > 0 || first ? delta : -1;
+}
+
+/** Moves a cursor to the first entry of a channel; false where the level has no such entry. */
 static bool enter_channel(const nk_stream *stream, const nk_stream_level *level, int32_t channel,
                           cursor *at) {
   at->remaining = 0;
   at->position = 0;
   at->sum = 0;
+  if (level->encoding == NK_ENCODING_EMPTY) {
+    return true;
+  }
   if (level->encoding == NK_ENCODING_DENSE) {
     at->remaining = (uint32_t)(stream->channel_weights / stream->block_size);
-  } else if (level->counts != NULL) {
-    at->remaining = (uint32_t)nk_stream_count(level, channel);
-    if (at->remaining > level->entries - at->entry) {
-      return false;
-    }
-    if (at->remaining > 0) {
-      at->position = delta_at(level, at->entry);
-    }
+    return fetch_entry(stream, level, true, at) > 0;
+  }
+  at->remaining = (uint32_t)nk_stream_count(level, channel);
+  if (at->remaining > level->entries - at->entry) {
+    return false;
+  }
+  if (at->remaining > 0) {
+    const int32_t delta = fetch_entry(stream, level, true, at);
+    at->position = (uint32_t)delta;
+    return delta >= 0;
   }
   return true;
 }
 
 /** Moves a cursor to the next entry of the channel; false where that is not a later position. */
-static bool advance(const nk_stream_level *level, cursor *at) {
+static bool advance(const nk_stream *stream, const nk_stream_level *level, cursor *at) {
   ++at->entry;
   --at->remaining;
   if (at->remaining == 0) {
     return true;
   }
-  const uint32_t delta = level->encoding == NK_ENCODING_DENSE ? 1 : delta_at(level, at->entry);
-  at->position += delta;
+  const int32_t delta = fetch_entry(stream, level, false, at);
+  at->position += (uint32_t)delta;
   return delta > 0;
 }
 
 /** Counts the weights of the entry at hand; bit i is set where weight i is not zero. */
-static uint32_t add_weights(const nk_stream *stream, const nk_stream_level *level, cursor *at) {
-  const int8_t *values = values_at(stream, level, at->entry);
+static uint32_t add_weights(const nk_stream *stream, cursor *at) {
   uint32_t mask = 0;
   for (int32_t i = 0; i < stream->block_size; ++i) {
-    const bool used = values[i] != 0;
+    const bool used = at->values[i] != 0;
     mask |= (uint32_t)used << i;
     at->nnz += used;
-    at->sum += values[i];
+    at->sum += at->values[i];
   }
   return mask;
 }
@@ -191,17 +271,16 @@ static bool check_channel(const nk_stream *stream, int32_t channel, cursor *curs
     }
     uint32_t occupied = 0;
     for (int32_t l = 0; l < stream->levels; ++l) {
-      const nk_stream_level *level = &stream->level[l];
       cursor *at = &cursors[l];
       if (at->remaining == 0 || at->position != position) {
         continue;
       }
-      const uint32_t mask = add_weights(stream, level, at);
+      const uint32_t mask = add_weights(stream, at);
       if ((mask & occupied) != 0) {
         return false;
       }
       occupied |= mask;
-      if (!advance(level, at)) {
+      if (!advance(stream, &stream->level[l], at)) {
         return false;
       }
     }
@@ -209,19 +288,34 @@ static bool check_channel(const nk_stream *stream, int32_t channel, cursor *curs
 }
 
 /**
- * Whether each level's bias of a channel fits into 32 bits unfolded, too. The cursors have walked
- * through the channel: each holds the sum of the weights that its level adds.
+ * Whether each level's bias of a channel fits into 32 bits both folded and unfolded. The cursors
+ * have walked through the channel: each holds the sum of the weights that its level adds.
  */
 static bool biases_fit(const nk_stream *stream, int32_t channel, const cursor *cursors) {
   int64_t sum = 0;
   for (int32_t l = 0; l < stream->levels; ++l) {
     sum += cursors[l].sum;
-    const int64_t bias = stream->level[l].bias[channel] - stream->input_offset * sum;
+    const nk_stream_level *level = &stream->level[l];
+    const int64_t fold = stream->input_offset * sum;
+    const int64_t bias =
+        nk_stream_tables(level, channel).bias + (nk_stream_bias_is_folded(level) ? -fold : fold);
     if (bias < INT32_MIN || bias > INT32_MAX) {
       return false;
     }
   }
   return true;
+}
+
+/** Whether the walk ended at the end of a level, whose last word goes on with zeros. */
+static bool is_complete(const nk_stream_level *level, const cursor *at) {
+  if (at->entry != level->entries || at->nnz != level->nnz) {
+    return false;
+  }
+  if (level->encoding != NK_ENCODING_CODED) {
+    return true;
+  }
+  const uint32_t words = nk_load_u32(level->block + NK_LEVEL_OFFSET_CODE_WORDS);
+  return words == (at->bit + 31) / 32 && nk_code_window(level->codes, words, at->bit) == 0;
 }
 
 nk_status nk_stream_validate(const nk_stream *stream) {
@@ -236,13 +330,19 @@ nk_status nk_stream_validate(const nk_stream *stream) {
     return status;
   }
   cursor cursors[NK_STREAM_MAX_LEVELS] = {{0}};
+  for (int32_t l = 0; l < stream->levels; ++l) {
+    if (stream->level[l].encoding == NK_ENCODING_CODED &&
+        !nk_count_magnitudes(&stream->level[l], &cursors[l].code)) {
+      return NK_ERROR_MALFORMED;
+    }
+  }
   for (int32_t channel = 0; channel < stream->out_channels; ++channel) {
     if (!check_channel(stream, channel, cursors) || !biases_fit(stream, channel, cursors)) {
       return NK_ERROR_MALFORMED;
     }
   }
   for (int32_t l = 0; l < stream->levels; ++l) {
-    if (cursors[l].entry != stream->level[l].entries || cursors[l].nnz != stream->level[l].nnz) {
+    if (!is_complete(&stream->level[l], &cursors[l])) {
       return NK_ERROR_MALFORMED;
     }
   }
