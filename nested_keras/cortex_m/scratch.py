@@ -21,8 +21,8 @@ from nested_keras.format.layout import align
 
 # The same number as in tflm_ops/src/ops/nk_nested_conv_s8_check.c.
 _ACCUMULATOR_BYTES = 4
-# A table of nk_make_value_table(): two bytes for each sequence of 9 bits.
-_VALUE_TABLE_BYTES = 1024
+# nk_code_tables: a word for each sequence of 8 bits, for gaps and for values.
+_CODE_TABLE_BYTES = 2048
 # NK_DEPTHWISE_TILE_BYTES of tflm_ops/src/cortex_m/nk_depthwise_tile.h.
 _DEPTHWISE_TILE_BYTES = 1280
 # The same numbers as in tflm_ops/src/cortex_m/nk_dsp_conv.c and nk_dsp_list.c.
@@ -44,7 +44,7 @@ def nested_conv_scratch_bytes(
 
     The reference kernel, which runs on other cores, needs one row of accumulators only. With
     dilation the reference kernel also runs on the Cortex-M7 and gets room for the whole image. A
-    fully connected layer needs no scratch memory. Each CODED level adds a table of its code.
+    fully connected layer needs no scratch memory. Each CODED level adds tables of its codes.
 
     Args:
         layer: The packed layer.
@@ -59,7 +59,7 @@ def nested_conv_scratch_bytes(
     if coded and any_weights:
         coded = len(layer.levels)
     kernel = _kernel_scratch_bytes(layer, dims, any_weights=any_weights)
-    return kernel + coded * _VALUE_TABLE_BYTES
+    return kernel + coded * _CODE_TABLE_BYTES
 
 
 def _kernel_scratch_bytes(layer: Stream, dims: Sequence[int], *, any_weights: bool) -> int:

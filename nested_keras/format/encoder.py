@@ -35,7 +35,7 @@ from nested_keras.format.types import (
     TableBits,
     Tables,
 )
-from nested_keras.typing import Int32Array
+from nested_keras.typing import Int32Array, UInt8Array
 
 # The counts of a fully connected layer are whole bytes, because the kernel reads a count as often
 # as a weight. The other kernels unpack their counts once a call.
@@ -173,7 +173,7 @@ def _level_header(stored: StoredLevel) -> npt.NDArray[Any]:
         for name in ("multiplier_bits", "shift_bits", "bias_bits", "bias_fraction", "shift_base"):
             header[name] = getattr(stored.table_bits, name)
     if stored.code is not None:
-        for name in ("rice_bits", "first_magnitude", "last_magnitude"):
+        for name in ("last_gap", "first_magnitude", "last_magnitude"):
             header[name] = getattr(stored.code, name)
         header["code_words"] = stored.code.words
     return header
@@ -198,7 +198,9 @@ def _candidates(
         return {Encoding.EMPTY: _Candidate(StoredLevel(Encoding.EMPTY, 0, level), dict)}
     entries = _Entries(channel, position, blocks[channel, position], params)
     candidates = {encoding: _delta_candidate(entries, level, encoding) for encoding in DELTA_DTYPES}
-    candidates[Encoding.CODED] = _coded_candidate(entries, level)
+    coded = _coded_candidate(entries, level)
+    if coded is not None:
+        candidates[Encoding.CODED] = coded
     if level == 0:
         stored = StoredLevel(Encoding.DENSE, params.out_channels * params.blocks_per_channel)
         candidates[Encoding.DENSE] = _Candidate(stored, lambda: {"values": blocks})
@@ -216,38 +218,87 @@ def _delta_candidate(entries: _Entries, level: int, encoding: Encoding) -> _Cand
     return _Candidate(stored, lambda: arrays)
 
 
-def _coded_candidate(entries: _Entries, level: int) -> _Candidate:
-    """Puts entries into codes, and fillers between them."""
-    rice_bits = coding.best_rice_bits(
-        entries.deltas,
-        np.array([entries.fillers(largest).sum() for largest in coding.LARGEST_GAPS]),
-    )
-    deltas, values, counts = entries.bridged(coding.LARGEST_GAPS[rice_bits])
-    later = np.ones(deltas.size, np.int64)
-    later[(np.cumsum(counts) - counts)[counts > 0]] = 0
-    lengths = coding.code_lengths(values)
-    gaps = deltas - later
-    words = coding.coded_words(gaps, values, rice_bits=rice_bits, lengths=lengths)
-    magnitudes = np.flatnonzero(lengths)
-    first, last = int(magnitudes[0]), int(magnitudes[-1])
-    bits = entries.count_bits(counts)
+# Longest gaps of CODED blocks that `_coded_candidate` tries.
+_LONGEST_GAPS = (7, 15, 23, 31, 47, 63, 95, 127, 191, constants.STREAM_MAX_GAP)
+
+
+def _coded_candidate(entries: _Entries, level: int) -> _Candidate | None:
+    """Puts entries into codes, and fillers between them; None where values do not fit a code.
+
+    The longest gap is the one of `_LONGEST_GAPS` that makes the codes and their lengths smallest.
+    """
+    options = []
+    for longest in _LONGEST_GAPS:
+        coded = _Coded.of(entries, longest)
+        if coded is not None:
+            options.append(coded)
+        if entries.deltas.max() <= longest:
+            break
+    if not options:
+        return None
+    best = min(options, key=lambda coded: coded.bytes)
+    bits = entries.count_bits(best.counts)
     stored = StoredLevel(
-        Encoding.CODED,
-        deltas.size,
-        level,
-        count_bits=bits,
-        code=Code(rice_bits, first, last, words),
+        Encoding.CODED, best.gaps.size, level, count_bits=bits, code=best.parameters
     )
+    return _Candidate(stored, lambda: best.arrays() | {"counts": pack_counts(best.counts, bits)})
 
-    def arrays() -> dict[str, npt.NDArray[Any]]:
-        codes = coding.encode(gaps, values, rice_bits=rice_bits, lengths=lengths)
+
+@dataclass(frozen=True, eq=False)
+class _Coded:
+    """Entries with fillers, and the lengths of their codes."""
+
+    gaps: npt.NDArray[np.int64]
+    values: npt.NDArray[np.int8]
+    counts: npt.NDArray[np.int64]
+    gap_lengths: UInt8Array
+    value_lengths: UInt8Array
+
+    @classmethod
+    def of(cls, entries: _Entries, longest: int) -> _Coded | None:
+        deltas, values, counts = entries.bridged(longest)
+        later = np.ones(deltas.size, np.int64)
+        later[(np.cumsum(counts) - counts)[counts > 0]] = 0
+        value_lengths = coding.value_lengths(values)
+        if value_lengths is None:
+            return None
+        gaps = deltas - later
+        return cls(gaps, values, counts, coding.gap_lengths(gaps), value_lengths)
+
+    @property
+    def gap_words(self) -> int:
+        return coding.coded_words(self.gaps, self.gap_lengths)
+
+    @property
+    def parameters(self) -> Code:
+        magnitudes = np.flatnonzero(self.value_lengths)
+        values = np.abs(self.values.astype(np.int64)).ravel()
+        return Code(
+            last_gap=int(np.flatnonzero(self.gap_lengths)[-1]),
+            first_magnitude=int(magnitudes[0]),
+            last_magnitude=int(magnitudes[-1]),
+            words=self.gap_words + coding.coded_words(values, self.value_lengths),
+        )
+
+    @property
+    def bytes(self) -> int:
+        return 4 * self.parameters.words + self.parameters.length_bytes
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        code = self.parameters
+        magnitudes = self.value_lengths[code.first_magnitude : code.last_magnitude + 1]
+        gaps = coding.PrefixCode.of_gaps(self.gap_lengths).encode(self.gaps)
+        values = coding.PrefixCode.of_values(self.value_lengths).encode(
+            # With -128 as the one of 128 that comes first.
+            np.where(self.values == -128, 128, self.values.astype(np.int64)).ravel()
+        )
         return {
-            "counts": pack_counts(counts, bits),
-            "lengths": coding.pack_lengths(lengths, first, last),
-            "codes": np.frombuffer(codes, "<u4"),
+            "gap_words": np.array([self.gap_words]),
+            "lengths": coding.pack_lengths(
+                np.concatenate([self.gap_lengths[: code.last_gap + 1], magnitudes])
+            ),
+            "codes": np.frombuffer(gaps + values, "<u4"),
         }
-
-    return _Candidate(stored, arrays)
 
 
 @dataclass(frozen=True, eq=False)

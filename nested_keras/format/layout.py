@@ -23,7 +23,7 @@ class Section:
 
     Attributes:
         name: "bias", "multiplier", "shift" or "tables"; "counts" (packed), "records", "values",
-            "lengths" (packed) or "codes".
+            "gap_words", "lengths" (packed) or "codes".
         dtype: Element type, little-endian and without gaps.
         start: Offset from the start of the block, bytes.
         count: Number of elements.
@@ -93,6 +93,7 @@ def block_sections(params: LayerParams, stored: StoredLevel) -> tuple[Section, .
     elif stored.encoding == Encoding.DENSE:
         parts.append(("values", np.dtype("i1"), stored.entries * params.block_size))
     elif stored.code is not None:
+        parts.append(("gap_words", np.dtype("<u4"), 1))
         parts.append(("lengths", np.dtype("u1"), stored.code.length_bytes))
         parts.append(("codes", np.dtype("<u4"), stored.code.words))
     sections: list[Section] = []

@@ -171,7 +171,7 @@ def _read_stored(header: np.void, what: str, *, params: LayerParams) -> StoredLe
 
 
 _TABLE_FIELDS = ("multiplier_bits", "shift_bits", "bias_bits", "bias_fraction", "shift_base")
-_CODE_FIELDS = ("rice_bits", "first_magnitude", "last_magnitude", "code_words")
+_CODE_FIELDS = ("last_gap", "first_magnitude", "last_magnitude", "code_words")
 
 
 def _unused(stored: StoredLevel) -> tuple[str, ...]:
@@ -197,10 +197,10 @@ def _read_table_bits(header: np.void, what: str, tables: Tables) -> TableBits | 
 
 def _read_code(header: np.void, what: str) -> Code:
     code = Code(*(int(header[name]) for name in _CODE_FIELDS))
-    require_range(f"{what}: rice_bits", code.rice_bits, low=0, high=constants.STREAM_MAX_RICE_BITS)
-    require_range(f"{what}: code_words", code.words, low=0, high=constants.STREAM_MAX_CODE_WORDS)
+    require_range(f"{what}: last_gap", code.last_gap, low=0, high=constants.STREAM_MAX_GAP)
     require_range(f"{what}: last_magnitude", code.last_magnitude, low=0, high=128)
     require_range(f"{what}: first_magnitude", code.first_magnitude, low=0, high=code.last_magnitude)
+    require_range(f"{what}: code_words", code.words, low=0, high=constants.STREAM_MAX_CODE_WORDS)
     return code
 
 
@@ -208,33 +208,47 @@ def _decode(
     arrays: Arrays, stored: StoredLevel, code: Code, *, what: str, params: LayerParams
 ) -> npt.NDArray[Any]:
     """Decodes a CODED block to the records of a DELTA8 block."""
-    lengths, spare = coding.unpack_lengths(
-        arrays["lengths"], code.first_magnitude, code.last_magnitude
-    )
+    gap_words = int(arrays["gap_words"][0])
+    require_range(f"{what}: gap_words", gap_words, low=0, high=code.words)
+    lengths, spare = coding.unpack_lengths(arrays["lengths"], code.last_gap + 1 + code.magnitudes)
     require_equal(f"{what}: bits after the last code length", spare, expected=0)
-    if not coding.is_complete(lengths):
-        used = lengths[lengths > 0].tolist()
-        raise FormatError(f"{what}: code lengths must make a complete code: got {used}")
-    try:
-        gaps, values, end = coding.decode(
-            arrays["codes"],
-            stored.entries,
-            block_size=params.block_size,
-            rice_bits=code.rice_bits,
-            lengths=lengths,
-        )
-    except FormatError as error:
-        raise FormatError(f"{what}: {error}") from error
-    require_equal(f"{what}: code_words", code.words, expected=-(-end // 32))
-    if end % 32 and int(arrays["codes"][-1]) & ((1 << (32 - end % 32)) - 1):
-        raise FormatError(f"{what}: bits after the last code must be zero")
+    by_gap, by_value = np.split(lengths, [code.last_gap + 1])
+    by_magnitude = np.concatenate([np.zeros(code.first_magnitude, np.uint8), by_value])
+    gaps = _decode_symbols(
+        f"{what}: gaps",
+        coding.PrefixCode.of_gaps(by_gap),
+        arrays["codes"][:gap_words],
+        stored.entries,
+    )
+    values = _decode_symbols(
+        f"{what}: values",
+        coding.PrefixCode.of_values(by_magnitude),
+        arrays["codes"][gap_words:],
+        stored.entries * params.block_size,
+    )
     counts = arrays["counts"]
     deltas = gaps + 1
     deltas[(np.cumsum(counts) - counts)[counts > 0]] -= 1
-    require_range(f"{what}: largest delta", int(deltas.max(initial=0)), low=0, high=255)
     records = np.zeros(stored.entries, record_dtype(Encoding.DELTA8, params.block_size))
-    records["delta"], records["values"] = deltas, values
+    records["delta"] = deltas
+    records["values"] = values.astype(np.int8).reshape(-1, params.block_size)
     return records
+
+
+def _decode_symbols(
+    what: str, code: coding.PrefixCode, words: npt.NDArray[np.uint32], count: int
+) -> npt.NDArray[np.int64]:
+    """Decodes symbols that must fill the words, but for zero bits in the last one."""
+    if not code.is_complete:
+        raise FormatError(f"{what} must have a complete code: got lengths {code.lengths.tolist()}")
+    try:
+        symbols, end = code.decode(words, count)
+    except FormatError as error:
+        raise FormatError(f"{what}: {error}") from error
+    require_equal(f"{what}: words of codes", words.size, expected=-(-end // 32))
+    if end % 32 and int(words[-1]) & ((1 << (32 - end % 32)) - 1):
+        raise FormatError(f"{what}: bits after the last code must be zero")
+    return symbols
 
 
 def _unpack_tables(

@@ -301,21 +301,26 @@ class Code:
     """The parameters of a CODED block.
 
     Attributes:
-        rice_bits: Low bits of a gap that are stored as they are, 0..7.
+        last_gap: The largest gap with a code, 0..254.
         first_magnitude: The smallest magnitude with a code, 0..128.
         last_magnitude: The largest magnitude with a code.
-        words: 32-bit words of the codes.
+        words: 32-bit words of the codes, of gaps and of values.
     """
 
-    rice_bits: int
+    last_gap: int
     first_magnitude: int
     last_magnitude: int
     words: int
 
     @property
+    def magnitudes(self) -> int:
+        """Magnitudes from the first to the last."""
+        return self.last_magnitude - self.first_magnitude + 1
+
+    @property
     def length_bytes(self) -> int:
-        """Bytes of the array of code lengths, four bits for each magnitude."""
-        return (self.last_magnitude - self.first_magnitude + 2) // 2
+        """Bytes of the array of code lengths, four bits for each gap and magnitude."""
+        return (self.last_gap + 1 + self.magnitudes + 1) // 2
 
 
 @dataclass(frozen=True)

@@ -50,19 +50,25 @@ static size_t block_at(const uint8_t *data, size_t size, size_t start) {
   return length < NK_LEVEL_HEADER_BYTES || length > size - start ? 0 : length;
 }
 
-/** The nonzero weights of a coded level; 0 where its code is wrong. */
+/** The nonzero weights of a coded level; 0 where its codes are wrong. */
 static uint32_t count_coded_weights(const nk_stream *s, const nk_stream_level *level) {
-  nk_coded_value table[NK_VALUE_TABLE_ENTRIES];
-  nk_magnitude_counts counts;
+  static nk_code_tables tables;
+  nk_code_counts counts;
+  const uint32_t gap_words = nk_code_gap_words(level);
   uint32_t nnz = 0;
-  if (!nk_count_magnitudes(level, &counts)) {
+  if (gap_words > nk_code_words(level) || !nk_code_count_gaps(level, &counts) ||
+      !nk_code_count_values(level, &counts)) {
     return nnz;
   }
-  nk_make_value_table(level, table);
-  nk_code_reader reader = nk_code_open(s, level, table);
-  for (uint32_t i = 0; i < level->entries && reader.bit < 32 * reader.words; ++i) {
+  nk_code_make_tables(level, &tables);
+  nk_code_reader reader = nk_code_open(level, &tables);
+  const uint32_t value_bits = 32 * (nk_code_words(level) - gap_words);
+  const uint32_t other_bits = NK_STREAM_MAX_SYMBOL_BITS * (uint32_t)(s->block_size - 1);
+  for (uint32_t i = 0; i < level->entries && reader.gap_bit < 32 * gap_words &&
+                       reader.value_bit + other_bits < value_bits;
+       ++i) {
     uint8_t record[5];
-    nk_code_unpack(&reader, 1, true, record);
+    nk_code_unpack(&reader, s->block_size, 1, true, record);
     for (int32_t k = 1; k <= s->block_size; ++k) {
       nnz += record[k] != 0;
     }

@@ -15,7 +15,8 @@
  *     int8 values[O * K]                                          DENSE
  *     counts of count_bits bits each [O]                          DELTA8, DELTA16 or CODED
  *     records[entries]                                            DELTA8 or DELTA16
- *     code lengths of 4 bits each, then uint32 codes[code_words]  CODED
+ *     uint32 gap_words, code lengths of 4 bits each,
+ *     uint32 codes[code_words]                                    CODED
  *     at least NK_STREAM_READ_AHEAD_BYTES zero bytes              all but EMPTY without fields
  *
  * A record is a uint8 or uint16 delta followed by int8 values[block_size]; records are not aligned.
@@ -40,10 +41,9 @@
 #define NK_STREAM_MAX_COUNT_BITS 16
 // Largest number of weights of one output channel.
 #define NK_STREAM_MAX_CHANNEL_WEIGHTS 65535
-// In a coded block: low bits of a gap, zeros in front of a gap, bits of the code of a value, words.
-#define NK_STREAM_MAX_RICE_BITS 7
-#define NK_STREAM_MAX_GAP_QUOTIENT 15
-#define NK_STREAM_MAX_VALUE_BITS 9
+// In a coded block: the largest gap, bits of the code of a gap or value, words.
+#define NK_STREAM_MAX_GAP 254
+#define NK_STREAM_MAX_SYMBOL_BITS 8
 #define NK_STREAM_MAX_CODE_WORDS 134217727
 // Bits of the packed tables of a channel.
 #define NK_STREAM_MAX_TABLE_BITS 32
@@ -84,7 +84,7 @@
 #define NK_LEVEL_OFFSET_BIAS_BITS 18
 #define NK_LEVEL_OFFSET_BIAS_FRACTION 19
 #define NK_LEVEL_OFFSET_SHIFT_BASE 20
-#define NK_LEVEL_OFFSET_RICE_BITS 21
+#define NK_LEVEL_OFFSET_LAST_GAP 21
 #define NK_LEVEL_OFFSET_FIRST_MAGNITUDE 22
 #define NK_LEVEL_OFFSET_LAST_MAGNITUDE 23
 #define NK_LEVEL_OFFSET_CODE_WORDS 24

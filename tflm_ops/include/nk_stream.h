@@ -50,7 +50,7 @@ typedef struct nk_stream_level {
   int32_t record_bytes;
   /** The whole filter, [out_channels * channel_weights]; NULL unless DENSE. */
   const int8_t *values;
-  /** Gaps and values in codes, little-endian words; NULL unless CODED. */
+  /** Codes of gaps, then codes of values, in little-endian words; NULL unless CODED. */
   const uint8_t *codes;
 } nk_stream_level;
 

@@ -119,42 +119,52 @@ def _packed_tables(cursor, header, outputs):
     return biases, multipliers, shifts
 
 
+def _codes(pairs):
+    """The symbol of each code, from (length, order, symbol) of every symbol."""
+    codes, share = {}, 0
+    for bits, _, symbol in sorted(pairs):
+        codes[f"{share >> (8 - bits):0{bits}b}"] = symbol
+        share += 256 >> bits
+    assert share == 256
+    return codes
+
+
 def _coded(cursor, header, counts, *, outputs, block_size):
     """Yields (channel, block position, values) of every entry."""
-    rice_bits, first, last, words = struct.unpack_from("<BBBI", header, 21)
-    shares = sorted(
-        (bits, first + i, sign)
-        for i, bits in enumerate(_bits(cursor, last - first + 1, 4))
+    last_gap, first, last, words = struct.unpack_from("<BBBI", header, 21)
+    (gap_words,) = cursor.take("I", 1)
+    lengths = _bits(cursor, last_gap + 1 + last - first + 1, 4)
+    of_gaps = _codes((bits, gap, gap) for gap, bits in enumerate(lengths[: last_gap + 1]) if bits)
+    of_values = _codes(
+        (bits, (first + i, sign), -first - i if sign else first + i)
+        for i, bits in enumerate(lengths[last_gap + 1 :])
         if bits
         for sign in (0, 1)
     )
-    codes, code = {}, 0
-    for bits, magnitude, sign in shares:
-        codes[f"{code >> (9 - bits):0{bits}b}"] = -magnitude if sign else magnitude
-        code += 512 >> bits
-    assert code == 512
-    stream = iter("".join(f"{word:032b}" for word in cursor.take("I", words)))
+    taken = cursor.take("I", words)
+    gaps = _read_all(taken[:gap_words], of_gaps, sum(counts))
+    values = _read_all(taken[gap_words:], of_values, sum(counts) * block_size)
     for channel in range(outputs):
         position = -1
-        for entry in range(counts[channel]):
-            quotient = 0
-            while next(stream) == "0":
-                quotient += 1
-            assert quotient <= 15
-            low = "".join(next(stream) for _ in range(rice_bits))
-            step = (quotient << rice_bits) + int(low or "0", 2) + 1
-            assert step <= 255 or entry == 0
-            position += step
-            values = []
-            for _ in range(block_size):
-                code = next(stream)
-                while code not in codes:
-                    code += next(stream)
-                values.append(-128 if codes[code] == 128 else codes[code])
-            yield channel, position, values
-    rest = "".join(stream)
-    assert len(rest) < 32
-    assert "1" not in rest
+        for _ in range(counts[channel]):
+            position += gaps.pop(0) + 1
+            block = [values.pop(0) for _ in range(block_size)]
+            yield channel, position, [-128 if value == 128 else value for value in block]
+
+
+def _read_all(words, codes, count):
+    """`count` symbols; zeros fill the last word."""
+    bits = "".join(f"{word:032b}" for word in words)
+    symbols, place = [], 0
+    for _ in range(count):
+        end = place + 1
+        while bits[place:end] not in codes:
+            end += 1
+        symbols.append(codes[bits[place:end]])
+        place = end
+    assert "1" not in bits[place:]
+    assert len(bits) - place < 32
+    return symbols
 
 
 def _weights(cursor, encoding, *, outputs, size, entries, block_size, count_bits, header):

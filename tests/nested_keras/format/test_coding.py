@@ -1,6 +1,6 @@
 """CODED blocks: gaps and values in bits."""
 
-import itertools
+import dataclasses
 
 import numpy as np
 import pytest
@@ -30,7 +30,8 @@ def test_round_trip(nested):
     parsed = Stream.parse(stream)
     assert_same(parsed.weights, nested)
     assert encode(parsed.weights, choose=coded) == stream
-    used = {row.encoding for row in parsed.levels}
+    # Without CODED only where a level has every magnitude.
+    used = {row.encoding for row in parsed.levels if row.nnz < 128}
     assert used <= {Encoding.CODED, Encoding.EMPTY}
 
 
@@ -71,10 +72,9 @@ def code_of(stream):
 
 def test_one_value_takes_its_sign_alone():
     stream = encode(one_level_row([(i, -5) for i in range(64)]), choose=coded)
-    row = code_of(stream)
-    assert (row.code.first_magnitude, row.code.last_magnitude) == (5, 5)
-    # A gap of zero with k = 0 and a sign: 128 bits.
-    assert (row.code.rice_bits, row.code.words) == (0, 4)
+    code = code_of(stream).code
+    # One bit for each gap of zero, whose code must have a neighbour, and one for each sign.
+    assert dataclasses.astuple(code) == (1, 5, 5, 4)
     assert Stream.parse(stream).weights.weights.sum() == -5 * 64
 
 
@@ -84,18 +84,31 @@ def test_extreme_values(value):
     assert_same(Stream.parse(encode(nested, choose=coded)).weights, nested)
 
 
-def test_every_value_has_a_code():
+def test_every_value_but_zero_has_a_code():
     values = [v for v in range(-128, 128) if v]
     nested = one_level_row([(3 * i, v) for i, v in enumerate(values)])
-    stream = encode(nested, choose=coded)
-    assert (code_of(stream).code.first_magnitude, code_of(stream).code.last_magnitude) == (1, 128)
-    assert_same(Stream.parse(stream).weights, nested)
+    code = code_of(encode(nested, choose=coded)).code
+    assert (code.first_magnitude, code.last_magnitude) == (1, 128)
+    assert_same(Stream.parse(encode(nested, choose=coded)).weights, nested)
 
 
-@pytest.mark.parametrize("gap", [0, 1, 15, 16, 31, 127, 239, 240, 254, 255, 256, 511, 4000])
+def test_all_magnitudes_and_zero_are_more_than_there_are_codes():
+    values = [v for v in range(-128, 128) if v]
+    nested = one_level_row([(2 * i, v) for i, v in enumerate(values)], block_size=2)
+    seen = []
+
+    def choose(options):
+        seen.extend(option.encoding for option in options)
+        return options[0]
+
+    encode(nested, choose=choose)
+    assert seen == [Encoding.DELTA8, Encoding.DELTA16, Encoding.DENSE]
+
+
+@pytest.mark.parametrize("gap", [0, 1, 7, 8, 15, 16, 127, 253, 254, 255, 256, 511, 4000])
 @pytest.mark.parametrize("block_size", [1, 2, 4])
 def test_gaps_are_bridged(gap, block_size):
-    for later in (0, 1, 2, 30):  # the many short gaps make k small
+    for later in (0, 1, 2, 30):  # the many short gaps make fillers pay
         last = 1024 // block_size * block_size
         positions = [p for p in (gap + step for step in range(later + 1)) if p * block_size < 4096]
         nested = one_level_row(
@@ -106,35 +119,52 @@ def test_gaps_are_bridged(gap, block_size):
 
 
 def test_the_longest_codes():
-    # Fibonacci-like counts ask for codes that are longer than eight bits.
+    # Counts like Fibonacci's numbers ask for codes that are longer than eight bits.
     counts = [1, 1]
     while len(counts) < 14:
         counts.append(counts[-1] + counts[-2])
-    values = np.repeat(np.arange(1, 15), counts).astype(np.int8)
-    lengths = coding.code_lengths(values)
-    assert lengths.max() == 9
-    assert coding.is_complete(lengths)
-    assert (np.diff(lengths[1:15].astype(int)) <= 0).all()
+    symbols = np.repeat(np.arange(14), counts)
+    for lengths in (
+        coding.gap_lengths(symbols),
+        coding.value_lengths((symbols + 1).astype(np.int8)),
+    ):
+        assert lengths.max() == 8
+        assert (np.diff(lengths[lengths > 0].astype(int)) <= 0).all()
+    assert coding.PrefixCode.of_gaps(coding.gap_lengths(symbols)).is_complete
+
+
+@given(st.lists(st.integers(0, 254), min_size=1, max_size=300))
+def test_lengths_of_gaps_are_complete_and_near_the_entropy(symbols):
+    lengths = coding.gap_lengths(np.array(symbols))
+    assert coding.PrefixCode.of_gaps(lengths).is_complete
+    counts = np.bincount(symbols, minlength=lengths.size)
+    assert (lengths[counts > 0] > 0).all()
+    share = counts[counts > 0] / len(symbols)
+    entropy = -(share * np.log2(share)).sum()
+    mean = (counts * lengths[: counts.size]).sum() / len(symbols)
+    assert entropy - 1e-9 <= mean <= entropy + 1.2
 
 
 @given(st.lists(st.integers(-128, 127), min_size=1, max_size=300))
-def test_lengths_are_complete_and_near_the_entropy(values):
-    lengths = coding.code_lengths(np.array(values, np.int8))
-    assert coding.is_complete(lengths)
-    counts = np.bincount(np.abs(values), minlength=129)
-    assert ((lengths > 0) == (counts > 0)).all()
-    share = counts[counts > 0] / len(values)
-    entropy = -(share * np.log2(share)).sum()
-    mean = (counts * lengths).sum() / len(values) - 1  # without the sign
-    assert entropy - 1e-9 <= mean <= entropy + 1.1
+def test_codes_of_values_decode(values):
+    lengths = coding.value_lengths(np.array(values, np.int8))
+    code = coding.PrefixCode.of_values(lengths)
+    assert code.is_complete
+    symbols = np.where(np.array(values) == -128, 128, values)
+    words = np.frombuffer(code.encode(symbols), "<u4")
+    decoded, end = code.decode(words, len(values))
+    assert decoded.astype(np.int8).tolist() == values
+    assert -(-end // 32) == words.size == coding.coded_words(np.abs(symbols), lengths)
 
 
 def test_canonical_codes_are_consecutive():
     lengths = np.zeros(129, np.uint8)
     lengths[[0, 3, 128]] = (3, 2, 3)
-    values, codes = coding.canonical_codes(lengths)
-    assert values.tolist() == [3, -3, 0, 0, 128, -128]
-    assert codes.tolist() == [0, 1, 4, 5, 6, 7]
+    code = coding.PrefixCode.of_values(lengths)
+    assert code.symbols.tolist() == [3, -3, 0, 0, 128, -128]
+    # 00, 01, 100, 110, 111 and 100 for the zero.
+    (word,) = np.frombuffer(code.encode(np.array([3, -3, 0, 128, -128])), "<u4")
+    assert f"{word:032b}".startswith("0001100110111")
 
 
 @pytest.mark.parametrize("block_size", [1, 2, 4])
@@ -147,33 +177,43 @@ def test_the_largest_channel(block_size):
 
 
 def row_stream():
-    """One channel, k = 0 or more, magnitudes 5 and 6; the codes are one word."""
-    values = [(0, 5), (1, -5), (2, 6), (9, 5)]
-    stream = encode(one_level_row(values), choose=coded)
-    row = code_of(stream)
-    assert row.code.words == 1
-    assert (row.code.first_magnitude, row.code.last_magnitude) == (5, 6)
+    """One channel: gaps 0 and 6, magnitudes 5 and 6; a word of gaps and a word of values."""
+    stream = encode(one_level_row([(0, 5), (1, -5), (2, 6), (9, 5)]), choose=coded)
+    assert dataclasses.astuple(code_of(stream).code) == (6, 5, 6, 2)
     return stream
 
 
-# One output: tables end at 108, one count from 108, lengths at 112, codes at 116.
-LENGTHS, CODES = 112, 116
+# One output: tables end at byte 108, counts at 112; gap_words, 9 lengths from 116, codes.
+GAP_WORDS, LENGTHS, CODES = 112, 116, 124
+
+
+def test_the_row_lies_where_the_tests_patch_it():
+    stream = row_stream()
+    assert (
+        stream[GAP_WORDS : CODES + 8].hex(" ", 4) == "01000000 01000021 02000000 00000010 00000018"
+    )
 
 
 @pytest.mark.parametrize(
     ("offset", "layout", "value", "message"),
     [
-        (BLOCK + 21, "B", 8, r"rice_bits must be in 0\.\.7: got 8"),
+        (BLOCK + 21, "B", 255, r"last_gap must be in 0\.\.254: got 255"),
         (BLOCK + 22, "B", 7, r"first_magnitude must be in 0\.\.6: got 7"),
         (BLOCK + 23, "B", 129, r"last_magnitude must be in 0\.\.128: got 129"),
         (BLOCK + 24, "<I", 1 << 27, r"code_words must be in 0\.\.134217727: got 134217728"),
-        (BLOCK + 24, "<I", 3, "block_bytes must be 80: got 64"),
+        (BLOCK + 24, "<I", 7, "block_bytes must be 96: got 80"),
         (BLOCK + 10, "B", 0, r"count_bits must be in 1\.\.16: got 0"),
-        (LENGTHS, "B", 0x12, r"code lengths must make a complete code: got \[2, 1\]"),
-        (LENGTHS, "B", 0x00, r"code lengths must make a complete code: got \[\]"),
-        (LENGTHS, "B", 0x0F, r"code lengths must make a complete code: got \[15\]"),
-        (CODES, "<I", 0, "the gap of entry 0 must have at most 15 zeros in front: got more"),
-        (CODES, "<I", 0xFFFFFFFF, "bits after the last code must be zero"),
+        (GAP_WORDS, "<I", 3, r"gap_words must be in 0\.\.2: got 3"),
+        (GAP_WORDS, "<I", 2, "gaps: words of codes must be 1: got 2"),
+        (GAP_WORDS, "<I", 0, "gaps: 4 symbols must fit into 0 bits: got more"),
+        (LENGTHS, "B", 2, r"gaps must have a complete code: got lengths \[1, 2\]"),
+        (LENGTHS, "B", 0, r"gaps must have a complete code: got lengths \[1\]"),
+        (LENGTHS + 4, "B", 0x01, r"values must have a complete code: got lengths \[1, 1, 2, 2\]"),
+        (LENGTHS + 4, "B", 0x0F, r"values must have a complete code: got lengths \[2, 2, 15, 15\]"),
+        (LENGTHS + 3, "B", 0x29, r"gaps must have a complete code: got lengths \[1, 9\]"),
+        (CODES, "<I", 0x10000001, "gaps: bits after the last code must be zero"),
+        (CODES + 4, "<I", 0x18000001, "values: bits after the last code must be zero"),
+        (CODES + 12, "B", 1, "padding at byte 132 must be zero: got 0000000001.*"),
     ],
 )
 def test_each_broken_rule_has_its_error(offset, layout, value, message):
@@ -181,48 +221,30 @@ def test_each_broken_rule_has_its_error(offset, layout, value, message):
         Stream.parse(patch(row_stream(), offset, layout, value))
 
 
-def test_codes_of_too_many_words_are_refused():
-    stream = row_stream()
-    # The block has room for one more word in its padding, but not for the zeros behind it.
-    longer = bytearray(stream + bytes(16))
-    longer[BLOCK : BLOCK + 4] = (int.from_bytes(stream[BLOCK : BLOCK + 4], "little") + 16).to_bytes(
-        4, "little"
-    )
-    with pytest.raises(FormatError, match="level 0: code_words must be 1: got 4"):
-        Stream.parse(patch(bytes(longer), BLOCK + 24, "<I", 4))
-
-
 def test_entries_that_do_not_fit_are_refused():
     values = [(i, 5) for i in range(64)]
     stream = bytearray(encode(one_level_row(values), choose=coded))
     entries = int.from_bytes(stream[BLOCK + 4 : BLOCK + 8], "little")
-    counts = 108
-    stream[counts] += 40
-    with pytest.raises(FormatError, match="level 0: 104 entries must fit into 128 bits: got more"):
+    stream[108] += 40  # the count
+    with pytest.raises(FormatError, match="level 0: gaps: 104 symbols must fit into 64 bits"):
         Stream.parse(patch(bytes(stream), BLOCK + 4, "<I", entries + 40))
 
 
 def test_decode_in_many_chunks(monkeypatch):
-    rng = np.random.default_rng(0)
-    gaps = rng.integers(0, 100, 5000)
-    values = rng.integers(-128, 128, (5000, 2)).astype(np.int8)
-    lengths = coding.code_lengths(values)
-    words = np.frombuffer(coding.encode(gaps, values, rice_bits=4, lengths=lengths), "<u4")
-    results = []
+    values = np.random.default_rng(0).integers(-127, 128, 5000)
+    lengths = coding.value_lengths(values.astype(np.int8))
+    code = coding.PrefixCode.of_values(lengths)
+    words = np.frombuffer(code.encode(values), "<u4")
     for chunk in (1 << 16, 8, 20):
         monkeypatch.setattr(coding, "_CHUNK_BYTES", chunk)
-        results.append(coding.decode(words, 5000, block_size=2, rice_bits=4, lengths=lengths))
-    for result in results:
-        np.testing.assert_array_equal(result[0], gaps)
-        np.testing.assert_array_equal(result[1], values)
-        assert -(-result[2] // 32) == words.size
+        decoded, end = code.decode(words, 5000)
+        np.testing.assert_array_equal(decoded, values)
+        assert -(-end // 32) == words.size
 
 
-def test_lengths_pack_in_halves():
-    for first, last in itertools.product((0, 3, 128), (128,)):
-        lengths = np.zeros(129, np.uint8)
-        lengths[first : last + 1] = np.arange(last - first + 1) % 10
-        packed = coding.pack_lengths(lengths, first, last)
-        unpacked, spare = coding.unpack_lengths(packed, first, last)
-        np.testing.assert_array_equal(unpacked, lengths)
-        assert spare == 0
+@pytest.mark.parametrize("count", [1, 2, 9])
+def test_lengths_pack_in_halves(count):
+    lengths = (np.arange(count) % 9).astype(np.uint8)
+    unpacked, spare = coding.unpack_lengths(coding.pack_lengths(lengths), count)
+    np.testing.assert_array_equal(unpacked, lengths)
+    assert spare == 0

@@ -62,9 +62,8 @@ def test_numbers_equal_the_c_header(macros):
         "ALIGNMENT",
         "READ_AHEAD_BYTES",
         "MAX_CHANNEL_WEIGHTS",
-        "MAX_RICE_BITS",
-        "MAX_GAP_QUOTIENT",
-        "MAX_VALUE_BITS",
+        "MAX_GAP",
+        "MAX_SYMBOL_BITS",
         "MAX_CODE_WORDS",
         "MAX_TABLE_BITS",
     ):

@@ -202,7 +202,7 @@ def test_a_mutation_with_right_checksums_decodes_or_is_refused(name, data):
         (LEVEL_0 + 4, "<I", 2**32 - 1, "level 0: block_bytes must be 8589934656: got 80"),
         (LEVEL_0 + 8, "B", 1, "level 0: level must be 0: got 1"),
         (LEVEL_0 + 9, "B", 5, r"level 0: encoding must be in 0\.\.4: got 5"),
-        (LEVEL_0 + 9, "B", 4, r"level 0: block_bytes must be 64: got 80"),
+        (LEVEL_0 + 9, "B", 4, r"level 0: padding at byte 125 must be zero: got 010201"),
         (LEVEL_0 + 9, "B", 0, "level 0: entries of an EMPTY block must be 0: got 8"),
         (LEVEL_0 + 9, "B", 1, "level 0: entries of a DENSE block must be 1200: got 8"),
         (LEVEL_0 + 10, "B", 0, r"level 0: count_bits must be in 1\.\.16: got 0"),

@@ -151,7 +151,7 @@ def test_rounding_moves_the_tables_by_the_bits_that_it_drops():
         (20, 31, r"shift_base must be in -31\.\.30: got 31"),
         (18, 29, r"channel_bits must be in 0\.\.32: got 34"),
         (20, 30, "shift must be at most 30: got 33"),
-        (21, 1, "rice_bits must be zero: got 01"),
+        (21, 1, "last_gap must be zero: got 01"),
     ],
 )
 def test_each_broken_rule_has_its_error(offset, value, message):

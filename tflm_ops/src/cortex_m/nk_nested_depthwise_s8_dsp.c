@@ -10,9 +10,10 @@ typedef struct stream_source {
   bool is_dense;
   /** Per level, the first record of the next channel. */
   const uint8_t *records[NK_STREAM_MAX_LEVELS];
-  /** Per coded level, the first bit of the next channel; and the tables of all coded levels. */
-  uint32_t bits[NK_STREAM_MAX_LEVELS];
-  const nk_coded_value *tables;
+  /** Of all coded levels. */
+  const nk_code_tables *tables;
+  /** Per coded level, where the next channel begins. */
+  nk_code_reader readers[NK_STREAM_MAX_LEVELS];
   /** The channel at hand. */
   int8_t weights[NK_DEPTHWISE_DSP_MAX_WEIGHTS];
 } stream_source;
@@ -33,16 +34,16 @@ static const uint8_t *add_records(stream_source *from, const uint8_t *record, in
   return record;
 }
 
-/** The same for a coded level, the `coded`-th of its stream. */
-static NK_NOINLINE void add_codes(stream_source *from, int32_t n, int32_t coded, int32_t count,
-                                  int32_t index) {
+/** The same for a level that is the `coded`-th of the coded ones. */
+static NK_NOINLINE void add_codes(stream_source *from, int32_t n, int32_t coded, int32_t index) {
   // A channel has at most one entry for each of its weights.
-  uint8_t records[2 * NK_DEPTHWISE_DSP_MAX_WEIGHTS];
-  nk_code_reader reader = nk_code_open(from->stream, &from->stream->level[n],
-                                       from->tables + coded * NK_VALUE_TABLE_ENTRIES);
-  reader.bit = index == 0 ? 0 : from->bits[n];
-  nk_code_unpack(&reader, count, true, records);
-  from->bits[n] = reader.bit;
+  _Alignas(4) uint8_t records[2 * NK_DEPTHWISE_DSP_MAX_WEIGHTS];
+  const nk_stream_level *level = &from->stream->level[n];
+  const int32_t count = nk_stream_count(level, index);
+  if (index == 0) {
+    from->readers[n] = nk_code_open(level, from->tables + coded);
+  }
+  nk_code_unpack(&from->readers[n], 1, count, true, records);
   add_records(from, records, 2, count);
 }
 
@@ -68,7 +69,7 @@ static const int8_t *weights_of(stream_source *from, int32_t index) {
       from->records[n] =
           add_records(from, record, level->record_bytes, nk_stream_count(level, index));
     } else if (level->codes != NULL) {
-      add_codes(from, n, coded++, nk_stream_count(level, index), index);
+      add_codes(from, n, coded++, index);
     }
   }
   return from->weights;

@@ -22,7 +22,7 @@ static bool dims_are_valid(const nk_stream *s, const nk_conv_dims *dims) {
          (dims->input_h == 1 && dims->input_w == 1 && dims->output_h == 1 && dims->output_w == 1);
 }
 
-/** Bytes without the tables of values of coded levels. */
+/** Bytes without the tables of coded levels. */
 static int32_t buffer_size(const nk_stream *stream, const nk_conv_dims *dims) {
   if (stream->kind == NK_KIND_FULLY_CONNECTED) {
     return 0;
@@ -42,7 +42,7 @@ int32_t nk_nested_conv_s8_get_buffer_size(const nk_stream *stream, const nk_conv
   if (stream == NULL || dims == NULL || !dims_are_valid(stream, dims)) {
     return -1;
   }
-  return buffer_size(stream, dims) + nk_value_table_bytes(stream, stream->levels - 1);
+  return buffer_size(stream, dims) + nk_code_table_bytes(stream, stream->levels - 1);
 }
 
 nk_status nk_nested_conv_s8_check(const nk_stream *stream, int32_t level, const nk_conv_dims *dims,

@@ -16,39 +16,40 @@ typedef struct nk_entry_cursor {
   /** Bytes of an entry: its delta and its weights. */
   int32_t entry_bytes;
   /** Of a coded level: where to go on in its codes. */
-  uint32_t bit;
-  const nk_coded_value *table;
+  nk_code_reader reader;
 } nk_entry_cursor;
 
 /** Sets one cursor per level, from 0 to `level`, to the first channel. */
 static inline void nk_entries_start(const nk_stream *stream, int32_t level,
-                                    const nk_coded_value *tables, nk_entry_cursor *cursors) {
+                                    const nk_code_tables *tables, nk_entry_cursor *cursors) {
   for (int32_t n = 0; n <= level; ++n) {
     const nk_stream_level *from = &stream->level[n];
     const int32_t block_size = stream->block_size;
     switch (from->encoding) {
       case NK_ENCODING_DENSE:
-        cursors[n] = (nk_entry_cursor){(const uint8_t *)from->values, 0, block_size, 0, NULL};
+        cursors[n] =
+            (nk_entry_cursor){.entry = (const uint8_t *)from->values, .entry_bytes = block_size};
         break;
       case NK_ENCODING_CODED:
-        cursors[n] = (nk_entry_cursor){NULL, 1, 1 + block_size, 0, tables};
-        tables += NK_VALUE_TABLE_ENTRIES;
+        cursors[n] = (nk_entry_cursor){NULL, 1, 1 + block_size, nk_code_open(from, tables)};
+        ++tables;
         break;
       default:
-        cursors[n] = (nk_entry_cursor){from->records, from->record_bytes - block_size,
-                                       from->record_bytes, 0, NULL};
+        cursors[n] = (nk_entry_cursor){.entry = from->records,
+                                       .delta_bytes = from->record_bytes - block_size,
+                                       .entry_bytes = from->record_bytes};
         break;
     }
   }
 }
 
-/** Fills the tables of values of the coded levels up to `level`; returns the end of the tables. */
-static inline nk_coded_value *nk_entries_make_tables(const nk_stream *stream, int32_t level,
-                                                     nk_coded_value *tables) {
+/** Fills the tables of the coded levels up to `level`; returns the end of the tables. */
+static inline nk_code_tables *nk_entries_make_tables(const nk_stream *stream, int32_t level,
+                                                     nk_code_tables *tables) {
   for (int32_t n = 0; n <= level; ++n) {
     if (stream->level[n].encoding == NK_ENCODING_CODED) {
-      nk_make_value_table(&stream->level[n], tables);
-      tables += NK_VALUE_TABLE_ENTRIES;
+      nk_code_make_tables(&stream->level[n], tables);
+      ++tables;
     }
   }
   return tables;
@@ -87,19 +88,15 @@ typedef struct nk_unpacked_entries {
   int32_t position;
   /** Where the last entry lies. */
   int32_t end;
-  uint8_t records[NK_UNPACKED_ENTRIES * 5];
+  _Alignas(4) uint8_t records[NK_UNPACKED_ENTRIES * 5];
 } nk_unpacked_entries;
 
 /** Unpacks the next entries, `left` at most; `before` are those of the same channel or NULL. */
-static inline void nk_entries_unpack(const nk_stream *stream, const nk_stream_level *level,
-                                     nk_entry_cursor *at, uint32_t left,
+static inline void nk_entries_unpack(int32_t block_size, nk_entry_cursor *at, uint32_t left,
                                      const nk_unpacked_entries *before, nk_unpacked_entries *now) {
-  nk_code_reader reader = nk_code_open(stream, level, at->table);
-  reader.bit = at->bit;
   now->count = left < NK_UNPACKED_ENTRIES ? left : NK_UNPACKED_ENTRIES;
   now->position = before == NULL ? 0 : before->end;
-  nk_code_unpack(&reader, (int32_t)now->count, before == NULL, now->records);
-  at->bit = reader.bit;
+  nk_code_unpack(&at->reader, block_size, (int32_t)now->count, before == NULL, now->records);
   now->at = *at;
   now->at.entry = now->records;
   now->end = now->position;

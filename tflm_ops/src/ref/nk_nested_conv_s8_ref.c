@@ -204,7 +204,7 @@ static int32_t add_level(const layer *l, const nk_stream_level *level, nk_entry_
   nk_unpacked_entries some;
   const nk_unpacked_entries *before = NULL;
   for (; count > 0; count -= some.count, before = &some) {
-    nk_entries_unpack(l->stream, level, at, count, before, &some);
+    nk_entries_unpack(l->stream->block_size, at, count, before, &some);
     const int32_t position = some.position * l->stream->block_size;
     sum += add_entries(l, &some.at, some.count, position, input, plane);
   }
@@ -222,7 +222,7 @@ static NK_NOINLINE void requantize_plane(const int32_t *plane, int32_t pixels, i
 
 /** All output channels of the outputs of a layer that fit into the plane. */
 static void run_plane(const layer *l, int32_t level, const int8_t *input, int8_t *output,
-                      const nk_coded_value *tables, int32_t *plane) {
+                      const nk_code_tables *tables, int32_t *plane) {
   const nk_stream *s = l->stream;
   const nk_stream_level *top = &s->level[level];
   const int32_t pixels = l->y.output * l->x.output;
@@ -255,7 +255,7 @@ static nk_axis part_of(const nk_axis *axis, int32_t first, int32_t count) {
 
 /** One image, cut into whole rows or, where not one fits into the plane, into parts of rows. */
 static void run_image(const layer *l, int32_t level, const int8_t *input, int8_t *output,
-                      const nk_coded_value *tables, int32_t *plane, size_t plane_size) {
+                      const nk_code_tables *tables, int32_t *plane, size_t plane_size) {
   const size_t width = (size_t)l->x.output;
   const int32_t columns = plane_size < width ? (int32_t)plane_size : l->x.output;
   const size_t high = plane_size / (size_t)columns;
@@ -323,14 +323,14 @@ static int32_t sum_of_level(const nk_stream *s, const nk_stream_level *level, nk
   nk_unpacked_entries some;
   const nk_unpacked_entries *before = NULL;
   for (; count > 0; count -= some.count, before = &some) {
-    nk_entries_unpack(s, level, at, count, before, &some);
+    nk_entries_unpack(s->block_size, at, count, before, &some);
     acc += sum_of_entries(s, &some.at, some.count, x + some.position * s->block_size);
   }
   return acc;
 }
 
 static void run_fully_connected(const layer *l, int32_t level, int32_t rows,
-                                const nk_coded_value *tables, const int8_t *input, int8_t *output) {
+                                const nk_code_tables *tables, const int8_t *input, int8_t *output) {
   const nk_stream *s = l->stream;
   const nk_stream_level *top = &s->level[level];
   for (int32_t row = 0; row < rows; ++row) {
@@ -363,7 +363,7 @@ nk_status nk_nested_conv_s8_ref(const nk_stream *stream, int32_t level, const nk
     return status;
   }
   layer l = make_layer(stream, dims);
-  const nk_coded_value *tables = scratch;
+  const nk_code_tables *tables = scratch;
   int32_t *plane = (int32_t *)(void *)nk_entries_make_tables(stream, level, scratch);
   if (stream->kind == NK_KIND_FULLY_CONNECTED) {
     run_fully_connected(&l, level, dims->batches, tables, input, output);
@@ -371,7 +371,7 @@ nk_status nk_nested_conv_s8_ref(const nk_stream *stream, int32_t level, const nk
     flatten(&l);
     l.column_step = l.x.stride * stream->in_channels;
     l.row_step = l.y.stride * l.x.input * stream->in_channels;
-    const size_t plane_bytes = scratch_size - (size_t)nk_value_table_bytes(stream, level);
+    const size_t plane_bytes = scratch_size - (size_t)nk_code_table_bytes(stream, level);
     for (int32_t b = 0; b < dims->batches; ++b) {
       run_image(&l, level, input, output, tables, plane, plane_bytes / sizeof(int32_t));
       input += l.y.input * l.x.input * stream->in_channels;

@@ -1,84 +1,156 @@
 /** Reads the codes of CODED levels. */
 #include "nk_code.h"
 
-void nk_make_value_table(const nk_stream_level *level, nk_coded_value *table) {
-  const uint8_t *lengths = nk_code_lengths(level);
-  const int32_t first = level->block[NK_LEVEL_OFFSET_FIRST_MAGNITUDE];
-  const int32_t last = level->block[NK_LEVEL_OFFSET_LAST_MAGNITUDE];
-  for (int32_t bits = 1; bits <= NK_STREAM_MAX_VALUE_BITS; ++bits) {
-    for (int32_t magnitude = first; magnitude <= last; ++magnitude) {
-      if (nk_code_length(lengths, magnitude - first) != bits) {
-        continue;
-      }
-      const int32_t repeats = NK_VALUE_TABLE_ENTRIES >> bits;
-      for (int32_t i = 0; i < 2 * repeats; ++i) {
-        const int32_t value = i < repeats ? magnitude : -magnitude;
-        // 128 is -128 with either code.
-        *table++ = (nk_coded_value){(uint8_t)bits, (int8_t)value};
-      }
-    }
-  }
+/** A part of the code lengths: those of gaps, or those of magnitudes. */
+typedef struct lengths {
+  const uint8_t *packed;
+  /** The first length, and how many. */
+  int32_t first;
+  int32_t count;
+} lengths;
+
+static lengths gap_lengths(const nk_stream_level *level) {
+  return (lengths){nk_code_lengths(level), 0, nk_code_gaps(level->block)};
 }
 
-bool nk_count_magnitudes(const nk_stream_level *level, nk_magnitude_counts *counts) {
-  const uint8_t *lengths = nk_code_lengths(level);
-  const int32_t magnitudes = level->block[NK_LEVEL_OFFSET_LAST_MAGNITUDE] -
-                             level->block[NK_LEVEL_OFFSET_FIRST_MAGNITUDE] + 1;
+static lengths magnitude_lengths(const nk_stream_level *level) {
+  return (lengths){nk_code_lengths(level), nk_code_gaps(level->block),
+                   nk_code_magnitudes(level->block)};
+}
+
+/** Length `index` of a part; 0 without a code. */
+static int32_t length_at(const lengths *l, int32_t index) {
+  const int32_t at = l->first + index;
+  return l->packed[at / 2] >> at % 2 * 4 & 15;
+}
+
+/** Counts a part whose every length stands for `signs` codes. */
+static bool count_symbols(lengths l, int32_t signs, nk_code_counts *counts) {
   int32_t share = 0;
-  *counts = (nk_magnitude_counts){{0}};
-  for (int32_t i = 0; i < magnitudes; ++i) {
-    const int32_t bits = nk_code_length(lengths, i);
-    if (bits > NK_STREAM_MAX_VALUE_BITS) {
+  *counts = (nk_code_counts){{0}};
+  for (int32_t i = 0; i < l.count; ++i) {
+    const int32_t bits = length_at(&l, i);
+    if (bits > NK_STREAM_MAX_SYMBOL_BITS) {
       return false;
     }
     if (bits > 0) {
-      ++counts->of_bits[bits];
-      share += 2 * (NK_VALUE_TABLE_ENTRIES >> bits);
+      counts->of_bits[bits] = (uint16_t)(counts->of_bits[bits] + signs);
+      share += signs * (NK_CODE_ENTRIES >> bits);
     }
   }
-  return share == NK_VALUE_TABLE_ENTRIES;
+  return share == NK_CODE_ENTRIES;
 }
 
-/** The magnitude `index` of those whose codes have `bits` bits. */
-static int32_t magnitude_of(const nk_stream_level *level, int32_t bits, int32_t index) {
-  const uint8_t *lengths = nk_code_lengths(level);
-  int32_t i = 0;
-  while (nk_code_length(lengths, i) != bits || index-- > 0) {
-    ++i;
-  }
-  return level->block[NK_LEVEL_OFFSET_FIRST_MAGNITUDE] + i;
+bool nk_code_count_gaps(const nk_stream_level *level, nk_code_counts *counts) {
+  return count_symbols(gap_lengths(level), 1, counts);
 }
 
-nk_coded_value nk_find_value(const nk_stream_level *level, const nk_magnitude_counts *counts,
-                             uint32_t window) {
-  int32_t index = (int32_t)(window >> (32 - NK_STREAM_MAX_VALUE_BITS));
+bool nk_code_count_values(const nk_stream_level *level, nk_code_counts *counts) {
+  return count_symbols(magnitude_lengths(level), 2, counts);
+}
+
+static uint32_t gap_entry(int32_t gap, int32_t bits) {
+  return (uint32_t)(gap + 1) << 16 | (uint32_t)bits;
+}
+
+/** 128 is -128 with either sign. */
+static uint32_t value_entry(int32_t magnitude, bool negative, int32_t bits) {
+  return (uint32_t)(negative ? -magnitude : magnitude) << 24 | (uint32_t)bits;
+}
+
+/** Which of the codes of a length a window begins with. */
+typedef struct place {
+  int32_t bits;
+  int32_t index;
+} place;
+
+static place find_place(const nk_code_counts *counts, uint32_t window) {
+  int32_t at = (int32_t)(window >> (32 - NK_STREAM_MAX_SYMBOL_BITS));
   int32_t bits = 1;
   // A complete code has a code for every sequence of bits.
-  while (index >= counts->of_bits[bits] * (2 * NK_VALUE_TABLE_ENTRIES >> bits)) {
-    index -= counts->of_bits[bits] * (2 * NK_VALUE_TABLE_ENTRIES >> bits);
+  while (at >= counts->of_bits[bits] * (NK_CODE_ENTRIES >> bits)) {
+    at -= counts->of_bits[bits] * (NK_CODE_ENTRIES >> bits);
     ++bits;
   }
-  const int32_t code = index >> (NK_STREAM_MAX_VALUE_BITS - bits);
-  const int32_t magnitude = magnitude_of(level, bits, code / 2);
-  return (nk_coded_value){(uint8_t)bits, (int8_t)(code % 2 == 0 ? magnitude : -magnitude)};
+  return (place){bits, at >> (NK_STREAM_MAX_SYMBOL_BITS - bits)};
 }
 
-int32_t nk_code_unpack(nk_code_reader *reader, int32_t count, bool first, uint8_t *records) {
-  int32_t sum = 0;
-  uint32_t bit = reader->bit;
-  for (int32_t i = 0; i < count; ++i) {
-    const nk_coded_gap gap =
-        nk_find_gap(nk_code_window(reader->codes, reader->words, bit), reader->rice_bits);
-    bit += (uint32_t)gap.bits;
-    *records++ = (uint8_t)(gap.gap + (first && i == 0 ? 0 : 1));
-    for (int32_t k = 0; k < reader->block_size; ++k) {
-      const uint32_t window = nk_code_window(reader->codes, reader->words, bit);
-      const nk_coded_value value = reader->table[window >> (32 - NK_STREAM_MAX_VALUE_BITS)];
-      bit += value.bits;
-      sum += value.value;
-      *records++ = (uint8_t)value.value;
+/** The place in a part of number `index` of the lengths `bits`. */
+static int32_t symbol_at(lengths l, int32_t bits, int32_t index) {
+  int32_t i = 0;
+  while (length_at(&l, i) != bits || index-- > 0) {
+    ++i;
+  }
+  return i;
+}
+
+uint32_t nk_code_find_gap(const nk_stream_level *level, const nk_code_counts *counts,
+                          uint32_t window) {
+  const place at = find_place(counts, window);
+  return gap_entry(symbol_at(gap_lengths(level), at.bits, at.index), at.bits);
+}
+
+uint32_t nk_code_find_value(const nk_stream_level *level, const nk_code_counts *counts,
+                            uint32_t window) {
+  const place at = find_place(counts, window);
+  const int32_t magnitude = level->block[NK_LEVEL_OFFSET_FIRST_MAGNITUDE] +
+                            symbol_at(magnitude_lengths(level), at.bits, at.index / 2);
+  return value_entry(magnitude, at.index % 2 != 0, at.bits);
+}
+
+static uint32_t *fill(uint32_t entry, int32_t bits, uint32_t *table) {
+  uint32_t *const end = table + (NK_CODE_ENTRIES >> bits);
+  while (table < end) {
+    *table++ = entry;
+  }
+  return table;
+}
+
+void nk_code_make_tables(const nk_stream_level *level, nk_code_tables *tables) {
+  const lengths of_gaps = gap_lengths(level);
+  const lengths of_magnitudes = magnitude_lengths(level);
+  const int32_t first = level->block[NK_LEVEL_OFFSET_FIRST_MAGNITUDE];
+  uint32_t *gap = tables->gaps;
+  uint32_t *value = tables->values;
+  for (int32_t bits = 1; bits <= NK_STREAM_MAX_SYMBOL_BITS; ++bits) {
+    for (int32_t i = 0; i < of_gaps.count; ++i) {
+      if (length_at(&of_gaps, i) == bits) {
+        gap = fill(gap_entry(i, bits), bits, gap);
+      }
+    }
+    for (int32_t i = 0; i < of_magnitudes.count; ++i) {
+      if (length_at(&of_magnitudes, i) == bits) {
+        value = fill(value_entry(first + i, false, bits), bits, value);
+        value = fill(value_entry(first + i, true, bits), bits, value);
+      }
     }
   }
-  reader->bit = bit;
-  return sum;
+}
+
+/** The 32 bits from `bit` on; one word behind the codes may be read. */
+static uint32_t window_at(const uint8_t *codes, uint32_t bit) {
+  const uint8_t *word = codes + 4 * (size_t)(bit / 32);
+  const uint32_t skip = bit % 32;
+  const uint32_t first = nk_load_u32(word);
+  return skip == 0 ? first : first << skip | nk_load_u32(word + 4) >> (32 - skip);
+}
+
+void nk_code_unpack(nk_code_reader *reader, int32_t block_size, int32_t count, bool first,
+                    uint8_t *records) {
+  uint8_t *record = records;
+  for (int32_t i = 0; i < count; ++i) {
+    const uint32_t top = 32 - NK_STREAM_MAX_SYMBOL_BITS;
+    const uint32_t gap = reader->tables->gaps[window_at(reader->gaps, reader->gap_bit) >> top];
+    reader->gap_bit += gap & 255;
+    *record++ = (uint8_t)(gap >> 16);
+    for (int32_t k = 0; k < block_size; ++k) {
+      const uint32_t value =
+          reader->tables->values[window_at(reader->values, reader->value_bit) >> top];
+      reader->value_bit += value & 255;
+      *record++ = (uint8_t)(value >> 24);
+    }
+  }
+  if (first && count > 0) {
+    --records[0];  // the first delta of a channel is its gap
+  }
 }

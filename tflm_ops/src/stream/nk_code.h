@@ -1,6 +1,7 @@
 /**
- * Reads packed tables and CODED levels (docs/nested_format.md). A code is the one of gap and value
- * that the bits begin with; the highest bit of a word comes first.
+ * Reads packed tables and CODED levels (docs/nested_format.md). Gaps and values have codes of at
+ * most NK_STREAM_MAX_SYMBOL_BITS bits, in words of their own; the highest bit of a word comes
+ * first.
  */
 #ifndef NK_CODE_H_
 #define NK_CODE_H_
@@ -10,8 +11,18 @@
 #include "../../include/nk_stream.h"
 #include "nk_bytes.h"
 
-/** Entries of a table of values: one for each sequence of NK_STREAM_MAX_VALUE_BITS bits. */
-#define NK_VALUE_TABLE_ENTRIES (1 << NK_STREAM_MAX_VALUE_BITS)
+/** Entries of a table of symbols: one for each sequence of NK_STREAM_MAX_SYMBOL_BITS bits. */
+#define NK_CODE_ENTRIES (1 << NK_STREAM_MAX_SYMBOL_BITS)
+
+/**
+ * The symbols that the next bits begin with. An entry has the length of the code in its lowest
+ * byte, a delta (of a later entry of a channel) in byte 2 and a value in byte 3. So the sum of two
+ * entries has a record in its upper half.
+ */
+typedef struct nk_code_tables {
+  uint32_t gaps[NK_CODE_ENTRIES];
+  uint32_t values[NK_CODE_ENTRIES];
+} nk_code_tables;
 
 /** Bits of a channel in packed tables; `block` is the level block that holds the tables. */
 static inline int32_t nk_table_bits(const uint8_t *block) {
@@ -23,114 +34,91 @@ static inline int32_t nk_table_bits(const uint8_t *block) {
 /** Whether the bias of a channel fits into 32 bits where the tables are packed. */
 bool nk_packed_bias_fits(const nk_stream_level *level, int32_t channel);
 
-/** Bytes of the code lengths of a coded block. */
-static inline uint32_t nk_length_bytes(const uint8_t *block) {
-  return (block[NK_LEVEL_OFFSET_LAST_MAGNITUDE] - block[NK_LEVEL_OFFSET_FIRST_MAGNITUDE] + 2u) / 2;
+/** Gaps with a code length, and magnitudes with one, of a coded block. */
+static inline int32_t nk_code_gaps(const uint8_t *block) {
+  return block[NK_LEVEL_OFFSET_LAST_GAP] + 1;
 }
 
-/** The code lengths of a coded level, which end where its codes begin. */
+static inline int32_t nk_code_magnitudes(const uint8_t *block) {
+  return block[NK_LEVEL_OFFSET_LAST_MAGNITUDE] - block[NK_LEVEL_OFFSET_FIRST_MAGNITUDE] + 1;
+}
+
+/** Bytes of the code lengths of a coded block. */
+static inline uint32_t nk_length_bytes(const uint8_t *block) {
+  return (uint32_t)(nk_code_gaps(block) + nk_code_magnitudes(block) + 1) / 2;
+}
+
+/** The code lengths of a coded level, which end where its codes begin; a word is before them. */
 static inline const uint8_t *nk_code_lengths(const nk_stream_level *level) {
   return level->codes - (nk_length_bytes(level->block) + 3) / 4 * 4;
 }
 
-/** Length of the codes of the magnitude `first_magnitude` + index; 0 without a code. */
-static inline int32_t nk_code_length(const uint8_t *lengths, int32_t index) {
-  return lengths[index / 2] >> index % 2 * 4 & 15;
+/** Words of the codes of gaps. */
+static inline uint32_t nk_code_gap_words(const nk_stream_level *level) {
+  return nk_load_u32(nk_code_lengths(level) - 4);
 }
 
-/** The length of a code, and its value: bytes in the order of the fast loop in nk_code_unpack(). */
-typedef struct nk_coded_value {
-  uint8_t bits;
-  int8_t value;
-} nk_coded_value;
-
-/** Fills a table, indexed by the next NK_STREAM_MAX_VALUE_BITS bits. */
-void nk_make_value_table(const nk_stream_level *level, nk_coded_value *table);
-
-/** Magnitudes by the length of their codes, for those who have no room for a table. */
-typedef struct nk_magnitude_counts {
-  uint8_t of_bits[NK_STREAM_MAX_VALUE_BITS + 1];
-} nk_magnitude_counts;
-
-/** Counts the magnitudes of a coded level; false where its code is not complete. */
-bool nk_count_magnitudes(const nk_stream_level *level, nk_magnitude_counts *counts);
-
-/** The value that the highest bits of `window` begin with. */
-nk_coded_value nk_find_value(const nk_stream_level *level, const nk_magnitude_counts *counts,
-                             uint32_t window);
-
-/** The 32 bits from `bit` on; zeros follow the last word. */
-static inline uint32_t nk_code_window(const uint8_t *codes, uint32_t words, uint32_t bit) {
-  const uint32_t word = bit / 32;
-  const uint32_t skip = bit % 32;
-  const uint32_t first = word < words ? nk_load_u32(codes + 4 * (size_t)word) : 0;
-  const uint32_t second = word + 1 < words ? nk_load_u32(codes + 4 * (size_t)(word + 1)) : 0;
-  return skip == 0 ? first : first << skip | second >> (32 - skip);
+/** Words of all codes. */
+static inline uint32_t nk_code_words(const nk_stream_level *level) {
+  return nk_load_u32(level->block + NK_LEVEL_OFFSET_CODE_WORDS);
 }
 
-/** A gap, and the length of its code; 0 bits for a code that is too long. */
-typedef struct nk_coded_gap {
-  int32_t gap;
-  int32_t bits;
-} nk_coded_gap;
+/** Symbols by the length of their codes, for those who have no room for tables. */
+typedef struct nk_code_counts {
+  uint16_t of_bits[NK_STREAM_MAX_SYMBOL_BITS + 1];
+} nk_code_counts;
 
-static inline nk_coded_gap nk_find_gap(uint32_t window, int32_t rice_bits) {
-  int32_t quotient = 0;
-  while (quotient <= NK_STREAM_MAX_GAP_QUOTIENT && (window & 0x80000000u) == 0) {
-    window <<= 1;
-    ++quotient;
-  }
-  if (quotient > NK_STREAM_MAX_GAP_QUOTIENT) {
-    return (nk_coded_gap){0, 0};
-  }
-  // Without the one that ends the quotient; the shift by 1 more keeps a shift of 32 out.
-  const uint32_t low = (window & 0x7fffffffu) >> (31 - rice_bits);
-  return (nk_coded_gap){(quotient << rice_bits) + (int32_t)low, quotient + 1 + rice_bits};
-}
+/** Counts the gaps, or the values, of a coded level; false where their code is not complete. */
+bool nk_code_count_gaps(const nk_stream_level *level, nk_code_counts *counts);
+bool nk_code_count_values(const nk_stream_level *level, nk_code_counts *counts);
 
-/** Unpacks the entries of a coded level one after the other. */
-typedef struct nk_code_reader {
-  const uint8_t *codes;
-  const nk_coded_value *table;
-  uint32_t words;
-  /** The first bit of the next entry. */
-  uint32_t bit;
-  int32_t rice_bits;
-  int32_t block_size;
-} nk_code_reader;
+/** The entry of a table of symbols for the code that `window` begins with. */
+uint32_t nk_code_find_gap(const nk_stream_level *level, const nk_code_counts *counts,
+                          uint32_t window);
+uint32_t nk_code_find_value(const nk_stream_level *level, const nk_code_counts *counts,
+                            uint32_t window);
 
-/** Bytes of the tables of values of the coded levels up to `level`. */
-static inline int32_t nk_value_table_bytes(const nk_stream *stream, int32_t level) {
+/** Fills the tables of a coded level, whose codes are complete. */
+void nk_code_make_tables(const nk_stream_level *level, nk_code_tables *tables);
+
+/** Bytes of the tables of the coded levels up to `level`. */
+static inline int32_t nk_code_table_bytes(const nk_stream *stream, int32_t level) {
   int32_t coded = 0;
   for (int32_t n = 0; n <= level; ++n) {
     coded += stream->level[n].codes != NULL;
   }
-  return coded * NK_VALUE_TABLE_ENTRIES * (int32_t)sizeof(nk_coded_value);
+  return coded * (int32_t)sizeof(nk_code_tables);
 }
 
 /** Whether kernels can read the levels up to `level` and the tables of `level` in their places. */
 static inline bool nk_stream_is_in_place(const nk_stream *stream, int32_t level) {
-  return nk_value_table_bytes(stream, level) == 0 && stream->level[level].packed_tables == NULL;
+  return nk_code_table_bytes(stream, level) == 0 && stream->level[level].packed_tables == NULL;
 }
 
-/** Starts with the first entry of a level; `table` is from nk_make_value_table(). */
-static inline nk_code_reader nk_code_open(const nk_stream *stream, const nk_stream_level *level,
-                                          const nk_coded_value *table) {
-  return (nk_code_reader){.codes = level->codes,
-                          .table = table,
-                          .words = nk_load_u32(level->block + NK_LEVEL_OFFSET_CODE_WORDS),
-                          .rice_bits = level->block[NK_LEVEL_OFFSET_RICE_BITS],
-                          .block_size = stream->block_size};
+/** Unpacks the entries of a coded level one after the other. */
+typedef struct nk_code_reader {
+  const uint8_t *gaps;
+  const uint8_t *values;
+  const nk_code_tables *tables;
+  /** The first bits of the next entry. */
+  uint32_t gap_bit;
+  uint32_t value_bit;
+} nk_code_reader;
+
+/** Starts with the first entry of a level; `tables` is from nk_code_make_tables(). */
+static inline nk_code_reader nk_code_open(const nk_stream_level *level,
+                                          const nk_code_tables *tables) {
+  return (nk_code_reader){level->codes, level->codes + 4 * (size_t)nk_code_gap_words(level), tables,
+                          0, 0};
 }
 
 /**
  * Unpacks the next `count` entries to records of a DELTA8 level.
  *
  * - first: whether they are the first of a channel.
- * - records: room for `count` records of 1 + block_size bytes.
- *
- * Returns the sum of their weights.
+ * - records: room for `count` records of 1 + block_size bytes, aligned to 4.
  */
-int32_t nk_code_unpack(nk_code_reader *reader, int32_t count, bool first, uint8_t *records);
+void nk_code_unpack(nk_code_reader *reader, int32_t block_size, int32_t count, bool first,
+                    uint8_t *records);
 
 #endif  // NK_CODE_H_

@@ -106,7 +106,7 @@ static bool parameters_are_valid(const nk_stream_level *level) {
     return false;
   }
   return level->encoding != NK_ENCODING_CODED ||
-         (block[NK_LEVEL_OFFSET_RICE_BITS] <= NK_STREAM_MAX_RICE_BITS &&
+         (block[NK_LEVEL_OFFSET_LAST_GAP] <= NK_STREAM_MAX_GAP &&
           block[NK_LEVEL_OFFSET_FIRST_MAGNITUDE] <= block[NK_LEVEL_OFFSET_LAST_MAGNITUDE] &&
           block[NK_LEVEL_OFFSET_LAST_MAGNITUDE] <= 128 &&
           load_u32(block + NK_LEVEL_OFFSET_CODE_WORDS) <= NK_STREAM_MAX_CODE_WORDS);
@@ -168,7 +168,7 @@ static uint64_t place_arrays(const nk_stream *stream, nk_stream_level *level) {
       weight_bytes = entries * (uint64_t)stream->block_size;
       break;
     case NK_ENCODING_CODED:
-      weights += align(nk_length_bytes(block), 4);
+      weights += 4 + align(nk_length_bytes(block), 4);
       weight_bytes = 4 * (uint64_t)load_u32(block + NK_LEVEL_OFFSET_CODE_WORDS);
       break;
     default:

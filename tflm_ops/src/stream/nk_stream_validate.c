@@ -55,17 +55,16 @@ static bool unused_fields_are_zero(const nk_stream_level *level) {
   const uint8_t *block = level->block;
   const bool packed = block[NK_LEVEL_OFFSET_TABLES] >= NK_TABLES_PACKED;
   return (packed ||
-          is_zero(block + NK_LEVEL_OFFSET_MULTIPLIER_BITS, block + NK_LEVEL_OFFSET_RICE_BITS)) &&
+          is_zero(block + NK_LEVEL_OFFSET_MULTIPLIER_BITS, block + NK_LEVEL_OFFSET_LAST_GAP)) &&
          (level->codes != NULL ||
-          is_zero(block + NK_LEVEL_OFFSET_RICE_BITS, block + NK_LEVEL_OFFSET_CRC32));
+          is_zero(block + NK_LEVEL_OFFSET_LAST_GAP, block + NK_LEVEL_OFFSET_CRC32));
 }
 
 /** Whether the half byte behind the code lengths and the bytes up to the codes are zero. */
 static bool lengths_end_in_zeros(const nk_stream_level *level) {
-  const uint8_t *lengths = nk_code_lengths(level);
-  const uint32_t magnitudes = level->block[NK_LEVEL_OFFSET_LAST_MAGNITUDE] -
-                              level->block[NK_LEVEL_OFFSET_FIRST_MAGNITUDE] + 1u;
-  return ends_in_zeros(lengths, 4 * (uint64_t)magnitudes, level->codes);
+  const uint8_t *block = level->block;
+  const int32_t count = nk_code_gaps(block) + nk_code_magnitudes(block);
+  return ends_in_zeros(nk_code_lengths(level), 4 * (uint64_t)count, level->codes);
 }
 
 /** Whether the unused bytes of a block's header and the bytes between its arrays are zero. */
@@ -84,10 +83,10 @@ static bool gaps_are_zero(const nk_stream *stream, const nk_stream_level *level)
              is_zero(level->values + weights, block_end);
     }
     case NK_ENCODING_CODED: {
-      const uint32_t words = nk_load_u32(level->block + NK_LEVEL_OFFSET_CODE_WORDS);
+      const size_t code_bytes = 4 * (size_t)nk_code_words(level);
       return tables_end_in_zeros(stream, level, level->counts) &&
-             ends_in_zeros(level->counts, count_bits, nk_code_lengths(level)) &&
-             lengths_end_in_zeros(level) && is_zero(level->codes + 4 * (size_t)words, block_end);
+             ends_in_zeros(level->counts, count_bits, nk_code_lengths(level) - 4) &&
+             lengths_end_in_zeros(level) && is_zero(level->codes + code_bytes, block_end);
     }
     default: {
       const size_t record_bytes = (size_t)level->entries * (size_t)level->record_bytes;
@@ -141,30 +140,44 @@ typedef struct cursor {
   /** Nonzero weights passed so far, of all channels. */
   uint32_t nnz;
   /** The block_size weights of the entry. */
-  const int8_t *values;
-  /** Of a coded level: the first bit behind the entry, its weights, and the level's code. */
-  uint32_t bit;
+  const int8_t *values_at;
+  /** Of a coded level: the first bits behind the entry, its weights, and the level's codes. */
+  uint32_t gap_bit;
+  uint32_t value_bit;
   int8_t decoded[4];
-  nk_magnitude_counts code;
+  nk_code_counts gaps;
+  nk_code_counts values;
 } cursor;
 
+/** The next 32 bits of codes of `words` words; zeros follow the last word. */
+static uint32_t window_at(const uint8_t *codes, uint32_t words, uint32_t bit) {
+  const uint32_t word = bit / 32;
+  const uint32_t skip = bit % 32;
+  const uint32_t first = word < words ? nk_load_u32(codes + 4 * (size_t)word) : 0;
+  const uint32_t second = word + 1 < words ? nk_load_u32(codes + 4 * (size_t)(word + 1)) : 0;
+  return skip == 0 ? first : first << skip | second >> (32 - skip);
+}
+
 /**
- * Decodes the weights of the next entry of a coded level. Returns its gap, or -1 where the code is
- * wrong or leaves the level.
+ * Decodes the next entry of a coded level. Returns its delta in a place that is not the first of a
+ * channel, or -1 where its codes leave the level.
  */
 static int32_t decode_entry(const nk_stream *stream, const nk_stream_level *level, cursor *at) {
-  const uint32_t words = nk_load_u32(level->block + NK_LEVEL_OFFSET_CODE_WORDS);
-  const nk_coded_gap gap = nk_find_gap(nk_code_window(level->codes, words, at->bit),
-                                       level->block[NK_LEVEL_OFFSET_RICE_BITS]);
-  at->bit += (uint32_t)gap.bits;
+  const uint32_t gap_words = nk_code_gap_words(level);
+  const uint32_t value_words = nk_code_words(level) - gap_words;
+  const uint8_t *values = level->codes + 4 * (size_t)gap_words;
+  const uint32_t gap =
+      nk_code_find_gap(level, &at->gaps, window_at(level->codes, gap_words, at->gap_bit));
+  at->gap_bit += gap & 255;
   for (int32_t i = 0; i < stream->block_size; ++i) {
-    const uint32_t window = nk_code_window(level->codes, words, at->bit);
-    const nk_coded_value value = nk_find_value(level, &at->code, window);
-    at->decoded[i] = value.value;
-    at->bit += value.bits;
+    const uint32_t value =
+        nk_code_find_value(level, &at->values, window_at(values, value_words, at->value_bit));
+    at->decoded[i] = (int8_t)(value >> 24);
+    at->value_bit += value & 255;
   }
-  at->values = at->decoded;
-  return gap.bits == 0 || at->bit > 32 * words ? -1 : gap.gap;
+  at->values_at = at->decoded;
+  return at->gap_bit > 32 * gap_words || at->value_bit > 32 * value_words ? -1
+                                                                          : (int32_t)(gap >> 16);
 }
 
 /**
@@ -175,18 +188,17 @@ static int32_t fetch_entry(const nk_stream *stream, const nk_stream_level *level
                            cursor *at) {
   int32_t delta = 1;
   if (level->encoding == NK_ENCODING_DENSE) {
-    at->values = level->values + (size_t)at->entry * (size_t)stream->block_size;
+    at->values_at = level->values + (size_t)at->entry * (size_t)stream->block_size;
     return delta;
   }
   if (level->encoding == NK_ENCODING_CODED) {
-    const int32_t gap = decode_entry(stream, level, at);
-    delta = gap < 0 || first ? gap : gap + 1;
-    return delta <= 255 ? delta : -1;
+    delta = decode_entry(stream, level, at);
+    return delta > 0 && first ? delta - 1 : delta;
   }
   const uint8_t *record = level->records + (size_t)at->entry * (size_t)level->record_bytes;
   const bool wide = level->encoding == NK_ENCODING_DELTA16;
   delta = record[0] | (wide ? record[1] << 8 : 0);
-  at->values = (const int8_t *)record + (wide ? 2 : 1);
+  at->values_at = (const int8_t *)record + (wide ? 2 : 1);
   return delta > 0 || first ? delta : -1;
 }
 
@@ -231,10 +243,10 @@ static bool advance(const nk_stream *stream, const nk_stream_level *level, curso
 static uint32_t add_weights(const nk_stream *stream, cursor *at) {
   uint32_t mask = 0;
   for (int32_t i = 0; i < stream->block_size; ++i) {
-    const bool used = at->values[i] != 0;
+    const bool used = at->values_at[i] != 0;
     mask |= (uint32_t)used << i;
     at->nnz += used;
-    at->sum += at->values[i];
+    at->sum += at->values_at[i];
   }
   return mask;
 }
@@ -314,8 +326,12 @@ static bool is_complete(const nk_stream_level *level, const cursor *at) {
   if (level->encoding != NK_ENCODING_CODED) {
     return true;
   }
-  const uint32_t words = nk_load_u32(level->block + NK_LEVEL_OFFSET_CODE_WORDS);
-  return words == (at->bit + 31) / 32 && nk_code_window(level->codes, words, at->bit) == 0;
+  const uint32_t gap_words = nk_code_gap_words(level);
+  const uint32_t value_words = nk_code_words(level) - gap_words;
+  const uint8_t *values = level->codes + 4 * (size_t)gap_words;
+  return gap_words == (at->gap_bit + 31) / 32 && value_words == (at->value_bit + 31) / 32 &&
+         window_at(level->codes, gap_words, at->gap_bit) == 0 &&
+         window_at(values, value_words, at->value_bit) == 0;
 }
 
 nk_status nk_stream_validate(const nk_stream *stream) {
@@ -331,8 +347,11 @@ nk_status nk_stream_validate(const nk_stream *stream) {
   }
   cursor cursors[NK_STREAM_MAX_LEVELS] = {{0}};
   for (int32_t l = 0; l < stream->levels; ++l) {
-    if (stream->level[l].encoding == NK_ENCODING_CODED &&
-        !nk_count_magnitudes(&stream->level[l], &cursors[l].code)) {
+    const nk_stream_level *level = &stream->level[l];
+    if (level->encoding == NK_ENCODING_CODED &&
+        (nk_code_gap_words(level) > nk_code_words(level) ||
+         !nk_code_count_gaps(level, &cursors[l].gaps) ||
+         !nk_code_count_values(level, &cursors[l].values))) {
       return NK_ERROR_MALFORMED;
     }
   }
