@@ -23,6 +23,10 @@ from nested_keras.format.layout import align
 _ACCUMULATOR_BYTES = 4
 # nk_code_tables: a word for each sequence of 8 bits, for gaps and for values.
 _CODE_TABLE_BYTES = 2048
+# The same numbers as in tflm_ops/src/stream/nk_stream_parts.h and .c.
+_PARTS_BYTES = 2560
+_PART_BYTES = 8192
+_PART_STEP = 8
 # NK_DEPTHWISE_TILE_BYTES of tflm_ops/src/cortex_m/nk_depthwise_tile.h.
 _DEPTHWISE_TILE_BYTES = 1280
 # The same numbers as in tflm_ops/src/cortex_m/nk_dsp_conv.c and nk_dsp_list.c.
@@ -44,7 +48,8 @@ def nested_conv_scratch_bytes(
 
     The reference kernel, which runs on other cores, needs one row of accumulators only. With
     dilation the reference kernel also runs on the Cortex-M7 and gets room for the whole image. A
-    fully connected layer needs no scratch memory. Each CODED level adds tables of its codes.
+    fully connected layer needs scratch memory only to unpack CODED levels. Each CODED level adds
+    tables of its codes, and the layer adds room for the channels that are unpacked at a time.
 
     Args:
         layer: The packed layer.
@@ -55,29 +60,58 @@ def nested_conv_scratch_bytes(
     Returns:
         Bytes; 0 if the layer needs no scratch memory.
     """
+    params = layer.params
+    output_h, output_w = dims[3:]
+    row = _ACCUMULATOR_BYTES * output_w
     coded = sum(level.code is not None for level in layer.levels)
     if coded and any_weights:
         coded = len(layer.levels)
-    kernel = _kernel_scratch_bytes(layer, dims, any_weights=any_weights)
-    return kernel + coded * _CODE_TABLE_BYTES
-
-
-def _kernel_scratch_bytes(layer: Stream, dims: Sequence[int], *, any_weights: bool) -> int:
-    params = layer.params
-    if params.kind is LayerKind.FULLY_CONNECTED:
-        return 0
-    output_h, output_w = dims[3:]
-    row = _ACCUMULATOR_BYTES * output_w
     if (params.dilation_h, params.dilation_w) != (1, 1):
-        return output_h * row
+        return output_h * row + coded * _CODE_TABLE_BYTES
     if has_depthwise_kernel(params):
-        return max(row, _DEPTHWISE_TILE_BYTES)
+        return max(row, _DEPTHWISE_TILE_BYTES) + coded * _CODE_TABLE_BYTES
+    parts = _parts_bytes(layer, any_weights=any_weights)
+    if params.kind is LayerKind.FULLY_CONNECTED:
+        return parts
     list_bytes = _list_bytes(params, len(layer.levels), _most_weights(layer))
     if not any_weights:
         levels = [level for level in layer.levels if level.encoding is not Encoding.EMPTY]
         weights = sum(level.entries for level in levels) * params.block_size
         list_bytes = _list_bytes(params, len(levels), weights)
-    return max(row, _tiles_bytes(params, dims, list_bytes))
+    return parts + max(row, _tiles_bytes(params, dims, list_bytes))
+
+
+def _parts_bytes(layer: Stream, *, any_weights: bool) -> int:
+    """Returns the bytes to unpack a part of the layer, like nk_stream_parts_bytes()."""
+    params = layer.params
+    coded = [level for level in layer.levels if level.code is not None]
+    packed = any(level.table_bits is not None for level in layer.levels)
+    if not coded and not packed:
+        return 0
+    record = 1 + params.block_size
+    channel = sum((2**level.count_bits - 1) * record for level in coded)
+    whole = sum(level.entries * record for level in coded)
+    tables = len(coded)
+    if any_weights and coded:
+        # Any count of entries fits a channel of nothing but entries.
+        blocks = params.blocks_per_channel
+        tables = len(layer.levels)
+        channel = tables * (2 ** blocks.bit_length() - 1) * record
+        whole = channel * params.out_channels
+    channels = params.out_channels
+    if params.kind is not LayerKind.DEPTHWISE and min(channel * channels, whole) > _PART_BYTES:
+        step = _PART_BYTES // channel // _PART_STEP * _PART_STEP
+        channels = min(max(step, _PART_STEP), channels)
+    records = min(channel * channels, whole)
+    if any_weights and coded:
+        # Weights that need less may fill a part, or make a part of all channels.
+        records, channels = max(records, min(_PART_BYTES, whole)), params.out_channels
+    return (
+        _PARTS_BYTES
+        + tables * _CODE_TABLE_BYTES
+        + (align(records, 4) + 8 if records else 0)
+        + (align(9 * channels, 4) if packed else 0)
+    )
 
 
 def nested_function(params: LayerParams) -> str:

@@ -7,7 +7,7 @@
 
 #include "../../tflm_ops/src/cortex_m/nk_depthwise.h"
 #include "../../tflm_ops/src/cortex_m/nk_fully_connected.h"
-#include "../../tflm_ops/src/stream/nk_code.h"
+#include "../../tflm_ops/src/stream/nk_stream_parts.h"
 #include "nk_nested_conv.h"
 #include "packed_input.h"
 
@@ -51,7 +51,19 @@ static void compare(const layer *l, const char *kernel) {
 }
 
 static void run_tuned(const layer *l, int32_t level) {
-  if (l->stream->kind == NK_KIND_FULLY_CONNECTED && nk_stream_is_in_place(l->stream, level)) {
+  if (l->stream->kind == NK_KIND_FULLY_CONNECTED && !nk_stream_is_in_place(l->stream, level)) {
+    void *scratch = fuzz_allocate(l->scratch_size);
+    const nk_stream *s = l->stream;
+    nk_stream_parts *parts = nk_stream_parts_open(s, level, scratch);
+    while (nk_stream_parts_next(parts)) {
+      for (int32_t row = 0; row < l->dims->batches; ++row) {
+        nk_nested_fully_connected_s8_dsp(&parts->stream, level, 1, l->input + row * s->in_channels,
+                                         l->output + row * s->out_channels + parts->first);
+      }
+    }
+    free(scratch);
+    compare(l, "a fully connected layer in parts: another output");
+  } else if (l->stream->kind == NK_KIND_FULLY_CONNECTED) {
     nk_nested_fully_connected_s8_dsp(l->stream, level, l->dims->batches, l->input, l->output);
     compare(l, "nk_nested_fully_connected_s8_dsp: another output");
   } else if (nk_nested_depthwise_s8_dsp_supports(l->stream, l->dims)) {

@@ -179,7 +179,7 @@ static void run_column(nk_dsp_conv *c, nk_dsp_tile *tile, const int8_t *image, i
                        int32_t pixels) {
   const int32_t pairs = (pixels + 1) / 2;
   set_steps(c, pairs);
-  tile->last = (pixels - 1) * c->out_channels;
+  tile->last = (pixels - 1) * c->output_step;
   tile->shift = LOG2_WORDS[pairs - 1] + c->stream->block_size / 2;
   tile->pixels = pixels;
   if (pairs != c->list_pairs) {
@@ -192,7 +192,7 @@ static void run_column(nk_dsp_conv *c, nk_dsp_tile *tile, const int8_t *image, i
     first = slide(c, image, y, x * c->stride_w - c->pad_left, pairs, first);
     tile->input = c->packed + first * c->row_step;
     TILE[pairs - 1](tile);
-    tile->output += c->output_w * c->out_channels;
+    tile->output += c->output_w * c->output_step;
   }
 }
 
@@ -200,11 +200,11 @@ static void run_column(nk_dsp_conv *c, nk_dsp_tile *tile, const int8_t *image, i
 static void run_group(nk_dsp_conv *c, nk_dsp_tile *tile, const int8_t *input, int8_t *output) {
   for (int32_t n = 0; n < c->batches; ++n) {
     for (int32_t x = 0; x < c->output_w; x += 2 * NK_DSP_MAX_PAIRS) {
-      tile->output = output + x * c->out_channels;
+      tile->output = output + x * c->output_step;
       run_column(c, tile, input, x, nk_min(c->output_w - x, 2 * NK_DSP_MAX_PAIRS));
     }
     input += c->input_h * c->input_w * c->in_channels;
-    output += c->output_h * c->output_w * c->out_channels;
+    output += c->output_h * c->output_w * c->output_step;
   }
 }
 
@@ -212,7 +212,7 @@ void nk_dsp_conv_run(nk_dsp_conv *c, const int8_t *input, int8_t *output) {
   nk_dsp_tile tile = {
       .channel = c->channels,
       .channels_end = c->channels + c->out_channels,
-      .step = c->out_channels,
+      .step = c->output_step,
       .block_size = c->stream->block_size,
       .stage = c->stage,
   };

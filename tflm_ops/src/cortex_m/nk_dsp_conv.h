@@ -13,6 +13,8 @@ typedef struct nk_dsp_conv {
   int32_t batches, input_h, input_w, output_h, output_w;
   int32_t kernel_h, kernel_w, stride_h, stride_w, pad_top, pad_left;
   int32_t in_channels, out_channels;
+  /** Bytes from pixel to pixel of the output, at least out_channels. */
+  int32_t output_step;
   /** Output channels per input channel; 0 where every output channel sees all input channels. */
   int32_t depth_multiplier;
   int32_t input_offset;

@@ -16,7 +16,8 @@ bool nk_nested_conv2d_s8_takes(const nk_stream *s, const nk_conv_dims *dims) {
   return nk_nested_conv_s8_dsp_applies(s) && !nk_nested_depthwise_s8_dsp_supports(s, dims);
 }
 
-static nk_dsp_conv make_conv(const nk_stream *s, int32_t level, const nk_conv_dims *d) {
+static nk_dsp_conv make_conv(const nk_stream *s, int32_t level, const nk_conv_dims *d,
+                             int32_t step) {
   const nk_dsp_conv made = {
       .batches = d->batches,
       .input_h = d->input_h,
@@ -31,6 +32,7 @@ static nk_dsp_conv make_conv(const nk_stream *s, int32_t level, const nk_conv_di
       .pad_left = s->pad_left,
       .in_channels = s->in_channels,
       .out_channels = s->out_channels,
+      .output_step = step,
       .depth_multiplier = s->kind == NK_KIND_DEPTHWISE ? s->depth_multiplier : 0,
       .input_offset = s->input_offset,
       .stage = {s->output_offset, s->activation_min, s->activation_max},
@@ -41,7 +43,7 @@ static nk_dsp_conv make_conv(const nk_stream *s, int32_t level, const nk_conv_di
 }
 
 int32_t nk_nested_conv_s8_dsp_get_buffer_size(const nk_stream *stream, const nk_conv_dims *dims) {
-  nk_dsp_conv conv = make_conv(stream, stream->levels - 1, dims);
+  nk_dsp_conv conv = make_conv(stream, stream->levels - 1, dims, stream->out_channels);
   return nk_dsp_conv_lay_out(&conv, NULL);
 }
 
@@ -60,8 +62,8 @@ static bool is_constant(const nk_stream *s, int32_t level, int32_t channel) {
 }
 
 void nk_nested_conv_s8_dsp(const nk_stream *stream, int32_t level, const nk_conv_dims *dims,
-                           const int8_t *input, int8_t *output, void *scratch) {
-  nk_dsp_conv conv = make_conv(stream, level, dims);
+                           const int8_t *input, int8_t *output, int32_t step, void *scratch) {
+  nk_dsp_conv conv = make_conv(stream, level, dims, step);
   nk_dsp_conv_lay_out(&conv, scratch);
   const nk_stream_level *top = &stream->level[level];
   const int32_t largest_bias = nk_dsp_largest_bias(&conv.stage, stream->channel_weights);

@@ -18,8 +18,11 @@ bool nk_nested_conv2d_s8_takes(const nk_stream *stream, const nk_conv_dims *dims
 /** Bytes of scratch, the same on every target; dims valid. */
 int32_t nk_nested_conv_s8_dsp_get_buffer_size(const nk_stream *stream, const nk_conv_dims *dims);
 
-/** Runs the layer; scratch of the size above, 4-byte aligned. */
+/**
+ * Runs a layer whose levels and tables can be read in place; scratch of the size above, 4-byte
+ * aligned. The pixels of the output are `step` bytes apart.
+ */
 void nk_nested_conv_s8_dsp(const nk_stream *stream, int32_t level, const nk_conv_dims *dims,
-                           const int8_t *input, int8_t *output, void *scratch);
+                           const int8_t *input, int8_t *output, int32_t step, void *scratch);
 
 #endif  // NK_NESTED_CONV_S8_DSP_H_

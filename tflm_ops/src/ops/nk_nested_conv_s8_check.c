@@ -4,7 +4,7 @@
 #include "../cortex_m/nk_nested_conv_s8_dsp.h"
 #include "../ref/nk_geometry.h"
 #include "../ref/nk_reference.h"
-#include "../stream/nk_code.h"
+#include "../stream/nk_stream_parts.h"
 
 /** Whether the dimensions obey the rules of nk_nested_conv.h. */
 static bool dims_are_valid(const nk_stream *s, const nk_conv_dims *dims) {
@@ -22,27 +22,24 @@ static bool dims_are_valid(const nk_stream *s, const nk_conv_dims *dims) {
          (dims->input_h == 1 && dims->input_w == 1 && dims->output_h == 1 && dims->output_w == 1);
 }
 
-/** Bytes without the tables of coded levels. */
-static int32_t buffer_size(const nk_stream *stream, const nk_conv_dims *dims) {
-  if (stream->kind == NK_KIND_FULLY_CONNECTED) {
-    return 0;
-  }
-  const int32_t row = dims->output_w * (int32_t)sizeof(int32_t);
-  if (!nk_nested_conv_s8_dsp_applies(stream)) {
-    return dims->output_h * row;
-  }
-  // The reference kernel, which runs instead where a target has no other, makes do with a row.
-  if (nk_nested_depthwise_s8_dsp_supports(stream, dims)) {
-    return nk_max(row, NK_DEPTHWISE_TILE_BYTES);
-  }
-  return nk_max(row, nk_nested_conv_s8_dsp_get_buffer_size(stream, dims));
-}
-
 int32_t nk_nested_conv_s8_get_buffer_size(const nk_stream *stream, const nk_conv_dims *dims) {
   if (stream == NULL || dims == NULL || !dims_are_valid(stream, dims)) {
     return -1;
   }
-  return buffer_size(stream, dims) + nk_code_table_bytes(stream, stream->levels - 1);
+  if (stream->kind == NK_KIND_FULLY_CONNECTED) {
+    return nk_stream_parts_bytes(stream);
+  }
+  const int32_t codes = nk_code_table_bytes(stream, stream->levels - 1);
+  const int32_t row = dims->output_w * (int32_t)sizeof(int32_t);
+  if (!nk_nested_conv_s8_dsp_applies(stream)) {
+    return codes + dims->output_h * row;
+  }
+  // The reference kernel, which runs instead where a target has no other, makes do with a row.
+  if (nk_nested_depthwise_s8_dsp_supports(stream, dims)) {
+    return codes + nk_max(row, NK_DEPTHWISE_TILE_BYTES);
+  }
+  return nk_stream_parts_bytes(stream) +
+         nk_max(row, nk_nested_conv_s8_dsp_get_buffer_size(stream, dims));
 }
 
 nk_status nk_nested_conv_s8_check(const nk_stream *stream, int32_t level, const nk_conv_dims *dims,

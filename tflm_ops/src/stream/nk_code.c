@@ -1,6 +1,8 @@
 /** Reads the codes of CODED levels. */
 #include "nk_code.h"
 
+#include "../cortex_m/nk_target.h"
+
 /** A part of the code lengths: those of gaps, or those of magnitudes. */
 typedef struct lengths {
   const uint8_t *packed;
@@ -135,10 +137,27 @@ static uint32_t window_at(const uint8_t *codes, uint32_t bit) {
   return skip == 0 ? first : first << skip | nk_load_u32(word + 4) >> (32 - skip);
 }
 
+#if NK_USE_DSP
+_Static_assert(offsetof(nk_code_reader, tables) == 8 && offsetof(nk_code_reader, gap_bit) == 12 &&
+                   offsetof(nk_code_tables, values) == 1024,
+               "nk_code_fours.S knows the layouts");
+
+/** Unpacks `fours` times four entries of single weights; in nk_code_fours.S. */
+void nk_code_unpack_fours(nk_code_reader *reader, int32_t fours, uint8_t *records);
+#endif
+
 void nk_code_unpack(nk_code_reader *reader, int32_t block_size, int32_t count, bool first,
                     uint8_t *records) {
   uint8_t *record = records;
-  for (int32_t i = 0; i < count; ++i) {
+  int32_t i = 0;
+#if NK_USE_DSP && NK_USE_UNALIGNED
+  if (block_size == 1 && count >= 4) {
+    nk_code_unpack_fours(reader, count / 4, record);
+    i = count / 4 * 4;
+    record += 2 * i;
+  }
+#endif
+  for (; i < count; ++i) {
     const uint32_t top = 32 - NK_STREAM_MAX_SYMBOL_BITS;
     const uint32_t gap = reader->tables->gaps[window_at(reader->gaps, reader->gap_bit) >> top];
     reader->gap_bit += gap & 255;
