@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 
+from nested_keras.cortex_m.unpacking import unpack_cycles
 from nested_keras.format import (
     Chooser,
     Encoding,
@@ -28,6 +29,7 @@ from nested_keras.format import (
     NestedWeights,
     StoredLevel,
     Stream,
+    in_place,
     smallest,
 )
 from nested_keras.format.constants import BLOCK_SIZES
@@ -98,7 +100,8 @@ def predict(params: LayerParams, size: ImageSize, levels: Sequence[StoredLevel])
         Modelled cycles of the Cortex-M7 kernels, argument checks and requantisation included.
     """
     cycles = _cycles()
-    return sum(cycles[name] * count for name, count in features(params, size, levels).items())
+    counts = features(params, size, levels)
+    return unpack_cycles(params, levels) + sum(cycles[name] * counts[name] for name in counts)
 
 
 def predict_levels(stream: Stream, size: ImageSize) -> tuple[int, ...]:
@@ -121,6 +124,7 @@ def fastest(params: LayerParams, size: ImageSize) -> Chooser:
     """
 
     def choose(options: Sequence[StoredLevel]) -> StoredLevel:
+        options = in_place(options)
         deltas = smallest([o for o in options if o.encoding is not Encoding.DENSE])
         both = [deltas, *(o for o in options if o.encoding is Encoding.DENSE)]
         cycles = {option: predict(params, size, [option]) for option in both}

@@ -27,6 +27,7 @@ _CODE_TABLE_BYTES = 2048
 _PARTS_BYTES = 2560
 _PART_BYTES = 8192
 _PART_STEP = 8
+_TABLE_BYTES = 9
 # NK_DEPTHWISE_TILE_BYTES of tflm_ops/src/cortex_m/nk_depthwise_tile.h.
 _DEPTHWISE_TILE_BYTES = 1280
 # The same numbers as in tflm_ops/src/cortex_m/nk_dsp_conv.c and nk_dsp_list.c.
@@ -89,29 +90,19 @@ def _parts_bytes(layer: Stream, *, any_weights: bool) -> int:
     if not coded and not packed:
         return 0
     record = 1 + params.block_size
+    tables = _TABLE_BYTES if packed else 0
     channel = sum((2**level.count_bits - 1) * record for level in coded)
     whole = sum(level.entries * record for level in coded)
-    tables = len(coded)
+    codes = len(coded)
     if any_weights and coded:
         # Any count of entries fits a channel of nothing but entries.
-        blocks = params.blocks_per_channel
-        tables = len(layer.levels)
-        channel = tables * (2 ** blocks.bit_length() - 1) * record
+        codes = len(layer.levels)
+        channel = codes * (2 ** params.blocks_per_channel.bit_length() - 1) * record
         whole = channel * params.out_channels
-    channels = params.out_channels
-    if params.kind is not LayerKind.DEPTHWISE and min(channel * channels, whole) > _PART_BYTES:
-        step = _PART_BYTES // channel // _PART_STEP * _PART_STEP
-        channels = min(max(step, _PART_STEP), channels)
-    records = min(channel * channels, whole)
-    if any_weights and coded:
-        # Weights that need less may fill a part, or make a part of all channels.
-        records, channels = max(records, min(_PART_BYTES, whole)), params.out_channels
-    return (
-        _PARTS_BYTES
-        + tables * _CODE_TABLE_BYTES
-        + (align(records, 4) + 8 if records else 0)
-        + (align(9 * channels, 4) if packed else 0)
-    )
+    needed = whole + tables * params.out_channels
+    if params.kind is not LayerKind.DEPTHWISE:
+        needed = min(needed, max(_PART_BYTES, _PART_STEP * (channel + tables)))
+    return _PARTS_BYTES + codes * _CODE_TABLE_BYTES + align(needed, 4) + 8
 
 
 def nested_function(params: LayerParams) -> str:

@@ -93,7 +93,7 @@ def encode(
             )
         )
         tables = (
-            {Tables.SAME: _TableForm(None, {})}
+            {Tables.SAME: _TableForm(None, {}, base >= Tables.PACKED)}
             if is_same
             else _tables(nested, level, folded_bias[level])
         )
@@ -120,7 +120,7 @@ def _tables(nested: NestedWeights, level: int, folded_bias: Int32Array) -> dict[
     multiplier, shift = nested.multiplier[level], nested.shift[level]
     forms = {
         Tables.EXACT: _TableForm(
-            None, {"bias": folded_bias, "multiplier": multiplier, "shift": shift}
+            None, {"bias": folded_bias, "multiplier": multiplier, "shift": shift}, False
         )
     }
     if nested.params.kind is LayerKind.FULLY_CONNECTED:
@@ -128,7 +128,7 @@ def _tables(nested: NestedWeights, level: int, folded_bias: Int32Array) -> dict[
     bits = fit_tables(nested.bias[level], multiplier, shift)
     if bits is not None:
         packed = pack_tables(bits, nested.bias[level], multiplier, shift)
-        forms[bits.form] = _TableForm(bits, {"tables": packed})
+        forms[bits.form] = _TableForm(bits, {"tables": packed}, True)
     return forms
 
 
@@ -142,7 +142,11 @@ def _encode_level(
     options = []
     for weights, (form, table) in itertools.product(candidates.values(), tables.items()):
         stored = dataclasses.replace(
-            weights.stored, tables=form, table_bits=table.bits, nnz=int(np.count_nonzero(added))
+            weights.stored,
+            tables=form,
+            table_bits=table.bits,
+            nnz=int(np.count_nonzero(added)),
+            has_packed_tables=table.is_packed,
         )
         size = block_bytes(stored, block_sections(params, stored))
         options.append(dataclasses.replace(stored, bytes=size))
@@ -303,8 +307,11 @@ class _Coded:
 
 @dataclass(frozen=True, eq=False)
 class _TableForm:
+    """One way to store the tables of a level, and whether the tables are packed."""
+
     bits: TableBits | None
     arrays: dict[str, npt.NDArray[Any]]
+    is_packed: bool
 
 
 @dataclass(frozen=True, eq=False)

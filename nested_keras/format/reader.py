@@ -60,8 +60,12 @@ def read(data: Buffer) -> tuple[LayerParams, list[tuple[StoredLevel, Arrays]]]:
             raise FormatError(
                 f"stream of {levels_at_writing} levels must end at byte {start}: got {len(data)}"
             )
-        blocks.append(_read_block(data, start, level=len(blocks), params=params))
-        start += blocks[-1][0].bytes
+        stored, arrays = _read_block(data, start, level=len(blocks), params=params)
+        is_packed = stored.table_bits is not None
+        if stored.tables is Tables.SAME:
+            is_packed = blocks[-1][0].has_packed_tables
+        blocks.append((dataclasses.replace(stored, has_packed_tables=is_packed), arrays))
+        start += stored.bytes
     if not blocks:
         raise FormatError(f"stream must hold 1..{levels_at_writing} level blocks: got 0")
     return params, blocks

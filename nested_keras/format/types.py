@@ -339,6 +339,8 @@ class StoredLevel:
         tables: How the tables are stored.
         table_bits: The fields of PACKED and SIGNED tables.
         code: The parameters of a CODED block.
+        has_packed_tables: Whether the tables of the level are packed, here or, where the tables are
+            the SAME, in a level before.
     """
 
     encoding: Encoding
@@ -350,6 +352,7 @@ class StoredLevel:
     tables: Tables = Tables.EXACT
     table_bits: TableBits | None = None
     code: Code | None = None
+    has_packed_tables: bool = False
 
 
 # Picks one of the ways to store a level from a list that is never empty.

@@ -95,7 +95,7 @@ def test_the_grid_has_every_form_and_pair_of_neighbours(cases):
 
 @pytest.mark.parametrize(
     "flags",
-    [(), ("-DNK_PART_RECORD_BYTES=64",), NO_UNALIGNED_ACCESS, ("-DNK_USE_DSP=0",)],
+    [(), ("-DNK_PART_BYTES=64",), NO_UNALIGNED_ACCESS, ("-DNK_USE_DSP=0",)],
     ids=["usual", "small parts", "no unaligned access", "plain C"],
 )
 def test_cortex_m7_equals_the_reference(cases, flags, tmp_path):

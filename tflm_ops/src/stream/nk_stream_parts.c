@@ -9,46 +9,8 @@ static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
 /** The counts of a part begin at a byte. */
 #define CHANNELS_STEP 8
-
-/** Bytes of the records of a channel in all coded levels, at most. */
-static int64_t channel_bytes(const nk_stream *s) {
-  int64_t bytes = 0;
-  for (int32_t n = 0; n < s->levels; ++n) {
-    if (s->level[n].codes != NULL) {
-      const int64_t count = ((int64_t)1 << s->level[n].count_bits) - 1;
-      bytes += count * (1 + s->block_size);
-    }
-  }
-  return bytes;
-}
-
-/** Bytes of the records of all channels in all coded levels. */
-static int64_t all_bytes(const nk_stream *s) {
-  int64_t bytes = 0;
-  for (int32_t n = 0; n < s->levels; ++n) {
-    if (s->level[n].codes != NULL) {
-      bytes += (int64_t)s->level[n].entries * (1 + s->block_size);
-    }
-  }
-  return bytes;
-}
-
-/** Channels of a part; all of a depthwise layer, whose channels belong to channels of the input. */
-static int32_t part_channels(const nk_stream *s) {
-  const int64_t bytes = channel_bytes(s);
-  if (s->kind == NK_KIND_DEPTHWISE ||
-      least(bytes * s->out_channels, all_bytes(s)) <= NK_PART_RECORD_BYTES) {
-    return s->out_channels;
-  }
-  const int32_t channels = (int32_t)(NK_PART_RECORD_BYTES / bytes) / CHANNELS_STEP * CHANNELS_STEP;
-  return nk_clamp(channels, nk_min(CHANNELS_STEP, s->out_channels), s->out_channels);
-}
-
-/** Bytes of the records of a part, at most; a kernel may load a record ahead. */
-static int32_t record_bytes(const nk_stream *s) {
-  const int64_t bytes = least(channel_bytes(s) * part_channels(s), all_bytes(s));
-  return bytes == 0 ? 0 : ((int32_t)bytes + 3) / 4 * 4 + 2 * NK_STREAM_READ_AHEAD_BYTES;
-}
+/** Bias, multiplier and shift of a channel. */
+#define TABLE_BYTES 9
 
 static bool has_packed_tables(const nk_stream *s) {
   for (int32_t n = 0; n < s->levels; ++n) {
@@ -59,14 +21,40 @@ static bool has_packed_tables(const nk_stream *s) {
   return false;
 }
 
+/** Bytes of the records and tables of CHANNELS_STEP channels, at most. */
+static int64_t step_bytes(const nk_stream *s) {
+  int64_t bytes = has_packed_tables(s) ? TABLE_BYTES : 0;
+  for (int32_t n = 0; n < s->levels; ++n) {
+    if (s->level[n].codes != NULL) {
+      bytes += (((int64_t)1 << s->level[n].count_bits) - 1) * (1 + s->block_size);
+    }
+  }
+  return CHANNELS_STEP * bytes;
+}
+
+/** Bytes of the records and tables of all channels. */
+static int64_t all_bytes(const nk_stream *s) {
+  int64_t bytes = has_packed_tables(s) ? (int64_t)TABLE_BYTES * s->out_channels : 0;
+  for (int32_t n = 0; n < s->levels; ++n) {
+    if (s->level[n].codes != NULL) {
+      bytes += (int64_t)s->level[n].entries * (1 + s->block_size);
+    }
+  }
+  return bytes;
+}
+
 int32_t nk_stream_parts_bytes(const nk_stream *s) {
   const int32_t codes = nk_code_table_bytes(s, s->levels - 1);
-  const bool packed = has_packed_tables(s);
-  if (codes == 0 && !packed) {
+  if (codes == 0 && !has_packed_tables(s)) {
     return 0;
   }
-  const int32_t tables = packed ? (9 * part_channels(s) + 3) / 4 * 4 : 0;
-  return NK_PARTS_BYTES + codes + record_bytes(s) + tables;
+  int64_t bytes = all_bytes(s);
+  if (s->kind != NK_KIND_DEPTHWISE) {
+    const int64_t step = step_bytes(s);
+    bytes = least(bytes, step > NK_PART_BYTES ? step : NK_PART_BYTES);
+  }
+  // The tables are aligned, and a kernel may load a record ahead.
+  return NK_PARTS_BYTES + codes + ((int32_t)bytes + 3) / 4 * 4 + 2 * NK_STREAM_READ_AHEAD_BYTES;
 }
 
 nk_stream_parts *nk_stream_parts_open(const nk_stream *s, int32_t level, void *scratch) {
@@ -77,7 +65,6 @@ nk_stream_parts *nk_stream_parts_open(const nk_stream *s, int32_t level, void *s
   parts->level = level;
   parts->stream = *s;
   parts->first = 0;
-  parts->channels = part_channels(s);
   parts->stream.out_channels = 0;
   for (int32_t n = 0; n <= level; ++n) {
     const nk_stream_level *from = &s->level[n];
@@ -92,11 +79,35 @@ nk_stream_parts *nk_stream_parts_open(const nk_stream *s, int32_t level, void *s
       to->codes = NULL;
     }
   }
-  parts->records = (uint8_t *)tables;
-  parts->bias = (int32_t *)(void *)(parts->records + record_bytes(s));
-  parts->multiplier = parts->bias + parts->channels;
-  parts->shift = (int8_t *)(parts->multiplier + parts->channels);
+  parts->memory = (uint8_t *)tables;
   return parts;
+}
+
+/** Channels of the next part: as many as fit. */
+static int32_t next_channels(const nk_stream_parts *parts) {
+  const nk_stream *s = parts->whole;
+  const int32_t left = s->out_channels - parts->first;
+  if (s->kind == NK_KIND_DEPTHWISE) {
+    return left;  // the channels belong to channels of the input
+  }
+  const int32_t table_bytes = s->level[parts->level].packed_tables != NULL ? TABLE_BYTES : 0;
+  int32_t bytes = 0;
+  int32_t channels = 0;
+  while (channels < left) {
+    int32_t entries = 0;
+    const int32_t step = nk_min(CHANNELS_STEP, left - channels);
+    for (int32_t n = 0; n <= parts->level; ++n) {
+      for (int32_t o = 0; s->level[n].codes != NULL && o < step; ++o) {
+        entries += nk_stream_count(&s->level[n], parts->first + channels + o);
+      }
+    }
+    bytes += entries * (1 + s->block_size) + step * table_bytes;
+    if (bytes > NK_PART_BYTES && channels > 0) {
+      break;
+    }
+    channels += step;
+  }
+  return channels;
 }
 
 /** Unpacks a coded level of the part; returns the end of its records. */
@@ -131,8 +142,10 @@ static int32_t sum_of(const nk_stream *s, const nk_stream_level *level, const ui
 }
 
 /** Fills in the tables of the part, from those of a level that are packed. */
-static void unpack_tables(nk_stream_parts *parts) {
+static void unpack_tables(nk_stream_parts *parts, int32_t *bias) {
   const nk_stream *s = &parts->stream;
+  int32_t *multiplier = bias + s->out_channels;
+  int8_t *shift = (int8_t *)(multiplier + s->out_channels);
   const nk_stream_level *top = &parts->whole->level[parts->level];
   const uint8_t *at[NK_STREAM_MAX_LEVELS];
   for (int32_t n = 0; n <= parts->level; ++n) {
@@ -152,10 +165,15 @@ static void unpack_tables(nk_stream_parts *parts) {
       at[n] += count * (from->record_bytes == 0 ? s->block_size : from->record_bytes);
     }
     const nk_channel_tables tables = nk_stream_tables(top, parts->first + o);
-    parts->bias[o] = tables.bias + s->input_offset * sum;
-    parts->multiplier[o] = tables.multiplier;
-    parts->shift[o] = (int8_t)tables.shift;
+    bias[o] = tables.bias + s->input_offset * sum;
+    multiplier[o] = tables.multiplier;
+    shift[o] = (int8_t)tables.shift;
   }
+  nk_stream_level *to = &parts->stream.level[parts->level];
+  to->packed_tables = NULL;
+  to->bias = bias;
+  to->multiplier = multiplier;
+  to->shift = shift;
 }
 
 bool nk_stream_parts_next(nk_stream_parts *parts) {
@@ -165,8 +183,8 @@ bool nk_stream_parts_next(nk_stream_parts *parts) {
   if (parts->first >= whole->out_channels) {
     return false;
   }
-  s->out_channels = nk_min(parts->channels, whole->out_channels - parts->first);
-  uint8_t *records = parts->records;
+  s->out_channels = next_channels(parts);
+  uint8_t *records = parts->memory;
   for (int32_t n = 0; n <= parts->level; ++n) {
     const nk_stream_level *from = &whole->level[n];
     nk_stream_level *to = &s->level[n];
@@ -188,11 +206,10 @@ bool nk_stream_parts_next(nk_stream_parts *parts) {
   const nk_stream_level *from = &whole->level[parts->level];
   nk_stream_level *to = &s->level[parts->level];
   if (from->packed_tables != NULL) {
-    unpack_tables(parts);
-    to->packed_tables = NULL;
-    to->bias = parts->bias;
-    to->multiplier = parts->multiplier;
-    to->shift = parts->shift;
+    // Behind the records, and behind what a kernel loads ahead.
+    records += NK_STREAM_READ_AHEAD_BYTES;
+    unpack_tables(parts,
+                  (int32_t *)(void *)(parts->memory + (records - parts->memory + 3) / 4 * 4));
   } else {
     to->bias = from->bias + parts->first;
     to->multiplier = from->multiplier + parts->first;

@@ -9,9 +9,9 @@
 #include "../../include/nk_stream.h"
 #include "nk_code.h"
 
-/** Records of a part; a part has more where eight channels need more. */
-#ifndef NK_PART_RECORD_BYTES
-#define NK_PART_RECORD_BYTES 8192
+/** Records and tables of a part; a part has more where eight channels need more. */
+#ifndef NK_PART_BYTES
+#define NK_PART_BYTES 8192
 #endif
 
 /** Room for an nk_stream_parts on every target. */
@@ -23,17 +23,13 @@ typedef struct nk_stream_parts {
   int32_t level;
   /** The part: a stream of `stream.out_channels` channels, with the tables of `level` alone. */
   nk_stream stream;
-  /** Its first channel, and the channels of any part but the last. */
+  /** Its first channel. */
   int32_t first;
-  int32_t channels;
   /** Per level: where the next channel begins. */
   const uint8_t *next[NK_STREAM_MAX_LEVELS];
   nk_code_reader readers[NK_STREAM_MAX_LEVELS];
-  /** Scratch memory: records of the coded levels, and tables of the part. */
-  uint8_t *records;
-  int32_t *bias;
-  int32_t *multiplier;
-  int8_t *shift;
+  /** Scratch memory for the records of the coded levels, then for the tables of the part. */
+  uint8_t *memory;
 } nk_stream_parts;
 
 /** Bytes of scratch memory for the parts of a stream, equal on every target; 0 where all levels and
