@@ -68,7 +68,7 @@ static uint32_t count_coded_weights(const nk_stream *s, const nk_stream_level *l
                        reader.value_bit + other_bits < value_bits;
        ++i) {
     uint8_t record[5];
-    nk_code_unpack(&reader, s->block_size, 1, true, record);
+    nk_code_unpack(&reader, s->block_size, 1, record);
     for (int32_t k = 1; k <= s->block_size; ++k) {
       nnz += record[k] != 0;
     }

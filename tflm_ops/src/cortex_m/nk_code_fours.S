@@ -18,7 +18,9 @@
 @
 @ A pass decodes four gaps and four values, which are at most 32 bits each. So a window of 32 bits of
 @ either sequence serves a pass. Both sequences go side by side, because each lookup waits for the one
-@ before it. Offsets gather the lengths of codes in their lowest byte, up to 63, below other bits.
+@ before it: a lookup is LSR, LDR and LSL, and the sum of the two entries has the record in its upper
+@ half. A pass takes 33 cycles by the model of benchmarks/cycle_model.md. Offsets gather the lengths of
+@ codes in their lowest byte, up to 63, below other bits.
 
         .global nk_code_unpack_fours
 
@@ -47,21 +49,6 @@ two     .req lr
         .equ    R_VALUE_BIT, 16
         .equ    VALUE_TABLE, 1024               @ struct nk_code_tables
 
-@ Decode a gap and a value; their sum has the record in its upper half.
-        .macro  decode sum, is_last
-        lsr     gap, w_gap, #24
-        lsr     val, w_val, #24
-        ldr     gap, [gap_tab, gap, lsl #2]
-        ldr     val, [val_tab, val, lsl #2]
-        .if     !\is_last
-        lsl     w_gap, w_gap, gap
-        lsl     w_val, w_val, val
-        .endif
-        add     at_gap, at_gap, gap
-        add     at_val, at_val, val
-        add     \sum, gap, val
-        .endm
-
         .section .text.nk_code_unpack_fours, "ax", %progbits
         .align  2
         .thumb_func
@@ -80,28 +67,58 @@ nk_code_unpack_fours:
         and     at_val, at_val, #31
 1:      ubfx    gap, at_gap, #5, #1
         ubfx    val, at_val, #5, #1
-        add     gaps, gaps, gap, lsl #2
-        add     vals, vals, val, lsl #2
-        ldrd    w_gap, one, [gaps]
         and     at_gap, at_gap, #31
         and     at_val, at_val, #31
-        ldrd    w_val, two, [vals]
+        add     gaps, gaps, gap, lsl #2
+        add     vals, vals, val, lsl #2
         rsb     gap, at_gap, #32
-        lsl     w_gap, w_gap, at_gap
-        rsb     val, at_val, #32
+        ldrd    w_gap, one, [gaps]
+        ldrd    w_val, two, [vals]
         lsr     one, one, gap
-        lsl     w_val, w_val, at_val
+        lsl     w_gap, w_gap, at_gap
         orr     w_gap, w_gap, one
+        rsb     val, at_val, #32
+        lsl     w_val, w_val, at_val
         lsr     two, two, val
+        lsr     gap, w_gap, #24
         orr     w_val, w_val, two
-        decode  one, 0
-        decode  two, 0
+        ldr     gap, [gap_tab, gap, lsl #2]
+        lsr     val, w_val, #24
+        lsl     w_gap, w_gap, gap
+        subs    passes, #1
+        ldr     val, [val_tab, val, lsl #2]
+        lsl     w_val, w_val, val
+        add     one, gap, val
+        add     at_gap, gap
+        lsr     gap, w_gap, #24
+        add     at_val, val
+        lsr     val, w_val, #24
+        ldr     gap, [gap_tab, gap, lsl #2]
+        lsl     w_gap, w_gap, gap
+        ldr     val, [val_tab, val, lsl #2]
+        add     at_gap, gap
+        add     two, gap, val
+        lsr     gap, w_gap, #24
+        lsl     w_val, w_val, val
         pkhtb   one, two, one, asr #16
-        decode  two, 0
+        add     at_val, val
+        lsr     val, w_val, #24
+        ldr     gap, [gap_tab, gap, lsl #2]
+        lsl     w_gap, w_gap, gap
+        ldr     val, [val_tab, val, lsl #2]
+        add     at_gap, gap
+        lsl     w_val, w_val, val
+        add     at_val, val
+        add     two, gap, val
+        lsr     gap, w_gap, #24
         str     one, [record], #4
-        decode  gap, 1
-        subs    passes, passes, #1
+        lsr     val, w_val, #24
+        ldr     gap, [gap_tab, gap, lsl #2]
+        ldr     val, [val_tab, val, lsl #2]
+        add     at_gap, gap
+        add     gap, val
         pkhtb   two, gap, two, asr #16
+        add     at_val, val
         str     two, [record], #4
         bne     1b
         @ The bits from the first word on: those of the whole words, and the offset.

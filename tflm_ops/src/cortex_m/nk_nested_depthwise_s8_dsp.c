@@ -10,6 +10,8 @@ typedef struct stream_source {
   bool is_dense;
   /** Per level, the first record of the next channel. */
   const uint8_t *records[NK_STREAM_MAX_LEVELS];
+  /** Of the level, if its tables are packed. */
+  nk_packed_tables packed;
   /** Of all coded levels. */
   const nk_code_tables *tables;
   /** Per coded level, where the next channel begins. */
@@ -43,7 +45,10 @@ static NK_NOINLINE void add_codes(stream_source *from, int32_t n, int32_t coded,
   if (index == 0) {
     from->readers[n] = nk_code_open(level, from->tables + coded);
   }
-  nk_code_unpack(&from->readers[n], 1, count, true, records);
+  nk_code_unpack(&from->readers[n], 1, count, records);
+  if (count > 0) {
+    --records[0];  // the first delta of a channel
+  }
   add_records(from, records, 2, count);
 }
 
@@ -79,12 +84,16 @@ static void fetch(nk_depthwise_source *source, int32_t index, nk_depthwise_chann
   stream_source *from = (stream_source *)source;
   const nk_stream_level *top = &from->stream->level[from->level];
   channel->weights = weights_of(from, index);
-  const nk_channel_tables tables = nk_stream_tables(top, index);
+  if (nk_stream_bias_is_folded(top)) {
+    channel->folded_bias = top->bias[index];
+    channel->multiplier = top->multiplier[index];
+    channel->shift = top->shift[index];
+    return;
+  }
+  const nk_channel_tables tables = nk_packed_tables_at(&from->packed, index);
   int32_t sum = 0;
-  if (!nk_stream_bias_is_folded(top)) {
-    for (int32_t i = 0; i < from->stream->channel_weights; ++i) {
-      sum += channel->weights[i];
-    }
+  for (int32_t i = 0; i < from->stream->channel_weights; ++i) {
+    sum += channel->weights[i];
   }
   channel->folded_bias = tables.bias + from->stream->input_offset * sum;
   channel->multiplier = tables.multiplier;
@@ -109,6 +118,9 @@ void nk_nested_depthwise_s8_dsp(const nk_stream *stream, int32_t level, const nk
   const nk_depthwise_layer layer = layer_of(stream, dims);
   stream_source source = {
       .base = {fetch}, .stream = stream, .level = level, .is_dense = true, .tables = scratch};
+  if (!nk_stream_bias_is_folded(&stream->level[level])) {
+    source.packed = nk_packed_tables_open(&stream->level[level]);
+  }
   void *tile = nk_entries_make_tables(stream, level, scratch);
   for (int32_t n = 1; n <= level; ++n) {
     source.is_dense = source.is_dense && stream->level[n].encoding == NK_ENCODING_EMPTY;

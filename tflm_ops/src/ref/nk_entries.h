@@ -96,7 +96,10 @@ static inline void nk_entries_unpack(int32_t block_size, nk_entry_cursor *at, ui
                                      const nk_unpacked_entries *before, nk_unpacked_entries *now) {
   now->count = left < NK_UNPACKED_ENTRIES ? left : NK_UNPACKED_ENTRIES;
   now->position = before == NULL ? 0 : before->end;
-  nk_code_unpack(&at->reader, block_size, (int32_t)now->count, before == NULL, now->records);
+  nk_code_unpack(&at->reader, block_size, (int32_t)now->count, now->records);
+  if (before == NULL) {
+    --now->records[0];  // the first delta of a channel
+  }
   now->at = *at;
   now->at.entry = now->records;
   now->end = now->position;

@@ -100,31 +100,51 @@ uint32_t nk_code_find_value(const nk_stream_level *level, const nk_code_counts *
   return value_entry(magnitude, at.index % 2 != 0, at.bits);
 }
 
-static uint32_t *fill(uint32_t entry, int32_t bits, uint32_t *table) {
-  uint32_t *const end = table + (NK_CODE_ENTRIES >> bits);
-  while (table < end) {
-    *table++ = entry;
+/** The first entries of the codes of each length in a table. */
+typedef struct places {
+  uint32_t *of_bits[NK_STREAM_MAX_SYMBOL_BITS + 1];
+} places;
+
+static places places_of(const nk_code_counts *counts, uint32_t *table) {
+  places p;
+  p.of_bits[0] = table;
+  for (int32_t bits = 1; bits <= NK_STREAM_MAX_SYMBOL_BITS; ++bits) {
+    p.of_bits[bits] = table;
+    table += counts->of_bits[bits] * (NK_CODE_ENTRIES >> bits);
   }
-  return table;
+  return p;
+}
+
+/** Fills the entries of the next code of its length. */
+static void fill(places *p, uint32_t entry, int32_t bits) {
+  uint32_t *at = p->of_bits[bits];
+  uint32_t *const end = at + (NK_CODE_ENTRIES >> bits);
+  while (at < end) {
+    *at++ = entry;
+  }
+  p->of_bits[bits] = at;
 }
 
 void nk_code_make_tables(const nk_stream_level *level, nk_code_tables *tables) {
+  nk_code_counts counts;
   const lengths of_gaps = gap_lengths(level);
+  nk_code_count_gaps(level, &counts);
+  places p = places_of(&counts, tables->gaps);
+  for (int32_t i = 0; i < of_gaps.count; ++i) {
+    const int32_t bits = length_at(&of_gaps, i);
+    if (bits > 0) {
+      fill(&p, gap_entry(i, bits), bits);
+    }
+  }
   const lengths of_magnitudes = magnitude_lengths(level);
   const int32_t first = level->block[NK_LEVEL_OFFSET_FIRST_MAGNITUDE];
-  uint32_t *gap = tables->gaps;
-  uint32_t *value = tables->values;
-  for (int32_t bits = 1; bits <= NK_STREAM_MAX_SYMBOL_BITS; ++bits) {
-    for (int32_t i = 0; i < of_gaps.count; ++i) {
-      if (length_at(&of_gaps, i) == bits) {
-        gap = fill(gap_entry(i, bits), bits, gap);
-      }
-    }
-    for (int32_t i = 0; i < of_magnitudes.count; ++i) {
-      if (length_at(&of_magnitudes, i) == bits) {
-        value = fill(value_entry(first + i, false, bits), bits, value);
-        value = fill(value_entry(first + i, true, bits), bits, value);
-      }
+  nk_code_count_values(level, &counts);
+  p = places_of(&counts, tables->values);
+  for (int32_t i = 0; i < of_magnitudes.count; ++i) {
+    const int32_t bits = length_at(&of_magnitudes, i);
+    if (bits > 0) {
+      fill(&p, value_entry(first + i, false, bits), bits);
+      fill(&p, value_entry(first + i, true, bits), bits);
     }
   }
 }
@@ -146,30 +166,25 @@ _Static_assert(offsetof(nk_code_reader, tables) == 8 && offsetof(nk_code_reader,
 void nk_code_unpack_fours(nk_code_reader *reader, int32_t fours, uint8_t *records);
 #endif
 
-void nk_code_unpack(nk_code_reader *reader, int32_t block_size, int32_t count, bool first,
-                    uint8_t *records) {
-  uint8_t *record = records;
+void nk_code_unpack(nk_code_reader *reader, int32_t block_size, int32_t count, uint8_t *records) {
   int32_t i = 0;
 #if NK_USE_DSP && NK_USE_UNALIGNED
   if (block_size == 1 && count >= 4) {
-    nk_code_unpack_fours(reader, count / 4, record);
+    nk_code_unpack_fours(reader, count / 4, records);
     i = count / 4 * 4;
-    record += 2 * i;
+    records += 2 * i;
   }
 #endif
   for (; i < count; ++i) {
     const uint32_t top = 32 - NK_STREAM_MAX_SYMBOL_BITS;
     const uint32_t gap = reader->tables->gaps[window_at(reader->gaps, reader->gap_bit) >> top];
     reader->gap_bit += gap & 255;
-    *record++ = (uint8_t)(gap >> 16);
+    *records++ = (uint8_t)(gap >> 16);
     for (int32_t k = 0; k < block_size; ++k) {
       const uint32_t value =
           reader->tables->values[window_at(reader->values, reader->value_bit) >> top];
       reader->value_bit += value & 255;
-      *record++ = (uint8_t)(value >> 24);
+      *records++ = (uint8_t)(value >> 24);
     }
-  }
-  if (first && count > 0) {
-    --records[0];  // the first delta of a channel is its gap
   }
 }

@@ -31,6 +31,53 @@ static inline int32_t nk_table_bits(const uint8_t *block) {
          block[NK_LEVEL_OFFSET_BIAS_BITS];
 }
 
+/** Packed tables whose widths are read once. */
+typedef struct nk_packed_tables {
+  const uint8_t *fields;
+  uint32_t channel_bits;
+  uint32_t sign_bits;
+  uint32_t multiplier_bits;
+  uint32_t shift_bits;
+  uint32_t bias_bits;
+  int32_t shift_base;
+  int32_t bias_fraction;
+} nk_packed_tables;
+
+static inline nk_packed_tables nk_packed_tables_open(const nk_stream_level *level) {
+  const uint8_t *block = level->packed_tables - NK_LEVEL_HEADER_BYTES;
+  return (nk_packed_tables){
+      .fields = level->packed_tables,
+      .channel_bits = (uint32_t)nk_table_bits(block),
+      .sign_bits = block[NK_LEVEL_OFFSET_TABLES] == NK_TABLES_SIGNED,
+      .multiplier_bits = block[NK_LEVEL_OFFSET_MULTIPLIER_BITS],
+      .shift_bits = block[NK_LEVEL_OFFSET_SHIFT_BITS],
+      .bias_bits = block[NK_LEVEL_OFFSET_BIAS_BITS],
+      .shift_base = (int8_t)block[NK_LEVEL_OFFSET_SHIFT_BASE],
+      .bias_fraction = block[NK_LEVEL_OFFSET_BIAS_FRACTION],
+  };
+}
+
+/** The tables of a channel of a validated stream; the bias is not folded. */
+static inline nk_channel_tables nk_packed_tables_at(const nk_packed_tables *t, int32_t channel) {
+  const uint32_t bit = (uint32_t)channel * t->channel_bits;
+  // At least NK_STREAM_READ_AHEAD_BYTES follow the last field.
+  const uint8_t *at = t->fields + bit / 8;
+  uint32_t fields = nk_load_u32(at) >> bit % 8 | (uint32_t)at[4] << 1 << (31 - bit % 8);
+  const bool negative = (fields & t->sign_bits) != 0;
+  fields >>= t->sign_bits;
+  const uint32_t mantissa = fields & ((1u << t->multiplier_bits) - 1);
+  fields >>= t->multiplier_bits;
+  const int32_t shift = t->shift_base + (int32_t)(fields & ((1u << t->shift_bits) - 1));
+  fields >>= t->shift_bits;
+  // The field to the top and back, with its sign.
+  const uint32_t unused = 32 - t->bias_bits;
+  const uint32_t bias = t->bias_bits == 0 ? 0 : (uint32_t)((int32_t)(fields << unused) >> unused);
+  const int32_t left = -shift - t->bias_fraction;
+  const int32_t multiplier = (int32_t)(1u << 30 | mantissa << (30 - t->multiplier_bits));
+  return (nk_channel_tables){(int32_t)(left > 0 ? bias << left : bias),
+                             negative ? -multiplier : multiplier, shift};
+}
+
 /** Whether the bias of a channel fits into 32 bits where the tables are packed. */
 bool nk_packed_bias_fits(const nk_stream_level *level, int32_t channel);
 
@@ -113,12 +160,9 @@ static inline nk_code_reader nk_code_open(const nk_stream_level *level,
 }
 
 /**
- * Unpacks the next `count` entries to records of a DELTA8 level.
- *
- * - first: whether they are the first of a channel.
- * - records: room for `count` records of 1 + block_size bytes, aligned to 4.
+ * Unpacks the next `count` entries to records of a DELTA8 level, of 1 + block_size bytes each. The
+ * first delta of each channel is 1 too large.
  */
-void nk_code_unpack(nk_code_reader *reader, int32_t block_size, int32_t count, bool first,
-                    uint8_t *records);
+void nk_code_unpack(nk_code_reader *reader, int32_t block_size, int32_t count, uint8_t *records);
 
 #endif  // NK_CODE_H_

@@ -1,5 +1,7 @@
 #include "nk_stream_parts.h"
 
+#include <string.h>
+
 #include "../cortex_m/nk_simd.h"
 #include "../ref/nk_arithmetic.h"
 
@@ -83,93 +85,104 @@ nk_stream_parts *nk_stream_parts_open(const nk_stream *s, int32_t level, void *s
   return parts;
 }
 
-/** Channels of the next part: as many as fit. */
-static int32_t next_channels(const nk_stream_parts *parts) {
+/** Entries of a level in `count` channels of the whole stream from `first` on. */
+static int32_t entries_of(const nk_stream_level *level, int32_t first, int32_t count) {
+  int32_t entries = 0;
+  for (int32_t o = first; o < first + count; ++o) {
+    entries += nk_stream_count(level, o);
+  }
+  return entries;
+}
+
+/** Sets the channels of the next part, as many as fit, and the entries of its coded levels. */
+static void choose_part(nk_stream_parts *parts) {
   const nk_stream *s = parts->whole;
   const int32_t left = s->out_channels - parts->first;
-  if (s->kind == NK_KIND_DEPTHWISE) {
-    return left;  // the channels belong to channels of the input
-  }
+  const bool is_whole = s->kind == NK_KIND_DEPTHWISE;  // as are the channels of the input
   const int32_t table_bytes = s->level[parts->level].packed_tables != NULL ? TABLE_BYTES : 0;
   int32_t bytes = 0;
   int32_t channels = 0;
+  int32_t step = is_whole ? left : CHANNELS_STEP;
+  for (int32_t n = 0; n <= parts->level; ++n) {
+    parts->entries[n] = 0;
+  }
   while (channels < left) {
-    int32_t entries = 0;
-    const int32_t step = nk_min(CHANNELS_STEP, left - channels);
+    int32_t entries[NK_STREAM_MAX_LEVELS];
+    step = nk_min(step, left - channels);
+    bytes += step * table_bytes;
     for (int32_t n = 0; n <= parts->level; ++n) {
-      for (int32_t o = 0; s->level[n].codes != NULL && o < step; ++o) {
-        entries += nk_stream_count(&s->level[n], parts->first + channels + o);
+      if (s->level[n].codes != NULL) {
+        entries[n] = entries_of(&s->level[n], parts->first + channels, step);
+        bytes += entries[n] * (1 + s->block_size);
       }
     }
-    bytes += entries * (1 + s->block_size) + step * table_bytes;
     if (bytes > NK_PART_BYTES && channels > 0) {
       break;
     }
+    for (int32_t n = 0; n <= parts->level; ++n) {
+      parts->entries[n] += s->level[n].codes != NULL ? entries[n] : 0;
+    }
     channels += step;
   }
-  return channels;
+  parts->stream.out_channels = channels;
 }
 
-/** Unpacks a coded level of the part; returns the end of its records. */
-static uint8_t *unpack_records(nk_stream_parts *parts, int32_t n, uint8_t *records) {
-  const nk_stream *s = &parts->stream;
-  for (int32_t o = 0; o < s->out_channels; ++o) {
-    const int32_t count = nk_stream_count(&s->level[n], o);
-    nk_code_unpack(&parts->readers[n], s->block_size, count, true, records);
-    records += count * (1 + s->block_size);
-  }
-  return records;
-}
-
-/** The sum of the weights in `bytes` bytes of values or records. */
-static int32_t sum_of(const nk_stream *s, const nk_stream_level *level, const uint8_t *at,
-                      int32_t count) {
+/** The sum of the weights in `count` entries. */
+static int32_t sum_of(int32_t block_size, int32_t entry_bytes, const uint8_t *at, int32_t count) {
   int32_t sum = 0;
-  if (level->record_bytes == 2) {
+  if (entry_bytes == 2 && block_size == 1) {
     for (; count >= 2; count -= 2, at += 4) {
-      sum = nk_smlad(nk_sxtb16_odd(nk_load_word((const int8_t *)at)), 0x00010001u, sum);
+      sum = nk_smlad(nk_sxtb16_odd(nk_load_word(at)), 0x00010001u, sum);
     }
   }
-  const int32_t block_size = s->block_size;
-  const int32_t delta_bytes = level->record_bytes == 0 ? 0 : level->record_bytes - block_size;
-  for (; count > 0; --count) {
-    at += delta_bytes;
-    for (int32_t k = 0; k < block_size; ++k) {
-      sum += (int8_t)*at++;
+  for (; count > 0; --count, at += entry_bytes) {
+    for (int32_t k = entry_bytes - block_size; k < entry_bytes; ++k) {
+      sum += (int8_t)at[k];
     }
   }
   return sum;
 }
 
-/** Fills in the tables of the part, from those of a level that are packed. */
+/**
+ * Goes through a level of the part, channel after channel. The first deltas of a coded level become
+ * its gaps. Adds the sums of the weights to `sums`, if not NULL. Returns the end of the level.
+ */
+static const uint8_t *walk(nk_stream_parts *parts, int32_t n, uint8_t *unpacked, int32_t *sums) {
+  const nk_stream *s = &parts->stream;
+  const nk_stream_level *level = &s->level[n];
+  const bool dense = level->values != NULL;
+  const int32_t entry_bytes = dense ? s->block_size : level->record_bytes;
+  const uint8_t *at = dense ? (const uint8_t *)level->values : level->records;
+  int32_t count = s->channel_weights / s->block_size;
+  for (int32_t o = 0; o < s->out_channels; ++o) {
+    if (!dense) {
+      count = nk_stream_count(level, o);
+    }
+    if (unpacked != NULL && count > 0) {
+      --*unpacked;
+      unpacked += count * entry_bytes;
+    }
+    if (sums != NULL) {
+      sums[o] += sum_of(s->block_size, entry_bytes, at, count);
+    }
+    at += count * entry_bytes;
+  }
+  return at;
+}
+
+/** Makes EXACT tables of packed ones; `bias` has the sums of the weights of the channels. */
 static void unpack_tables(nk_stream_parts *parts, int32_t *bias) {
   const nk_stream *s = &parts->stream;
+  nk_stream_level *to = &parts->stream.level[parts->level];
+  const nk_packed_tables packed = nk_packed_tables_open(&parts->whole->level[parts->level]);
   int32_t *multiplier = bias + s->out_channels;
   int8_t *shift = (int8_t *)(multiplier + s->out_channels);
-  const nk_stream_level *top = &parts->whole->level[parts->level];
-  const uint8_t *at[NK_STREAM_MAX_LEVELS];
-  for (int32_t n = 0; n <= parts->level; ++n) {
-    const nk_stream_level *from = &s->level[n];
-    at[n] = from->values != NULL ? (const uint8_t *)from->values : from->records;
-  }
   for (int32_t o = 0; o < s->out_channels; ++o) {
-    int32_t sum = 0;
-    for (int32_t n = 0; n <= parts->level; ++n) {
-      const nk_stream_level *from = &s->level[n];
-      if (from->encoding == NK_ENCODING_EMPTY) {
-        continue;
-      }
-      const int32_t count =
-          from->counts == NULL ? s->channel_weights / s->block_size : nk_stream_count(from, o);
-      sum += sum_of(s, from, at[n], count);
-      at[n] += count * (from->record_bytes == 0 ? s->block_size : from->record_bytes);
-    }
-    const nk_channel_tables tables = nk_stream_tables(top, parts->first + o);
-    bias[o] = tables.bias + s->input_offset * sum;
+    const nk_channel_tables tables = nk_packed_tables_at(&packed, parts->first + o);
+    bias[o] = tables.bias + s->input_offset * bias[o];
     multiplier[o] = tables.multiplier;
     shift[o] = (int8_t)tables.shift;
   }
-  nk_stream_level *to = &parts->stream.level[parts->level];
   to->packed_tables = NULL;
   to->bias = bias;
   to->multiplier = multiplier;
@@ -183,8 +196,16 @@ bool nk_stream_parts_next(nk_stream_parts *parts) {
   if (parts->first >= whole->out_channels) {
     return false;
   }
-  s->out_channels = next_channels(parts);
+  choose_part(parts);
+  const nk_stream_level *top = &whole->level[parts->level];
   uint8_t *records = parts->memory;
+  int32_t *sums = NULL;
+  if (top->packed_tables != NULL) {
+    // The tables are in front of the records, because their places must be aligned.
+    sums = (int32_t *)(void *)records;
+    memset(sums, 0, (size_t)s->out_channels * sizeof(*sums));
+    records += (TABLE_BYTES * s->out_channels + 3) / 4 * 4;
+  }
   for (int32_t n = 0; n <= parts->level; ++n) {
     const nk_stream_level *from = &whole->level[n];
     nk_stream_level *to = &s->level[n];
@@ -192,28 +213,27 @@ bool nk_stream_parts_next(nk_stream_parts *parts) {
       to->counts = from->counts + parts->first / CHANNELS_STEP * from->count_bits;
     }
     if (from->codes != NULL) {
+      nk_code_unpack(&parts->readers[n], s->block_size, parts->entries[n], records);
       to->records = records;
-      records = unpack_records(parts, n, records);
+      walk(parts, n, records, sums);
+      records += parts->entries[n] * to->record_bytes;
     } else if (from->values != NULL) {
       to->values = from->values + parts->first * s->channel_weights;
+      if (sums != NULL) {
+        walk(parts, n, NULL, sums);
+      }
     } else if (from->records != NULL) {
       to->records = parts->next[n];
-      for (int32_t o = 0; o < s->out_channels; ++o) {
-        parts->next[n] += nk_stream_count(to, o) * to->record_bytes;
-      }
+      parts->next[n] = walk(parts, n, NULL, sums);
     }
   }
-  const nk_stream_level *from = &whole->level[parts->level];
-  nk_stream_level *to = &s->level[parts->level];
-  if (from->packed_tables != NULL) {
-    // Behind the records, and behind what a kernel loads ahead.
-    records += NK_STREAM_READ_AHEAD_BYTES;
-    unpack_tables(parts,
-                  (int32_t *)(void *)(parts->memory + (records - parts->memory + 3) / 4 * 4));
+  if (sums != NULL) {
+    unpack_tables(parts, sums);
   } else {
-    to->bias = from->bias + parts->first;
-    to->multiplier = from->multiplier + parts->first;
-    to->shift = from->shift + parts->first;
+    nk_stream_level *to = &s->level[parts->level];
+    to->bias = top->bias + parts->first;
+    to->multiplier = top->multiplier + parts->first;
+    to->shift = top->shift + parts->first;
   }
   return true;
 }

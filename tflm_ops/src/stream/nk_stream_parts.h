@@ -28,7 +28,9 @@ typedef struct nk_stream_parts {
   /** Per level: where the next channel begins. */
   const uint8_t *next[NK_STREAM_MAX_LEVELS];
   nk_code_reader readers[NK_STREAM_MAX_LEVELS];
-  /** Scratch memory for the records of the coded levels, then for the tables of the part. */
+  /** Per coded level: entries of the part. */
+  int32_t entries[NK_STREAM_MAX_LEVELS];
+  /** Scratch memory for the tables of the part, then for the records of its coded levels. */
   uint8_t *memory;
 } nk_stream_parts;
 
