@@ -26,10 +26,10 @@ from nested_keras.format import (
 )
 from nested_keras.format.constants import BLOCK_SIZES
 
-MULTIPLIER_BITS = 11
+MULTIPLIER_BITS = 9
 """Bits of a packed multiplier below its leading one."""
 
-BIAS_FRACTION = 4
+BIAS_FRACTION = 3
 """Bits of a packed bias below a step of the output."""
 
 
