@@ -24,7 +24,7 @@ def unpack_cycles(params: LayerParams, levels: Sequence[StoredLevel]) -> float:
 
     Args:
         params: The layer.
-        levels: The stored levels up to the level that runs; at least one.
+        levels: The stored levels up to the level that runs.
     """
     block_size, channels = params.block_size, params.out_channels
     entry = _ENTRY if block_size == 1 else _BLOCK_ENTRY + block_size * _BLOCK_WEIGHT
@@ -32,7 +32,7 @@ def unpack_cycles(params: LayerParams, levels: Sequence[StoredLevel]) -> float:
     for level in levels:
         if level.code is not None:
             cycles += level.entries * entry + channels * _CODED_CHANNEL + _CODE_TABLES
-    if levels[-1].has_packed_tables:
+    if levels and levels[-1].has_packed_tables:
         cycles += channels * _TABLES_CHANNEL
         cycles += _SUM * sum(level.entries for level in levels) * block_size
     return cycles
