@@ -1,4 +1,4 @@
-"""Fits nested_keras/cycles.json, the cycles of the cost model, to layers run on QEMU.
+"""Fits nested_keras/cortex_m/cycles.json, the cycles of the cost model, to layers run on QEMU.
 
     python benchmarks/fit_cost_model.py
 
@@ -17,15 +17,23 @@ from pathlib import Path
 
 import numpy as np
 
-from nested_keras import files, format as nested_format
+from nested_keras import files
 from nested_keras.bench import bench_firmware
 from nested_keras.bench.layer_cases import Case, Layer, level_cases
 from nested_keras.cortex_m import cycles
 from nested_keras.devices import process
-from nested_keras.format import Chooser, Encoding, LayerKind, StoredLevel
+from nested_keras.format import (
+    Chooser,
+    Encoding,
+    LayerKind,
+    NestedWeights,
+    StoredLevel,
+    Stream,
+    smallest,
+)
 from nested_keras.tflite import operators
 
-OUT = Path(__file__).resolve().parents[1] / "nested_keras" / "cycles.json"
+OUT = Path(cycles.__file__).with_name("cycles.json")
 _CONV, _DEPTHWISE, _FC = LayerKind.CONV, LayerKind.DEPTHWISE, LayerKind.FULLY_CONNECTED
 _SPARSITIES = (0.95, 0.85, 0.7, 0.5, 0.2)
 _LEVELS = (0.92, 0.8, 0.6)
@@ -41,7 +49,7 @@ def _only(encoding: Encoding) -> Chooser:
 
     def choose(options: Sequence[StoredLevel]) -> StoredLevel:
         wanted = [option for option in options if option.encoding is encoding]
-        return wanted[0] if wanted else nested_format.smallest(options)
+        return wanted[0] if wanted else smallest(options)
 
     return choose
 
@@ -75,8 +83,20 @@ def _reshaped(case: Case, **changes: int) -> Case:
     """The same weights with other parameters of the layer."""
     assert case.stream is not None
     nested = case.stream.weights
-    params = dataclasses.replace(nested.params, **changes)
-    stream = nested_format.Stream.pack(dataclasses.replace(nested, params=params))
+    return _packed(
+        case, dataclasses.replace(nested, params=dataclasses.replace(nested.params, **changes))
+    )
+
+
+def _enlarged(case: Case) -> Case:
+    """The same weights with outputs 2^10 times as large, out of the short requantisation."""
+    assert case.stream is not None
+    nested = case.stream.weights
+    return _packed(case, dataclasses.replace(nested, shift=nested.shift + np.int8(10)))
+
+
+def _packed(case: Case, nested: NestedWeights) -> Case:
+    stream = Stream.pack(nested)
     dense = operators.dense_op(stream, case.level)
     y = operators.run_op(dense, [case.x], case.layer.output_shape)
     return dataclasses.replace(case, stream=stream, dense=dense, y=y)
@@ -122,8 +142,10 @@ def _cases() -> list[Case]:
     for number, layer in enumerate(_layers()):
         own = list(_variants(layer, number))
         cases += own
+        if layer.kind is _DEPTHWISE and layer.kernel == 3:  # as after a relu
+            cases += [_reshaped(case, output_offset=-128) for case in own[:2]]
         if layer.kind is not _FC and number % 3 == 0:
-            cases.append(_reshaped(own[0], activation_max=100))
+            cases += [_reshaped(own[0], activation_max=100), _enlarged(own[-1])]
             if layer.kernel == 3 and layer.stride == 1:
                 pads = {"pad_top": 2, "pad_left": 2}
                 cases += [_reshaped(case, dilation_h=2, dilation_w=2, **pads) for case in own[1:3]]
@@ -146,7 +168,8 @@ def _measure(cases: Sequence[Case]) -> list[int]:
 def _features(case: Case) -> dict[str, float]:
     assert case.stream is not None
     levels = case.stream.levels[: case.level + 1]
-    return cycles.features(case.stream.params, case.layer.image_size, levels)
+    exact = cycles.exact_channels(case.stream)[case.level]
+    return cycles.features(case.stream.params, case.layer.image_size, levels, exact=exact)
 
 
 def fit(features: Sequence[dict[str, float]], cycles: Sequence[int]) -> dict[str, float]:

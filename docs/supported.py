@@ -46,6 +46,8 @@ def _lines() -> Iterator[str]:
     yield "`0.5 * x`, `x[:, 1:]` or `keras.ops.relu(x)`. By the names of Keras's classes:"
     yield f"{operators}."
     yield "\nA constant operand is one number, or an array that broadcasts to the tensor's shape."
+    yield "A square root, a logarithm or a division must give finite numbers: put `relu(x) + 0.01`"
+    yield "in the place of x. In int8 the root or the logarithm of a negative number is zero."
     yield "`nest()` refuses an operator for which there is no layer."
     yield "\n## Activations\n"
     names = ", ".join(f"`{name}`" for name in supported.ACTIVATIONS.values())

@@ -22,6 +22,7 @@ settings.load_profile("exact")
 # The files that take longest. They come first: one that came last would leave the other processes
 # of `pytest -n` without work.
 LONG = (
+    "properties/test_random_models.py",
     "documents/test_documents.py",
     "test_notebooks.py",
     "nested_keras/test_runs.py",

@@ -44,9 +44,10 @@ the learning rate is sqrt(N) times as high for N such shares. A stand-alone mode
 that rate (ResNet-8, 90 % zeros, seed 0, float: 80.88 % in place of 80.94 %). Accuracy is measured
 on the whole test set; int8 is the arithmetic of the emulated device, bit for bit. Instructions
 are counted on the emulated Cortex-M7 and cycles modelled
-([../cycle_model.md](../cycle_model.md)). All methods run on the same kernels; slimmable widths
-and the dense model run as dense models. "weight bytes" are the bytes that one point reads,
-"storage" the bytes that a device keeps for all points.
+([../cycle_model.md](../cycle_model.md)), with the kernels and the cycle model of 2026-11-22, when
+the models were trained; [../models.md](../models.md) has later ones. All methods run on the same
+kernels; slimmable widths and the dense model run as dense models. "weight bytes" are the bytes
+that one point reads, "storage" the bytes that a device keeps for all points.
 
 | method | what it is |
 |---|---|

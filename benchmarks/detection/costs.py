@@ -15,16 +15,27 @@ from nested_keras import applications, export, firmware, nest, report
 from nested_keras.allocation import budget
 
 # By width; the fourth level makes the densest cost 1.8 times as much as the sparsest.
-SPARSITIES = {0.5: (0.9, 0.8, 0.7, 0.4), 0.35: (0.9, 0.8, 0.7, 0.25)}
+SPARSITIES = {0.5: (0.9, 0.8, 0.7, 0.5), 0.35: (0.9, 0.8, 0.7, 0.42)}
 SHAPE = (160, 160, 3)
 
 
-def costs(width):
-    """Returns the costs of one width, level by level."""
+def nested(width):
+    """Returns the nested detector of one width, pruned, with random weights."""
     keras.utils.set_random_seed(0)
     base = applications.ssd_mobilenet_v2(SHAPE, 10, width=width)
     model = nest(base, SPARSITIES[width], exclude=())
     model.prune()
+    return model
+
+
+def cycles(model):
+    """Returns the predicted cycles of each level."""
+    return [round(value) for value in budget.total(model, budget.cycles)]
+
+
+def costs(width):
+    """Returns the costs of one width, level by level."""
+    model = nested(width)
     images = np.random.default_rng(0).random((4, *SHAPE), np.float32)
     tflite = export.to_tflite(model, representative_dataset=images)
     with tempfile.TemporaryDirectory() as folder:
@@ -32,7 +43,7 @@ def costs(width):
     return {
         "width": width,
         "sparsities": SPARSITIES[width],
-        "modelled_cycles": [round(value) for value in budget.total(model, budget.cycles)],
+        "modelled_cycles": cycles(model),
         "weight_bytes": [size.weight_bytes for size in report.level_sizes(tflite)],
         "tflite_bytes": len(tflite),
         "arena_bytes": library.arena_bytes,

@@ -102,7 +102,7 @@ def measure(library: Library, cases: Sequence[AnyCase], work_dir: Path) -> list[
         DeviceError: A call failed, or an output differs from the reference.
     """
     elf = _build(library, cases, work_dir)
-    run = counter.count(elf, work_dir)
+    run = counter.count(elf, work_dir, begins_cold=True)
     scratch = _check_console(run.console, library.name, cases)
     if len(run.regions) != len(cases):
         raise DeviceError(f"expected {len(cases)} counted calls: got {len(run.regions)}")

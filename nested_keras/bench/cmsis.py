@@ -118,7 +118,7 @@ def measured(root: Path, cases: Sequence[AnyCase], work_dir: Path) -> Baseline:
         BuildError: The compiler refused a source.
         DeviceError: An output differs from the reference.
     """
-    measurements = measure(_library(root, work_dir), cases, work_dir)
+    measurements = measure(library(root, work_dir), cases, work_dir)
     costs = {
         baseline_name(case): Cost(result.profile.instructions, result.profile.cycles)
         for case, result in zip(cases, measurements, strict=True)
@@ -154,7 +154,13 @@ def bakenn_root() -> Path | None:
     return Path(spec.submodule_search_locations[0], "backend", "cmsis_nn", "vendor", "cmsis_nn")
 
 
-def _library(root: Path, work_dir: Path) -> Library:
+def library(root: Path, work_dir: Path) -> Library:
+    """Compiles a checkout of CMSIS-NN.
+
+    Raises:
+        ValueError: The folder is no CMSIS-NN checkout.
+        BuildError: The compiler refused a source.
+    """
     include = root / "Include"
     if not (include / "arm_nnfunctions.h").is_file():
         raise ValueError(

@@ -6,7 +6,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
+from nested_keras.bench.caches import DEFAULT, NO_MISSES, Memory, Misses
 from nested_keras.codegen.firmware_errors import DeviceError, ToolchainError
 from nested_keras.codegen.sources import tflm_ops_dir
 from nested_keras.devices import qemu
@@ -16,26 +18,62 @@ _PLUGIN_API_1 = range(6, 9)
 _WARNINGS = ("-Wall", "-Wextra", "-Wconversion", "-Werror")
 
 
+class Counts(NamedTuple):
+    """What one instruction did in a region.
+
+    Attributes:
+        executions: How often the instruction ran.
+        wrong_directions: How often the predictor expected a jump and none came, or the reverse.
+        wrong_targets: How often the jump went to another address than the time before.
+    """
+
+    executions: int
+    wrong_directions: int = 0
+    wrong_targets: int = 0
+
+
+@dataclass(frozen=True)
+class Region:
+    """What ran between NK_BENCH_BEGIN and NK_BENCH_END.
+
+    Attributes:
+        counts: What the instruction at each address did.
+        misses: The lines that the caches had to fetch.
+    """
+
+    counts: Mapping[int, Counts]
+    misses: Misses = NO_MISSES
+
+
 @dataclass(frozen=True)
 class CountedRun:
     """The output and the executed instructions of one run of a firmware.
 
     Attributes:
         console: The printed text.
-        regions: For each region between NK_BENCH_BEGIN and NK_BENCH_END, in the order of the ends:
-            executions of the instruction at each address.
+        regions: In the order of their ends.
     """
 
     console: str
-    regions: tuple[Mapping[int, int], ...]
+    regions: tuple[Region, ...]
 
 
-def count(elf: Path, work_dir: Path, *, timeout_s: float = 600.0) -> CountedRun:
+def count(
+    elf: Path,
+    work_dir: Path,
+    *,
+    memory: Memory = DEFAULT,
+    begins_cold: bool = False,
+    timeout_s: float = 600.0,
+) -> CountedRun:
     """Runs a firmware and counts the instructions of its marked regions.
 
     Args:
         elf: Firmware for the board mps2_an500 that ends with exit status 0.
         work_dir: Receives the compiled plugin and the counts.
+        memory: The caches to simulate.
+        begins_cold: Whether the caches are empty when a region begins. By default the caches hold
+            what the code before has left there.
         timeout_s: Seconds after which the emulator is killed.
 
     Returns:
@@ -49,9 +87,11 @@ def count(elf: Path, work_dir: Path, *, timeout_s: float = 600.0) -> CountedRun:
     plugin = build_plugin(work_dir)
     counts = work_dir / f"{elf.stem}.counts"
     counts.unlink(missing_ok=True)
-    console = qemu.run(
-        elf, timeout_s=timeout_s, options=("-plugin", f"{plugin.resolve()},counts={counts}")
+    arguments = (
+        f"{plugin.resolve()},counts={counts},cache={memory.cache_bytes},"
+        f"tcm={memory.has_tightly_coupled_ram:d},cold={begins_cold:d}"
     )
+    console = qemu.run(elf, timeout_s=timeout_s, options=("-plugin", arguments))
     return CountedRun(console, parse_counts(counts.read_text(encoding="ascii")))
 
 
@@ -76,14 +116,14 @@ def build_plugin(work_dir: Path) -> Path:
     return plugin
 
 
-def parse_counts(text: str) -> tuple[Mapping[int, int], ...]:
+def parse_counts(text: str) -> tuple[Region, ...]:
     """Reads the plugin's file (tflm_ops/bench/count_plugin.c describes the form).
 
     Args:
         text: The contents.
 
     Returns:
-        Executions per address, for each region.
+        The regions.
 
     Raises:
         DeviceError: The plugin reported an error, or the file is incomplete.
@@ -93,13 +133,14 @@ def parse_counts(text: str) -> tuple[Mapping[int, int], ...]:
         raise DeviceError(f"the counted regions are not sound: {last.removeprefix('error ')}")
     if last != "end":
         raise DeviceError(f"expected the counts to finish with `end`: got {last!r}")
-    regions: list[dict[int, int]] = []
+    regions: list[Region] = []
     for line in lines:
-        first, number = line.split()
+        first, *numbers = line.split()
         if first == "region":
-            regions.append({})
+            counts: dict[int, Counts] = {}
+            regions.append(Region(counts, Misses(*map(int, numbers[1:]))))
         else:
-            regions[-1][int(first, 16)] = int(number)
+            counts[int(first, 16)] = Counts(*map(int, numbers))
     return tuple(regions)
 
 

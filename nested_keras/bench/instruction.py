@@ -70,7 +70,7 @@ _NARROW_LOAD = Latency(late=2, early=3, multiplier=3)
 _PRODUCT = Latency(late=2, early=3, multiplier=2)
 
 FLAGS = "flags"
-_PC = "r15"
+_SP, _LR, _PC = "r13", "r14", "r15"
 
 
 @dataclass(frozen=True)
@@ -99,6 +99,11 @@ class Instruction:
     def is_branch(self) -> bool:
         """Whether the instruction may jump."""
         return self.unit is Unit.BRANCH or any(name == _PC for name, _ in self.writes)
+
+    @property
+    def is_return(self) -> bool:
+        """Whether the instruction jumps to the address in lr or on the stack."""
+        return self.is_branch and any(name in (_SP, _LR) for name, _ in self.reads)
 
 
 _CONDITION = "eq|ne|cs|hs|cc|lo|mi|pl|vs|vc|hi|ls|ge|lt|gt|le"
@@ -132,7 +137,7 @@ _LONG_MULTIPLIES = re.compile(r"(?:smull|smlal|umull|umlal)")
 _DSP = re.compile(
     r"(?:[su]xt|pkh|bfi|bfc|[su]bfx|rev|rbit|clz|ssat|usat|sel|qadd|qsub|[suq](?:add|sub)(?:8|16))"
 )
-_BRANCH = re.compile(rf"(?:b|bl|bx|blx|cbz|cbnz|tbb|tbh|b(?:{_CONDITION}))$")
+_BRANCH = re.compile(rf"(?:cbz|cbnz|tbb|tbh|(?:b|bl|bx|blx)(?P<condition>{_CONDITION})?)$")
 _MULTIPLE = re.compile(r"v?(?:push|pop|ldm|stm)")
 # Mnemonics that may end in s, and mnemonics that may end in a condition.
 _FLAG_SETTERS = _ARITHMETIC | _MOVES | {"mul", "mla"}
@@ -158,9 +163,9 @@ def parse(text: str) -> Instruction:
     mnemonic, _, rest = text.replace("\t", " ").partition("<")[0].strip().partition(" ")
     mnemonic = re.sub(r"\.[wn]$", "", mnemonic)
     operands = [part.strip() for part in _OPERAND_COMMA.split(rest)] if rest.strip() else []
-    if _BRANCH.match(mnemonic):
-        return _branch(mnemonic, operands)
-    name, is_predicated, sets_flags = _split_mnemonic(mnemonic)
+    if branch := _BRANCH.match(mnemonic):
+        return _branch(operands, is_predicated=branch["condition"] is not None)
+    name, is_predicated, sets_flags = split_mnemonic(mnemonic)
     instruction = _unpredicated(name, rest, operands)
     reads, writes = list(instruction.reads), list(instruction.writes)
     if is_predicated:
@@ -181,7 +186,7 @@ def parse(text: str) -> Instruction:
     )
 
 
-def _split_mnemonic(mnemonic: str) -> tuple[str, bool, bool]:
+def split_mnemonic(mnemonic: str) -> tuple[str, bool, bool]:
     """(name without suffixes, whether it is predicated, whether it sets the flags)."""
     if mnemonic in _SIMPLE:
         return mnemonic, False, False
@@ -223,10 +228,10 @@ def _results(latency: Latency, registers: tuple[str, ...]) -> tuple[tuple[str, L
     return tuple((register, latency) for register in registers)
 
 
-def _branch(mnemonic: str, operands: list[str]) -> Instruction:
+def _branch(operands: list[str], *, is_predicated: bool) -> Instruction:
     reads = _late(registers_in(operands[0])) if operands else ()
-    if re.fullmatch(rf"b(?:{_CONDITION})", mnemonic):
-        reads = ((FLAGS, Port.LATE),)
+    if is_predicated:
+        reads += ((FLAGS, Port.LATE),)
     return Instruction(Unit.BRANCH, reads)
 
 

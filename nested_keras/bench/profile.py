@@ -1,4 +1,4 @@
-"""Turn executions per address into basic blocks, instructions and modelled cycles."""
+"""Turn counts per address into basic blocks, instructions and modelled cycles."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from nested_keras.bench.caches import DEFAULT, Memory
+from nested_keras.bench.counter import Counts, Region
 from nested_keras.bench.instruction import Instruction, parse
 from nested_keras.bench.pipeline import loop_cycles, straight_cycles
 from nested_keras.devices.toolchain import run_tool
@@ -30,16 +32,18 @@ class Block:
     Attributes:
         address: The address of the first instruction.
         function: The symbol before the block.
-        instructions: The number of instructions.
+        code: The instructions, as objdump shows them.
         executions: How often the block ran.
         cycles: Modelled cycles of all executions together.
+        mispredicted: How often the branch at the end was predicted wrongly.
     """
 
     address: int
     function: str
-    instructions: int
+    code: tuple[str, ...]
     executions: int
     cycles: float
+    mispredicted: int
 
 
 @dataclass(frozen=True)
@@ -48,13 +52,20 @@ class Profile:
 
     Attributes:
         instructions: Exact.
-        cycles: Modelled (benchmarks/cycle_model.md).
+        cycles: Modelled, with all code and data at hand (benchmarks/cycle_model.md).
+        memory_cycles: Modelled, with the caches of a memory system.
         blocks: In order of address.
     """
 
     instructions: int
     cycles: int
+    memory_cycles: int
     blocks: tuple[Block, ...]
+
+    @property
+    def mispredicted(self) -> int:
+        """How many branches were predicted wrongly."""
+        return sum(block.mispredicted for block in self.blocks)
 
 
 class Listing:
@@ -86,11 +97,12 @@ class Listing:
         self._next = dict(itertools.pairwise(addresses))
         self._targets = {_target(t) for t in self._texts.values() if t.startswith(("b", "cb"))}
 
-    def profile(self, executions: Mapping[int, int]) -> Profile:
+    def profile(self, region: Region, memory: Memory = DEFAULT) -> Profile:
         """Cuts the executed instructions into basic blocks, with modelled cycles for each block.
 
         Args:
-            executions: How often the instruction at each address ran.
+            region: The counts of this image's instructions.
+            memory: The memory system with which the region was counted.
 
         Returns:
             The profile.
@@ -98,25 +110,28 @@ class Listing:
         Raises:
             ValueError: No instruction of the image starts at an address.
         """
-        unknown = [address for address in executions if address not in self._texts]
+        counts = region.counts
+        unknown = [address for address in counts if address not in self._texts]
         if unknown:
             raise ValueError(f"no instruction of this image starts at {unknown[0]:#x}")
-        blocks = tuple(self._block(run, executions) for run in self._runs(executions))
+        blocks = tuple(self._block(run, counts) for run in self._runs(counts))
+        cycles = round(sum(block.cycles for block in blocks))
         return Profile(
-            instructions=sum(executions.values()),
-            cycles=round(sum(block.cycles for block in blocks)),
+            instructions=sum(each.executions for each in counts.values()),
+            cycles=cycles,
+            memory_cycles=cycles + memory.stall_cycles(region.misses),
             blocks=blocks,
         )
 
-    def _runs(self, executions: Mapping[int, int]) -> Iterator[list[int]]:
+    def _runs(self, counts: Mapping[int, Counts]) -> Iterator[list[int]]:
         """Addresses in runs: no branch but the last, no target but the first, one count."""
         run: list[int] = []
-        for address in sorted(executions):
+        for address in sorted(counts):
             if run and (
                 self._next[run[-1]] != address
                 or parse(self._texts[run[-1]]).is_branch
                 or address in self._targets
-                or executions[address] != executions[run[-1]]
+                or counts[address].executions != counts[run[-1]].executions
             ):
                 yield run
                 run = []
@@ -124,16 +139,18 @@ class Listing:
         if run:
             yield run
 
-    def _block(self, run: list[int], executions: Mapping[int, int]) -> Block:
-        count = executions[run[0]]
-        code = tuple(parse(self._texts[address]) for address in run)
-        if code[-1].is_branch and _target(self._texts[run[-1]]) == run[0]:
-            # Falling through ends the loop, which the predictor did not expect.
-            exits = min(count, executions.get(self._next.get(run[-1], -1), 0))
-            cycles = _loop_cycles(code) * count + MISPREDICTED_BRANCH_CYCLES * exits
-        else:
-            cycles = float(_straight_cycles(code) * count)
-        return Block(run[0], self._functions[run[0]], len(run), count, cycles)
+    def _block(self, run: list[int], counts: Mapping[int, Counts]) -> Block:
+        last = counts[run[-1]]
+        texts = tuple(self._texts[address] for address in run)
+        code = tuple(map(parse, texts))
+        is_loop = code[-1].is_branch and _target(texts[-1]) == run[0]
+        cycles = (_loop_cycles if is_loop else _straight_cycles)(code) * last.executions
+        mispredicted = last.wrong_directions
+        if not code[-1].is_return:
+            mispredicted += last.wrong_targets
+        cycles += MISPREDICTED_BRANCH_CYCLES * mispredicted
+        function = self._functions[run[0]]
+        return Block(run[0], function, texts, last.executions, cycles, mispredicted)
 
 
 @functools.cache

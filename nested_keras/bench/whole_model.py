@@ -12,6 +12,7 @@ import numpy as np
 
 from nested_keras import files
 from nested_keras.bench import counter
+from nested_keras.bench.caches import DEFAULT, Memory
 from nested_keras.bench.code_size import code_bytes
 from nested_keras.bench.profile import Listing, Profile
 from nested_keras.codegen import marks, sources
@@ -48,7 +49,8 @@ class OpCost:
         name: The name of the output tensor.
         kind: Class of the prepared operator, such as "NestedSparseConv".
         instructions: Exact.
-        cycles: Modelled.
+        cycles: Modelled, with all code and data at hand.
+        memory_cycles: Modelled, with the caches of the memory system.
         predicted_cycles: The prediction of the cost model (`cortex_m.cycles`); None for operators
             without a stream.
     """
@@ -57,6 +59,7 @@ class OpCost:
     kind: str
     instructions: int
     cycles: int
+    memory_cycles: int
     predicted_cycles: int | None = None
 
 
@@ -68,12 +71,14 @@ class LevelCost:
         level: 0 is the sparsest.
         instructions: Instructions of the whole inference; exact.
         cycles: Cycles of the whole inference; modelled.
+        memory_cycles: The same with the caches of the memory system.
         ops: The operators in order, then the code between operators.
     """
 
     level: int
     instructions: int
     cycles: int
+    memory_cycles: int
     ops: tuple[OpCost, ...]
 
 
@@ -87,6 +92,7 @@ class ModelBenchmark:
         io_bytes: Input and output buffers, for a caller with buffers of its own.
         data_bytes: Bytes of the constants: weights, tables, streams.
         code_bytes: Bytes of machine code; see `code_size.code_bytes`.
+        memory: The memory system of `memory_cycles`.
     """
 
     levels: tuple[LevelCost, ...]
@@ -94,18 +100,27 @@ class ModelBenchmark:
     io_bytes: int
     data_bytes: int
     code_bytes: int
+    memory: Memory
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the result for the JSON file."""
         return asdict(self)
 
 
-def run(model: ModelFile, *, work_dir: Path | None = None) -> ModelBenchmark:
+def run(
+    model: ModelFile,
+    *,
+    memory: Memory = DEFAULT,
+    work_dir: Path | None = None,
+    arena: int | str | None = None,
+) -> ModelBenchmark:
     """Builds the generated firmware, runs one random input at every level and checks the outputs.
 
     Args:
         model: Contents of a .tflite, or its path.
+        memory: The caches to simulate, beside the cycles without.
         work_dir: Keeps the firmware and its objects; a temporary folder by default.
+        arena: The most bytes of the arena, or "smallest", or None; see `firmware.generate`.
 
     Returns:
         Instructions and modelled cycles.
@@ -118,23 +133,24 @@ def run(model: ModelFile, *, work_dir: Path | None = None) -> ModelBenchmark:
     """
     if work_dir is None:
         with process.temporary_folder() as folder:
-            return run(model, work_dir=folder)
-    library = generate(model, work_dir / "model")
+            return run(model, memory=memory, work_dir=folder, arena=arena)
+    library = generate(model, work_dir / "model", arena=arena)
     reference = ReferenceModel(library.program)
-    inputs = [_random_input(tensor) for tensor in reference.input_details]
+    inputs = [random_input(tensor) for tensor in reference.input_details]
     elf = _build(library, inputs, work_dir)
-    counted = counter.count(elf, work_dir)
-    outputs, op_order = _parse(counted.console, library.program)
+    counted = counter.count(elf, work_dir, memory=memory)
+    outputs, op_order = parse_console(counted.console, library.program)
     for level, output in enumerate(outputs):
-        _check(output, reference.run(inputs, level), level)
+        check_output(output, reference.run(inputs, level), level)
     listing = Listing(elf)
-    profiles = [listing.profile(region) for region in counted.regions]
+    profiles = [listing.profile(region, memory) for region in counted.regions]
     return ModelBenchmark(
-        levels=_levels(library.program, profiles, op_order),
+        levels=level_costs(library.program, profiles, op_order),
         arena_bytes=library.arena_bytes,
         io_bytes=sum(tensor.nbytes for tensor in _interface(library.program)),
         data_bytes=library.data_bytes,
         code_bytes=code_bytes(library, work_dir),
+        memory=memory,
     )
 
 
@@ -142,7 +158,7 @@ def table(benchmark: ModelBenchmark) -> str:
     """One row for each operator and one for the whole inference; columns by level."""
     header = ["operator", "kind"]
     for level in benchmark.levels:
-        header += [f"instr. L{level.level}", f"cycles L{level.level}", "predicted"]
+        header += [f"instr. L{level.level}", f"cycles L{level.level}", "memory", "predicted"]
     rows = []
     for ops in zip(*(level.ops for level in benchmark.levels), strict=True):
         rows.append([ops[0].name, ops[0].kind, *_cells(ops)])
@@ -153,6 +169,7 @@ def table(benchmark: ModelBenchmark) -> str:
         f"constants {benchmark.data_bytes:,} bytes, code {benchmark.code_bytes:,} bytes.\n"
         "L0 is the sparsest level.\n"
         "Instructions are exact; cycles come from a static, uncalibrated Cortex-M7 issue model;\n"
+        f"`memory` adds {benchmark.memory.description};\n"
         "predicted cycles come from the exporter's cost model.\n"
         "Every output equals the NumPy reference."
     )
@@ -165,6 +182,7 @@ def _cells(costs: Sequence[OpCost | LevelCost]) -> list[str]:
         cells += [
             f"{each.instructions:,}",
             f"{each.cycles:,}",
+            f"{each.memory_cycles:,}",
             "" if predicted is None else f"{predicted:,}",
         ]
     return cells
@@ -174,7 +192,8 @@ def _interface(program: Program) -> list[Tensor]:
     return [program.tensors[i] for i in (*program.inputs, *program.outputs)]
 
 
-def _random_input(tensor: Tensor) -> Array:
+def random_input(tensor: Tensor) -> Array:
+    """Returns seeded random values for an input of a model."""
     rng = np.random.default_rng(0)
     if tensor.dtype in ("int8", "uint8"):
         limits = np.iinfo(tensor.dtype)
@@ -211,10 +230,10 @@ def _build(library: GeneratedLibrary, inputs: Sequence[Array], work_dir: Path) -
     return elf
 
 
-def _parse(console: str, program: Program) -> tuple[list[tuple[Array, ...]], list[int]]:
+def parse_console(console: str, program: Program) -> tuple[list[tuple[Array, ...]], list[int]]:
     """The outputs at each level and the operators in the order of their ends."""
     lines = console.splitlines()
-    if len(lines) != program.levels + 2 or lines[-1] != "end":
+    if len(lines) != program.levels + 3 or lines[-1] != "end":
         raise DeviceError(f"expected {program.levels} levels and `end`{last_lines(console)}")
     layout = output_layout(program)
     outputs = []
@@ -229,7 +248,8 @@ def _parse(console: str, program: Program) -> tuple[list[tuple[Array, ...]], lis
     return outputs, [int(word) for word in lines[-2].split(" ")[1:]]
 
 
-def _check(output: tuple[Array, ...], expected: object, level: int) -> None:
+def check_output(output: tuple[Array, ...], expected: object, level: int) -> None:
+    """Compares the outputs at a level with the reference; raises DeviceError."""
     tensors = expected if isinstance(expected, tuple) else (expected,)
     for index, (got, want) in enumerate(zip(output, tensors, strict=True)):
         wrong = int(np.count_nonzero(got != want))
@@ -240,7 +260,7 @@ def _check(output: tuple[Array, ...], expected: object, level: int) -> None:
             )
 
 
-def _levels(
+def level_costs(
     program: Program, profiles: Sequence[Profile], op_order: Sequence[int]
 ) -> tuple[LevelCost, ...]:
     """Shares out the counted regions: a level has one per operator and one for the end."""
@@ -252,24 +272,40 @@ def _levels(
     levels = []
     for level in range(program.levels):
         own = profiles[level * (per_level + 1) : (level + 1) * (per_level + 1)]
+        # An operator that runs strip by strip has several regions.
+        regions: dict[int, list[Profile]] = {}
+        for index, profile in zip(op_order[level * per_level :], own[:-1], strict=False):
+            regions.setdefault(index, []).append(profile)
         ops = [
-            _op_cost(program, index, profile=p, level=level)
-            for index, p in zip(op_order[level * per_level :], own[:-1], strict=False)
+            _op_cost(program, index, profiles=parts, level=level)
+            for index, parts in regions.items()
         ]
-        ops.append(OpCost(_GLUE, "", own[-1].instructions, own[-1].cycles))
+        glue = own[-1]
+        ops.append(OpCost(_GLUE, "", glue.instructions, glue.cycles, glue.memory_cycles))
         levels.append(
             LevelCost(
-                level, sum(p.instructions for p in own), sum(p.cycles for p in own), tuple(ops)
+                level=level,
+                instructions=sum(each.instructions for each in own),
+                cycles=sum(each.cycles for each in own),
+                memory_cycles=sum(each.memory_cycles for each in own),
+                ops=tuple(ops),
             )
         )
     return tuple(levels)
 
 
-def _op_cost(program: Program, index: int, *, profile: Profile, level: int) -> OpCost:
+def _op_cost(program: Program, index: int, *, profiles: Sequence[Profile], level: int) -> OpCost:
     op = program.ops[index]
     predicted = None
     if isinstance(op, NestedSparseConv):
         kind = op.layer.params.kind
         size = cycles.ImageSize.of(kind, *program.shapes(op))
         predicted = cycles.predict_levels(op.layer, size)[level]
-    return OpCost(op.name, type(op).__name__, profile.instructions, profile.cycles, predicted)
+    return OpCost(
+        op.name,
+        type(op).__name__,
+        sum(each.instructions for each in profiles),
+        sum(each.cycles for each in profiles),
+        sum(each.memory_cycles for each in profiles),
+        predicted,
+    )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from pathlib import Path
 
+from nested_keras.bench.caches import DEFAULT, MEMORIES
 from nested_keras.cli import arguments
 from nested_keras.typing import Subparsers
 
@@ -39,7 +41,10 @@ def _bench_model(args: argparse.Namespace) -> None:
 
     arguments.require_json(args.json)
     args.terminal.status("building firmware and counting under QEMU")
-    benchmark = whole_model.run(args.model.read_bytes())
+    memory = dataclasses.replace(
+        MEMORIES[args.memory], flash_cycles=args.flash_cycles, ram_cycles=args.ram_cycles
+    )
+    benchmark = whole_model.run(args.model.read_bytes(), memory=memory)
     args.terminal.say(whole_model.table(benchmark))
     arguments.write_json(args, benchmark.to_dict())
 
@@ -52,6 +57,18 @@ def _add_bench(sub: argparse.ArgumentParser) -> None:
     model = benchmarks.add_parser("model", help="every operator of a .tflite, at every level")
     model.set_defaults(action=_bench_model)
     model.add_argument("model", metavar="MODEL", type=Path, help="a .tflite written by `export`")
+    model.add_argument(
+        "--memory",
+        choices=MEMORIES,
+        default=DEFAULT.name,
+        help="the size of the caches, and whether RAM is tightly coupled; default %(default)s",
+    )
+    for kind in ("flash", "ram"):
+        default = getattr(DEFAULT, f"{kind}_cycles")
+        text = f"cycles until a line of {kind} is in the cache; default {default}"
+        model.add_argument(
+            f"--{kind}-cycles", metavar="N", type=arguments.positive, default=default, help=text
+        )
     for benchmark in (kernels, model):
         arguments.add_json(benchmark)
         arguments.add_quiet(benchmark)

@@ -42,18 +42,47 @@ def add(commands: Subparsers) -> None:
         help="where the weights lie: in the code (default), or in NAME_weights.bin, which the\n"
         "program gives to NAME_open() at run time",
     )
+    sub.add_argument(
+        "--arena",
+        type=_arena,
+        metavar="BYTES",
+        help="the most bytes of RAM for the arena, or 'smallest': operators run strip by strip\n"
+        "where that is necessary, with the same results and a few more instructions",
+    )
+    sub.add_argument(
+        "--picture", type=Path, metavar="FILE", help="an SVG of the arena: what lies where and when"
+    )
     detector_flags.add_flags(sub)
     arguments.add_json(sub)
 
 
+def _arena(text: str) -> int | str:
+    """The value of --arena."""
+    from nested_keras.codegen.strip_choice import SMALLEST
+
+    if text == SMALLEST:
+        return text
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(
+            f"expected a number of bytes or {SMALLEST!r}: got {text!r}"
+        )
+    return int(text)
+
+
 def _codegen(args: argparse.Namespace) -> None:
-    from nested_keras import firmware
+    from nested_keras import files, firmware
 
     arguments.require_json(args.json)
     content = args.model.read_bytes()
     decoder = detector_flags.decoder_of(args, content)
     library = firmware.generate(
-        content, args.out, name=args.name, decoder=decoder, layout=args.layout, weights=args.weights
+        content,
+        args.out,
+        name=args.name,
+        decoder=decoder,
+        layout=args.layout,
+        weights=args.weights,
+        arena=args.arena,
     )
     args.terminal.note(
         f"Wrote a C library to {args.out}: {library.arena_bytes:,} bytes of arena, "
@@ -64,4 +93,6 @@ def _codegen(args: argparse.Namespace) -> None:
         args.terminal.note(f"Give the bytes of {library.weights} to {args.name}_open() first.")
     if decoder is not None:
         args.terminal.note(f"{args.name}_detect() finds the boxes in its outputs.")
+    if args.picture is not None:
+        files.write_text(args.picture, library.draw_arena())
     arguments.write_json(args, library.to_dict())

@@ -3,7 +3,7 @@
 Two buffers may share bytes when no operator needs both. As in TFLite Micro's greedy planner, the
 largest buffer is placed first. Each buffer goes to the lowest offset where the buffer overlaps no
 placed buffer that is alive at the same time. Late buffers come after all other buffers, in the room
-that is left.
+that is left. Buffers that share memory are placed together, at one offset.
 """
 
 from __future__ import annotations
@@ -26,12 +26,15 @@ class Buffer:
         first: Index of the first operator that needs the buffer.
         last: Index of the last operator that needs the buffer, >= first.
         is_late: Whether the buffer is placed after all buffers that are not late.
+        shares: Index of the request whose offset the buffer takes; the two may hold the same bytes
+            at one time. None for a place of its own.
     """
 
     size: int
     first: int
     last: int
     is_late: bool = False
+    shares: int | None = None
 
     def __post_init__(self) -> None:
         """Checks the ranges."""
@@ -65,25 +68,46 @@ def plan_arena(buffers: Sequence[Buffer]) -> Plan:
         buffers: The requests.
 
     Returns:
-        Offsets such that buffers needed by the same operator are disjoint.
+        Offsets such that buffers needed by the same operator are disjoint, if they do not share
+        memory.
     """
     offsets = [0] * len(buffers)
     placed: list[int] = []
 
-    def rank(index: int) -> tuple[bool, int, int, int]:
-        buffer = buffers[index]
-        return buffer.is_late, -buffer.size, buffer.first, index
+    def rank(members: list[int]) -> tuple[bool, int, int, int]:
+        largest = max(members, key=lambda index: buffers[index].size)
+        is_late = all(buffers[index].is_late for index in members)
+        return is_late, -buffers[largest].size, buffers[largest].first, members[0]
 
-    for index in sorted(range(len(buffers)), key=rank):
-        buffer = buffers[index]
-        offset = 0
-        for other in sorted(placed, key=offsets.__getitem__):
-            if not buffer.overlaps(buffers[other]):
-                continue
-            if offset + buffer.size <= offsets[other]:
-                break
-            offset = max(offset, align(offsets[other] + buffers[other].size, ALIGNMENT))
-        offsets[index] = offset
-        placed.append(index)
-    ends = (offset + buffer.size for offset, buffer in zip(offsets, buffers, strict=True))
-    return Plan(tuple(offsets), align(max(ends, default=0), ALIGNMENT))
+    def end(index: int) -> int:
+        return offsets[index] + buffers[index].size
+
+    for members in sorted(_sharing(buffers), key=rank):
+        taken = [
+            (buffers[member].size, other)
+            for member in members
+            for other in placed
+            if buffers[member].overlaps(buffers[other])
+        ]
+        starts = {0} | {align(end(other), ALIGNMENT) for _, other in taken}
+        offset = next(
+            start
+            for start in sorted(starts)
+            if all(start + size <= offsets[other] or end(other) <= start for size, other in taken)
+        )
+        for member in members:
+            offsets[member] = offset
+        placed += members
+    size = max((end(index) for index in range(len(buffers))), default=0)
+    return Plan(tuple(offsets), align(size, ALIGNMENT))
+
+
+def _sharing(buffers: Sequence[Buffer]) -> list[list[int]]:
+    """Indices of the buffers, those together that share memory."""
+    groups: dict[int, list[int]] = {}
+    for index, _buffer in enumerate(buffers):
+        root = index
+        while buffers[root].shares is not None:
+            root = buffers[root].shares or 0
+        groups.setdefault(root, []).append(index)
+    return list(groups.values())

@@ -1,19 +1,36 @@
-"""A dense convolution as a packed stream of one level, which the tuned kernels run."""
+"""The packed stream of an operator; a dense convolution as one level for the tuned kernels."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import functools
 
 import numpy as np
 
 from nested_keras import format as stream_format
 from nested_keras.cortex_m import cycles
-from nested_keras.tflite import operators
+from nested_keras.tflite import operators, program as ir
 
 
+def stream_of(
+    op: ir.Op, input_shape: tuple[int, ...], output_shape: tuple[int, ...]
+) -> stream_format.Stream | None:
+    """Returns the packed weights that an operator reads, also of a dense one; None without any.
+
+    Args:
+        op: The operator.
+        input_shape: Of its first input.
+        output_shape: Of its output.
+    """
+    if isinstance(op, operators.NestedSparseConv):
+        return op.layer
+    return dense_stream(op, input_shape, output_shape) if isinstance(op, operators.Conv2D) else None
+
+
+# The planner of the arena asks for the stream of an operator once for each group of operators.
+@functools.lru_cache(maxsize=256)
 def dense_stream(
-    op: operators.Conv2D, input_shape: Sequence[int], output_shape: Sequence[int]
+    op: operators.Conv2D, input_shape: tuple[int, ...], output_shape: tuple[int, ...]
 ) -> stream_format.Stream | None:
     """Packs the weights and tables of a convolution, for the fewest predicted cycles.
 
@@ -23,10 +40,9 @@ def dense_stream(
         output_shape: [n, h, w, out_channels].
 
     Returns:
-        A stream that gives the same bytes as the operator. None in three cases: the format cannot
+        A stream that gives the same bytes as the operator. None in two cases: the format cannot
         hold the operator (a multiplier is not normalised, or a channel has more than 65535
-        weights), a depthwise convolution has a tuned kernel of its own, or no tuned kernel takes
-        the dilation.
+        weights), or no tuned kernel takes the dilation.
     """
     is_depthwise = isinstance(op, operators.DepthwiseConv2D)
     kind = stream_format.LayerKind.DEPTHWISE if is_depthwise else stream_format.LayerKind.CONV
@@ -47,8 +63,6 @@ def dense_stream(
         params = stream_format.LayerParams(
             kind=kind, **shape, **{name: getattr(op, name) for name in same}
         )
-        if cycles.has_depthwise_kernel(params):
-            return None
         stream = cycles.pack_fastest(
             stream_format.NestedWeights(
                 params,

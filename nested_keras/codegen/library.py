@@ -9,12 +9,14 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from nested_keras import files
-from nested_keras.codegen import ctext, marks, sources
+from nested_keras.codegen import arena_picture, ctext, marks, sources
 from nested_keras.codegen.firmware_errors import CodegenError
 from nested_keras.codegen.layouts import Facts, Layout, layout_of, print_files
 from nested_keras.codegen.model_plan import Sizes
 from nested_keras.codegen.model_source import ModelSource, print_model, sizes_of
 from nested_keras.codegen.reserved_names import checked_name
+from nested_keras.codegen.storage import Storage
+from nested_keras.codegen.strip_choice import SMALLEST
 from nested_keras.detection.decoding import Decoder
 from nested_keras.runtime.runner import AnyModel, load_program, read_model
 from nested_keras.tflite.program import Program
@@ -56,6 +58,7 @@ class GeneratedLibrary:
         stack_bytes: Bound of the stack under any of its functions, on a Cortex-M7 with gcc 12 at
             -O2 or -Os.
         program: The prepared graph from which the library was printed.
+        storage: Where each tensor lies.
         model_sha256: sha256 of the .tflite, in hexadecimal; None without a .tflite.
     """
 
@@ -67,6 +70,7 @@ class GeneratedLibrary:
     data_bytes: int
     stack_bytes: int
     program: Program = field(repr=False)
+    storage: Storage = field(repr=False)
     model_sha256: str | None = None
     weights: Path | None = None
 
@@ -81,6 +85,11 @@ class GeneratedLibrary:
             "stack_bytes": self.stack_bytes,
             "model_sha256": self.model_sha256,
         }
+
+    def draw_arena(self) -> str:
+        """Returns a picture of the arena as SVG: which bytes hold what during which operators."""
+        title = f"{self.name}: an arena of {self.arena_bytes:,} bytes"
+        return arena_picture.draw(self.storage, len(self.program.ops), title)
 
     def compile(
         self, compiler: Compiler, cache_dir: Path, *, first_include: Path | None = None
@@ -123,6 +132,7 @@ def generate(
     decoder: Decoder | None = None,
     layout: str = "standard",
     weights: str = "compiled",
+    arena: int | str | None = None,
 ) -> GeneratedLibrary:
     """Writes a self-contained C library that runs the model.
 
@@ -143,30 +153,30 @@ def generate(
             Arduino sketches take as it is; or "arduino", a library for Arduino.
         weights: "compiled", as arrays in the code; or "external", in the file <name>_weights.bin,
             which the program gives to `<name>_open(file, size)` (docs/firmware.md).
+        arena: The most bytes of the arena, >= 0, or "smallest": operators then run strip by strip
+            where necessary (docs/firmware.md). None for the fewest instructions.
 
     Returns:
         The written library.
 
     Raises:
         ValueError: `name` is no such prefix, or is reserved (`reserved_names.py`); or there is no
-            such layout or place of the weights.
-        CodegenError: The graph holds something that cannot be printed, or a file to be written
-            exists and is not of an earlier run.
+            such layout, place of the weights or arena.
+        CodegenError: The graph holds something that cannot be printed or needs a larger arena, or a
+            file to be written exists and is not of an earlier run.
         nested_keras.runtime.ModelError: The bytes are no model that can be run.
         nested_keras.runtime.UnsupportedOpError: An operator that the runtimes do not know.
     """
     checked_name(name)
     chosen = layout_of(layout)
-    if weights not in WEIGHTS:
-        raise ValueError(f"weights must be one of {', '.join(WEIGHTS)}: got {weights!r}")
+    _check_memory(weights, arena)
     digest = None
     if not isinstance(model, Program):
         model = read_model(model)
         digest = hashlib.sha256(model).hexdigest()
     program = load_program(model)
-    source = print_model(
-        program, name, marks.comment(digest), decoder, external_weights=weights == "external"
-    )
+    external, banner = weights == "external", marks.comment(digest)
+    source = print_model(program, name, banner, decoder, external_weights=external, arena=arena)
     kernels = sources.sources_for(source.kernels)
     contents = _contents(name, source, kernels, chosen, digest)
     directory = Path(out_dir)
@@ -194,22 +204,35 @@ def _library(
         data_bytes=source.sizes.data_bytes,
         stack_bytes=source.sizes.stack_bytes,
         program=program,
+        storage=source.storage,
         model_sha256=digest,
         weights=None if source.weights is None else directory / _weights_name(name),
     )
 
 
-def measure(model: AnyModel) -> Sizes:
+def measure(model: AnyModel, arena: int | str | None = None) -> Sizes:
     """Returns the sizes of the library that `generate` would write, weights compiled.
 
     Args:
         model: Contents of a .tflite, its path, or a prepared graph.
+        arena: As for `generate`.
 
     Raises:
-        CodegenError: The graph holds something that cannot be printed.
+        ValueError: There is no such arena.
+        CodegenError: The graph holds something that cannot be printed, or needs a larger arena.
         nested_keras.runtime.ModelError: The bytes are no model that can be run.
     """
-    return sizes_of(load_program(model))
+    _check_memory(WEIGHTS[0], arena)
+    return sizes_of(load_program(model), arena)
+
+
+def _check_memory(weights: str, arena: int | str | None) -> None:
+    """Refuses an unknown place of the weights and a limit of the arena that is none."""
+    if weights not in WEIGHTS:
+        raise ValueError(f"weights must be one of {', '.join(WEIGHTS)}: got {weights!r}")
+    if arena is None or arena == SMALLEST or (isinstance(arena, int) and arena >= 0):
+        return
+    raise ValueError(f"arena must be a number of bytes, {SMALLEST!r} or None: got {arena!r}")
 
 
 def _weights_name(name: str) -> str:

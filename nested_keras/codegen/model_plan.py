@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from nested_keras.codegen import ctext
-from nested_keras.codegen.operator_calls import OpCode, print_op
+from nested_keras.codegen.firmware_errors import CodegenError
+from nested_keras.codegen.fusion import Joined, join_additions
+from nested_keras.codegen.operator_calls import OpCode, print_op, scratch_bytes
 from nested_keras.codegen.storage import Storage, plan_storage
+from nested_keras.codegen.strip_choice import choose_groups
+from nested_keras.codegen.strips import Call, Group
 from nested_keras.codegen.weights_file import ExternalConstants
 from nested_keras.cortex_m import stack
 from nested_keras.tflite import operators, program as ir
@@ -34,6 +39,8 @@ class ModelPlan:
         program: The graph.
         name: Prefix of the public names.
         constants: Receives the weights and the tables.
+        arena: The most bytes of the arena, or SMALLEST (`strip_choice.py`); None for an arena in
+            which every operator runs whole.
 
     Attributes:
         program: The graph.
@@ -41,36 +48,77 @@ class ModelPlan:
         upper: The same in capitals.
         constants: The weights and the tables.
         external: The same if they come from a file at run time; else None.
+        groups: The operators that run strip by strip.
         codes: The C of each operator that is a call, by the operator's index.
         storage: Where each tensor lies.
         has_streams: Whether a kernel reads packed weights.
+        stream_check: The function of tflm_ops that checks the streams.
         input_names: Of the parameters of <name>_invoke().
         output_names: Likewise.
         tensor_names: Of the constants that operators or the caller read as activations.
 
     Raises:
-        CodegenError: The program holds something that cannot be printed.
+        CodegenError: The program holds something that cannot be printed, or needs a larger arena.
     """
 
-    def __init__(self, program: ir.Program, name: str, constants: ctext.Constants) -> None:
-        self.program = program
+    def __init__(
+        self,
+        program: ir.Program,
+        name: str,
+        constants: ctext.Constants,
+        arena: int | str | None = None,
+    ) -> None:
         self.name = name
         self.upper = name.upper()
         self.constants = constants
         self.external = constants if isinstance(constants, ExternalConstants) else None
-        self.codes: dict[int, OpCode] = {
-            index: print_op(program, index, self.constants)
-            for index, op in enumerate(program.ops)
-            if not isinstance(op, operators.Reshape)
+        self.program, self.groups = self._within(program, arena)
+        self.group_of = {
+            i: group for group in self.groups for i in range(group.first, group.last + 1)
         }
-        scratch = [
-            self.codes[i].scratch_bytes if i in self.codes else 0 for i in range(len(program.ops))
+        self.codes: dict[int, OpCode] = {
+            index: print_op(self.program, index, constants, _calls(self.group_of.get(index), index))
+            for index, op in enumerate(self.program.ops)
+            if not isinstance(op, operators.Reshape | Joined)
+        }
+        sizes = [
+            self.codes[i].scratch_bytes if i in self.codes else 0
+            for i in range(len(self.program.ops))
         ]
-        self.storage: Storage = plan_storage(program, scratch)
+        self.storage: Storage = plan_storage(self.program, sizes, self.groups)
+        if isinstance(arena, int) and self.storage.arena_bytes > arena:
+            raise CodegenError(
+                f"the arena needs {self.storage.arena_bytes:,} bytes: got a limit of {arena:,}"
+            )
         self.has_streams = any(code.stream is not None for code in self.codes.values())
+        self.stream_check = (
+            "nk_stream_validate_in_place"
+            if all(code.in_place for code in self.codes.values())
+            else "nk_stream_validate"
+        )
         self.input_names = _numbered("input", len(program.inputs))
         self.output_names = _numbered("output", len(program.outputs))
         self.tensor_names = self._add_constant_tensors()
+
+    def _within(
+        self, program: ir.Program, arena: int | str | None
+    ) -> tuple[ir.Program, tuple[Group, ...]]:
+        """The program to print, and its groups: strips only where the arena is too large."""
+        any_weights = self.external is not None
+
+        def scratch(graph: ir.Program) -> Callable[[int, Group | None], int]:
+            return lambda index, group: scratch_bytes(
+                graph, index, _calls(group, index), any_weights=any_weights
+            )
+
+        # A file may bring sums of another form.
+        joined = program if any_weights else join_additions(program)
+        if arena is None:
+            return joined, ()
+        sizes = [scratch(joined)(index, None) for index in range(len(joined.ops))]
+        if isinstance(arena, int) and plan_storage(joined, sizes).arena_bytes <= arena:
+            return joined, ()
+        return program, choose_groups(program, scratch(program), arena)
 
     def sizes(self) -> Sizes:
         """Returns what the library takes."""
@@ -82,6 +130,7 @@ class ModelPlan:
                 parameters=len(self.input_names) + len(self.output_names),
                 operands=max((len(op.inputs) for op in self.program.ops), default=0),
                 external_weights=self.external is not None,
+                strips=bool(self.groups),
             ),
         )
 
@@ -133,6 +182,11 @@ class ModelPlan:
             if data is not None:
                 names[index] = self.constants.add(f"tensor{index}", data)
         return names
+
+
+def _calls(group: Group | None, index: int) -> tuple[Call, ...]:
+    """The calls of one operator of a group."""
+    return () if group is None else tuple(call for call in group.calls() if call.op == index)
 
 
 def _numbered(word: str, count: int) -> list[str]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nested_keras.codegen import ctext, weights_source
+from nested_keras.codegen import ctext, strip_source, weights_source
 from nested_keras.codegen.detection_source import DetectionSource, print_detection
 from nested_keras.codegen.firmware_errors import CodegenError
+from nested_keras.codegen.fusion import sum_kernel
 from nested_keras.codegen.header_source import print_header
 from nested_keras.codegen.model_plan import ModelPlan, Sizes
-from nested_keras.codegen.storage import Home, Place
+from nested_keras.codegen.storage import Home, Place, Storage
 from nested_keras.codegen.templating import fill
 from nested_keras.codegen.weights_file import ExternalConstants, digest_of
 from nested_keras.detection.decoding import Decoder
@@ -33,6 +34,7 @@ class ModelSource:
         kernels: The tflm_ops functions that the source calls.
         example: The arguments of an example call.
         sizes: What the library takes.
+        storage: Where each tensor lies.
     """
 
     header: str
@@ -42,15 +44,20 @@ class ModelSource:
     kernels: tuple[str, ...]
     example: tuple[str, ...]
     sizes: Sizes
+    storage: Storage
 
 
-def sizes_of(program: ir.Program) -> Sizes:
+def sizes_of(program: ir.Program, arena: int | str | None = None) -> Sizes:
     """Returns the sizes of the library of a program, without printing the library.
 
+    Args:
+        program: The graph.
+        arena: The most bytes of the arena, or SMALLEST, or None; see `ModelPlan`.
+
     Raises:
-        CodegenError: The program holds something that cannot be printed.
+        CodegenError: The program holds something that cannot be printed, or needs a larger arena.
     """
-    return ModelPlan(program, "model", ctext.Constants()).sizes()
+    return ModelPlan(program, "model", ctext.Constants(), arena).sizes()
 
 
 def print_model(
@@ -60,6 +67,7 @@ def print_model(
     decoder: Decoder | None = None,
     *,
     external_weights: bool = False,
+    arena: int | str | None = None,
 ) -> ModelSource:
     """Prints a program.
 
@@ -69,12 +77,13 @@ def print_model(
         banner: The comment that begins each text.
         decoder: Of a detector, to find boxes in the outputs.
         external_weights: Whether the weights come from a file at run time.
+        arena: The most bytes of the arena, or SMALLEST, or None; see `ModelPlan`.
 
     Returns:
         The texts.
 
     Raises:
-        CodegenError: The program holds something that cannot be printed.
+        CodegenError: The program holds something that cannot be printed, or needs a larger arena.
     """
     for tensor in (program.tensors[i] for i in (*program.inputs, *program.outputs)):
         if tensor.dtype not in ("int8", "uint8", "float32"):
@@ -83,11 +92,11 @@ def print_model(
                 "float32"
             )
     constants = ExternalConstants() if external_weights else ctext.Constants()
-    plan = ModelPlan(program, name, constants)
+    plan = ModelPlan(program, name, constants, arena)
     detection = None if decoder is None else print_detection(decoder, name, constants)
     kernels = {code.kernel for code in plan.codes.values()} | {"nk_status_name"}
     if plan.has_streams:
-        kernels |= {"nk_stream_open", "nk_stream_validate"}
+        kernels |= {"nk_stream_open", plan.stream_check}
     if detection is not None:
         kernels.add("nk_detection_s8")
     header = print_header(plan, banner, detection)
@@ -108,6 +117,7 @@ def print_model(
         kernels=tuple(sorted(kernels)),
         example=(*plan.input_names, *plan.output_names, "level"),
         sizes=plan.sizes(),
+        storage=plan.storage,
     )
 
 
@@ -154,10 +164,26 @@ class _SourcePrinter:
             sections.append(fill("codegen", "weights.c"))
         if self.plan.codes:
             sections.append(_run_macro(hook))
-        if self.plan.has_streams:
-            sections.append(fill("codegen", "run_nested.c"))
+        if self.plan.groups:
+            sections.append(fill("codegen", "strips.c"))
+        if any(group.moved() for group in self.plan.groups):
+            sections.append(fill("codegen", "keep_rows.c"))
+        codes = self.plan.codes.values()
+        if any("run_nested" in code.function for code in codes):
+            kernel = sum_kernel(self.plan.program)
+            sections.append(
+                fill("codegen", "run_nested.c")
+                if kernel is None
+                else fill("codegen", "run_nested_add.c", kernel=kernel)
+            )
+        if any("run_rows" in code.function for code in codes):
+            sections.append(fill("codegen", "run_rows.c"))
         sections += [code.function for code in self.plan.codes.values()]
-        sections += [_ADDRESS_MACRO, self._invoke_in()]
+        sections.append(_ADDRESS_MACRO)
+        sections += [
+            strip_source.print_table(group, number) for number, group in enumerate(self.plan.groups)
+        ]
+        sections.append(self._invoke_in())
         sections.append(
             "\n".join(
                 f"{head}_in(void *arena) {{ return AT({offset}); }}\n"
@@ -194,7 +220,13 @@ class _SourcePrinter:
                 "if", "||", ["weights == NULL", *(f"{pointer} == NULL" for pointer in pointers)]
             )
         for index in range(len(self.plan.program.ops)):
-            lines += self._statement(index)
+            group = self.plan.group_of.get(index)
+            if group is None:
+                lines += self._statement(index)
+            elif group.first == index:
+                lines += strip_source.print_loop(
+                    self.plan, group, self.plan.groups.index(group), self._place
+                )
         for k, tensor in self.plan.storage.output_copies:
             lines.append(self._copy(self.plan.output_names[k], tensor))
         return "\n".join([*lines, "  return NK_OK;", "}", ""])
@@ -253,10 +285,13 @@ class _SourcePrinter:
 
     def _functions_of_weights(self) -> str:
         codes, levels = list(self.plan.codes.values()), f"{self.plan.upper}_LEVELS"
+        check = self.plan.stream_check
         if self.plan.external is None:
-            return weights_source.check_of_streams(self.plan.name, codes, levels)
+            return weights_source.check_of_streams(self.plan.name, codes, levels, check)
         ends = weights_source.quantisation(self.plan.name, self.plan.ends(), self.plan.external)
-        opening = weights_source.opening(self.plan.name, codes, levels, self.plan.external)
+        opening = weights_source.opening(
+            self.plan.name, codes, levels, self.plan.external, check=check
+        )
         return "\n".join([*ends, opening])
 
 

@@ -15,13 +15,20 @@ import numpy as np
 
 from nested_keras import format as stream_format
 from nested_keras.codegen import ctext
-from nested_keras.codegen.dense_stream import dense_stream
+from nested_keras.codegen.dense_stream import stream_of
 from nested_keras.codegen.firmware_errors import CodegenError
+from nested_keras.codegen.fusion import ConvAdd, sum_kernel
+from nested_keras.codegen.strips import Call
 from nested_keras.codegen.weights_file import ExternalConstants
 from nested_keras.cortex_m.cycles import MAX_SIDE
-from nested_keras.cortex_m.scratch import nested_conv_scratch_bytes, nested_function
+from nested_keras.cortex_m.parts import is_in_place
+from nested_keras.cortex_m.scratch import (
+    conv_add_scratch_bytes,
+    nested_conv_scratch_bytes,
+    nested_function,
+)
 from nested_keras.tflite import operators, program as ir
-from nested_keras.tflite.operators.registration import MAX_RANK, CArgument, CCall
+from nested_keras.tflite.operators.registration import MAX_RANK, CArgument, CCall, Count
 
 _STREAM_HEAD = 28  # of a stream, up to the numbers that training determines
 
@@ -32,12 +39,14 @@ class OpCode:
 
     Attributes:
         kernel: The tflm_ops function that the operator calls.
-        function: The text of `static nk_status op<index>(<inputs>, output[, level][, scratch])`.
+        function: The text of `static nk_status op<index>(<inputs>, output[, rows][, level]
+            [, scratch])`; an operator of a group takes the rows of a strip.
         stream: C text of its packed stream, if any.
         header: The first bytes of the stream: kind, levels and sizes of the layer.
         takes_level: Whether the function takes the level. A layer without a level is equal at all
             levels, and its stream has one level.
         scratch_bytes: Size of the scratch buffer; the function takes a pointer to it when positive.
+        in_place: Whether the kernel reads all levels of the stream in place.
     """
 
     kernel: str
@@ -46,25 +55,73 @@ class OpCode:
     header: bytes = b""
     takes_level: bool = False
     scratch_bytes: int = 0
+    in_place: bool = True
 
 
 @dataclass(frozen=True, eq=False)
 class _Operands:
-    """The other needs of a printer: the operator's number, its tensors, the list of constants."""
+    """The other needs of a printer: the operator's number, its tensors, the list of constants.
+
+    `has_sums` says whether the program has a `ConvAdd`, so that run_nested() takes a sum. `calls`
+    are the calls of an operator that runs strip by strip; one that runs whole has none.
+    """
 
     index: int
     inputs: tuple[ir.Tensor, ...]
     output: ir.Tensor
     constants: ctext.Constants
+    has_sums: bool
+    calls: tuple[Call, ...] = ()
 
 
-def print_op(program: ir.Program, index: int, constants: ctext.Constants) -> OpCode:
+def _stream_of(program: ir.Program, index: int) -> stream_format.Stream | None:
+    """The packed weights that an operator reads; None without any."""
+    op = program.ops[index]
+    if not op.outputs:
+        return None  # a ConvAdd runs it
+    return op.layer if isinstance(op, ConvAdd) else stream_of(op, *program.shapes(op))
+
+
+def scratch_bytes(
+    program: ir.Program, index: int, calls: Sequence[Call] = (), *, any_weights: bool = False
+) -> int:
+    """Returns the scratch memory that an operator needs.
+
+    Args:
+        program: The graph.
+        index: The position of the operator.
+        calls: Its calls, if the operator runs strip by strip.
+        any_weights: See `nested_conv_scratch_bytes`.
+    """
+    stream = _stream_of(program, index)
+    if stream is None:
+        return 0
+    op = program.ops[index]
+    dims = _conv_dims(stream, program.tensors[op.inputs[0]], program.tensors[op.outputs[0]])
+    if isinstance(op, ConvAdd):
+        return conv_add_scratch_bytes(stream, dims)
+    sizes = {(call.inputs[0].count, call.output.count) for call in calls} or {(dims[1], dims[3])}
+    return max(
+        nested_conv_scratch_bytes(
+            stream, [dims[0], rows, dims[2], made, dims[4]], any_weights=any_weights
+        )
+        for rows, made in sizes
+    )
+
+
+def print_op(
+    program: ir.Program,
+    index: int,
+    constants: ctext.Constants,
+    calls: Sequence[Call] = (),
+) -> OpCode:
     """Prints one operator.
 
     Args:
         program: The graph.
         index: The position of the operator; not a Reshape, which needs no code of its own.
         constants: Receives the arrays that the operator uses.
+        calls: The calls of the operator, if it runs strip by strip.
 
     Returns:
         The C code of the operator.
@@ -73,6 +130,8 @@ def print_op(program: ir.Program, index: int, constants: ctext.Constants) -> OpC
         CodegenError: The operator, a rank or a dtype cannot be printed.
     """
     op = program.ops[index]
+    if isinstance(op, ConvAdd):
+        return _print_conv_add(program, index, op, constants)
     registration = operators.registration_of(op)
     c_call = registration.c_call if registration else None
     if c_call is None and not isinstance(op, operators.NestedSparseConv):
@@ -81,25 +140,28 @@ def print_op(program: ir.Program, index: int, constants: ctext.Constants) -> OpC
             f"expected one of {_printed_names()}"
         )
     inputs = tuple(program.tensors[i] for i in op.inputs if i != program.level_input)
-    operands = _Operands(index, inputs, program.tensors[op.outputs[0]], constants)
+    output = program.tensors[op.outputs[0]]
+    has_sums = any(isinstance(each, ConvAdd) for each in program.ops)
+    operands = _Operands(index, inputs, output, constants, has_sums, tuple(calls))
     for tensor in (*operands.inputs, operands.output):
         _check_tensor(tensor, takes_shapes=c_call is None or _takes_shapes(c_call))
     if _slides_a_window(op, c_call):
         for tensor in (inputs[0], operands.output):
             _check_sides(op, index, tensor)
-    if isinstance(op, operators.NestedSparseConv):
-        return _print_stream(op, operands, op.layer, level="level")
-    assert c_call is not None
-    stream = None
-    if isinstance(op, operators.Conv2D):
-        stream = dense_stream(op, inputs[0].shape, operands.output.shape)
+    stream = _stream_of(program, index)
     if stream is not None:
-        return _print_stream(op, operands, stream, level="0")
+        any_weights = isinstance(constants, ExternalConstants)
+        scratch = scratch_bytes(program, index, calls, any_weights=any_weights)
+        return _print_stream(op, operands, stream, scratch)
+    assert c_call is not None
     declarations, arguments = _arguments(op, c_call, operands)
     params = _params(op, c_call, operands)
     if params:
         declarations.insert(0, f"  {constants.storage} {c_call.struct} params = {{\n{params}  }};")
         arguments.insert(0, "&params")
+    if calls and hasattr(op, "pad_top"):
+        declarations += [f"  {c_call.struct} padded = params;", "  padded.pad_top = rows->pad_top;"]
+        arguments[0] = "&padded"
     body = [*declarations, _return(c_call.function, arguments)]
     return OpCode(c_call.function, _function(op, operands, body))
 
@@ -154,8 +216,18 @@ def _shape4(shape: Sequence[int]) -> list[int]:
     return [1] * (MAX_RANK - len(shape)) + list(shape[-MAX_RANK:])
 
 
-def _dims(name: str, shape: Sequence[int]) -> str:
-    return f"  static const nk_dims4 {name} = {ctext.initializer(_shape4(shape))};"
+def _dims(name: str, shape: Sequence[int], height: str = "") -> str:
+    """The dimensions of a tensor, or of rows of an image whose number a C expression gives."""
+    if not height:
+        return f"  static const nk_dims4 {name} = {ctext.initializer(_shape4(shape))};"
+    batches, _, width, channels = _shape4(shape)
+    return f"  const nk_dims4 {name} = {{{batches}, {height}, {width}, {channels}}};"
+
+
+def _input_height(operands: _Operands, tensor: ir.Tensor) -> str:
+    """The rows of an input in a call; empty for a tensor that every call reads as a whole."""
+    whole = tensor.data is not None or _shape4(tensor.shape)[1] == 1
+    return "rows->input_h" if operands.calls and not whole else ""
 
 
 def _return(function: str, arguments: Sequence[str]) -> str:
@@ -179,7 +251,7 @@ def _params(op: ir.Op, c_call: CCall, operands: _Operands) -> str:
 _TRAINED = re.compile(
     r"(input[12]?|output|alpha)_offset"
     r"|((input[12]?|output|positive|negative)_)?(left_)?(multiplier|shift)"
-    r"|activation_(min|max)|scale|zero_point|diff_min|value"
+    r"|activation_(min|max)|scale|zero_point|diff_min|value|short_(factor[12]|constant)"
 )
 
 
@@ -204,22 +276,32 @@ def _arguments(op: ir.Op, c_call: CCall, operands: _Operands) -> tuple[list[str]
     arguments: list[str] = []
     for argument in c_call.arguments:
         if not isinstance(argument, CArgument):
-            arguments.append(str(argument(op, operands.inputs[0].shape)))
+            arguments.append(_count(op, argument, operands))
         elif argument is CArgument.INPUT:
             arguments.append(_bytes_of(_input_names(operands)[0], operands.inputs[0], "const "))
         elif argument is CArgument.INPUTS:
             for name, tensor in zip(_input_names(operands), operands.inputs, strict=True):
-                declarations.append(_dims(f"{name}_dims", tensor.shape))
+                height = _input_height(operands, tensor)
+                declarations.append(_dims(f"{name}_dims", tensor.shape, height))
                 arguments += [f"&{name}_dims", name]
         elif argument is CArgument.INPUT_LIST:
             declarations += _input_list(operands)
             arguments += [str(len(operands.inputs)), "input_dims", "inputs"]
         elif argument is CArgument.OUTPUT_DIMS:
-            declarations.append(_dims("output_dims", operands.output.shape))
+            height = "rows->output_h" if operands.calls else ""
+            declarations.append(_dims("output_dims", operands.output.shape, height))
             arguments.append("&output_dims")
         else:
             arguments.append(_bytes_of("output", operands.output))
     return declarations, arguments
+
+
+def _count(op: ir.Op, count: Count, operands: _Operands) -> str:
+    """A number of elements or rows, in a strip in proportion to its height."""
+    shape = operands.inputs[0].shape
+    if not operands.calls:
+        return str(count(op, shape))
+    return f"rows->input_h * {count(op, (shape[0], 1, *shape[2:]))}"
 
 
 def _bytes_of(name: str, tensor: ir.Tensor, const: str = "") -> str:
@@ -245,34 +327,51 @@ def _indexed(values: Iterable[str]) -> str:
     return f"{{\n{rows}  }}"
 
 
-def _print_stream(
-    op: ir.Op, operands: _Operands, layer: stream_format.Stream, *, level: str
-) -> OpCode:
-    """A layer whose weights are a packed stream, at the level that `level` gives in C."""
-    params = layer.params
-    source = operands.inputs[0]
-    if params.kind is stream_format.LayerKind.FULLY_CONNECTED:
-        dims = [source.size // params.in_channels, 1, 1, 1, 1]
-    else:
-        batches, input_h, input_w, _ = _shape4(source.shape)
-        dims = [batches, input_h, input_w, *_shape4(operands.output.shape)[1:3]]
+def _conv_dims(
+    layer: stream_format.Stream, source: ir.Tensor, output: ir.Tensor
+) -> tuple[int, int, int, int, int]:
+    """The fields of nk_conv_dims."""
+    if layer.params.kind is stream_format.LayerKind.FULLY_CONNECTED:
+        return source.size // layer.params.in_channels, 1, 1, 1, 1
+    batches, input_h, input_w, _ = _shape4(source.shape)
+    output_h, output_w = _shape4(output.shape)[1:3]
+    return batches, input_h, input_w, output_h, output_w
+
+
+def _dims_statement(layer: stream_format.Stream, operands: _Operands) -> str:
+    dims: list[int | str] = list(_conv_dims(layer, operands.inputs[0], operands.output))
+    if operands.calls:
+        dims[1], dims[3] = "rows->input_h", "rows->output_h"
     names = ("batches", "input_h", "input_w", "output_h", "output_w")
     fields = "".join(f"      .{n} = {d},\n" for n, d in zip(names, dims, strict=True))
-    # The code of external weights takes other weights, too.
-    any_weights = isinstance(operands.constants, ExternalConstants)
-    scratch = nested_conv_scratch_bytes(layer, dims, any_weights=any_weights)
-    stream = operands.constants.add(
-        f"op{operands.index}_stream", np.frombuffer(layer.data, dtype=np.uint8)
-    )
-    kernel = nested_function(params)
-    arguments = [kernel, stream, operands.constants.size_of(stream), level]
-    arguments += ["&dims", "input", "output"]
+    storage = "const" if operands.calls else "static const"
+    return f"  {storage} nk_conv_dims dims = {{\n{fields}  }};"
+
+
+def _add_stream(layer: stream_format.Stream, operands: _Operands) -> str:
+    """The C text of the packed weights."""
+    data = np.frombuffer(layer.data, dtype=np.uint8)
+    return operands.constants.add(f"op{operands.index}_stream", data)
+
+
+def _print_stream(
+    op: ir.Op, operands: _Operands, layer: stream_format.Stream, scratch: int
+) -> OpCode:
+    """A layer whose weights are a packed stream."""
+    stream = _add_stream(layer, operands)
+    kernel = nested_function(layer)
+    takes_level = isinstance(op, operators.NestedSparseConv)
+    arguments = [kernel, stream, operands.constants.size_of(stream)]
+    arguments += ["level" if takes_level else "0", "&dims", "input", "output"]
     arguments += ["scratch", str(scratch)] if scratch else ["NULL", "0"]
+    if operands.calls:
+        arguments.append("rows->pad_top")
+    elif operands.has_sums:
+        arguments += ["NULL", "NULL"]
     body = [
-        f"  static const nk_conv_dims dims = {{\n{fields}  }};",
-        _return("run_nested", arguments),
+        _dims_statement(layer, operands),
+        _return("run_rows" if operands.calls else "run_nested", arguments),
     ]
-    takes_level = level == "level"
     extra = ["int32_t level"] if takes_level else []
     extra += ["void *scratch"] if scratch else []
     return OpCode(
@@ -282,6 +381,43 @@ def _print_stream(
         header=layer.data[:_STREAM_HEAD],
         takes_level=takes_level,
         scratch_bytes=scratch,
+        in_place=is_in_place(layer),
+    )
+
+
+def _print_conv_add(
+    program: ir.Program, index: int, op: ConvAdd, constants: ctext.Constants
+) -> OpCode:
+    """A convolution and the addition that follows in one call."""
+    x, other = (program.tensors[i] for i in op.inputs)
+    operands = _Operands(index, (x, other), program.tensors[op.outputs[0]], constants, True)
+    for tensor in (x, other, operands.output):
+        _check_tensor(tensor, takes_shapes=True)
+    for tensor in (x, operands.output):
+        _check_sides(op, index, tensor)
+    kernel, scratch = sum_kernel(program), scratch_bytes(program, index)
+    assert kernel is not None
+    registration = operators.registration_of(op.sum)
+    assert registration is not None
+    assert registration.c_call is not None
+    params = _params(op.sum, registration.c_call, operands)
+    stream = _add_stream(op.layer, operands)
+    arguments = ["NULL", stream, constants.size_of(stream), "level" if op.takes_level else "0"]
+    arguments += ["&dims", "input0", "output", "scratch", str(scratch), "&sum", "input1"]
+    body = [
+        _dims_statement(op.layer, operands),
+        f"  static const nk_add_params sum = {{\n{params}  }};",
+        _return("run_nested", arguments),
+    ]
+    extra = ["int32_t level"] if op.takes_level else []
+    return OpCode(
+        kernel=kernel,
+        function=_function(op, operands, body, [*extra, "void *scratch"]),
+        stream=stream,
+        header=op.layer.data[:_STREAM_HEAD],
+        takes_level=op.takes_level,
+        scratch_bytes=scratch,
+        in_place=is_in_place(op.layer),
     )
 
 
@@ -301,7 +437,9 @@ def _function(
         f"const {ctext.c_type(tensor.dtype)} *{name}"
         for name, tensor in zip(_input_names(operands), operands.inputs, strict=True)
     ]
-    parameters += [f"{ctext.c_type(operands.output.dtype)} *output", *extra]
+    parameters.append(f"{ctext.c_type(operands.output.dtype)} *output")
+    parameters += ["const strip *rows"] if operands.calls else []
+    parameters += extra
     shapes = ", ".join(_shape_text(tensor) for tensor in operands.inputs)
     title = f"{type(op).__name__} {op.name}: {shapes} -> {_shape_text(operands.output)}"
     head = ctext.call(

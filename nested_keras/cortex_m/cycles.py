@@ -19,6 +19,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 
+from nested_keras.cortex_m import dense_pairs, requantization
+from nested_keras.cortex_m.requantization import is_clamped
 from nested_keras.cortex_m.unpacking import unpack_cycles
 from nested_keras.format import (
     Chooser,
@@ -48,9 +50,9 @@ _TILE_PIXELS = 8
 POSITION_WORDS = {1: 1, 2: 2, 3: 4, 4: 4}
 _SPAN = 255
 _CHUNK = 32
-# The same numbers as in tflm_ops/src/cortex_m/nk_depthwise_s8_dsp.c.
-_DEPTHWISE_ROWS = 20
-_DEPTHWISE_COLUMNS = {1: 28, 2: 12}
+# The same numbers as in tflm_ops/src/cortex_m/nk_depthwise_tile.h: a tile of the image.
+DEPTHWISE_COLUMNS = 20
+DEPTHWISE_PAIRS = 14
 
 
 @dataclass(frozen=True)
@@ -88,28 +90,39 @@ class ImageSize:
         return cls(input_shape[0], *itertools.chain.from_iterable(sides))
 
 
-def predict(params: LayerParams, size: ImageSize, levels: Sequence[StoredLevel]) -> float:
+def predict(
+    params: LayerParams, size: ImageSize, levels: Sequence[StoredLevel], *, exact: int = 0
+) -> float:
     """Returns the predicted cycles of one call.
 
     Args:
         params: The layer.
         size: The sizes of its input and output.
         levels: The stored levels up to the level that runs; at least one.
+        exact: Output channels that leave the short requantisation; `requantization` counts them.
 
     Returns:
         Modelled cycles of the Cortex-M7 kernels, argument checks and requantisation included.
     """
     cycles = _cycles()
-    counts = features(params, size, levels)
+    counts = features(params, size, levels, exact=exact)
     return unpack_cycles(params, levels) + sum(cycles[name] * counts[name] for name in counts)
 
 
 def predict_levels(stream: Stream, size: ImageSize) -> tuple[int, ...]:
     """Returns the predicted cycles of a packed stream at each of its levels, sparsest first."""
     return tuple(
-        round(predict(stream.params, size, stream.levels[:count]))
-        for count in range(1, len(stream.levels) + 1)
+        round(predict(stream.params, size, stream.levels[: level + 1], exact=exact))
+        for level, exact in enumerate(exact_channels(stream))
     )
+
+
+def exact_channels(stream: Stream) -> tuple[int, ...]:
+    """Returns how many channels leave the short requantisation at each level."""
+    if stream.params.kind is LayerKind.FULLY_CONNECTED:
+        return (0,) * len(stream.levels)
+    depthwise = has_depthwise_kernel(stream.params)
+    return requantization.exact_channels(stream.weights, has_depthwise_kernel=depthwise)
 
 
 def fastest(params: LayerParams, size: ImageSize) -> Chooser:
@@ -166,13 +179,16 @@ def pack_fastest(nested: NestedWeights, size: ImageSize) -> Stream:
     return min(close, key=lambda stream: len(stream.data))
 
 
-def features(params: LayerParams, size: ImageSize, levels: Sequence[StoredLevel]) -> Counter[str]:
+def features(
+    params: LayerParams, size: ImageSize, levels: Sequence[StoredLevel], *, exact: int = 0
+) -> Counter[str]:
     """Counts how often each part of the layer's kernel runs in one call of nk_nested_conv_s8().
 
     Args:
         params: The layer.
         size: Its input and output.
         levels: The stored levels up to the level that runs.
+        exact: Output channels that leave the short requantisation.
 
     Returns:
         Counts by the names in cycles.json.
@@ -184,8 +200,13 @@ def features(params: LayerParams, size: ImageSize, levels: Sequence[StoredLevel]
         counts = _reference(params, size, stored)
     elif has_depthwise_kernel(params):
         counts = _depthwise(params, size, stored)
+        outputs = size.batches * size.output_h * size.output_w
+        counts[f"depthwise.general.{params.kernel_w}"] = outputs * exact
     else:
         counts = _tiles(params, size, stored)
+        if is_clamped(params):
+            exact = params.out_channels
+        counts["tiles.exact"] = size.batches * size.output_h * size.output_w * exact
     return +counts  # without the zeros
 
 
@@ -206,20 +227,20 @@ def _loop(level: StoredLevel, params: LayerParams) -> str:
     return f"{wide}{params.block_size}"
 
 
-def _is_clamped(params: LayerParams) -> bool:
-    return (params.activation_min, params.activation_max) != (-128, 127)
-
-
 # ----- Convolution: nk_dsp_conv.c, nk_dsp_list.c and nk_dsp_tile.S (docs/kernels.md)
 
 
 def _tiles(params: LayerParams, size: ImageSize, levels: Sequence[StoredLevel]) -> Counter[str]:
     """Counts tiles of up to 8 pixels with all output channels, in columns down the image."""
     height, width, batches = size.output_h, size.output_w, size.batches
+    if dense_pairs.takes(params, [level.encoding for level in levels]):
+        return dense_pairs.features(params, batches, (size.input_h, height), (size.input_w, width))
     if is_pointwise(params, size):
         height, width, batches = 1, batches * height * width, 1
     channels = params.out_channels
     full, rest = divmod(width, _TILE_PIXELS)
+    if height == 1 and full and rest > 2:
+        full, rest = full + 1, 0  # the last tile does some pixels again
     # The kernel makes a second list if the width of the tiles changes.
     lists = channels * (2 * batches if full and rest else 1)
     counts = Counter({"tiles.call": 1, "tiles.row": channels, "tiles.list": lists})
@@ -234,8 +255,6 @@ def _tiles(params: LayerParams, size: ImageSize, levels: Sequence[StoredLevel]) 
                 height=height,
                 levels=levels,
             )
-    if _is_clamped(params):
-        counts["tiles.exact"] = batches * height * width * channels
     return counts
 
 
@@ -284,12 +303,17 @@ def _add_packing(
     kernel_h, stride_h = params.kernel_h, params.stride_h
     kept = max(kernel_h - stride_h, 0)
     rows = columns * (kernel_h + (height - 1) * (kernel_h - kept))
+    kind = params.kind.name.lower()
     shifted = params.kernel_w - 2 if pairs == 4 and params.stride_w == 1 else 0
     shifted = max(shifted, 0)
     plain = params.kernel_w - shifted
-    kind = params.kind.name.lower()
-    counts[f"packing.{kind}.pixel"] += rows * ((2 * pairs - 1) * params.stride_w + params.kernel_w)
-    counts[f"packing.{kind}.call"] += rows * params.kernel_w
+    if kind == "conv" and shifted == 1:
+        counts["packing.conv.threes"] += rows * params.in_channels
+        shifted = plain = 0
+    if plain:
+        columns_under = (2 * pairs - 1) * params.stride_w + params.kernel_w
+        counts[f"packing.{kind}.pixel"] += rows * columns_under
+    counts[f"packing.{kind}.call"] += rows * max(plain + shifted, 1)
     if params.stride_w != 1:
         counts[f"packing.{kind}.strided"] += rows * params.kernel_w * pairs
     counts[f"packing.{kind}.{pairs}"] += rows * plain * params.in_channels
@@ -334,49 +358,47 @@ def has_depthwise_kernel(params: LayerParams) -> bool:
         params.kind is LayerKind.DEPTHWISE
         and (params.dilation_h, params.dilation_w) == (1, 1)
         and window in ((3, 3), (5, 5))
+        and params.stride_h <= 2
         and params.stride_w <= 2
-        and params.stride_h <= _DEPTHWISE_ROWS
     )
 
 
+def depthwise_pairs(params: LayerParams, outputs: int) -> int:
+    """Returns the pairs of rows of a tile for so many rows of outputs: nk_depthwise_pairs()."""
+    return -(-outputs // 2) * params.stride_h + params.kernel_h // 2
+
+
 def _depthwise(params: LayerParams, size: ImageSize, levels: Sequence[StoredLevel]) -> Counter[str]:
-    """Counts tiles of the image, one channel at a time."""
-    kernel = params.kernel_w
-    y = (params.stride_h, size.input_h, size.output_h)
-    x = (params.stride_w, size.input_w, size.output_w)
-    if y[0] <= 2 and x[2] * -(-y[2] // 4) < y[2] * -(-x[2] // 4):
-        y, x = x, y  # the image on its side
-    (stride_h, input_h, output_h), (stride_w, input_w, output_w) = y, x
-    rows = _part_of(output_h, (_DEPTHWISE_ROWS - kernel) // stride_h + 1)
-    limit = _DEPTHWISE_COLUMNS[stride_w]
-    columns = min(limit, -(-_part_of(output_w, limit) // 4) * 4)
+    """Counts tiles of the image, four channels at a time."""
+    kernel, stride_h, stride_w = params.kernel_w, params.stride_h, params.stride_w
+    most_rows = (DEPTHWISE_PAIRS - kernel // 2) // stride_h * 2
+    rows = -(-_part_of(size.output_h, most_rows) // 2) * 2
+    most_columns = (DEPTHWISE_COLUMNS - kernel) // stride_w + 1
+    columns = _part_of(size.output_w, most_columns)
     channels = params.out_channels
+    requantisation = "short" if kernel == 3 and params.output_offset == -128 else "long"
     counts = Counter({"depthwise.call": 1})
-    pieces = itertools.product(_cut(output_h, rows), _cut(output_w, columns))
+    pieces = itertools.product(_cut(size.output_h, rows), _cut(size.output_w, columns))
     for (high, count_down), (wide, count_across) in pieces:
         tiles = size.batches * count_down * count_across
         counts["depthwise.tile"] += tiles
+        counts["depthwise.padding"] += tiles * depthwise_pairs(params, high)
         counts[f"depthwise.channel.{kernel}"] += tiles * channels
-        below = min((high - 1) * stride_h + kernel, input_h)
-        beside = min((wide - 1) * stride_w + kernel, input_w)
-        parts = beside // 4 + (beside % 4).bit_count()
-        counts["depthwise.unpack_part"] += tiles * params.in_channels * parts
-        counts["depthwise.unpack_row"] += tiles * params.in_channels * parts * below
-        counts["depthwise.unpack"] += tiles * params.in_channels * beside * below
-        fours, rest = divmod(wide, 4)
-        down = stride_h <= 2
-        runs = (fours if down and high >= fours else high) if fours else 0
-        runs += (1 if down else high) if rest else 0
-        counts["depthwise.run"] += tiles * channels * runs
-        counts[f"depthwise.fours.{kernel}.{stride_w}"] += tiles * channels * high * -(-wide // 4)
-        counts["depthwise.rest"] += tiles * channels * rest * high
+        below = min((high - 1) * stride_h + kernel, size.input_h)
+        beside = min((wide - 1) * stride_w + kernel, size.input_w)
+        lines = tiles * -(-params.in_channels // 4) * -(-below // 2)
+        counts["depthwise.lines"] += lines
+        counts["depthwise.unpack"] += lines * beside
+        runs = tiles * channels * -(-high // 2)
+        counts["depthwise.run"] += runs
+        counts[f"depthwise.pair.{kernel}.{requantisation}"] += runs * wide
     if [level.encoding for level in levels] != [Encoding.DENSE]:
         counts["depthwise.copied"] = counts["depthwise.tile"] * channels * kernel * kernel
     for level in levels:
         if level.encoding is not Encoding.DENSE:
             counts["depthwise.level"] += counts["depthwise.tile"] * channels
             counts["depthwise.entry"] += counts["depthwise.tile"] * level.entries
-    if _is_clamped(params):
+    if is_clamped(params):
         counts["depthwise.clamped"] = size.batches * size.output_h * size.output_w * channels
     return counts
 

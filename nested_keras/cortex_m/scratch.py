@@ -10,47 +10,44 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from nested_keras.cortex_m import dense_pairs
 from nested_keras.cortex_m.cycles import (
+    DEPTHWISE_COLUMNS,
+    DEPTHWISE_PAIRS,
     POSITION_WORDS,
     ImageSize,
+    depthwise_pairs,
     has_depthwise_kernel,
     is_pointwise,
 )
+from nested_keras.cortex_m.parts import is_in_place, parts_bytes
 from nested_keras.format import Encoding, LayerKind, LayerParams, Stream
 from nested_keras.format.layout import align
 
 # The same number as in tflm_ops/src/ops/nk_nested_conv_s8_check.c.
 _ACCUMULATOR_BYTES = 4
-# nk_code_tables: a word for each sequence of 8 bits, for gaps and for values.
-_CODE_TABLE_BYTES = 2048
-# The same numbers as in tflm_ops/src/stream/nk_stream_parts.h and .c.
-_PARTS_BYTES = 2560
-_PART_BYTES = 8192
-_PART_STEP = 8
-_TABLE_BYTES = 9
-# NK_DEPTHWISE_TILE_BYTES of tflm_ops/src/cortex_m/nk_depthwise_tile.h.
-_DEPTHWISE_TILE_BYTES = 1280
+# The same numbers as in tflm_ops/src/cortex_m/nk_depthwise_tile.h.
+_DEPTHWISE_CHANNELS = 4
+_DEPTHWISE_LEAST_PAIRS = 4
 # The same numbers as in tflm_ops/src/cortex_m/nk_dsp_conv.c and nk_dsp_list.c.
 _MAX_PAIRS = 4
-_CHANNEL_BYTES = 28
 _POINTER_BYTES = 4
 _GROUP_BYTES = 4096
 _READ_AHEAD_BYTES = 16
 _ENTRY_WORDS = 3
-_END_WORDS = 2
-_READ_AHEAD_WORDS = 2
+_END_WORDS = 7
+_STOP_WORDS = 3
 _PIECE_WEIGHTS = 252
 
 
 def nested_conv_scratch_bytes(
     layer: Stream, dims: Sequence[int], *, any_weights: bool = False
 ) -> int:
-    """Returns the scratch memory that the Cortex-M7's kernel of a layer needs.
+    """Returns the scratch memory of a layer, which is the same on all cores.
 
-    The reference kernel, which runs on other cores, needs one row of accumulators only. With
-    dilation the reference kernel also runs on the Cortex-M7 and gets room for the whole image. A
-    fully connected layer needs scratch memory only to unpack CODED levels. Each CODED level adds
-    tables of its codes, and the layer adds room for the channels that are unpacked at a time.
+    The kernel for the Cortex-M7 needs the most. With dilation the reference kernel runs on every
+    core and gets room for the whole image. A fully connected layer needs no scratch memory. CODED
+    levels and packed tables are unpacked into more scratch memory, some channels at a time.
 
     Args:
         layer: The packed layer.
@@ -61,64 +58,105 @@ def nested_conv_scratch_bytes(
     Returns:
         Bytes; 0 if the layer needs no scratch memory.
     """
-    params = layer.params
-    output_h, output_w = dims[3:]
-    row = _ACCUMULATOR_BYTES * output_w
-    coded = sum(level.code is not None for level in layer.levels)
-    if coded and any_weights:
-        coded = len(layer.levels)
-    if (params.dilation_h, params.dilation_w) != (1, 1):
-        return output_h * row + coded * _CODE_TABLE_BYTES
-    if has_depthwise_kernel(params):
-        return max(row, _DEPTHWISE_TILE_BYTES) + coded * _CODE_TABLE_BYTES
-    parts = _parts_bytes(layer, any_weights=any_weights)
-    if params.kind is LayerKind.FULLY_CONNECTED:
-        return parts
-    list_bytes = _list_bytes(params, len(layer.levels), _most_weights(layer))
+    params, levels = layer.params, len(layer.levels)
+    encodings = [level.encoding for level in layer.levels]
+    if not is_in_place(layer):
+        part = _parts_bytes(layer, any_weights=any_weights)
+        return part + _kernel_bytes(params, dims, encodings, _part_list_bytes(layer))
     if not any_weights:
-        levels = [level for level in layer.levels if level.encoding is not Encoding.EMPTY]
-        weights = sum(level.entries for level in levels) * params.block_size
-        list_bytes = _list_bytes(params, len(levels), weights)
-    return parts + max(row, _tiles_bytes(params, dims, list_bytes))
+        return _kernel_bytes(params, dims, encodings, _stored_list_bytes(layer))
+    most = _list_bytes(params, levels, _most_weights(layer))
+    return max(
+        _kernel_bytes(params, dims, [Encoding.DENSE], 0),
+        _kernel_bytes(params, dims, [Encoding.DELTA8] * levels, most),
+    )
 
 
-def _parts_bytes(layer: Stream, *, any_weights: bool) -> int:
-    """Returns the bytes to unpack a part of the layer, like nk_stream_parts_bytes()."""
-    params = layer.params
-    coded = [level for level in layer.levels if level.code is not None]
-    packed = any(level.table_bits is not None for level in layer.levels)
-    if not coded and not packed:
-        return 0
-    record = 1 + params.block_size
-    tables = _TABLE_BYTES if packed else 0
-    channel = sum((2**level.count_bits - 1) * record for level in coded)
-    whole = sum(level.entries * record for level in coded)
-    codes = len(coded)
-    if any_weights and coded:
-        # Any count of entries fits a channel of nothing but entries.
-        codes = len(layer.levels)
-        channel = codes * (2 ** params.blocks_per_channel.bit_length() - 1) * record
-        whole = channel * params.out_channels
-    needed = whole + tables * params.out_channels
-    if params.kind is not LayerKind.DEPTHWISE:
-        needed = min(needed, max(_PART_BYTES, _PART_STEP * (channel + tables)))
-    return _PARTS_BYTES + codes * _CODE_TABLE_BYTES + align(needed, 4) + 8
-
-
-def nested_function(params: LayerParams) -> str:
-    """Names the function that runs a layer and links the kernels of its kind alone.
+def conv_add_scratch_bytes(layer: Stream, dims: Sequence[int]) -> int:
+    """Returns the scratch memory of a convolution with an addition: room for a tile besides.
 
     Args:
-        params: The layer, from the header of its stream.
+        layer: The packed convolution.
+        dims: The fields of nk_conv_dims.
+
+    Returns:
+        Bytes.
+    """
+    tile = align(2 * _MAX_PAIRS * layer.params.out_channels, 4)
+    in_place = is_in_place(layer)
+    tiles = _tiles_bytes(
+        layer.params, dims, _stored_list_bytes(layer) if in_place else _part_list_bytes(layer)
+    )
+    if not in_place:
+        tiles += _parts_bytes(layer, any_weights=False)
+    return max(nested_conv_scratch_bytes(layer, dims), tiles) + tile
+
+
+def nested_function(layer: Stream) -> str:
+    """Names the function that runs a layer and links no more than the layer needs.
+
+    Args:
+        layer: The packed layer.
 
     Returns:
         One of the functions in nk_nested_conv.h.
     """
-    if params.kind is LayerKind.FULLY_CONNECTED:
-        return "nk_nested_fully_connected_s8"
+    params, in_place = layer.params, is_in_place(layer)
     if (params.dilation_h, params.dilation_w) != (1, 1):
-        return "nk_nested_conv_s8"
-    return "nk_nested_depthwise_s8" if has_depthwise_kernel(params) else "nk_nested_conv2d_s8"
+        return "nk_nested_conv_s8_ref" if in_place else "nk_nested_conv_s8"
+    name = "depthwise" if has_depthwise_kernel(params) else "conv2d"
+    if params.kind is LayerKind.FULLY_CONNECTED:
+        name = "fully_connected"
+    return f"nk_nested_{name}_s8" if in_place else f"nk_nested_{name}_parts_s8"
+
+
+def _kernel_bytes(
+    params: LayerParams, dims: Sequence[int], encodings: Sequence[Encoding], list_bytes: int
+) -> int:
+    """Returns what the kernel of a layer needs, like nk_nested_conv_s8_get_kernel_size()."""
+    output_h, output_w = dims[3:]
+    row = _ACCUMULATOR_BYTES * output_w
+    if params.kind is LayerKind.FULLY_CONNECTED:
+        return 0
+    if (params.dilation_h, params.dilation_w) != (1, 1):
+        return output_h * row
+    if has_depthwise_kernel(params):
+        return max(row, _depthwise_bytes(params, output_h))
+    if dense_pairs.takes(params, encodings):
+        return max(row, dense_pairs.scratch_bytes(params))
+    return max(row, _tiles_bytes(params, dims, list_bytes))
+
+
+def _parts_bytes(layer: Stream, *, any_weights: bool) -> int:
+    """Returns the bytes to unpack a part, with the part's share of the list of weights."""
+    params = layer.params
+    has_list = params.kind is LayerKind.CONV and (params.dilation_h, params.dilation_w) == (1, 1)
+    levels = len(layer.levels) if any_weights else _stored_levels(layer)
+    channel = 4 * (_ENTRY_WORDS * levels + _END_WORDS) if has_list else 0
+    return parts_bytes(layer, channel, any_weights=any_weights)
+
+
+def _part_list_bytes(layer: Stream) -> int:
+    """Returns the bytes of the list that nk_stream_make_part() leaves."""
+    if layer.params.kind is LayerKind.DEPTHWISE:
+        return _stored_list_bytes(layer)
+    return 4 * (_ENTRY_WORDS * _stored_levels(layer) + _END_WORDS + _STOP_WORDS)
+
+
+def _stored_levels(layer: Stream) -> int:
+    return sum(level.encoding is not Encoding.EMPTY for level in layer.levels)
+
+
+def _depthwise_bytes(params: LayerParams, output_h: int) -> int:
+    """Returns the bytes of a tile, like nk_nested_depthwise_s8_dsp_get_buffer_size()."""
+    pairs = min(max(depthwise_pairs(params, output_h), _DEPTHWISE_LEAST_PAIRS), DEPTHWISE_PAIRS)
+    return 4 * pairs * _DEPTHWISE_CHANNELS * DEPTHWISE_COLUMNS
+
+
+def _stored_list_bytes(layer: Stream) -> int:
+    """Returns the bytes of the list of the weights that a layer stores."""
+    weights = sum(level.entries for level in layer.levels) * layer.params.block_size
+    return _list_bytes(layer.params, _stored_levels(layer), weights)
 
 
 def _most_weights(layer: Stream) -> int:
@@ -138,7 +176,7 @@ def _list_bytes(params: LayerParams, levels: int, weights: int) -> int:
     """Returns the bytes of the list of weights, like nk_dsp_list_bytes()."""
     pieces = weights // _PIECE_WEIGHTS
     words = params.out_channels * (_ENTRY_WORDS * levels + _END_WORDS)
-    return 4 * (words + (_ENTRY_WORDS + 1) * pieces + _READ_AHEAD_WORDS)
+    return 4 * (words + (_ENTRY_WORDS + 1) * pieces + _STOP_WORDS)
 
 
 def _tiles_bytes(params: LayerParams, dims: Sequence[int], list_bytes: int) -> int:
@@ -158,7 +196,6 @@ def _tiles_bytes(params: LayerParams, dims: Sequence[int], list_bytes: int) -> i
     columns = (2 * pairs - 1) * params.stride_w + params.kernel_w
     parts = (
         group * channel + _READ_AHEAD_BYTES,
-        params.out_channels * _CHANNEL_BYTES,
         columns * _POINTER_BYTES,
         list_bytes,
         group,

@@ -32,6 +32,7 @@ class HostModel(ModelRunner):
         *,
         decoder: Decoder | None = None,
         cache_dir: str | Path | None = None,
+        arena: int | str | None = None,
     ) -> None:
         """Generates, compiles and loads the library.
 
@@ -39,6 +40,7 @@ class HostModel(ModelRunner):
             model: Contents of a .tflite, its path, or a prepared graph.
             decoder: Of a detector (`runtime.decoder_for`), for `detect`.
             cache_dir: Where compiled objects are kept, to be shared by many models.
+            arena: The most bytes of the arena, or "smallest", or None; see `generate`.
 
         Raises:
             ToolchainError: There is no C compiler.
@@ -50,7 +52,7 @@ class HostModel(ModelRunner):
         super().__init__(program)
         # Once loaded, the library does not need its file any more.
         with process.temporary_folder() as folder:
-            library = generate(program, folder, decoder=decoder)
+            library = generate(program, folder, decoder=decoder, arena=arena)
             self._dll = _load(library, folder if cache_dir is None else Path(cache_dir))
         self._max_boxes = 0 if decoder is None else decoder.max_boxes
         self.arena_bytes = library.arena_bytes

@@ -47,6 +47,8 @@ ROOT_VARIABLE = "TFLM_ROOT"
 ARENA_BYTES = 256 * 1024
 """Default size of TFLite Micro's arena; a run measures the bytes that a model uses."""
 
+_OWN_KERNELS = ("ADD", "MEAN")  # of tflm_ops/tflm/nk_builtins.h, in place of TFLite Micro's
+
 
 @dataclass(frozen=True)
 class TflmFirmware:
@@ -99,6 +101,7 @@ def build_tflm_firmware(
     levels: Sequence[int] | None = None,
     board: str | Path = DEFAULT_BOARD,
     arena_bytes: int = ARENA_BYTES,
+    main: Path | None = None,
 ) -> TflmFirmware:
     """Builds a firmware that runs the model in TFLite Micro over the inputs at every level.
 
@@ -111,6 +114,7 @@ def build_tflm_firmware(
         levels: The levels to run; all by default.
         board: The name of a folder of tflm_ops/boards, or the path of a folder elsewhere.
         arena_bytes: Size of the arena.
+        main: The C file with main(); boards/common/main.c by default.
 
     Returns:
         The firmware.
@@ -127,11 +131,7 @@ def build_tflm_firmware(
     for tool in ("cmake", "ninja"):
         find_tool(tool)
     original = read_model(model)
-    tree = flatbuffer.load(original)
-    read_graph(tree)  # checks the parts that flatbuffer.load() takes on trust
-    # All buffers inside the flatbuffer and aligned: TFLite Micro takes both on trust.
-    content = flatbuffer.save(tree)
-    graph = read_graph(tree)
+    content, graph = _inlined(original)
     program = lower_graph(graph)
     chosen = checked_levels(program, levels)
     arrays = [inputs] if isinstance(inputs, np.ndarray) else list(inputs)
@@ -144,12 +144,20 @@ def build_tflm_firmware(
     }
     _write_run(out / "run", texts, content, records)
     try:
-        elf = _build(root, out.resolve(), folder)
+        elf = _build(root, out.resolve(), folder, main)
     except BuildError as error:
         size = records.shape[1]
         raise explain_overflow(error, folder, images=len(records), stride=size) from error
     text_bytes, data_bytes, bss_bytes = section_sizes(elf)
     return TflmFirmware(elf, chosen, text_bytes, data_bytes, bss_bytes, len(content))
+
+
+def _inlined(model: bytes) -> tuple[bytes, Graph]:
+    """A .tflite with all buffers inside and aligned, which TFLite Micro takes on trust."""
+    tree = flatbuffer.load(model)
+    read_graph(tree)  # checks the parts that flatbuffer.load() takes on trust
+    content = flatbuffer.save(tree)
+    return content, read_graph(tree)
 
 
 def _cortex_m7_board(board: str | Path) -> Path:
@@ -187,7 +195,7 @@ def _write_run(run: Path, texts: dict[str, str], model: bytes, records: Array) -
         files.write_text(run / name, text)
 
 
-def _build(root: Path, out: Path, board: Path) -> Path:
+def _build(root: Path, out: Path, board: Path, main: Path | None) -> Path:
     """Configures and builds the CMake project with the flags of the other firmware."""
     toolchain = cortex_m7_toolchain()
     c_flags = " ".join(toolchain.flags)
@@ -206,6 +214,8 @@ def _build(root: Path, out: Path, board: Path) -> Path:
         "NK_RUN_DIR": out / "run",
         "CMAKE_RUNTIME_OUTPUT_DIRECTORY": out,
     }
+    if main is not None:
+        settings["NK_MAIN"] = main
     project = sources.tflm_ops_dir() / "tflm" / "firmware"
     defines = [f"-D{name}={value}" for name, value in settings.items()]
     build = str(out / "build")
@@ -218,7 +228,10 @@ def _model_header(program: Program, graph: Graph, arena_bytes: int, banner: str)
     """C++ text of tflm_model.h, which tflm_run.cc includes."""
     level = program.level_input
     kinds = sorted({(op.kind, op.custom) for op in graph.operators})
-    adders = "\n  ".join(f"resolver->{_adder(kind, custom=custom)};" for kind, custom in kinds)
+    is_ours = any(custom for _, custom in kinds)
+    adders = "\n  ".join(
+        f"resolver->{_adder(kind, custom=custom, is_ours=is_ours)};" for kind, custom in kinds
+    )
     inputs = _record_tensors(
         input_layout(program), [graph.inputs.index(tensor) for tensor in program.inputs]
     )
@@ -244,9 +257,13 @@ def _record_tensors(layout: RecordLayout, positions: Sequence[int]) -> str:
     )
 
 
-def _adder(kind: str, *, custom: bool) -> str:
-    """The call that puts an operator into the resolver, such as AddAveragePool2D()."""
+def _adder(kind: str, *, custom: bool, is_ours: bool) -> str:
+    """The call that puts an operator into the resolver, such as AddAveragePool2D().
+
+    A model of ours (`is_ours`) has operators of ours; any other runs on TFLite Micro alone.
+    """
     if custom:
         return f'AddCustom("{kind}", Register_{kind}())'
     words = (word if word == "2D" else word.capitalize() for word in kind.split("_"))
-    return f"Add{''.join(words)}()"
+    kernel = f"Register_NK_{kind}()" if is_ours and kind in _OWN_KERNELS else ""
+    return f"Add{''.join(words)}({kernel})"

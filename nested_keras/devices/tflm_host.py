@@ -34,6 +34,8 @@ ARENA_BYTES = 64 << 20
 # In a few hundred bytes the interpreter cannot place its own objects, and crashes.
 _MIN_ARENA_BYTES = 1024
 _REGISTERER = "NestedKerasRegisterOps"
+# Our ADD and MEAN in the places of TFLite Micro's, as in firmware of such a model.
+_BUILTINS = "NestedKerasRegisterBuiltins"
 _CXX_FLAGS = ("-std=c++17", "-O2", "-fPIC", "-fno-rtti", "-fno-exceptions", "-fvisibility=hidden")
 
 
@@ -72,7 +74,11 @@ class TflmModel(ModelRunner):
         self._input_positions = tuple(order.index(tensor) for tensor in interface.inputs)
         level = interface.level_input
         self._level_position = None if level is None else order.index(level)
-        self._interpreter = TflmInterpreter(content, arena_bytes=arena_bytes)
+        self._interpreter = TflmInterpreter(
+            content,
+            arena_bytes=arena_bytes,
+            is_ours=any(operator.custom for operator in graph.operators),
+        )
 
     def _run_batch(self, inputs: tuple[Array, ...], level: int) -> tuple[Array, ...]:
         for position, value in zip(self._input_positions, inputs, strict=True):
@@ -88,12 +94,15 @@ class TflmModel(ModelRunner):
 class TflmInterpreter:
     """The package's interpreter with our operators in it, and errors that say the cause."""
 
-    def __init__(self, content: bytes, *, arena_bytes: int = ARENA_BYTES) -> None:
+    def __init__(
+        self, content: bytes, *, arena_bytes: int = ARENA_BYTES, is_ours: bool = False
+    ) -> None:
         """Allocates the tensors, which prepares and checks every operator.
 
         Args:
             content: The .tflite, which TFLite Micro itself takes on trust.
             arena_bytes: Size of the arena.
+            is_ours: Whether our kernels run ADD and MEAN.
 
         Raises:
             ImportError, ToolchainError: As `TflmModel`.
@@ -105,13 +114,14 @@ class TflmInterpreter:
         runtime = _runtime()
         self._plugin = _plugin()
         self._content = content
+        registerers = [_REGISTERER, _BUILTINS] if is_ours else [_REGISTERER]
         # The interpreter prints the number of resource variables.
         with (
             self._explained("TFLite Micro refused the model"),
             contextlib.redirect_stdout(io.StringIO()),
         ):
             self._interpreter = runtime.Interpreter.from_bytes(
-                content, custom_op_registerers=[_REGISTERER], arena_size=arena_bytes
+                content, custom_op_registerers=registerers, arena_size=arena_bytes
             )
 
     def set_input(self, value: Array, position: int) -> None:

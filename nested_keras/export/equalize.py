@@ -9,9 +9,13 @@ reads each channel alone. Factors that cancel even out the channels: with f > 0,
 
 so the node that makes channel c may scale the channel by f_c, if the gain of the depthwise
 convolution is divided by f_c. In int8 both factors go into tables that each channel and level has
-anyway, so the factors cost no memory and no time. Channels are scaled up to the largest channel of
-the activation, level by level. (This is the cross-layer equalisation of Nagel et al.,
-arXiv:1906.04721, without its other half, because the scales of weights are per channel here.)
+anyway, so the factors cost no memory. Channels are scaled up towards the largest channel of the
+activation, level by level. (This is the cross-layer equalisation of Nagel et al., arXiv:1906.04721,
+without its other half, because the scales of weights are per channel here.)
+
+A channel is scaled up no further than its rounding matters. A larger factor would gain nothing, and
+may cost time: a channel whose sums are enlarged to int8 leaves the range of the kernels' short
+requantisation (docs/kernels.md).
 
 relu6 does not let factors through: f relu6(x) ends at 6 f, another limit for each channel, and an
 int8 layer has one limit for all of its channels. Nodes with relu6 are not scaled.
@@ -37,6 +41,9 @@ Factors: TypeAlias = Mapping[str, FloatArray]
 # A smaller channel counts as 1/1024 of the largest channel, because its rounding does not matter,
 # and because the entries of the tables must stay in range.
 _LARGEST = 1024.0
+# The rounding of a channel may move the result of the depthwise convolution by this share of one
+# int8 step of that result. The result's own rounding moves it by up to half a step.
+_MOVED = 0.25
 
 
 def measure_factors(graph: Graph, data: tuple[Float32Array, ...]) -> Factors:
@@ -51,7 +58,7 @@ def measure_factors(graph: Graph, data: tuple[Float32Array, ...]) -> Factors:
         factors are equal at all levels too, so that the node stays equal.
     """
     pairs = list(_pairs(graph))
-    largest = {maker.name: np.zeros(maker.gain.shape) for maker, _ in pairs}
+    largest = {node.name: np.zeros(node.gain.shape) for pair in pairs for node in pair}
 
     def see(level: int, node: Node, array: Float32Array) -> None:
         if node.name in largest:
@@ -60,14 +67,42 @@ def measure_factors(graph: Graph, data: tuple[Float32Array, ...]) -> Factors:
 
     if pairs:
         forward.observe(graph, data, see)
+    makers = {maker.name for maker, _ in pairs}
     factors = {}
     for maker, reader in pairs:
         values = largest[maker.name]
+        most = values.max()
+        results = largest[reader.name]
+        # The channels of a depthwise convolution that is a maker itself get factors of their own.
+        enough = _enough(reader, most, results if reader.name in makers else results.max())
         if not (maker.per_level and reader.per_level):
-            values[:] = values.max(axis=0)
+            values[:], enough[:] = values.max(axis=0), enough.max(axis=0)
         used = values > 0.0  # a channel that is always zero stays as it is
-        factors[maker.name] = np.ones_like(values)
-        factors[maker.name][used] = values.max() / np.maximum(values, values.max() / _LARGEST)[used]
+        even = np.ones_like(values)
+        even[used] = most / np.maximum(values, most / _LARGEST)[used]
+        factors[maker.name] = np.clip(enough, 1.0, even)
+    return factors
+
+
+def _enough(reader: Linear, most: float, results: FloatArray) -> FloatArray:
+    """Returns the factors [N, C] beyond which the rounding of a channel does not matter.
+
+    Rounding moves a value by up to half a step, which is `most` / 255 / factor, and a result by up
+    to that times the sum of the magnitudes of the weights.
+
+    Args:
+        reader: The depthwise convolution that reads the channels.
+        most: The largest value of all channels.
+        results: The largest results that share a scale with each result; [N, O] or a number.
+    """
+    levels = range(reader.levels)
+    sums = [np.abs(reader.masked_filter(level)).sum(axis=(1, 2, 3)) for level in levels]
+    moved = 0.5 * most * np.abs(reader.gain * sums)
+    enough = np.divide(
+        moved, _MOVED * results, out=np.full_like(moved, np.inf), where=np.asarray(results) > 0.0
+    )
+    channels = enough.reshape(reader.levels, -1, reader.depth_multiplier)
+    factors: FloatArray = channels.max(axis=-1)
     return factors
 
 

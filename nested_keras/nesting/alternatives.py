@@ -35,6 +35,7 @@ OPERATORS = {
         ("Conv", "DepthwiseConv", "ConvTranspose"), "use the layer of the same kind in its place"
     ),
     "BatchNorm": "use the layer BatchNormalization in its place",
+    "Repeat": "use UpSampling1D or UpSampling2D in its place",
     "StopGradient": "set trainable=False for the layers before it in its place",
     "Where": "use maximum, minimum or a product in its place",
 }
@@ -49,4 +50,8 @@ def for_layer(kind: str, supported: str) -> str:
 
 def for_operator(kind: str) -> str:
     """Returns advice on a replacement of a refused operator, by the name of its class."""
-    return OPERATORS.get(kind, "use one of Keras's layers in its place")
+    return OPERATORS.get(
+        kind,
+        "use one of Keras's layers in its place, or Activation with a function of your own if the "
+        "operator acts on each value alone",
+    )

@@ -9,6 +9,7 @@ import numpy as np
 
 from nested_keras.nesting import entries, supported
 from nested_keras.nesting.graph_call import Compute, Entry, GraphCall, RefusedError
+from nested_keras.nesting.numeric_functions import FUNCTIONS
 from nested_keras.typing import Activation, KerasArgument, Value
 
 L = keras.layers
@@ -53,7 +54,7 @@ def rescale(call: GraphCall, scale: Factor, offset: Factor = 0.0, part: str = ""
     return call.layer(L.Rescaling, part, scale=scale, offset=offset)
 
 
-def merged(call: GraphCall, kind: type[Any], **arguments: KerasArgument) -> Compute:
+def merged(call: GraphCall, kind: type[Any], part: str = "", **arguments: KerasArgument) -> Compute:
     """Returns a layer that merges a list of tensors, which have equal numbers of dimensions."""
     ranks = {len(tensor.shape) for tensor in call.tensors}
     if len(ranks) > 1:
@@ -61,12 +62,12 @@ def merged(call: GraphCall, kind: type[Any], **arguments: KerasArgument) -> Comp
             "must have operands of equal numbers of dimensions: got shapes "
             + " and ".join(str(tuple(tensor.shape)) for tensor in call.tensors)
         )
-    layer = _pairwise(call, kind, **arguments)
+    layer = _pairwise(call, kind, part, **arguments)
     return lambda *tensors: layer(list(tensors))
 
 
-def _pairwise(call: GraphCall, kind: type[Any], **arguments: KerasArgument) -> Any:
-    layer = call.layer(kind, **arguments)
+def _pairwise(call: GraphCall, kind: type[Any], part: str = "", **arguments: KerasArgument) -> Any:
+    layer = call.layer(kind, part, **arguments)
     if text := supported.call_refusal(layer, layer.name, (call.tensors,), {}):
         raise RefusedError(f"is not supported, because {text}")
     return layer
@@ -103,12 +104,22 @@ def _multiply(call: GraphCall) -> Compute:
 
 
 def _divide(call: GraphCall) -> Compute:
-    _, second = _operands(call)
+    first, second = _operands(call)
     if second is None:
-        raise RefusedError("must have a constant below the line: multiply in its place")
+        return _by_inverse(call, first)
     if not np.all(second):
         raise RefusedError(f"must not divide by zero: got {second}")
     return rescale(call, (1.0 / np.asarray(second)).tolist())
+
+
+def _by_inverse(call: GraphCall, first: Factor | None) -> Compute:
+    """A division by a tensor, which is `first`, or the first tensor, times its inverse."""
+    inverse = call.layer(L.Activation, "_inverse", activation=FUNCTIONS["Reciprocal"])
+    if first is None:
+        product = merged(call, L.Multiply)
+        return lambda x, y: product(x, inverse(y))
+    scale = rescale(call, first)
+    return lambda y: scale(inverse(y))
 
 
 def _negative(call: GraphCall) -> Compute:
@@ -121,32 +132,32 @@ def _absolute(call: GraphCall) -> Compute:
     return lambda x: larger([x, minus(x)])
 
 
-def _square(call: GraphCall) -> Compute:
-    layer = _pairwise(call, L.Multiply)
-    return lambda x: layer([x, x])
-
-
 def _power(call: GraphCall) -> Compute:
     first, second = _operands(call)
-    if first is not None or second != 2.0:
+    if first is not None or second not in _POWERS:
+        powers = ", ".join(f"{power:g}" for power in _POWERS)
         raise RefusedError(
-            f"must have the exponent 2: got {'a tensor' if second is None else second}"
+            f"must have one of the exponents {powers} (multiply for any other): got "
+            f"{'a tensor' if second is None else second}"
         )
-    return _square(call)
+    return _POWERS[second](call)
 
 
 def _maximum(call: GraphCall) -> Compute:
     if len(call.tensors) == 2:
         return merged(call, L.Maximum)
-    constants = [each for each in call.arguments.values() if each is not call.tensors[0]]
-    return _clip_to(call, _number(call, constants[0]), None)
+    return _clip_to(call, _only_constant(call), None)
 
 
 def _minimum(call: GraphCall) -> Compute:
     if len(call.tensors) == 2:
         return merged(call, L.Minimum)
+    return _clip_to(call, None, _only_constant(call))
+
+
+def _only_constant(call: GraphCall) -> Factor:
     constants = [each for each in call.arguments.values() if each is not call.tensors[0]]
-    return _clip_to(call, None, _number(call, constants[0]))
+    return _constant(call, constants[0])
 
 
 def _clip(call: GraphCall) -> Compute:
@@ -159,15 +170,18 @@ def _clip(call: GraphCall) -> Compute:
     return _clip_to(call, low, high)
 
 
-def _clip_to(call: GraphCall, low: float | None, high: float | None) -> Compute:
-    """`low + relu(x - low)`, at most `high`; without `low`, `high - relu(high - x)`."""
+def _clip_to(call: GraphCall, low: Factor | None, high: Factor | None) -> Compute:
+    """`low + relu(x - low)`, at most `high`; without `low`, `high - relu(high - x)`.
+
+    With both limits, each is one number.
+    """
     if low is None and high is None:
         return identity(call)
-    limit = high - low if low is not None and high is not None else None
+    limit = high - low if isinstance(low, float) and isinstance(high, float) else None
     if low == 0.0:
         return call.layer(L.ReLU, max_value=limit)
     sign, end = (1.0, low) if low is not None else (-1.0, high or 0.0)
-    before = rescale(call, sign, -sign * end, part="_before")
+    before = rescale(call, sign, _minus(end) if sign > 0 else end, part="_before")
     relu = call.layer(L.ReLU, "_relu", max_value=limit)
     after = rescale(call, sign, end)
     return lambda x: after(relu(before(x)))
@@ -176,6 +190,16 @@ def _clip_to(call: GraphCall, low: float | None, high: float | None) -> Compute:
 def identity(call: GraphCall) -> Compute:
     """Returns a call that gives the tensor as it is."""
     return call.layer(L.Identity)
+
+
+def _product(count: int) -> Entry:
+    """The product of a tensor with itself."""
+
+    def entry(call: GraphCall) -> Compute:
+        layer = _pairwise(call, L.Multiply)
+        return lambda x: layer([x] * count)
+
+    return entry
 
 
 def _function(function: Activation) -> Entry:
@@ -197,6 +221,14 @@ def _like(kind: type[Any], *names: str) -> Entry:
     return entry
 
 
+_POWERS: dict[Any, Entry] = {
+    -1.0: _function(FUNCTIONS["Reciprocal"]),
+    -0.5: _function(FUNCTIONS["Rsqrt"]),
+    0.5: _function(FUNCTIONS["Sqrt"]),
+    1.0: identity,
+    2.0: _product(2),
+    3.0: _product(3),
+}
 OPERATORS: dict[str, Entry] = {
     "Add": _add,
     "Subtract": _subtract,
@@ -204,7 +236,7 @@ OPERATORS: dict[str, Entry] = {
     **dict.fromkeys(("Divide", "TrueDivide"), _divide),
     "Negative": _negative,
     **dict.fromkeys(("Abs", "Absolute"), _absolute),
-    "Square": _square,
+    "Square": _product(2),
     "Power": _power,
     "Maximum": _maximum,
     "Minimum": _minimum,
@@ -225,4 +257,5 @@ OPERATORS: dict[str, Entry] = {
     "Softplus": _function(A.softplus),
     "Softsign": _function(A.softsign),
     "Tanh": _function(A.tanh),
+    **{kind: _function(function) for kind, function in FUNCTIONS.items()},
 }

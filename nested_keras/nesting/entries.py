@@ -168,7 +168,10 @@ _AUGMENTATIONS = (
 def _few_axes(layer: KerasLayer, rank: int, axes: int = 5) -> str | None:
     if rank <= axes + 1:
         return None
-    return f"must have inputs of at most {axes} axes beside the batch: got {rank - 1}"
+    return (
+        f"must have inputs of at most {axes} axes beside the batch: got {rank - 1} (put a Reshape "
+        "that joins axes before it, and one that parts them behind it)"
+    )
 
 
 def _image_at_most(layer: KerasLayer, rank: int) -> str | None:

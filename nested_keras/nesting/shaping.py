@@ -54,6 +54,30 @@ def _stack(call: GraphCall) -> Compute:
     return lambda *tensors: join([expand(each) for each in tensors])
 
 
+def _tile(call: GraphCall) -> Compute:
+    repeats = tuple(np.atleast_1d(call.operation.repeats).tolist())
+    counts = (*(1,) * (len(call.shape) - len(repeats)), *repeats)
+    if len(counts) != len(call.shape) or counts[0] != 1:
+        raise RefusedError(f"must leave the batch and the number of axes as they are: got {counts}")
+    axes = [axis for axis, count in enumerate(counts) if count != 1]
+    if not axes:
+        return identity(call)
+    joins = [
+        (
+            counts[axis],
+            merged(call, L.Concatenate, "" if axis == axes[-1] else f"_axis_{axis}", axis=axis),
+        )
+        for axis in axes
+    ]
+
+    def compute(x: KerasTensor) -> Any:
+        for count, join in joins:
+            x = join(*[x] * count)
+        return x
+
+    return compute
+
+
 def _reshape(call: GraphCall) -> Compute:
     before, after = call.shape, tuple(call.output.shape)
     sizes = [math.prod(size or 1 for size in shape[1:]) for shape in (before, after)]
@@ -307,6 +331,7 @@ OPERATORS: dict[str, Entry] = {
     "Softmax": _softmax,
     "Concatenate": _concatenate,
     "Stack": _stack,
+    "Tile": _tile,
     **dict.fromkeys(("ExpandDims", "Reshape", "Squeeze"), _reshape),
     **dict.fromkeys(("Moveaxis", "Swapaxes", "Transpose"), _permute),
     "Pad": _pad,

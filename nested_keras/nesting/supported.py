@@ -6,6 +6,7 @@ is not in `entries.ENTRIES` is refused, because an exported model would compute 
 
 from __future__ import annotations
 
+import functools
 import inspect
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -105,10 +106,10 @@ def unwrapped(operation: KerasOperation) -> Any:
 
 def overridden(instance: object, known: type[Any]) -> list[str]:
     """Returns the methods of a class that an instance replaces, in a subclass or by hand."""
-    own = (cls for cls in type(instance).__mro__ if cls not in known.__mro__)
-    names = {name for cls in own for name, value in vars(cls).items() if _is_method(value)}
     patched = {name for name, value in vars(instance).items() if callable(value)} - _WRAPPERS
-    return sorted(name for name in (names | patched) - _HARMLESS if _is_method_of(known, name))
+    kinds: tuple[Any, Any] = type(instance), known
+    names = _own_methods(*kinds) | patched
+    return sorted(name for name in names - _HARMLESS if _is_method_of(known, name))
 
 
 def refusal(operation: KerasOperation, name: str) -> str | None:
@@ -248,6 +249,15 @@ def can_be_named(function: Activation) -> bool:
 def _nearest(operation: KerasOperation) -> Any:
     """The class of `ENTRIES` that an operation inherits from, or None."""
     return next((cls for cls in type(operation).__mro__ if cls in ENTRIES), None)
+
+
+@functools.cache
+def _own_methods(cls: type[Any], known: type[Any]) -> frozenset[str]:
+    """Returns the methods that a class has of its own beside those of a class it inherits from."""
+    own = (each for each in cls.__mro__ if each not in known.__mro__)
+    return frozenset(
+        name for each in own for name, value in vars(each).items() if _is_method(value)
+    )
 
 
 def _is_method(value: object) -> bool:

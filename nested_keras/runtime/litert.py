@@ -32,6 +32,7 @@ from nested_keras.tflite.model_error import ModelError
 from nested_keras.tflite.operators import Lookup, NestedSparseConv, Quantize
 from nested_keras.tflite.operators.lookup import INT8_LOOKUP
 from nested_keras.tflite.operators.nested import NESTED_SPARSE_CONV, require_fit
+from nested_keras.tflite.program import Program
 
 # The number of inputs of our operators.
 _INPUTS = {NESTED_SPARSE_CONV: 3, INT8_LOOKUP: 2}
@@ -269,12 +270,12 @@ class LiteRTModel(ModelRunner):
     Unlike `ReferenceModel`, `LiteRTModel` runs any builtin operator that LiteRT knows.
     """
 
-    def __init__(self, model: ModelFile, *, interface: Interface | None = None) -> None:
+    def __init__(self, model: ModelFile, *, interface: Interface | Program | None = None) -> None:
         """Makes the interpreter.
 
         Args:
             model: The .tflite file: its bytes or its path.
-            interface: The interface of the file, if read already.
+            interface: The interface of the file, or its prepared graph, if read already.
 
         Raises:
             ModelError: If the file is damaged, or has a nested operator that is not valid.

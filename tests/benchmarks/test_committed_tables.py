@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import cores, models, regenerate
+from benchmarks import arenas, cores, models, regenerate
 from benchmarks.accuracy import report
+from benchmarks.detection import costs
 from nested_keras.bench.kernel_table import Row
 
 pytestmark = pytest.mark.arm
@@ -32,6 +33,27 @@ def test_a_network_costs_what_models_json_says():
     assert [dataclasses.asdict(row) for row in counted] == rows
 
 
+def committed_levels():
+    """The costs of each committed model with levels, by its name, the sparsest level first."""
+    for network in models.NETWORKS:
+        rows = json.loads((FOLDER / "models.json").read_text())
+        own = [row for row in rows if (row["network"], row["model"]) == (network.name, "90/80/70")]
+        yield network.name, [row["cycles"] for row in own]
+    for path in sorted((FOLDER / "mlperf_tiny").glob("*_90_80_70.json")):
+        levels = json.loads(path.read_text())["levels"]
+        yield path.stem, [level["instructions"] for level in levels]
+    for run in json.loads((FOLDER / "accuracy" / "results.json").read_text()):
+        if run["method"] == "nested":
+            yield run["recipe"]["network"], [point["cycles"] for point in run["points"]]
+
+
+@pytest.mark.parametrize(("name", "costs"), tuple(committed_levels()))
+def test_a_denser_level_costs_more(name, costs):
+    """Of random weights and of trained ones."""
+    assert len(costs) >= 3
+    assert costs == sorted(set(costs))
+
+
 def committed_cores():
     rows = json.loads((FOLDER / "cores.json").read_text())
     return [cores.Row(**{**row, "instructions": tuple(row["instructions"])}) for row in rows]
@@ -43,8 +65,7 @@ def test_the_demo_costs_on_a_core_what_cores_json_says(name, object_cache):
         pytest.skip(f"cores.md was counted with other versions than these: {models.counted_with()}")
     (core,) = (each for each in cores.CORES if each.name == name)
     demo = cores.NETWORKS[0]
-    tflite = models.build(demo, models.SPARSITIES).tflite
-    counted = cores.measure(core, demo, tflite, object_cache)
+    counted = cores.measure(core, demo, cores.build(demo), object_cache)
     (row,) = (each for each in committed_cores() if (each.core, each.network) == (name, "demo"))
     assert counted == row
 
@@ -59,10 +80,46 @@ def test_cores_md_shows_cores_json():
 def test_a_firmware_that_does_not_compile_is_a_row(object_cache):
     wrong = cores.Core("none", "mps2_an386", ("-mcpu=cortex-m99",))
     network = cores.NETWORKS[0]
-    tflite = models.build(network, (0.9,)).tflite
-    row = cores.measure(wrong, network, tflite, object_cache)
+    row = cores.measure(wrong, network, [models.build(network, (0.9,)).tflite], object_cache)
     assert (row.compiles, row.right, row.instructions) == (False, False, ())
     assert " no  " in cores.table([row])
+
+
+def test_the_detector_costs_what_costs_json_says():
+    committed = json.loads((FOLDER / "detection" / "costs.json").read_text())
+    (row,) = (each for each in committed if each["width"] == 0.35)
+    assert costs.cycles(costs.nested(0.35)) == row["modelled_cycles"]
+
+
+def test_the_page_on_detection_shows_costs_json():
+    page = (FOLDER / "detection" / "README.md").read_text()
+    for row in json.loads((FOLDER / "detection" / "costs.json").read_text()):
+        cycles = " | ".join(f"{count / 1e6:.1f}" for count in row["modelled_cycles"])
+        sizes = (*row["weight_bytes"], row["tflite_bytes"], row["arena_bytes"])
+        assert f"| width {row['width']}, all kernels nested" in page
+        assert f"| {cycles} |" in page
+        assert f"| width {row['width']} | {' | '.join(f'{n:,}' for n in sizes)} |" in page
+
+
+def committed_arenas():
+    rows = json.loads((FOLDER / "arenas.json").read_text())
+    lists = ("instructions", "cycles")
+    return [arenas.Row(**{**row, **{name: tuple(row[name]) for name in lists}}) for row in rows]
+
+
+def test_the_smallest_arena_is_what_arenas_json_says():
+    if models.counted_with() not in (FOLDER / "arenas.md").read_text():
+        pytest.skip(f"arenas.md was counted with other versions: {models.counted_with()}")
+    (network,) = (each for each, _ in arenas.NETWORKS if each.name == "DS-CNN")
+    counted = arenas.measure(network, models.build(network, models.SPARSITIES).tflite, "smallest")
+    (row,) = (r for r in committed_arenas() if (r.network, r.limit) == ("DS-CNN", "smallest"))
+    assert counted == row
+
+
+def test_arenas_md_shows_arenas_json():
+    rows = committed_arenas()
+    assert arenas.table(rows) in (FOLDER / "arenas.md").read_text()
+    assert len(rows) == sum(len(limits) for _, limits in arenas.NETWORKS)
 
 
 def test_models_md_shows_models_json():
@@ -76,7 +133,8 @@ def test_the_pages_show_kernels_json():
     rows = [Row(**row) for row in json.loads((FOLDER / "kernels.json").read_text())]
     page = (FOLDER / "kernels.md").read_text()
     for row in rows:
-        numbers = (row.instructions, row.cycles, row.cmsis_instructions, row.cmsis_cycles)
+        ours = (row.instructions, row.cycles, row.memory_cycles)
+        numbers = (*ours, row.cmsis_instructions, row.cmsis_cycles)
         cells = "  ".join(f"{number:,}" for number in numbers)
         assert cells in " ".join(page.split()).replace(" ", "  "), row
     assert regenerate.target_table(rows) in (FOLDER / "README.md").read_text()

@@ -72,6 +72,8 @@ NOT_RUN = {
     "CMSIS_NN_ROOT=": "it needs a checkout of CMSIS-NN",
     "python benchmarks/": "it writes the committed tables; tests/benchmarks compares rows of them",
     "python -m benchmarks.cores": "it writes a committed table; tests/benchmarks has rows of it",
+    "python -m benchmarks.tflite_micro": "it needs TFLM_ROOT and writes a committed table",
+    "python -m benchmarks.arenas": "it writes a committed table; tests/benchmarks has rows of it",
     "python -m benchmarks.accuracy": "it trains for hours; tests/benchmarks/accuracy runs it small",
     "bazel": "`make bazel-test` runs it, with a system's Bazel",
 }

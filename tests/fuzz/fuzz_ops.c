@@ -282,6 +282,9 @@ static void make_add(fuzz_input *in, call *c) {
   p->output_offset = take_number(in, -128, 127);
   take_scale(in, &p->output_multiplier, &p->output_shift);
   take_activation(in, &p->activation_min, &p->activation_max);
+  p->short_factor1 = take_number(in, INT32_MIN + 1, INT32_MAX);
+  p->short_factor2 = take_number(in, INT32_MIN + 1, INT32_MAX);
+  p->short_constant = take_number(in, INT32_MIN + 1, INT32_MAX);
   take_pair(in, c);
 }
 

@@ -48,6 +48,7 @@ PYTEST = {
     "src/detection/": ("test_detection.py",),
     "src/ops/": ("test_every_operator.py", "test_ops.py", "test_dense.py"),
     "src/ref/": ("test_every_operator.py", "test_ops.py", "test_dense.py"),
+    "src/portable/": ("test_nested_conv.py", "test_dense.py"),
     "src/cortex_m/": ("test_depthwise_dsp.py",),
 }
 # Programs for the emulated Cortex-M7, with the functions that they call.
@@ -55,7 +56,7 @@ ON_THE_M7 = {
     "nested_grid.c": ("nk_nested_conv_s8",),
     "test_depthwise_grid.c": (
         *("nk_depthwise_conv2d_s8_ref", "nk_depthwise_conv2d_s8_dsp"),
-        "nk_dims4_size",
+        *("nk_depthwise_conv2d_s8_portable", "nk_dims4_size"),
     ),
 }
 SANITIZER = {

@@ -81,6 +81,11 @@ class Network:
         """What the names of all layers of the network begin with."""
         return f"n{self.seed}_"
 
+    @property
+    def jumps(self) -> bool:
+        """Whether the network may have a function that jumps, as a ReLU does at its threshold."""
+        return any(word in line for line in self.lines for word in ("threshold", "hard_shrink"))
+
     def keras_tensors(self, names: Iterable[str]) -> list[Any]:
         """Returns the symbolic tensors of the given names."""
         return [self.scope[name] for name in names]
@@ -116,8 +121,9 @@ def draw(seed: int, *, batch: int | None = None, steps: int | None = None) -> Ne
             step = draw_.choices(_STEPS, _STEP_WEIGHTS)[0]
             if _attempt(network, step):
                 break
-    if not network.kernels:
-        _attempt(network, lambda network: _new_layer(network, L.Dense, [_latest(network)]))
+    for _ in range(20 if not network.kernels else 0):
+        if _attempt(network, lambda network: _new_layer(network, L.Dense, [_latest(network)])):
+            break
     _choose_outputs(network)
     return network
 
@@ -242,18 +248,34 @@ def _new_layer(network: Network, kind: type, sources: list[str], **given: Any) -
 def _call_layer(network: Network, layer: str, sources: list[str]) -> str:
     """Adds a call of a layer, now and then with the call arguments of inference."""
     given = sources[0] if len(sources) == 1 else f"[{', '.join(sources)}]"
+    _refuse_wrong_call(network.scope[layer], network.shape(sources[0]))
     parameters = inspect.signature(network.scope[layer].call).parameters
     if "training" in parameters and network.random.random() < 0.2:
         given += ", training=False"
     return _call(network, f"{layer}({given})", sources)
 
 
+def _refuse_wrong_call(layer: Any, shape: tuple[int, ...]) -> None:
+    """Refuses calls that Keras draws as symbols, but computes wrongly or not at all."""
+    parts = (layer, getattr(layer, "activation", None))
+    if len(shape) > 3 and any(isinstance(part, L.PReLU) for part in parts):
+        raise ValueError("TFLite's PReLU takes three axes beside the batch")
+    built = (layer.get_build_config() or {}).get("input_shape") if layer.built else None
+    fixed = any(isinstance(part, _NOT_CHECKED) for part in parts)
+    if fixed and built is not None and tuple(built[1:]) != shape:
+        raise ValueError("has weights for another shape, which Keras does not check")
+    # TensorFlow on a PC reads behind an image of one channel if the output is one pixel wide.
+    narrow = isinstance(layer, L.Conv2D) and shape[-1] == layer.strides[0] == 1 < layer.strides[1]
+    if narrow and layer.compute_output_shape((1, *shape))[2] == 1:
+        raise ValueError("TensorFlow computes another convolution")
+
+
 def _merge(network: Network, kind: type, source: str) -> None:
     """Joins a tensor with others that fit, or with a branch that is made to fit."""
     draw_ = network.random
     shape = network.shape(source)
-    if len(shape) > 3 and kind is not L.Concatenate:
-        raise ValueError("TFLite Micro has no such sums")
+    if len(shape) > 3:
+        raise ValueError("TFLite Micro has no such sums, and export no such concatenations")
     others = [
         name
         for name in (*network.inputs, *network.tensors)
@@ -351,9 +373,8 @@ def _operator(network: Network) -> None:
     alike = [name for name in (*network.inputs, *network.tensors) if network.shape(name) == shape]
     text = draw_.choice(arguments.operators(len(shape)))
     other = draw_.choice([name for name in alike if name != source] or alike)
-    pairwise = "{y}" in text and "concatenate" not in text
-    if len(shape) > 3 and (pairwise or text in ("{x}**2", "abs({x})")):
-        raise ValueError("TFLite Micro has no such sums")
+    if len(shape) > 3 and ("{y}" in text or text in ("{x}**2", "abs({x})")):
+        raise ValueError("TFLite Micro has no such sums, and export no such concatenations")
     if " - {y}" in text and other == source:
         raise ValueError("always zero")
     sizes = {"height": 2 * shape[0], "width": 3 * shape[1 % len(shape)], "size": math.prod(shape)}
@@ -362,6 +383,8 @@ def _operator(network: Network) -> None:
     network.kinds.add(text)
 
 
+# Keras calls them as symbols with any shape.
+_NOT_CHECKED = (L.PReLU, L.Normalization, L.TimeDistributed, keras.Sequential)
 _STEPS = (_any_layer, _norm_and_activation, _shared_layer, _sub_model, _operator)
 _STEP_WEIGHTS = (12, 4, 1, 0.5, 3)
 

@@ -136,4 +136,20 @@ x4 = keras.ops.relu(x1 + L.BatchNormalization(name='n14_5')(x1))
 x5 = x2 - x2[:, ::-1]
 model = keras.Model([i0], [x3, x4, x5])
 """,
+    # Roots, logarithms, divisions, powers, limits by channel and repeats were refused.
+    """
+i0 = keras.Input(shape=(4, 3, 2), name='n15_i0')
+x0 = L.Conv2D(4, 2, activation='relu', name='n15_0')(i0)
+x1 = keras.ops.sqrt(x0)
+x2 = keras.ops.log(x0 + 0.05)
+x3 = L.Conv2D(3, 1, name='n15_1')(x1 / (0.5 + x0))
+x4 = x3**3
+x5 = keras.ops.maximum(x3, keras.ops.linspace(-0.5, 0.5, 3))
+x6 = keras.ops.minimum(keras.ops.reshape(keras.ops.linspace(-0.5, 0.5, 6), (3, 2, 1)), x3)
+x7 = keras.ops.tile(x3, (1, 2, 1, 3))
+x8 = 1.0 / (1.0 + keras.ops.square(x3))
+x9 = keras.ops.rsqrt(0.2 + keras.ops.mean(x0, (1, 2), keepdims=True))
+x10 = keras.ops.expm1(x3) + keras.ops.tile(x9[..., :1], (1, 3, 2, 1))
+model = keras.Model([i0], [x2, x4, x5, x6, x7, x8, x10])
+""",
 )

@@ -7,8 +7,7 @@ from tests.properties import drawing, found, random_models
 from tests.properties.random_models import FOREST
 
 pytestmark = pytest.mark.slow
-# Seeds of the ordinary run; `make test-large` has all 500.
-ORDINARY = 100
+NETWORKS = 500
 
 
 @pytest.fixture(autouse=True)
@@ -17,13 +16,7 @@ def _compiled_once(object_cache, monkeypatch):
 
 
 @pytest.mark.filterwarnings("ignore")  # some arguments and masks are odd on purpose
-@pytest.mark.parametrize(
-    "first",
-    [
-        pytest.param(first, marks=pytest.mark.large if first >= ORDINARY else ())
-        for first in range(0, 500, FOREST)
-    ],
-)
+@pytest.mark.parametrize("first", range(0, NETWORKS, FOREST))
 def test_random_networks(first):
     """`python -m tests.properties.random_models SEED` shows and checks a network that fails."""
     outcome = random_models.Outcome()
@@ -40,9 +33,9 @@ def test_networks_that_once_failed():
 
 @pytest.mark.large
 def test_the_networks_have_every_kind_of_layer():
-    """Drawn without `nest`: the kinds that 500 networks have."""
+    """Drawn without `nest`, so that nothing but the draws is seen."""
     kinds = set()
-    for seed in range(500):
+    for seed in range(NETWORKS):
         kinds |= drawing.draw(seed).kinds
     effective = {kind for kind in drawing.KINDS if ENTRIES[kind].read and drawing.weight(kind)}
     assert effective <= kinds, effective - kinds

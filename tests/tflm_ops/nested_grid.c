@@ -12,6 +12,7 @@
 
 #include "../../tflm_ops/src/cortex_m/nk_depthwise.h"
 #include "../../tflm_ops/src/cortex_m/nk_fully_connected.h"
+#include "../../tflm_ops/src/cortex_m/nk_short_sum.h"
 #include "../../tflm_ops/src/ref/nk_geometry.h"
 #include "board.h"
 #include "nk_nested_conv.h"
@@ -20,7 +21,7 @@ enum { POOL_BYTES = 1 << 20, TENSOR_BYTES = 1 << 18, SCRATCH_BYTES = 1 << 18, GU
 enum { UNTOUCHED = 99 };
 static _Alignas(16) uint8_t pool[POOL_BYTES];
 static uint32_t pool_used;
-static int8_t input[TENSOR_BYTES], expected[TENSOR_BYTES];
+static int8_t input[TENSOR_BYTES], expected[TENSOR_BYTES], other[TENSOR_BYTES];
 /* With a guard in front of the tensor, or of the buffer, and one behind. */
 static _Alignas(16) int8_t output[TENSOR_BYTES];
 static _Alignas(16) int8_t scratch[SCRATCH_BYTES];
@@ -97,6 +98,9 @@ static void choose_channels(nk_stream *s) {
   s->depth_multiplier = 1;
   s->in_channels = s->block_size * random_in(1, once_in(4) ? 40 : 6);
   s->out_channels = random_in(1, once_in(3) ? 20 : 5);
+  if (s->block_size == 1 && once_in(3)) {  // as the first layer of a model
+    s->in_channels = 3;
+  }
   s->filter_channels = s->in_channels;
   if (s->kind == NK_KIND_DEPTHWISE) {
     s->block_size = 1;
@@ -340,6 +344,58 @@ static int32_t run_tuned(const nk_stream *s, int32_t level, const nk_conv_dims *
   return memcmp(output, expected, (size_t)size) != 0;
 }
 
+static nk_add_params random_sum(void) {
+  nk_add_params sum = {
+      .activation_min = once_in(2) ? -128 : random_in(-128, 0),
+      .activation_max = once_in(2) ? 127 : random_in(0, 127),
+      .short_factor1 = random_in(1, 1 << 23) * 32,
+      .short_factor2 = random_in(1, 1 << 23) * 32,
+      .short_constant = random_in(-(1 << 22), 1 << 22) * 64,
+  };
+  return sum;
+}
+
+/** Whether the call is refused with this status, and nothing is written. */
+static bool refuses(nk_status status, const nk_stream *s, int32_t level, const nk_conv_dims *d,
+                    const nk_add_params *sum, size_t buffer_size) {
+  memset(output, UNTOUCHED, 2 * GUARD_BYTES);
+  return nk_nested_conv2d_add_s8(s, level, d, input, sum, other, output, scratch, buffer_size) ==
+             status &&
+         touched(output, 2 * GUARD_BYTES) == 0;
+}
+
+/** The wrong bytes of a convolution with a sum; `expected` holds the convolution alone. */
+static int32_t run_sum(const nk_stream *s, int32_t level, const nk_conv_dims *d) {
+  const int32_t size = d->batches * d->output_h * d->output_w * s->out_channels;
+  const nk_add_params sum = random_sum();
+  const int32_t needed = nk_nested_conv2d_add_s8_get_buffer_size(s, d);
+  if (s->kind != NK_KIND_CONV || s->dilation_h != 1) {
+    return refuses(NK_ERROR_ARGUMENT, s, level, d, &sum, (size_t)needed) ? 0 : 1;
+  }
+  const nk_add_params none = {.activation_min = -128, .activation_max = 127};
+  int32_t wrong = refuses(NK_ERROR_ARGUMENT, s, level, d, &none, (size_t)needed) ? 0 : 1;
+  wrong += refuses(NK_ERROR_BUFFER, s, level, d, &sum, (size_t)needed - 1) ? 0 : 1;
+  wrong += refuses(NK_ERROR_LEVEL, s, s->levels, d, &sum, (size_t)needed) ? 0 : 1;
+  int8_t *const y = output + GUARD_BYTES;
+  memset(output, UNTOUCHED, (size_t)size + 2 * GUARD_BYTES);
+  memset(scratch, UNTOUCHED, (size_t)needed + 2 * GUARD_BYTES);
+  for (int32_t i = 0; i < size; ++i) {
+    other[i] = (int8_t)random_bits();
+    y[i] = other[i];
+  }
+  const nk_status status = nk_nested_conv2d_add_s8(s, level, d, input, &sum, once_in(2) ? y : other,
+                                                   y, scratch + GUARD_BYTES, (size_t)needed);
+  wrong += status != NK_OK;
+  wrong += touched(output, GUARD_BYTES) + touched(y + size, GUARD_BYTES) +
+           touched(scratch, GUARD_BYTES) + touched(scratch + GUARD_BYTES + needed, GUARD_BYTES);
+  for (int32_t i = 0; i < size; ++i) {
+    const int8_t right = (int8_t)nk_clamp(nk_short_sum_pair(&sum, expected[i], other[i]),
+                                          sum.activation_min, sum.activation_max);
+    wrong += y[i] != right;
+  }
+  return wrong;
+}
+
 /**
  * Runs one level through all entry points; returns the number of wrong bytes. The dispatcher runs
  * every layer; of the others one runs it, or none where it is dilated.
@@ -360,6 +416,7 @@ static int32_t compare(const nk_stream *s, int32_t level, const nk_conv_dims *d)
     wrong += here > 0 ? here : 0;
   }
   wrong += run_tuned(s, level, d);
+  wrong += run_sum(s, level, d);
   return takers == (s->dilation_h == 1) ? wrong : wrong + 1;
 }
 

@@ -8,7 +8,6 @@
 
 #include "../../tflm_ops/src/cortex_m/nk_depthwise.h"
 #include "../../tflm_ops/src/cortex_m/nk_fully_connected.h"
-#include "../../tflm_ops/src/stream/nk_stream_parts.h"
 #include "nested_case.h"
 
 /** Copies into a block of just this size, so that a sanitizer sees every step beyond it. */
@@ -21,18 +20,11 @@ static void *copy(const void *data, int32_t size) {
 /** Runs the tuned kernel of the layer; false where there is none. */
 static bool run_tuned(const nk_stream *stream, int32_t level, const nk_conv_dims *dims,
                       const int8_t *input, int8_t *output, void *scratch) {
+  if (level >= stream->in_place_levels) {
+    return false;
+  }
   if (stream->kind == NK_KIND_FULLY_CONNECTED) {
-    if (nk_stream_is_in_place(stream, level)) {
-      nk_nested_fully_connected_s8_dsp(stream, level, dims->batches, input, output);
-      return true;
-    }
-    if (dims->batches != 1) {
-      return false;
-    }
-    nk_stream_parts *parts = nk_stream_parts_open(stream, level, scratch);
-    while (nk_stream_parts_next(parts)) {
-      nk_nested_fully_connected_s8_dsp(&parts->stream, level, 1, input, output + parts->first);
-    }
+    nk_nested_fully_connected_s8_dsp(stream, level, dims->batches, input, output);
     return true;
   }
   if (nk_nested_depthwise_s8_dsp_supports(stream, dims)) {

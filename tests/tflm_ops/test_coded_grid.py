@@ -112,7 +112,7 @@ def test_cortex_m7_equals_the_reference(cases, flags, tmp_path):
     board = sources.board_dir(BOARD)
     includes = (sources.tflm_ops_dir() / "include", board.parent)
     toolchain = cortex_m7_toolchain()
-    functions = ("nk_stream_open", "nk_stream_validate", "nk_nested_conv_s8", "nk_status_name")
+    functions = sources.functions_used(HERE / "coded_grid.c")
     objects = [
         toolchain.compile(path, include_dirs=includes, cache_dir=tmp_path, extra_flags=flags)
         for path in (

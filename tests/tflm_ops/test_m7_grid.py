@@ -22,11 +22,12 @@ BOARD = "mps2_an500"
 PROGRAMS = {
     "test_depthwise_grid": (
         *("nk_depthwise_conv2d_s8_ref", "nk_depthwise_conv2d_s8_dsp"),
-        "nk_dims4_size",
+        *("nk_depthwise_conv2d_s8_portable", "nk_dims4_size"),
     ),
     "test_detection_grid": ("nk_detection_s8",),
     "test_ops_grid": (
         "nk_add_s8",
+        "nk_add_s8_shorten",
         "nk_average_pool2d_s8",
         "nk_max_pool2d_s8",
         "nk_maximum_s8",

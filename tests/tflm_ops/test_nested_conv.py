@@ -206,7 +206,7 @@ def test_the_entry_point_of_a_layer_gives_the_same_and_others_refuse_it(nk, name
     data, x, y_shape = stream_and_input(CASES[name], levels=2, profile="mixed", seed=4)
     expected, got = np.zeros(y_shape, np.int8), np.zeros(y_shape, np.int8)
     nk.run_nested(data, 1, x, expected)
-    own = nested_function(Stream.parse(data).params)
+    own = nested_function(Stream.parse(data))
     nk.run_nested(data, 1, x, got, function=own)
     np.testing.assert_array_equal(got, expected)
     for other in set(ENTRY_POINTS) - {own}:

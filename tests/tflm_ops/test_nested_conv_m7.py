@@ -40,7 +40,7 @@ def build(folder, objects, *, first_seed, layers, flags=()):
         toolchain.compile(source, include_dirs=includes, cache_dir=objects, extra_flags=flags)
         for source in (
             *([HERE / "bytewise.c"] if flags[:3] == NO_UNALIGNED_ACCESS else []),
-            *sources.sources_for(["nk_nested_conv_s8"]),
+            *sources.sources_for(["nk_nested_conv_s8", "nk_nested_conv2d_add_s8"]),
             *sources.board_sources(BOARD),
         )
     ]

@@ -10,7 +10,9 @@
 #include <string.h>
 
 #include "../../tflm_ops/src/cortex_m/nk_fully_connected.h"
+#include "../../tflm_ops/src/cortex_m/nk_simd.h"
 #include "../../tflm_ops/src/ref/nk_geometry.h"
+#include "../../tflm_ops/src/ref/nk_reference.h"
 #include "nk_ops.h"
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -95,18 +97,35 @@ static tables random_tables(void) {
   return t;
 }
 
+static void check(bool right, const char *what) {
+  if (!right) {
+    fprintf(stderr, "%s gives another output\n", what);
+    print_seed();
+    exit(1);
+  }
+}
+
 /** Compares the kernels that this target does not choose with the output of the one it does. */
 static void check_fully_connected_kernels(const nk_fully_connected_params *p, int32_t rows,
                                           const int8_t *x, const int8_t *expected) {
   nk_dims4 out = {rows, 1, 1, p->filter_dims.n};
+  const size_t size = (size_t)nk_dims4_size(&out);
   int8_t *y = tensor(&out);
   nk_fully_connected_s8_dsp(p, rows, x, y);
-  if (memcmp(y, expected, (size_t)nk_dims4_size(&out)) != 0) {
-    fprintf(stderr, "nk_fully_connected_s8_dsp gives another output than the reference\n");
-    print_seed();
-    exit(1);
-  }
+  check(memcmp(y, expected, size) == 0, "nk_fully_connected_s8_dsp");
+  nk_fully_connected_s8_ref(p, rows, x, y);
+  check(memcmp(y, expected, size) == 0, "nk_fully_connected_s8_ref");
   free(y);
+}
+
+/** The product of a core that has none of 64 bits. */
+static void try_product(void) {
+  const int32_t a = number(-65536, 65536);
+  const int32_t b = (int32_t)next_random();
+  const int32_t acc = (int32_t)next_random();
+  if (a != INT32_MIN || b != INT32_MIN) {
+    check(nk_smmlar_halves(a, b, acc) == nk_smmlar(a, b, acc), "nk_smmlar_halves");
+  }
 }
 
 static void try_convolutions(void) {
@@ -206,6 +225,7 @@ int main(int argc, char **argv) {
     current_seed = first_seed + n;
     state = current_seed * 0x9e3779b97f4a7c15;
     try_convolutions();
+    try_product();
   }
   printf("%d calls accepted\n", accepted);
   // A run in which hardly anything is accepted shows nothing.

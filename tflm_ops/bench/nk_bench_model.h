@@ -4,10 +4,10 @@
  *
  *     level <level> <HEX of all outputs>
  *
- * for each level, then `ops` and the index of every operator that reported its end, level by level,
- * and `end`. This header is included ahead of the generated source, so that every operator is a
- * counted region of its own. A level has a region for each operator, and one for the code after the
- * last operator.
+ * for each level, then `arena` and the bytes of the arena in use, `ops` and the index of every
+ * operator that reported its end, level by level, and `end`. This header is included ahead of the
+ * generated source, so that every operator is a counted region of its own. A level has a region for
+ * each operator, and one for the code after the last operator.
  */
 #ifndef NK_BENCH_MODEL_H_
 #define NK_BENCH_MODEL_H_

@@ -15,6 +15,13 @@ void nk_bench_op_ended(int32_t index) {
   }
 }
 
+/* An operator of TFLite Micro has ended. */
+void firmware_on_op(int32_t index) {
+  NK_BENCH_END();
+  nk_bench_op_ended(index);
+  NK_BENCH_BEGIN();
+}
+
 static int fail(const char *what, nk_status status) {
   board_puts(what);
   board_puts(nk_status_name(status));
@@ -39,7 +46,9 @@ int main(void) {
     nk_bench_put_unsigned((size_t)the_run.levels[i]);
     nk_bench_put_hex_line(the_run.outputs, the_run.output_bytes);
   }
-  board_puts("ops");
+  board_puts("arena");
+  nk_bench_put_unsigned((size_t)*the_run.arena_bytes);
+  board_puts("\nops");
   for (int32_t i = 0; i < ended_count; ++i) {
     nk_bench_put_unsigned((size_t)ended_ops[i]);
   }

@@ -6,7 +6,9 @@
  * - The parameter structs have the field names of the dataclasses in nested_keras/tflite/operators.
  * - Tensors are NHWC and dense. A tensor of lower rank is passed with leading dimensions of 1:
  *   [10] is {1, 1, 1, 10}.
- * - Input and output buffers must not overlap. No function needs scratch memory.
+ * - Input and output buffers must not overlap, except that the output of an element-wise function
+ *   (add, sub, mul, maximum, minimum, prelu, lookup) may lie exactly where an input of the same
+ *   dimensions lies. No function needs scratch memory.
  * - An input offset is minus the zero point (-127 .. 128), an output offset the zero point
  *   (-128 .. 127).
  * - Multipliers are Q31 in 0 .. 2^31 - 1 unless a comment gives another range; shifts are in
@@ -113,7 +115,13 @@ typedef struct nk_fully_connected_params {
 nk_status nk_fully_connected_s8(const nk_fully_connected_params *params, int32_t rows,
                                 const int8_t *input, int8_t *output);
 
-/** Sum of two tensors; left_shift is in 0 .. 22. */
+/**
+ * Sum of two tensors; left_shift is in 0 .. 22.
+ *
+ * The last three fields are a short form of the sum, which the caller vouches for: for all values
+ * of both operands the short form (docs/kernels.md) equals the formula. nk_add_s8_shorten() finds
+ * the three numbers; three zeros stand for no short form.
+ */
 typedef struct nk_add_params {
   int32_t left_shift;
   int32_t input1_offset;
@@ -127,7 +135,17 @@ typedef struct nk_add_params {
   int32_t output_shift;
   int32_t activation_min;
   int32_t activation_max;
+  int32_t short_factor1;
+  int32_t short_factor2;
+  int32_t short_constant;
 } nk_add_params;
+
+/**
+ * Fills in the short form of a sum, or three zeros where the sum has none. Takes about 3 million
+ * instructions, for which a program has time once, at its start. Returns NK_ERROR_ARGUMENT for a
+ * null pointer or a parameter out of range.
+ */
+nk_status nk_add_s8_shorten(nk_add_params *params);
 
 /** Adds with broadcasting: a dimension of an operand may be 1 where the output has more. */
 nk_status nk_add_s8(const nk_add_params *params, const nk_dims4 *input1_dims, const int8_t *input1,

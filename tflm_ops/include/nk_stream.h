@@ -37,7 +37,7 @@ typedef struct nk_stream_level {
   const int32_t *bias;
   const int32_t *multiplier;
   const int8_t *shift;
-  /** Packed tables, behind the header of their block; else NULL. See nk_stream_tables(). */
+  /** Packed tables, behind the header of their block; else NULL. */
   const uint8_t *packed_tables;
   /** Entries of each channel, [out_channels] numbers of count_bits (1 .. 16) bits without gaps, the
    * lowest bits first: see nk_stream_count(). NULL and 0 unless DELTA8, DELTA16 or CODED. */
@@ -73,6 +73,9 @@ typedef struct nk_stream {
   int32_t kernel_h;
   int32_t kernel_w;
   int32_t out_channels;
+  /** Channels of a pixel of the output: out_channels, or more where the stream is a part of another
+   * stream. */
+  int32_t output_channels;
   int32_t in_channels;
   int32_t depth_multiplier;
   /** Minus the input's zero point, -127 .. 128. */
@@ -86,6 +89,8 @@ typedef struct nk_stream {
   /** Weights of one output channel: kernel_h * kernel_w * filter_channels, at most
    * NK_STREAM_MAX_CHANNEL_WEIGHTS. */
   int32_t channel_weights;
+  /** So many levels from level 0 on can be read in place: none is CODED, or has packed tables. */
+  int32_t in_place_levels;
   /** The first `levels` are set. */
   nk_stream_level level[NK_STREAM_MAX_LEVELS];
 } nk_stream;
@@ -119,21 +124,11 @@ nk_status nk_stream_open(const uint8_t *data, size_t size, nk_stream *stream);
  */
 nk_status nk_stream_validate(const nk_stream *stream);
 
-/** Bias, multiplier and shift of an output channel at a level. */
-typedef struct nk_channel_tables {
-  /** Folded, or not folded where nk_stream_bias_is_folded() says so. */
-  int32_t bias;
-  int32_t multiplier;
-  int32_t shift;
-} nk_channel_tables;
-
-/** Whether the bias of a level includes input_offset times the sum of the channel's weights. */
-static inline bool nk_stream_bias_is_folded(const nk_stream_level *level) {
-  return level->packed_tables == NULL;
-}
-
-/** The tables of a channel. */
-nk_channel_tables nk_stream_tables(const nk_stream_level *level, int32_t channel);
+/**
+ * The same for streams whose levels can all be read in place, for programs that link no code for
+ * CODED levels and packed tables. Returns NK_ERROR_ARGUMENT for any other stream.
+ */
+nk_status nk_stream_validate_in_place(const nk_stream *stream);
 
 /** Entries of a channel in a DELTA8, DELTA16 or CODED level. */
 static inline int32_t nk_stream_count(const nk_stream_level *level, int32_t channel) {

@@ -23,6 +23,7 @@ from nested_keras.tflite.operators.registration import (
     CArgument,
     CCall,
     Registration,
+    RowWindow,
     Shape,
     clamp,
     own_fields,
@@ -297,6 +298,10 @@ def _rows(op: FullyConnected, shape: Shape) -> int:
     return math.prod(shape) // op.filter.shape[1]
 
 
+def _row_window(op: Conv2D) -> RowWindow:
+    return RowWindow((op.filter.shape[1] - 1) * op.dilation_h + 1, op.stride_h, op.pad_top)
+
+
 _WINDOW_ARGUMENTS = (CArgument.INPUTS, CArgument.OUTPUT_DIMS, CArgument.OUTPUT)
 
 OPERATORS = (
@@ -307,6 +312,7 @@ OPERATORS = (
         c_call=CCall(
             "nk_conv2d_s8", _WINDOW_ARGUMENTS, parameters=_with_filter_dims, slides_a_window=True
         ),
+        row_window=_row_window,
     ),
     Registration(
         DepthwiseConv2D,
@@ -318,6 +324,7 @@ OPERATORS = (
             parameters=_with_filter_dims,
             slides_a_window=True,
         ),
+        row_window=_row_window,
     ),
     Registration(
         FullyConnected,

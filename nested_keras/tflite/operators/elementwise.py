@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from nested_keras.cortex_m.short_sum import ShortSum, find_short_sum, short_factor
 from nested_keras.int8.fixed_point import Int64Array, multiply_by_quantized_multiplier
 from nested_keras.tflite.operator_reader import OperatorReader
 from nested_keras.tflite.operators.registration import (
@@ -18,6 +20,8 @@ from nested_keras.tflite.operators.registration import (
     Registration,
     Shape,
     clamp,
+    own_fields,
+    same_row,
 )
 from nested_keras.tflite.program import Op, Program, Tensor
 from nested_keras.typing import Int8Array
@@ -255,6 +259,33 @@ def _run_minimum(op: Minimum, inputs: Sequence[Array], output_shape: Shape, leve
     return np.minimum(*inputs)
 
 
+def has_short_form(op: Add) -> bool:
+    """Returns whether the short form of a sum gives the same bytes (`cortex_m.short_sum`)."""
+    return _short_form(op) != ShortSum()
+
+
+def _with_short_form(op: _InOneScale, rank: int) -> dict[str, Any]:
+    """The fields of nk_add_params: those of the dataclass, then the short form."""
+    return {**own_fields(op), **_short_form(op)._asdict()}
+
+
+def _short_form(op: _InOneScale) -> ShortSum:
+    values = np.arange(-128, 128)
+    wide = dataclasses.replace(op, activation_min=-128, activation_max=127)
+    a, b = _scaled(wide, (values[:, np.newaxis], values))
+    is_sum = isinstance(op, Add)
+    sums = _requantize(wide, a + b if is_sum else a - b)
+    shift = op.left_shift + op.output_shift
+    factor1, factor2 = (
+        short_factor(multiplier, op.output_multiplier, input_shift + shift)
+        for multiplier, input_shift in (
+            (op.input1_multiplier, op.input1_shift),
+            (op.input2_multiplier, op.input2_shift),
+        )
+    )
+    return find_short_sum(sums, factor1, factor2 if is_sum else -factor2)
+
+
 def broadcast_mixes_samples(op: Op, program: Program) -> bool:
     """Returns whether broadcasting does not align the first axes."""
     tensors = [program.tensors[index] for index in (*op.inputs, *op.outputs)]
@@ -272,15 +303,17 @@ OPERATORS = (
         Add,
         readers={"ADD": _read_add},
         run=_run_add,
-        c_call=CCall("nk_add_s8", BROADCAST_ARGUMENTS),
+        c_call=CCall("nk_add_s8", BROADCAST_ARGUMENTS, _with_short_form),
         mixes_samples=broadcast_mixes_samples,
+        row_window=same_row,
     ),
     Registration(
         Sub,
         readers={"SUB": _read_sub},
         run=_run_sub,
-        c_call=CCall("nk_sub_s8", BROADCAST_ARGUMENTS),
+        c_call=CCall("nk_sub_s8", BROADCAST_ARGUMENTS, _with_short_form),
         mixes_samples=broadcast_mixes_samples,
+        row_window=same_row,
     ),
     Registration(
         Mul,
@@ -288,6 +321,7 @@ OPERATORS = (
         run=_run_mul,
         c_call=CCall("nk_mul_s8", BROADCAST_ARGUMENTS),
         mixes_samples=broadcast_mixes_samples,
+        row_window=same_row,
     ),
     Registration(
         Maximum,
@@ -295,6 +329,7 @@ OPERATORS = (
         run=_run_maximum,
         c_call=CCall("nk_maximum_s8", BROADCAST_ARGUMENTS),
         mixes_samples=broadcast_mixes_samples,
+        row_window=same_row,
     ),
     Registration(
         Minimum,
@@ -302,6 +337,7 @@ OPERATORS = (
         run=_run_minimum,
         c_call=CCall("nk_minimum_s8", BROADCAST_ARGUMENTS),
         mixes_samples=broadcast_mixes_samples,
+        row_window=same_row,
     ),
     Registration(
         Prelu,
@@ -309,5 +345,6 @@ OPERATORS = (
         run=_run_prelu,
         c_call=CCall("nk_prelu_s8", BROADCAST_ARGUMENTS),
         mixes_samples=broadcast_mixes_samples,
+        row_window=same_row,
     ),
 )

@@ -17,6 +17,7 @@ from nested_keras.tflite.operators.registration import (
     Registration,
     Shape,
     elements,
+    same_row,
 )
 from nested_keras.tflite.program import Op
 from nested_keras.typing import Int8Array
@@ -113,5 +114,6 @@ OPERATORS = (
         custom_readers={INT8_LOOKUP: _read_int8_lookup},
         run=_run_lookup,
         c_call=CCall("nk_lookup_s8", (elements, CArgument.INPUT, CArgument.OUTPUT), _parameters),
+        row_window=same_row,
     ),
 )

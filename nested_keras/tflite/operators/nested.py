@@ -15,7 +15,12 @@ from nested_keras.tflite.model_error import ModelError
 from nested_keras.tflite.operator_reader import OperatorReader
 from nested_keras.tflite.operators import convolution
 from nested_keras.tflite.operators.convolution import Conv2D, DepthwiseConv2D, FullyConnected
-from nested_keras.tflite.operators.registration import Array, Registration, Shape
+from nested_keras.tflite.operators.registration import (
+    Array,
+    Registration,
+    RowWindow,
+    Shape,
+)
 from nested_keras.tflite.program import Op, Tensor
 
 NESTED_SPARSE_CONV = "NESTED_SPARSE_CONV"
@@ -145,6 +150,13 @@ def _run(op: NestedSparseConv, inputs: Sequence[Array], output_shape: Shape, lev
     return _DENSE_KERNELS[type(dense)](dense, inputs, output_shape, level)
 
 
+def _row_window(op: NestedSparseConv) -> RowWindow | None:
+    p = op.layer.params
+    if p.kind is LayerKind.FULLY_CONNECTED:
+        return None
+    return RowWindow((p.kernel_h - 1) * p.dilation_h + 1, p.stride_h, p.pad_top)
+
+
 _DENSE_KERNELS = {registration.op: registration.run for registration in convolution.OPERATORS}
 
 OPERATORS = (
@@ -154,5 +166,6 @@ OPERATORS = (
         run=_run,
         c_call=None,
         custom_readers={NESTED_SPARSE_CONV: read_nested_sparse_conv},
+        row_window=_row_window,
     ),
 )

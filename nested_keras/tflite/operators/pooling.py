@@ -15,6 +15,7 @@ from nested_keras.tflite.operators.registration import (
     CArgument,
     CCall,
     Registration,
+    RowWindow,
     Shape,
     clamp,
 )
@@ -163,6 +164,10 @@ def _run_mean(op: Mean, inputs: Sequence[Array], output_shape: Shape, level: int
     return clamp(y + op.output_offset, -128, 127)
 
 
+def _row_window(op: Pool2D) -> RowWindow:
+    return RowWindow(op.filter_h, op.stride_h, op.pad_top)
+
+
 _WINDOW_ARGUMENTS = (CArgument.INPUTS, CArgument.OUTPUT_DIMS, CArgument.OUTPUT)
 
 OPERATORS = (
@@ -171,12 +176,14 @@ OPERATORS = (
         readers={"AVERAGE_POOL_2D": _read_average_pool2d},
         run=_run_average_pool2d,
         c_call=CCall("nk_average_pool2d_s8", _WINDOW_ARGUMENTS, slides_a_window=True),
+        row_window=_row_window,
     ),
     Registration(
         MaxPool2D,
         readers={"MAX_POOL_2D": _read_max_pool2d},
         run=_run_max_pool2d,
         c_call=CCall("nk_max_pool2d_s8", _WINDOW_ARGUMENTS, slides_a_window=True),
+        row_window=_row_window,
     ),
     Registration(
         Mean,

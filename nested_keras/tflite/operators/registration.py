@@ -88,6 +88,24 @@ class CCall:
         return f"{stem}_params"
 
 
+@dataclass(frozen=True)
+class RowWindow:
+    """The input rows under an output row y: `kernel` rows from y * stride - pad_top on.
+
+    Attributes:
+        kernel: Rows from the first to the last, with dilation.
+        stride: Input rows from one output row to the next.
+        pad_top: Rows above the input; the parameter `pad_top` of the C function, if not 0.
+        is_element_wise: Whether an output element depends on the input elements at the same place
+            alone, so that the output may overwrite an input of the same shape.
+    """
+
+    kernel: int = 1
+    stride: int = 1
+    pad_top: int = 0
+    is_element_wise: bool = False
+
+
 Reader: TypeAlias = Callable[[OperatorReader], Op]
 # Takes the operator, its activations with any batch size, the shape of the output with that batch
 # size and the nested level.
@@ -107,6 +125,8 @@ class Registration:
             NestedSparseConv, whose function depends on its stream (`cortex_m.scratch`).
         custom_readers: The readers for custom codes.
         mixes_samples: Whether the operator would act differently on a larger first axis.
+        row_window: Gives the input rows under an output row; None if the C function cannot compute
+            some rows of the output alone.
     """
 
     op: type[Op]
@@ -115,6 +135,12 @@ class Registration:
     c_call: CCall | None
     custom_readers: Mapping[str, Reader] = dataclasses.field(default_factory=dict)
     mixes_samples: Callable[[Any, Program], bool] = lambda op, program: False
+    row_window: Callable[[Any], RowWindow | None] = lambda op: None
+
+
+def same_row(op: Op) -> RowWindow:
+    """The window of an element-wise operator."""
+    return RowWindow(is_element_wise=True)
 
 
 def clamp(y: Int64Array, low: int, high: int) -> Int8Array:

@@ -30,4 +30,4 @@ def build(folder: Path, body: str) -> Path:
 def asm(*lines: str) -> str:
     """A C statement with these instructions; r0..r3 and memory may change."""
     text = "".join(f'"{line}\\n"\n' for line in lines)
-    return f'__asm__ volatile({text} ::: "r0", "r1", "r2", "r3", "cc", "memory");'
+    return f'__asm__ volatile({text} ::: "r0", "r1", "r2", "r3", "lr", "cc", "memory");'

@@ -3,6 +3,7 @@
 import pytest
 
 from nested_keras.bench import counter
+from nested_keras.bench.counter import Counts, Region
 from nested_keras.bench.profile import MISPREDICTED_BRANCH_CYCLES, Listing
 from nested_keras.firmware import BuildError, DeviceError, ToolchainError
 from tests.nested_keras.bench.firmware import asm, build
@@ -47,7 +48,8 @@ def test_instructions_are_exact_and_markers_free(regions):
 
 
 def test_executions_are_given_for_each_address(regions):
-    assert sorted(regions[1][0].values()) == [1, 1, 100, 100, 100, 100]
+    counts = sorted(regions[1][0].counts.values())
+    assert [each.executions for each in counts] == [1, 1, 100, 100, 100, 100]
 
 
 def test_cycles_follow_the_model(regions):
@@ -59,6 +61,80 @@ def test_cycles_follow_the_model(regions):
     assert (empty.cycles, empty.blocks) == (0, ())
 
 
+# Code, and how often a prediction is wrong.
+BRANCHES = {
+    "a loop of two blocks, entered in the middle, three times": (
+        asm("movs r2, #3", "4: movs r0, #10", "b 2f")
+        + asm("1: nop", "2: subs r0, #1", "bne 1b", "subs r2, #1", "bne 4b"),
+        3 + 1,
+    ),
+    "a loop left at its head": (
+        asm("movs r2, #5", "4: movs r0, #7")
+        + asm("1: cbz r0, 2f", "subs r0, #1", "b 1b", "2: subs r2, #1", "bne 4b"),
+        5 + 1,
+    ),
+    "a loop left in the middle": (
+        asm("movs r2, #5", "4: movs r0, #7", "1: subs r0, #1", "beq 2f", "nop", "b 1b")
+        + asm("2: subs r2, #1", "bne 4b"),
+        5 + 1,
+    ),
+    "a loop of one pass": (
+        asm("movs r2, #50", "4: movs r0, #1", "1: subs r0, #1", "bne 1b", "subs r2, #1", "bne 4b"),
+        0 + 1,
+    ),
+    "a loop of two passes": (
+        asm("movs r2, #50", "4: movs r0, #2", "1: subs r0, #1", "bne 1b", "subs r2, #1", "bne 4b"),
+        50 + 1,
+    ),
+    "a choice that changes every time": (
+        asm("movs r2, #50", "movs r0, #0", "1: eors r0, #1", "beq 2f", "nop", "2: subs r2, #1")
+        + asm("bne 1b"),
+        25 + 1,
+    ),
+    "a choice that never changes": (
+        asm("movs r2, #50", "1: movs r0, #0", "beq 2f", "nop", "2: subs r2, #1", "bne 1b"),
+        0 + 1,
+    ),
+    # The targets are two labels in turn.
+    "an indirect jump that changes every time": (
+        asm("movs r2, #50", "adr r0, 2f", "adr r1, 3f", "adds r0, #1", "adds r1, #1")
+        + asm("eors r1, r0", "1: bx r0", ".balign 4", "2: nop", ".balign 4", "3: eors r0, r1")
+        + asm("subs r2, #1", "bne 1b"),
+        49 + 1,
+    ),
+    "an indirect jump that never changes": (
+        asm("movs r2, #50", "adr r0, 2f", "adds r0, #1", "1: bx r0", ".balign 4", "2: nop")
+        + asm("subs r2, #1", "bne 1b"),
+        0 + 1,
+    ),
+    "a table": (
+        asm("movs r2, #50", "1: and r0, r2, #1", "tbb [pc, r0]", "2: .byte (3f-2b)/2, (4f-2b)/2")
+        + asm("3: nop", "4: subs r2, #1", "bne 1b"),
+        49 + 1,
+    ),
+    "a function called from two places": (
+        asm("movs r2, #50", "1: bl 2f", "bl 2f", "subs r2, #1", "bne 1b", "b 3f")
+        + asm("2: bx lr", "3: nop"),
+        0 + 1,
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def branches(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("branches")
+    body = "".join(f"NK_BENCH_BEGIN(); {code} NK_BENCH_END();\n" for code, _ in BRANCHES.values())
+    elf = build(folder, f"{body} return 0;")
+    listing = Listing(elf)
+    regions = counter.count(elf, folder).regions
+    return dict(zip(BRANCHES, (listing.profile(region) for region in regions), strict=True))
+
+
+@pytest.mark.parametrize("name", BRANCHES)
+def test_wrong_predictions_are_charged(branches, name):
+    assert branches[name].mispredicted == BRANCHES[name][1]
+
+
 @pytest.mark.parametrize("nops", range(506, 513))
 def test_markers_at_the_end_of_a_page_are_seen(nops, tmp_path):
     """QEMU's pages are of 1 KiB on this machine."""
@@ -66,7 +142,7 @@ def test_markers_at_the_end_of_a_page_are_seen(nops, tmp_path):
     body = f"{fill} NK_BENCH_BEGIN(); {asm('nop')} NK_BENCH_END(); return 0;"
     elf = build(tmp_path, body)
     (region,) = counter.count(elf, tmp_path).regions
-    assert sum(region.values()) == 1
+    assert sum(counts.executions for counts in region.counts.values()) == 1
 
 
 def test_blocks_carry_function_and_share(regions):
@@ -151,4 +227,4 @@ def test_a_listing_refuses_what_is_no_image(tmp_path):
 def test_a_profile_refuses_counts_of_another_image(tmp_path):
     listing = Listing(build(tmp_path, "return 0;"))
     with pytest.raises(ValueError, match="no instruction of this image starts at 0xffff0"):
-        listing.profile({0xFFFF0: 1})
+        listing.profile(Region({0xFFFF0: Counts(1)}))

@@ -37,6 +37,7 @@ KEYS = [
     "block_shape",
     "instructions",
     "cycles",
+    "memory_cycles",
     "cmsis_instructions",
     "cmsis_cycles",
     "speedup_instructions",
@@ -73,9 +74,15 @@ def test_the_committed_table_has_these_rows(benchmark):
     page = (BENCHMARKS / "kernels.md").read_text()
     if cmsis.compiler_version() not in page.splitlines()[3]:
         pytest.skip(f"kernels.md was counted with another compiler: {cmsis.compiler_version()}")
-    committed = json.loads((BENCHMARKS / "kernels.json").read_text())
+    committed = {
+        (row["layer"], row["sparsity"], row["block_shape"]): row
+        for row in json.loads((BENCHMARKS / "kernels.json").read_text())
+    }
     for row in benchmark.rows:
-        assert row.to_dict() in committed
+        expected = committed[row.layer, row.sparsity, row.block_shape]
+        # Where the linker puts code and data decides which lines share a set.
+        assert row.memory_cycles == pytest.approx(expected.pop("memory_cycles"), rel=0.05)
+        assert dataclasses.asdict(row).items() >= expected.items()
 
 
 def test_json_rows_have_the_announced_keys(benchmark):
@@ -113,9 +120,9 @@ def test_the_table_shows_every_row_and_what_the_figures_are(benchmark):
         "dense",
         f"{benchmark.rows[0].instructions:,}",
     ]
-    assert len(lines) == 2 + len(benchmark.rows) + 4
-    assert lines[-3].startswith("Baseline: CMSIS-NN v7.0.0-43-g99f736a6")
-    assert "uncalibrated" in lines[-2]
+    assert len(lines) == 2 + len(benchmark.rows) + 5
+    assert lines[-4].startswith("Baseline: CMSIS-NN v7.0.0-43-g99f736a6")
+    assert "uncalibrated" in lines[-3]
 
 
 def test_a_wrong_output_is_reported_with_its_place(work_dir):
@@ -147,7 +154,7 @@ def test_a_short_console_is_an_error(monkeypatch, work_dir):
         ("case 0 0 0 00\nend\n", "expected 64 output bytes: got 1"),
     ):
         run = bench_firmware.counter.CountedRun(console, ({},))
-        monkeypatch.setattr(bench_firmware.counter, "count", lambda elf, folder, run=run: run)
+        monkeypatch.setattr(bench_firmware.counter, "count", lambda *_, run=run, **__: run)
         with pytest.raises(DeviceError, match=message):
             bench_firmware.measure(library, [case], work_dir)
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from nested_keras.bench import whole_model
+from nested_keras.bench.caches import MEMORIES
 from nested_keras.bench.counter import CountedRun
 from nested_keras.firmware import DeviceError, ToolchainError
 from nested_keras.runtime import ModelError, ReferenceModel
@@ -60,14 +61,14 @@ def test_a_denser_level_costs_more(benchmark):
 def test_json(benchmark):
     content = json.loads(json.dumps(benchmark.to_dict()))
     assert list(content) == [
-        *("levels", "arena_bytes", "io_bytes", "data_bytes", "code_bytes"),
+        *("levels", "arena_bytes", "io_bytes", "data_bytes", "code_bytes", "memory"),
     ]
     assert content["io_bytes"] == 5 * 3 * 4 + 5
     # A convolution's kernel, a fully connected one and the reading of streams.
     assert 10_000 < content["code_bytes"] < 25_000
-    assert list(content["levels"][0]) == ["level", "instructions", "cycles", "ops"]
+    assert list(content["levels"][0]) == ["level", "instructions", "cycles", "memory_cycles", "ops"]
     assert list(content["levels"][0]["ops"][0]) == [
-        *("name", "kind", "instructions", "cycles", "predicted_cycles")
+        *("name", "kind", "instructions", "cycles", "memory_cycles", "predicted_cycles")
     ]
 
 
@@ -75,15 +76,32 @@ def test_the_table_ends_with_the_whole_inference(benchmark):
     lines = whole_model.table(benchmark).splitlines()
     (whole,) = (line for line in lines if line.startswith("whole inference"))
     sparse, dense = benchmark.levels
-    numbers = [sparse.instructions, sparse.cycles, dense.instructions, dense.cycles]
+    numbers = [
+        number
+        for level in (sparse, dense)
+        for number in (level.instructions, level.cycles, level.memory_cycles)
+    ]
     assert whole.split()[2:] == [f"{number:,}" for number in numbers]
 
 
 def test_the_table_shows_predicted_beside_counted(benchmark):
     first = whole_model.table(benchmark).splitlines()[2].split()[2:]
     ops = [cost.ops[0] for cost in benchmark.levels]
-    numbers = [n for op in ops for n in (op.instructions, op.cycles, op.predicted_cycles)]
+    numbers = [
+        number
+        for op in ops
+        for number in (op.instructions, op.cycles, op.memory_cycles, op.predicted_cycles)
+    ]
     assert first == [f"{number:,}" for number in numbers]
+
+
+def test_memory_adds_the_misses_of_its_caches(benchmark, tflite, work_dir):
+    assert "16 KB caches" in whole_model.table(benchmark)
+    small = whole_model.run(tflite, work_dir=work_dir, memory=MEMORIES["4k-tcm"])
+    assert "4 KB caches, 20 cycles a line of flash;" in whole_model.table(small)
+    for cost, other in zip(benchmark.levels, small.levels, strict=True):
+        assert cost.cycles == other.cycles < min(cost.memory_cycles, other.memory_cycles)
+        assert sum(op.memory_cycles for op in cost.ops) == cost.memory_cycles
 
 
 def test_what_has_no_stream_has_no_prediction(benchmark):
@@ -104,11 +122,13 @@ def test_a_wrong_output_is_an_error(tflite, work_dir, monkeypatch):
     ("console", "message"),
     [
         ("", "expected 2 levels and `end`; nothing was printed"),
-        ("level 0 00\nlevel 1 00\nops 0 1 0 1\nend\n", "expected `level 0` and 5 bytes"),
+        ("level 0 00\nlevel 1 00\narena 9\nops 0 1 0 1\nend\n", "expected `level 0` and 5 bytes"),
     ],
 )
 def test_a_broken_console_is_an_error(tflite, work_dir, monkeypatch, console, message):
-    monkeypatch.setattr(whole_model.counter, "count", lambda elf, folder: CountedRun(console, ()))
+    monkeypatch.setattr(
+        whole_model.counter, "count", lambda elf, folder, memory: CountedRun(console, ())
+    )
     with pytest.raises(DeviceError, match=message):
         whole_model.run(tflite, work_dir=work_dir)
 
@@ -116,8 +136,8 @@ def test_a_broken_console_is_an_error(tflite, work_dir, monkeypatch, console, me
 def test_lost_regions_are_an_error(tflite, work_dir, monkeypatch):
     count = whole_model.counter.count
 
-    def lossy(elf, folder):
-        run = count(elf, folder)
+    def lossy(elf, folder, memory):
+        run = count(elf, folder, memory=memory)
         return CountedRun(run.console, run.regions[:-1])
 
     monkeypatch.setattr(whole_model.counter, "count", lossy)

@@ -43,6 +43,23 @@ def test_a_model_is_measured_and_written_as_json(model, tmp_path):
     assert [level["level"] for level in json.loads(target.read_text())["levels"]] == [0, 1]
 
 
+def test_the_memory_and_its_penalties_are_chosen(model, tmp_path):
+    cycles = {}
+    for name, options in {
+        "default": (),
+        "small": ("--memory", "4k"),
+        "slower": ("--flash-cycles", "40", "--ram-cycles", "30"),
+    }.items():
+        target = tmp_path / f"{name}.json"
+        done = bench("model", model, "--json", target, *options)
+        assert done.returncode == 0, done.stderr
+        cycles[name] = json.loads(target.read_text())["levels"][0]["memory_cycles"]
+    assert cycles["default"] < min(cycles["small"], cycles["slower"])
+    done = bench("model", model, "--memory", "8k")
+    assert done.returncode == 2
+    assert "invalid choice: '8k'" in done.stderr
+
+
 def test_a_missing_tool_is_told_in_one_line(model, tmp_path):
     for arguments in (("kernels",), ("model", model)):
         done = bench(*arguments, PATH=str(tmp_path))

@@ -36,3 +36,29 @@ def test_the_json_has_the_sizes_of_the_header(model, folder, capsys):
         assert sizes[key] == int(macros[macro])
     assert (sizes["levels"], sizes["name"]) == (int(macros["LEVELS"]), "model")
     assert f"{sizes['stack_bytes']:,} of stack" in capsys.readouterr().out
+
+
+def test_a_smaller_arena_has_the_same_interface(model, folder, capsys):
+    sizes = []
+    for arena in ((), ("--arena", "smallest")):
+        out = folder / f"arena{len(arena)}"
+        assert nested_keras_command("codegen", model, "--out", out, *arena) == 0
+        header = (out / "model.h").read_text()
+        sizes.append(int(re.findall(r"#define MODEL_ARENA_SIZE (\d+)$", header, re.M)[0]))
+    assert sizes[1] < sizes[0]
+    capsys.readouterr()
+    out = folder / "arena_of_one"
+    picture = folder / "arena.svg"
+    assert nested_keras_command("codegen", model, "--out", folder / "p", "--picture", picture) == 0
+    assert f"an arena of {sizes[0]:,} bytes" in picture.read_text()
+    capsys.readouterr()
+    assert nested_keras_command("codegen", model, "--out", out, "--arena", "1") == 1
+    assert f"the arena needs {sizes[1]:,} bytes: got a limit of 1" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_an_arena_is_a_number_of_bytes_or_smallest(model, folder, capsys):
+    for text in ("-1", "20k", "small"):
+        assert nested_keras_command("codegen", model, "--out", folder, f"--arena={text}") == 2
+        expected = f"expected a number of bytes or 'smallest': got '{text}'"
+        assert expected in capsys.readouterr().err

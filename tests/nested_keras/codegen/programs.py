@@ -172,6 +172,17 @@ def nested_net(levels: int = 3, seed: int = 0) -> program.Program:
     return b.build([x], [y])
 
 
+def image_chain() -> program.Program:
+    """Images that are larger between the layers than at the ends, and a way around a layer."""
+    b = Builder(3, levels=2)
+    x = b.tensor((1, 17, 5, 3))
+    y = b.depthwise(b.nested(x, 8, stride=2), multiplier=2)
+    y = b.conv(y, 4, kernel=1)
+    y = b.sum(b.conv(b.nested(y, 12), 4), y)
+    y = b.sum(y, b.tensor((1, 1, 1, 4), data=b.int8(1, 1, 1, 4)))
+    return b.build([x], [b.nested(b.conv(y, 4, kernel=5, stride=2), 4, kernel=1)])
+
+
 def with_stream(prog: program.Program, change: Callable[[bytes], bytes]) -> program.Program:
     """The program with its first packed stream changed."""
     ops = list(prog.ops)

@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 from hypothesis import given, strategies as st
 
@@ -72,3 +74,18 @@ def test_a_negative_size_is_refused():
 def test_a_reversed_lifetime_is_refused():
     with pytest.raises(ValueError, match="expected 0 <= first <= last: got 3 and 2"):
         Buffer(1, 3, 2)
+
+
+@given(buffer_lists(), st.data())
+def test_buffers_that_share_memory_have_one_offset_and_disturb_no_other(buffers, data):
+    if len(buffers) < 2:
+        return
+    second = data.draw(st.integers(1, len(buffers) - 1))
+    first = data.draw(st.integers(0, second - 1))
+    buffers[second] = dataclasses.replace(buffers[second], shares=first)
+    plan = plan_arena(buffers)
+    assert plan.offsets[first] == plan.offsets[second]
+    for i, (a, a_offset) in enumerate(zip(buffers, plan.offsets, strict=True)):
+        for j, (b, b_offset) in enumerate(zip(buffers[:i], plan.offsets[:i], strict=True)):
+            if a.overlaps(b) and {i, j} != {first, second}:
+                assert a_offset + a.size <= b_offset or b_offset + b.size <= a_offset

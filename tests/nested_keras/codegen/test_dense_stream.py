@@ -70,7 +70,7 @@ def test_a_dilated_filter_is_packed_with_its_gaps():
 
 
 @pytest.mark.parametrize("kernel", [(1, 5), (7, 1), (3, 3)])
-def test_a_depthwise_convolution_without_a_tuned_kernel_is_packed(kernel):
+def test_a_depthwise_convolution_is_packed(kernel):
     b = Builder(7)
     x = b.tensor((1, 9, 9, 4))
     y = b.depthwise(x)
@@ -78,10 +78,8 @@ def test_a_depthwise_convolution_without_a_tuned_kernel_is_packed(kernel):
     b.ops[0] = dataclasses.replace(b.ops[0], filter=b.int8(4, *kernel, 1), **pads)
     prog = b.build([x], [y])
     stream = packed(prog)
-    assert (stream is None) == (kernel == (3, 3))
-    if stream is not None:
-        assert stream.params.kind is stream_format.LayerKind.DEPTHWISE
-        np.testing.assert_array_equal(stream.weights.weights, prog.ops[0].filter)
+    assert stream.params.kind is stream_format.LayerKind.DEPTHWISE
+    np.testing.assert_array_equal(stream.weights.weights, prog.ops[0].filter)
     inputs = random_inputs(prog, 3)
     (want,) = expected(prog, inputs, 0)
     np.testing.assert_array_equal(HostModel(prog).run(inputs[0]), want)

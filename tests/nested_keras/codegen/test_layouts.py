@@ -197,7 +197,8 @@ def test_the_pack_description_names_every_file(folder):
     assert all((folder / name).exists() for _, name in entries)
     sources = {name for category, name in entries if category.startswith("source")}
     assert sources == files_of(folder)
-    assert {name for category, name in entries if category == "sourceAsm"} == {"src/nk_dsp_tile.S"}
+    assembly = {"src/nk_dsp_tile.S", "src/nk_dsp_dense_tile.S"}
+    assert {name for category, name in entries if category == "sourceAsm"} == assembly
     assert ("header", "net.h") in entries
     assert ("include", "include/") in entries
 

@@ -5,16 +5,17 @@ import re
 import pytest
 
 from nested_keras.codegen import sources
-from nested_keras.cortex_m import cycles, scratch
+from nested_keras.cortex_m import cycles, dense_pairs, scratch
 
 FILES = (
     "ref/nk_geometry.h",
     "cortex_m/nk_depthwise_tile.h",
     "cortex_m/nk_dsp_tile.h",
     "cortex_m/nk_dsp_conv.c",
+    "cortex_m/nk_dsp_dense.c",
+    "cortex_m/nk_dsp_dense.h",
     "cortex_m/nk_dsp_list.c",
     "cortex_m/nk_fully_connected_s8_dsp.c",
-    "cortex_m/nk_depthwise_s8_dsp.c",
 )
 
 
@@ -36,17 +37,23 @@ def c():
         (cycles.MAX_SIDE, "NK_MAX_EXTENT"),
         (cycles._SPAN, "NK_DSP_SPAN"),
         (cycles._CHUNK, "CHUNK"),
-        (cycles._DEPTHWISE_ROWS, "NK_DEPTHWISE_TILE_ROWS"),
-        (cycles._DEPTHWISE_COLUMNS[1], "TILE_OUTPUTS_STRIDE_1"),
-        (cycles._DEPTHWISE_COLUMNS[2], "TILE_OUTPUTS_STRIDE_2"),
+        (cycles.DEPTHWISE_PAIRS, "NK_DEPTHWISE_TILE_PAIRS"),
+        (cycles.DEPTHWISE_COLUMNS, "NK_DEPTHWISE_TILE_COLUMNS"),
+        (scratch._DEPTHWISE_CHANNELS, "NK_DEPTHWISE_TILE_CHANNELS"),
+        (scratch._DEPTHWISE_LEAST_PAIRS, "NK_DEPTHWISE_TILE_LEAST_PAIRS"),
         (scratch._MAX_PAIRS, "NK_DSP_MAX_PAIRS"),
-        (scratch._CHANNEL_BYTES, "CHANNEL_BYTES"),
         (scratch._POINTER_BYTES, "POINTER_BYTES"),
         (scratch._GROUP_BYTES, "GROUP_BYTES"),
         (scratch._READ_AHEAD_BYTES, "READ_AHEAD_BYTES"),
         (scratch._ENTRY_WORDS, "ENTRY_WORDS"),
         (scratch._END_WORDS, "END_WORDS"),
-        (scratch._READ_AHEAD_WORDS, "READ_AHEAD_WORDS"),
+        (dense_pairs._PASS_INPUTS, "PASS_INPUTS"),
+        (dense_pairs._GROUP, "NK_DSP_DENSE_GROUP"),
+        (dense_pairs._GROUP_BYTES, "DENSE_GROUP_BYTES"),
+        (dense_pairs._MAX_INPUTS, "DENSE_MAX_INPUTS"),
+        (dense_pairs._MAX_WEIGHT_BYTES, "DENSE_MAX_WEIGHT_BYTES"),
+        (dense_pairs._READ_AHEAD_BYTES, "DENSE_READ_AHEAD_BYTES"),
+        (scratch._STOP_WORDS, "STOP_WORDS"),
     ],
 )
 def test_a_number_equals_that_of_the_c_side(c, ours, name):
@@ -57,8 +64,6 @@ def test_numbers_that_follow_from_others(c):
     assert 2 * int(c["NK_DSP_MAX_PAIRS"]) == cycles._TILE_PIXELS
     assert c["PIECE_WEIGHTS"] == "(NK_DSP_SPAN - 3)"
     assert int(c["NK_DSP_SPAN"]) - 3 == scratch._PIECE_WEIGHTS
-    rows, columns = int(c["NK_DEPTHWISE_TILE_ROWS"]), int(c["NK_DEPTHWISE_TILE_COLUMNS"])
-    assert 2 * rows * columns == scratch._DEPTHWISE_TILE_BYTES  # int16
 
 
 def test_words_of_a_packed_position(c):
@@ -70,15 +75,22 @@ def test_every_constant_of_the_python_side_is_compared():
     """A new number in Python belongs into a test above."""
     numbers = {
         name
-        for module in (cycles, scratch)
+        for module in (cycles, dense_pairs, scratch)
         for name, value in vars(module).items()
         if re.fullmatch(r"_?[A-Z][A-Z_]+", name) and isinstance(value, int | dict)
     }
     compared = {
-        *("MAX_SIDE", "_SPAN", "_CHUNK", "_DEPTHWISE_ROWS", "_DEPTHWISE_COLUMNS", "_TILE_PIXELS"),
-        *("POSITION_WORDS", "_MAX_PAIRS", "_CHANNEL_BYTES", "_POINTER_BYTES", "_GROUP_BYTES"),
-        *("_READ_AHEAD_BYTES", "_ENTRY_WORDS", "_END_WORDS", "_READ_AHEAD_WORDS"),
-        *("_PIECE_WEIGHTS", "_DEPTHWISE_TILE_BYTES"),
+        *("MAX_SIDE", "_SPAN", "_CHUNK", "DEPTHWISE_PAIRS", "DEPTHWISE_COLUMNS", "_TILE_PIXELS"),
+        *("POSITION_WORDS", "_MAX_PAIRS", "_POINTER_BYTES", "_GROUP_BYTES"),
+        *("_READ_AHEAD_BYTES", "_ENTRY_WORDS", "_END_WORDS", "_STOP_WORDS"),
+        *(
+            "_PIECE_WEIGHTS",
+            "_DEPTHWISE_CHANNELS",
+            "_DEPTHWISE_LEAST_PAIRS",
+            "_PASS_INPUTS",
+            "_GROUP",
+        ),
+        *("_MAX_INPUTS", "_MAX_WEIGHT_BYTES"),
     }
     # An accumulator is an int32_t.
     assert numbers - compared == {"_ACCUMULATOR_BYTES"}

@@ -10,6 +10,7 @@ from nested_keras.devices.tflm_host import TflmInterpreter
 from nested_keras.firmware import TflmModel
 from nested_keras.format import LayerKind, Stream, encode
 from nested_keras.runtime import ModelError, ReferenceModel
+from tests.nested_keras.runtime.oracle import Draw
 from tests.nested_keras.tflite.nested_models import (
     conv_params,
     dense_params,
@@ -224,3 +225,46 @@ def test_int8_lookup():
 def test_a_lookup_of_another_form_is_refused(table, inputs, text):
     with pytest.raises(RuntimeError, match=f"INT8_LOOKUP: {text}"):
         TflmModel(int8_lookup(table, inputs=inputs))
+
+
+def builtins(draw, shape, other, *, keep):
+    """A model with an operator of ours, so that ADD and MEAN are ours too."""
+    builder = ModelBuilder()
+    scales = draw.scale(), draw.scale()
+    point = draw.point()
+    a, looked_up = (builder.tensor(shape, scale=scales[0], zero_point=point) for _ in range(2))
+    b = builder.tensor(other, scale=scales[1], zero_point=draw.point())
+    shapes = np.broadcast_shapes(shape, other)
+    total = builder.tensor(shapes, scale=draw.scale(0.15, 3) * sum(scales), zero_point=draw.point())
+    small = (shapes[0], 1, 1, shapes[3]) if keep else (shapes[0], shapes[3])
+    mean = builder.tensor(small, scale=draw.scale(), zero_point=draw.point())
+    table = builder.constant(np.arange(-128, 128).astype(np.int8))
+    builder.op("custom:INT8_LOOKUP", [a, table], [looked_up])
+    operands = [looked_up, b]
+    builder.op("ADD", operands, [total], "AddOptions", fusedActivationFunction=draw.fused())
+    axes = builder.constant(np.array([1, -2], np.int32))
+    builder.op("MEAN", [total, axes], [mean], "ReducerOptions", keepDims=keep)
+    return builder.build([a, b], [total, mean])
+
+
+@pytest.mark.parametrize("other", [(1, 5, 7, 6), (1, 1, 1, 6), (1, 5, 1, 1)])
+def test_our_add_and_mean_equal_the_reference(other):
+    for seed in range(12):
+        draw = Draw(seed)
+        model = builtins(draw, (1, 5, 7, 6), other, keep=seed % 2 == 0)
+        inputs = draw.int8(1, 5, 7, 6), draw.int8(*other)
+        expected = ReferenceModel(model).run(inputs)
+        for got, want in zip(TflmModel(model).run(inputs), expected, strict=True):
+            np.testing.assert_array_equal(got, want, f"{seed=}")
+
+
+def test_our_mean_refuses_other_axes():
+    builder = ModelBuilder()
+    x, y = (builder.tensor((1, 2, 3, 4), scale=0.1) for _ in range(2))
+    builder.op("custom:INT8_LOOKUP", [x, builder.constant(np.arange(256).astype(np.int8))], [y])
+    mean = builder.tensor((1, 2, 3), scale=0.1)
+    builder.op("MEAN", [y, builder.constant(np.array([3], np.int32))], [mean], "ReducerOptions")
+    content = builder.build([x], [mean])
+    with pytest.raises(RuntimeError, match="NK_MEAN: expected int8 and the axes 1 and 2"):
+        TflmInterpreter(content, is_ours=True)
+    TflmInterpreter(content)  # TFLite Micro's own takes the channels

@@ -118,10 +118,41 @@ def test_factors_are_bounded_and_dead_channels_keep_theirs():
     scales = np.array([1.0, 0.1, 1e-9, 0.0])
     norm.gamma.assign(scales + 0 * norm.gamma)
     norm.beta.assign(0.1 * scales + 0 * norm.beta)
+    reader = nested.get_layer("reader")
+    reader.kernel.assign(reader.kernel.numpy() * np.array([1, 1, 10, 1]).reshape(4, 1))
     factors = measure_factors(fold(trace(nested)), (images(),))["maker"]
     assert (factors[:, 2] == 1024).all()
     assert (factors[:, 3] == 1).all()
     assert ((factors[:, :2] >= 1) & (factors[:, :2] < 30)).all()
+
+
+@pytest.mark.parametrize("multiplier", [1, 3])
+def test_a_channel_is_scaled_no_further_than_its_rounding_matters(multiplier):
+    nested, x = uneven(multiplier=multiplier), images()
+    reader = nested.get_layer("reader")
+    smaller = np.repeat([1.0, 0.1, 0.01, 0.001], multiplier).reshape(4, -1)
+    reader.kernel.assign(reader.kernel.numpy() * smaller)  # the small channels stay small
+    graph = fold(trace(nested))
+    factors = measure_factors(graph, (x,))["maker"]
+    most = results = 0.0
+    for level in range(LEVELS):
+        _, nodes = run(graph, x, level)
+        most = max(most, nodes["maker"].max())
+        results = max(results, np.abs(nodes["reader"]).max())
+    node = graph.nodes["reader"]
+    sums = np.abs(node.gain) * np.abs(node.filter).sum(axis=(1, 2, 3))
+    # In steps of the result; rounding moves a channel by half a step at most.
+    moved = 0.5 * most / np.repeat(factors, multiplier, axis=1) * sums / results
+    others = moved[:, multiplier:]  # the first channel is the largest, and stays
+    assert 0.2 < others.max() <= 0.25 + 1e-5
+    assert (factors[:, 3] < 20).all()  # a thousand would even it out
+    assert (factors[:, 1] > 1).all()
+    outputs = ReferenceModel(export.to_tflite(nested, representative_dataset=x))
+    detail = outputs.output_details[0]
+    for level in range(LEVELS):
+        expected = np.asarray(nested.at_level(level)(x))
+        got = (outputs.run(x, level=level).astype(float) - detail.zero_point) * detail.scale
+        assert np.abs(got - expected).max() < 0.03 * np.abs(expected).max()
 
 
 def test_nodes_that_are_the_same_at_all_levels_stay_so():

@@ -95,7 +95,7 @@ class FakeContext : public MicroContext {
   void *external_context() override { return external; }
 
  private:
-  alignas(16) uint8_t persistent_[64];
+  alignas(16) uint8_t persistent_[128];
 };
 
 }  // namespace micro

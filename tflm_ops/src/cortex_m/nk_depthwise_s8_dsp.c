@@ -1,23 +1,22 @@
 /**
  * Depthwise convolution with two taps per multiply-accumulate.
  *
- * One channel at a time: its input is unpacked from the interleaved image into a tile of int16 in
- * which a word holds two neighbouring columns, padding included. SMLAD then multiplies two columns
- * with two weights. Where a window starts in the middle of a word, the pairs of its weights are
- * shifted by one, so the tile is needed once only:
+ * Four channels at a time: a word of the interleaved image holds a pixel of four channels. Their
+ * input is unpacked into a tile of int16 in which a word holds two rows of a column, padding
+ * included. SMLAD then multiplies two rows with two weights. Where a window starts in the middle of
+ * a word, the pairs of its weights are shifted by one, so the tile is needed once only:
  *
- *     columns      x0 x1 | x2 x3 | ...
+ *     rows         x0 x1 | x2 x3 | ...
  *     output 0     w0 w1 | w2
  *     output 1        w0 | w1 w2
  *
- * Four outputs of a row are computed together, with their accumulators in registers. One loop runs
- * over a column of fours. A tile has a fixed size; a larger image is cut into several tiles. An
- * image that has fewer fours on its side, such as an image of 25x5, is unpacked on its side, and
- * its kernel is turned too.
+ * One channel after the other, nk_depthwise_pairs_s8_dsp.c computes two outputs together, one above
+ * the other. A tile has a limited size; a larger image is cut into several tiles.
  *
- * nk_doubled.h requantises; weights and bias are doubled in advance. For a channel with a negative
- * multiplier, the signs of weights, bias and multiplier change. A channel whose constants are out
- * of range (is_fast()) takes the general way, output by output.
+ * nk_doubled.h requantises; weights and bias are doubled in advance. With an output offset of -128,
+ * as after a relu, nk_requantize_doubled_relu() does so. Otherwise the signs of weights, bias and
+ * multiplier of a channel with a negative multiplier change. A channel whose constants are out of
+ * range takes the general way, output by output.
  */
 #include <stddef.h>
 
@@ -33,232 +32,134 @@
 #endif
 
 enum {
-  // Largest number of outputs across a tile: a multiple of four that fits for kernel 5.
-  TILE_OUTPUTS_STRIDE_1 = 28,
-  TILE_OUTPUTS_STRIDE_2 = 12,
+  CHANNELS = NK_DEPTHWISE_TILE_CHANNELS,
+  /** Bytes of the words of a channel in a pair of rows. */
+  ROW = NK_DEPTHWISE_TILE_COLUMNS * (int32_t)sizeof(uint32_t),
 };
-
-/** Fours of a tile that one call computes. */
-typedef struct piece {
-  /** All but the y. */
-  nk_depthwise_strip strip;
-  nk_depthwise_steps steps;
-} piece;
 
 /** The part of the image that one tile serves, the same for all channels. */
 typedef struct tile {
-  /**
-   * Steps from column to column and row to row of the tile, in elements. With the image on its
-   * side, the rows of the tile are columns of the image, and l->y and l->x are swapped.
-   */
-  int32_t input_step;
-  int32_t input_row_step;
-  int32_t output_step;
-  int32_t output_row_step;
-  int32_t tap_step;
-  int32_t tap_row_step;
   /** First output, and how many. */
   int32_t oy;
   int32_t ox;
   int32_t rows;
   int32_t columns;
-  /** First row and column of the tile that lies inside the input, and how many do. */
-  int32_t row_begin;
-  int32_t column_begin;
-  int32_t input_rows;
-  int32_t input_columns;
-  /** Offset of the input pixel there, in elements. */
+  /** The rows and columns of the tile that lie inside the input. */
+  nk_range input_rows;
+  nk_range input_columns;
+  /** The input pixel there, as an offset in elements, and the step from row to row. */
   int32_t first_pixel;
-  /** [NK_DEPTHWISE_TILE_ROWS][NK_DEPTHWISE_TILE_COLUMNS] */
-  int16_t *values;
+  int32_t row_step;
+  /** A pixel of four channels of padding. */
+  uint32_t padding;
+  /** NK_DEPTHWISE_PAIR_WORDS for each pair of rows. */
+  uint32_t *words;
+  /** Whether the outputs are requantised as after a relu. */
+  bool is_relu;
   nk_depthwise_put put;
-  /** The columns that come in fours. */
-  piece fours;
-  /**
-   * The up to three that are left, and how many: their fours go to a buffer, from which the outputs
-   * that exist are copied.
-   */
-  piece last;
-  int32_t rest;
+  /** For the channels at hand. */
+  nk_depthwise_run run;
 } tile;
 
-/** Unpacks 1, 2 or 4 columns of one channel. */
-INLINE void unpack_columns(int32_t width, const tile *t, const int8_t *x, int16_t *to) {
-  const int32_t step = t->input_step;
-  const int32_t row_step = t->input_row_step - (width - 1) * step;
-  for (int32_t r = t->input_rows; r > 0; --r, x += row_step, to += NK_DEPTHWISE_TILE_COLUMNS) {
-    to[0] = *x;
-    if (width > 1) {
-      x += step;
-      to[1] = *x;
+/** A line of pixels, or of padding, which has a step of 0. */
+typedef struct line {
+  const int8_t *x;
+  int32_t step;
+} line;
+
+/** A pixel of up to four channels. */
+static inline uint32_t load_pixel(const int8_t *x, int32_t channels) {
+  uint32_t word = 0;
+  for (int32_t c = 0; c < channels; ++c) {
+    word |= (uint32_t)(uint8_t)x[c] << 8 * c;
+  }
+  return word;
+}
+
+/** Unpacks two lines of pixels of up to four channels. */
+static NK_NOINLINE void unpack_pixels(line a, line b, int32_t channels, int32_t columns,
+                                      uint32_t *to) {
+  for (int32_t n = columns; n > 0; --n, ++to) {
+    const uint32_t upper = load_pixel(a.x, channels);
+    const uint32_t lower = load_pixel(b.x, channels);
+    a.x += a.step;
+    b.x += b.step;
+    const uint32_t first = nk_pack_halves((int32_t)upper, (int32_t)lower);
+    const uint32_t second = nk_pack_high_halves(upper, lower);
+    to[0] = nk_sxtb16(first);
+    to[NK_DEPTHWISE_TILE_COLUMNS] = nk_sxtb16_odd(first);
+    to[2 * NK_DEPTHWISE_TILE_COLUMNS] = nk_sxtb16(second);
+    to[3 * NK_DEPTHWISE_TILE_COLUMNS] = nk_sxtb16_odd(second);
+  }
+}
+
+#if NK_HAS_SIMD32 && NK_USE_UNALIGNED
+
+/** Unpacks two lines of at least one pixel of four channels: 9 cycles a pair, modelled. */
+INLINE void unpack_fours(line a, line b, int32_t columns, uint32_t *to) {
+  uint32_t upper, lower, word;
+  __asm__ volatile(
+      "ldr %[u], [%[a]]\n\t"
+      "ldr %[l], [%[b]]\n\t"
+      "1:\n\t"
+      "pkhbt %[w], %[u], %[l], lsl #16\n\t"
+      "subs %[n], %[n], #1\n\t"
+      "pkhtb %[u], %[l], %[u], asr #16\n\t"
+      "add %[a], %[a], %[as]\n\t"
+      "sxtb16 %[l], %[w]\n\t"
+      "add %[b], %[b], %[bs]\n\t"
+      "sxtb16 %[w], %[w], ror #8\n\t"
+      "str %[l], [%[to]], #4\n\t"
+      "sxtb16 %[l], %[u]\n\t"
+      "str %[w], [%[to], %[c1]]\n\t"
+      "sxtb16 %[w], %[u], ror #8\n\t"
+      "str %[l], [%[to], %[c2]]\n\t"
+      "itt ne\n\t"
+      "ldrne %[u], [%[a]]\n\t"
+      "ldrne %[l], [%[b]]\n\t"
+      "str %[w], [%[to], %[c3]]\n\t"
+      "bne 1b"
+      : [a] "+r"(a.x), [b] "+r"(b.x), [n] "+r"(columns), [to] "+r"(to), [u] "=&r"(upper),
+        [l] "=&r"(lower), [w] "=&r"(word)
+      : [as] "r"(a.step), [bs] "r"(b.step), [c1] "i"(ROW - 4), [c2] "i"(2 * ROW - 4),
+        [c3] "i"(3 * ROW - 4)
+      : "cc", "memory");
+}
+
+#else
+
+INLINE void unpack_fours(line a, line b, int32_t columns, uint32_t *to) {
+  unpack_pixels(a, b, CHANNELS, columns, to);
+}
+
+#endif
+
+/** Unpacks up to four channels of the input. The padding has been filled in already. */
+static NK_NOINLINE void unpack(const nk_depthwise_layer *l, const tile *t, const int8_t *x) {
+  const int32_t channels = l->in_channels;
+  const int32_t columns = t->input_columns.end - t->input_columns.begin;
+  const line outside = {(const int8_t *)&t->padding, 0};
+  const int32_t begin = t->input_rows.begin & ~1;
+  uint32_t *to = t->words + begin / 2 * NK_DEPTHWISE_PAIR_WORDS + t->input_columns.begin;
+  line upper = {x, channels};
+  line lower = {x + t->row_step, channels};
+  if (begin < t->input_rows.begin) {
+    upper = outside;
+    lower.x = x;
+  }
+  for (int32_t left = t->input_rows.end - begin; left > 0; left -= 2) {
+    if (left == 1) {
+      lower = outside;
     }
-    if (width > 2) {
-      x += step;
-      to[2] = *x;
-      x += step;
-      to[3] = *x;
-    }
-  }
-}
-
-/** Unpacks one channel of the input. The padding has been filled in already. */
-static void unpack(const tile *t, const int8_t *x) {
-  int16_t *to = t->values + t->row_begin * NK_DEPTHWISE_TILE_COLUMNS + t->column_begin;
-  int32_t left = t->input_columns;
-  for (; left >= 4; left -= 4, x += 4 * t->input_step, to += 4) {
-    unpack_columns(4, t, x, to);
-  }
-  if ((left & 2) != 0) {
-    unpack_columns(2, t, x, to);
-    x += 2 * t->input_step;
-    to += 2;
-  }
-  if ((left & 1) != 0) {
-    unpack_columns(1, t, x, to);
-  }
-}
-
-/**
- * Some fours of a tile, `fours` in each row, for an output with these steps. The longer of the two
- * directions becomes the inner loop.
- */
-static piece make_piece(const nk_depthwise_layer *l, const tile *t, int32_t column, int32_t fours,
-                        int32_t step, int32_t row_step) {
-  const int32_t x_row = l->y.stride * NK_DEPTHWISE_TILE_COLUMNS;
-  const int32_t x_four = 4 * l->x.stride;
-  // The loop loads the begin of the next four, which might lie past the tile with larger steps.
-  const bool down = t->rows >= fours && l->y.stride <= 2;
-  const piece made = {
-      .strip = {.x = t->values + column * l->x.stride,
-                .x_step = down ? x_four : x_row,
-                .y_step = down ? 4 * step : row_step,
-                .runs = down ? fours : t->rows,
-                .count = down ? t->rows : fours},
-      .steps = {.y = step,
-                .next_y = down ? row_step - 3 * step : step,
-                .next_x = (down ? x_row : x_four) * (int32_t)sizeof(*t->values)},
-  };
-  return made;
-}
-
-static NK_NOINLINE void plan(const nk_depthwise_layer *l, tile *t) {
-  const int32_t fours = t->columns / 4;
-  t->rest = t->columns % 4;
-  t->fours = make_piece(l, t, 0, fours, t->output_step, t->output_row_step);
-  t->last = make_piece(l, t, 4 * fours, 1, 1, 4);
-}
-
-/** Computes the tile's outputs of one channel, of which `y` is the first. */
-static void run_pieces(tile *t, nk_depthwise_taps *c, int8_t *y) {
-  if (t->columns >= 4) {
-    t->fours.strip.y = y;
-    c->steps = t->fours.steps;
-    t->put(&t->fours.strip, c);
-  }
-  if (t->rest > 0) {
-    int8_t buffer[4 * NK_DEPTHWISE_TILE_ROWS];
-    t->last.strip.y = buffer;
-    c->steps = t->last.steps;
-    t->put(&t->last.strip, c);
-    const int32_t step = t->output_step;
-    const int8_t *from = buffer;
-    int8_t *to = y + (t->columns - t->rest) * step;
-    for (int32_t r = t->rows; r > 0; --r, from += 4, to += t->output_row_step) {
-      to[0] = from[0];
-      if (t->rest > 1) {
-        to[step] = from[1];
-      }
-      if (t->rest > 2) {
-        to[2 * step] = from[2];
-      }
-    }
-  }
-}
-
-/** The same without doubled weights, and with nk_requantize(). */
-static NK_NOINLINE void run_general(const nk_depthwise_layer *l, const tile *t,
-                                    const nk_depthwise_channel *c, int8_t *output) {
-  const int32_t kernel = l->x.kernel;
-  for (int32_t i = 0; i < t->rows * t->columns; ++i) {
-    const int32_t row = i / t->columns;
-    const int32_t column = i % t->columns;
-    const int16_t *x =
-        t->values + row * l->y.stride * NK_DEPTHWISE_TILE_COLUMNS + column * l->x.stride;
-    int32_t acc = c->folded_bias;
-    for (int32_t k = 0; k < kernel * kernel; ++k) {
-      const int32_t ky = k / kernel;
-      const int32_t kx = k % kernel;
-      const int8_t weight = c->weights[ky * t->tap_row_step + kx * t->tap_step];
-      acc = nk_wrapping_add(acc, weight * x[ky * NK_DEPTHWISE_TILE_COLUMNS + kx]);
-    }
-    output[row * t->output_row_step + column * t->output_step] =
-        nk_requantize(acc, c->multiplier, c->shift, &l->stage);
-  }
-}
-
-/** Whether the constants of a channel are in the range that nk_requantize_doubled() asks for. */
-static bool is_fast(const nk_depthwise_channel *c) {
-  return nk_is_fast_multiplier(c->multiplier < 0 ? -c->multiplier : c->multiplier) &&
-         nk_in_range(c->shift, -22, -1) && nk_in_range(c->folded_bias, -(1 << 29), 1 << 29);
-}
-
-/** The pairs of one row of a kernel, whose weights are `step` apart. */
-INLINE uint32_t *pair_weights(int32_t kernel, const int8_t *weights, int32_t step, int32_t factor,
-                              uint32_t *pairs) {
-  const int32_t w1 = factor * weights[step];
-  const int32_t w2 = factor * weights[2 * step];
-  *pairs++ = nk_pack_halves(factor * weights[0], w1);
-  *pairs++ = nk_pack_halves(w1, w2);
-  if (kernel == 5) {
-    const int32_t w3 = factor * weights[3 * step];
-    *pairs++ = nk_pack_halves(w2, w3);
-    *pairs++ = nk_pack_halves(w3, factor * weights[4 * step]);
-  }
-  return pairs;
-}
-
-/** Brings a channel that is_fast() into the form that the kernels take. */
-static void prepare(const nk_depthwise_layer *l, const tile *t, const nk_depthwise_channel *from,
-                    nk_depthwise_taps *to) {
-  const int32_t factor = from->multiplier < 0 ? -2 : 2;
-  const int32_t step = t->tap_step;
-  const int32_t row_step = t->tap_row_step;
-  const int8_t *weights = from->weights;
-  uint32_t *pairs = to->weights;
-  if (l->x.kernel == 3) {
-    pairs = pair_weights(3, weights, step, factor, pairs);
-    pairs = pair_weights(3, weights + row_step, step, factor, pairs);
-    pair_weights(3, weights + 2 * row_step, step, factor, pairs);
-  } else {
-    for (int32_t k = 0; k < 5; ++k, weights += row_step) {
-      pairs = pair_weights(5, weights, step, factor, pairs);
-    }
-  }
-  to->bias = factor * from->folded_bias;
-  to->stage = nk_doubled_stage_of(factor / 2 * from->multiplier, from->shift, l->stage.offset);
-}
-
-/** All channels of one tile of an image. */
-static void run_channels(const nk_depthwise_layer *l, tile *t, nk_depthwise_source *source,
-                         const int8_t *input, int8_t *output) {
-  const int8_t *x = input + t->first_pixel;
-  const int32_t channels = l->in_channels * l->depth_multiplier;
-  nk_depthwise_channel from;
-  nk_depthwise_taps c;
-  int8_t *y = output + t->oy * t->output_row_step + t->ox * t->output_step;
-  int32_t left = 0;
-  for (int32_t i = 0; i < channels; ++i, ++y, --left) {
-    if (left == 0) {
-      unpack(t, x++);
-      left = l->depth_multiplier;
-    }
-    source->fetch(source, i, &from);
-    if (is_fast(&from)) {
-      prepare(l, t, &from, &c);
-      run_pieces(t, &c, y);
+    if (channels >= CHANNELS) {
+      unpack_fours(upper, lower, columns, to);
     } else {
-      run_general(l, t, &from, y);
+      unpack_pixels(upper, lower, channels, columns, to);
     }
+    upper.x = lower.x + t->row_step;
+    upper.step = channels;
+    lower.x = upper.x + t->row_step;
+    to += NK_DEPTHWISE_PAIR_WORDS;
   }
 }
 
@@ -268,23 +169,140 @@ static nk_range inside(const nk_axis *axis, int32_t first, int32_t count) {
   return nk_range_inside(first * axis->stride - axis->pad, 1, reach, axis->input);
 }
 
+/** Fills the columns from `begin` to `end` of two rows of a tile with padding. */
+static void pad(const tile *t, int32_t pair, int32_t begin, int32_t end) {
+  const uint32_t padding = nk_sxtb16(t->padding);
+  uint32_t *to = t->words + pair * NK_DEPTHWISE_PAIR_WORDS;
+  for (int32_t i = begin; i < end; ++i) {
+    for (int32_t c = 0; c < CHANNELS; ++c) {
+      to[i + c * NK_DEPTHWISE_TILE_COLUMNS] = padding;
+    }
+  }
+}
+
 /** Finds out what a tile reads and fills its padding in. */
 static NK_NOINLINE void place(const nk_depthwise_layer *l, tile *t) {
-  const nk_range rows = inside(&l->y, t->oy, t->rows);
-  const nk_range columns = inside(&l->x, t->ox, t->columns);
-  t->row_begin = rows.begin;
-  t->input_rows = nk_max(rows.end - rows.begin, 0);
-  t->column_begin = columns.begin;
-  t->input_columns = nk_max(columns.end - columns.begin, 0);
+  t->input_rows = inside(&l->y, t->oy, t->rows);
+  t->input_columns = inside(&l->x, t->ox, t->columns);
   t->first_pixel = 0;
-  if (t->input_rows > 0 && t->input_columns > 0) {
-    t->first_pixel = (t->oy * l->y.stride - l->y.pad + rows.begin) * t->input_row_step +
-                     (t->ox * l->x.stride - l->x.pad + columns.begin) * t->input_step;
+  if (t->input_rows.begin < t->input_rows.end && t->input_columns.begin < t->input_columns.end) {
+    t->first_pixel = (t->oy * l->y.stride - l->y.pad + t->input_rows.begin) * t->row_step +
+                     (t->ox * l->x.stride - l->x.pad + t->input_columns.begin) * l->in_channels;
   } else {
-    t->input_rows = 0;
+    t->input_rows.begin = t->input_rows.end = 0;
   }
-  for (int32_t i = 0; i < NK_DEPTHWISE_TILE_VALUES; ++i) {
-    t->values[i] = (int16_t)-l->input_offset;
+  const int32_t pairs = nk_depthwise_pairs(&l->y, t->rows);
+  const int32_t columns = (t->columns - 1) * l->x.stride + l->x.kernel;
+  for (int32_t i = 0; i < pairs; ++i) {
+    if (2 * i + 1 < t->input_rows.begin || t->input_rows.end <= 2 * i) {
+      pad(t, i, 0, columns);
+    } else {
+      pad(t, i, 0, t->input_columns.begin);
+      pad(t, i, t->input_columns.end, columns);
+    }
+  }
+}
+
+/** Fills in the fields of the run that are the same for all channels. */
+static NK_NOINLINE void plan(const nk_depthwise_layer *l, tile *t) {
+  const int32_t channels = l->in_channels * l->depth_multiplier;
+  const int32_t y_row = l->x.output * channels;
+  const int32_t x_pair = NK_DEPTHWISE_PAIR_WORDS * (int32_t)sizeof(uint32_t);
+  nk_depthwise_run *run = &t->run;
+  run->output_offset = l->stage.offset;
+  run->columns = ((t->columns - 1) << 24) + (channels << 8);
+  run->runs = (t->rows - 1) / 2;
+  run->x_step = l->x.stride * (int32_t)sizeof(uint32_t);
+  run->y_last_second = t->rows % 2 == 0 ? y_row : 0;
+  run->y_second = run->runs == 0 ? run->y_last_second : y_row;
+  run->x_run = l->y.stride * x_pair - t->columns * run->x_step;
+  run->y_run = 2 * y_row - t->columns * channels;
+}
+
+/** Whether the constants of a channel are in the range of nk_doubled.h. */
+static bool is_fast(const tile *t, const nk_depthwise_tables *from, int32_t c) {
+  const int32_t multiplier = from->multiplier[c];
+  return nk_in_range(from->shift[c], -22, -1) && nk_in_range(from->bias[c], -(1 << 29), 1 << 29) &&
+         (t->is_relu || nk_is_fast_multiplier(multiplier < 0 ? -multiplier : multiplier));
+}
+
+/** One channel, with nk_requantize(). */
+static NK_NOINLINE void run_general(const nk_depthwise_layer *l, const tile *t) {
+  const int32_t kernel = l->x.kernel;
+  const int32_t channels = l->in_channels * l->depth_multiplier;
+  const nk_depthwise_run *run = &t->run;
+  const int8_t *weights = run->weights;
+  for (int32_t i = 0; i < t->rows * t->columns; ++i) {
+    const int32_t row = i / t->columns;
+    const int32_t column = i % t->columns;
+    int32_t acc = *run->bias;
+    for (int32_t k = 0; k < kernel * kernel; ++k) {
+      const int32_t y = row * l->y.stride + k / kernel;
+      const uint32_t word =
+          run->x[y / 2 * NK_DEPTHWISE_PAIR_WORDS + column * l->x.stride + k % kernel];
+      const int32_t x = (int16_t)(y % 2 == 0 ? word : word >> 16);
+      acc = nk_wrapping_add(acc, weights[k] * x);
+    }
+    run->y[(row * l->x.output + column) * channels] =
+        nk_requantize(acc, *run->multiplier, *run->shift, &l->stage);
+  }
+}
+
+/** Computes `count` channels of the tables: together if each of them is_fast(), else one by one. */
+static void run_tables(const nk_depthwise_layer *l, tile *t, const nk_depthwise_tables *from,
+                       int32_t count, const uint32_t *x, int8_t *y) {
+  nk_depthwise_run *run = &t->run;
+  const int32_t kernel = l->x.kernel;
+  int32_t fast = 0;
+  while (fast < count && is_fast(t, from, fast)) {
+    ++fast;
+  }
+  // Several channels of 5x5 go one by one, because their pairs of weights are made here.
+  const int32_t step = fast == count && kernel == 3 ? count : 1;
+  uint32_t pairs[NK_DEPTHWISE_MAX_PAIRS];
+  for (int32_t c = 0; c < count; c += step) {
+    const int8_t *weights = from->weights + c * kernel * kernel;
+    run->weights = weights;
+    run->bias = from->bias + c;
+    run->multiplier = from->multiplier + c;
+    run->shift = from->shift + c;
+    run->x = x + c * NK_DEPTHWISE_TILE_COLUMNS;
+    run->y = y + c;
+    run->channels = step;
+    if (c >= fast && !is_fast(t, from, c)) {
+      run_general(l, t);
+      continue;
+    }
+    if (kernel == 5) {
+      nk_depthwise_pair_weights(5, weights, from->multiplier[c] < 0 ? -2 : 2, pairs);
+      run->weights = pairs;
+    }
+    t->put(run);
+  }
+}
+
+/** All channels of one tile of an image. */
+static void run_channels(const nk_depthwise_layer *l, tile *t, nk_depthwise_source *source,
+                         const int8_t *input, int8_t *output) {
+  const int32_t multiplier = l->depth_multiplier;
+  int8_t *y = output + (t->oy * l->x.output + t->ox) * l->in_channels * multiplier;
+  nk_depthwise_tables tables;
+  for (int32_t c = 0; c < l->in_channels; c += CHANNELS) {
+    // The last four overlap the four before if the channels do not come in fours.
+    const int32_t first = nk_max(nk_min(c, l->in_channels - CHANNELS), 0);
+    const int32_t count = nk_min(l->in_channels - c, CHANNELS);
+    const uint32_t *x = t->words + (c - first) * NK_DEPTHWISE_TILE_COLUMNS;
+    unpack(l, t, input + t->first_pixel + first);
+    if (multiplier == 1) {
+      source->fetch(source, c, count, &tables);
+      run_tables(l, t, &tables, count, x, y + c);
+      continue;
+    }
+    for (int32_t i = 0; i < count * multiplier; ++i) {
+      source->fetch(source, c * multiplier + i, 1, &tables);
+      run_tables(l, t, &tables, 1, x + i / multiplier * NK_DEPTHWISE_TILE_COLUMNS,
+                 y + c * multiplier + i);
+    }
   }
 }
 
@@ -294,41 +312,20 @@ static int32_t part_of(int32_t total, int32_t limit) {
   return (total + parts - 1) / parts;
 }
 
-/** Whether the image has fewer fours on its side. */
-static bool pays_to_transpose(const nk_depthwise_layer *l) {
-  return l->y.stride <= 2 &&
-         l->x.output * ((l->y.output + 3) / 4) < l->y.output * ((l->x.output + 3) / 4);
-}
-
-void nk_depthwise_s8_dsp(const nk_depthwise_layer *layer, nk_depthwise_source *source,
-                         const int8_t *input, int8_t *output, int16_t *values) {
-  nk_depthwise_layer turned = *layer;
-  const nk_depthwise_layer *l = &turned;
-  const int32_t channels = layer->in_channels * layer->depth_multiplier;
+void nk_depthwise_s8_dsp(const nk_depthwise_layer *l, nk_depthwise_source *source,
+                         const int8_t *input, int8_t *output, uint32_t *words, int32_t pairs) {
   tile t = {
-      .input_step = layer->in_channels,
-      .input_row_step = layer->x.input * layer->in_channels,
-      .output_step = channels,
-      .output_row_step = layer->x.output * channels,
-      .tap_step = 1,
-      .tap_row_step = layer->x.kernel,
-      .values = values,
+      .row_step = l->x.input * l->in_channels,
+      .padding = nk_splat_byte(-l->input_offset),
+      .words = words,
+      .is_relu = l->stage.offset == INT8_MIN && l->x.kernel == 3 && l->x.stride == l->y.stride,
   };
-  if (pays_to_transpose(layer)) {
-    turned.y = layer->x;
-    turned.x = layer->y;
-    t.input_step = layer->x.input * layer->in_channels;
-    t.input_row_step = layer->in_channels;
-    t.output_step = layer->x.output * channels;
-    t.output_row_step = channels;
-    t.tap_step = layer->x.kernel;
-    t.tap_row_step = 1;
-  }
-  t.put = nk_depthwise_fours_s8_dsp(l->x.kernel, l->x.stride);
-  const int32_t rows =
-      part_of(l->y.output, (NK_DEPTHWISE_TILE_ROWS - l->y.kernel) / l->y.stride + 1);
-  const int32_t limit = l->x.stride == 1 ? TILE_OUTPUTS_STRIDE_1 : TILE_OUTPUTS_STRIDE_2;
-  const int32_t columns = nk_min(limit, (part_of(l->x.output, limit) + 3) / 4 * 4);
+  t.put = nk_depthwise_pairs_s8_dsp(l->x.kernel, l->y.stride, t.is_relu);
+  // Two rows of outputs at a time.
+  const int32_t most_rows = (pairs - l->y.kernel / 2) / l->y.stride * 2;
+  const int32_t rows = (part_of(l->y.output, most_rows) + 1) / 2 * 2;
+  const int32_t most_columns = (NK_DEPTHWISE_TILE_COLUMNS - l->x.kernel) / l->x.stride + 1;
+  const int32_t columns = part_of(l->x.output, most_columns);
   const int32_t input_size = l->y.input * l->x.input * l->in_channels;
   const int32_t output_size = l->y.output * l->x.output * l->in_channels * l->depth_multiplier;
   for (int32_t n = 0; n < l->batches; ++n, input += input_size, output += output_size) {

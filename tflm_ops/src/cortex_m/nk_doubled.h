@@ -47,4 +47,13 @@ static inline int8_t nk_requantize_doubled(int32_t acc2, const nk_doubled_stage 
   return (int8_t)nk_saturate_to_8_bits(sum >> stage->right);
 }
 
+/**
+ * The same for an output offset of -128, as after a relu, and any multiplier. The term (high < 0 ?
+ * 1 : 0) matters for results below zero alone, and all these are clamped to -128.
+ */
+static inline int8_t nk_requantize_doubled_relu(int32_t acc2, const nk_doubled_stage *stage) {
+  const int32_t sum = nk_smmlar(acc2, stage->multiplier, stage->constant);
+  return (int8_t)nk_saturate_to_8_bits(sum >> stage->right);
+}
+
 #endif  // NK_DOUBLED_H_

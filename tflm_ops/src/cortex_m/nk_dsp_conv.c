@@ -14,8 +14,7 @@
 #include "nk_dsp_list.h"
 #include "nk_target.h"
 
-// Sizes on the target, so that every computer plans the same memory for the target.
-#define CHANNEL_BYTES 28
+// On the target, so that every computer plans the same memory for the target.
 #define POINTER_BYTES 4
 /** Packed input that a group of depthwise channels may take. */
 #define GROUP_BYTES 4096
@@ -76,22 +75,19 @@ int32_t nk_dsp_conv_lay_out(nk_dsp_conv *c, uint8_t *scratch) {
   }
   int32_t used = 0;
   c->packed = take(scratch, &used, packed + READ_AHEAD_BYTES);
-  c->channels = take(scratch, &used, c->out_channels * CHANNEL_BYTES);
   c->pixels = take(scratch, &used, columns_of(c, pairs) * POINTER_BYTES);
-  c->lists = take(scratch, &used, nk_dsp_list_bytes(c->stream, c->level));
+  c->list = take(scratch, &used, nk_dsp_list_bytes(c->stream, c->level));
   int8_t *zero = take(scratch, &used, c->group);
   if (scratch != NULL) {
     memset(zero, -c->input_offset, (size_t)c->group);
   }
   c->zero = zero;
-  c->list_pairs = 0;
   return used;
 }
 
 #if NK_USE_DSP
 
-_Static_assert(sizeof(nk_dsp_channel) == CHANNEL_BYTES && sizeof(void *) == POINTER_BYTES,
-               "sizes on the target");
+_Static_assert(sizeof(void *) == POINTER_BYTES, "size on the target");
 
 typedef void tile_function(const nk_dsp_tile *tile);
 typedef void pack_function(const int8_t *const *pixels, void *words, int32_t channels,
@@ -101,11 +97,23 @@ static pack_function *const PACK[] = {nk_dsp_pack_1, nk_dsp_pack_2, nk_dsp_pack_
 
 void nk_dsp_requantize_exact(const nk_dsp_tile *tile, const nk_dsp_channel *channel, int32_t *sums,
                              int8_t *output) {
-  for (int32_t i = 0; i < tile->pixels; ++i, output += tile->step) {
-    *output = nk_requantize(nk_wrapping_add(sums[i], channel->even), channel->multiplier,
-                            -channel->shift, &tile->stage);
+  const int32_t shift = -(int8_t)channel->shift;
+  const int32_t left = nk_max(shift, 0);
+  const int32_t right = nk_max(-shift, 0);
+  const int32_t bias = channel->even;
+  const int32_t multiplier = channel->multiplier;
+  const nk_output_stage stage = tile->stage;
+  const int32_t step = tile->step;
+  int32_t *const end = sums + tile->pixels;
+  for (; sums < end; ++sums, output += step) {
+    const int32_t acc = nk_wrapping_shift_left(nk_wrapping_add(*sums, bias), left);
+    const int32_t scaled = nk_rounding_divide_by_pot(nk_doubling_high_mul(acc, multiplier), right);
+    *sums = 0;
+    *output = (int8_t)nk_clamp(nk_wrapping_add(scaled, stage.offset), stage.min, stage.max);
   }
-  memset(sums, 0, 2 * NK_DSP_MAX_PAIRS * sizeof(*sums));
+  if (tile->pixels % 2 != 0) {
+    *sums = 0;  // of the surplus pixel
+  }
 }
 
 /** Points c->pixels at the input under one row of a tile, from column x on. */
@@ -130,9 +138,38 @@ static void find_pixels(const nk_dsp_conv *c, const int8_t *image, int32_t y, in
   }
 }
 
+/** Whether nk_dsp_pack_threes() can pack under a tile whose first window starts at column x. */
+static inline bool packs_threes(const nk_dsp_conv *c, int32_t x, int32_t pairs) {
+  return c->kernel_w == 3 && c->stride_w == 1 && pairs == NK_DSP_MAX_PAIRS &&
+         c->depth_multiplier == 0 && x >= -1 && x + 9 <= c->input_w;
+}
+
+/** Packs a row with nk_dsp_pack_threes(). */
+static void pack_threes(const nk_dsp_conv *c, const int8_t *image, int32_t y, int32_t x,
+                        uint8_t *words) {
+  const int32_t channels = c->in_channels;
+  const int8_t *pixels[] = {c->zero, c->zero, c->zero};
+  int32_t distance = 0;
+  if (nk_in_range(y, 0, c->input_h - 1)) {
+    distance = channels;
+    pixels[1] = image + (y * c->input_w + x + 1) * channels;
+    if (x >= 0) {
+      pixels[0] = pixels[1] - channels;
+    }
+    if (x + 9 < c->input_w) {
+      pixels[2] = pixels[1] + 8 * channels;
+    }
+  }
+  nk_dsp_pack_threes(pixels, words, channels, distance);
+}
+
 /** Packs one row of input under the windows of a tile; the first window starts at column x. */
 static void pack_row(const nk_dsp_conv *c, const int8_t *image, int32_t y, int32_t x, int32_t pairs,
                      uint8_t *words) {
+  if (packs_threes(c, x, pairs)) {
+    pack_threes(c, image, y, x, words);
+    return;
+  }
   find_pixels(c, image, y, x, pairs);
   const int8_t **pixels = c->pixels;
   for (int32_t kx = 0; kx < c->kernel_w; ++kx, ++pixels, words += c->column_step) {
@@ -174,6 +211,19 @@ static int32_t slide(nk_dsp_conv *c, const int8_t *image, int32_t y, int32_t x, 
   return first;
 }
 
+/** Runs a tile, whose outputs are side by side in the image. */
+static void run_tile(const nk_dsp_conv *c, nk_dsp_tile *tile, int32_t pairs) {
+  if (c->sink == NULL) {
+    TILE[pairs - 1](tile);
+    return;
+  }
+  int8_t *output = tile->output;
+  tile->output = c->sink->tile;
+  TILE[pairs - 1](tile);
+  tile->output = output;
+  c->sink->take(c->sink, output, tile->pixels);
+}
+
 /** A column of tiles, `pixels` wide from output column x, for the output channels of `tile`. */
 static void run_column(nk_dsp_conv *c, nk_dsp_tile *tile, const int8_t *image, int32_t x,
                        int32_t pixels) {
@@ -183,15 +233,20 @@ static void run_column(nk_dsp_conv *c, nk_dsp_tile *tile, const int8_t *image, i
   tile->shift = LOG2_WORDS[pairs - 1] + c->stream->block_size / 2;
   tile->pixels = pixels;
   if (pairs != c->list_pairs) {
-    const int32_t positions = c->depth_multiplier == 0 ? 0 : c->capacity * c->kernel_w;
-    nk_dsp_list_make(c->stream, c->level, pairs, c->group, positions, c->channels, c->lists);
+    const int32_t multiplier = nk_max(c->depth_multiplier, 1);
+    const nk_dsp_list_channels channels = {
+        .first = c->first * multiplier,
+        .count = c->depth_multiplier == 0 ? c->out_channels : c->present * multiplier,
+        .input_positions = c->depth_multiplier == 0 ? 0 : c->capacity * c->kernel_w,
+    };
+    nk_dsp_list_make(c->stream, c->level, pairs, c->list_pairs, &channels, c->list);
     c->list_pairs = pairs;
   }
   int32_t first = 0;
   for (int32_t y = 0; y < c->output_h; ++y) {
     first = slide(c, image, y, x * c->stride_w - c->pad_left, pairs, first);
     tile->input = c->packed + first * c->row_step;
-    TILE[pairs - 1](tile);
+    run_tile(c, tile, pairs);
     tile->output += c->output_w * c->output_step;
   }
 }
@@ -200,8 +255,16 @@ static void run_column(nk_dsp_conv *c, nk_dsp_tile *tile, const int8_t *image, i
 static void run_group(nk_dsp_conv *c, nk_dsp_tile *tile, const int8_t *input, int8_t *output) {
   for (int32_t n = 0; n < c->batches; ++n) {
     for (int32_t x = 0; x < c->output_w; x += 2 * NK_DSP_MAX_PAIRS) {
+      int32_t pixels = nk_min(c->output_w - x, 2 * NK_DSP_MAX_PAIRS);
+      // One more tile at full width, some of it for a second time, takes less than another list. A
+      // sink takes each output once.
+      if (c->sink == NULL && c->output_h == 1 && x > 0 &&
+          nk_in_range(pixels, 3, 2 * NK_DSP_MAX_PAIRS - 1)) {
+        pixels = 2 * NK_DSP_MAX_PAIRS;
+        x = c->output_w - pixels;
+      }
       tile->output = output + x * c->output_step;
-      run_column(c, tile, input, x, nk_min(c->output_w - x, 2 * NK_DSP_MAX_PAIRS));
+      run_column(c, tile, input, x, pixels);
     }
     input += c->input_h * c->input_w * c->in_channels;
     output += c->output_h * c->output_w * c->output_step;
@@ -210,23 +273,16 @@ static void run_group(nk_dsp_conv *c, nk_dsp_tile *tile, const int8_t *input, in
 
 void nk_dsp_conv_run(nk_dsp_conv *c, const int8_t *input, int8_t *output) {
   nk_dsp_tile tile = {
-      .channel = c->channels,
-      .channels_end = c->channels + c->out_channels,
+      .list = c->list,
       .step = c->output_step,
       .block_size = c->stream->block_size,
       .stage = c->stage,
   };
-  if (c->depth_multiplier == 0) {
-    c->present = c->in_channels;
-    run_group(c, &tile, input, output);
-    return;
-  }
-  for (int32_t channel = 0; channel < c->in_channels; channel += c->group) {
-    c->present = nk_min(c->group, c->in_channels - channel);
-    const int32_t first = channel * c->depth_multiplier;
-    tile.channel = c->channels + first;
-    tile.channels_end = tile.channel + c->present * c->depth_multiplier;
-    run_group(c, &tile, input + channel, output + first);
+  // A group of a convolution is all its channels.
+  for (c->first = 0; c->first < c->in_channels; c->first += c->group) {
+    c->present = nk_min(c->group, c->in_channels - c->first);
+    c->list_pairs = 0;
+    run_group(c, &tile, input + c->first, output + c->first * c->depth_multiplier);
   }
 }
 

@@ -7,13 +7,26 @@
 #include "../../include/nk_stream.h"
 #include "nk_dsp_tile.h"
 
+/** Takes the outputs of a tile of so many pixels to their place. */
+typedef struct nk_dsp_sink nk_dsp_sink;
+struct nk_dsp_sink {
+  void (*take)(const nk_dsp_sink *sink, int8_t *output, int32_t pixels);
+  /** The pixels have the distance that they have in the output. */
+  int8_t *tile;
+};
+
+/** Bytes of the outputs of a tile, rounded up to 4. */
+static inline int32_t nk_dsp_sink_bytes(int32_t output_channels) {
+  return (2 * NK_DSP_MAX_PAIRS * output_channels + 3) / 4 * 4;
+}
+
 /** A convolution or depthwise convolution of dilation 1, and its working memory. */
 typedef struct nk_dsp_conv {
   // Set by the operator, before nk_dsp_conv_lay_out().
   int32_t batches, input_h, input_w, output_h, output_w;
   int32_t kernel_h, kernel_w, stride_h, stride_w, pad_top, pad_left;
   int32_t in_channels, out_channels;
-  /** Bytes from pixel to pixel of the output, at least out_channels. */
+  /** From pixel to pixel of the output, in bytes. */
   int32_t output_step;
   /** Output channels per input channel; 0 where every output channel sees all input channels. */
   int32_t depth_multiplier;
@@ -22,20 +35,18 @@ typedef struct nk_dsp_conv {
   /** The weights of `level` and of all levels below. */
   const nk_stream *stream;
   int32_t level;
-
-  // Made by nk_dsp_conv_lay_out(), filled in by the operator.
-  /** [out_channels] */
-  nk_dsp_channel *channels;
+  /** NULL: the tiles write their outputs themselves. Not for a depthwise convolution. */
+  const nk_dsp_sink *sink;
 
   // Private.
-  uint32_t *lists;
-  /** Pairs of the tiles for which the lists are made; 0 before lists are made. */
+  uint32_t *list;
+  /** Pairs of the tiles for which the list is made; 0 before the list of a group is made. */
   int32_t list_pairs;
   const int8_t *zero;
   const int8_t **pixels;
   uint8_t *packed;
-  /** Input channels packed together, at most and now; packed rows that fit. */
-  int32_t group, present, capacity;
+  /** Input channels packed together, at most and now; the first of those; packed rows that fit. */
+  int32_t group, present, first, capacity;
   /** Bytes between packed channels, filter columns and rows. */
   int32_t channel_step, column_step, row_step;
 } nk_dsp_conv;
@@ -56,32 +67,21 @@ static inline int32_t nk_dsp_largest_bias(const nk_output_stage *stage, int32_t 
                                                  : -1;
 }
 
-/** Fills in an output channel; largest_bias: see above. */
-static inline void nk_dsp_set_channel(nk_dsp_channel *channel, const nk_output_stage *stage,
-                                      int32_t largest_bias, int32_t bias, int32_t multiplier,
-                                      int32_t shift) {
-  const int32_t right = -shift;
-  channel->multiplier = multiplier;
-  channel->shift = right;
-  channel->exact = !(nk_in_range(bias, -largest_bias, largest_bias) && multiplier >= 0 &&
-                     nk_in_range(right, 1, 22));
-  if (channel->exact) {
-    channel->even = bias;
-  } else {
-    channel->even = 2 * bias - (1 << 23);
-    channel->odd = 2 * bias - (1 << 24);
-    channel->half = (1 << (right - 1)) + stage->offset * (1 << right);
-  }
+/** Whether the short requantisation of a channel is exact; largest_bias: see above. */
+static inline bool nk_dsp_is_short(int32_t largest_bias, int32_t bias, int32_t multiplier,
+                                   int32_t shift) {
+  return nk_in_range(bias, -largest_bias, largest_bias) && multiplier >= 0 &&
+         nk_in_range(shift, -22, -1);
 }
 
-/** Fills in an output channel without weights: its outputs are `constant`. */
-static inline void nk_dsp_set_constant_channel(nk_dsp_channel *channel, int32_t constant) {
-  channel->even = -(1 << 23);
-  channel->odd = -(1 << 24);
-  channel->multiplier = 0;
-  channel->half = 2 * constant;
-  channel->shift = 1;
-  channel->exact = 0;
+/** Fills in an output channel whose requantisation is short. */
+static inline void nk_dsp_set_channel(nk_dsp_channel *channel, int32_t output_offset, int32_t bias,
+                                      int32_t multiplier, int32_t shift) {
+  channel->even = 2 * bias - (1 << 23);
+  channel->odd = 2 * bias - (1 << 24);
+  channel->multiplier = multiplier;
+  channel->half = (1 << (-shift - 1)) + output_offset * (1 << -shift);
+  channel->shift = -shift;
 }
 
 /** Runs the layer. */

@@ -1,17 +1,18 @@
 /**
- * The lists that the routines of nk_dsp_tile.S run: for each output channel, a list of entries with
- * the places of the weights of its levels. The lists are made once a call, so that a tile goes from
- * level to level with one LDM.
+ * The list that the routines of nk_dsp_tile.S run: for each output channel, entries with the places
+ * of the weights of its levels and an entry that requantises. The list is made once a call, so that
+ * a tile goes from level to level, and from channel to channel, with one LDM.
  *
- * An entry is one word, the address of its routine (NK_DSP_*). An entry that multiplies has two
- * more:
+ * An entry begins with the address of its routine (NK_DSP_*). An entry that multiplies has two more
+ * words:
  *
  *     bits 0..7    passes of the loop
  *     bit 8        whether its first pass is whole
  *     bits 16..31  position of its first weight in the packed input; with NK_DSP_ON, steps from the
  *                  place where the entry before has left the input
  *
- * and the address of its piece of the stream.
+ * and the address of its piece of the stream. An entry that requantises goes on with a struct
+ * nk_dsp_channel, whose `shift` has the number of the routine from bit 8 on.
  */
 #ifndef NK_DSP_LIST_H_
 #define NK_DSP_LIST_H_
@@ -21,19 +22,29 @@
 #include "../../include/nk_stream.h"
 #include "nk_dsp_tile.h"
 
-/** Bytes of the lists of a level, at most. */
+/** The part of nk_dsp_list_bytes() that each channel has. */
+int32_t nk_dsp_list_channel_bytes(const nk_stream *stream, int32_t level);
+
+/** Bytes of the list of a level, at most. */
 int32_t nk_dsp_list_bytes(const nk_stream *stream, int32_t level);
 
+/** The output channels of a list. */
+typedef struct nk_dsp_list_channels {
+  /** The first, and how many. */
+  int32_t first;
+  int32_t count;
+  /** Positions of packed input from one input channel to the next; 0 if every output channel sees
+   * the same input. */
+  int32_t input_positions;
+} nk_dsp_list_channels;
+
 /**
- * Makes the lists of a level for tiles of `pairs` pairs, and sets channel[].list.
+ * Makes the list of a level for tiles of `pairs` pairs.
  *
- * - group: Input channels of a depthwise layer that are packed together.
- * - channel_positions: Positions of packed input from one channel to the next; 0 if every output
- *   channel sees the same input.
- * - channel: [out_channels], `exact` is set.
+ * - made_pairs: If not 0, `words` holds the list of the same channels for tiles of so many pairs.
  * - words: Room for nk_dsp_list_bytes().
  */
-void nk_dsp_list_make(const nk_stream *stream, int32_t level, int32_t pairs, int32_t group,
-                      int32_t channel_positions, nk_dsp_channel *channel, uint32_t *words);
+void nk_dsp_list_make(const nk_stream *stream, int32_t level, int32_t pairs, int32_t made_pairs,
+                      const nk_dsp_list_channels *channels, uint32_t *words);
 
 #endif  // NK_DSP_LIST_H_

@@ -35,7 +35,7 @@
 
         .global nk_dsp_tile_1, nk_dsp_tile_2, nk_dsp_tile_3, nk_dsp_tile_4
         .global nk_dsp_pack_1, nk_dsp_pack_2, nk_dsp_pack_3, nk_dsp_pack_4
-        .global nk_dsp_pack_4_shifted
+        .global nk_dsp_pack_4_shifted, nk_dsp_pack_threes
         .global nk_dsp_move_up
         .global nk_dsp_routines
 
@@ -60,27 +60,21 @@ ps  .req lr
 
 @ The head of struct nk_dsp_tile, copied to the stack; behind it the routine's own variables.
         .equ    F_INPUT, 0
-        .equ    F_CHANNEL, 4
-        .equ    F_CHANNELS_END, 8
-        .equ    F_OUTPUT, 12
-        .equ    F_STEP, 16
-        .equ    F_LAST, 20
-        .equ    F_BLOCK, 24
-        .equ    F_SHIFT, 28
-        .equ    F_TILE, 32
-        .equ    F_ENTRY, 36                     @ the next entry of the list
-        .equ    F_MASK, 40
-        .equ    F_SUMS, 44                      @ 0 between two channels
+        .equ    F_LIST, 4
+        .equ    F_OUTPUT, 8
+        .equ    F_STEP, 12
+        .equ    F_LAST, 16
+        .equ    F_BLOCK, 20
+        .equ    F_SHIFT, 24
+        .equ    F_TILE, 28
+        .equ    F_ENTRY, 32                     @ the next entry of the list
+        .equ    F_MASK, 36
+        .equ    F_SUMS, 40                      @ 0 between two channels
         .equ    FRAME, 76
 
-@ struct nk_dsp_channel
-        .equ    C_EVEN, 0
-        .equ    C_ODD, 4
+@ struct nk_dsp_channel, which lies in the list
+        .equ    CHANNEL_BYTES, 20
         .equ    C_MULTIPLIER, 8
-        .equ    C_HALF, 12
-        .equ    C_SHIFT, 16
-        .equ    C_LIST, 20
-        .equ    CHANNEL_BYTES, 28
 
         .equ    LO_START, 1 << 22
         .equ    HI_START, 1 << 14
@@ -240,8 +234,8 @@ ps  .req lr
         .endm
 
 @ As single_any and single_start, in the order that takes the fewest cycles.
-        .macro  single_head name
-.L\name\()_4:
+        .macro  single_head name, copy
+.L\name\()_4\copy:
         ldr     px, [sp, #F_INPUT]
         ldrsb   wa, [ps, #1]
         add     px, px, r9, lsr #(16 - LOG2_STRIDE)
@@ -251,11 +245,14 @@ ps  .req lr
 @ The last weight is outside the loop, so that the first pass is entered in its middle where the weights
 @ are even in number. `single_odd` is for an odd number of weights from 3 on, `single_even` for an even
 @ one, `single_any` for any; tiles of fewer pairs have but the last.
-        .macro  single_loop P
+@ `copy` makes the labels of the copies for P = 4 differ: of the first entry of a channel, of those between
+@ (_between) and of the last (_last), so that the jump at the end of a copy goes where it went before. The
+@ copies have the same length. The last one goes on with the entry that requantises.
+        .macro  single_loop P, copy
         set_stride \P
-.Lsingle_any_\P:
+.Lsingle_any_\P\copy:
         ldr     px, [sp, #F_INPUT]
-.Lsingle_on_\P:
+.Lsingle_on_\P\copy:
         add     px, px, r9, lsr #(16 - LOG2_STRIDE)
         ldrsb   wa, [ps, #1]
         lsls    r8, r9, #24                     @ carry: an odd number of weights
@@ -264,7 +261,7 @@ ps  .req lr
         .if     \P == 4
         bcc     4f
         b       1f
-        single_head single_even
+        single_head single_even, \copy
         .else
         bcs     1f
         .endif
@@ -278,7 +275,7 @@ ps  .req lr
         b       2f
         .balign 4
         .if     \P == 4
-        single_head single_odd
+        single_head single_odd, \copy
         .endif
         .if     \P >= 3
 1:      single_step \P, 3, 4, 4
@@ -310,7 +307,14 @@ ps  .req lr
         .elseif \P == 2
         mac     1, wa, xb
         .endif
+        .ifc    \copy, _last
+        ldm     r11!, {r8, r9, ps}
+        b.w     .Lrequantize_\P
+        .else
         run_entry
+        nop
+        .endif
+        .balign 4
         .endm
 
 @ ---- blocks of 2 or 4 weights, 8-bit deltas: one block a pass ------------------------------------
@@ -640,24 +644,6 @@ ps  .req lr
         b.w     .Lnext_\P
         .endm
 
-@ ---- requantisation ------------------------------------------------------------------------------
-@ The channel holds twice the biases minus the start values of the accumulators: r8 even, r9 odd
-@ pixels. The macros leave 2 * (acc + bias) of the even pixel in lo and of the odd pixel in hi.
-
-        .macro  split_pair i, t                 @ r10 = 2^23 - 1
-        and     \t, lo\i, r10
-        bic     lo\i, lo\i, r10
-        add     hi\i, r9, hi\i, lsl #10
-        add     hi\i, hi\i, lo\i, lsr #22
-        add     lo\i, r8, \t, lsl #1
-        .endm
-
-@ v = round(v * r10 / 2^32) + t, where t = r11 - (v < 0) is ready; and t of the next value.
-        .macro  scale v, t, next, next_t
-        add     \next_t, r11, \next, asr #31
-        smmlar  \v, \v, r10, \t
-        .endm
-
 @ ---- channels that need more than one accumulator span, or the exact long form -----------------------
 @ Add pair i to F_SUMS. r8 = LO_START, r9 = 2^23.
         .macro  fold_pair i
@@ -674,13 +660,272 @@ ps  .req lr
         str     hi\i, [sp, #F_SUMS + 8 * \i + 4]
         .endm
 
-@ Pair i of F_SUMS, then cleared, as split_pair leaves it; r8 = twice the bias, r10 = 0.
+@ Pair i of F_SUMS, then cleared, as the split leaves it; r8 = twice the bias, r10 = 0.
         .macro  load_sums i
         ldr     lo\i, [sp, #F_SUMS + 8 * \i]
         ldr     hi\i, [sp, #F_SUMS + 8 * \i + 4]
         strd    r10, r10, [sp, #F_SUMS + 8 * \i]
         add     lo\i, r8, lo\i, lsl #1
         add     hi\i, r8, hi\i, lsl #1
+        .endm
+
+@ ---- requantisation ------------------------------------------------------------------------------
+@ The entry is the address of the routine and a struct nk_dsp_channel. It holds twice the biases minus the
+@ start values of the accumulators: r9 even, lr odd pixels; r11 = its multiplier.
+@ For each pair, with the mask 2^23 - 1:
+@       and     t, lo, mask
+@       bic     lo, lo, mask
+@       add     hi, odd, hi, lsl #10
+@       add     hi, hi, lo, lsr #22
+@       add     lo, even, t, lsl #1
+@ leaves 2 * (acc + bias) of the even pixel in lo and of the odd pixel in hi. Then for each pixel
+@       add     t, half, acc, asr #31
+@       smmlar  acc, acc, multiplier, t         @ round(acc * multiplier / 2^32) + half - (acc < 0)
+@       asr     acc, acc, shift
+@       ssat    acc, #8, acc
+@       strb    acc, [output, ...]
+@ The last pixel is stored first. If the tile has an odd number of pixels, F_LAST makes the pixel before
+@ overwrite the last pixel. At last the accumulators start anew and the next entry runs. All this in the
+@ order that takes the fewest cycles.
+
+        .macro  split_4
+        ldr     r10, [sp, #F_MASK]
+        add     hi3, lr, hi3, lsl #10
+        add     hi0, lr, hi0, lsl #10
+        and     r8, lo0, r10
+        bic     lo0, lo0, r10
+        add     hi1, lr, hi1, lsl #10
+        and     r12, lo1, r10
+        add     hi2, lr, hi2, lsl #10
+        bic     lo1, lo1, r10
+        add     hi0, hi0, lo0, lsr #22
+        add     lo0, r9, r8, lsl #1
+        and     r8, lo2, r10
+        bic     lo2, lo2, r10
+        add     hi1, hi1, lo1, lsr #22
+        add     lo1, r9, r12, lsl #1
+        and     r12, lo3, r10
+        bic     lo3, lo3, r10
+        add     hi2, hi2, lo2, lsr #22
+        add     lo2, r9, r8, lsl #1
+        add     hi3, hi3, lo3, lsr #22
+        add     lo3, r9, r12, lsl #1
+        .endm
+
+        .macro  scale_4
+        ldr     lr, [r11, #8]
+        ldr     r9, [r11, #4]
+        add     r8, r9, lo0, asr #31
+        ldr     r10, [r11], #12
+        add     r12, r9, hi0, asr #31
+        smmlar  lo0, lo0, r10, r8
+        add     r8, r9, lo1, asr #31
+        smmlar  hi0, hi0, r10, r12
+        add     r12, r9, hi1, asr #31
+        smmlar  lo1, lo1, r10, r8
+        add     r8, r9, lo2, asr #31
+        asr     hi0, hi0, lr
+        smmlar  hi1, hi1, r10, r12
+        add     r12, r9, hi2, asr #31
+        smmlar  lo2, lo2, r10, r8
+        asr     hi1, hi1, lr
+        add     r8, r9, lo3, asr #31
+        ssat    hi0, #8, hi0
+        smmlar  lo3, lo3, r10, r8
+        smmlar  hi2, hi2, r10, r12
+        asr     lo2, lo2, lr
+        add     r12, r9, hi3, asr #31
+        ldr     r8, [sp, #F_OUTPUT]
+        asr     hi2, hi2, lr
+        asr     lo3, lo3, lr
+        ssat    lo2, #8, lo2
+        smmlar  hi3, hi3, r10, r12
+        ssat    hi1, #8, hi1
+        asr     lo1, lo1, lr
+        asr     hi3, hi3, lr
+        asr     lo0, lo0, lr
+        ssat    lo3, #8, lo3
+        ldr     lr, [sp, #F_LAST]
+        ssat    lo0, #8, lo0
+        ldr     r9, [sp, #F_STEP]
+        ssat    hi3, #8, hi3
+        strb    hi3, [r8, lr]
+        add     r10, r9, r9, lsl #1
+        strb    lo2, [r8, r9, lsl #2]
+        ssat    hi2, #8, hi2
+        strb    hi0, [r8, r9]
+        add     r12, r9, r9, lsl #2
+        strb    lo3, [r8, r10, lsl #1]
+        strb    lo0, [r8]
+        mov     lo3, #LO_START
+        ssat    lo1, #8, lo1
+        strb    lo1, [r8, r9, lsl #1]
+        strb    hi2, [r8, r12]
+        mov     hi2, #HI_START
+        strb    hi1, [r8, r10]
+        mov     lo0, #LO_START
+        add     r8, r8, #1
+        str     r8, [sp, #F_OUTPUT]
+        mov     lo2, #LO_START
+        mov     hi1, #HI_START
+        mov     hi3, #HI_START
+        mov     hi0, #HI_START
+        ldm     r11!, {r8, r9, lr}
+        mov     lo1, #LO_START
+        bx      r8
+        .endm
+
+        .macro  split_3
+        add     hi2, lr, hi2, lsl #10
+        ldr     r10, [sp, #F_MASK]
+        and     r8, lo0, r10
+        bic     lo0, lo0, r10
+        and     r12, lo1, r10
+        add     hi0, lr, hi0, lsl #10
+        add     hi0, hi0, lo0, lsr #22
+        add     lo0, r9, r8, lsl #1
+        bic     lo1, lo1, r10
+        add     hi1, lr, hi1, lsl #10
+        and     r8, lo2, r10
+        add     hi1, hi1, lo1, lsr #22
+        bic     lo2, lo2, r10
+        add     lo1, r9, r12, lsl #1
+        add     hi2, hi2, lo2, lsr #22
+        add     lo2, r9, r8, lsl #1
+        .endm
+
+        .macro  scale_3
+        ldr     lr, [r11, #8]
+        ldr     r9, [r11, #4]
+        add     r8, r9, lo0, asr #31
+        ldr     r10, [r11], #12
+        add     r12, r9, hi0, asr #31
+        smmlar  lo0, lo0, r10, r8
+        add     r8, r9, lo1, asr #31
+        smmlar  hi0, hi0, r10, r12
+        add     r12, r9, hi1, asr #31
+        smmlar  lo1, lo1, r10, r8
+        add     r8, r9, lo2, asr #31
+        smmlar  hi1, hi1, r10, r12
+        asr     hi0, hi0, lr
+        asr     lo0, lo0, lr
+        add     r12, r9, hi2, asr #31
+        asr     hi1, hi1, lr
+        asr     lo1, lo1, lr
+        ssat    hi0, #8, hi0
+        smmlar  lo2, lo2, r10, r8
+        ldr     r9, [sp, #F_STEP]
+        smmlar  hi2, hi2, r10, r12
+        asr     lo2, lo2, lr
+        ldr     r8, [sp, #F_OUTPUT]
+        add     r10, r9, r9, lsl #1
+        asr     hi2, hi2, lr
+        ssat    hi2, #8, hi2
+        ldr     lr, [sp, #F_LAST]
+        ssat    hi1, #8, hi1
+        ssat    lo2, #8, lo2
+        strb    hi2, [r8, lr]
+        ssat    lo1, #8, lo1
+        strb    hi1, [r8, r10]
+        strb    lo1, [r8, r9, lsl #1]
+        mov     hi2, #HI_START
+        ssat    lo0, #8, lo0
+        strb    lo0, [r8]
+        mov     lo1, #LO_START
+        mov     lo0, #LO_START
+        strb    lo2, [r8, r9, lsl #2]
+        mov     lo2, #LO_START
+        mov     hi1, #HI_START
+        strb    hi0, [r8, r9]
+        add     r8, r8, #1
+        str     r8, [sp, #F_OUTPUT]
+        ldm     r11!, {r8, r9, lr}
+        mov     hi0, #HI_START
+        bx      r8
+        .endm
+
+        .macro  split_2
+        add     hi1, lr, hi1, lsl #10
+        ldr     r10, [sp, #F_MASK]
+        and     r12, lo1, r10
+        bic     lo1, lo1, r10
+        add     hi0, lr, hi0, lsl #10
+        and     r8, lo0, r10
+        add     hi1, hi1, lo1, lsr #22
+        bic     lo0, lo0, r10
+        add     lo1, r9, r12, lsl #1
+        add     hi0, hi0, lo0, lsr #22
+        add     lo0, r9, r8, lsl #1
+        .endm
+
+        .macro  scale_2
+        ldr     r9, [r11, #4]
+        ldr     lr, [r11, #8]
+        ldr     r10, [r11], #12
+        add     r12, r9, hi0, asr #31
+        add     r8, r9, lo0, asr #31
+        smmlar  lo0, lo0, r10, r8
+        add     r8, r9, lo1, asr #31
+        smmlar  hi0, hi0, r10, r12
+        add     r12, r9, hi1, asr #31
+        asr     lo0, lo0, lr
+        smmlar  lo1, lo1, r10, r8
+        asr     hi0, hi0, lr
+        smmlar  hi1, hi1, r10, r12
+        ldr     r8, [sp, #F_OUTPUT]
+        asr     lo1, lo1, lr
+        asr     hi1, hi1, lr
+        ldr     lr, [sp, #F_LAST]
+        ssat    hi1, #8, hi1
+        ldr     r9, [sp, #F_STEP]
+        ssat    lo0, #8, lo0
+        strb    hi1, [r8, lr]
+        ssat    hi0, #8, hi0
+        strb    hi0, [r8, r9]
+        ssat    lo1, #8, lo1
+        strb    lo0, [r8]
+        strb    lo1, [r8, r9, lsl #1]
+        add     r8, r8, #1
+        str     r8, [sp, #F_OUTPUT]
+        mov     hi1, #HI_START
+        mov     lo0, #LO_START
+        mov     lo1, #LO_START
+        ldm     r11!, {r8, r9, lr}
+        mov     hi0, #HI_START
+        bx      r8
+        .endm
+
+        .macro  split_1
+        ldr     r10, [sp, #F_MASK]
+        and     r8, lo0, r10
+        bic     lo0, lo0, r10
+        add     hi0, lr, hi0, lsl #10
+        add     hi0, hi0, lo0, lsr #22
+        add     lo0, r9, r8, lsl #1
+        .endm
+
+        .macro  scale_1
+        ldr     lr, [r11, #8]
+        ldr     r9, [r11, #4]
+        ldr     r10, [r11], #12
+        add     r12, r9, hi0, asr #31
+        smmlar  hi0, hi0, r10, r12
+        add     r8, r9, lo0, asr #31
+        smmlar  lo0, lo0, r10, r8
+        asr     hi0, hi0, lr
+        ldr     r8, [sp, #F_OUTPUT]
+        asr     lo0, lo0, lr
+        ldr     lr, [sp, #F_LAST]
+        ssat    lo0, #8, lo0
+        ssat    hi0, #8, hi0
+        strb    hi0, [r8, lr]
+        strb    lo0, [r8]
+        add     r8, r8, #1
+        str     r8, [sp, #F_OUTPUT]
+        mov     lo0, #LO_START
+        ldm     r11!, {r8, r9, lr}
+        mov     hi0, #HI_START
+        bx      r8
         .endm
 
 @ ---- void nk_dsp_tile_<P>(const nk_dsp_tile *tile) -------------------------------------------------
@@ -693,9 +938,9 @@ ps  .req lr
 nk_dsp_tile_\P:
         push    {r4-r11, lr}
         sub     sp, sp, #FRAME                  @ keeps the stack 8-byte aligned
-        ldm     r0, {r1-r8}
-        stm     sp, {r1-r8}
-        mov     r12, r2
+        ldm     r0, {r1-r7}
+        stm     sp, {r1-r7}
+        mov     r11, r2
         mov     r1, #0
         ldr     r2, =(1 << 23) - 1
         str     r0, [sp, #F_TILE]
@@ -705,187 +950,24 @@ nk_dsp_tile_\P:
         str     r1, [sp, #offset]
         .set    offset, offset + 4
         .endr
-
-.Lchannel_\P:                                       @ r12 = channel
-        ldr     r11, [r12, #C_LIST]
         clear_accumulators \P
         run_entry
 
-.Lrequantize_\P:
-        .if     \P == 4                         @ as below, in the order that takes the fewest cycles
-        ldr     r12, [sp, #F_CHANNEL]
-        ldr     r10, [sp, #F_MASK]
-        ldr     r9, [r12, #C_ODD]
-        ldr     r8, [r12, #C_EVEN]
-        add     hi1, r9, hi1, lsl #10
-        and     r12, lo1, r10
-        add     hi3, r9, hi3, lsl #10
-        bic     lo1, lo1, r10
-        add     hi2, r9, hi2, lsl #10
-        and     lr, lo0, r10
-        add     hi1, hi1, lo1, lsr #22
-        add     lo1, r8, r12, lsl #1
-        bic     lo0, lo0, r10
-        and     r12, lo3, r10
-        add     hi0, r9, hi0, lsl #10
-        bic     lo3, lo3, r10
-        add     hi0, hi0, lo0, lsr #22
-        add     lo0, r8, lr, lsl #1
-        and     lr, lo2, r10
-        add     hi3, hi3, lo3, lsr #22
-        bic     lo2, lo2, r10
-        add     lo3, r8, r12, lsl #1
-        ldr     r12, [sp, #F_CHANNEL]
-        add     hi2, hi2, lo2, lsr #22
-        ldr     r11, [r12, #C_HALF]
-        ldr     r10, [r12, #C_MULTIPLIER]
-        ldr     r12, [r12, #C_SHIFT]
-        add     lo2, r8, lr, lsl #1
-        .else
-        ldr     r12, [sp, #F_CHANNEL]
-        ldr     r10, [sp, #F_MASK]
-        ldr     r8, [r12, #C_EVEN]
-        ldr     r9, [r12, #C_ODD]
-        split_pair 0, lr
-        .if     \P >= 2
-        split_pair 1, r12
-        .endif
-        .if     \P == 3
-        split_pair 2, lr
-        .endif
-        ldr     r12, [sp, #F_CHANNEL]
-        ldr     r10, [r12, #C_MULTIPLIER]
-        ldr     r11, [r12, #C_HALF]
-        ldr     r12, [r12, #C_SHIFT]
-        .endif
-
-@ The last pixel is stored first. If the tile has an odd number of pixels, F_LAST makes the pixel before
-@ overwrite the last pixel.
-.Lscale_\P:                                     @ r10 = multiplier, r11 = half, r12 = shift
-        .if     \P == 4
-        ldr     lr, [sp, #F_LAST]
-        add     r8, r11, lo0, asr #31
-        smmlar  lo0, lo0, r10, r8
-        add     r9, r11, hi0, asr #31
-        add     r8, r11, lo1, asr #31
-        smmlar  hi0, hi0, r10, r9
-        add     r9, r11, hi1, asr #31
-        smmlar  lo1, lo1, r10, r8
-        smmlar  hi1, hi1, r10, r9
-        add     r8, r11, lo2, asr #31
-        smmlar  lo2, lo2, r10, r8
-        add     r9, r11, hi2, asr #31
-        smmlar  hi2, hi2, r10, r9
-        add     r8, r11, lo3, asr #31
-        add     r9, r11, hi3, asr #31
-        asr     lo1, lo1, r12
-        ssat    lo1, #8, lo1
-        smmlar  hi3, hi3, r10, r9
-        asr     lo0, lo0, r12
-        ldr     r9, [sp, #F_STEP]
-        asr     hi2, hi2, r12
-        asr     hi3, hi3, r12
-        ssat    hi2, #8, hi2
-        smmlar  lo3, lo3, r10, r8
-        ssat    hi3, #8, hi3
-        ldr     r8, [sp, #F_OUTPUT]
-        ssat    lo0, #8, lo0
-        asr     lo3, lo3, r12
-        strb    hi3, [r8, lr]
-        add     r11, r9, r9, lsl #2
-        asr     hi0, hi0, r12
-        strb    lo0, [r8]
-        ssat    hi0, #8, hi0
-        strb    hi0, [r8, r9]
-        asr     hi1, hi1, r12
-        add     r10, r9, r9, lsl #1
-        ssat    hi1, #8, hi1
-        strb    lo1, [r8, r9, lsl #1]
-        asr     lo2, lo2, r12
-        strb    hi1, [r8, r10]
-        ssat    lo2, #8, lo2
-        strb    lo2, [r8, r9, lsl #2]
-        ssat    lo3, #8, lo3
-        strb    hi2, [r8, r11]
-        strb    lo3, [r8, r10, lsl #1]
-        ldr     r12, [sp, #F_CHANNEL]
-        .else
-        add     r8, r11, lo0, asr #31
-        scale   lo0, r8, hi0, r9
-        .if     \P >= 2
-        scale   hi0, r9, lo1, r8
-        scale   lo1, r8, hi1, r9
-        .endif
-        .if     \P == 3
-        scale   hi1, r9, lo2, r8
-        scale   lo2, r8, hi2, r9
-        smmlar  hi2, hi2, r10, r9
-        .elseif \P == 2
-        smmlar  hi1, hi1, r10, r9
-        .else
-        smmlar  hi0, hi0, r10, r9
-        .endif
-        ldr     r8, [sp, #F_OUTPUT]
-        ldr     r9, [sp, #F_STEP]
-        ldr     lr, [sp, #F_LAST]
-        .if     \P == 3
-        asr     lo0, lo0, r12
-        asr     hi2, hi2, r12
-        ssat    lo0, #8, lo0
-        add     r10, r9, r9, lsl #1
-        ssat    hi2, #8, hi2
-        asr     hi0, hi0, r12
-        strb    hi2, [r8, lr]
-        asr     lo1, lo1, r12
-        strb    lo0, [r8]
-        ssat    hi0, #8, hi0
-        ssat    lo1, #8, lo1
-        strb    hi0, [r8, r9]
-        asr     hi1, hi1, r12
-        asr     lo2, lo2, r12
-        ssat    hi1, #8, hi1
-        strb    lo1, [r8, r9, lsl #1]
-        ssat    lo2, #8, lo2
-        strb    hi1, [r8, r10]
-        ldr     r12, [sp, #F_CHANNEL]
-        strb    lo2, [r8, r9, lsl #2]
-        .elseif \P == 2
-        asr     lo0, lo0, r12
-        asr     hi1, hi1, r12
-        ssat    lo0, #8, lo0
-        ssat    hi1, #8, hi1
-        asr     hi0, hi0, r12
-        strb    hi1, [r8, lr]
-        asr     lo1, lo1, r12
-        strb    lo0, [r8]
-        ssat    hi0, #8, hi0
-        ssat    lo1, #8, lo1
-        strb    hi0, [r8, r9]
-        ldr     r12, [sp, #F_CHANNEL]
-        strb    lo1, [r8, r9, lsl #1]
-        .else
-        asr     lo0, lo0, r12
-        asr     hi0, hi0, r12
-        ssat    lo0, #8, lo0
-        ssat    hi0, #8, hi0
-        ldr     r12, [sp, #F_CHANNEL]
-        strb    hi0, [r8, lr]
-        strb    lo0, [r8]
-        .endif
-        .endif
-
-.Lchannel_done_\P:                                  @ r8 = output, r12 = channel
-        ldr     r10, [sp, #F_CHANNELS_END]
-        add     r12, r12, #CHANNEL_BYTES
-        add     r8, r8, #1
-        str     r12, [sp, #F_CHANNEL]
-        cmp     r12, r10
-        str     r8, [sp, #F_OUTPUT]
-        bne     .Lchannel_\P
+.Lstop_\P:
         add     sp, sp, #FRAME
         pop     {r4-r11, pc}
 
+.Lrequantize_\P:
+        split_\P
+.Lscale_\P:                                     @ r11 = multiplier
+        scale_\P
+
+        .balign 4
         single_loop \P
+        .if     \P == 4
+        single_loop \P, _between
+        single_loop \P, _last
+        .endif
         block2_loop \P
         block4_loop \P
         dense_loop \P
@@ -915,10 +997,8 @@ nk_dsp_tile_\P:
         run_entry
 
 .Lsums_\P:
-        ldr     r12, [sp, #F_CHANNEL]
         mov     r10, #0
-        ldr     r8, [r12, #C_EVEN]
-        add     r8, r8, #(1 << 23)
+        add     r8, r9, #(1 << 23)
         load_sums 0
         .if     \P >= 2
         load_sums 1
@@ -929,20 +1009,45 @@ nk_dsp_tile_\P:
         .if     \P >= 4
         load_sums 3
         .endif
-        ldr     r10, [r12, #C_MULTIPLIER]
-        ldr     r11, [r12, #C_HALF]
-        ldr     r12, [r12, #C_SHIFT]
         b       .Lscale_\P
+
+.Lconstant_\P:                                  @ r9 = the output; the accumulators are untouched
+        ldr     r8, [sp, #F_OUTPUT]
+        ldr     lr, [sp, #F_LAST]
+        ldr     r10, [sp, #F_STEP]
+        strb    r9, [r8]
+        strb    r9, [r8, lr]
+        .if     \P >= 2
+        strb    r9, [r8, r10]
+        strb    r9, [r8, r10, lsl #1]
+        .endif
+        .if     \P >= 3
+        add     r12, r10, r10, lsl #1
+        strb    r9, [r8, r12]
+        strb    r9, [r8, r10, lsl #2]
+        .endif
+        .if     \P >= 4
+        strb    r9, [r8, r12, lsl #1]
+        add     r12, r10, r10, lsl #2
+        strb    r9, [r8, r12]
+        .endif
+        add     r8, r8, #1
+        add     r11, r11, #(CHANNEL_BYTES - C_MULTIPLIER)
+        str     r8, [sp, #F_OUTPUT]
+        run_entry
 
 .Lexact_\P:
         ldr     r0, [sp, #F_TILE]
-        ldr     r1, [sp, #F_CHANNEL]
+        sub     r1, r11, #C_MULTIPLIER
         add     r2, sp, #F_SUMS
         ldr     r3, [sp, #F_OUTPUT]
         bl      nk_dsp_requantize_exact
-        ldr     r12, [sp, #F_CHANNEL]
         ldr     r8, [sp, #F_OUTPUT]
-        b       .Lchannel_done_\P
+        add     r11, r11, #(CHANNEL_BYTES - C_MULTIPLIER)
+        add     r8, r8, #1
+        str     r8, [sp, #F_OUTPUT]
+        clear_accumulators \P
+        run_entry
         .size   nk_dsp_tile_\P, . - nk_dsp_tile_\P
         .endm
 
@@ -1085,25 +1190,98 @@ nk_dsp_pack_4_shifted:
         pop     {r4-r9, pc}
         .size   nk_dsp_pack_4_shifted, . - nk_dsp_pack_4_shifted
 
+@ void nk_dsp_pack_threes(const int8_t *const pixels[3], int32_t *words, int32_t channels, int32_t distance)
+@ The words of 8 pixels in three filter columns at once, `channels` * 16 bytes apart. pixels: the first of
+@ the 10 pixels under the filter; the second, from where 8 pixels are `distance` bytes apart; the last.
+@ From the last pixel to the first, each pair of neighbours makes a word of one or two filter columns.
+        .balign 4
+        .type   nk_dsp_pack_threes, %function
+        .thumb_func
+nk_dsp_pack_threes:
+        push    {r4-r11, lr}
+        mov     r4, r3
+        mov     r9, r2
+        mov     r3, r1
+        ldm     r0, {r0-r2}
+        add     r5, r4, r4, lsl #1
+        add     r7, r3, r9, lsl #4
+        add     r8, r7, r9, lsl #4
+        add     r9, r9, r0                      @ end of the first pixel
+        .balign 4
+1:      add     r6, r1, r4, lsl #2
+        ldrsb   r11, [r2], #1
+        ldrsb   r10, [r6, r5]
+        ldrsb   lr, [r6, r4, lsl #1]
+        ldrsb   r12, [r6, r4]
+        add     r11, r10, r11, lsl #23
+        str     r11, [r8, #12]
+        add     r10, lr, r10, lsl #23
+        ldrsb   r11, [r6]
+        str     r10, [r7, #12]
+        add     lr, r12, lr, lsl #23
+        str     lr, [r3, #12]
+        ldrsb   r10, [r1, r5]
+        str     lr, [r8, #8]
+        ldrsb   lr, [r1, r4, lsl #1]
+        add     r12, r11, r12, lsl #23
+        str     r12, [r7, #8]
+        add     r11, r10, r11, lsl #23
+        ldrsb   r12, [r1, r4]
+        add     r10, lr, r10, lsl #23
+        str     r11, [r3, #8]
+        str     r11, [r8, #4]
+        add     lr, r12, lr, lsl #23
+        str     r10, [r7, #4]
+        ldrsb   r11, [r1], #1
+        str     lr, [r3, #4]
+        ldrsb   r10, [r0], #1
+        str     lr, [r8], #16
+        add     r12, r11, r12, lsl #23
+        add     r11, r10, r11, lsl #23
+        str     r12, [r7], #16
+        str     r11, [r3], #16
+        cmp     r0, r9
+        bne     1b
+        pop     {r4-r11, pc}
+        .size   nk_dsp_pack_threes, . - nk_dsp_pack_threes
+
 @ void nk_dsp_move_up(void *to, uint32_t by, uint32_t bytes, int32_t count, int32_t step)
 @ Moves `bytes` (rounded up to 16) up by `by`, `count` times, `step` bytes apart.
+        .macro  move_words registers:vararg
+        ldm     r8!, {\registers}
+        stm     r9!, {\registers}
+        .endm
+
         .balign 4
         .type   nk_dsp_move_up, %function
         .thumb_func
 nk_dsp_move_up:
-        push    {r4-r11, lr}
-        ldr     r11, [sp, #36]
-1:      add     r8, r0, r1
-        mov     r9, r0
-        mov     r10, r2
-2:      ldm     r8!, {r4-r7}
+        push    {r0, r3-r11, lr}
+        sub     sp, sp, #4
+1:      ldr     r9, [sp, #4]
+        add     r8, r9, r1
+        sub     r10, r2, #48
+        cmp     r10, #0
+        ble     3f
+2:      move_words r0, r3-r7, r11, r12
+        move_words r4-r7
+        subs    r10, r10, #48
+        bgt     2b
+3:      adds    r10, r10, #48
+        ble     5f
+4:      move_words r4-r7
         subs    r10, r10, #16
-        stm     r9!, {r4-r7}
-        bhi     2b
+        bgt     4b
+5:      ldr     r9, [sp, #4]
+        ldr     r10, [sp, #48]
+        ldr     r3, [sp, #8]
+        add     r9, r9, r10
         subs    r3, r3, #1
-        add     r0, r0, r11
+        str     r9, [sp, #4]
+        str     r3, [sp, #8]
         bne     1b
-        pop     {r4-r11, pc}
+        add     sp, sp, #4
+        pop     {r0, r3-r11, pc}
         .size   nk_dsp_move_up, . - nk_dsp_move_up
 
 @ ---- the routines of the entries: [P - 1][NK_DSP_*] ------------------------------------------------
@@ -1120,6 +1298,13 @@ nk_dsp_routines:
         .word   .Lsingle_even_\P + 1, .Lsingle_odd_\P + 1
         .else
         .word   .Lsingle_any_\P + 1, .Lsingle_any_\P + 1
+        .endif
+        .word   .Lconstant_\P + 1
+        .word   .Lstop_\P + 1
+        .if     \P == 4
+        .word   .Lsingle_any_4_between - .Lsingle_any_4
+        .else
+        .word   0
         .endif
         .endr
 

@@ -18,28 +18,24 @@
 #define NK_DSP_SPAN 255
 #endif
 
-/** One output channel: its weights, and how its accumulators become outputs. */
+/** How the accumulators of an output channel become outputs. */
 typedef struct nk_dsp_channel {
   /** Twice the bias minus the start values of the accumulators of even and odd pixels; if exact:
-   * the bias. */
+   * the bias; of a channel without weights: the output. */
   int32_t even;
   int32_t odd;
   int32_t multiplier;
   /** 2^(shift - 1) + output_offset * 2^shift */
   int32_t half;
-  /** To the right, 1..22; if exact: -31..30 to the right. */
+  /** To the right, 1..22; if exact: -31..30 to the right, as int8. Only the low byte counts. */
   int32_t shift;
-  /** Its first entry, see nk_dsp_list.h. */
-  const uint32_t *list;
-  /** Whether nk_dsp_requantize_exact() requantises, because the short way is out of range. */
-  int32_t exact;
 } nk_dsp_channel;
 
 /** Arguments of the routines; nk_dsp_tile.S knows the layout up to `shift`. */
 typedef struct nk_dsp_tile {
   const void *input;
-  const nk_dsp_channel *channel;
-  const nk_dsp_channel *channels_end;
+  /** See nk_dsp_list.h. */
+  const uint32_t *list;
   int8_t *output;
   /** Bytes from pixel to pixel, and to the last pixel of the tile. */
   int32_t step;
@@ -68,6 +64,12 @@ void nk_dsp_pack_4(const int8_t *const *pixels, void *words, int32_t channels, i
 void nk_dsp_pack_4_shifted(const int8_t *const *pixels, void *words, int32_t channels, int32_t step,
                            const void *from);
 
+/** Packs 8 pixels in each of three filter columns at once, whose words are `channels` * 16 bytes
+ * apart. pixels: the first of the 10 pixels under the filter; the second, from where 8 pixels are
+ * `distance` bytes apart; the last. */
+void nk_dsp_pack_threes(const int8_t *const *pixels, void *words, int32_t channels,
+                        int32_t distance);
+
 /** Moves `bytes`, rounded up to 16, down in memory by `by`, `count` times `step` bytes apart. */
 void nk_dsp_move_up(void *to, int32_t by, int32_t bytes, int32_t count, int32_t step);
 
@@ -92,6 +94,14 @@ enum {
   /** Faster than NK_DSP_SINGLE: for an even number of weights, and an odd number from 3 on. */
   NK_DSP_SINGLE_EVEN,
   NK_DSP_SINGLE_ODD,
+  /** The end of a list without weights: stores nk_dsp_channel.even. */
+  NK_DSP_CONSTANT,
+  /** Ends the lists of all channels. */
+  NK_DSP_STOP,
+  /** Not a routine: bytes from NK_DSP_SINGLE* to a copy for the entries of a channel behind the
+   * first, and from there to a copy for the last entry, which must stand before NK_DSP_REQUANTIZE.
+   */
+  NK_DSP_COPY,
   NK_DSP_ROUTINES
 };
 

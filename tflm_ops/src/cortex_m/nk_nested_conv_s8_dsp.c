@@ -3,6 +3,7 @@
 
 #include "nk_depthwise.h"
 #include "nk_dsp_conv.h"
+#include "nk_dsp_dense.h"
 #include "nk_target.h"
 
 bool nk_nested_conv_s8_dsp_applies(const nk_stream *s) {
@@ -16,8 +17,7 @@ bool nk_nested_conv2d_s8_takes(const nk_stream *s, const nk_conv_dims *dims) {
   return nk_nested_conv_s8_dsp_applies(s) && !nk_nested_depthwise_s8_dsp_supports(s, dims);
 }
 
-static nk_dsp_conv make_conv(const nk_stream *s, int32_t level, const nk_conv_dims *d,
-                             int32_t step) {
+static nk_dsp_conv make_conv(const nk_stream *s, int32_t level, const nk_conv_dims *d) {
   const nk_dsp_conv made = {
       .batches = d->batches,
       .input_h = d->input_h,
@@ -32,7 +32,7 @@ static nk_dsp_conv make_conv(const nk_stream *s, int32_t level, const nk_conv_di
       .pad_left = s->pad_left,
       .in_channels = s->in_channels,
       .out_channels = s->out_channels,
-      .output_step = step,
+      .output_step = s->output_channels,
       .depth_multiplier = s->kind == NK_KIND_DEPTHWISE ? s->depth_multiplier : 0,
       .input_offset = s->input_offset,
       .stage = {s->output_offset, s->activation_min, s->activation_max},
@@ -42,41 +42,27 @@ static nk_dsp_conv make_conv(const nk_stream *s, int32_t level, const nk_conv_di
   return made;
 }
 
-int32_t nk_nested_conv_s8_dsp_get_buffer_size(const nk_stream *stream, const nk_conv_dims *dims) {
-  nk_dsp_conv conv = make_conv(stream, stream->levels - 1, dims, stream->out_channels);
+int32_t nk_nested_conv_s8_dsp_get_buffer_size(const nk_stream *stream, const nk_conv_dims *dims,
+                                              bool has_sink) {
+  if (!has_sink && nk_dsp_dense_takes(stream)) {
+    return nk_dsp_dense_bytes(stream);
+  }
+  nk_dsp_conv conv = make_conv(stream, stream->levels - 1, dims);
   return nk_dsp_conv_lay_out(&conv, NULL);
 }
 
 #if NK_USE_DSP
 
-/** Whether a channel has no weights up to a level. */
-static bool is_constant(const nk_stream *s, int32_t level, int32_t channel) {
-  for (int32_t n = 0; n <= level; ++n) {
-    const nk_stream_level *here = &s->level[n];
-    if (here->encoding == NK_ENCODING_DENSE ||
-        (here->encoding != NK_ENCODING_EMPTY && nk_stream_count(here, channel) > 0)) {
-      return false;
-    }
-  }
-  return true;
-}
-
 void nk_nested_conv_s8_dsp(const nk_stream *stream, int32_t level, const nk_conv_dims *dims,
-                           const int8_t *input, int8_t *output, int32_t step, void *scratch) {
-  nk_dsp_conv conv = make_conv(stream, level, dims, step);
-  nk_dsp_conv_lay_out(&conv, scratch);
-  const nk_stream_level *top = &stream->level[level];
-  const int32_t largest_bias = nk_dsp_largest_bias(&conv.stage, stream->channel_weights);
-  for (int32_t o = 0; o < stream->out_channels; ++o) {
-    nk_dsp_channel *channel = &conv.channels[o];
-    nk_dsp_set_channel(channel, &conv.stage, largest_bias, top->bias[o], top->multiplier[o],
-                       top->shift[o]);
-    // Channels without weights are cheap whatever the range of their tables.
-    if (channel->exact && is_constant(stream, level, o)) {
-      nk_dsp_set_constant_channel(
-          channel, nk_requantize(top->bias[o], top->multiplier[o], top->shift[o], &conv.stage));
-    }
+                           const int8_t *input, int8_t *output, void *scratch,
+                           const nk_dsp_sink *sink) {
+  if (sink == NULL && nk_dsp_dense_takes(stream)) {
+    nk_dsp_dense_run(stream, level, dims, input, output, scratch);
+    return;
   }
+  nk_dsp_conv conv = make_conv(stream, level, dims);
+  conv.sink = sink;
+  nk_dsp_conv_lay_out(&conv, scratch);
   nk_dsp_conv_run(&conv, input, output);
 }
 

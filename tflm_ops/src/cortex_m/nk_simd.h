@@ -52,6 +52,24 @@ static inline void nk_store_word(void *address, uint32_t word) {
 #endif
 }
 
+/**
+ * nk_smmlar() from products of 16 bits, for a core that has no product of 64 bits. With a = ah *
+ * 2^16
+ * + al and b likewise, a * b / 2^32 = ah * bh + (ah * bl + al * bh + al * bl / 2^16) / 2^16.
+ * Neither sum in the middle leaves 32 bits: |ah * bl| <= 2^31 - 2^15 and the carry is below 2^16,
+ * but for ah > 0, where |ah * bl| < 2^31 - 2^16. The half is bit 31 of the product.
+ */
+static inline int32_t nk_smmlar_halves(int32_t a, int32_t b, int32_t acc) {
+  const int32_t ah = a >> 16;
+  const int32_t bh = b >> 16;
+  const uint32_t al = (uint16_t)a;
+  const uint32_t bl = (uint16_t)b;
+  const int32_t middle = ah * (int32_t)bl + (int32_t)(al * bl >> 16);
+  const int32_t other = (int32_t)al * bh + (uint16_t)middle;
+  const uint32_t high = (uint32_t)(ah * bh) + (uint32_t)(middle >> 16) + (uint32_t)(other >> 16);
+  return (int32_t)((uint32_t)acc + high + ((uint32_t)a * (uint32_t)b >> 31));
+}
+
 /** Four int8 lanes of the same value. */
 static inline uint32_t nk_splat_byte(int32_t x) { return (uint32_t)(uint8_t)x * 0x01010101u; }
 
@@ -141,6 +159,13 @@ static inline uint32_t nk_pack_halves(int32_t low, int32_t high) {
   return result;
 }
 
+/** int16 lanes from the high halves of two words. */
+static inline uint32_t nk_pack_high_halves(uint32_t low, uint32_t high) {
+  uint32_t result;
+  __asm__("pkhtb %0, %1, %2, asr #16" : "=r"(result) : "r"(high), "r"(low));
+  return result;
+}
+
 /** Clamps to -128 .. 127. */
 static inline int32_t nk_saturate_to_8_bits(int32_t x) {
   int32_t result;
@@ -179,6 +204,10 @@ static inline int32_t nk_lane16(uint32_t x, int32_t lane) { return (int16_t)(x >
 
 static inline uint32_t nk_pack_halves(int32_t low, int32_t high) {
   return (uint32_t)(uint16_t)low | (uint32_t)high << 16;
+}
+
+static inline uint32_t nk_pack_high_halves(uint32_t low, uint32_t high) {
+  return low >> 16 | (high & 0xffff0000u);
 }
 
 static inline uint32_t nk_sxtab16(uint32_t addend, uint32_t x) {
@@ -221,12 +250,22 @@ static inline int32_t nk_smlatb(uint32_t a, uint32_t b, int32_t acc) {
 }
 
 static inline int32_t nk_smmlar(int32_t a, int32_t b, int32_t acc) {
-  const int64_t product = ((int64_t)a * b + ((int64_t)1 << 31)) >> 32;
-  return (int32_t)((uint32_t)acc + (uint32_t)product);
+#if !NK_USE_THUMB1
+  const uint64_t addend = (uint64_t)(uint32_t)acc << 32 | 1u << 31;
+  return (int32_t)(uint32_t)(((uint64_t)((int64_t)a * b) + addend) >> 32);
+#else
+  return nk_smmlar_halves(a, b, acc);
+#endif
 }
 
 static inline int32_t nk_saturate_to_8_bits(int32_t x) {
-  return x < -128 ? -128 : x > 127 ? 127 : x;
+#if defined(__ARM_FEATURE_SAT) && defined(__GNUC__)
+  int32_t result;
+  __asm__("ssat %0, #8, %1" : "=r"(result) : "r"(x));
+  return result;
+#else
+  return x == (int8_t)x ? x : INT8_MAX ^ x >> 31;
+#endif
 }
 
 static inline uint32_t nk_pack_bytes(int32_t a, int32_t b, int32_t c, int32_t d) {
@@ -235,12 +274,12 @@ static inline uint32_t nk_pack_bytes(int32_t a, int32_t b, int32_t c, int32_t d)
 }
 
 static inline uint32_t nk_max_bytes(uint32_t a, uint32_t b) {
-  uint32_t word = 0;
-  for (int32_t i = 0; i < 4; ++i) {
-    const int32_t y = nk_lane8(a, i) >= nk_lane8(b, i) ? nk_lane8(a, i) : nk_lane8(b, i);
-    word |= (uint32_t)(uint8_t)y << 8 * i;
-  }
-  return word;
+  const uint32_t signs = 0x80808080u;
+  // The top bit of a lane says whether its low bits in a are at least those in b; no lane borrows.
+  const uint32_t low = (a | signs) - (b & ~signs);
+  // Where the signs differ, the lane that is not negative is the larger one.
+  const uint32_t a_is_larger = ((b & ~a) | (~(a ^ b) & low)) & signs;
+  return b ^ ((a ^ b) & (a_is_larger >> 7) * 0xffu);
 }
 
 static inline uint32_t nk_min_bytes(uint32_t a, uint32_t b) { return ~nk_max_bytes(~a, ~b); }

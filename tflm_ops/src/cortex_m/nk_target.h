@@ -32,4 +32,20 @@
 #endif
 #endif
 
+/**
+ * NK_USE_THUMB1: whether the target has the first Thumb instructions alone, as the Cortex-M0, M0+,
+ * M1 and M23. These cores have no product of 64 bits, and eight registers for most instructions.
+ */
+#ifndef NK_USE_THUMB1
+#if defined(__ARM_ARCH_ISA_THUMB)
+#if __ARM_ARCH_ISA_THUMB == 1
+#define NK_USE_THUMB1 1
+#endif
+#endif
+#endif
+
+#ifndef NK_USE_THUMB1
+#define NK_USE_THUMB1 0
+#endif
+
 #endif  // NK_TARGET_H_

@@ -1,5 +1,7 @@
 #include "../cortex_m/nk_depthwise.h"
 #include "../cortex_m/nk_simd.h"
+#include "../portable/nk_depthwise_s8_portable.h"
+#include "../portable/nk_portable.h"
 #include "../ref/nk_arithmetic.h"
 #include "../ref/nk_geometry.h"
 #include "../ref/nk_reference.h"
@@ -31,10 +33,14 @@ nk_status nk_depthwise_conv2d_s8(const nk_depthwise_conv2d_params *params,
   if (!nk_are_channel_multipliers(params->multiplier, params->shift, params->filter_dims.n)) {
     return NK_ERROR_ARGUMENT;
   }
-  if (nk_has_simd32() && nk_depthwise_s8_dsp_supports(&y, &x)) {
+  const bool is_tuned = nk_has_simd32() ? nk_depthwise_s8_dsp_supports(&y, &x)
+                                        : nk_depthwise_s8_portable_supports(&y, &x);
+  if (!is_tuned || output_dims->c > UINT16_MAX) {
+    nk_depthwise_conv2d_s8_ref(params, input_dims, input, output_dims, output);
+  } else if (nk_has_simd32()) {
     nk_depthwise_conv2d_s8_dsp(params, input_dims, input, output_dims, output);
   } else {
-    nk_depthwise_conv2d_s8_ref(params, input_dims, input, output_dims, output);
+    nk_depthwise_conv2d_s8_portable(params, input_dims, input, output_dims, output);
   }
   return NK_OK;
 }

@@ -26,4 +26,15 @@ static inline bool nk_add_params_are_valid(const nk_add_params *p) {
          nk_is_activation_range(p->activation_min, p->activation_max);
 }
 
+/** Both operands are brought to a common scale with `left_shift` spare bits, summed, rescaled. */
+static inline int8_t nk_add_pair(const nk_add_params *p, int8_t a, int8_t b) {
+  const nk_output_stage stage = {p->output_offset, p->activation_min, p->activation_max};
+  const int32_t scaled1 = nk_multiply_by_quantized_multiplier(
+      (a + p->input1_offset) * (1 << p->left_shift), p->input1_multiplier, p->input1_shift);
+  const int32_t scaled2 = nk_multiply_by_quantized_multiplier(
+      (b + p->input2_offset) * (1 << p->left_shift), p->input2_multiplier, p->input2_shift);
+  return nk_requantize(nk_wrapping_add(scaled1, scaled2), p->output_multiplier, p->output_shift,
+                       &stage);
+}
+
 #endif  // NK_ELEMENTWISE_H_

@@ -1,5 +1,6 @@
 #include "../cortex_m/nk_fully_connected.h"
 #include "../cortex_m/nk_simd.h"
+#include "../portable/nk_portable.h"
 #include "../ref/nk_arithmetic.h"
 #include "../ref/nk_geometry.h"
 #include "../ref/nk_reference.h"
@@ -27,7 +28,7 @@ nk_status nk_fully_connected_s8(const nk_fully_connected_params *params, int32_t
   if (nk_has_simd32()) {
     nk_fully_connected_s8_dsp(params, rows, input, output);
   } else {
-    nk_fully_connected_s8_ref(params, rows, input, output);
+    nk_fully_connected_s8_portable(params, rows, input, output);
   }
   return NK_OK;
 }

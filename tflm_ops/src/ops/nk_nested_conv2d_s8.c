@@ -1,23 +1,7 @@
 #include "../cortex_m/nk_nested_conv_s8_dsp.h"
 #include "../cortex_m/nk_target.h"
+#include "../portable/nk_portable.h"
 #include "../ref/nk_reference.h"
-#include "../stream/nk_stream_parts.h"
-
-#if NK_USE_DSP
-static void run_dsp(const nk_stream *stream, int32_t level, const nk_conv_dims *dims,
-                    const int8_t *input, int8_t *output, void *scratch) {
-  const int32_t step = stream->out_channels;
-  if (nk_stream_is_in_place(stream, level)) {
-    nk_nested_conv_s8_dsp(stream, level, dims, input, output, step, scratch);
-    return;
-  }
-  nk_stream_parts *parts = nk_stream_parts_open(stream, level, scratch);
-  void *rest = (uint8_t *)scratch + nk_stream_parts_bytes(stream);
-  while (nk_stream_parts_next(parts)) {
-    nk_nested_conv_s8_dsp(&parts->stream, level, dims, input, output + parts->first, step, rest);
-  }
-}
-#endif
 
 nk_status nk_nested_conv2d_s8(const nk_stream *stream, int32_t level, const nk_conv_dims *dims,
                               const int8_t *input, int8_t *output, void *scratch,
@@ -32,9 +16,13 @@ nk_status nk_nested_conv2d_s8(const nk_stream *stream, int32_t level, const nk_c
     return NK_ERROR_ARGUMENT;
   }
 #if NK_USE_DSP
-  run_dsp(stream, level, dims, input, output, scratch);
+  nk_nested_conv_s8_dsp(stream, level, dims, input, output, scratch, NULL);
   return NK_OK;
 #else
+  if (stream->kind == NK_KIND_CONV) {
+    nk_nested_conv_s8_portable(stream, level, dims, input, output, scratch, NULL);
+    return NK_OK;
+  }
   return nk_nested_conv_s8_ref(stream, level, dims, input, output, scratch, scratch_size);
 #endif
 }

@@ -4,7 +4,6 @@
 #include "../cortex_m/nk_nested_conv_s8_dsp.h"
 #include "../ref/nk_geometry.h"
 #include "../ref/nk_reference.h"
-#include "../stream/nk_stream_parts.h"
 
 /** Whether the dimensions obey the rules of nk_nested_conv.h. */
 static bool dims_are_valid(const nk_stream *s, const nk_conv_dims *dims) {
@@ -22,24 +21,23 @@ static bool dims_are_valid(const nk_stream *s, const nk_conv_dims *dims) {
          (dims->input_h == 1 && dims->input_w == 1 && dims->output_h == 1 && dims->output_w == 1);
 }
 
-int32_t nk_nested_conv_s8_get_buffer_size(const nk_stream *stream, const nk_conv_dims *dims) {
+int32_t nk_nested_conv_s8_get_kernel_size(const nk_stream *stream, const nk_conv_dims *dims) {
   if (stream == NULL || dims == NULL || !dims_are_valid(stream, dims)) {
     return -1;
   }
   if (stream->kind == NK_KIND_FULLY_CONNECTED) {
-    return nk_stream_parts_bytes(stream);
+    return 0;
   }
-  const int32_t codes = nk_code_table_bytes(stream, stream->levels - 1);
   const int32_t row = dims->output_w * (int32_t)sizeof(int32_t);
   if (!nk_nested_conv_s8_dsp_applies(stream)) {
-    return codes + dims->output_h * row;
+    return dims->output_h * row;
   }
-  // The reference kernel, which runs instead where a target has no other, makes do with a row.
+  // The reference kernel, which takes what other kernels do not, makes do with a row.
   if (nk_nested_depthwise_s8_dsp_supports(stream, dims)) {
-    return codes + nk_max(row, NK_DEPTHWISE_TILE_BYTES);
+    return nk_max(row, nk_nested_depthwise_s8_dsp_get_buffer_size(stream, dims));
   }
-  return nk_stream_parts_bytes(stream) +
-         nk_max(row, nk_nested_conv_s8_dsp_get_buffer_size(stream, dims));
+  // nk_nested_conv_s8_portable() makes do with less.
+  return nk_max(row, nk_nested_conv_s8_dsp_get_buffer_size(stream, dims, false));
 }
 
 nk_status nk_nested_conv_s8_check(const nk_stream *stream, int32_t level, const nk_conv_dims *dims,
@@ -51,7 +49,10 @@ nk_status nk_nested_conv_s8_check(const nk_stream *stream, int32_t level, const 
   if (!nk_in_range(level, 0, stream->levels - 1)) {
     return NK_ERROR_LEVEL;
   }
-  const int32_t needed = nk_nested_conv_s8_get_buffer_size(stream, dims);
+  if (level >= stream->in_place_levels) {
+    return NK_ERROR_ARGUMENT;
+  }
+  const int32_t needed = nk_nested_conv_s8_get_kernel_size(stream, dims);
   if (needed < 0) {
     return NK_ERROR_SHAPE;
   }

@@ -1,22 +1,7 @@
 #include "../cortex_m/nk_fully_connected.h"
 #include "../cortex_m/nk_simd.h"
+#include "../portable/nk_portable.h"
 #include "../ref/nk_reference.h"
-#include "../stream/nk_stream_parts.h"
-
-static void run_dsp(const nk_stream *stream, int32_t level, int32_t rows, const int8_t *input,
-                    int8_t *output, void *scratch) {
-  if (nk_stream_is_in_place(stream, level)) {
-    nk_nested_fully_connected_s8_dsp(stream, level, rows, input, output);
-    return;
-  }
-  nk_stream_parts *parts = nk_stream_parts_open(stream, level, scratch);
-  while (nk_stream_parts_next(parts)) {
-    for (int32_t row = 0; row < rows; ++row) {
-      nk_nested_fully_connected_s8_dsp(&parts->stream, level, 1, input + row * stream->in_channels,
-                                       output + row * stream->out_channels + parts->first);
-    }
-  }
-}
 
 nk_status nk_nested_fully_connected_s8(const nk_stream *stream, int32_t level,
                                        const nk_conv_dims *dims, const int8_t *input,
@@ -30,8 +15,9 @@ nk_status nk_nested_fully_connected_s8(const nk_stream *stream, int32_t level,
     return NK_ERROR_ARGUMENT;
   }
   if (nk_has_simd32()) {
-    run_dsp(stream, level, dims->batches, input, output, scratch);
+    nk_nested_fully_connected_s8_dsp(stream, level, dims->batches, input, output);
     return NK_OK;
   }
-  return nk_nested_conv_s8_ref(stream, level, dims, input, output, scratch, scratch_size);
+  nk_nested_fully_connected_s8_portable(stream, level, dims->batches, input, output);
+  return NK_OK;
 }

@@ -1,4 +1,5 @@
 #include "../../include/nk_ops.h"
+#include "../cortex_m/nk_short_sum.h"
 #include "../ref/nk_arithmetic.h"
 #include "../ref/nk_geometry.h"
 #include "nk_elementwise.h"
@@ -23,6 +24,11 @@ nk_status nk_sub_s8(const nk_sub_params *params, const nk_dims4 *input1_dims, co
       for (int32_t w = 0; w < output_dims->w; ++w) {
         const int8_t *a = input1 + n * step1.n + h * step1.h + w * step1.w;
         const int8_t *b = input2 + n * step2.n + h * step2.h + w * step2.w;
+        if (nk_has_short_sum(params) && step1.c == 1 && step2.c == 1) {
+          nk_short_sum_s8(params, a, b, output, output_dims->c);
+          output += output_dims->c;
+          continue;
+        }
         for (int32_t c = 0; c < output_dims->c; ++c) {
           const int32_t scaled1 =
               nk_multiply_by_quantized_multiplier((a[c * step1.c] + params->input1_offset) * unit,

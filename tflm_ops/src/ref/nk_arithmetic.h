@@ -17,6 +17,13 @@
 #define NK_NOINLINE
 #endif
 
+/** Makes a copy of a function for each caller, whose constants then shape the loops. */
+#if defined(__GNUC__)
+#define NK_ALWAYS_INLINE inline __attribute__((always_inline))
+#else
+#define NK_ALWAYS_INLINE inline
+#endif
+
 /** C++ has no _Static_assert, and assert.h no static_assert for -std=c99. */
 #if defined(__cplusplus)
 #define NK_STATIC_ASSERT static_assert

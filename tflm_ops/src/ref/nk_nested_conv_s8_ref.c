@@ -18,7 +18,6 @@
 
 #include "../../include/nk_nested_conv.h"
 #include "nk_arithmetic.h"
-#include "nk_entries.h"
 #include "nk_geometry.h"
 #include "nk_reference.h"
 
@@ -58,6 +57,54 @@ static void flatten(layer *l) {
     l->x.output *= l->y.output;
     l->y.input = 1;
     l->y.output = 1;
+  }
+}
+
+/** Walks through the entries of one level, channel after channel; unused for an empty level. */
+typedef struct cursor {
+  /** First entry of the channel at hand. */
+  const uint8_t *entry;
+  /** Bytes of the delta in front of an entry's weights; 0 in a dense level, which has none. */
+  int32_t delta_bytes;
+  /** Bytes of an entry: its delta and its weights. */
+  int32_t entry_bytes;
+} cursor;
+
+/** Sets one cursor per level, from 0 to `level`, to the first channel. */
+static void start(const nk_stream *stream, int32_t level, cursor *cursors) {
+  for (int32_t n = 0; n <= level; ++n) {
+    const nk_stream_level *from = &stream->level[n];
+    if (from->encoding == NK_ENCODING_DENSE) {
+      cursors[n] = (cursor){(const uint8_t *)from->values, 0, stream->block_size};
+    } else {
+      cursors[n] =
+          (cursor){from->records, from->record_bytes - stream->block_size, from->record_bytes};
+    }
+  }
+}
+
+/** Number of entries of one channel; every block position has one in a dense level. */
+static uint32_t entries_of_channel(const nk_stream *stream, const nk_stream_level *level,
+                                   int32_t channel) {
+  switch (level->encoding) {
+    case NK_ENCODING_EMPTY:
+      return 0;
+    case NK_ENCODING_DENSE:
+      return (uint32_t)(stream->channel_weights / stream->block_size);
+    default:
+      return (uint32_t)nk_stream_count(level, channel);
+  }
+}
+
+/** Steps from the entry before, in blocks. */
+static int32_t delta_of_entry(const uint8_t *entry, int32_t delta_bytes) {
+  switch (delta_bytes) {
+    case 1:
+      return entry[0];
+    case 2:
+      return entry[0] | entry[1] << 8;
+    default:
+      return 1;
   }
 }
 
@@ -152,22 +199,21 @@ static void flush(const layer *l, const tap *t, batch *b, const int8_t *input, i
 }
 
 /**
- * Adds the `count` entries of one output channel in one level to the plane; the first delta starts
- * at `position`, in weights, and `input` is the first value of the image that the channel reads.
- * Returns the sum of the weights.
+ * Adds the `count` entries of one output channel in one level to the plane; `input` is the first
+ * value of the image that the channel reads. Returns the sum of the weights.
  */
-static NK_NOINLINE int32_t add_entries(const layer *l, const nk_entry_cursor *at, uint32_t count,
-                                       int32_t position, const int8_t *input, int32_t *plane) {
+static NK_NOINLINE int32_t add_entries(const layer *l, const cursor *at, uint32_t count,
+                                       const int8_t *input, int32_t *plane) {
   const int32_t block_size = l->stream->block_size;
   const int32_t delta_bytes = at->delta_bytes;
   const uint8_t *entry = at->entry;
   // In a dense level every entry advances by one block, so the first entry starts from -1.
-  position -= delta_bytes == 0 ? block_size : 0;
+  int32_t position = delta_bytes == 0 ? -block_size : 0;
   int32_t sum = 0;
   tap t = {.begin = 0, .end = 0};
   batch b = {.count = 0};
   for (uint32_t i = 0; i < count; ++i) {
-    position += nk_entry_delta(entry, delta_bytes) * block_size;
+    position += delta_of_entry(entry, delta_bytes) * block_size;
     entry += delta_bytes;
     for (int32_t k = 0; k < block_size; ++k) {
       const int32_t weight = (int8_t)*entry++;
@@ -192,25 +238,6 @@ static NK_NOINLINE int32_t add_entries(const layer *l, const nk_entry_cursor *at
   return sum;
 }
 
-/** add_entries() for any level; moves the cursor to the next channel. */
-static int32_t add_level(const layer *l, const nk_stream_level *level, nk_entry_cursor *at,
-                         uint32_t count, const int8_t *input, int32_t *plane) {
-  if (level->encoding != NK_ENCODING_CODED) {
-    const int32_t sum = add_entries(l, at, count, 0, input, plane);
-    at->entry += count * (uint32_t)at->entry_bytes;
-    return sum;
-  }
-  int32_t sum = 0;
-  nk_unpacked_entries some;
-  const nk_unpacked_entries *before = NULL;
-  for (; count > 0; count -= some.count, before = &some) {
-    nk_entries_unpack(l->stream->block_size, at, count, before, &some);
-    const int32_t position = some.position * l->stream->block_size;
-    sum += add_entries(l, &some.at, some.count, position, input, plane);
-  }
-  return sum;
-}
-
 /** Turns a plane into one output channel, whose pixels are `step` apart. */
 static NK_NOINLINE void requantize_plane(const int32_t *plane, int32_t pixels, int32_t bias,
                                          int32_t multiplier, int32_t shift, nk_output_stage stage,
@@ -222,26 +249,26 @@ static NK_NOINLINE void requantize_plane(const int32_t *plane, int32_t pixels, i
 
 /** All output channels of the outputs of a layer that fit into the plane. */
 static void run_plane(const layer *l, int32_t level, const int8_t *input, int8_t *output,
-                      const nk_code_tables *tables, int32_t *plane) {
+                      int32_t *plane) {
   const nk_stream *s = l->stream;
   const nk_stream_level *top = &s->level[level];
   const int32_t pixels = l->y.output * l->x.output;
-  nk_entry_cursor cursors[NK_STREAM_MAX_LEVELS];
-  nk_entries_start(s, level, tables, cursors);
+  cursor cursors[NK_STREAM_MAX_LEVELS];
+  start(s, level, cursors);
   for (int32_t o = 0; o < s->out_channels; ++o) {
     const int8_t *x = s->kind == NK_KIND_DEPTHWISE ? input + o / s->depth_multiplier : input;
     int32_t sum = 0;
     memset(plane, 0, (size_t)pixels * sizeof(*plane));
     for (int32_t n = 0; n <= level; ++n) {
-      const uint32_t count = nk_entries_of_channel(s, &s->level[n], o);
+      const uint32_t count = entries_of_channel(s, &s->level[n], o);
       if (count > 0) {
-        sum += add_level(l, &s->level[n], &cursors[n], count, x, plane);
+        sum += add_entries(l, &cursors[n], count, x, plane);
+        cursors[n].entry += count * (uint32_t)cursors[n].entry_bytes;
       }
     }
-    const nk_channel_tables t = nk_stream_tables(top, o);
-    const int32_t folded = nk_stream_bias_is_folded(top) ? s->input_offset * sum : 0;
-    requantize_plane(plane, pixels, nk_wrapping_add(t.bias, -folded), t.multiplier, t.shift,
-                     l->stage, output + o, s->out_channels);
+    const int32_t bias = nk_wrapping_add(top->bias[o], -s->input_offset * sum);
+    requantize_plane(plane, pixels, bias, top->multiplier[o], top->shift[o], l->stage, output + o,
+                     s->output_channels);
   }
 }
 
@@ -255,7 +282,7 @@ static nk_axis part_of(const nk_axis *axis, int32_t first, int32_t count) {
 
 /** One image, cut into whole rows or, where not one fits into the plane, into parts of rows. */
 static void run_image(const layer *l, int32_t level, const int8_t *input, int8_t *output,
-                      const nk_code_tables *tables, int32_t *plane, size_t plane_size) {
+                      int32_t *plane, size_t plane_size) {
   const size_t width = (size_t)l->x.output;
   const int32_t columns = plane_size < width ? (int32_t)plane_size : l->x.output;
   const size_t high = plane_size / (size_t)columns;
@@ -265,8 +292,8 @@ static void run_image(const layer *l, int32_t level, const int8_t *input, int8_t
     part.y = part_of(&l->y, y, nk_min(rows, l->y.output - y));
     for (int32_t x = 0; x < l->x.output; x += columns) {
       part.x = part_of(&l->x, x, nk_min(columns, l->x.output - x));
-      run_plane(&part, level, input, output, tables, plane);
-      output += part.y.output * part.x.output * l->stream->out_channels;
+      run_plane(&part, level, input, output, plane);
+      output += part.y.output * part.x.output * l->stream->output_channels;
     }
   }
 }
@@ -282,15 +309,14 @@ static NK_NOINLINE int32_t sum_of_weights(const uint8_t *records, uint32_t count
 }
 
 /** Sum over `count` entries with deltas of weight * x. */
-static NK_NOINLINE int32_t sum_of_blocks(const nk_entry_cursor *at, uint32_t count,
-                                         const int8_t *x) {
+static NK_NOINLINE int32_t sum_of_blocks(const cursor *at, uint32_t count, const int8_t *x) {
   const int32_t delta_bytes = at->delta_bytes;
   const int32_t block_size = at->entry_bytes - delta_bytes;
   const int32_t block_shift = block_size / 2;  // the logarithm of 1, 2 or 4
   const uint8_t *entry = at->entry;
   int32_t acc = 0;
   for (uint32_t i = 0; i < count; ++i) {
-    x += nk_entry_delta(entry, delta_bytes) << block_shift;
+    x += delta_of_entry(entry, delta_bytes) << block_shift;
     entry += delta_bytes;
     for (int32_t k = 0; k < block_size; ++k) {
       acc += (int8_t)*entry++ * x[k];
@@ -300,7 +326,7 @@ static NK_NOINLINE int32_t sum_of_blocks(const nk_entry_cursor *at, uint32_t cou
 }
 
 /** The sum that `count` entries of one level add to one output feature of one row. */
-static int32_t sum_of_entries(const nk_stream *s, const nk_entry_cursor *at, uint32_t count,
+static int32_t sum_of_entries(const nk_stream *s, const cursor *at, uint32_t count,
                               const int8_t *x) {
   if (at->delta_bytes == 0) {
     return nk_dot_s8(x, (const int8_t *)at->entry, s->channel_weights, 0);
@@ -311,46 +337,27 @@ static int32_t sum_of_entries(const nk_stream *s, const nk_entry_cursor *at, uin
   return sum_of_blocks(at, count, x);
 }
 
-/** sum_of_entries() for any level; moves the cursor to the next channel. */
-static int32_t sum_of_level(const nk_stream *s, const nk_stream_level *level, nk_entry_cursor *at,
-                            uint32_t count, const int8_t *x) {
-  if (level->encoding != NK_ENCODING_CODED) {
-    const int32_t acc = sum_of_entries(s, at, count, x);
-    at->entry += count * (uint32_t)at->entry_bytes;
-    return acc;
-  }
-  int32_t acc = 0;
-  nk_unpacked_entries some;
-  const nk_unpacked_entries *before = NULL;
-  for (; count > 0; count -= some.count, before = &some) {
-    nk_entries_unpack(s->block_size, at, count, before, &some);
-    acc += sum_of_entries(s, &some.at, some.count, x + some.position * s->block_size);
-  }
-  return acc;
-}
-
-static void run_fully_connected(const layer *l, int32_t level, int32_t rows,
-                                const nk_code_tables *tables, const int8_t *input, int8_t *output) {
+static void run_fully_connected(const layer *l, int32_t level, int32_t rows, const int8_t *input,
+                                int8_t *output) {
   const nk_stream *s = l->stream;
   const nk_stream_level *top = &s->level[level];
   for (int32_t row = 0; row < rows; ++row) {
-    nk_entry_cursor cursors[NK_STREAM_MAX_LEVELS];
-    nk_entries_start(s, level, tables, cursors);
+    cursor cursors[NK_STREAM_MAX_LEVELS];
+    start(s, level, cursors);
     for (int32_t o = 0; o < s->out_channels; ++o) {
       int32_t acc = 0;
       for (int32_t n = 0; n <= level; ++n) {
-        const uint32_t count = nk_entries_of_channel(s, &s->level[n], o);
+        const uint32_t count = entries_of_channel(s, &s->level[n], o);
         if (count > 0) {
-          acc += sum_of_level(s, &s->level[n], &cursors[n], count, input);
+          acc += sum_of_entries(s, &cursors[n], count, input);
+          cursors[n].entry += count * (uint32_t)cursors[n].entry_bytes;
         }
       }
-      const nk_channel_tables t = nk_stream_tables(top, o);
-      // The format does not pack the tables of a fully connected layer: the bias is folded.
-      output[o] =
-          nk_requantize_once(nk_wrapping_add(acc, t.bias), t.multiplier, t.shift, &l->stage);
+      output[o] = nk_requantize_once(nk_wrapping_add(acc, top->bias[o]), top->multiplier[o],
+                                     top->shift[o], &l->stage);
     }
     input += s->in_channels;
-    output += s->out_channels;
+    output += s->output_channels;
   }
 }
 
@@ -363,19 +370,16 @@ nk_status nk_nested_conv_s8_ref(const nk_stream *stream, int32_t level, const nk
     return status;
   }
   layer l = make_layer(stream, dims);
-  const nk_code_tables *tables = scratch;
-  int32_t *plane = (int32_t *)(void *)nk_entries_make_tables(stream, level, scratch);
   if (stream->kind == NK_KIND_FULLY_CONNECTED) {
-    run_fully_connected(&l, level, dims->batches, tables, input, output);
+    run_fully_connected(&l, level, dims->batches, input, output);
   } else {
     flatten(&l);
     l.column_step = l.x.stride * stream->in_channels;
     l.row_step = l.y.stride * l.x.input * stream->in_channels;
-    const size_t plane_bytes = scratch_size - (size_t)nk_code_table_bytes(stream, level);
     for (int32_t b = 0; b < dims->batches; ++b) {
-      run_image(&l, level, input, output, tables, plane, plane_bytes / sizeof(int32_t));
+      run_image(&l, level, input, output, scratch, scratch_size / sizeof(int32_t));
       input += l.y.input * l.x.input * stream->in_channels;
-      output += l.y.output * l.x.output * stream->out_channels;
+      output += l.y.output * l.x.output * stream->output_channels;
     }
   }
   return NK_OK;

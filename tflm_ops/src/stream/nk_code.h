@@ -31,6 +31,14 @@ static inline int32_t nk_table_bits(const uint8_t *block) {
          block[NK_LEVEL_OFFSET_BIAS_BITS];
 }
 
+/** Bias, multiplier and shift of an output channel at a level. */
+typedef struct nk_channel_tables {
+  /** Not folded where the tables are packed. */
+  int32_t bias;
+  int32_t multiplier;
+  int32_t shift;
+} nk_channel_tables;
+
 /** Packed tables whose widths are read once. */
 typedef struct nk_packed_tables {
   const uint8_t *fields;
@@ -77,9 +85,6 @@ static inline nk_channel_tables nk_packed_tables_at(const nk_packed_tables *t, i
   return (nk_channel_tables){(int32_t)(left > 0 ? bias << left : bias),
                              negative ? -multiplier : multiplier, shift};
 }
-
-/** Whether the bias of a channel fits into 32 bits where the tables are packed. */
-bool nk_packed_bias_fits(const nk_stream_level *level, int32_t channel);
 
 /** Gaps with a code length, and magnitudes with one, of a coded block. */
 static inline int32_t nk_code_gaps(const uint8_t *block) {
@@ -135,11 +140,6 @@ static inline int32_t nk_code_table_bytes(const nk_stream *stream, int32_t level
     coded += stream->level[n].codes != NULL;
   }
   return coded * (int32_t)sizeof(nk_code_tables);
-}
-
-/** Whether kernels can read the levels up to `level` and the tables of `level` in their places. */
-static inline bool nk_stream_is_in_place(const nk_stream *stream, int32_t level) {
-  return nk_code_table_bytes(stream, level) == 0 && stream->level[level].packed_tables == NULL;
 }
 
 /** Unpacks the entries of a coded level one after the other. */

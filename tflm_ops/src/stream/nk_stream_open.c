@@ -26,6 +26,7 @@ static void read_fields(const uint8_t *header, nk_stream *stream) {
   stream->kernel_h = load_u16(header + NK_OFFSET_KERNEL_H);
   stream->kernel_w = load_u16(header + NK_OFFSET_KERNEL_W);
   stream->out_channels = load_u16(header + NK_OFFSET_OUT_CHANNELS);
+  stream->output_channels = stream->out_channels;
   stream->in_channels = load_u16(header + NK_OFFSET_IN_CHANNELS);
   stream->depth_multiplier = load_u16(header + NK_OFFSET_DEPTH_MULTIPLIER);
   stream->input_offset = load_s32(header + NK_OFFSET_INPUT_OFFSET);
@@ -271,6 +272,10 @@ nk_status nk_stream_open(const uint8_t *data, size_t size, nk_stream *stream) {
       return status;
     }
     offset += level->block_bytes;
+    if (stream->in_place_levels == stream->levels && level->codes == NULL &&
+        level->packed_tables == NULL) {
+      ++stream->in_place_levels;
+    }
     ++stream->levels;
   }
   return stream->levels > 0 ? NK_OK : NK_ERROR_TRUNCATED;

@@ -2,61 +2,109 @@
 
 #include <string.h>
 
+#include "../cortex_m/nk_dsp_list.h"
 #include "../cortex_m/nk_simd.h"
 #include "../ref/nk_arithmetic.h"
 
 _Static_assert(sizeof(nk_stream_parts) + 4 <= NK_PARTS_BYTES, "room for the parts");
 
-static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-
 /** The counts of a part begin at a byte. */
 #define CHANNELS_STEP 8
 /** Bias, multiplier and shift of a channel. */
 #define TABLE_BYTES 9
+/** A kernel's list takes at most 16 bytes for 252 weights beyond those for each channel and level
+ * (nk_dsp_list.c). */
+#define WEIGHTS_FOR_BYTE 15
 
-static bool has_packed_tables(const nk_stream *s) {
-  for (int32_t n = 0; n < s->levels; ++n) {
+static int32_t round_up(int32_t bytes) { return (bytes + 3) / 4 * 4; }
+
+/** Bytes that a part, and a kernel, need for each channel. */
+static int64_t channel_bytes(const nk_stream *s, int32_t level) {
+  const bool has_list = s->kind == NK_KIND_CONV && s->dilation_h == 1 && s->dilation_w == 1;
+  const int64_t bytes = has_list ? nk_dsp_list_channel_bytes(s, s->levels - 1) : 0;
+  for (int32_t n = 0; n <= level; ++n) {
     if (s->level[n].packed_tables != NULL) {
-      return true;
-    }
-  }
-  return false;
-}
-
-/** Bytes of the records and tables of CHANNELS_STEP channels, at most. */
-static int64_t step_bytes(const nk_stream *s) {
-  int64_t bytes = has_packed_tables(s) ? TABLE_BYTES : 0;
-  for (int32_t n = 0; n < s->levels; ++n) {
-    if (s->level[n].codes != NULL) {
-      bytes += (((int64_t)1 << s->level[n].count_bits) - 1) * (1 + s->block_size);
-    }
-  }
-  return CHANNELS_STEP * bytes;
-}
-
-/** Bytes of the records and tables of all channels. */
-static int64_t all_bytes(const nk_stream *s) {
-  int64_t bytes = has_packed_tables(s) ? (int64_t)TABLE_BYTES * s->out_channels : 0;
-  for (int32_t n = 0; n < s->levels; ++n) {
-    if (s->level[n].codes != NULL) {
-      bytes += (int64_t)s->level[n].entries * (1 + s->block_size);
+      return bytes + TABLE_BYTES;
     }
   }
   return bytes;
 }
 
+/** Bytes that a part needs for so many entries of a level. */
+static int64_t entry_bytes(const nk_stream *s, int32_t n, int64_t entries) {
+  const int64_t records = s->level[n].codes != NULL ? entries * (1 + s->block_size) : 0;
+  return records + (entries * s->block_size + WEIGHTS_FOR_BYTE - 1) / WEIGHTS_FOR_BYTE;
+}
+
+/** The most entries of a channel. */
+static int32_t most_entries(const nk_stream *s, const nk_stream_level *level) {
+  if (level->encoding == NK_ENCODING_DENSE) {
+    return s->channel_weights / s->block_size;
+  }
+  return (1 << level->count_bits) - 1;
+}
+
+static bool is_whole(const nk_stream *s) {
+  // As are the channels of the input.
+  return s->kind == NK_KIND_DEPTHWISE;
+}
+
+static int64_t bytes_of_step(const nk_stream *s, int32_t level) {
+  int64_t bytes = CHANNELS_STEP * channel_bytes(s, level);
+  for (int32_t n = 0; n <= level; ++n) {
+    bytes += entry_bytes(s, n, CHANNELS_STEP * (int64_t)most_entries(s, &s->level[n]));
+  }
+  return bytes;
+}
+
+static int64_t bytes_of_all(const nk_stream *s, int32_t level) {
+  // Each step of a part rounds up once for each level.
+  const int64_t steps = s->out_channels / CHANNELS_STEP + 1;
+  int64_t bytes = s->out_channels * channel_bytes(s, level) + steps * (level + 1);
+  for (int32_t n = 0; n <= level; ++n) {
+    bytes += entry_bytes(s, n, s->level[n].entries);
+  }
+  return bytes;
+}
+
+/** The least bytes of a part. */
+static int64_t least_bytes(const nk_stream *s, int32_t level) {
+  const int64_t all = bytes_of_all(s, level);
+  const int64_t step = bytes_of_step(s, level);
+  return is_whole(s) || all < step ? all : step;
+}
+
 int32_t nk_stream_parts_bytes(const nk_stream *s) {
-  const int32_t codes = nk_code_table_bytes(s, s->levels - 1);
-  if (codes == 0 && !has_packed_tables(s)) {
-    return 0;
+  const int32_t level = s->levels - 1;
+  const int64_t all = bytes_of_all(s, level);
+  const int64_t least = least_bytes(s, level);
+  const int64_t wanted = all < NK_PART_BYTES ? all : NK_PART_BYTES;
+  return nk_stream_parts_fixed_bytes(s, level) +
+         round_up((int32_t)(least > wanted ? least : wanted));
+}
+
+int32_t nk_stream_parts_fixed_bytes(const nk_stream *s, int32_t level) {
+  // Tables and records are rounded up, and a kernel may load a record ahead.
+  return NK_PARTS_BYTES + nk_code_table_bytes(s, level) + 3 * NK_STREAM_READ_AHEAD_BYTES;
+}
+
+void nk_stream_make_part(const nk_stream *s, nk_stream *part) {
+  *part = *s;
+  part->in_place_levels = s->levels;
+  for (int32_t n = 0; n < s->levels; ++n) {
+    nk_stream_level *to = &part->level[n];
+    if (to->codes != NULL) {
+      to->encoding = NK_ENCODING_DELTA8;
+      to->record_bytes = 1 + s->block_size;
+      to->codes = NULL;
+    }
+    if (!is_whole(s)) {
+      to->entries = 0;
+    }
   }
-  int64_t bytes = all_bytes(s);
-  if (s->kind != NK_KIND_DEPTHWISE) {
-    const int64_t step = step_bytes(s);
-    bytes = least(bytes, step > NK_PART_BYTES ? step : NK_PART_BYTES);
+  if (!is_whole(s)) {
+    part->out_channels = 1;
   }
-  // The tables are aligned, and a kernel may load a record ahead.
-  return NK_PARTS_BYTES + codes + ((int32_t)bytes + 3) / 4 * 4 + 2 * NK_STREAM_READ_AHEAD_BYTES;
 }
 
 nk_stream_parts *nk_stream_parts_open(const nk_stream *s, int32_t level, void *scratch) {
@@ -65,28 +113,33 @@ nk_stream_parts *nk_stream_parts_open(const nk_stream *s, int32_t level, void *s
   nk_code_tables *tables = (void *)((uint8_t *)scratch + NK_PARTS_BYTES);
   parts->whole = s;
   parts->level = level;
-  parts->stream = *s;
-  parts->first = 0;
-  parts->stream.out_channels = 0;
+  nk_stream_make_part(s, &parts->stream);
   for (int32_t n = 0; n <= level; ++n) {
     const nk_stream_level *from = &s->level[n];
-    nk_stream_level *to = &parts->stream.level[n];
     parts->next[n] = from->values != NULL ? (const uint8_t *)from->values : from->records;
     if (from->codes != NULL) {
       nk_code_make_tables(from, tables);
       parts->readers[n] = nk_code_open(from, tables);
       ++tables;
-      to->encoding = NK_ENCODING_DELTA8;
-      to->record_bytes = 1 + s->block_size;
-      to->codes = NULL;
     }
   }
   parts->memory = (uint8_t *)tables;
   return parts;
 }
 
+bool nk_stream_parts_begin(nk_stream_parts *parts, int64_t bytes) {
+  parts->first = 0;
+  parts->stream.out_channels = 0;
+  parts->bytes = bytes;
+  return bytes >= least_bytes(parts->whole, parts->level);
+}
+
 /** Entries of a level in `count` channels of the whole stream from `first` on. */
-static int32_t entries_of(const nk_stream_level *level, int32_t first, int32_t count) {
+static int32_t entries_of(const nk_stream *s, int32_t n, int32_t first, int32_t count) {
+  const nk_stream_level *level = &s->level[n];
+  if (level->counts == NULL) {
+    return level->values == NULL ? 0 : count * (s->channel_weights / s->block_size);
+  }
   int32_t entries = 0;
   for (int32_t o = first; o < first + count; ++o) {
     entries += nk_stream_count(level, o);
@@ -94,37 +147,34 @@ static int32_t entries_of(const nk_stream_level *level, int32_t first, int32_t c
   return entries;
 }
 
-/** Sets the channels of the next part, as many as fit, and the entries of its coded levels. */
+/** Sets the channels of the next part, as many as fit, and the entries of its levels. */
 static void choose_part(nk_stream_parts *parts) {
   const nk_stream *s = parts->whole;
+  nk_stream *part = &parts->stream;
   const int32_t left = s->out_channels - parts->first;
-  const bool is_whole = s->kind == NK_KIND_DEPTHWISE;  // as are the channels of the input
-  const int32_t table_bytes = s->level[parts->level].packed_tables != NULL ? TABLE_BYTES : 0;
-  int32_t bytes = 0;
-  int32_t channels = 0;
-  int32_t step = is_whole ? left : CHANNELS_STEP;
+  const int64_t each = channel_bytes(s, parts->level);
+  int32_t step = is_whole(s) ? left : CHANNELS_STEP;
+  int64_t bytes = 0;
+  part->out_channels = 0;
   for (int32_t n = 0; n <= parts->level; ++n) {
-    parts->entries[n] = 0;
+    part->level[n].entries = 0;
   }
-  while (channels < left) {
-    int32_t entries[NK_STREAM_MAX_LEVELS];
-    step = nk_min(step, left - channels);
-    bytes += step * table_bytes;
+  while (part->out_channels < left) {
+    uint32_t entries[NK_STREAM_MAX_LEVELS];
+    step = nk_min(step, left - part->out_channels);
+    bytes += step * each;
     for (int32_t n = 0; n <= parts->level; ++n) {
-      if (s->level[n].codes != NULL) {
-        entries[n] = entries_of(&s->level[n], parts->first + channels, step);
-        bytes += entries[n] * (1 + s->block_size);
-      }
+      entries[n] = (uint32_t)entries_of(s, n, parts->first + part->out_channels, step);
+      bytes += entry_bytes(s, n, entries[n]);
     }
-    if (bytes > NK_PART_BYTES && channels > 0) {
+    if (bytes > parts->bytes && part->out_channels > 0) {
       break;
     }
     for (int32_t n = 0; n <= parts->level; ++n) {
-      parts->entries[n] += s->level[n].codes != NULL ? entries[n] : 0;
+      part->level[n].entries += entries[n];
     }
-    channels += step;
+    part->out_channels += step;
   }
-  parts->stream.out_channels = channels;
 }
 
 /** The sum of the weights in `count` entries. */
@@ -204,7 +254,7 @@ bool nk_stream_parts_next(nk_stream_parts *parts) {
     // The tables are in front of the records, because their places must be aligned.
     sums = (int32_t *)(void *)records;
     memset(sums, 0, (size_t)s->out_channels * sizeof(*sums));
-    records += (TABLE_BYTES * s->out_channels + 3) / 4 * 4;
+    records += round_up(TABLE_BYTES * s->out_channels);
   }
   for (int32_t n = 0; n <= parts->level; ++n) {
     const nk_stream_level *from = &whole->level[n];
@@ -213,10 +263,10 @@ bool nk_stream_parts_next(nk_stream_parts *parts) {
       to->counts = from->counts + parts->first / CHANNELS_STEP * from->count_bits;
     }
     if (from->codes != NULL) {
-      nk_code_unpack(&parts->readers[n], s->block_size, parts->entries[n], records);
+      nk_code_unpack(&parts->readers[n], s->block_size, (int32_t)to->entries, records);
       to->records = records;
       walk(parts, n, records, sums);
-      records += parts->entries[n] * to->record_bytes;
+      records += (int32_t)to->entries * to->record_bytes;
     } else if (from->values != NULL) {
       to->values = from->values + parts->first * s->channel_weights;
       if (sums != NULL) {
@@ -235,5 +285,8 @@ bool nk_stream_parts_next(nk_stream_parts *parts) {
     to->multiplier = top->multiplier + parts->first;
     to->shift = top->shift + parts->first;
   }
+  // A kernel may load a record ahead.
+  parts->rest =
+      parts->memory + round_up((int32_t)(records - parts->memory)) + NK_STREAM_READ_AHEAD_BYTES;
   return true;
 }

@@ -75,6 +75,19 @@ struct TfLiteTensor {
   TfLiteQuantizationParams params;
 };
 
+enum TfLiteFusedActivation {
+  kTfLiteActNone = 0,
+  kTfLiteActRelu,
+  kTfLiteActReluN1To1,
+  kTfLiteActRelu6,
+  kTfLiteActTanh
+};
+
+/** The head of the real one. */
+struct TfLiteAddParams {
+  TfLiteFusedActivation activation;
+};
+
 struct TfLiteNode {
   TfLiteIntArray *inputs;
   TfLiteIntArray *outputs;

@@ -1,5 +1,5 @@
 /**
- * Puts NESTED_SPARSE_CONV and INT8_LOOKUP into the interpreter of the PyPI package tflite-micro,
+ * Puts the operators of tflm_ops into the interpreter of the PyPI package tflite-micro,
  * whose `custom_op_registerers` are looked up by name among the symbols of the process. The adapter
  * is compiled into this plug-in as it is; nothing of the package is linked.
  */
@@ -8,6 +8,7 @@
 
 #include "int8_lookup.h"
 #include "nested_sparse_conv.h"
+#include "nk_builtins.h"
 #include "tflm_abi.h"
 
 #define PLUGIN_EXPORT extern "C" __attribute__((visibility("default")))
@@ -16,7 +17,9 @@ namespace {
 
 constexpr unsigned kMaxOps = 200;
 constexpr unsigned kOurOps = 2;
+constexpr int32_t kBuiltinAdd = 0;
 constexpr int32_t kBuiltinCustom = 32;
+constexpr int32_t kBuiltinMean = 40;
 
 /** The head of MicroMutableOpResolver<200>. */
 struct Resolver {
@@ -42,6 +45,16 @@ void Add(Resolver *resolver, TFLMRegistration op, const char *name) {
   op.builtin_code = kBuiltinCustom;
   op.custom_name = name;
   resolver->registrations[resolver->length++] = op;
+}
+
+/** Puts our kernel in the place of the package's. */
+void Replace(Resolver *resolver, int32_t builtin_code, const TFLMRegistration &ours) {
+  for (unsigned i = 0; i < resolver->length; ++i) {
+    if (resolver->registrations[i].builtin_code == builtin_code) {
+      resolver->registrations[i] = ours;
+      resolver->registrations[i].builtin_code = builtin_code;
+    }
+  }
 }
 
 bool LooksRight(const Resolver &resolver) {
@@ -91,5 +104,15 @@ PLUGIN_EXPORT bool NestedKerasRegisterOps(Resolver *resolver) {
   nested.init = InitWithExternalLevel;
   Add(resolver, nested, "NESTED_SPARSE_CONV");
   Add(resolver, *Register_INT8_LOOKUP(), "INT8_LOOKUP");
+  return true;
+}
+
+/** The second registerer, for models with operators of ours: ADD and MEAN as in firmware. */
+PLUGIN_EXPORT bool NestedKerasRegisterBuiltins(Resolver *resolver) {
+  if (!LooksRight(*resolver)) {
+    return false;
+  }
+  Replace(resolver, kBuiltinAdd, Register_NK_ADD());
+  Replace(resolver, kBuiltinMean, Register_NK_MEAN());
   return true;
 }

@@ -7,6 +7,7 @@
 
 #include "int8_lookup.h"
 #include "nested_sparse_conv.h"
+#include "nk_builtins.h"
 #include "tensorflow/lite/micro/micro_interpreter.h"
 #include "tensorflow/lite/micro/micro_mutable_op_resolver.h"
 #include "tensorflow/lite/micro/micro_profiler_interface.h"
