@@ -37,7 +37,7 @@ bool nk_stream_ends_in_zeros(const uint8_t *begin, uint64_t bits, const void *en
 
 /** Whether the bytes behind a level's own tables, up to `end`, are zero. */
 static bool tables_end_in_zeros(const nk_stream *stream, const nk_stream_level *level,
-                                const uint8_t *end) {
+                                const uint8_t *end, const nk_coded_check *coded) {
   const uint8_t *tables = level->block + NK_LEVEL_HEADER_BYTES;
   const uint64_t channels = (uint64_t)stream->out_channels;
   switch (level->block[NK_LEVEL_OFFSET_TABLES]) {
@@ -46,7 +46,7 @@ static bool tables_end_in_zeros(const nk_stream *stream, const nk_stream_level *
     case NK_TABLES_SAME:
       return is_zero(tables, end);
     default:
-      return nk_stream_ends_in_zeros(tables, channels * (uint64_t)nk_table_bits(level->block), end);
+      return coded->tables_end_in_zeros(level, channels, end);
   }
 }
 
@@ -70,18 +70,18 @@ static bool gaps_are_zero(const nk_stream *stream, const nk_stream_level *level,
   }
   switch (level->encoding) {
     case NK_ENCODING_EMPTY:
-      return tables_end_in_zeros(stream, level, block_end);
+      return tables_end_in_zeros(stream, level, block_end, coded);
     case NK_ENCODING_DENSE: {
       const size_t weights = (size_t)stream->out_channels * (size_t)stream->channel_weights;
-      return tables_end_in_zeros(stream, level, (const uint8_t *)level->values) &&
+      return tables_end_in_zeros(stream, level, (const uint8_t *)level->values, coded) &&
              is_zero(level->values + weights, block_end);
     }
     case NK_ENCODING_CODED:
-      return tables_end_in_zeros(stream, level, level->counts) &&
+      return tables_end_in_zeros(stream, level, level->counts, coded) &&
              coded->codes_end_in_zeros(level, count_bits, block_end);
     default: {
       const size_t record_bytes = (size_t)level->entries * (size_t)level->record_bytes;
-      return tables_end_in_zeros(stream, level, level->counts) &&
+      return tables_end_in_zeros(stream, level, level->counts, coded) &&
              nk_stream_ends_in_zeros(level->counts, count_bits, level->records) &&
              is_zero(level->records + record_bytes, block_end);
     }

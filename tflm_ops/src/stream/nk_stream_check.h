@@ -8,6 +8,8 @@
 /** The check of CODED levels and packed tables. */
 typedef struct nk_coded_check nk_coded_check;
 struct nk_coded_check {
+  /** Whether the bits behind packed tables are zero. */
+  bool (*tables_end_in_zeros)(const nk_stream_level *level, uint64_t channels, const uint8_t *end);
   /** Whether the bits behind the counts, behind the code lengths and behind the codes are zero. */
   bool (*codes_end_in_zeros)(const nk_stream_level *level, uint64_t count_bits,
                              const uint8_t *block_end);

@@ -199,13 +199,12 @@ static uint64_t place_arrays(const nk_stream *stream, nk_stream_level *level) {
   return end;
 }
 
-/** Reads the block of level `ordinal` from `left` bytes at `block`. */
+/** Reads the block of level `ordinal` from `left` bytes at `block`; `level` is all zeros. */
 static nk_status open_level(const nk_stream *stream, int32_t ordinal, const uint8_t *block,
                             size_t left, nk_stream_level *level) {
   if (left < NK_LEVEL_HEADER_BYTES) {
     return NK_ERROR_TRUNCATED;
   }
-  memset(level, 0, sizeof(*level));
   level->block = block;
   level->block_bytes = load_u32(block + NK_LEVEL_OFFSET_BLOCK_BYTES);
   level->entries = load_u32(block + NK_LEVEL_OFFSET_ENTRIES);

@@ -40,6 +40,12 @@ static bool read_tables(const nk_stream_level *level, int32_t channel, nk_channe
   return wide.bias >= INT32_MIN && wide.bias <= INT32_MAX;
 }
 
+static bool tables_end_in_zeros(const nk_stream_level *level, uint64_t channels,
+                                const uint8_t *end) {
+  return nk_stream_ends_in_zeros(level->packed_tables,
+                                 channels * (uint64_t)nk_table_bits(level->block), end);
+}
+
 /** Whether the half byte behind the code lengths and the bytes up to the codes are zero. */
 static bool lengths_end_in_zeros(const nk_stream_level *level) {
   const uint8_t *block = level->block;
@@ -142,7 +148,8 @@ nk_status nk_stream_validate(const nk_stream *stream) {
     return NK_ERROR_ARGUMENT;
   }
   cursor cursors[NK_STREAM_MAX_LEVELS] = {{0}};
-  const checker check = {{codes_end_in_zeros, read_tables, open_codes, decode_entry, codes_end},
-                         cursors};
+  const checker check = {
+      {tables_end_in_zeros, codes_end_in_zeros, read_tables, open_codes, decode_entry, codes_end},
+      cursors};
   return nk_stream_check(stream, &check.base);
 }
