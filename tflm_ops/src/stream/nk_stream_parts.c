@@ -180,17 +180,42 @@ static void choose_part(nk_stream_parts *parts) {
 /** The sum of the weights in `count` entries. */
 static int32_t sum_of(int32_t block_size, int32_t entry_bytes, const uint8_t *at, int32_t count) {
   int32_t sum = 0;
-  if (entry_bytes == 2 && block_size == 1) {
-    for (; count >= 2; count -= 2, at += 4) {
-      sum = nk_smlad(nk_sxtb16_odd(nk_load_word(at)), 0x00010001u, sum);
-    }
-  }
   for (; count > 0; --count, at += entry_bytes) {
     for (int32_t k = entry_bytes - block_size; k < entry_bytes; ++k) {
       sum += (int8_t)at[k];
     }
   }
   return sum;
+}
+
+/** The same for records of a byte and a weight; at least NK_STREAM_READ_AHEAD_BYTES follow. */
+static inline int32_t sum_of_records(const uint8_t *at, int32_t count) {
+  const uint32_t one = 1;
+  int32_t sum = 0;
+  const uint8_t *const end = at + 4 * (count / 2);
+  for (; at < end; at += 4) {
+    sum = nk_smlad(nk_sxtb16_odd(nk_load_word(at)), one << 16 | one, sum);
+  }
+  return nk_smlad(nk_sxtb16_odd(nk_load_word(at)), (uint32_t)count % 2, sum);
+}
+
+/** walk() through a level with records of two bytes. */
+static const uint8_t *walk_records(const nk_stream_level *level, int32_t channels,
+                                   uint8_t *unpacked, int32_t *sums) {
+  const uint8_t *at = level->records;
+  for (int32_t o = 0; o < channels; ++o) {
+    const int32_t count = nk_stream_count(level, o);
+    if (unpacked != NULL) {
+      // Of a channel without entries the byte is another's, and stays.
+      *unpacked = (uint8_t)(*unpacked - (count > 0));
+      unpacked += 2 * count;
+    }
+    if (sums != NULL) {
+      sums[o] += sum_of_records(at, count);
+    }
+    at += 2 * count;
+  }
+  return at;
 }
 
 /**
@@ -201,6 +226,9 @@ static const uint8_t *walk(nk_stream_parts *parts, int32_t n, uint8_t *unpacked,
   const nk_stream *s = &parts->stream;
   const nk_stream_level *level = &s->level[n];
   const bool dense = level->values != NULL;
+  if (level->record_bytes == 2 && s->block_size == 1) {
+    return walk_records(level, s->out_channels, unpacked, sums);
+  }
   const int32_t entry_bytes = dense ? s->block_size : level->record_bytes;
   const uint8_t *at = dense ? (const uint8_t *)level->values : level->records;
   int32_t count = s->channel_weights / s->block_size;
