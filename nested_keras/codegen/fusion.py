@@ -13,7 +13,7 @@ from typing import Any
 
 from nested_keras.codegen.dense_stream import stream_of
 from nested_keras.cortex_m import dense_pairs
-from nested_keras.cortex_m.parts import is_in_place
+from nested_keras.cortex_m.channel_parts import is_in_place
 from nested_keras.cortex_m.scratch import nested_function
 from nested_keras.format import LayerKind, Stream
 from nested_keras.tflite import program as ir

@@ -20,8 +20,8 @@ from nested_keras.codegen.firmware_errors import CodegenError
 from nested_keras.codegen.fusion import ConvAdd, sum_kernel
 from nested_keras.codegen.strips import Call
 from nested_keras.codegen.weights_file import ExternalConstants
+from nested_keras.cortex_m.channel_parts import is_in_place
 from nested_keras.cortex_m.cycles import MAX_SIDE
-from nested_keras.cortex_m.parts import is_in_place
 from nested_keras.cortex_m.scratch import (
     conv_add_scratch_bytes,
     nested_conv_scratch_bytes,
@@ -350,8 +350,7 @@ def _dims_statement(layer: stream_format.Stream, operands: _Operands) -> str:
 
 def _add_stream(layer: stream_format.Stream, operands: _Operands) -> str:
     """The C text of the packed weights."""
-    data = np.frombuffer(layer.data, dtype=np.uint8)
-    return operands.constants.add(f"op{operands.index}_stream", data)
+    return operands.constants.add(f"op{operands.index}_stream", np.frombuffer(layer.data, np.uint8))
 
 
 def _print_stream(
@@ -395,8 +394,7 @@ def _print_conv_add(
         _check_tensor(tensor, takes_shapes=True)
     for tensor in (x, operands.output):
         _check_sides(op, index, tensor)
-    kernel, scratch = sum_kernel(program), scratch_bytes(program, index)
-    assert kernel is not None
+    kernel, scratch = sum_kernel(program) or "", scratch_bytes(program, index)
     registration = operators.registration_of(op.sum)
     assert registration is not None
     assert registration.c_call is not None

@@ -21,7 +21,7 @@ from importlib import resources
 
 from nested_keras.cortex_m import dense_pairs, requantization
 from nested_keras.cortex_m.requantization import is_clamped
-from nested_keras.cortex_m.unpacking import unpack_cycles
+from nested_keras.cortex_m.unpack_cycles import unpack_cycles
 from nested_keras.format import (
     Chooser,
     Encoding,

@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 
 from nested_keras.cortex_m import dense_pairs
+from nested_keras.cortex_m.channel_parts import is_in_place, parts_bytes
 from nested_keras.cortex_m.cycles import (
     DEPTHWISE_COLUMNS,
     DEPTHWISE_PAIRS,
@@ -20,7 +21,6 @@ from nested_keras.cortex_m.cycles import (
     has_depthwise_kernel,
     is_pointwise,
 )
-from nested_keras.cortex_m.parts import is_in_place, parts_bytes
 from nested_keras.format import Encoding, LayerKind, LayerParams, Stream
 from nested_keras.format.layout import align
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal, TypeAlias
 
-from nested_keras.cortex_m import cycles, storage
+from nested_keras.cortex_m import cycles, stream_bytes
 from nested_keras.export.export_errors import ExportError
 from nested_keras.export.pack import PackedLayer
 from nested_keras.tflite.program import Program
@@ -45,7 +45,7 @@ def shrink(
         return packed
     streams = [layer.stream for layer in packed]
     if optimize == "size":
-        smaller = [storage.pack_smallest(stream) for stream in streams]
+        smaller = [stream_bytes.pack_smallest(stream) for stream in streams]
     else:
         fastest = sum(len(stream.data) for stream in streams)
         if file_bytes <= optimize:
@@ -54,7 +54,7 @@ def shrink(
             cycles.ImageSize.of(layer.converted.node.kind, *program.shapes(layer.converted.op))
             for layer in packed
         )
-        smaller = storage.pack_within(
+        smaller = stream_bytes.pack_within(
             list(zip(streams, sizes, strict=True)), optimize - (file_bytes - fastest)
         )
     return tuple(

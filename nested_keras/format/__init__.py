@@ -1,8 +1,8 @@
 """The packed weight stream: parse, pack and strip levels (NumPy only)."""
 
 from nested_keras.format.encoder import in_place, most_compact, smallest
+from nested_keras.format.packed_tables import round_tables
 from nested_keras.format.stream import Stream, encode
-from nested_keras.format.tables import round_tables
 from nested_keras.format.types import (
     Chooser,
     Encoding,

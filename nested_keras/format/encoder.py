@@ -22,7 +22,7 @@ from nested_keras.format.layout import (
     pack_counts,
     record_dtype,
 )
-from nested_keras.format.tables import fit_tables, pack_tables
+from nested_keras.format.packed_tables import fit_tables, pack_tables
 from nested_keras.format.types import (
     Chooser,
     Code,

@@ -20,7 +20,7 @@ from nested_keras.format.layout import (
     record_dtype,
     unpack_counts,
 )
-from nested_keras.format.tables import unpack_tables
+from nested_keras.format.packed_tables import unpack_tables
 from nested_keras.format.types import (
     Code,
     Encoding,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nested_keras.cortex_m import cycles, storage, unpacking
+from nested_keras.cortex_m import cycles, stream_bytes, unpack_cycles
 from nested_keras.cortex_m.cycles import ImageSize
 from nested_keras.format import Encoding, LayerKind, LayerParams, Stream
 from tests.nested_keras.format.streams import random_layer
@@ -27,7 +27,7 @@ def layer(seed, *, kind=LayerKind.CONV, channels=(32, 24), kept=0.3):
 
 def test_the_smallest_stream_keeps_the_weights_and_rounds_the_tables():
     fast, _ = layer(0, channels=(64, 64))
-    small = storage.pack_smallest(fast)
+    small = stream_bytes.pack_smallest(fast)
     assert len(small.data) < 0.7 * len(fast.data)
     assert {level.encoding for level in small.levels} == {Encoding.CODED}
     assert all(level.has_packed_tables for level in small.levels)
@@ -35,12 +35,12 @@ def test_the_smallest_stream_keeps_the_weights_and_rounds_the_tables():
     np.testing.assert_array_equal(after.weights, before.weights)
     np.testing.assert_array_equal(after.level_map, before.level_map)
     moved = np.abs(after.multiplier / before.multiplier - 1)
-    assert 0 < moved.max() <= 2.0 ** -(storage.MULTIPLIER_BITS + 1)
+    assert 0 < moved.max() <= 2.0 ** -(stream_bytes.MULTIPLIER_BITS + 1)
 
 
 def test_a_fully_connected_layer_keeps_its_tables():
     fast, _ = layer(1, kind=LayerKind.FULLY_CONNECTED, channels=(300, 40))
-    small = storage.pack_smallest(fast)
+    small = stream_bytes.pack_smallest(fast)
     assert len(small.data) < len(fast.data)
     for name in ("bias", "multiplier", "shift"):
         np.testing.assert_array_equal(
@@ -51,7 +51,7 @@ def test_a_fully_connected_layer_keeps_its_tables():
 def test_codes_that_save_little_are_not_worth_their_cycles():
     params = LayerParams(LayerKind.DEPTHWISE, 3, 3, 64, 64)
     nested = realistic(random_layer(params, levels=1, profile="full"), seed=0)
-    small = storage.pack_smallest(Stream.pack(nested))
+    small = stream_bytes.pack_smallest(Stream.pack(nested))
     assert small.levels[0].encoding is Encoding.DENSE
     assert small.levels[0].has_packed_tables
 
@@ -78,11 +78,11 @@ def cycles_of(streams, model):
 
 def test_bytes_fit_the_limit_and_cycles_grow_as_it_falls(model):
     fast = [stream for stream, _ in model]
-    least = bytes_of(storage.pack_smallest(stream) for stream in fast)
+    least = bytes_of(stream_bytes.pack_smallest(stream) for stream in fast)
     most = bytes_of(fast)
     before = cycles_of(fast, model)
     for limit in np.linspace(most, least, 7).astype(int):
-        packed = storage.pack_within(model, int(limit))
+        packed = stream_bytes.pack_within(model, int(limit))
         assert bytes_of(packed) <= limit
         assert cycles_of(packed, model) >= before - 1e-6
         before = cycles_of(packed, model)
@@ -90,18 +90,18 @@ def test_bytes_fit_the_limit_and_cycles_grow_as_it_falls(model):
 
 
 def test_streams_that_fit_stay_as_they_are(model):
-    packed = storage.pack_within(model, bytes_of(stream for stream, _ in model))
+    packed = stream_bytes.pack_within(model, bytes_of(stream for stream, _ in model))
     assert [stream.data for stream in packed] == [stream.data for stream, _ in model]
 
 
 def test_a_limit_that_cannot_be_met_gives_the_smallest_streams(model):
-    packed = storage.pack_within(model, 16)
-    assert [s.data for s in packed] == [storage.pack_smallest(s).data for s, _ in model]
+    packed = stream_bytes.pack_within(model, 16)
+    assert [s.data for s in packed] == [stream_bytes.pack_smallest(s).data for s, _ in model]
 
 
 def test_unpacking_costs_what_is_packed():
     fast, _ = layer(5)
-    small = storage.pack_smallest(fast)
-    assert unpacking.unpack_cycles(fast.params, fast.levels) == 0
-    one, two = (unpacking.unpack_cycles(small.params, small.levels[:n]) for n in (1, 2))
+    small = stream_bytes.pack_smallest(fast)
+    assert unpack_cycles.unpack_cycles(fast.params, fast.levels) == 0
+    one, two = (unpack_cycles.unpack_cycles(small.params, small.levels[:n]) for n in (1, 2))
     assert 0 < one < two

@@ -18,7 +18,7 @@ from nested_keras.format import (
     round_tables,
     smallest,
 )
-from nested_keras.format.tables import fit_tables, pack_tables, unpack_tables
+from nested_keras.format.packed_tables import fit_tables, pack_tables, unpack_tables
 from tests.nested_keras.format import plain_reader
 from tests.nested_keras.format.streams import coded, packed_layers, patch, random_layer
 from tests.nested_keras.format.test_encoder import assert_same
