@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import arenas, bytes, cores, models, regenerate
+from benchmarks import arenas, bytes, cores, models, placement, regenerate
 from benchmarks.accuracy import report
 from benchmarks.detection import costs
 from nested_keras.bench.kernel_table import Row
@@ -144,6 +144,22 @@ def test_bytes_md_shows_bytes_json():
         (least,) = (r for r in rows if (r.network, r.optimize) == (network.name, "size"))
         assert network.paper_bytes is None or least.data_bytes <= network.paper_bytes
         assert least.links
+
+
+def test_placement_md_shows_placement_json_and_agrees_with_models_json():
+    rows = json.loads((FOLDER / "placement.json").read_text())
+    rows = [
+        placement.Row(**{**row, **{name: tuple(row[name]) for name in ("cycles", "memory_cycles")}})
+        for row in rows
+    ]
+    assert placement.table(rows) in (FOLDER / "placement.md").read_text()
+    models_rows = json.loads((FOLDER / "models.json").read_text())
+    for network in models.NETWORKS:
+        own = [row for row in models_rows if row["network"] == network.name]
+        levels = [row for row in own if row["model"] == "90/80/70"]
+        (row,) = (row for row in rows if (row.network, row.memory) == (network.name, "16k"))
+        assert row.cycles == tuple(level["cycles"] for level in levels)
+        assert row.memory_cycles == tuple(level["memory_cycles"] for level in levels)
 
 
 def test_models_md_shows_models_json():

@@ -89,8 +89,8 @@ static void choose_window(nk_stream *s) {
   }
   s->dilation_h = once_in(16) ? 2 : 1;
   s->dilation_w = 1;
-  s->pad_top = random_in(0, s->kernel_h - 1) + once_in(16);
-  s->pad_left = random_in(0, s->kernel_w - 1) + once_in(16);
+  s->pad_top = random_in(0, s->kernel_h - 1) + once_in(8);
+  s->pad_left = random_in(0, s->kernel_w - 1) + once_in(8);
 }
 
 static void choose_channels(nk_stream *s) {
@@ -138,6 +138,10 @@ static nk_conv_dims choose_dims(const nk_stream *s) {
     // At times with pixels that no window meets.
     d.input_h = nk_max(1, last_y + random_in(1, s->kernel_h)) + once_in(8);
     d.input_w = nk_max(1, last_x + random_in(1, s->kernel_w)) + once_in(8);
+    if (s->stride_h == 1 && s->stride_w == 1 && once_in(4)) {  // whatever the padding
+      d.input_h = d.output_h;
+      d.input_w = d.output_w;
+    }
   }
   return d;
 }

@@ -2,45 +2,9 @@
  * Spoils one argument of a good call after the other: each call must be refused with its own
  * status, and leave the output alone. The good call itself must run.
  */
-#include <stdio.h>
-#include <string.h>
-
 #include "nk_nested_conv.h"
 #include "nk_ops.h"
-
-enum { SIZE = 4096 };
-
-static int8_t x[SIZE], y[SIZE];
-static int failures;
-
-static void expect(const char *what, nk_status status, nk_status wanted) {
-  if (status != wanted) {
-    fprintf(stderr, "%s: expected %s: got %s\n", what, nk_status_name(wanted),
-            nk_status_name(status));
-    ++failures;
-  }
-  for (int32_t i = 0; wanted != NK_OK && i < SIZE; ++i) {
-    if (y[i] != 99) {
-      fprintf(stderr, "%s: wrote to the output\n", what);
-      ++failures;
-      break;
-    }
-  }
-  memset(y, 99, sizeof(y));
-}
-
-/** Sets a number to another value for one call. */
-#define SPOIL(number, value, wanted)                 \
-  do {                                               \
-    const int32_t kept = (number);                   \
-    (number) = (value);                              \
-    expect(#number " = " #value, CALL, NK_##wanted); \
-    (number) = kept;                                 \
-  } while (0)
-
-#define REFUSE(number, value) SPOIL(number, value, ERROR_ARGUMENT)
-#define MISFIT(number, value) SPOIL(number, value, ERROR_SHAPE)
-#define TAKE(number, value) SPOIL(number, value, OK)
+#include "refusals.h"
 
 static const int32_t kBias[9] = {5, -5, 6, -6, 7, -7, 8, -8, 9};
 
@@ -337,6 +301,30 @@ static void test_nested_dimensions(void) {
          NK_OK);
 }
 
+/** A dense layer has widened weights in its scratch memory, up to 6144 bytes. */
+static void test_nested_dense_scratch(void) {
+  nk_stream s = {.levels = 1,
+                 .kind = NK_KIND_CONV,
+                 .block_size = 1,
+                 .stride_h = 1,
+                 .stride_w = 1,
+                 .dilation_h = 1,
+                 .dilation_w = 1,
+                 .kernel_h = 1,
+                 .kernel_w = 1,
+                 .out_channels = 48,
+                 .in_channels = 64,
+                 .depth_multiplier = 1,
+                 .filter_channels = 64,
+                 .channel_weights = 64};
+  s.level[0].encoding = NK_ENCODING_DENSE;
+  const nk_conv_dims d = {1, 1, 1, 1, 1};
+#define CALL (nk_nested_conv_s8_get_buffer_size(&s, &d) > 6144 ? NK_OK : NK_ERROR_SHAPE)
+  expect("48 channels", CALL, NK_OK);
+  MISFIT(s.out_channels, 49);
+#undef CALL
+}
+
 static void test_nested_arguments(void) {
   nk_stream s = {
       .levels = 1, .in_place_levels = 1, .kind = NK_KIND_DEPTHWISE, .kernel_h = 3, .kernel_w = 3};
@@ -390,10 +378,7 @@ static void test_nested_arguments(void) {
 }
 
 int main(void) {
-  for (int32_t i = 0; i < SIZE; ++i) {
-    x[i] = (int8_t)(i * 37);
-  }
-  memset(y, 99, sizeof(y));
+  fill();
   test_conv2d();
   test_depthwise();
   test_fully_connected();
@@ -404,7 +389,7 @@ int main(void) {
   test_resize();
   test_concatenation();
   test_nested_dimensions();
+  test_nested_dense_scratch();
   test_nested_arguments();
-  printf("%d failures\n", failures);
-  return failures == 0 ? 0 : 1;
+  return result();
 }
