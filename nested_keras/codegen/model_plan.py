@@ -52,6 +52,7 @@ class ModelPlan:
         codes: The C of each operator that is a call, by the operator's index.
         storage: Where each tensor lies.
         has_streams: Whether a kernel reads packed weights.
+        stream_check: The function of tflm_ops that checks the streams.
         input_names: Of the parameters of <name>_invoke().
         output_names: Likewise.
         tensor_names: Of the constants that operators or the caller read as activations.
@@ -90,6 +91,11 @@ class ModelPlan:
                 f"the arena needs {self.storage.arena_bytes:,} bytes: got a limit of {arena:,}"
             )
         self.has_streams = any(code.stream is not None for code in self.codes.values())
+        self.stream_check = (
+            "nk_stream_validate_in_place"
+            if all(code.in_place for code in self.codes.values())
+            else "nk_stream_validate"
+        )
         self.input_names = _numbered("input", len(program.inputs))
         self.output_names = _numbered("output", len(program.outputs))
         self.tensor_names = self._add_constant_tensors()

@@ -17,9 +17,10 @@ from nested_keras import format as stream_format
 from nested_keras.codegen import ctext
 from nested_keras.codegen.dense_stream import stream_of
 from nested_keras.codegen.firmware_errors import CodegenError
-from nested_keras.codegen.fusion import KERNEL, ConvAdd
+from nested_keras.codegen.fusion import ConvAdd, sum_kernel
 from nested_keras.codegen.strips import Call
 from nested_keras.codegen.weights_file import ExternalConstants
+from nested_keras.cortex_m.channel_parts import is_in_place
 from nested_keras.cortex_m.cycles import MAX_SIDE
 from nested_keras.cortex_m.scratch import (
     conv_add_scratch_bytes,
@@ -45,6 +46,7 @@ class OpCode:
         takes_level: Whether the function takes the level. A layer without a level is equal at all
             levels, and its stream has one level.
         scratch_bytes: Size of the scratch buffer; the function takes a pointer to it when positive.
+        in_place: Whether the kernel reads all levels of the stream in place.
     """
 
     kernel: str
@@ -53,6 +55,7 @@ class OpCode:
     header: bytes = b""
     takes_level: bool = False
     scratch_bytes: int = 0
+    in_place: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -347,8 +350,7 @@ def _dims_statement(layer: stream_format.Stream, operands: _Operands) -> str:
 
 def _add_stream(layer: stream_format.Stream, operands: _Operands) -> str:
     """The C text of the packed weights."""
-    data = np.frombuffer(layer.data, dtype=np.uint8)
-    return operands.constants.add(f"op{operands.index}_stream", data)
+    return operands.constants.add(f"op{operands.index}_stream", np.frombuffer(layer.data, np.uint8))
 
 
 def _print_stream(
@@ -356,7 +358,7 @@ def _print_stream(
 ) -> OpCode:
     """A layer whose weights are a packed stream."""
     stream = _add_stream(layer, operands)
-    kernel = nested_function(layer.params)
+    kernel = nested_function(layer)
     takes_level = isinstance(op, operators.NestedSparseConv)
     arguments = [kernel, stream, operands.constants.size_of(stream)]
     arguments += ["level" if takes_level else "0", "&dims", "input", "output"]
@@ -378,6 +380,7 @@ def _print_stream(
         header=layer.data[:_STREAM_HEAD],
         takes_level=takes_level,
         scratch_bytes=scratch,
+        in_place=is_in_place(layer),
     )
 
 
@@ -391,7 +394,7 @@ def _print_conv_add(
         _check_tensor(tensor, takes_shapes=True)
     for tensor in (x, operands.output):
         _check_sides(op, index, tensor)
-    scratch = scratch_bytes(program, index)
+    kernel, scratch = sum_kernel(program) or "", scratch_bytes(program, index)
     registration = operators.registration_of(op.sum)
     assert registration is not None
     assert registration.c_call is not None
@@ -406,12 +409,13 @@ def _print_conv_add(
     ]
     extra = ["int32_t level"] if op.takes_level else []
     return OpCode(
-        kernel=KERNEL,
+        kernel=kernel,
         function=_function(op, operands, body, [*extra, "void *scratch"]),
         stream=stream,
         header=op.layer.data[:_STREAM_HEAD],
         takes_level=op.takes_level,
         scratch_bytes=scratch,
+        in_place=is_in_place(op.layer),
     )
 
 

@@ -21,6 +21,7 @@ from importlib import resources
 
 from nested_keras.cortex_m import dense_pairs, requantization
 from nested_keras.cortex_m.requantization import is_clamped
+from nested_keras.cortex_m.unpack_cycles import unpack_cycles
 from nested_keras.format import (
     Chooser,
     Encoding,
@@ -30,6 +31,7 @@ from nested_keras.format import (
     NestedWeights,
     StoredLevel,
     Stream,
+    in_place,
     smallest,
 )
 from nested_keras.format.constants import BLOCK_SIZES
@@ -116,7 +118,7 @@ def predict(
     """
     cycles = _cycles(_FITTED[core])
     counts = features(params, size, levels, exact=exact)
-    return sum(cycles[name] * count for name, count in counts.items())
+    return unpack_cycles(params, levels) + sum(cycles[name] * counts[name] for name in counts)
 
 
 def predict_levels(stream: Stream, size: ImageSize, core: str = CORES[0]) -> tuple[int, ...]:
@@ -147,6 +149,7 @@ def fastest(params: LayerParams, size: ImageSize) -> Chooser:
     """
 
     def choose(options: Sequence[StoredLevel]) -> StoredLevel:
+        options = in_place(options)
         deltas = smallest([o for o in options if o.encoding is not Encoding.DENSE])
         both = [deltas, *(o for o in options if o.encoding is Encoding.DENSE)]
         cycles = {option: predict(params, size, [option]) for option in both}

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nested_keras.cortex_m import cycles
+from nested_keras.format import StoredLevel
 from nested_keras.tflite import flatbuffer, kernel_weights
 from nested_keras.tflite.file_reader import read_graph
 from nested_keras.tflite.lowering import lower_graph
@@ -26,7 +27,8 @@ class LayerSummary:
         nnz: Nonzero int8 weights that each level uses.
         bytes: Bytes of weights and tables that each level reads.
         block_size: Weights in an entry of the stream; None without a stream.
-        encodings: The encoding of each stored level, such as "DELTA8"; empty without a stream.
+        encodings: The encoding of each stored level, such as "DELTA8", with "+" where its tables
+            are packed; empty without a stream.
         cycles: Predicted cycles of each level (`cortex_m.cycles`); empty without a stream.
     """
 
@@ -105,7 +107,7 @@ def _nested_row(op: NestedSparseConv, program: Program, *, weights: int, core: s
         nnz=tuple(map(layer.nnz, levels)),
         bytes=tuple(map(layer.prefix_bytes, levels)),
         block_size=params.block_size,
-        encodings=tuple(level.encoding.name for level in layer.levels),
+        encodings=tuple(_form(level) for level in layer.levels),
         cycles=cycles.predict_levels(layer, size, core),
     )
 
@@ -122,3 +124,8 @@ def _dense_row(op: Conv2D | FullyConnected, levels: int) -> LayerSummary:
         nnz=(int(np.count_nonzero(op.filter)),) * levels,
         bytes=(size,) * levels,
     )
+
+
+def _form(level: StoredLevel) -> str:
+    """Names the encoding of a level, with "+" where its tables are packed."""
+    return level.encoding.name + ("+" if level.has_packed_tables else "")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import arenas, cores, models, placement, regenerate
+from benchmarks import arenas, bytes, cores, models, placement, regenerate
 from benchmarks.accuracy import report
 from benchmarks.detection import costs
 from nested_keras.bench.kernel_table import Row
@@ -120,6 +120,30 @@ def test_arenas_md_shows_arenas_json():
     rows = committed_arenas()
     assert arenas.table(rows) in (FOLDER / "arenas.md").read_text()
     assert len(rows) == sum(len(limits) for _, limits in arenas.NETWORKS)
+
+
+def committed_bytes():
+    rows = json.loads((FOLDER / "bytes.json").read_text())
+    return [bytes.Row(**{**row, "cycles": tuple(row["cycles"])}) for row in rows]
+
+
+def test_the_smallest_resnet8_is_what_bytes_json_says(tmp_path):
+    if models.counted_with() not in (FOLDER / "bytes.md").read_text():
+        pytest.skip(f"bytes.md was counted with other versions: {models.counted_with()}")
+    network = bytes.NETWORKS[0]
+    ((_, tflite),) = bytes.exports(network, ("size",))
+    (row,) = (r for r in committed_bytes() if (r.network, r.optimize) == (network.name, "size"))
+    assert bytes.measure(network, "size", tflite, tmp_path) == row
+
+
+def test_bytes_md_shows_bytes_json():
+    rows = committed_bytes()
+    assert bytes.table(rows) in (FOLDER / "bytes.md").read_text()
+    assert len(rows) == sum(2 + len(network.limits) for network in bytes.NETWORKS)
+    for network in bytes.NETWORKS:
+        (least,) = (r for r in rows if (r.network, r.optimize) == (network.name, "size"))
+        assert network.paper_bytes is None or least.data_bytes <= network.paper_bytes
+        assert least.links
 
 
 def test_placement_md_shows_placement_json_and_agrees_with_models_json():

@@ -13,6 +13,7 @@
 #include "../../tflm_ops/src/cortex_m/nk_depthwise.h"
 #include "../../tflm_ops/src/cortex_m/nk_fully_connected.h"
 #include "../../tflm_ops/src/cortex_m/nk_short_sum.h"
+#include "../../tflm_ops/src/ops/nk_nested_parts_s8.h"
 #include "../../tflm_ops/src/ref/nk_geometry.h"
 #include "board.h"
 #include "nk_nested_conv.h"
@@ -348,6 +349,38 @@ static int32_t run_tuned(const nk_stream *s, int32_t level, const nk_conv_dims *
   return memcmp(output, expected, (size_t)size) != 0;
 }
 
+static const nk_stream *whole;
+
+/** Runs parts of the stream, but not the whole. */
+static nk_status run_a_part(const nk_stream *s, int32_t level, const nk_conv_dims *d,
+                            const int8_t *x, int8_t *y, void *buffer, size_t buffer_size) {
+  return s == whole ? NK_ERROR_BUFFER : nk_nested_conv_s8(s, level, d, x, y, buffer, buffer_size);
+}
+
+/** The wrong bytes of a layer that runs in parts, in as much memory as the smallest parts need or
+ * more. */
+static int32_t run_parts(const nk_stream *s, int32_t level, const nk_conv_dims *d) {
+  const int32_t size = d->batches * d->output_h * d->output_w * s->out_channels;
+  int8_t *const y = output + GUARD_BYTES;
+  nk_status status = NK_ERROR_BUFFER;
+  int32_t wrong = 0;
+  whole = s;
+  for (int32_t bytes = NK_PARTS_BYTES; status == NK_ERROR_BUFFER; bytes += random_in(1, 400) * 4) {
+    memset(output, UNTOUCHED, (size_t)size + 2 * GUARD_BYTES);
+    memset(scratch, UNTOUCHED, (size_t)bytes + 2 * GUARD_BYTES);
+    status =
+        nk_nested_parts_s8(run_a_part, s, level, d, input, y, scratch + GUARD_BYTES, (size_t)bytes);
+    wrong += touched(output, GUARD_BYTES) + touched(y + size, GUARD_BYTES) +
+             touched(scratch, GUARD_BYTES) + touched(scratch + GUARD_BYTES + bytes, GUARD_BYTES);
+    wrong += status == NK_ERROR_BUFFER ? touched(y, size) : 0;
+  }
+  wrong += status != NK_OK;
+  for (int32_t i = 0; i < size; ++i) {
+    wrong += y[i] != expected[i];
+  }
+  return wrong;
+}
+
 static nk_add_params random_sum(void) {
   nk_add_params sum = {
       .activation_min = once_in(2) ? -128 : random_in(-128, 0),
@@ -421,11 +454,14 @@ static int32_t compare(const nk_stream *s, int32_t level, const nk_conv_dims *d)
   }
   wrong += run_tuned(s, level, d);
   wrong += run_sum(s, level, d);
+  wrong += run_parts(s, level, d);
   return takers == (s->dilation_h == 1) ? wrong : wrong + 1;
 }
 
-static int32_t run_levels(const nk_stream *s, const nk_conv_dims *d, int32_t seed) {
+static int32_t run_levels(nk_stream *s, const nk_conv_dims *d, int32_t seed) {
   int32_t failures = 0;
+  s->output_channels = s->out_channels;
+  s->in_place_levels = s->levels;
   for (int32_t n = 0; n < s->levels; ++n) {
     const int32_t wrong = compare(s, n, d);
     if (wrong != 0) {

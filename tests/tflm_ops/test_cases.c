@@ -20,6 +20,9 @@ static void *copy(const void *data, int32_t size) {
 /** Runs the tuned kernel of the layer; false where there is none. */
 static bool run_tuned(const nk_stream *stream, int32_t level, const nk_conv_dims *dims,
                       const int8_t *input, int8_t *output, void *scratch) {
+  if (level >= stream->in_place_levels) {
+    return false;
+  }
   if (stream->kind == NK_KIND_FULLY_CONNECTED) {
     nk_nested_fully_connected_s8_dsp(stream, level, dims->batches, input, output);
     return true;

@@ -14,6 +14,7 @@ from nested_keras.codegen.firmware_errors import DeviceError
 from nested_keras.devices import qemu
 from nested_keras.devices.toolchain import cortex_m7_toolchain
 from tests.tflm_ops.test_fully_connected import NO_UNALIGNED_ACCESS
+from tests.tflm_ops.test_m7_grid import NESTED_GRID
 
 pytestmark = pytest.mark.arm
 
@@ -40,7 +41,7 @@ def build(folder, objects, *, first_seed, layers, flags=()):
         toolchain.compile(source, include_dirs=includes, cache_dir=objects, extra_flags=flags)
         for source in (
             *([HERE / "bytewise.c"] if flags[:3] == NO_UNALIGNED_ACCESS else []),
-            *sources.sources_for(["nk_nested_conv_s8", "nk_nested_conv2d_add_s8"]),
+            *sources.sources_for(NESTED_GRID),
             *sources.board_sources(BOARD),
         )
     ]

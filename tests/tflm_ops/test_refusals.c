@@ -251,6 +251,7 @@ static void test_concatenation(void) {
 /** An empty level of a stream that no writer packed: only the fields that are checked are set. */
 static void test_nested_dimensions(void) {
   nk_stream s = {.levels = 1,
+                 .in_place_levels = 1,
                  .kind = NK_KIND_CONV,
                  .block_size = 1,
                  .stride_h = 1,
@@ -325,7 +326,8 @@ static void test_nested_dense_scratch(void) {
 }
 
 static void test_nested_arguments(void) {
-  nk_stream s = {.levels = 1, .kind = NK_KIND_DEPTHWISE, .kernel_h = 3, .kernel_w = 3};
+  nk_stream s = {
+      .levels = 1, .in_place_levels = 1, .kind = NK_KIND_DEPTHWISE, .kernel_h = 3, .kernel_w = 3};
   const nk_conv_dims d = {1, 1, 1, 1, 1};
   const nk_status argument = NK_ERROR_ARGUMENT;
   expect("no stream", nk_nested_depthwise_s8(NULL, 0, &d, x, y, NULL, 0), argument);
@@ -341,6 +343,27 @@ static void test_nested_arguments(void) {
   int32_t scratch = 0;
   expect("dilated columns", nk_nested_conv2d_s8(&dilated, 0, &d, x, y, &scratch, sizeof(scratch)),
          argument);
+  nk_stream unpacked = dilated;
+  unpacked.in_place_levels = 0;
+  unpacked.dilation_w = 1;
+  const nk_add_params sum = {.short_factor1 = 1};
+  expect("not in place", nk_nested_conv2d_s8(&unpacked, 0, &d, x, y, &scratch, sizeof(scratch)),
+         argument);
+  expect("not in place", nk_stream_validate_in_place(&unpacked), argument);
+  expect("parts of no stream", nk_nested_conv2d_parts_s8(NULL, 0, &d, x, y, NULL, 0), argument);
+  expect("parts to no output", nk_nested_fully_connected_parts_s8(&s, 0, &d, x, NULL, NULL, 0),
+         argument);
+  expect("parts without memory", nk_nested_conv2d_parts_s8(&unpacked, 0, &d, x, y, NULL, 0),
+         NK_ERROR_BUFFER);
+  expect("parts of no level", nk_nested_conv2d_parts_s8(&unpacked, 1, &d, x, y, NULL, 0),
+         NK_ERROR_LEVEL);
+  const nk_conv_dims none = {0, 1, 1, 1, 1};
+  expect("parts of no image", nk_nested_depthwise_parts_s8(&unpacked, 0, &none, x, y, NULL, 0),
+         NK_ERROR_SHAPE);
+  expect("parts and no operand",
+         nk_nested_conv2d_add_parts_s8(&unpacked, 0, &d, x, &sum, NULL, y, NULL, 0), argument);
+  expect("parts and a sum without memory",
+         nk_nested_conv2d_add_parts_s8(&unpacked, 0, &d, x, &sum, x, y, NULL, 0), NK_ERROR_BUFFER);
   _Alignas(16) static const uint8_t kData[64] = {'N', 'S', 'C', '1'};
   _Alignas(16) static const uint8_t kForeign[64] = {'N', 'S', 'C', '2'};
   expect("another magic", nk_stream_open(kForeign, sizeof(kForeign), &s), NK_ERROR_FOREIGN);

@@ -13,19 +13,24 @@
 /** A channel goes on in a new piece after this number of weights, or more, in the accumulators. */
 #define PIECE_WEIGHTS (NK_DSP_SPAN - 3)
 
-int32_t nk_dsp_list_bytes(const nk_stream *s, int32_t level) {
+int32_t nk_dsp_list_channel_bytes(const nk_stream *s, int32_t level) {
   int32_t entries = 0;
-  uint32_t weights = 0;
   for (int32_t n = 0; n <= level; ++n) {
     entries += s->level[n].encoding != NK_ENCODING_EMPTY;
+  }
+  return (ENTRY_WORDS * entries + END_WORDS) * (int32_t)sizeof(uint32_t);
+}
+
+int32_t nk_dsp_list_bytes(const nk_stream *s, int32_t level) {
+  uint32_t weights = 0;
+  for (int32_t n = 0; n <= level; ++n) {
     weights += s->level[n].entries * (uint32_t)s->block_size;
   }
   // Each further piece adds an entry and a FOLD. Channels of w weights each have at most
   // sum(floor(w / piece)) further pieces, which is no more than floor(sum(w) / piece).
   const int32_t pieces = (int32_t)(weights / PIECE_WEIGHTS);
-  const int32_t words = s->out_channels * (ENTRY_WORDS * entries + END_WORDS) +
-                        (ENTRY_WORDS + 1) * pieces + STOP_WORDS;
-  return words * (int32_t)sizeof(uint32_t);
+  const int32_t words = (ENTRY_WORDS + 1) * pieces + STOP_WORDS;
+  return s->out_channels * nk_dsp_list_channel_bytes(s, level) + words * (int32_t)sizeof(uint32_t);
 }
 
 #if NK_USE_DSP

@@ -32,6 +32,7 @@ static nk_dsp_conv make_conv(const nk_stream *s, int32_t level, const nk_conv_di
       .pad_left = s->pad_left,
       .in_channels = s->in_channels,
       .out_channels = s->out_channels,
+      .output_step = s->output_channels,
       .depth_multiplier = s->kind == NK_KIND_DEPTHWISE ? s->depth_multiplier : 0,
       .input_offset = s->input_offset,
       .stage = {s->output_offset, s->activation_min, s->activation_max},
