@@ -13,15 +13,15 @@ from nested_keras.format.layout import align
 
 KERNEL_BYTES = {
     "nk_depthwise_conv2d_s8": 2088,  # with a tile of the image
-    "nk_nested_conv2d_add_parts_s8": 1648,
+    "nk_nested_conv2d_add_parts_s8": 1392,
     "nk_nested_conv2d_add_s8": 1312,
-    "nk_nested_conv2d_parts_s8": 1648,
+    "nk_nested_conv2d_parts_s8": 1392,
     "nk_nested_conv2d_s8": 1264,
     "nk_nested_conv_s8": 1416,
     "nk_nested_conv_s8_ref": 936,
-    "nk_nested_depthwise_parts_s8": 1648,
+    "nk_nested_depthwise_parts_s8": 1392,
     "nk_nested_depthwise_s8": 864,
-    "nk_nested_fully_connected_parts_s8": 1648,
+    "nk_nested_fully_connected_parts_s8": 1392,
 }
 """Stack under the kernels that need much, in bytes."""
 
@@ -34,7 +34,7 @@ STREAM_BYTES = 1088
 CHECK_BYTES = 1864
 """<name>_check() or <name>_open(), with all that they call."""
 
-UNPACKING_CHECK_BYTES = 744
+UNPACKING_CHECK_BYTES = 752
 """More for the check of streams that cannot be read in place."""
 
 _CALL_BYTES = 64  # <name>_invoke() and <name>_invoke_in(), with the functions of operators inlined
