@@ -18,7 +18,7 @@ from nested_keras.export.convert import convert
 from nested_keras.export.fold import fold
 from nested_keras.export.graph import trace
 from nested_keras.export.interface import TypeLike
-from nested_keras.export.match import ConvertedLayer, match
+from nested_keras.export.match import ConvertedLayer, match, unshaped
 from nested_keras.export.nodes import Graph
 from nested_keras.export.pack import PackedLayer, pack
 from nested_keras.export.quantize import twin_gains
@@ -147,7 +147,7 @@ def quantize_activations(state: ExportState) -> ExportState:
     graph = state.graph
     measured = state.model.quantization or activations.measure(graph, state.data)
     graph, ranges = activations.apply(graph, measured)
-    gains = twin_gains(graph.linear_nodes(), ranges.scale)
+    gains = twin_gains(graph.linear_nodes(), ranges.scale, functools.partial(unshaped, graph))
     return dataclasses.replace(state, graph=graph, ranges=ranges, gains=gains)
 
 
