@@ -68,9 +68,7 @@ def test_grid_equals_reference_with_helium(tmp_path, objects, flags):
 
 
 def test_helium_can_be_left_out(tmp_path, objects):
-    elf = build(
-        tmp_path, objects, first_seed=1, layers=50, flags=("-DNK_USE_MVE=0",), board=HELIUM
-    )
+    elf = build(tmp_path, objects, first_seed=1, layers=50, flags=("-DNK_USE_MVE=0",), board=HELIUM)
     assert "layers 50 failures 0" in run(elf, HELIUM)
 
 
