@@ -16,6 +16,7 @@ from nested_keras.bench.operator_cases import OperatorCase
 from nested_keras.bench.profile import Listing, Profile
 from nested_keras.codegen import sources
 from nested_keras.codegen.firmware_errors import DeviceError
+from nested_keras.devices.board import Board
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ def measure(library: Library, cases: Sequence[AnyCase], work_dir: Path) -> list[
 
 
 def _build(library: Library, cases: Sequence[AnyCase], work_dir: Path) -> Path:
-    toolchain, board_name = library.core.toolchain(), library.core.board
+    toolchain, board = library.core.toolchain(), library.core.board
     data = Data()
     listed = work_dir / f"{library.name}_cases.c"
     files.write_text(
@@ -124,9 +125,8 @@ def _build(library: Library, cases: Sequence[AnyCase], work_dir: Path) -> Path:
         cases_source(cases, data, channels_last_depthwise=library.channels_last_depthwise),
     )
     bench = sources.tflm_ops_dir() / "bench"
-    board = sources.board_dir(board_name)
-    includes = (sources.tflm_ops_dir() / "include", bench, board.parent)
-    own = (bench / "nk_bench_main.c", listed, *sources.board_sources(board_name))
+    includes = (sources.tflm_ops_dir() / "include", bench, sources.boards_dir())
+    own = (bench / "nk_bench_main.c", listed, *sources.board_sources(board))
     objects = [
         toolchain.compile(source, include_dirs=includes, cache_dir=work_dir) for source in own
     ]
@@ -139,7 +139,7 @@ def _build(library: Library, cases: Sequence[AnyCase], work_dir: Path) -> Path:
         for name in run_sources
     ]
     elf = work_dir / f"{library.name}.elf"
-    linker_script = board / f"{board_name}.ld"
+    linker_script = Board.read(board).linker_script
     toolchain.link(
         [*objects, *library.objects, data.write(work_dir)], elf, flags=(f"-T{linker_script}",)
     )

@@ -32,6 +32,7 @@ _FOLDERS = (
     "NNSupportFunctions",
     "PoolingFunctions",
     "SoftmaxFunctions",
+    "TransposeFunctions",
 )
 # Sources of other number formats are left out to save time.
 _OTHER_FORMATS = ("_f16", "_f32", "_flt", "_s4", "_s64")
@@ -64,10 +65,15 @@ class Baseline:
     costs: Mapping[str, Cost]
 
 
-def recorded(core: Core = M7) -> Baseline:
-    """The committed counts of a core."""
-    content = json.loads(RECORD.read_text(encoding="utf-8"))
-    costs = {name: Cost(*counts) for name, counts in content["cores"][core.name].items()}
+def recorded(core: str = M7.name, path: Path | None = None) -> Baseline:
+    """The committed counts of a core.
+
+    Args:
+        core: The name of the core.
+        path: A file that `record` wrote; that of the kernel table by default.
+    """
+    content = json.loads((path or RECORD).read_text(encoding="utf-8"))
+    costs = {name: Cost(*counts) for name, counts in content["cores"][core].items()}
     source = (
         f"CMSIS-NN {content['version']} of {content['commit_date']}, "
         f"recorded {content['date']} with {content['compiler']}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from nested_keras.bench import pipeline, single_issue
 from nested_keras.bench.instruction import Instruction
@@ -18,7 +19,7 @@ class Core:
     Attributes:
         name: The name in --core, such as "m7".
         title: The name for the reader, such as "Cortex-M7".
-        board: The name of a board of QEMU with this core.
+        board: A board of QEMU with this core: its name, or the path of its folder.
         has_caches: Whether the model knows caches.
         block_cycles: Cycles of one pass through a basic block; the second argument says whether
             the block jumps to its own start.
@@ -29,7 +30,7 @@ class Core:
 
     name: str
     title: str
-    board: str
+    board: str | Path
     has_caches: bool
     block_cycles: Callable[[tuple[Instruction, ...], bool], float]
     wrong_branch: int = 0

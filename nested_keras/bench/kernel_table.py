@@ -180,7 +180,7 @@ def _baseline(
 ) -> cmsis.Baseline:
     if root is not None:
         return cmsis.measured(root, baseline_cases(cases), work_dir, core)
-    baseline = cmsis.recorded(core)
+    baseline = cmsis.recorded(core.name)
     missing = {cmsis.baseline_name(case) for case in cases} - set(baseline.costs)
     if missing:
         raise ValueError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from nested_keras.codegen.firmware_errors import DeviceError
 from nested_keras.codegen.library import GeneratedLibrary, generate
 from nested_keras.cortex_m import cycles
 from nested_keras.devices import process
+from nested_keras.devices.board import Board
 from nested_keras.devices.firmware_build import generated_model, incbin_source, run_source
 from nested_keras.devices.qemu import last_lines
 from nested_keras.devices.records import (
@@ -214,7 +214,7 @@ def random_input(tensor: Tensor) -> Array:
 def _build(library: GeneratedLibrary, inputs: Sequence[Array], work_dir: Path, core: Core) -> Path:
     toolchain = core.toolchain()
     program = library.program
-    bench, board = sources.tflm_ops_dir() / "bench", sources.board_dir(core.board)
+    bench, boards = sources.tflm_ops_dir() / "bench", sources.boards_dir()
     record = work_dir / "model_bench_input.bin"
     files.write_bytes(record, to_records(input_layout(program), inputs).tobytes())
     image = work_dir / "model_bench_input.S"
@@ -230,12 +230,12 @@ def _build(library: GeneratedLibrary, inputs: Sequence[Array], work_dir: Path, c
             declarations=generated_model(program),
         ),
     )
-    include_dirs = (*library.include_dirs, board.parent, board.parent / "common")
+    include_dirs = (*library.include_dirs, boards, boards / "common")
     objects = library.compile(toolchain, work_dir, first_include=bench / "nk_bench_model.h")
     for source in (run_file, bench / "nk_bench_model_main.c", *sources.board_sources(core.board)):
         objects.append(toolchain.compile(source, include_dirs=include_dirs, cache_dir=work_dir))
     elf = work_dir / "model_bench.elf"
-    linker_script = os.fspath(board / f"{core.board}.ld")
+    linker_script = Board.read(core.board).linker_script
     toolchain.link([*objects, image], elf, flags=(f"-T{linker_script}",))
     return elf
 

@@ -9,7 +9,7 @@ WORDS = {
     "verb": "[a-z]+(?:_[a-z]+)*",
     "operator": "[a-z][a-z0-9]*(?:_[a-z][a-z0-9]*)*?",
     "type": "(?:s8|s16|s32|f32)(?:_(?:s8|s16|s32|f32))?",
-    "target": "ref|portable|dsp",
+    "target": "ref|portable|dsp|mve",
     "question": "check|takes|applies|supports|get_buffer_size|get_kernel_size|shorten",
     "part": "tile|pack",
     "pairs": "[1-4]",
