@@ -304,6 +304,7 @@ static void test_nested_dimensions(void) {
 /** A dense layer has widened weights in its scratch memory, up to 6144 bytes. */
 static void test_nested_dense_scratch(void) {
   nk_stream s = {.levels = 1,
+                 .in_place_levels = 1,
                  .kind = NK_KIND_CONV,
                  .block_size = 1,
                  .stride_h = 1,
@@ -313,6 +314,7 @@ static void test_nested_dense_scratch(void) {
                  .kernel_h = 1,
                  .kernel_w = 1,
                  .out_channels = 48,
+                 .output_channels = 48,
                  .in_channels = 64,
                  .depth_multiplier = 1,
                  .filter_channels = 64,
@@ -321,7 +323,7 @@ static void test_nested_dense_scratch(void) {
   const nk_conv_dims d = {1, 1, 1, 1, 1};
 #define CALL (nk_nested_conv_s8_get_buffer_size(&s, &d) > 6144 ? NK_OK : NK_ERROR_SHAPE)
   expect("48 channels", CALL, NK_OK);
-  MISFIT(s.out_channels, 49);
+  MISFIT(s.output_channels, 49);
 #undef CALL
 }
 
