@@ -41,7 +41,7 @@ _PIECE_WEIGHTS = 252
 
 
 def nested_conv_scratch_bytes(
-    layer: Stream, dims: Sequence[int], *, any_weights: bool = False
+    layer: Stream, dims: Sequence[int], *, any_weights: bool = False, in_parts: bool = False
 ) -> int:
     """Returns the scratch memory of a layer, which is the same on all cores.
 
@@ -54,13 +54,14 @@ def nested_conv_scratch_bytes(
         dims: The fields of nk_conv_dims: batches, input_h, input_w, output_h, output_w.
         any_weights: Whether to return what any other weights of such a layer need at most, with the
             same blocks and the same number of levels; CODED levels only if this layer has any.
+        in_parts: Whether the layer runs in parts though its levels can be read in place.
 
     Returns:
         Bytes; 0 if the layer needs no scratch memory.
     """
     params, levels = layer.params, len(layer.levels)
     encodings = [level.encoding for level in layer.levels]
-    if not is_in_place(layer):
+    if in_parts or not is_in_place(layer):
         part = _parts_bytes(layer, any_weights=any_weights)
         return part + _kernel_bytes(params, dims, encodings, _part_list_bytes(layer))
     if not any_weights:
@@ -92,16 +93,17 @@ def conv_add_scratch_bytes(layer: Stream, dims: Sequence[int]) -> int:
     return max(nested_conv_scratch_bytes(layer, dims), tiles) + tile
 
 
-def nested_function(layer: Stream) -> str:
+def nested_function(layer: Stream, *, in_parts: bool = False) -> str:
     """Names the function that runs a layer and links no more than the layer needs.
 
     Args:
         layer: The packed layer.
+        in_parts: Whether the layer runs in parts though its levels can be read in place.
 
     Returns:
         One of the functions in nk_nested_conv.h.
     """
-    params, in_place = layer.params, is_in_place(layer)
+    params, in_place = layer.params, not in_parts and is_in_place(layer)
     if (params.dilation_h, params.dilation_w) != (1, 1):
         return "nk_nested_conv_s8_ref" if in_place else "nk_nested_conv_s8"
     name = "depthwise" if has_depthwise_kernel(params) else "conv2d"

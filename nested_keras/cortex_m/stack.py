@@ -34,7 +34,7 @@ STREAM_BYTES = 1088
 CHECK_BYTES = 1864
 """<name>_check() or <name>_open(), with all that they call."""
 
-UNPACKING_CHECK_BYTES = 752
+UNPACKING_CHECK_BYTES = 768
 """More for the check of streams that cannot be read in place."""
 
 _CALL_BYTES = 64  # <name>_invoke() and <name>_invoke_in(), with the functions of operators inlined

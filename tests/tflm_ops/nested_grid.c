@@ -401,6 +401,23 @@ static bool refuses(nk_status status, const nk_stream *s, int32_t level, const n
          touched(output, 2 * GUARD_BYTES) == 0;
 }
 
+/**
+ * The wrong bytes of the same sum in as little memory as its parts take, into `output`, which holds
+ * the right sum at GUARD_BYTES. `other` is the second operand.
+ */
+static int32_t run_sum_parts(const nk_stream *s, int32_t level, const nk_conv_dims *d,
+                             const nk_add_params *sum, int32_t needed) {
+  const int32_t size = d->batches * d->output_h * d->output_w * s->out_channels;
+  static int8_t in_parts[TENSOR_BYTES];
+  nk_status status = NK_ERROR_BUFFER;
+  for (int32_t bytes = needed > NK_PARTS_BYTES ? NK_PARTS_BYTES : needed; status == NK_ERROR_BUFFER;
+       bytes += 64) {
+    status = nk_nested_conv2d_add_parts_s8(s, level, d, input, sum, other, in_parts,
+                                           scratch + GUARD_BYTES, (size_t)bytes);
+  }
+  return status != NK_OK || memcmp(in_parts, output + GUARD_BYTES, (size_t)size) != 0;
+}
+
 /** The wrong bytes of a convolution with a sum; `expected` holds the convolution alone. */
 static int32_t run_sum(const nk_stream *s, int32_t level, const nk_conv_dims *d) {
   const int32_t size = d->batches * d->output_h * d->output_w * s->out_channels;
@@ -425,6 +442,7 @@ static int32_t run_sum(const nk_stream *s, int32_t level, const nk_conv_dims *d)
   wrong += status != NK_OK;
   wrong += touched(output, GUARD_BYTES) + touched(y + size, GUARD_BYTES) +
            touched(scratch, GUARD_BYTES) + touched(scratch + GUARD_BYTES + needed, GUARD_BYTES);
+  wrong += run_sum_parts(s, level, d, &sum, needed);
   for (int32_t i = 0; i < size; ++i) {
     const int8_t right = (int8_t)nk_clamp(nk_short_sum_pair(&sum, expected[i], other[i]),
                                           sum.activation_min, sum.activation_max);

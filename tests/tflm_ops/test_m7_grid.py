@@ -39,7 +39,7 @@ PROGRAMS = {
 NESTED_GRID = (
     *("nk_nested_conv_s8", "nk_nested_conv_s8_get_buffer_size"),
     *("nk_nested_conv2d_add_s8", "nk_nested_conv2d_add_s8_get_buffer_size"),
-    "nk_nested_parts_s8",
+    *("nk_nested_parts_s8", "nk_nested_conv2d_add_parts_s8"),
 )
 
 

@@ -304,6 +304,7 @@ static void test_nested_dimensions(void) {
 /** A dense layer has widened weights in its scratch memory, up to 6144 bytes. */
 static void test_nested_dense_scratch(void) {
   nk_stream s = {.levels = 1,
+                 .in_place_levels = 1,
                  .kind = NK_KIND_CONV,
                  .block_size = 1,
                  .stride_h = 1,
@@ -313,6 +314,7 @@ static void test_nested_dense_scratch(void) {
                  .kernel_h = 1,
                  .kernel_w = 1,
                  .out_channels = 48,
+                 .output_channels = 48,
                  .in_channels = 64,
                  .depth_multiplier = 1,
                  .filter_channels = 64,
@@ -321,7 +323,7 @@ static void test_nested_dense_scratch(void) {
   const nk_conv_dims d = {1, 1, 1, 1, 1};
 #define CALL (nk_nested_conv_s8_get_buffer_size(&s, &d) > 6144 ? NK_OK : NK_ERROR_SHAPE)
   expect("48 channels", CALL, NK_OK);
-  MISFIT(s.out_channels, 49);
+  MISFIT(s.output_channels, 49);
 #undef CALL
 }
 
@@ -364,6 +366,27 @@ static void test_nested_arguments(void) {
          nk_nested_conv2d_add_parts_s8(&unpacked, 0, &d, x, &sum, NULL, y, NULL, 0), argument);
   expect("parts and a sum without memory",
          nk_nested_conv2d_add_parts_s8(&unpacked, 0, &d, x, &sum, x, y, NULL, 0), NK_ERROR_BUFFER);
+  expect("parts and no input", nk_nested_conv2d_parts_s8(&s, 0, &d, NULL, y, NULL, 0), argument);
+  expect("parts and no dimensions", nk_nested_conv2d_parts_s8(&s, 0, NULL, x, y, NULL, 0),
+         argument);
+  expect("parts and no stream", nk_nested_conv2d_add_parts_s8(NULL, 0, &d, x, &sum, x, y, NULL, 0),
+         argument);
+  expect("parts and no dimensions",
+         nk_nested_conv2d_add_parts_s8(&unpacked, 0, NULL, x, &sum, x, y, NULL, 0), argument);
+  expect("parts and no input",
+         nk_nested_conv2d_add_parts_s8(&unpacked, 0, &d, NULL, &sum, x, y, NULL, 0), argument);
+  expect("parts and no output",
+         nk_nested_conv2d_add_parts_s8(&unpacked, 0, &d, x, &sum, x, NULL, NULL, 0), argument);
+  static int32_t memory[2000];
+  expect("parts in misaligned memory",
+         nk_nested_conv2d_parts_s8(&unpacked, 0, &d, x, y, (uint8_t *)memory + 1, 7996),
+         NK_ERROR_BUFFER);
+  expect("a sum of no image",
+         nk_nested_conv2d_add_s8_get_buffer_size(&dilated, &none) < 0 ? NK_OK : NK_ERROR_SHAPE,
+         NK_OK);
+  expect("parts of no image",
+         nk_nested_conv_s8_get_buffer_size(&unpacked, &none) < 0 ? NK_OK : NK_ERROR_SHAPE, NK_OK);
+  expect("no stream in place", nk_stream_validate_in_place(NULL), argument);
   _Alignas(16) static const uint8_t kData[64] = {'N', 'S', 'C', '1'};
   _Alignas(16) static const uint8_t kForeign[64] = {'N', 'S', 'C', '2'};
   expect("another magic", nk_stream_open(kForeign, sizeof(kForeign), &s), NK_ERROR_FOREIGN);

@@ -257,14 +257,15 @@ static inline const channel *multiply(const channel *c, const int8_t *x0, const 
   return (const channel *)(const void *)weight;
 }
 
-/** Runs `count` channels for up to four pixels; the outputs of a pixel begin out_channels apart. */
+/** Runs `count` channels for up to four pixels; the outputs of a pixel begin output_channels
+ * apart. */
 static void run_tile(const layer *l, const int8_t *input, int32_t count, int32_t pixels,
                      int8_t *output) {
   const nk_stream *const s = l->stream;
   const int8_t *const x1 = input + nk_min(1, pixels - 1) * l->pixel_step;
   const int8_t *const x2 = input + nk_min(2, pixels - 1) * l->pixel_step;
   const int8_t *const x3 = input + nk_min(3, pixels - 1) * l->pixel_step;
-  const uint32x4_t places = vmulq_n_u32(vidupq_n_u32(0, 1), (uint32_t)s->out_channels);
+  const uint32x4_t places = vmulq_n_u32(vidupq_n_u32(0, 1), (uint32_t)s->output_channels);
   const mve_pred16_t present = vctp32q((uint32_t)pixels);
   const int32x4_t min = vdupq_n_s32(s->activation_min);
   const int32x4_t max = vdupq_n_s32(s->activation_max);
@@ -325,7 +326,7 @@ static void slide(const layer *l, const int8_t *image, int32_t y) {
 
 /** Runs the channels of the list for an image. */
 static void run_image(const layer *l, const int8_t *image, int32_t count, int8_t *output) {
-  const int32_t channels = l->stream->out_channels;
+  const int32_t step = l->stream->output_channels;
   const int8_t *const row = l->is_pointwise ? image : l->rows;
   for (int32_t y = 0; y < l->output_h; ++y) {
     if (!l->is_pointwise) {
@@ -338,9 +339,9 @@ static void run_image(const layer *l, const int8_t *image, int32_t count, int8_t
         run_tile(l, input, count, pixels, output);
       } else {
         run_tile(l, input, count, pixels, l->sink->tile);
-        l->sink->take(l->sink, output, pixels * channels);
+        l->sink->take(l->sink, output, pixels);
       }
-      output += pixels * channels;
+      output += pixels * step;
     }
   }
 }
@@ -371,7 +372,7 @@ bool nk_nested_conv_s8_mve(const nk_stream *stream, int32_t level, const nk_conv
     count = make_list(&l, first, entries);
     for (int32_t n = 0; n < l.batches; ++n) {
       run_image(&l, input + n * l.input_h * l.input_w * stream->in_channels, count,
-                output + first + n * l.output_h * l.output_w * stream->out_channels);
+                output + first + n * l.output_h * l.output_w * stream->output_channels);
     }
   }
   return true;

@@ -22,7 +22,7 @@ static bool dims_are_valid(const nk_stream *s, const nk_conv_dims *dims) {
 }
 
 int32_t nk_nested_conv_s8_get_kernel_size(const nk_stream *stream, const nk_conv_dims *dims) {
-  if (stream == NULL || dims == NULL || !dims_are_valid(stream, dims)) {
+  if (!dims_are_valid(stream, dims)) {
     return -1;
   }
   if (stream->kind == NK_KIND_FULLY_CONNECTED) {
