@@ -128,23 +128,26 @@ def with_own_scales(graph: Graph) -> Graph:
     """Returns the same network, with a table that gives a value of fixed scale another scale.
 
     The converter requantises an operand of fixed scale in front of a concatenation, maximum or
-    minimum of free scale. All other readers of the operand would then read the requantised values
-    too, which end where the range of the concatenation ends. So the table stands between, unless
-    all readers share the range.
+    minimum of free scale. If a reshape or another operator that keeps the scale stands between, the
+    converter requantises the value in front of this operator. All other readers of the value would
+    then read the requantised values too, which end where the range of the concatenation ends. So
+    the table stands between, unless all readers share the range.
     """
     groups, fixed = _groups(graph), fixed_scales(graph)
-    # Name of each value of fixed scale -> the groups of its readers; None: the value stays.
-    readers: dict[str, set[str | None]] = {name: set() for name in fixed}
+    # Each group of fixed scale -> the groups of its readers; None: the values stay.
+    readers: dict[str, set[str | None]] = {groups[name]: set() for name in fixed}
     for node in graph.nodes.values():
         for name in fixed.keys() & set(node.inputs):
-            readers[name].add(groups[node.name] if _requantizes(node, fixed) else None)
+            if groups[node.name] != groups[name]:
+                reader = groups[node.name] if _requantizes(node, fixed) else None
+                readers[groups[name]].add(reader)
     for name in fixed.keys() & set(graph.outputs):
-        readers[name].add(None)
+        readers[groups[name]].add(None)
     nodes: dict[str, Node] = {}
     for node in graph.nodes.values():
         inputs = []
         for name in node.inputs:
-            if name in fixed and _requantizes(node, fixed) and len(readers[name]) > 1:
+            if _requantizes(node, fixed) and name in fixed and len(readers[groups[name]]) > 1:
                 source, name = name, f"{name}/in/{groups[node.name]}"
                 same = functools.partial(tf.identity)  # unlike that of any other table
                 nodes[name] = Table(name, (source,), graph.nodes[source].shape, same)

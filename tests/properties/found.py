@@ -180,4 +180,14 @@ x1 = keras.ops.square(x0)
 x2 = L.Dense(units=2, activation='sigmoid', name='n18_1')(x1)
 model = keras.Model([i0], [x2, x1])
 """,
+    # A sigmoid whose reshape is joined with another scale: another reader read coarse values.
+    """
+i0 = keras.Input(shape=(7, 1, 2), name='n19_i0')
+x0 = L.SeparableConv2D(8, 4, padding='same', name='n19_0')(i0)
+x1 = L.GlobalAveragePooling2D(name='n19_1')(x0)
+x2 = L.Dense(8, use_bias=False, activation='sigmoid', name='n19_2')(x1)
+x3 = L.Minimum(name='n19_3')([x0, x2])
+x4 = L.Activation('mish', name='n19_4')(x2)
+model = keras.Model([i0], [x3, x4])
+""",
 )

@@ -137,6 +137,22 @@ def test_a_fixed_scale_beside_another_reader_gets_a_table():
         assert graph.outputs == outputs
 
 
+def test_a_fixed_scale_beside_another_reader_gets_a_table_behind_a_reshape_too():
+    """The converter would requantise in front of the reshape, and the other reader would see it."""
+    a = Unary("a", ("x",), (1, 1, 1, 1), "sigmoid")
+    flat = Reshape("flat", ("a",), (1, 1, 1, 1))
+    first = Extremum("first", ("x", "flat"), (1, 1, 1, 1), "minimum")
+    alone = graph_of(X, a, flat, first)
+    assert list(with_own_scales(alone).nodes) == ["x", "a", "flat", "first"]
+    for outputs, nodes in (
+        (("first", "a"), ()),
+        (("first",), (Unary("b", ("a",), X.shape, "elu"),)),
+    ):
+        graph = with_own_scales(graph_of(X, a, flat, first, *nodes, outputs=outputs))
+        assert graph.nodes["first"].inputs == ("x", "flat/in/x")
+        assert graph.nodes["flat/in/x"].inputs == ("flat",)
+
+
 def test_a_fixed_scale_may_be_joined_with_several_others():
     a = Unary("a", ("x",), (1, 1, 1, 1), "tanh")
     b = Unary("b", ("x",), (1, 1, 1, 1), "sigmoid")
