@@ -15,7 +15,7 @@ def test_each_image_is_shifted_whole(images):
     found = SHIFT(images, np.random.default_rng(0))
     assert found.shape == images.shape
     assert found.dtype == images.dtype
-    padded = np.pad(images, ((0, 0), (2, 2), (1, 1), (0, 0)))
+    padded = np.pad(images, ((0, 0), (2, 2), (1, 1), (0, 0)), mode="edge")
     seen = set()
     for image, source in zip(found, padded, strict=True):
         places = [
@@ -27,6 +27,15 @@ def test_each_image_is_shifted_whole(images):
         assert len(places) == 1
         seen.update(places)
     assert len(seen) > 10  # of fifteen
+
+
+def test_new_pixels_repeat_the_border(images):
+    """Values that no image has, such as a black edge on light images, would mislead a model."""
+    light = 0.5 + images
+    found = Augmentation(shift=0.5)(light, np.random.default_rng(0))
+    assert found.min() >= 0.5
+    same = np.broadcast_to(light[:, :1, :1], light.shape)
+    np.testing.assert_array_equal(SHIFT(same, np.random.default_rng(0)), same)
 
 
 def test_half_of_the_images_are_mirrored(images):
