@@ -151,8 +151,8 @@ def _add_training(sub: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--batch-size",
         type=arguments.positive,
-        default=64,
-        help="samples of each level in a step (default 64)",
+        default=32,
+        help="samples of each level in a step (default 32)",
     )
     group.add_argument(
         "--learning-rate",
