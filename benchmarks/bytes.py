@@ -7,6 +7,7 @@ Cortex-M7. The largest model is linked for the NUCLEO-F767ZI.
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import functools
 import json
@@ -193,4 +194,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()  # --help; no flags
     main()

@@ -8,6 +8,7 @@ Needs what `nested-keras bench kernels` needs, and about two minutes for each co
 default. The Cortex-M33 has the cycles of the Cortex-M4.
 """
 
+import argparse
 import dataclasses
 import datetime
 import itertools
@@ -240,4 +241,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()  # --help; no flags
     main()

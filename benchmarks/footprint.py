@@ -7,6 +7,7 @@ arena of whole models.
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 import tempfile
@@ -50,4 +51,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()  # --help; no flags
     main()

@@ -12,6 +12,7 @@ often as it ran. Branches, conditions, and blocks that llvm-mca cannot read, are
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 import sys
@@ -103,4 +104,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()  # --help; no flags
     main()

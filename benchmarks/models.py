@@ -9,6 +9,7 @@ TFLite Micro with CMSIS-NN on the same dense models.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import sys
@@ -262,4 +263,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()  # --help; no flags
     main()

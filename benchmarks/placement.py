@@ -7,6 +7,7 @@ and 70 %, and runs as generated C on the emulated Cortex-M7, in each memory syst
 
 from __future__ import annotations
 
+import argparse
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -92,4 +93,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()  # --help; no flags
     main()

@@ -7,6 +7,7 @@ and recorded in nested_keras/bench/cmsis_nn.json. Where the Python package baken
 the CMSIS-NN 4.0.0 that it carries is measured beside it.
 """
 
+import argparse
 import json
 import sys
 from collections.abc import Sequence
@@ -168,4 +169,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()  # --help; no flags
     main()

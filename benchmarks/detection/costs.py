@@ -3,9 +3,9 @@
 python benchmarks/detection/costs.py > benchmarks/detection/costs.json
 """
 
+import argparse
 import json
 import pathlib
-import sys
 import tempfile
 
 import keras
@@ -50,5 +50,12 @@ def costs(width):
     }
 
 
+def main() -> None:
+    """Prints the costs as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("widths", type=float, nargs="*", default=(0.5, 0.35))
+    print(json.dumps([costs(width) for width in parser.parse_args().widths], indent=2))
+
+
 if __name__ == "__main__":
-    print(json.dumps([costs(width) for width in map(float, sys.argv[1:] or (0.5, 0.35))], indent=2))
+    main()
