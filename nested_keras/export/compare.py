@@ -20,7 +20,7 @@ from nested_keras.nesting import fidelity
 from nested_keras.nesting.model import NestedModel, call_at, record
 from nested_keras.typing import Float32Array, Value
 
-_EXAMPLES = 4
+_MOST_EXAMPLES = 7
 # A share of the largest output. Folding multiplies BatchNorm's factors into the weights, which
 # makes 1e-6 in a small network and more in a deep one. A layer that was mistaken for another is off
 # by 1e-2 and more.
@@ -38,7 +38,7 @@ def compare(model: NestedModel, graph: Graph, data: tuple[Float32Array, ...]) ->
     Raises:
         ExportError: A level differs; the text names the level and the first layer that differs.
     """
-    inputs = [array[:_EXAMPLES] for array in data]
+    inputs = [array[: _examples(graph, len(data[0]))] for array in data]
     batch = keras.tree.pack_sequence_as(model.input, inputs)
     share = max(_SHARE, fidelity.tolerance(model))
     for level in range(graph.levels):
@@ -54,6 +54,17 @@ def compare(model: NestedModel, graph: Graph, data: tuple[Float32Array, ...]) ->
             raise ExportError(
                 f"level {level} must compute what the Keras model does: {layer or wrong}"
             )
+
+
+def _examples(graph: Graph, available: int) -> int:
+    """Returns a number of examples that no tensor has along another axis.
+
+    Keras on TensorFlow takes the operand [n, 1] of a sum for a bias, where the other operand has n
+    channels.
+    """
+    sizes = {size for node in graph.nodes.values() for size in node.shape}
+    counts = range(1, min(available, _MOST_EXAMPLES) + 1)
+    return max((count for count in counts if count not in sizes), default=1)
 
 
 def _first_layer(

@@ -72,7 +72,7 @@ def fold(graph: Graph, *, fuse: bool = True) -> Graph:
     outputs = tuple(moved[name] for name in graph.outputs)
     if not fuse:
         return Graph(folded, graph.inputs, outputs, graph.levels)
-    folded = {name: _apart(folded, node) for name, node in folded.items()}
+    folded = {name: _apart(folded, _plain(node)) for name, node in folded.items()}
     graph = Graph(folded, graph.inputs, outputs, graph.levels)
     return with_own_scales(reshapes_behind_sums(graph))
 
@@ -158,6 +158,13 @@ def _without_pad(folded: dict[str, Node], node: Linear, uses: Counter[str]) -> L
 
 def _differs(node: BatchNorm) -> bool:
     return node.per_level and node.gain.shape[0] > 1
+
+
+def _plain(node: Node) -> Node:
+    """Returns a DepthToSpace that moves no pixel as the Reshape that the converter makes of it."""
+    if isinstance(node, DepthToSpace) and not node.moves_pixels():
+        return Reshape(node.name, node.inputs, node.shape)
+    return node
 
 
 def _apart(folded: Mapping[str, Node], node: Node) -> Node:

@@ -83,6 +83,11 @@ class DepthToSpace(PlainNode):
             value = tf.transpose(tf.reshape(value, rows), (0, 1, 3, 2, 4))
         return tf.reshape(value, (-1, *self.shape[1:]))
 
+    def moves_pixels(self) -> bool:
+        """Returns whether the node is more than a Reshape: rows of blocks beside each other."""
+        down, across = self.block
+        return down > 1 and self.shape[2] > across
+
 
 @dataclass(frozen=True, eq=False)
 class Transpose(PlainNode):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from nested_keras.export.moving_layers import DepthToSpace
 from nested_keras.export.nodes import Graph, Input, Node, image_shape
 from nested_keras.export.plain_layers import Binary, Reshape
 
@@ -48,27 +49,39 @@ def reshapes_behind_sums(graph: Graph) -> Graph:
     """Returns the same network with one Reshape behind a sum or product, not two in front.
 
     The converter would move the reshapes itself, and would leave the sum without a range. Where
-    other reshapes stand in front of these, the sum moves further.
+    other reshapes stand in front of these, the sum moves further. A reshape with other readers
+    stays for them. A DepthToSpace ends with a reshape, so it moves likewise.
     """
     reads = graph.consumers()
     nodes: dict[str, Node] = {}
     for node in graph.nodes.values():
         before = [nodes[name] for name in node.inputs]
-        sources = tuple(name for each in before for name in each.inputs)
-        if (
-            isinstance(node, Binary)
-            and all(isinstance(each, Reshape) for each in before)
-            and {each.shape for each in before} == {node.shape}
-            and len({nodes[name].shape for name in sources}) == 1
-            and all(reads[name] == node.inputs.count(name) for name in node.inputs)
-        ):
+        if isinstance(node, Binary) and _move_alike(before, node, nodes):
             for name in set(node.inputs):
-                del nodes[name]
+                reads[name] -= node.inputs.count(name)
+                if not reads[name]:
+                    del nodes[name]
             inner = f"{node.name}/before"
+            sources = tuple(name for each in before for name in each.inputs)
             shape = nodes[sources[0]].shape
             nodes[inner] = dataclasses.replace(node, name=inner, inputs=sources, shape=shape)
-            nodes[node.name] = Reshape(node.name, (inner,), node.shape)
+            nodes[node.name] = dataclasses.replace(before[0], name=node.name, inputs=(inner,))
         else:
             nodes[node.name] = node
     moved = Graph(nodes, graph.inputs, graph.outputs, graph.levels)
     return moved if nodes.keys() == graph.nodes.keys() else reshapes_behind_sums(moved)
+
+
+def _move_alike(operands: list[Node], reader: Node, nodes: dict[str, Node]) -> bool:
+    """Returns whether operands of the shape of their reader are the same move of like tensors."""
+    moves = {
+        (type(each), each.block if isinstance(each, DepthToSpace) else None, each.shape)
+        for each in operands
+        if isinstance(each, Reshape | DepthToSpace)
+    }
+    return (
+        all(isinstance(each, Reshape | DepthToSpace) for each in operands)
+        and len(moves) == 1
+        and operands[0].shape == reader.shape
+        and len({nodes[name].shape for each in operands for name in each.inputs}) == 1
+    )

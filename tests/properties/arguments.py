@@ -21,7 +21,8 @@ OTHER_FUNCTIONS = ("tf.nn.relu6", "keras.ops.tanh", "tf.nn.silu", "keras.ops.gel
 LAYER_FUNCTIONS = ("L.LeakyReLU(0.3)", "L.ReLU(6.0)", "L.ReLU(negative_slope=0.1)")
 # Operators between layers, on tensors of any rank. `height` and `width` are multiples of those of
 # x, `size` is the number of its values. A function that grows without bounds has its steep part
-# left out, where one step of int8 means any number.
+# left out, where one step of int8 means any number. Half of the values behind a relu are 0: a sum
+# that lands between two steps there is rounded up at all of them, or down.
 OPERATORS: tuple[str, ...] = (
     "{x} + 3.0",
     "1.5 - {x}",
@@ -33,15 +34,15 @@ OPERATORS: tuple[str, ...] = (
     "keras.ops.power({x}, 1)",
     "keras.ops.sqrt(keras.ops.relu({x}))",
     "(keras.ops.relu6({x}) + 0.1) ** 0.5",
-    "keras.ops.rsqrt(keras.ops.relu({x}) + 0.2)",
+    "keras.ops.rsqrt(keras.ops.relu({x}) + 1.0)",
     "(0.5 + keras.ops.sigmoid({x})) ** -0.5",
-    "keras.ops.log(keras.ops.relu({x}) + 0.2)",
+    "keras.ops.log(keras.ops.relu({x}) + 1.0)",
     "keras.ops.log2(keras.ops.softplus({x}) + 0.1)",
     "keras.ops.log10(1.5 - keras.ops.tanh({x}))",
     "keras.ops.log1p(keras.ops.relu({x}))",
     "keras.ops.expm1(keras.ops.minimum({x}, 0.5))",
     "keras.ops.exp(keras.ops.clip({x}, -3, 1))",
-    "keras.ops.reciprocal(keras.ops.relu({x}) + 0.3)",
+    "keras.ops.reciprocal(keras.ops.relu({x}) + 2.0)",
     "(keras.ops.softplus({x}) + 0.2) ** -1",
     "0.5 / (keras.ops.exp(keras.ops.tanh({x})) + 1.0)",
     "keras.ops.maximum({x}, keras.ops.linspace(-0.5, 0.5, {x}.shape[-1]))",

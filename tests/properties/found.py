@@ -190,4 +190,28 @@ x3 = L.Minimum(name='n19_3')([x0, x2])
 x4 = L.Activation('mish', name='n19_4')(x2)
 model = keras.Model([i0], [x3, x4])
 """,
+    # A power of a transposed convolution that only makes an image wider, and of one of a series:
+    # the converter makes a reshape of each, and moved both operands' reshapes behind the product.
+    """
+i0 = keras.Input(shape=(2, 1, 8), name='n20_i0')
+x0 = L.Conv2DTranspose(2, 2, padding='same', strides=(1, 2), name='n20_0')(i0)
+x1 = x0**2
+x2 = L.Add(name='n20_2')([L.Dense(2, activation='tanh', name='n20_1')(x1), x1])
+x3 = L.Conv2DTranspose(2, 2, strides=(2, 1), name='n20_3')(i0)
+x4 = L.Dense(3, name='n20_4')(keras.ops.square(x3))
+x5 = L.Conv1DTranspose(3, 2, strides=2, name='n20_5')(L.Reshape((2, 8), name='n20_6')(i0))
+x6 = L.Dense(2, name='n20_7')(x5 * x5)
+model = keras.Model([i0], [x2, x4, x6])
+""",
+    # Sums of a series, read again beside the series: the converter moved the reshapes of both.
+    """
+i0 = keras.Input(shape=(2, 6), name='n21_i0')
+x0 = i0 * i0
+x1 = L.Dense(2, name='n21_0')(x0 + i0)
+x2 = i0 + i0
+x3 = L.Dense(2, name='n21_1')(x2 - i0)
+x4 = keras.ops.tanh(x2)
+x5 = L.Flatten(name='n21_2')(i0)
+model = keras.Model([i0], [x1, x3, x4, x5])
+""",
 )

@@ -35,6 +35,18 @@ def test_a_right_graph_passes_and_a_wrong_layer_is_named(monkeypatch):
         compare.compare(nested, fold(graph.trace(nested)), data)
 
 
+@pytest.mark.parametrize("channels", [2, 4, 7])
+def test_an_operand_that_keras_takes_for_a_bias_is_no_difference(channels):
+    """Keras adds [n, 1] to [n, channels] along the wrong axis, where n is `channels`."""
+    inputs = keras.Input((5,))
+    wide, narrow = layers.Dense(channels, name="wide")(inputs), layers.Dense(1)(inputs)
+    outputs = layers.Dense(3)(layers.Average()([wide, narrow]))
+    nested = nest(nets.randomise(keras.Model(inputs, outputs), seed=0))
+    data = np.random.default_rng(0).normal(size=(8, 5)).astype(np.float32)
+    for count in (2, 4, 7, 8):
+        compare.compare(nested, fold(graph.trace(nested)), (data[:count],))
+
+
 def test_a_wrong_fold_is_found_though_no_layer_differs(monkeypatch):
     nested = network()
     traced = graph.trace(nested)
