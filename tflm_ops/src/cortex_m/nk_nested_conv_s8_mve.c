@@ -9,13 +9,11 @@
  */
 #include "nk_nested_conv_s8_mve.h"
 
-#include <string.h>
-
 #include "nk_target.h"
 
 #if NK_USE_MVE
 
-#include <arm_mve.h>
+#include "nk_mve.h"
 
 #define TILE_PIXELS 4
 #define GROUP_WEIGHTS 8
@@ -281,19 +279,6 @@ static void run_tile(const layer *l, const int8_t *input, int32_t count, int32_t
   }
 }
 
-/** memcpy() of 0 bytes or more. */
-static inline void copy(int8_t *to, const int8_t *from, int32_t bytes) {
-  __asm__ volatile(
-      "   wlstp.8 lr, %[bytes], 2f\n"
-      "1: vldrb.8 q0, [%[from]], #16\n"
-      "   vstrb.8 q0, [%[to]], #16\n"
-      "   letp lr, 1b\n"
-      "2:\n"
-      : [to] "+r"(to), [from] "+r"(from)
-      : [bytes] "r"(bytes)
-      : "q0", "lr", "memory");
-}
-
 /** Copies row y of an image, padded, to `row`. */
 static void pad_row(const layer *l, const int8_t *image, int32_t y, int8_t *row) {
   const nk_stream *const s = l->stream;
@@ -303,12 +288,12 @@ static void pad_row(const layer *l, const int8_t *image, int32_t y, int8_t *row)
   if (!nk_in_range(y, 0, l->input_h - 1)) {
     bytes = 0;
   }
-  memset(row, -s->input_offset, (size_t)before);
+  nk_mve_fill(row, -s->input_offset, before);
   if (bytes > 0) {
-    copy(row + before, image + y * l->input_w * channels, bytes);
+    nk_mve_copy(row + before, image + y * l->input_w * channels, bytes);
   }
   const int32_t end = before + bytes;
-  memset(row + end, -s->input_offset, (size_t)(l->row_bytes - end));
+  nk_mve_fill(row + end, -s->input_offset, l->row_bytes - end);
 }
 
 /** Brings the rows under output row y into scratch memory. */
@@ -317,7 +302,7 @@ static void slide(const layer *l, const int8_t *image, int32_t y) {
   const int32_t kept = y > 0 ? nk_max(s->kernel_h - s->stride_h, 0) : 0;
   for (int32_t r = 0; r < kept; ++r) {
     int8_t *const row = l->rows + r * l->row_bytes;
-    copy(row, row + s->stride_h * l->row_bytes, l->row_bytes);
+    nk_mve_copy(row, row + s->stride_h * l->row_bytes, l->row_bytes);
   }
   for (int32_t r = kept; r < s->kernel_h; ++r) {
     pad_row(l, image, y * s->stride_h - s->pad_top + r, l->rows + r * l->row_bytes);
