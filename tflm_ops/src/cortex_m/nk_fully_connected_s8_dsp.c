@@ -18,9 +18,11 @@
  * over records load up to NK_STREAM_READ_AHEAD_BYTES beyond the last record.
  */
 #include "../ref/nk_arithmetic.h"
+#include "nk_dense_sums_s8_mve.h"
 #include "nk_fully_connected.h"
 #include "nk_fully_connected_records.h"
 #include "nk_simd.h"
+#include "nk_target.h"
 
 /** Channels whose accumulators are kept at a time: a multiple of 4. */
 #define CHUNK 32
@@ -199,6 +201,9 @@ static inline channel_pair add_pair_of_channels(channel_pair p, int32_t words, u
 static NK_NOINLINE void add_dense(const int8_t *weights, int32_t count, int32_t length,
                                   int32_t offset, const int8_t *x, const int32_t *from,
                                   int32_t *sums) {
+#if NK_USE_MVE
+  nk_dense_sums_s8_mve(weights, count, length, offset, x, from, sums);
+#else
   const uint32_t offsets = (uint32_t)(uint16_t)offset | (uint32_t)offset << 16;
   for (; count > 0; count -= 2) {
     // A last channel without a partner is computed twice, as its own partner.
@@ -215,6 +220,7 @@ static NK_NOINLINE void add_dense(const int8_t *weights, int32_t count, int32_t 
     from += 2;
     sums += 2;
   }
+#endif
 }
 
 /**
