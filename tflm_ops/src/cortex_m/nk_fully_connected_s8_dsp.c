@@ -124,6 +124,16 @@ static NK_NOINLINE void requantize(const int32_t *sums, int32_t count, const out
   }
 }
 
+#if NK_USE_MVE
+
+/** See below. */
+static inline void add_dense(const int8_t *weights, int32_t count, int32_t length, int32_t offset,
+                             const int8_t *x, const int32_t *from, int32_t *sums) {
+  nk_dense_sums_s8_mve(weights, count, length, offset, x, from, sums);
+}
+
+#else
+
 /** The state after add_pair_of_channels(): the sums, and the begin of the rest of the channels. */
 typedef struct channel_pair {
   const int8_t *x;
@@ -201,9 +211,6 @@ static inline channel_pair add_pair_of_channels(channel_pair p, int32_t words, u
 static NK_NOINLINE void add_dense(const int8_t *weights, int32_t count, int32_t length,
                                   int32_t offset, const int8_t *x, const int32_t *from,
                                   int32_t *sums) {
-#if NK_USE_MVE
-  nk_dense_sums_s8_mve(weights, count, length, offset, x, from, sums);
-#else
   const uint32_t offsets = (uint32_t)(uint16_t)offset | (uint32_t)offset << 16;
   for (; count > 0; count -= 2) {
     // A last channel without a partner is computed twice, as its own partner.
@@ -220,8 +227,9 @@ static NK_NOINLINE void add_dense(const int8_t *weights, int32_t count, int32_t 
     from += 2;
     sums += 2;
   }
-#endif
 }
+
+#endif  // NK_USE_MVE
 
 /**
  * sums[i] = from[i] + the products that a sparse level adds to channel `channel` + i, from `record`

@@ -1,6 +1,10 @@
-/** What the kernels for Helium share; for sources that NK_USE_MVE compiles. */
+/** What the kernels for Helium share. */
 #ifndef NK_MVE_H_
 #define NK_MVE_H_
+
+#include "nk_target.h"
+
+#if NK_USE_MVE
 
 #include <arm_mve.h>
 #include <stdint.h>
@@ -66,5 +70,7 @@ static inline void nk_mve_scale_three(const nk_mve_stage *stage, int32x4_t *a, i
 static inline int32x4_t nk_mve_clamp(int32x4_t acc, int32_t offset, int32x4_t min, int32x4_t max) {
   return vminq_s32(vmaxq_s32(vaddq_n_s32(acc, offset), min), max);
 }
+
+#endif  // NK_USE_MVE
 
 #endif  // NK_MVE_H_
