@@ -43,6 +43,7 @@ typedef struct layer {
   int32_t row_bytes, window_row, pixel_step;
   uint8_t *list;
   int32_t list_bytes;
+  /** NULL, or the sink of the block's channels. */
   const nk_dsp_sink *sink;
 } layer;
 
@@ -96,14 +97,10 @@ static bool lay_out(layer *l, uint8_t *scratch, int32_t scratch_bytes) {
   l->list = scratch + used;
   l->list_bytes = scratch_bytes - used;
   int32_t largest = 0;
-  int64_t all = 0;
   for (int32_t o = 0; o < s->out_channels; ++o) {
-    const int32_t bytes = bytes_for(weights_of(l, o));
-    largest = nk_max(largest, bytes);
-    all += bytes;
+    largest = nk_max(largest, bytes_for(weights_of(l, o)));
   }
-  // A sink takes all channels of a pixel at once.
-  return (l->sink == NULL ? largest : all) <= l->list_bytes;
+  return largest <= l->list_bytes;
 }
 
 /** Where the next weight of a channel goes. */
@@ -352,9 +349,11 @@ bool nk_nested_conv_s8_mve(const nk_stream *stream, int32_t level, const nk_conv
   for (int32_t n = 0; n <= level; ++n) {
     entries[n] = stream->level[n].records;
   }
+  nk_dsp_adder adder;
   int32_t count = 0;
   for (int32_t first = 0; first < stream->out_channels; first += count) {
     count = make_list(&l, first, entries);
+    l.sink = nk_dsp_sink_of_block(sink, count, &adder);
     for (int32_t n = 0; n < l.batches; ++n) {
       run_image(&l, input + n * l.input_h * l.input_w * stream->in_channels, count,
                 output + first + n * l.output_h * l.output_w * stream->output_channels);

@@ -24,6 +24,7 @@ typedef struct layer {
   const nk_stream *stream;
   int32_t level;
   const nk_conv_dims *dims;
+  /** NULL, or the sink of the block's channels. */
   const nk_dsp_sink *sink;
   /** Whether windows are single pixels inside the image, which need no copy. */
   bool is_direct;
@@ -73,9 +74,7 @@ static bool lay_out(layer *l, uint8_t *scratch, int32_t scratch_bytes) {
     return false;
   }
   l->capacity = nk_min((scratch_bytes - used) / s->channel_weights, s->out_channels);
-  // A sink takes all channels of a pixel at once.
-  const int32_t least = l->sink == NULL ? 2 * GROUP_CHANNELS : s->out_channels;
-  return l->is_dense || l->capacity >= nk_min(least, s->out_channels);
+  return l->is_dense || l->capacity >= nk_min(2 * GROUP_CHANNELS, s->out_channels);
 }
 
 /** Whether the kernel takes fewer instructions than nk_nested_conv_s8_mve(), by counts of the loops
@@ -204,7 +203,6 @@ static inline void multiply(const operands *of, int32x4_t *sums0, int32x4_t *sum
                    :
                    : "r0", "r1", "r2", "r3", "r4", "r5", "r6", "r8", "r9", "r10", "r11", "lr", "q0",
                      "q1", "q2", "q3", "memory");
-#undef PRODUCTS
   *sums0 = s0;
   *sums1 = s1;
   *sums2 = s2;
@@ -385,9 +383,11 @@ bool nk_nested_dense_conv_s8_mve(const nk_stream *stream, int32_t level, const n
   for (int32_t n = 0; n <= level; ++n) {
     at.entry[n] = stream->level[n].records;
   }
+  nk_dsp_adder adder;
   block b = {.count = 0};
   for (int32_t first = 0; first < stream->out_channels; first += b.count) {
     b = next_block(&l, first, &at);
+    l.sink = nk_dsp_sink_of_block(sink, b.count, &adder);
     run_block(&l, &b, input, output + first);
   }
   return true;
