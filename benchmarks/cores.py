@@ -42,9 +42,8 @@ model, and of the dense model, at 0 %. Weights are random and seeded, as in mode
 that every output byte of every level equals the NumPy reference. The code for the Cortex-M0+ runs
 on QEMU's Cortex-M3, which knows all its instructions.
 
-The Cortex-M4, M7, M33 and M55 run the kernels for the DSP extension; on the M55 sparse convolutions
-run a kernel for Helium (helium.md), and dense layers do not. The other cores run the portable
-kernels (docs/kernels_portable.md).
+The Cortex-M4, M7, M33 and M55 run the kernels for the DSP extension; on the M55 most layers run
+kernels for Helium (helium.md). The other cores run the portable kernels (docs/kernels_portable.md).
 
 "CMSIS-NN" is the dense model: the sum over its layers and operators, one call each, with the
 fastest code that CMSIS-NN has for the core. "x" is the speed-up over CMSIS-NN.

@@ -14,8 +14,13 @@
 #include "test_grid.h"
 
 #define ALIGNMENT 16
+#if defined(__ARM_FEATURE_MVE)
+// The end of the RAM of the board mps3_an547: there is nothing behind it.
+#define FORBIDDEN ((int8_t *)0x31400000)
+#else
 // The last of the 4 MiB of RAM of the board mps2_an500: the memory protection unit closes it.
 #define FORBIDDEN ((int8_t *)0x20300000)
+#endif
 #define FORBIDDEN_LOG2_BYTES 20u
 #define MPU ((volatile uint32_t *)0xE000ED90)
 #define GUARD 0x5A
@@ -47,12 +52,14 @@ static const uint8_t *pad(const uint8_t *end) {
 }
 
 static void forbid(void) {
+#if !defined(__ARM_FEATURE_MVE)
   enum { CTRL = 1, RNR, RBAR, RASR };
   MPU[RNR] = 0;
   MPU[RBAR] = (uint32_t)(uintptr_t)FORBIDDEN;
   MPU[RASR] = (FORBIDDEN_LOG2_BYTES - 1) << 1 | 1;  // no access at all
   MPU[CTRL] = 1 << 2 | 1;                           // the rest of the memory as without the unit
   __asm__ volatile("dsb\n\tisb" ::: "memory");
+#endif
 }
 
 /** A copy that ends at the forbidden memory. */

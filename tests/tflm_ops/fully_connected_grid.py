@@ -1,4 +1,4 @@
-"""Fully connected layers of every edge class, for this computer and for the emulated Cortex-M7."""
+"""Fully connected layers of every edge class, for this computer and for emulated cores."""
 
 import dataclasses
 import itertools
@@ -12,9 +12,9 @@ from tests.nested_keras.format.streams import PROFILES, random_layer
 from tests.tflm_ops.cases import realistic
 from tests.tflm_ops.grid_firmware import ALIGNMENT
 
-# Below, at and above a word and a block; gaps beyond one byte.
+# Below, at and above a word, a block and a vector; gaps beyond one byte.
 INPUTS = {
-    1: (1, 2, 3, 4, 5, 7, 8, 37, 256, 2401),
+    1: (1, 2, 3, 4, 17, 7, 8, 37, 256, 2401),
     2: (2, 4, 6, 10, 38, 256, 4802),
     4: (4, 8, 12, 36, 256, 9604),
 }

@@ -1,10 +1,11 @@
-"""Runs a grid of cases on the emulated Cortex-M7: a C program and the bytes of the cases."""
+"""Runs a grid of cases on an emulated core: a C program and the bytes of the cases."""
 
 from pathlib import Path
 
 from nested_keras.codegen import sources
 from nested_keras.devices import qemu
-from nested_keras.devices.toolchain import cortex_m7_toolchain
+from nested_keras.devices.board import Board
+from nested_keras.devices.toolchain import arm_toolchain
 
 HERE = Path(__file__).parent
 BOARD = "mps2_an500"
@@ -17,7 +18,7 @@ NO_UNALIGNED_ACCESS = (
 )
 
 
-def run(program, cases, functions, *, flags, folder):
+def run(program, cases, functions, *, flags, folder, board=BOARD):
     """Returns what the program prints.
 
     Args:
@@ -26,6 +27,7 @@ def run(program, cases, functions, *, flags, folder):
         functions: The functions of tflm_ops that the program calls.
         flags: Further flags of the compiler.
         folder: Receives all files.
+        board: A board of QEMU.
     """
     data = folder / "grid.bin"
     data.write_bytes(cases)
@@ -37,19 +39,19 @@ def run(program, cases, functions, *, flags, folder):
         f'cases_begin: .incbin "{data}"\n'
         "cases_end:\n"
     )
-    board = sources.board_dir(BOARD)
-    includes = (sources.tflm_ops_dir() / "include", board.parent)
-    toolchain = cortex_m7_toolchain()
+    facts = Board.read(board)
+    includes = (sources.tflm_ops_dir() / "include", facts.folder.parent)
+    toolchain = arm_toolchain(facts.flags)
     objects = [
         toolchain.compile(path, include_dirs=includes, cache_dir=folder, extra_flags=flags)
         for path in (
             *([HERE / "bytewise.c"] if flags == NO_UNALIGNED_ACCESS else []),
             HERE / program,
             images,
-            *sources.board_sources(BOARD),
+            *sources.board_sources(board),
             *sources.sources_for(functions),
         )
     ]
     elf = folder / "grid.elf"
-    toolchain.link(objects, elf, flags=(f"-T{board / f'{BOARD}.ld'}",))
-    return qemu.run(elf)
+    toolchain.link(objects, elf, flags=(f"-T{facts.linker_script}",))
+    return qemu.run(elf, machine=facts.machine)

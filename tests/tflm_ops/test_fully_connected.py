@@ -1,4 +1,4 @@
-"""The fully connected kernel for the Cortex-M7: here in its portable form, and as firmware."""
+"""The fully connected kernel of cores with DSP: here in its portable form, and as firmware."""
 
 import ctypes
 
@@ -62,5 +62,19 @@ def test_cortex_m7_equals_the_reference(grid, flags, tmp_path):
     cases = b"".join(map(pack, grid))
     told = grid_firmware.run(
         "fully_connected_grid.c", cases, FUNCTIONS, flags=flags, folder=tmp_path
+    )
+    assert told == f"{len(grid)} cases, 0 failures\n"
+
+
+@pytest.mark.parametrize("flags", [("-O2",), ("-Os",), ("-O0",)], ids=" ".join)
+def test_helium_equals_the_reference(grid, flags, tmp_path):
+    cases = b"".join(map(pack, grid))
+    told = grid_firmware.run(
+        "fully_connected_grid.c",
+        cases,
+        FUNCTIONS,
+        flags=flags,
+        folder=tmp_path,
+        board="mps3_an547",
     )
     assert told == f"{len(grid)} cases, 0 failures\n"

@@ -1,4 +1,4 @@
-"""Kernels and detection on the emulated Cortex-M7 against the references, bit for bit.
+"""Kernels and detection on the emulated Cortex-M7 or M55 against the references, bit for bit.
 
 The same programs run on this computer under the sanitizers (CMakeLists.txt), where the instructions
 of nk_simd.h are plain C and the assembler loops are left out.
@@ -11,7 +11,8 @@ import pytest
 
 from nested_keras.codegen import sources
 from nested_keras.devices import qemu
-from nested_keras.devices.toolchain import cortex_m7_toolchain
+from nested_keras.devices.board import Board
+from nested_keras.devices.toolchain import arm_toolchain
 from tests.tflm_ops.grid_firmware import NO_UNALIGNED_ACCESS
 
 pytestmark = pytest.mark.arm
@@ -43,26 +44,37 @@ NESTED_GRID = (
 )
 
 
-@pytest.mark.parametrize("flags", [(), NO_UNALIGNED_ACCESS], ids=["usual", "no unaligned access"])
-@pytest.mark.parametrize("program", PROGRAMS)
-def test_tuned_kernels_equal_the_references(tmp_path, program, flags):
-    toolchain = cortex_m7_toolchain()
-    root, board = sources.tflm_ops_dir(), sources.board_dir(BOARD)
+def run(folder, program, *, flags, board=BOARD):
+    """Returns what a program prints on a board."""
+    facts = Board.read(board)
+    toolchain = arm_toolchain(facts.flags)
     files = (
         TESTS / f"{program}.c",
-        *([TESTS / "bytewise.c"] if flags else []),
-        *sources.board_sources(BOARD),
+        *([TESTS / "bytewise.c"] if flags == NO_UNALIGNED_ACCESS else []),
+        *sources.board_sources(board),
         *sources.sources_for(PROGRAMS[program]),
     )
     objects = [
         toolchain.compile(
             file,
-            include_dirs=(root / "include", board.parent, TESTS),
-            cache_dir=tmp_path / "objects",
+            include_dirs=(sources.tflm_ops_dir() / "include", facts.folder.parent, TESTS),
+            cache_dir=folder / "objects",
             extra_flags=flags,
         )
         for file in files
     ]
-    elf = tmp_path / f"{program}.elf"
-    toolchain.link(objects, elf, flags=(f"-T{board / f'{BOARD}.ld'}",))
-    assert re.search(r"^[0-9]{3,} layers$", qemu.run(elf).strip())
+    elf = folder / f"{program}.elf"
+    toolchain.link(objects, elf, flags=(f"-T{facts.linker_script}",))
+    return qemu.run(elf, machine=facts.machine)
+
+
+@pytest.mark.parametrize("flags", [(), NO_UNALIGNED_ACCESS], ids=["usual", "no unaligned access"])
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_tuned_kernels_equal_the_references(tmp_path, program, flags):
+    assert re.search(r"^[0-9]{3,} layers$", run(tmp_path, program, flags=flags).strip())
+
+
+@pytest.mark.parametrize("flags", [("-O2",), ("-Os",), ("-O0",)], ids=" ".join)
+def test_depthwise_equals_the_reference_with_helium(tmp_path, flags):
+    printed = run(tmp_path, "test_depthwise_grid", flags=flags, board="mps3_an547")
+    assert re.search(r"^[0-9]{3,} layers$", printed.strip())

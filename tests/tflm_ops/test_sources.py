@@ -16,6 +16,7 @@ CORES = {
     "m0": ("-mcpu=cortex-m0", "-mthumb", "-mfloat-abi=soft"),
     "m4": ("-mcpu=cortex-m4", "-mthumb", "-mfloat-abi=soft"),
     "m7": ("-mcpu=cortex-m7", "-mthumb", "-mfpu=fpv5-d16", "-mfloat-abi=hard"),
+    "m55": ("-mcpu=cortex-m55", "-mthumb", "-mfloat-abi=hard"),
 }
 STRICT = ("-Wall", "-Wextra", "-Wpedantic", "-Werror", "-O2", f"-I{INCLUDE}")
 HOST_COMPILERS = {

@@ -21,6 +21,7 @@
 #include <stddef.h>
 
 #include "nk_depthwise.h"
+#include "nk_depthwise_s8_mve.h"
 #include "nk_depthwise_tile.h"
 #include "nk_doubled.h"
 #include "nk_simd.h"
@@ -314,6 +315,12 @@ static int32_t part_of(int32_t total, int32_t limit) {
 
 void nk_depthwise_s8_dsp(const nk_depthwise_layer *l, nk_depthwise_source *source,
                          const int8_t *input, int8_t *output, uint32_t *words, int32_t pairs) {
+#if NK_USE_MVE
+  const int32_t bytes = pairs * NK_DEPTHWISE_PAIR_WORDS * (int32_t)sizeof(uint32_t);
+  if (nk_depthwise_s8_mve(l, source, input, output, words, bytes)) {
+    return;
+  }
+#endif
   tile t = {
       .row_step = l->x.input * l->in_channels,
       .padding = nk_splat_byte(-l->input_offset),

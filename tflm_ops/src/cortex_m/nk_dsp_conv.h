@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 
+#include "../../include/nk_ops.h"
 #include "../../include/nk_stream.h"
 #include "nk_dsp_tile.h"
 
@@ -14,6 +15,32 @@ struct nk_dsp_sink {
   /** The pixels have the distance that they have in the output. */
   int8_t *tile;
 };
+
+/** The sink of nk_nested_conv2d_add_s8(): adds the elements of another tensor. Every sink begins
+ * one.
+ */
+typedef struct nk_dsp_adder {
+  nk_dsp_sink sink;
+  const nk_add_params *sum;
+  const int8_t *other;
+  const int8_t *output;
+  /** Of each pixel of a tile. A kernel that runs the layer in blocks of channels makes a copy with
+   * those of a block. */
+  int32_t channels;
+  /** From pixel to pixel. */
+  int32_t step;
+} nk_dsp_adder;
+
+/** A sink for tiles of some channels alone, which lies in `copy`; NULL for NULL. */
+static inline const nk_dsp_sink *nk_dsp_sink_of_block(const nk_dsp_sink *sink, int32_t channels,
+                                                      nk_dsp_adder *copy) {
+  if (sink == NULL) {
+    return NULL;
+  }
+  *copy = *(const nk_dsp_adder *)(const void *)sink;
+  copy->channels = channels;
+  return &copy->sink;
+}
 
 /** Bytes of the outputs of a tile, rounded up to 4. */
 static inline int32_t nk_dsp_sink_bytes(int32_t output_channels) {

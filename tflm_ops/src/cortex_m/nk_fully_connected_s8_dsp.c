@@ -18,9 +18,11 @@
  * over records load up to NK_STREAM_READ_AHEAD_BYTES beyond the last record.
  */
 #include "../ref/nk_arithmetic.h"
+#include "nk_dense_sums_s8_mve.h"
 #include "nk_fully_connected.h"
 #include "nk_fully_connected_records.h"
 #include "nk_simd.h"
+#include "nk_target.h"
 
 /** Channels whose accumulators are kept at a time: a multiple of 4. */
 #define CHUNK 32
@@ -122,6 +124,16 @@ static NK_NOINLINE void requantize(const int32_t *sums, int32_t count, const out
   }
 }
 
+#if NK_USE_MVE
+
+/** See below. */
+static inline void add_dense(const int8_t *weights, int32_t count, int32_t length, int32_t offset,
+                             const int8_t *x, const int32_t *from, int32_t *sums) {
+  nk_dense_sums_s8_mve(weights, count, length, offset, x, from, sums);
+}
+
+#else
+
 /** The state after add_pair_of_channels(): the sums, and the begin of the rest of the channels. */
 typedef struct channel_pair {
   const int8_t *x;
@@ -216,6 +228,8 @@ static NK_NOINLINE void add_dense(const int8_t *weights, int32_t count, int32_t 
     sums += 2;
   }
 }
+
+#endif  // NK_USE_MVE
 
 /**
  * sums[i] = from[i] + the products that a sparse level adds to channel `channel` + i, from `record`

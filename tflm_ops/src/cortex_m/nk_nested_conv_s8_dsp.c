@@ -5,6 +5,7 @@
 #include "nk_dsp_conv.h"
 #include "nk_dsp_dense.h"
 #include "nk_nested_conv_s8_mve.h"
+#include "nk_nested_dense_conv_s8_mve.h"
 #include "nk_target.h"
 
 bool nk_nested_conv_s8_dsp_applies(const nk_stream *s) {
@@ -57,16 +58,17 @@ int32_t nk_nested_conv_s8_dsp_get_buffer_size(const nk_stream *stream, const nk_
 void nk_nested_conv_s8_dsp(const nk_stream *stream, int32_t level, const nk_conv_dims *dims,
                            const int8_t *input, int8_t *output, void *scratch,
                            const nk_dsp_sink *sink) {
+#if NK_USE_MVE
+  const int32_t bytes = nk_nested_conv_s8_dsp_get_buffer_size(stream, dims, sink != NULL);
+  if (nk_nested_dense_conv_s8_mve(stream, level, dims, input, output, scratch, bytes, sink) ||
+      nk_nested_conv_s8_mve(stream, level, dims, input, output, scratch, bytes, sink)) {
+    return;
+  }
+#endif
   if (sink == NULL && nk_dsp_dense_takes(stream)) {
     nk_dsp_dense_run(stream, level, dims, input, output, scratch);
     return;
   }
-#if NK_USE_MVE
-  const int32_t bytes = nk_nested_conv_s8_dsp_get_buffer_size(stream, dims, sink != NULL);
-  if (nk_nested_conv_s8_mve(stream, level, dims, input, output, scratch, bytes, sink)) {
-    return;
-  }
-#endif
   nk_dsp_conv conv = make_conv(stream, level, dims);
   conv.sink = sink;
   nk_dsp_conv_lay_out(&conv, scratch);

@@ -9,13 +9,11 @@
  */
 #include "nk_nested_conv_s8_mve.h"
 
-#include <string.h>
-
 #include "nk_target.h"
 
 #if NK_USE_MVE
 
-#include <arm_mve.h>
+#include "nk_mve.h"
 
 #define TILE_PIXELS 4
 #define GROUP_WEIGHTS 8
@@ -45,6 +43,7 @@ typedef struct layer {
   int32_t row_bytes, window_row, pixel_step;
   uint8_t *list;
   int32_t list_bytes;
+  /** NULL, or the sink of the block's channels. */
   const nk_dsp_sink *sink;
 } layer;
 
@@ -98,14 +97,10 @@ static bool lay_out(layer *l, uint8_t *scratch, int32_t scratch_bytes) {
   l->list = scratch + used;
   l->list_bytes = scratch_bytes - used;
   int32_t largest = 0;
-  int64_t all = 0;
   for (int32_t o = 0; o < s->out_channels; ++o) {
-    const int32_t bytes = bytes_for(weights_of(l, o));
-    largest = nk_max(largest, bytes);
-    all += bytes;
+    largest = nk_max(largest, bytes_for(weights_of(l, o)));
   }
-  // A sink takes all channels of a pixel at once.
-  return (l->sink == NULL ? largest : all) <= l->list_bytes;
+  return largest <= l->list_bytes;
 }
 
 /** Where the next weight of a channel goes. */
@@ -281,19 +276,6 @@ static void run_tile(const layer *l, const int8_t *input, int32_t count, int32_t
   }
 }
 
-/** memcpy() of 0 bytes or more. */
-static inline void copy(int8_t *to, const int8_t *from, int32_t bytes) {
-  __asm__ volatile(
-      "   wlstp.8 lr, %[bytes], 2f\n"
-      "1: vldrb.8 q0, [%[from]], #16\n"
-      "   vstrb.8 q0, [%[to]], #16\n"
-      "   letp lr, 1b\n"
-      "2:\n"
-      : [to] "+r"(to), [from] "+r"(from)
-      : [bytes] "r"(bytes)
-      : "q0", "lr", "memory");
-}
-
 /** Copies row y of an image, padded, to `row`. */
 static void pad_row(const layer *l, const int8_t *image, int32_t y, int8_t *row) {
   const nk_stream *const s = l->stream;
@@ -303,12 +285,12 @@ static void pad_row(const layer *l, const int8_t *image, int32_t y, int8_t *row)
   if (!nk_in_range(y, 0, l->input_h - 1)) {
     bytes = 0;
   }
-  memset(row, -s->input_offset, (size_t)before);
+  nk_mve_fill(row, -s->input_offset, before);
   if (bytes > 0) {
-    copy(row + before, image + y * l->input_w * channels, bytes);
+    nk_mve_copy(row + before, image + y * l->input_w * channels, bytes);
   }
   const int32_t end = before + bytes;
-  memset(row + end, -s->input_offset, (size_t)(l->row_bytes - end));
+  nk_mve_fill(row + end, -s->input_offset, l->row_bytes - end);
 }
 
 /** Brings the rows under output row y into scratch memory. */
@@ -317,7 +299,7 @@ static void slide(const layer *l, const int8_t *image, int32_t y) {
   const int32_t kept = y > 0 ? nk_max(s->kernel_h - s->stride_h, 0) : 0;
   for (int32_t r = 0; r < kept; ++r) {
     int8_t *const row = l->rows + r * l->row_bytes;
-    copy(row, row + s->stride_h * l->row_bytes, l->row_bytes);
+    nk_mve_copy(row, row + s->stride_h * l->row_bytes, l->row_bytes);
   }
   for (int32_t r = kept; r < s->kernel_h; ++r) {
     pad_row(l, image, y * s->stride_h - s->pad_top + r, l->rows + r * l->row_bytes);
@@ -367,9 +349,11 @@ bool nk_nested_conv_s8_mve(const nk_stream *stream, int32_t level, const nk_conv
   for (int32_t n = 0; n <= level; ++n) {
     entries[n] = stream->level[n].records;
   }
+  nk_dsp_adder adder;
   int32_t count = 0;
   for (int32_t first = 0; first < stream->out_channels; first += count) {
     count = make_list(&l, first, entries);
+    l.sink = nk_dsp_sink_of_block(sink, count, &adder);
     for (int32_t n = 0; n < l.batches; ++n) {
       run_image(&l, input + n * l.input_h * l.input_w * stream->in_channels, count,
                 output + first + n * l.output_h * l.output_w * stream->output_channels);

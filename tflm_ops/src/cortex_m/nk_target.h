@@ -21,7 +21,7 @@
 #endif
 
 /**
- * NK_USE_MVE: whether sparse convolutions use Helium, the vectors of the Cortex-M55 and M85. Define
+ * NK_USE_MVE: whether kernels use Helium, the vectors of the Cortex-M55 and M85. Define
  * NK_USE_MVE as 0 to have the kernels for the DSP extension in place of that.
  */
 #ifndef NK_USE_MVE

@@ -14,19 +14,9 @@ int32_t nk_nested_conv2d_add_s8_get_kernel_size(const nk_stream *stream, const n
   return nk_max(alone, tiles) + nk_dsp_sink_bytes(stream->output_channels);
 }
 
-typedef struct adder {
-  nk_dsp_sink sink;
-  const nk_add_params *sum;
-  const int8_t *other;
-  const int8_t *output;
-  int32_t channels;
-  /** From pixel to pixel. */
-  int32_t step;
-} adder;
-
 /** Adds the elements of the other tensor that lie where the outputs of the tile belong. */
 static void add_tile(const nk_dsp_sink *sink, int8_t *output, int32_t pixels) {
-  const adder *a = (const adder *)(const void *)sink;
+  const nk_dsp_adder *a = (const nk_dsp_adder *)(const void *)sink;
   const int8_t *other = a->other + (output - a->output);
   const int8_t *tile = sink->tile;
   if (a->channels == a->step) {
@@ -55,8 +45,8 @@ nk_status nk_nested_conv2d_add_s8(const nk_stream *stream, int32_t level, const 
   if (scratch_size < (size_t)nk_nested_conv2d_add_s8_get_kernel_size(stream, dims)) {
     return NK_ERROR_BUFFER;
   }
-  const adder a = {{add_tile, scratch},    sum, other, output, stream->out_channels,
-                   stream->output_channels};
+  const nk_dsp_adder a = {{add_tile, scratch},    sum, other, output, stream->out_channels,
+                          stream->output_channels};
   uint8_t *rest = (uint8_t *)scratch + nk_dsp_sink_bytes(stream->output_channels);
 #if NK_USE_DSP
   nk_nested_conv_s8_dsp(stream, level, dims, input, output, rest, &a.sink);
