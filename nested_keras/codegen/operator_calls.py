@@ -360,7 +360,7 @@ def _print_stream(
     takes_level = isinstance(op, operators.NestedSparseConv)
     arguments = [kernel, stream, operands.constants.size_of(stream)]
     arguments += ["level" if takes_level else "0", "&dims", "input", "output"]
-    arguments += ["scratch", str(scratch)] if scratch else ["NULL", "0"]
+    arguments += ["scratch", "scratch_size"] if scratch else ["NULL", "0"]
     if operands.calls:
         arguments.append("rows->pad_top")
     elif operands.has_sums:
@@ -370,7 +370,7 @@ def _print_stream(
         _return("run_rows" if operands.calls else "run_nested", arguments),
     ]
     extra = ["int32_t level"] if takes_level else []
-    extra += ["void *scratch"] if scratch else []
+    extra += ["void *scratch", "size_t scratch_size"] if scratch else []
     return OpCode(
         kernel=kernel,
         function=_function(op, operands, body, extra),
@@ -398,7 +398,7 @@ def _print_conv_add(
     params = _params(op.sum, registration.c_call, operands)
     stream = _add_stream(op.layer, operands)
     arguments = ["NULL", stream, constants.size_of(stream), "level" if op.takes_level else "0"]
-    arguments += ["&dims", "input0", "output", "scratch", str(scratch), "&sum", "input1"]
+    arguments += ["&dims", "input0", "output", "scratch", "scratch_size", "&sum", "input1"]
     body = [
         _dims_statement(op.layer, operands),
         f"  static const nk_add_params sum = {{\n{params}  }};",
@@ -407,7 +407,7 @@ def _print_conv_add(
     extra = ["int32_t level"] if op.takes_level else []
     return OpCode(
         kernel=KERNEL,
-        function=_function(op, operands, body, [*extra, "void *scratch"]),
+        function=_function(op, operands, body, [*extra, "void *scratch", "size_t scratch_size"]),
         stream=stream,
         header=op.layer.data[:_STREAM_HEAD],
         takes_level=op.takes_level,
