@@ -13,9 +13,9 @@ from nested_keras.format.layout import align
 
 KERNEL_BYTES = {
     "nk_depthwise_conv2d_s8": 2088,  # with a tile of the image
-    "nk_nested_conv2d_add_s8": 1568,
-    "nk_nested_conv2d_s8": 1520,
-    "nk_nested_conv_s8": 1576,
+    "nk_nested_conv2d_add_s8": 1304,
+    "nk_nested_conv2d_s8": 1288,
+    "nk_nested_conv_s8": 1344,
     "nk_nested_depthwise_s8": 864,
 }
 """Stack under the kernels that need much, in bytes."""

@@ -59,7 +59,8 @@ int32_t nk_nested_conv_s8_get_buffer_size(const nk_stream *stream, const nk_conv
  *   layer.
  * - input, output: must not overlap.
  * - scratch: 4-byte aligned, of at least nk_nested_conv_s8_get_buffer_size() bytes. The caller may
- *   use the memory for other things between calls.
+ *   use the memory for other things between calls. A convolution of several levels may be faster
+ *   with 2 bytes more for each of its weights.
  *
  * Returns NK_OK; NK_ERROR_ARGUMENT (null pointer), NK_ERROR_LEVEL, NK_ERROR_SHAPE or
  * NK_ERROR_BUFFER, with the output untouched.

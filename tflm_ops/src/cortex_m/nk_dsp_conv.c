@@ -11,6 +11,7 @@
 
 #include <string.h>
 
+#include "nk_dsp_chain.h"
 #include "nk_dsp_list.h"
 #include "nk_target.h"
 
@@ -18,6 +19,8 @@
 #define POINTER_BYTES 4
 /** Packed input that a group of depthwise channels may take. */
 #define GROUP_BYTES 4096
+/** Of a channel: see has_few_weights(). */
+#define FEW_WEIGHTS 40
 /** A dense loop reads so far past the packed input. */
 #define READ_AHEAD_BYTES 16
 
@@ -76,8 +79,9 @@ int32_t nk_dsp_conv_lay_out(nk_dsp_conv *c, uint8_t *scratch) {
   int32_t used = 0;
   c->packed = take(scratch, &used, packed + READ_AHEAD_BYTES);
   c->pixels = take(scratch, &used, columns_of(c, pairs) * POINTER_BYTES);
-  c->list = take(scratch, &used, nk_dsp_list_bytes(c->stream, c->level));
   int8_t *zero = take(scratch, &used, c->group);
+  c->list_bytes = nk_dsp_list_bytes(c->stream, c->level);
+  c->list = take(scratch, &used, c->list_bytes);
   if (scratch != NULL) {
     memset(zero, -c->input_offset, (size_t)c->group);
   }
@@ -238,8 +242,16 @@ static void run_column(nk_dsp_conv *c, nk_dsp_tile *tile, const int8_t *image, i
         .first = c->first * multiplier,
         .count = c->depth_multiplier == 0 ? c->out_channels : c->present * multiplier,
         .input_positions = c->depth_multiplier == 0 ? 0 : c->capacity * c->kernel_w,
+        .tiles = c->batches * c->output_h * (c->output_w / (2 * NK_DSP_MAX_PAIRS)),
+        .bytes = c->list_bytes,
     };
-    nk_dsp_list_make(c->stream, c->level, pairs, c->list_pairs, &channels, c->list);
+    const bool is_full = pairs == NK_DSP_MAX_PAIRS;
+    // A chain list is none for other tiles, and to try to make one may destroy a list.
+    const int32_t made_pairs = is_full || c->is_chain ? 0 : c->list_pairs;
+    c->is_chain = is_full && nk_dsp_chain_make(c->stream, c->level, &channels, c->list);
+    if (!c->is_chain) {
+      nk_dsp_list_make(c->stream, c->level, pairs, made_pairs, &channels, c->list);
+    }
     c->list_pairs = pairs;
   }
   int32_t first = 0;
@@ -251,6 +263,19 @@ static void run_column(nk_dsp_conv *c, nk_dsp_tile *tile, const int8_t *image, i
   }
 }
 
+/** Whether a tile at full width takes less than a narrow one and its list. */
+static bool has_few_weights(const nk_dsp_conv *c) {
+  uint32_t entries = 0;
+  for (int32_t n = 0; n <= c->level; ++n) {
+    const nk_stream_level *level = &c->stream->level[n];
+    if (level->encoding == NK_ENCODING_DENSE) {
+      return false;
+    }
+    entries += level->entries;
+  }
+  return entries <= (uint32_t)(FEW_WEIGHTS * c->out_channels);
+}
+
 /** The output channels of one group of input channels. */
 static void run_group(nk_dsp_conv *c, nk_dsp_tile *tile, const int8_t *input, int8_t *output) {
   for (int32_t n = 0; n < c->batches; ++n) {
@@ -258,8 +283,8 @@ static void run_group(nk_dsp_conv *c, nk_dsp_tile *tile, const int8_t *input, in
       int32_t pixels = nk_min(c->output_w - x, 2 * NK_DSP_MAX_PAIRS);
       // One more tile at full width, some of it for a second time, takes less than another list. A
       // sink takes each output once.
-      if (c->sink == NULL && c->output_h == 1 && x > 0 &&
-          nk_in_range(pixels, 3, 2 * NK_DSP_MAX_PAIRS - 1)) {
+      if (c->sink == NULL && c->output_h == 1 && x > 0 && pixels < 2 * NK_DSP_MAX_PAIRS &&
+          (pixels > 2 || has_few_weights(c))) {
         pixels = 2 * NK_DSP_MAX_PAIRS;
         x = c->output_w - pixels;
       }

@@ -38,8 +38,12 @@ typedef struct nk_dsp_conv {
 
   // Private.
   uint32_t *list;
+  /** Of the list; the operator may raise it if there is more memory behind the scratch. */
+  int32_t list_bytes;
   /** Pairs of the tiles for which the list is made; 0 before the list of a group is made. */
   int32_t list_pairs;
+  /** Whether that is a chain list (nk_dsp_chain.h). */
+  bool is_chain;
   const int8_t *zero;
   const int8_t **pixels;
   uint8_t *packed;

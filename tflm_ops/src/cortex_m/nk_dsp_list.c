@@ -39,12 +39,12 @@ typedef struct reader {
   /** Bytes to the next copy of the loop; 0 if there is none. */
   uint32_t copy;
   /** 1 where a pass takes two entries of the stream, and where the first pass may lack one. */
-  int32_t twos, short_first;
+  uint8_t twos, short_first;
   /** Masks of the first byte: the bits of the first entry's position, in blocks, and the bits of
    * the step to the first entry where the loop goes on. */
-  int32_t position, step;
+  uint8_t position, step;
   /** Bytes of an entry of the stream, and log2 of its weights. */
-  int32_t bytes, log2_weights;
+  uint8_t bytes, log2_weights;
   /** Weights that the accumulators still take, after add_pieces(). */
   int32_t room;
   /** Of all channels; -1 where each has its own number of entries. */
@@ -72,8 +72,8 @@ static NK_NOINLINE void open_reader(reader *r, const nk_stream_level *level, int
   r->short_first = dense;
   r->position = dense || wide ? 0 : 0xff;
   r->step = single && pairs >= 3 ? 0xff : 0;
-  r->bytes = dense ? 1 : level->record_bytes;
-  r->log2_weights = dense ? 0 : block_size / 2;
+  r->bytes = dense ? 1 : (uint8_t)level->record_bytes;
+  r->log2_weights = dense ? 0 : (uint8_t)(block_size / 2);
   r->entries = dense ? channel_weights : -1;
 }
 

@@ -13,6 +13,8 @@
  *
  * and the address of its piece of the stream. An entry that requantises goes on with a struct
  * nk_dsp_channel, whose `shift` has the number of the routine from bit 8 on.
+ *
+ * Tiles of NK_DSP_MAX_PAIRS pairs have a chain list (nk_dsp_chain.h) where they can.
  */
 #ifndef NK_DSP_LIST_H_
 #define NK_DSP_LIST_H_
@@ -22,7 +24,7 @@
 #include "../../include/nk_stream.h"
 #include "nk_dsp_tile.h"
 
-/** Bytes of the list of a level, at most. */
+/** Bytes of the list of a level, at most. A list with joined records takes more. */
 int32_t nk_dsp_list_bytes(const nk_stream *stream, int32_t level);
 
 /** The output channels of a list. */
@@ -33,6 +35,9 @@ typedef struct nk_dsp_list_channels {
   /** Positions of packed input from one input channel to the next; 0 if every output channel sees
    * the same input. */
   int32_t input_positions;
+  /** How many tiles the list serves, and the bytes of the memory for the list. */
+  int32_t tiles;
+  int32_t bytes;
 } nk_dsp_list_channels;
 
 /**

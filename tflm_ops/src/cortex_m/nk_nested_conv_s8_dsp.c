@@ -53,7 +53,7 @@ int32_t nk_nested_conv_s8_dsp_get_buffer_size(const nk_stream *stream, const nk_
 #if NK_USE_DSP
 
 void nk_nested_conv_s8_dsp(const nk_stream *stream, int32_t level, const nk_conv_dims *dims,
-                           const int8_t *input, int8_t *output, void *scratch,
+                           const int8_t *input, int8_t *output, void *scratch, size_t scratch_size,
                            const nk_dsp_sink *sink) {
   if (sink == NULL && nk_dsp_dense_takes(stream)) {
     nk_dsp_dense_run(stream, level, dims, input, output, scratch);
@@ -61,7 +61,9 @@ void nk_nested_conv_s8_dsp(const nk_stream *stream, int32_t level, const nk_conv
   }
   nk_dsp_conv conv = make_conv(stream, level, dims);
   conv.sink = sink;
-  nk_dsp_conv_lay_out(&conv, scratch);
+  // nk_dsp_conv_lay_out() puts the list last.
+  const int32_t used = nk_dsp_conv_lay_out(&conv, scratch);
+  conv.list_bytes += (int32_t)(scratch_size < INT32_MAX ? scratch_size : INT32_MAX) - used;
   nk_dsp_conv_run(&conv, input, output);
 }
 

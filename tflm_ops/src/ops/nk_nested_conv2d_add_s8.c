@@ -45,9 +45,11 @@ nk_status nk_nested_conv2d_add_s8(const nk_stream *stream, int32_t level, const 
     return NK_ERROR_BUFFER;
   }
   const adder a = {{add_tile, scratch}, sum, other, output};
-  uint8_t *rest = (uint8_t *)scratch + nk_dsp_sink_bytes(stream->out_channels);
+  const int32_t sink_bytes = nk_dsp_sink_bytes(stream->out_channels);
+  uint8_t *rest = (uint8_t *)scratch + sink_bytes;
 #if NK_USE_DSP
-  nk_nested_conv_s8_dsp(stream, level, dims, input, output, rest, &a.sink);
+  nk_nested_conv_s8_dsp(stream, level, dims, input, output, rest, scratch_size - (size_t)sink_bytes,
+                        &a.sink);
 #else
   nk_nested_conv_s8_portable(stream, level, dims, input, output, rest, &a.sink);
 #endif

@@ -16,7 +16,7 @@ nk_status nk_nested_conv2d_s8(const nk_stream *stream, int32_t level, const nk_c
     return NK_ERROR_ARGUMENT;
   }
 #if NK_USE_DSP
-  nk_nested_conv_s8_dsp(stream, level, dims, input, output, scratch, NULL);
+  nk_nested_conv_s8_dsp(stream, level, dims, input, output, scratch, scratch_size, NULL);
   return NK_OK;
 #else
   if (stream->kind == NK_KIND_CONV) {
