@@ -135,16 +135,8 @@ def plan_storage(
         homes[tensor] = Home(Place.ARENA, offset)
     for tensor in list(root):
         homes[tensor] = homes[_find(root, tensor)]
-    blocks = tuple(
-        Block(name, kind, offset, buffer.size, buffer.first, buffer.last)
-        for (name, kind, buffer), offset in zip(requests, plan.offsets, strict=True)
-        if buffer.size
-    )
-    # A kernel may be faster with more scratch than it needs: the widest gap.
-    gaps = [
-        _widest_gap(blocks, index, plan.size) if size else (offset, 0)
-        for index, (offset, size) in enumerate(zip(scratch, scratch_bytes, strict=True))
-    ]
+    blocks = _blocks(requests, plan.offsets)
+    gaps = _scratch_gaps(blocks, scratch, plan.size)
     return Storage(
         homes=homes,
         scratch_offsets=tuple(offset for offset, _ in gaps),
@@ -154,13 +146,31 @@ def plan_storage(
         input_offsets=inputs,
         output_offsets=outputs,
         arena_bytes=plan.size,
-        blocks=tuple(
-            dataclasses.replace(block, offset=gaps[block.first][0])
-            if block.kind == "scratch"
-            else block
-            for block in blocks
-        ),
+        blocks=tuple(_moved(block, gaps) for block in blocks),
     )
+
+
+def _blocks(requests: Sequence[_Request], offsets: Sequence[int]) -> list[Block]:
+    """The requests of at least a byte, at their offsets."""
+    return [
+        Block(name, kind, offset, buffer.size, buffer.first, buffer.last)
+        for (name, kind, buffer), offset in zip(requests, offsets, strict=True)
+        if buffer.size
+    ]
+
+
+def _scratch_gaps(
+    blocks: Sequence[Block], offsets: Sequence[int], arena_bytes: int
+) -> list[tuple[int, int]]:
+    """Offset and bytes of each operator's scratch: the widest gap that the operator leaves.
+
+    A kernel may be faster with more scratch than it needs.
+    """
+    users = {block.first for block in blocks if block.kind == "scratch"}
+    return [
+        _widest_gap(blocks, index, arena_bytes) if index in users else (offset, 0)
+        for index, offset in enumerate(offsets)
+    ]
 
 
 def _widest_gap(blocks: Sequence[Block], index: int, arena_bytes: int) -> tuple[int, int]:
@@ -176,6 +186,13 @@ def _widest_gap(blocks: Sequence[Block], index: int, arena_bytes: int) -> tuple[
             widest = (begin, first - begin)
         begin = max(begin, align(end, ALIGNMENT))
     return widest
+
+
+def _moved(block: Block, gaps: Sequence[tuple[int, int]]) -> Block:
+    """The block; at the place of its operator's gap if the block is scratch memory."""
+    if block.kind != "scratch":
+        return block
+    return dataclasses.replace(block, offset=gaps[block.first][0])
 
 
 _Request: TypeAlias = tuple[str, str, Buffer]  # name and kind of the block, and its buffer
