@@ -37,6 +37,7 @@ OUT = Path(cycles.__file__).with_name("cycles.json")
 _CONV, _DEPTHWISE, _FC = LayerKind.CONV, LayerKind.DEPTHWISE, LayerKind.FULLY_CONNECTED
 _SPARSITIES = (0.95, 0.85, 0.7, 0.5, 0.2)
 _LEVELS = (0.92, 0.8, 0.6)
+_FEW_LEVELS = (0.97, 0.94, 0.91)
 # So few weights as a depthwise channel has would often all be pruned, and its scale be degenerate.
 _DEPTHWISE_SPARSITIES = (0.5, 0.35, 0.25, 0.15, 0.1)
 _DEPTHWISE_LEVELS = (0.5, 0.35, 0.2)
@@ -77,6 +78,9 @@ def _variants(layer: Layer, number: int) -> Iterator[Case]:
     nested = dataclasses.replace(layer, sparsities=levels)
     first = _DENSE if number % 3 == 0 else _DELTA8
     yield from level_cases(nested, sizes[number % len(sizes)], choose=first)[1:]
+    if layer.kind is _CONV:  # levels of so few weights that a chain joins them
+        few = dataclasses.replace(layer, sparsities=_FEW_LEVELS)
+        yield from level_cases(few, 1, choose=_DELTA8)[1:]
 
 
 def _reshaped(case: Case, **changes: int) -> Case:
