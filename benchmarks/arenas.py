@@ -32,7 +32,7 @@ NETWORKS = (
     (models.NETWORKS[0], (None, 36_864, "smallest")),
     (models.NETWORKS[1], (None, 36_864, "smallest")),
     (models.NETWORKS[2], (None, 16_384, "smallest")),
-    (models.Network("MobileNetV2 0.30, 80x80", _mobilenet_v2, 0, 0, 0), (None, "smallest")),
+    (models.Network("MobileNetV2 0.30, 80x80", _mobilenet_v2, 0, 0, 0), (None, 73_728, "smallest")),
 )
 
 

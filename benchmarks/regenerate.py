@@ -2,9 +2,9 @@
 
     python benchmarks/regenerate.py
 
-With CMSIS_NN_ROOT set to a git checkout of CMSIS-NN the baseline is measured too, and recorded in
-nested_keras/bench/cmsis_nn.json. Where the Python package bakenn is installed, the CMSIS-NN 4.0.0
-that it carries is measured beside it.
+With CMSIS_NN_ROOT set to a git checkout of CMSIS-NN the baseline is measured too, on every core,
+and recorded in nested_keras/bench/cmsis_nn.json. Where the Python package bakenn is installed,
+the CMSIS-NN 4.0.0 that it carries is measured beside it.
 """
 
 import json
@@ -14,6 +14,7 @@ from pathlib import Path
 
 from nested_keras import files
 from nested_keras.bench import cmsis, kernel_table, storage_bits
+from nested_keras.bench.core import CORES, M7, Core
 from nested_keras.bench.layer_cases import LAYERS, SPARSITIES, cases_of
 from nested_keras.bench.operator_cases import operator_cases
 from nested_keras.devices import process
@@ -45,11 +46,11 @@ def counted_with() -> str:
     return f"Counted with {cmsis.compiler_version()}, -O2."
 
 
-def _measure_baseline(root: Path, *, operators: bool) -> cmsis.Baseline:
+def _measure_baseline(root: Path, *, operators: bool, core: Core = M7) -> cmsis.Baseline:
     cases = [case for layer in LAYERS for case in cases_of(layer)]
     cases += operator_cases() if operators else ()
     with process.temporary_folder() as folder:
-        return cmsis.measured(root, kernel_table.baseline_cases(cases), folder)
+        return cmsis.measured(root, kernel_table.baseline_cases(cases), folder, core)
 
 
 def _bakenn_table() -> str:
@@ -149,7 +150,9 @@ def main() -> None:
     """Writes the files."""
     root = cmsis.root_from_environment()
     if root is not None:
-        cmsis.record(root, _measure_baseline(root, operators=True).costs)
+        cores = CORES.values()
+        costs = {c.name: _measure_baseline(root, operators=True, core=c).costs for c in cores}
+        cmsis.record(root, costs)
     benchmark = kernel_table.run()
     rows = [row.to_dict() for row in benchmark.rows]
     files.write_text(HERE / "kernels.json", json.dumps(rows, indent=1) + "\n")

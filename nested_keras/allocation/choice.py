@@ -137,6 +137,7 @@ def measure_sensitivity(
     loss: KerasLoss,
     sparsities: Iterable[float] = SENSITIVITY_GRID,
     batch_size: int = 256,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Sensitivity:
     """Prunes one layer after the other to each sparsity and measures the loss.
 
@@ -152,6 +153,7 @@ def measure_sensitivity(
         sparsities: The sparsities to measure, increasing, in (0, 1]. `allocate` gives no layer a
             higher sparsity than the last.
         batch_size: Images at a time, at least 1; a larger batch gives better statistics.
+        progress: Called with the number of layers that are measured and the number of all layers.
 
     Returns:
         The increases of the loss over the unpruned model, never falling with sparsity.
@@ -177,7 +179,9 @@ def measure_sensitivity(
     increases: dict[str, tuple[float, ...]] = {}
     with _unpruned(model):
         base = mean_loss()
-        for layer in model.nested_layers:
+        for number, layer in enumerate(model.nested_layers):
+            if progress is not None:
+                progress(number, len(model.nested_layers))
             found = []
             for sparsity in grid:
                 pruned = _level_map(layer, [sparsity] * model.levels)

@@ -11,13 +11,12 @@ import numpy as np
 from nested_keras import files
 from nested_keras.bench import counter
 from nested_keras.bench.bench_source import AnyCase, Data, cases_source
+from nested_keras.bench.core import M7, Core
 from nested_keras.bench.operator_cases import OperatorCase
 from nested_keras.bench.profile import Listing, Profile
 from nested_keras.codegen import sources
 from nested_keras.codegen.firmware_errors import DeviceError
-from nested_keras.devices.toolchain import cortex_m7_toolchain
-
-_BOARD = "mps2_an500"
+from nested_keras.devices.board import Board
 
 
 @dataclass(frozen=True)
@@ -32,6 +31,7 @@ class Library:
         include_dirs: Folders with the library's headers, for both files.
         channels_last_depthwise: Whether depthwise filters are [height][width][out], as in TFLite,
             and not [out][height][width].
+        core: The core for which the kernels are compiled.
     """
 
     name: str
@@ -40,11 +40,12 @@ class Library:
     operator_source: str
     include_dirs: tuple[Path, ...]
     channels_last_depthwise: bool
+    core: Core = M7
 
 
 @dataclass(frozen=True, eq=False)
 class Measurement:
-    """One case on the emulated Cortex-M7.
+    """One case on the emulated core.
 
     Attributes:
         profile: Instructions and modelled cycles of the call.
@@ -55,16 +56,17 @@ class Measurement:
     scratch_bytes: int
 
 
-def own_library(work_dir: Path) -> Library:
+def own_library(work_dir: Path, core: Core = M7) -> Library:
     """The kernels of tflm_ops, compiled as for a firmware.
 
     Args:
         work_dir: Receives the objects.
+        core: The core.
 
     Returns:
         The library.
     """
-    toolchain = cortex_m7_toolchain()
+    toolchain = core.toolchain()
     include = sources.tflm_ops_dir() / "include"
     functions = (
         *("nk_stream_open", "nk_stream_validate"),
@@ -83,6 +85,7 @@ def own_library(work_dir: Path) -> Library:
         operator_source="nk_bench_run_operator.c",
         include_dirs=(),
         channels_last_depthwise=False,
+        core=core,
     )
 
 
@@ -102,11 +105,11 @@ def measure(library: Library, cases: Sequence[AnyCase], work_dir: Path) -> list[
         DeviceError: A call failed, or an output differs from the reference.
     """
     elf = _build(library, cases, work_dir)
-    run = counter.count(elf, work_dir, begins_cold=True)
+    run = counter.count(elf, work_dir, machine=library.core.machine, begins_cold=True)
     scratch = _check_console(run.console, library.name, cases)
     if len(run.regions) != len(cases):
         raise DeviceError(f"expected {len(cases)} counted calls: got {len(run.regions)}")
-    listing = Listing(elf)
+    listing = Listing(elf, library.core)
     return [
         Measurement(listing.profile(region), used)
         for region, used in zip(run.regions, scratch, strict=True)
@@ -114,7 +117,7 @@ def measure(library: Library, cases: Sequence[AnyCase], work_dir: Path) -> list[
 
 
 def _build(library: Library, cases: Sequence[AnyCase], work_dir: Path) -> Path:
-    toolchain = cortex_m7_toolchain()
+    toolchain, board = library.core.toolchain(), library.core.board
     data = Data()
     listed = work_dir / f"{library.name}_cases.c"
     files.write_text(
@@ -122,9 +125,8 @@ def _build(library: Library, cases: Sequence[AnyCase], work_dir: Path) -> Path:
         cases_source(cases, data, channels_last_depthwise=library.channels_last_depthwise),
     )
     bench = sources.tflm_ops_dir() / "bench"
-    board = sources.board_dir(_BOARD)
-    includes = (sources.tflm_ops_dir() / "include", bench, board.parent)
-    own = (bench / "nk_bench_main.c", listed, *sources.board_sources(_BOARD))
+    includes = (sources.tflm_ops_dir() / "include", bench, sources.boards_dir())
+    own = (bench / "nk_bench_main.c", listed, *sources.board_sources(board))
     objects = [
         toolchain.compile(source, include_dirs=includes, cache_dir=work_dir) for source in own
     ]
@@ -137,7 +139,7 @@ def _build(library: Library, cases: Sequence[AnyCase], work_dir: Path) -> Path:
         for name in run_sources
     ]
     elf = work_dir / f"{library.name}.elf"
-    linker_script = board / f"{_BOARD}.ld"
+    linker_script = Board.read(board).linker_script
     toolchain.link(
         [*objects, *library.objects, data.write(work_dir)], elf, flags=(f"-T{linker_script}",)
     )

@@ -13,13 +13,14 @@ import numpy.typing as npt
 from nested_keras import files
 from nested_keras.bench.layer_cases import Case
 from nested_keras.bench.operator_cases import OperatorCase
+from nested_keras.bench.program_cases import DenseCase
 from nested_keras.codegen import marks
 from nested_keras.codegen.templating import fill
 from nested_keras.devices.firmware_build import incbin_source
 from nested_keras.format import LayerKind
 from nested_keras.tflite import operators
 
-AnyCase: TypeAlias = Case | OperatorCase
+AnyCase: TypeAlias = Case | DenseCase | OperatorCase
 
 _ALIGNMENT = 16
 # The kind in C.
@@ -74,10 +75,10 @@ def cases_source(cases: Sequence[AnyCase], data: Data, *, channels_last_depthwis
     definitions, names = [], []
     for index, case in enumerate(cases):
         names.append(f"case{index}")
-        if isinstance(case, Case):
-            definitions.append(_layer_case(case, names[-1], data, channels_last_depthwise))
-        else:
+        if isinstance(case, OperatorCase):
             definitions.append(_operator_case(case, names[-1], data))
+        else:
+            definitions.append(_layer_case(case, names[-1], data, channels_last_depthwise))
     return fill(
         "bench",
         "bench_cases.c",
@@ -88,34 +89,39 @@ def cases_source(cases: Sequence[AnyCase], data: Data, *, channels_last_depthwis
     )
 
 
-def _layer_case(case: Case, name: str, data: Data, channels_last_depthwise: bool) -> str:
-    layer, dense = case.layer, case.dense
-    is_depthwise = layer.kind == LayerKind.DEPTHWISE
-    weights = dense.filter.reshape(
-        layer.out_channels, layer.kernel, layer.kernel, 1 if is_depthwise else layer.in_channels
-    )
+def _layer_case(
+    case: Case | DenseCase, name: str, data: Data, channels_last_depthwise: bool
+) -> str:
+    dense = case.dense
+    channels, *window, depth = dense.filter.shape
+    weights = dense.filter.reshape(channels, *(window or (1, 1)), depth)
+    stride, pad = (1, 1), (0, 0)
+    if isinstance(dense, operators.Conv2D):
+        stride, pad = (dense.stride_h, dense.stride_w), (dense.pad_top, dense.pad_left)
     filter_dims = _dims(weights.shape)
-    if is_depthwise and channels_last_depthwise:
+    if case.kind == LayerKind.DEPTHWISE and channels_last_depthwise:
         weights = weights.transpose(3, 1, 2, 0)
     stream = "NULL" if case.stream is None else data.add(case.stream.data, "uint8_t")
     return fill(
         "bench",
         "layer_case.c",
         name=name,
-        kind=int(layer.kind),
+        kind=int(case.kind),
         filter=data.add(weights, "int8_t"),
         filter_dims=filter_dims,
         bias=data.add(dense.bias.astype(np.int32), "int32_t"),
         multiplier=data.add(dense.multiplier.astype(np.int32), "int32_t"),
         shift=data.add(dense.shift.astype(np.int32), "int32_t"),
-        stride=layer.stride,
-        pad=layer.pad,
+        stride_h=stride[0],
+        stride_w=stride[1],
+        pad_top=pad[0],
+        pad_left=pad[1],
         input_offset=dense.input_offset,
         output_offset=dense.output_offset,
         activation_min=dense.activation_min,
         activation_max=dense.activation_max,
-        input_dims=_dims(layer.input_shape),
-        output_dims=_dims(layer.output_shape),
+        input_dims=_dims(_image(case.x.shape)),
+        output_dims=_dims(_image(case.y.shape)),
         input=data.add(case.x, "int8_t"),
         stream=stream,
         stream_bytes=0 if case.stream is None else len(case.stream.data),
@@ -141,6 +147,11 @@ def _operator_case(case: OperatorCase, name: str, data: Data) -> str:
         input=data.add(case.inputs[0], "int8_t"),
         input2=data.add(case.inputs[-1], "int8_t"),
     )
+
+
+def _image(shape: Sequence[int]) -> Sequence[int]:
+    """The shape of an image [n, height, width, channels]."""
+    return (shape[0], *((1, 1) if len(shape) == 2 else shape[1:-1]), shape[-1])
 
 
 def _dims(shape: Sequence[int]) -> str:

@@ -18,6 +18,7 @@ from pathlib import Path
 from nested_keras import files
 from nested_keras.bench.bench_firmware import Library, measure
 from nested_keras.bench.bench_source import AnyCase
+from nested_keras.bench.core import M7, Core
 from nested_keras.bench.layer_cases import Case
 from nested_keras.devices.toolchain import Toolchain, cortex_m7_toolchain, run_tool
 
@@ -31,6 +32,7 @@ _FOLDERS = (
     "NNSupportFunctions",
     "PoolingFunctions",
     "SoftmaxFunctions",
+    "TransposeFunctions",
 )
 # Sources of other number formats are left out to save time.
 _OTHER_FORMATS = ("_f16", "_f32", "_flt", "_s4", "_s64")
@@ -63,10 +65,15 @@ class Baseline:
     costs: Mapping[str, Cost]
 
 
-def recorded() -> Baseline:
-    """The committed counts."""
-    content = json.loads(RECORD.read_text(encoding="utf-8"))
-    costs = {name: Cost(*counts) for name, counts in content["layers"].items()}
+def recorded(core: str = M7.name, path: Path | None = None) -> Baseline:
+    """The committed counts of a core.
+
+    Args:
+        core: The name of the core.
+        path: A file that `record` wrote; that of the kernel table by default.
+    """
+    content = json.loads((path or RECORD).read_text(encoding="utf-8"))
+    costs = {name: Cost(*counts) for name, counts in content["cores"][core].items()}
     source = (
         f"CMSIS-NN {content['version']} of {content['commit_date']}, "
         f"recorded {content['date']} with {content['compiler']}"
@@ -74,12 +81,12 @@ def recorded() -> Baseline:
     return Baseline(source, costs)
 
 
-def record(root: Path, costs: Mapping[str, Cost], path: Path = RECORD) -> None:
+def record(root: Path, costs: Mapping[str, Mapping[str, Cost]], path: Path = RECORD) -> None:
     """Writes measured costs to the record, which is used where there is no checkout.
 
     Args:
         root: The checkout, a git work tree, because the record names the commit.
-        costs: By layer name.
+        costs: By the name of the core, then of the layer.
         path: The file to write.
 
     Raises:
@@ -96,18 +103,22 @@ def record(root: Path, costs: Mapping[str, Cost], path: Path = RECORD) -> None:
         "date": datetime.date.today().isoformat(),
         "compiler": f"{compiler_version()}, -O2",
         "columns": ["instructions", "modelled cycles"],
-        "layers": {name: [cost.instructions, cost.cycles] for name, cost in costs.items()},
+        "cores": {
+            core: {name: [cost.instructions, cost.cycles] for name, cost in layers.items()}
+            for core, layers in costs.items()
+        },
     }
     files.write_text(path, json.dumps(content, indent=2) + "\n")
 
 
-def measured(root: Path, cases: Sequence[AnyCase], work_dir: Path) -> Baseline:
+def measured(root: Path, cases: Sequence[AnyCase], work_dir: Path, core: Core = M7) -> Baseline:
     """Builds the layers against a checkout of CMSIS-NN and counts them.
 
     Args:
         root: The checkout: holds Include/ and Source/.
         cases: One dense case for each layer, and operators.
         work_dir: Receives objects and firmware.
+        core: The core.
 
     Returns:
         The counts.
@@ -118,7 +129,7 @@ def measured(root: Path, cases: Sequence[AnyCase], work_dir: Path) -> Baseline:
         BuildError: The compiler refused a source.
         DeviceError: An output differs from the reference.
     """
-    measurements = measure(library(root, work_dir), cases, work_dir)
+    measurements = measure(library(root, work_dir, core), cases, work_dir)
     costs = {
         baseline_name(case): Cost(result.profile.instructions, result.profile.cycles)
         for case, result in zip(cases, measurements, strict=True)
@@ -154,8 +165,8 @@ def bakenn_root() -> Path | None:
     return Path(spec.submodule_search_locations[0], "backend", "cmsis_nn", "vendor", "cmsis_nn")
 
 
-def library(root: Path, work_dir: Path) -> Library:
-    """Compiles a checkout of CMSIS-NN.
+def library(root: Path, work_dir: Path, core: Core = M7) -> Library:
+    """Compiles a checkout of CMSIS-NN for a core.
 
     Raises:
         ValueError: The folder is no CMSIS-NN checkout.
@@ -168,9 +179,9 @@ def library(root: Path, work_dir: Path) -> Library:
             f"expected {include / 'arm_nnfunctions.h'}"
         )
     # Old versions need the CMSIS core headers, which bakenn keeps beside its copy.
-    core = root.parent / "cmsis_core" / "Include"
-    include_dirs = (include, core) if core.is_dir() else (include,)
-    own = cortex_m7_toolchain()
+    headers = root.parent / "cmsis_core" / "Include"
+    include_dirs = (include, headers) if headers.is_dir() else (include,)
+    own = core.toolchain()
     flags = tuple(flag for flag in own.flags if flag not in _PROJECT_ONLY_FLAGS)
     toolchain = Toolchain(own.compiler, ("-std=gnu11", *flags), own.link_flags)
     found = [path for name in _FOLDERS for path in sorted((root / "Source" / name).glob("*.c"))]
@@ -188,4 +199,5 @@ def library(root: Path, work_dir: Path) -> Library:
         operator_source="cmsis_bench_run_operator.c",
         include_dirs=include_dirs,
         channels_last_depthwise=True,
+        core=core,
     )

@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from nested_keras.bench.core import M7, Core
 from nested_keras.codegen.library import GeneratedLibrary
-from nested_keras.devices.toolchain import cortex_m7_toolchain, run_tool
+from nested_keras.devices.toolchain import run_tool
 
 
-def code_bytes(library: GeneratedLibrary, work_dir: Path) -> int:
-    """Links the library's functions alone, for Cortex-M7, and leaves unused sections out.
+def code_bytes(library: GeneratedLibrary, work_dir: Path, core: Core = M7) -> int:
+    """Links the library's functions alone, for a core, and leaves unused sections out.
 
     Args:
         library: The generated library.
         work_dir: Receives the objects and the linked file.
+        core: The core.
 
     Returns:
         Bytes of code and small tables, with the used parts of the C library, without the model's
@@ -24,7 +26,7 @@ def code_bytes(library: GeneratedLibrary, work_dir: Path) -> int:
         ToolchainError: The cross compiler is missing.
         BuildError: The compiler refused a source.
     """
-    toolchain = cortex_m7_toolchain()
+    toolchain = core.toolchain()
     linked = work_dir / "code_size.elf"
     entries = (f"-Wl,-e,{library.name}_invoke", f"-Wl,-u,{library.name}_check")
     toolchain.link(library.compile(toolchain, work_dir), linked, flags=entries)

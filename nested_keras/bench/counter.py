@@ -15,6 +15,7 @@ from nested_keras.devices import qemu
 from nested_keras.devices.toolchain import Toolchain, run_tool
 
 _PLUGIN_API_1 = range(6, 9)
+_CODE_BYTES = 4 << 20  # as in count_plugin.c
 _WARNINGS = ("-Wall", "-Wextra", "-Wconversion", "-Werror")
 
 
@@ -25,11 +26,13 @@ class Counts(NamedTuple):
         executions: How often the instruction ran.
         wrong_directions: How often the predictor expected a jump and none came, or the reverse.
         wrong_targets: How often the jump went to another address than the time before.
+        jumps: How often the instruction jumped.
     """
 
     executions: int
     wrong_directions: int = 0
     wrong_targets: int = 0
+    jumps: int = 0
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,7 @@ def count(
     elf: Path,
     work_dir: Path,
     *,
+    machine: str = "mps2-an500",
     memory: Memory = DEFAULT,
     begins_cold: bool = False,
     timeout_s: float = 600.0,
@@ -69,8 +73,9 @@ def count(
     """Runs a firmware and counts the instructions of its marked regions.
 
     Args:
-        elf: Firmware for the board mps2_an500 that ends with exit status 0.
+        elf: Firmware that ends with exit status 0.
         work_dir: Receives the compiled plugin and the counts.
+        machine: QEMU's name of the board for which the firmware was built.
         memory: The caches to simulate.
         begins_cold: Whether the caches are empty when a region begins. By default the caches hold
             what the code before has left there.
@@ -88,11 +93,19 @@ def count(
     counts = work_dir / f"{elf.stem}.counts"
     counts.unlink(missing_ok=True)
     arguments = (
-        f"{plugin.resolve()},counts={counts},cache={memory.cache_bytes},"
-        f"tcm={memory.has_tightly_coupled_ram:d},cold={begins_cold:d}"
+        f"{plugin.resolve()},counts={counts},code={_code_address(elf):x},"
+        f"cache={memory.cache_bytes},tcm={memory.has_tightly_coupled_ram:d},cold={begins_cold:d}"
     )
-    console = qemu.run(elf, timeout_s=timeout_s, options=("-plugin", arguments))
+    options = ("-plugin", arguments)
+    console = qemu.run(elf, machine=machine, timeout_s=timeout_s, options=options)
     return CountedRun(console, parse_counts(counts.read_text(encoding="ascii")))
+
+
+def _code_address(elf: Path) -> int:
+    """The start of the 4 MiB that hold the entry point of a 32-bit ELF."""
+    with elf.open("rb") as file:
+        entry = int.from_bytes(file.read(28)[24:], "little")
+    return entry // _CODE_BYTES * _CODE_BYTES
 
 
 def build_plugin(work_dir: Path) -> Path:

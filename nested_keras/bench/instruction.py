@@ -7,6 +7,7 @@ lists. Registers have the names r0..r15, and the condition flags count as one mo
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 import functools
 import re
@@ -85,6 +86,7 @@ class Instruction:
         base: Registers that form the address; empty unless a load or store.
         offset: Constant part of the address in bytes.
         moves_base: Whether the base register is written back.
+        words: Registers that a load or store moves.
     """
 
     unit: Unit
@@ -94,6 +96,7 @@ class Instruction:
     base: tuple[str, ...] = ()
     offset: int = 0
     moves_base: bool = False
+    words: int = 0
 
     @property
     def is_branch(self) -> bool:
@@ -175,15 +178,7 @@ def parse(text: str) -> Instruction:
             reads += [(register, Port.LATE) for register, _ in writes]
     if sets_flags or name in _COMPARES:
         writes.append((FLAGS, _LATE_ALU))
-    return Instruction(
-        instruction.unit,
-        tuple(reads),
-        tuple(writes),
-        instruction.cycles,
-        instruction.base,
-        instruction.offset,
-        instruction.moves_base,
-    )
+    return dataclasses.replace(instruction, reads=tuple(reads), writes=tuple(writes))
 
 
 def split_mnemonic(mnemonic: str) -> tuple[str, bool, bool]:
@@ -258,9 +253,9 @@ def _multiple(name: str, rest: str, operands: list[str]) -> Instruction:
     written = members if loads else ()
     if uses_stack or "!" in rest:
         written += base  # not measured; assumed to be ready no sooner than the result of a load
-    return Instruction(
-        Unit.MULTIPLE, reads, _results(_WORD_LOAD, written), cycles=max(1, (words + 1) // 2)
-    )
+    cycles = max(1, (words + 1) // 2)
+    writes = _results(_WORD_LOAD, written)
+    return Instruction(Unit.MULTIPLE, reads, writes, cycles=cycles, words=words)
 
 
 def _pair(name: str, rest: str, operands: list[str]) -> Instruction:
@@ -271,7 +266,7 @@ def _pair(name: str, rest: str, operands: list[str]) -> Instruction:
     written = data if loads else ()
     if "!" in rest or len(operands) > 3:
         written += base[:1]
-    return Instruction(Unit.MULTIPLE, reads, _results(_WORD_LOAD, written))
+    return Instruction(Unit.MULTIPLE, reads, _results(_WORD_LOAD, written), words=2)
 
 
 def _single(name: str, rest: str, operands: list[str]) -> Instruction:
@@ -294,6 +289,7 @@ def _single(name: str, rest: str, operands: list[str]) -> Instruction:
         base=base,
         offset=int(offset.group(1)) if offset else 0,
         moves_base=moves_base,
+        words=1,
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from nested_keras.bench import bench_firmware, cmsis
 from nested_keras.bench.bench_source import AnyCase
 from nested_keras.bench.caches import DEFAULT
+from nested_keras.bench.core import M7, Core
 from nested_keras.bench.layer_cases import LAYERS, Case, Layer, cases_of, make_case
 from nested_keras.bench.operator_cases import OperatorCase, operator_cases
 from nested_keras.devices import process
@@ -27,8 +28,9 @@ class Row:
         sparsity: Share of zero blocks, 0..1.
         block_shape: "1x1", "1x2" or "1x4".
         instructions: Instructions of the whole operator; exact.
-        cycles: Modelled Cortex-M7 cycles of the operator (benchmarks/cycle_model.md).
-        memory_cycles: The same with caches of 16 KB that are empty when the operator begins.
+        cycles: Modelled cycles of the operator (benchmarks/cycle_model.md).
+        memory_cycles: The same with caches of 16 KB that are empty when the operator begins; on a
+            core whose model has no caches the same as `cycles`.
         cmsis_instructions: Instructions of the dense layer on CMSIS-NN; exact.
         cmsis_cycles: Modelled cycles of the dense layer on CMSIS-NN.
         speedup_instructions: cmsis_instructions / instructions.
@@ -60,10 +62,12 @@ class KernelBenchmark:
     Attributes:
         rows: In the order of the layers; dense first, then by block shape and sparsity.
         baseline: The source of the CMSIS-NN figures.
+        core: The core.
     """
 
     rows: tuple[Row, ...]
     baseline: str
+    core: Core = M7
 
 
 def run(
@@ -72,6 +76,7 @@ def run(
     operators: Sequence[OperatorCase] | None = None,
     cmsis_nn_root: Path | None = None,
     work_dir: Path | None = None,
+    core: Core = M7,
 ) -> KernelBenchmark:
     """Builds one firmware with all layers, runs it under QEMU and checks every output.
 
@@ -81,6 +86,7 @@ def run(
         cmsis_nn_root: A CMSIS-NN checkout to measure as the baseline; by default the recorded
             counts are used.
         work_dir: Keeps the firmware and its objects; a temporary folder by default.
+        core: The core.
 
     Returns:
         The rows.
@@ -98,18 +104,19 @@ def run(
                 operators=operators,
                 cmsis_nn_root=cmsis_nn_root,
                 work_dir=folder,
+                core=core,
             )
     work_dir.mkdir(parents=True, exist_ok=True)
     cases: list[AnyCase] = [case for layer in layers for case in cases_of(layer)]
     cases += operator_cases() if operators is None else operators
-    baseline = _baseline(cases, cmsis_nn_root, work_dir)
-    library = bench_firmware.own_library(work_dir)
+    baseline = _baseline(cases, cmsis_nn_root, work_dir, core)
+    library = bench_firmware.own_library(work_dir, core)
     measurements = bench_firmware.measure(library, cases, work_dir)
     rows = tuple(
         _row(case, measurement, baseline.costs[cmsis.baseline_name(case)])
         for case, measurement in zip(cases, measurements, strict=True)
     )
-    return KernelBenchmark(rows, baseline.source)
+    return KernelBenchmark(rows, baseline.source, core)
 
 
 def table(benchmark: KernelBenchmark) -> str:
@@ -127,6 +134,7 @@ def table(benchmark: KernelBenchmark) -> str:
         "x cycles",
         "scratch B",
     ]
+    core = benchmark.core
     cells = [
         [
             row.layer,
@@ -143,13 +151,21 @@ def table(benchmark: KernelBenchmark) -> str:
         ]
         for row in benchmark.rows
     ]
+    memory = f"`memory` adds {DEFAULT.description}; they are empty when the operator begins.\n"
+    if not core.has_caches:
+        column, memory = header.index("memory"), ""
+        header, cells = _without(header, column), [_without(row, column) for row in cells]
     notes = (
         f"Baseline: {benchmark.baseline}.\n"
-        "Instructions are exact; cycles come from a static, uncalibrated Cortex-M7 issue model.\n"
-        f"`memory` adds {DEFAULT.description}; they are empty when the operator begins.\n"
+        f"Instructions are exact; cycles come from a static, uncalibrated {core.title} issue model."
+        f"\n{memory}"
         "Every output equals the NumPy reference."
     )
     return f"{format_table(header, cells)}\n\n{notes}"
+
+
+def _without(cells: Sequence[str], column: int) -> list[str]:
+    return [cell for index, cell in enumerate(cells) if index != column]
 
 
 def baseline_cases(cases: Sequence[AnyCase]) -> list[AnyCase]:
@@ -159,10 +175,12 @@ def baseline_cases(cases: Sequence[AnyCase]) -> list[AnyCase]:
     return [*dense, *(case for case in cases if isinstance(case, OperatorCase))]
 
 
-def _baseline(cases: Sequence[AnyCase], root: Path | None, work_dir: Path) -> cmsis.Baseline:
+def _baseline(
+    cases: Sequence[AnyCase], root: Path | None, work_dir: Path, core: Core
+) -> cmsis.Baseline:
     if root is not None:
-        return cmsis.measured(root, baseline_cases(cases), work_dir)
-    baseline = cmsis.recorded()
+        return cmsis.measured(root, baseline_cases(cases), work_dir, core)
+    baseline = cmsis.recorded(core.name)
     missing = {cmsis.baseline_name(case) for case in cases} - set(baseline.costs)
     if missing:
         raise ValueError(

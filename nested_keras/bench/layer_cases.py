@@ -152,6 +152,11 @@ class Case:
         return f"{self.layer.label} at sparsity {self.sparsity:g}"
 
     @property
+    def kind(self) -> LayerKind:
+        """The kind of the layer."""
+        return self.layer.kind
+
+    @property
     def predicted_cycles(self) -> int | None:
         """The prediction of the cost model; None without a stream."""
         if self.stream is None:

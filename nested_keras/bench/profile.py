@@ -11,13 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nested_keras.bench.caches import DEFAULT, Memory
+from nested_keras.bench.core import M7, Core
 from nested_keras.bench.counter import Counts, Region
 from nested_keras.bench.instruction import Instruction, parse
-from nested_keras.bench.pipeline import loop_cycles, straight_cycles
 from nested_keras.devices.toolchain import run_tool
-
-# Cortex-M7: 8 cycles, or 6 if the flags are known three cycles ahead.
-MISPREDICTED_BRANCH_CYCLES = 8
 
 _SYMBOL = re.compile(r"^[0-9a-f]+ <(.+)>:$")
 _LINE = re.compile(r"^\s*([0-9a-f]+):\s+(\S.*)$")
@@ -53,7 +50,8 @@ class Profile:
     Attributes:
         instructions: Exact.
         cycles: Modelled, with all code and data at hand (benchmarks/cycle_model.md).
-        memory_cycles: Modelled, with the caches of a memory system.
+        memory_cycles: Modelled, with the caches of a memory system; on a core whose model has no
+            caches the same as `cycles`.
         blocks: In order of address.
     """
 
@@ -73,13 +71,15 @@ class Listing:
 
     Args:
         elf: The image.
+        core: The core whose cycles are modelled.
 
     Raises:
         ToolchainError: arm-none-eabi-objdump is missing.
         BuildError: The tool refused the file.
     """
 
-    def __init__(self, elf: Path) -> None:
+    def __init__(self, elf: Path, core: Core = M7) -> None:
+        self._core = core
         text = run_tool(
             ["arm-none-eabi-objdump", "--disassemble", "--no-show-raw-insn", os.fspath(elf)]
         )
@@ -116,10 +116,11 @@ class Listing:
             raise ValueError(f"no instruction of this image starts at {unknown[0]:#x}")
         blocks = tuple(self._block(run, counts) for run in self._runs(counts))
         cycles = round(sum(block.cycles for block in blocks))
+        stalls = memory.stall_cycles(region.misses) if self._core.has_caches else 0
         return Profile(
             instructions=sum(each.executions for each in counts.values()),
             cycles=cycles,
-            memory_cycles=cycles + memory.stall_cycles(region.misses),
+            memory_cycles=cycles + stalls,
             blocks=blocks,
         )
 
@@ -143,24 +144,22 @@ class Listing:
         last = counts[run[-1]]
         texts = tuple(self._texts[address] for address in run)
         code = tuple(map(parse, texts))
-        is_loop = code[-1].is_branch and _target(texts[-1]) == run[0]
-        cycles = (_loop_cycles if is_loop else _straight_cycles)(code) * last.executions
+        core = self._core
+        target = _target(texts[-1])
+        is_loop = code[-1].is_branch and target == run[0]
+        cycles = _cycles(core, code, is_loop) * last.executions
         mispredicted = last.wrong_directions
         if not code[-1].is_return:
             mispredicted += last.wrong_targets
-        cycles += MISPREDICTED_BRANCH_CYCLES * mispredicted
+        cycles += core.wrong_branch * mispredicted
+        cycles += (core.indirect_jump if target is None else core.direct_jump) * last.jumps
         function = self._functions[run[0]]
         return Block(run[0], function, texts, last.executions, cycles, mispredicted)
 
 
 @functools.cache
-def _loop_cycles(code: tuple[Instruction, ...]) -> float:
-    return loop_cycles(code)
-
-
-@functools.cache
-def _straight_cycles(code: tuple[Instruction, ...]) -> int:
-    return straight_cycles(code)
+def _cycles(core: Core, code: tuple[Instruction, ...], is_loop: bool) -> float:
+    return core.block_cycles(code, is_loop)
 
 
 def _target(text: str) -> int | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,12 +13,14 @@ from nested_keras import files
 from nested_keras.bench import counter
 from nested_keras.bench.caches import DEFAULT, Memory
 from nested_keras.bench.code_size import code_bytes
+from nested_keras.bench.core import CORES, M7, Core
 from nested_keras.bench.profile import Listing, Profile
 from nested_keras.codegen import marks, sources
 from nested_keras.codegen.firmware_errors import DeviceError
 from nested_keras.codegen.library import GeneratedLibrary, generate
 from nested_keras.cortex_m import cycles
 from nested_keras.devices import process
+from nested_keras.devices.board import Board
 from nested_keras.devices.firmware_build import generated_model, incbin_source, run_source
 from nested_keras.devices.qemu import last_lines
 from nested_keras.devices.records import (
@@ -29,14 +30,12 @@ from nested_keras.devices.records import (
     output_layout,
     to_records,
 )
-from nested_keras.devices.toolchain import cortex_m7_toolchain
 from nested_keras.report.table import format_table
 from nested_keras.runtime.reference import ReferenceModel
 from nested_keras.runtime.runner import ModelFile
 from nested_keras.tflite.operators import NestedSparseConv
 from nested_keras.tflite.program import Program, Tensor
 
-_BOARD = "mps2_an500"
 # The code outside the operators: argument checks, copies, the return.
 _GLUE = "(between operators)"
 
@@ -50,7 +49,8 @@ class OpCost:
         kind: Class of the prepared operator, such as "NestedSparseConv".
         instructions: Exact.
         cycles: Modelled, with all code and data at hand.
-        memory_cycles: Modelled, with the caches of the memory system.
+        memory_cycles: Modelled, with the caches of the memory system; on a core whose model has no
+            caches the same as `cycles`.
         predicted_cycles: The prediction of the cost model (`cortex_m.cycles`); None for operators
             without a stream.
     """
@@ -92,7 +92,8 @@ class ModelBenchmark:
         io_bytes: Input and output buffers, for a caller with buffers of its own.
         data_bytes: Bytes of the constants: weights, tables, streams.
         code_bytes: Bytes of machine code; see `code_size.code_bytes`.
-        memory: The memory system of `memory_cycles`.
+        memory: The memory system of `memory_cycles`; None on a core whose model has no caches.
+        core: The name of the core.
     """
 
     levels: tuple[LevelCost, ...]
@@ -100,7 +101,8 @@ class ModelBenchmark:
     io_bytes: int
     data_bytes: int
     code_bytes: int
-    memory: Memory
+    memory: Memory | None
+    core: str = M7.name
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the result for the JSON file."""
@@ -113,14 +115,17 @@ def run(
     memory: Memory = DEFAULT,
     work_dir: Path | None = None,
     arena: int | str | None = None,
+    core: Core = M7,
 ) -> ModelBenchmark:
     """Builds the generated firmware, runs one random input at every level and checks the outputs.
 
     Args:
         model: Contents of a .tflite, or its path.
-        memory: The caches to simulate, beside the cycles without.
+        memory: The caches to simulate, beside the cycles without; of no effect on a core whose
+            model has no caches.
         work_dir: Keeps the firmware and its objects; a temporary folder by default.
         arena: The most bytes of the arena, or "smallest", or None; see `firmware.generate`.
+        core: The core.
 
     Returns:
         Instructions and modelled cycles.
@@ -133,56 +138,61 @@ def run(
     """
     if work_dir is None:
         with process.temporary_folder() as folder:
-            return run(model, memory=memory, work_dir=folder, arena=arena)
+            return run(model, memory=memory, work_dir=folder, arena=arena, core=core)
     library = generate(model, work_dir / "model", arena=arena)
     reference = ReferenceModel(library.program)
     inputs = [random_input(tensor) for tensor in reference.input_details]
-    elf = _build(library, inputs, work_dir)
-    counted = counter.count(elf, work_dir, memory=memory)
+    elf = _build(library, inputs, work_dir, core)
+    counted = counter.count(elf, work_dir, machine=core.machine, memory=memory)
     outputs, op_order = parse_console(counted.console, library.program)
     for level, output in enumerate(outputs):
         check_output(output, reference.run(inputs, level), level)
-    listing = Listing(elf)
+    listing = Listing(elf, core)
     profiles = [listing.profile(region, memory) for region in counted.regions]
     return ModelBenchmark(
-        levels=level_costs(library.program, profiles, op_order),
+        levels=level_costs(library.program, profiles, op_order, core=core.name),
         arena_bytes=library.arena_bytes,
         io_bytes=sum(tensor.nbytes for tensor in _interface(library.program)),
         data_bytes=library.data_bytes,
-        code_bytes=code_bytes(library, work_dir),
-        memory=memory,
+        code_bytes=code_bytes(library, work_dir, core),
+        memory=memory if core.has_caches else None,
+        core=core.name,
     )
 
 
 def table(benchmark: ModelBenchmark) -> str:
     """One row for each operator and one for the whole inference; columns by level."""
+    memory = benchmark.memory
     header = ["operator", "kind"]
     for level in benchmark.levels:
-        header += [f"instr. L{level.level}", f"cycles L{level.level}", "memory", "predicted"]
+        header += [f"instr. L{level.level}", f"cycles L{level.level}"]
+        header += [*(["memory"] if memory else []), "predicted"]
     rows = []
     for ops in zip(*(level.ops for level in benchmark.levels), strict=True):
-        rows.append([ops[0].name, ops[0].kind, *_cells(ops)])
-    rows.append(["whole inference", "", *_cells(benchmark.levels)])
+        rows.append([ops[0].name, ops[0].kind, *_cells(ops, memory)])
+    rows.append(["whole inference", "", *_cells(benchmark.levels, memory)])
+    title = CORES[benchmark.core].title
+    misses = f"`memory` adds {memory.description};\n" if memory else ""
     return (
         f"{format_table(header, rows)}\n\n"
         f"Arena {benchmark.arena_bytes:,} bytes with input and output ({benchmark.io_bytes:,}), "
         f"constants {benchmark.data_bytes:,} bytes, code {benchmark.code_bytes:,} bytes.\n"
         "L0 is the sparsest level.\n"
-        "Instructions are exact; cycles come from a static, uncalibrated Cortex-M7 issue model;\n"
-        f"`memory` adds {benchmark.memory.description};\n"
+        f"Instructions are exact; cycles come from a static, uncalibrated {title} issue model;\n"
+        f"{misses}"
         "predicted cycles come from the exporter's cost model.\n"
         "Every output equals the NumPy reference."
     )
 
 
-def _cells(costs: Sequence[OpCost | LevelCost]) -> list[str]:
+def _cells(costs: Sequence[OpCost | LevelCost], memory: Memory | None) -> list[str]:
     cells = []
     for each in costs:
         predicted = each.predicted_cycles if isinstance(each, OpCost) else None
         cells += [
             f"{each.instructions:,}",
             f"{each.cycles:,}",
-            f"{each.memory_cycles:,}",
+            *([f"{each.memory_cycles:,}"] if memory else []),
             "" if predicted is None else f"{predicted:,}",
         ]
     return cells
@@ -201,10 +211,10 @@ def random_input(tensor: Tensor) -> Array:
     return rng.standard_normal(tensor.shape).astype(tensor.dtype)
 
 
-def _build(library: GeneratedLibrary, inputs: Sequence[Array], work_dir: Path) -> Path:
-    toolchain = cortex_m7_toolchain()
+def _build(library: GeneratedLibrary, inputs: Sequence[Array], work_dir: Path, core: Core) -> Path:
+    toolchain = core.toolchain()
     program = library.program
-    bench, board = sources.tflm_ops_dir() / "bench", sources.board_dir(_BOARD)
+    bench, boards = sources.tflm_ops_dir() / "bench", sources.boards_dir()
     record = work_dir / "model_bench_input.bin"
     files.write_bytes(record, to_records(input_layout(program), inputs).tobytes())
     image = work_dir / "model_bench_input.S"
@@ -220,12 +230,12 @@ def _build(library: GeneratedLibrary, inputs: Sequence[Array], work_dir: Path) -
             declarations=generated_model(program),
         ),
     )
-    include_dirs = (*library.include_dirs, board.parent, board.parent / "common")
+    include_dirs = (*library.include_dirs, boards, boards / "common")
     objects = library.compile(toolchain, work_dir, first_include=bench / "nk_bench_model.h")
-    for source in (run_file, bench / "nk_bench_model_main.c", *sources.board_sources(_BOARD)):
+    for source in (run_file, bench / "nk_bench_model_main.c", *sources.board_sources(core.board)):
         objects.append(toolchain.compile(source, include_dirs=include_dirs, cache_dir=work_dir))
     elf = work_dir / "model_bench.elf"
-    linker_script = os.fspath(board / f"{_BOARD}.ld")
+    linker_script = Board.read(core.board).linker_script
     toolchain.link([*objects, image], elf, flags=(f"-T{linker_script}",))
     return elf
 
@@ -261,7 +271,11 @@ def check_output(output: tuple[Array, ...], expected: object, level: int) -> Non
 
 
 def level_costs(
-    program: Program, profiles: Sequence[Profile], op_order: Sequence[int]
+    program: Program,
+    profiles: Sequence[Profile],
+    op_order: Sequence[int],
+    *,
+    core: str = M7.name,
 ) -> tuple[LevelCost, ...]:
     """Shares out the counted regions: a level has one per operator and one for the end."""
     per_level = len(op_order) // program.levels
@@ -277,7 +291,7 @@ def level_costs(
         for index, profile in zip(op_order[level * per_level :], own[:-1], strict=False):
             regions.setdefault(index, []).append(profile)
         ops = [
-            _op_cost(program, index, profiles=parts, level=level)
+            _op_cost(program, index, profiles=parts, level=level, core=core)
             for index, parts in regions.items()
         ]
         glue = own[-1]
@@ -294,13 +308,15 @@ def level_costs(
     return tuple(levels)
 
 
-def _op_cost(program: Program, index: int, *, profiles: Sequence[Profile], level: int) -> OpCost:
+def _op_cost(
+    program: Program, index: int, *, profiles: Sequence[Profile], level: int, core: str
+) -> OpCost:
     op = program.ops[index]
     predicted = None
     if isinstance(op, NestedSparseConv):
         kind = op.layer.params.kind
         size = cycles.ImageSize.of(kind, *program.shapes(op))
-        predicted = cycles.predict_levels(op.layer, size)[level]
+        predicted = cycles.predict_levels(op.layer, size, core)[level]
     return OpCost(
         op.name,
         type(op).__name__,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
+import logging as standard_logging
 import sys
 from collections.abc import Sequence
 
@@ -84,6 +85,8 @@ def terminal_of(args: argparse.Namespace) -> Terminal:
 def _execute(args: argparse.Namespace) -> int:
     if not flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.WARNING)
+        # TensorFlow warns of our code, such as a function that is traced anew for another level.
+        standard_logging.getLogger("tensorflow").setLevel(standard_logging.ERROR)
     try:
         with process.signals_raise(), terminal_of(args) as args.terminal:
             status: int | None = args.action(args)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import nested_keras
 from nested_keras import files
+from nested_keras.cortex_m.cycles import CORES
 from nested_keras.firmware import RUNTIMES
 from nested_keras.report import format_table
 from nested_keras.typing import Json, Subparsers
@@ -142,6 +143,16 @@ def add_board(parser: argparse.ArgumentParser, *, required: bool) -> None:
         default=None,
         metavar="DIR",
         help="the folder of a board of your own (docs/adding_a_board.md)",
+    )
+
+
+def add_core(parser: argparse.ArgumentParser) -> None:
+    """Adds the flag --core."""
+    parser.add_argument(
+        "--core",
+        choices=CORES,
+        default=CORES[0],
+        help="the Cortex-M whose cycles are modelled; default %(default)s",
     )
 
 

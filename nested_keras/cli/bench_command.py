@@ -1,4 +1,4 @@
-"""`nested-keras bench`: count instructions and model Cortex-M7 cycles of kernels or of a model."""
+"""`nested-keras bench`: count instructions and model cycles of kernels or of a model."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def add(commands: Subparsers) -> None:
         commands,
         "bench",
         None,
-        "Count instructions and model Cortex-M7 cycles of kernels or of a model.",
+        "Count instructions and model Cortex-M cycles of kernels or of a model.",
         "Builds firmware, runs it under QEMU and checks every output against the NumPy reference.\n"
         "Instructions are exact; cycles come from a static, uncalibrated model\n"
         "(benchmarks/cycle_model.md). `kernels` compares with dense CMSIS-NN: measured if\n"
@@ -28,23 +28,25 @@ def add(commands: Subparsers) -> None:
 
 def _bench_kernels(args: argparse.Namespace) -> None:
     from nested_keras.bench import cmsis, kernel_table
+    from nested_keras.bench.core import CORES
 
     arguments.require_json(args.json)
     args.terminal.status("building firmware and counting under QEMU")
-    benchmark = kernel_table.run(cmsis_nn_root=cmsis.root_from_environment())
+    benchmark = kernel_table.run(cmsis_nn_root=cmsis.root_from_environment(), core=CORES[args.core])
     args.terminal.say(kernel_table.table(benchmark))
     arguments.write_json(args, [row.to_dict() for row in benchmark.rows])
 
 
 def _bench_model(args: argparse.Namespace) -> None:
     from nested_keras.bench import whole_model
+    from nested_keras.bench.core import CORES
 
     arguments.require_json(args.json)
     args.terminal.status("building firmware and counting under QEMU")
     memory = dataclasses.replace(
         MEMORIES[args.memory], flash_cycles=args.flash_cycles, ram_cycles=args.ram_cycles
     )
-    benchmark = whole_model.run(args.model.read_bytes(), memory=memory)
+    benchmark = whole_model.run(args.model.read_bytes(), memory=memory, core=CORES[args.core])
     args.terminal.say(whole_model.table(benchmark))
     arguments.write_json(args, benchmark.to_dict())
 
@@ -61,7 +63,8 @@ def _add_bench(sub: argparse.ArgumentParser) -> None:
         "--memory",
         choices=MEMORIES,
         default=DEFAULT.name,
-        help="the size of the caches, and whether RAM is tightly coupled; default %(default)s",
+        help="the size of the caches of an M7, and whether its RAM is tightly coupled; default "
+        "%(default)s",
     )
     for kind in ("flash", "ram"):
         default = getattr(DEFAULT, f"{kind}_cycles")
@@ -70,5 +73,6 @@ def _add_bench(sub: argparse.ArgumentParser) -> None:
             f"--{kind}-cycles", metavar="N", type=arguments.positive, default=default, help=text
         )
     for benchmark in (kernels, model):
+        arguments.add_core(benchmark)
         arguments.add_json(benchmark)
         arguments.add_quiet(benchmark)

@@ -36,7 +36,26 @@ def add(commands: Subparsers) -> None:
             default="int8",
             help=f"type of the model's {end}s (default int8)",
         )
+    sub.add_argument(
+        "--optimize",
+        type=_optimize,
+        default="latency",
+        metavar="latency|size|BYTES",
+        help="store levels as they run fastest, in the fewest bytes, or so that the file has at "
+        "most BYTES (default latency)",
+    )
     sub.add_argument("--out", type=Path, required=True, help="the .tflite to write")
+
+
+def _optimize(text: str) -> str | int:
+    if text in ("latency", "size"):
+        return text
+    try:
+        return arguments.positive(text)
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(
+            f"expected latency, size or a positive number of bytes: got {text!r}"
+        ) from None
 
 
 def _export(args: argparse.Namespace) -> None:
@@ -58,6 +77,7 @@ def _export(args: argparse.Namespace) -> None:
         representative_dataset=chosen,
         inference_input_type=args.input_type,
         inference_output_type=args.output_type,
+        optimize=args.optimize,
     )
     files.write_bytes(args.out, content)
     examples.keep(args.out, reading)

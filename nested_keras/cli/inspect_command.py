@@ -26,7 +26,7 @@ def add(commands: Subparsers) -> None:
         "The bytes of level l are the bytes that a runtime reads at level l: header, tables and\n"
         "weights of the levels 0..l. A layer that is not nested has equal numbers at every level.\n"
         "The exporter chose blocks and `stored as` for the weights that each level adds. The\n"
-        "cycles are predicted for a Cortex-M7 (docs/kernels.md). The last table adds up the\n"
+        "cycles are predicted for the core (docs/kernels.md). The last table adds up the\n"
         "nested layers; --clock turns the cycles into milliseconds.",
     )
     arguments.add_model(sub, "a .tflite written by `export`")
@@ -36,6 +36,7 @@ def add(commands: Subparsers) -> None:
         metavar="HZ",
         help="clock of the core, such as 216e6, for milliseconds",
     )
+    arguments.add_core(sub)
     arguments.add_json(sub)
 
 
@@ -71,7 +72,7 @@ def _inspect(args: argparse.Namespace) -> None:
 
     arguments.require_json(args.json)
     content = args.model.read_bytes()
-    layers = export.summarize_model(content)
+    layers = export.summarize_model(content, core=args.core)
     header = ["layer", "level", "nonzeros", "bytes", "stored as", "predicted\ncycles"]
     rows = [row for layer in layers for row in _rows(layer)]
     room = _WIDTH - sum(max(map(len, column)) + 2 for column in list(zip(*rows, strict=True))[1:])
@@ -94,6 +95,7 @@ def _inspect(args: argparse.Namespace) -> None:
     arguments.write_json(
         args,
         {
+            "core": args.core,
             "layers": [dataclasses.asdict(layer) for layer in layers],
             "levels": levels,
             "generated_c": memory if isinstance(memory, str) else dataclasses.asdict(memory),

@@ -185,9 +185,9 @@ def nest(
     cost = {"cycles": costs.cycles, "bytes": costs.stored_bytes}[unit]
     limits = limits or costs.total(nest(exclude=exclude), cost)
     model = nest(exclude=() if exclude is None else exclude)
-    args.terminal.status("measuring how much each layer's pruning hurts")
     x, y = examples(SENSITIVITY_EXAMPLES, args.seed)
-    sensitivity = allocation.measure_sensitivity(model, x, y, loss=loss)
+    progress = args.terminal.counter("measuring how much each layer's pruning hurts")
+    sensitivity = allocation.measure_sensitivity(model, x, y, loss=loss, progress=progress)
     model.set_sparsities(allocation.allocate(model, sensitivity.fitted(), limits, cost=cost))
     spent = ", ".join(f"{value:,.0f}" for value in costs.total(model, cost))
     args.terminal.note(f"Predicted {unit} of the levels: {spent}")

@@ -13,6 +13,7 @@ from typing import Any
 
 from nested_keras.codegen.dense_stream import stream_of
 from nested_keras.cortex_m import dense_pairs
+from nested_keras.cortex_m.channel_parts import is_in_place
 from nested_keras.cortex_m.scratch import nested_function
 from nested_keras.format import LayerKind, Stream
 from nested_keras.tflite import program as ir
@@ -20,8 +21,7 @@ from nested_keras.tflite.operators import Add, Conv2D, NestedSparseConv
 from nested_keras.tflite.operators.elementwise import has_short_form
 from nested_keras.tflite.operators.registration import own_fields
 
-KERNEL = "nk_nested_conv2d_add_s8"
-"""The function of tflm_ops that runs a `ConvAdd`."""
+_KERNEL, _KERNEL_IN_PARTS = "nk_nested_conv2d_add_s8", "nk_nested_conv2d_add_parts_s8"
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +37,14 @@ class ConvAdd(ir.Op):
     layer: Stream
     takes_level: bool
     sum: Add
+
+
+def sum_kernel(program: ir.Program) -> str | None:
+    """Names the function of tflm_ops that runs each `ConvAdd` of a program; None without any."""
+    layers = [op.layer for op in program.ops if isinstance(op, ConvAdd)]
+    if not layers:
+        return None
+    return _KERNEL if all(map(is_in_place, layers)) else _KERNEL_IN_PARTS
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +85,7 @@ def _join(program: ir.Program, conv: ir.Op, add: ir.Op, readers: Counter[int]) -
     layer = stream_of(conv, *program.shapes(conv))
     if layer is None or layer.params.kind is not LayerKind.CONV:
         return None
-    if nested_function(layer.params) != "nk_nested_conv2d_s8":
+    if nested_function(layer) not in ("nk_nested_conv2d_s8", "nk_nested_conv2d_parts_s8"):
         return None
     if dense_pairs.takes(layer.params, [level.encoding for level in layer.levels]):
         return None  # a kernel of its own, which takes no sum

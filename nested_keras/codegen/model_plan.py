@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from nested_keras.codegen import ctext
 from nested_keras.codegen.firmware_errors import CodegenError
 from nested_keras.codegen.fusion import Joined, join_additions
-from nested_keras.codegen.operator_calls import OpCode, print_op, scratch_bytes
+from nested_keras.codegen.operator_calls import OpCode, print_op
+from nested_keras.codegen.part_choice import ScratchOfParts, arena_bytes, fewest_in_parts
+from nested_keras.codegen.scratch_needs import ops_for_parts, scratch_bytes
 from nested_keras.codegen.storage import Storage, plan_storage
 from nested_keras.codegen.strip_choice import choose_groups
 from nested_keras.codegen.strips import Call, Group
@@ -52,6 +53,7 @@ class ModelPlan:
         codes: The C of each operator that is a call, by the operator's index.
         storage: Where each tensor lies.
         has_streams: Whether a kernel reads packed weights.
+        stream_check: The function of tflm_ops that checks the streams.
         input_names: Of the parameters of <name>_invoke().
         output_names: Likewise.
         tensor_names: Of the constants that operators or the caller read as activations.
@@ -71,12 +73,18 @@ class ModelPlan:
         self.upper = name.upper()
         self.constants = constants
         self.external = constants if isinstance(constants, ExternalConstants) else None
-        self.program, self.groups = self._within(program, arena)
+        self.program, self.groups, in_parts = self._within(program, arena)
         self.group_of = {
             i: group for group in self.groups for i in range(group.first, group.last + 1)
         }
         self.codes: dict[int, OpCode] = {
-            index: print_op(self.program, index, constants, _calls(self.group_of.get(index), index))
+            index: print_op(
+                self.program,
+                index,
+                constants,
+                _calls(self.group_of.get(index), index),
+                in_parts=index in in_parts,
+            )
             for index, op in enumerate(self.program.ops)
             if not isinstance(op, operators.Reshape | Joined)
         }
@@ -90,29 +98,45 @@ class ModelPlan:
                 f"the arena needs {self.storage.arena_bytes:,} bytes: got a limit of {arena:,}"
             )
         self.has_streams = any(code.stream is not None for code in self.codes.values())
+        self.stream_check = (
+            "nk_stream_validate_in_place"
+            if all(code.in_place for code in self.codes.values())
+            else "nk_stream_validate"
+        )
         self.input_names = _numbered("input", len(program.inputs))
         self.output_names = _numbered("output", len(program.outputs))
         self.tensor_names = self._add_constant_tensors()
 
     def _within(
         self, program: ir.Program, arena: int | str | None
-    ) -> tuple[ir.Program, tuple[Group, ...]]:
-        """The program to print, and its groups: strips only where the arena is too large."""
+    ) -> tuple[ir.Program, tuple[Group, ...], frozenset[int]]:
+        """The program to print, its groups and the operators that run in parts.
+
+        Strips and parts are only where the arena is too large.
+        """
         any_weights = self.external is not None
 
-        def scratch(graph: ir.Program) -> Callable[[int, Group | None], int]:
-            return lambda index, group: scratch_bytes(
-                graph, index, _calls(group, index), any_weights=any_weights
+        def scratch(graph: ir.Program) -> ScratchOfParts:
+            return lambda index, group, in_parts: scratch_bytes(
+                graph, index, _calls(group, index), any_weights=any_weights, in_parts=in_parts
             )
 
         # A file may bring sums of another form.
         joined = program if any_weights else join_additions(program)
         if arena is None:
-            return joined, ()
-        sizes = [scratch(joined)(index, None) for index in range(len(joined.ops))]
-        if isinstance(arena, int) and plan_storage(joined, sizes).arena_bytes <= arena:
-            return joined, ()
-        return program, choose_groups(program, scratch(program), arena)
+            return joined, (), frozenset()
+        limit = arena if isinstance(arena, int) else 0
+        parts = ops_for_parts(joined, any_weights=any_weights)
+        if arena_bytes(joined, scratch(joined), (), parts) <= limit:
+            return joined, (), fewest_in_parts(joined, scratch(joined), (), parts, limit)
+        parts = ops_for_parts(program, any_weights=any_weights)
+        groups = choose_groups(
+            program,
+            lambda index, group: scratch(program)(index, group, group is None and index in parts),
+            arena,
+        )
+        parts -= {i for group in groups for i in range(group.first, group.last + 1)}
+        return program, groups, fewest_in_parts(program, scratch(program), groups, parts, limit)
 
     def sizes(self) -> Sizes:
         """Returns what the library takes."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from nested_keras.codegen import ctext, strip_source, weights_source
 from nested_keras.codegen.detection_source import DetectionSource, print_detection
 from nested_keras.codegen.firmware_errors import CodegenError
-from nested_keras.codegen.fusion import KERNEL
+from nested_keras.codegen.fusion import sum_kernel
 from nested_keras.codegen.header_source import print_header
 from nested_keras.codegen.model_plan import ModelPlan, Sizes
 from nested_keras.codegen.storage import Home, Place, Storage
@@ -96,7 +96,7 @@ def print_model(
     detection = None if decoder is None else print_detection(decoder, name, constants)
     kernels = {code.kernel for code in plan.codes.values()} | {"nk_status_name"}
     if plan.has_streams:
-        kernels |= {"nk_stream_open", "nk_stream_validate"}
+        kernels |= {"nk_stream_open", plan.stream_check}
     if detection is not None:
         kernels.add("nk_detection_s8")
     header = print_header(plan, banner, detection)
@@ -170,8 +170,12 @@ class _SourcePrinter:
             sections.append(fill("codegen", "keep_rows.c"))
         codes = self.plan.codes.values()
         if any("run_nested" in code.function for code in codes):
-            has_sums = any(code.kernel == KERNEL for code in codes)
-            sections.append(fill("codegen", "run_nested_add.c" if has_sums else "run_nested.c"))
+            kernel = sum_kernel(self.plan.program)
+            sections.append(
+                fill("codegen", "run_nested.c")
+                if kernel is None
+                else fill("codegen", "run_nested_add.c", kernel=kernel)
+            )
         if any("run_rows" in code.function for code in codes):
             sections.append(fill("codegen", "run_rows.c"))
         sections += [code.function for code in self.plan.codes.values()]
@@ -285,10 +289,13 @@ class _SourcePrinter:
 
     def _functions_of_weights(self) -> str:
         codes, levels = list(self.plan.codes.values()), f"{self.plan.upper}_LEVELS"
+        check = self.plan.stream_check
         if self.plan.external is None:
-            return weights_source.check_of_streams(self.plan.name, codes, levels)
+            return weights_source.check_of_streams(self.plan.name, codes, levels, check)
         ends = weights_source.quantisation(self.plan.name, self.plan.ends(), self.plan.external)
-        opening = weights_source.opening(self.plan.name, codes, levels, self.plan.external)
+        opening = weights_source.opening(
+            self.plan.name, codes, levels, self.plan.external, check=check
+        )
         return "\n".join([*ends, opening])
 
 

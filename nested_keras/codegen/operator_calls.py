@@ -15,17 +15,14 @@ import numpy as np
 
 from nested_keras import format as stream_format
 from nested_keras.codegen import ctext
-from nested_keras.codegen.dense_stream import stream_of
 from nested_keras.codegen.firmware_errors import CodegenError
-from nested_keras.codegen.fusion import KERNEL, ConvAdd
+from nested_keras.codegen.fusion import ConvAdd, sum_kernel
+from nested_keras.codegen.scratch_needs import conv_dims, scratch_bytes, stream_at
 from nested_keras.codegen.strips import Call
 from nested_keras.codegen.weights_file import ExternalConstants
+from nested_keras.cortex_m.channel_parts import is_in_place
 from nested_keras.cortex_m.cycles import MAX_SIDE
-from nested_keras.cortex_m.scratch import (
-    conv_add_scratch_bytes,
-    nested_conv_scratch_bytes,
-    nested_function,
-)
+from nested_keras.cortex_m.scratch import nested_function
 from nested_keras.tflite import operators, program as ir
 from nested_keras.tflite.operators.registration import MAX_RANK, CArgument, CCall, Count
 
@@ -45,6 +42,7 @@ class OpCode:
         takes_level: Whether the function takes the level. A layer without a level is equal at all
             levels, and its stream has one level.
         scratch_bytes: Size of the scratch buffer; the function takes a pointer to it when positive.
+        in_place: Whether the kernel reads all levels of the stream in place.
     """
 
     kernel: str
@@ -53,6 +51,7 @@ class OpCode:
     header: bytes = b""
     takes_level: bool = False
     scratch_bytes: int = 0
+    in_place: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,46 +70,13 @@ class _Operands:
     calls: tuple[Call, ...] = ()
 
 
-def _stream_of(program: ir.Program, index: int) -> stream_format.Stream | None:
-    """The packed weights that an operator reads; None without any."""
-    op = program.ops[index]
-    if not op.outputs:
-        return None  # a ConvAdd runs it
-    return op.layer if isinstance(op, ConvAdd) else stream_of(op, *program.shapes(op))
-
-
-def scratch_bytes(
-    program: ir.Program, index: int, calls: Sequence[Call] = (), *, any_weights: bool = False
-) -> int:
-    """Returns the scratch memory that an operator needs.
-
-    Args:
-        program: The graph.
-        index: The position of the operator.
-        calls: Its calls, if the operator runs strip by strip.
-        any_weights: See `nested_conv_scratch_bytes`.
-    """
-    stream = _stream_of(program, index)
-    if stream is None:
-        return 0
-    op = program.ops[index]
-    dims = _conv_dims(stream, program.tensors[op.inputs[0]], program.tensors[op.outputs[0]])
-    if isinstance(op, ConvAdd):
-        return conv_add_scratch_bytes(stream, dims)
-    sizes = {(call.inputs[0].count, call.output.count) for call in calls} or {(dims[1], dims[3])}
-    return max(
-        nested_conv_scratch_bytes(
-            stream, [dims[0], rows, dims[2], made, dims[4]], any_weights=any_weights
-        )
-        for rows, made in sizes
-    )
-
-
 def print_op(
     program: ir.Program,
     index: int,
     constants: ctext.Constants,
     calls: Sequence[Call] = (),
+    *,
+    in_parts: bool = False,
 ) -> OpCode:
     """Prints one operator.
 
@@ -119,6 +85,7 @@ def print_op(
         index: The position of the operator; not a Reshape, which needs no code of its own.
         constants: Receives the arrays that the operator uses.
         calls: The calls of the operator, if it runs strip by strip.
+        in_parts: Whether a convolution runs a part of its channels at a time.
 
     Returns:
         The C code of the operator.
@@ -145,11 +112,12 @@ def print_op(
     if _slides_a_window(op, c_call):
         for tensor in (inputs[0], operands.output):
             _check_sides(op, index, tensor)
-    stream = _stream_of(program, index)
+    stream = stream_at(program, index)
     if stream is not None:
         any_weights = isinstance(constants, ExternalConstants)
-        scratch = scratch_bytes(program, index, calls, any_weights=any_weights)
-        return _print_stream(op, operands, stream, scratch)
+        scratch = scratch_bytes(program, index, calls, any_weights=any_weights, in_parts=in_parts)
+        kernel = nested_function(stream, in_parts=in_parts)
+        return _print_stream(op, operands, stream, kernel, scratch)
     assert c_call is not None
     declarations, arguments = _arguments(op, c_call, operands)
     params = _params(op, c_call, operands)
@@ -324,19 +292,8 @@ def _indexed(values: Iterable[str]) -> str:
     return f"{{\n{rows}  }}"
 
 
-def _conv_dims(
-    layer: stream_format.Stream, source: ir.Tensor, output: ir.Tensor
-) -> tuple[int, int, int, int, int]:
-    """The fields of nk_conv_dims."""
-    if layer.params.kind is stream_format.LayerKind.FULLY_CONNECTED:
-        return source.size // layer.params.in_channels, 1, 1, 1, 1
-    batches, input_h, input_w, _ = _shape4(source.shape)
-    output_h, output_w = _shape4(output.shape)[1:3]
-    return batches, input_h, input_w, output_h, output_w
-
-
 def _dims_statement(layer: stream_format.Stream, operands: _Operands) -> str:
-    dims: list[int | str] = list(_conv_dims(layer, operands.inputs[0], operands.output))
+    dims: list[int | str] = list(conv_dims(layer, operands.inputs[0], operands.output))
     if operands.calls:
         dims[1], dims[3] = "rows->input_h", "rows->output_h"
     names = ("batches", "input_h", "input_w", "output_h", "output_w")
@@ -347,16 +304,14 @@ def _dims_statement(layer: stream_format.Stream, operands: _Operands) -> str:
 
 def _add_stream(layer: stream_format.Stream, operands: _Operands) -> str:
     """The C text of the packed weights."""
-    data = np.frombuffer(layer.data, dtype=np.uint8)
-    return operands.constants.add(f"op{operands.index}_stream", data)
+    return operands.constants.add(f"op{operands.index}_stream", np.frombuffer(layer.data, np.uint8))
 
 
 def _print_stream(
-    op: ir.Op, operands: _Operands, layer: stream_format.Stream, scratch: int
+    op: ir.Op, operands: _Operands, layer: stream_format.Stream, kernel: str, scratch: int
 ) -> OpCode:
     """A layer whose weights are a packed stream."""
     stream = _add_stream(layer, operands)
-    kernel = nested_function(layer.params)
     takes_level = isinstance(op, operators.NestedSparseConv)
     arguments = [kernel, stream, operands.constants.size_of(stream)]
     arguments += ["level" if takes_level else "0", "&dims", "input", "output"]
@@ -378,6 +333,7 @@ def _print_stream(
         header=layer.data[:_STREAM_HEAD],
         takes_level=takes_level,
         scratch_bytes=scratch,
+        in_place=is_in_place(layer),
     )
 
 
@@ -391,7 +347,7 @@ def _print_conv_add(
         _check_tensor(tensor, takes_shapes=True)
     for tensor in (x, operands.output):
         _check_sides(op, index, tensor)
-    scratch = scratch_bytes(program, index)
+    kernel, scratch = sum_kernel(program) or "", scratch_bytes(program, index)
     registration = operators.registration_of(op.sum)
     assert registration is not None
     assert registration.c_call is not None
@@ -406,12 +362,13 @@ def _print_conv_add(
     ]
     extra = ["int32_t level"] if op.takes_level else []
     return OpCode(
-        kernel=KERNEL,
+        kernel=kernel,
         function=_function(op, operands, body, [*extra, "void *scratch", "size_t scratch_size"]),
         stream=stream,
         header=op.layer.data[:_STREAM_HEAD],
         takes_level=op.takes_level,
         scratch_bytes=scratch,
+        in_place=is_in_place(op.layer),
     )
 
 

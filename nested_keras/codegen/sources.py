@@ -15,6 +15,7 @@ _DEFINITION = re.compile(r"^(?!static\b)[a-z][^;{}()=]*?\b(nk_\w+)\([^;{}]*\)\s*
 # An assembly file names its functions: ".global nk_a, nk_b". The file calls no other function.
 _GLOBAL = re.compile(r"^\s*\.global\s+(nk_\w+(?:\s*,\s*nk_\w+)*)$", re.MULTILINE)
 _USE = re.compile(r"\b(nk_\w+)\(")
+_NAME = re.compile(r"\bnk_\w+\b")
 _INCLUDE = re.compile(r'^#include "(?:\.\./)*(?:\w+/)?(\w+\.h)"$', re.MULTILINE)
 
 
@@ -182,7 +183,9 @@ def _index(root: Path) -> tuple[dict[str, Path], dict[Path, tuple[str, ...]]]:
             defined_in.update({name.strip(): path for name in names.split(",")})
     used_by = {
         path: tuple(
-            name for name in sorted(set(_USE.findall(text))) if defined_in.get(name, path) != path
+            name
+            for name in sorted({*_USE.findall(text), *(set(_NAME.findall(text)) & set(defined_in))})
+            if defined_in.get(name, path) != path
         )
         for path, text in texts.items()
     }

@@ -79,8 +79,8 @@ def _heads(name: str, label: str) -> list[str]:
     return [f"{kind} {name}_{label}_{end}(void)" for kind, end in _ENDS]
 
 
-def check_of_streams(name: str, codes: Sequence[OpCode], levels: str) -> str:
-    """The function <name>_check() of compiled weights."""
+def check_of_streams(name: str, codes: Sequence[OpCode], levels: str, check: str) -> str:
+    """The function <name>_check() of compiled weights; `check` checks one stream."""
     rows = {
         code.stream: f"      {{{code.stream}, sizeof {code.stream}, {_levels(code, levels)}}},"
         for code in codes
@@ -88,11 +88,13 @@ def check_of_streams(name: str, codes: Sequence[OpCode], levels: str) -> str:
     }
     if not rows:
         return f"nk_status {name}_check(void) {{ return NK_OK; }}\n"
-    check = fill("codegen", "check.c", name=name, streams="\n".join(rows.values()))
-    return fill("codegen", "check_stream.c") + "\n" + check
+    one = fill("codegen", "check_stream.c", check=check)
+    return one + "\n" + fill("codegen", "check.c", name=name, streams="\n".join(rows.values()))
 
 
-def opening(name: str, codes: Sequence[OpCode], levels: str, constants: ExternalConstants) -> str:
+def opening(
+    name: str, codes: Sequence[OpCode], levels: str, constants: ExternalConstants, *, check: str
+) -> str:
     """The functions <name>_open() and <name>_check() of weights in a file."""
     streams = {constants.index_of(code.stream): code for code in codes if code.stream is not None}
     sizes = [
@@ -113,7 +115,7 @@ def opening(name: str, codes: Sequence[OpCode], levels: str, constants: External
             for index, code in streams.items()
         ]
         (length,) = {len(code.header) for code in streams.values()}
-        parts.append(fill("codegen", "check_stream.c"))
+        parts.append(fill("codegen", "check_stream.c", check=check))
         parts.append(
             fill("codegen", "check_streams.c", header_bytes=length, streams="\n".join(rows))
         )

@@ -1,7 +1,7 @@
-"""Predict the Cortex-M7 cycles of a NESTED_SPARSE_CONV layer, and choose encodings by cycles.
+"""Predict the cycles of a NESTED_SPARSE_CONV layer, and choose encodings by Cortex-M7 cycles.
 
 The model is linear: `features` says how often each part of a kernel runs (a tile, a channel of a
-tile, a stored weight, ...), and cycles.json holds the cycles of each part.
+tile, a stored weight, ...), and cycles.json holds the cycles of each part on each core.
 benchmarks/fit_cost_model.py fits the cycles of the parts to the modelled cycles of the kernel
 benchmark (benchmarks/cycle_model.md). The result is an estimate of an estimate: use the result to
 compare encodings, not to predict milliseconds.
@@ -21,6 +21,7 @@ from importlib import resources
 
 from nested_keras.cortex_m import chains, dense_pairs, requantization
 from nested_keras.cortex_m.requantization import is_clamped
+from nested_keras.cortex_m.unpack_cycles import unpack_cycles
 from nested_keras.format import (
     Chooser,
     Encoding,
@@ -30,6 +31,7 @@ from nested_keras.format import (
     NestedWeights,
     StoredLevel,
     Stream,
+    in_place,
     smallest,
 )
 from nested_keras.format.constants import BLOCK_SIZES
@@ -38,6 +40,12 @@ from nested_keras.format.constants import BLOCK_SIZES
 # 8 % is twice the error of the model (benchmarks/README.md, "Cost model"). So blocks of two,
 # which are 7 % slower than single weights, win by their bytes.
 TIE = 0.08
+
+CORES = ("m7", "m4", "m33")
+"""The cores of which cycles can be predicted; exporter and codegen choose for the first."""
+
+# The Cortex-M33 has the rules of the Cortex-M4 (benchmarks/cycle_model.md), and the same kernels.
+_FITTED = {"m7": "m7", "m4": "m4", "m33": "m4"}
 
 MAX_SIDE = 65535
 """The largest number of rows or columns of an image that the C kernels take (NK_MAX_EXTENT)."""
@@ -90,7 +98,12 @@ class ImageSize:
 
 
 def predict(
-    params: LayerParams, size: ImageSize, levels: Sequence[StoredLevel], *, exact: int = 0
+    params: LayerParams,
+    size: ImageSize,
+    levels: Sequence[StoredLevel],
+    *,
+    exact: int = 0,
+    core: str = CORES[0],
 ) -> float:
     """Returns the predicted cycles of one call.
 
@@ -99,19 +112,20 @@ def predict(
         size: The sizes of its input and output.
         levels: The stored levels up to the level that runs; at least one.
         exact: Output channels that leave the short requantisation; `requantization` counts them.
+        core: One of `CORES`.
 
     Returns:
-        Modelled cycles of the Cortex-M7 kernels, argument checks and requantisation included.
+        Modelled cycles of the tuned kernels, argument checks and requantisation included.
     """
-    cycles = _cycles()
+    cycles = _cycles(_FITTED[core])
     counts = features(params, size, levels, exact=exact)
-    return sum(cycles[name] * count for name, count in counts.items())
+    return unpack_cycles(params, levels) + sum(cycles[name] * counts[name] for name in counts)
 
 
-def predict_levels(stream: Stream, size: ImageSize) -> tuple[int, ...]:
+def predict_levels(stream: Stream, size: ImageSize, core: str = CORES[0]) -> tuple[int, ...]:
     """Returns the predicted cycles of a packed stream at each of its levels, sparsest first."""
     return tuple(
-        round(predict(stream.params, size, stream.levels[: level + 1], exact=exact))
+        round(predict(stream.params, size, stream.levels[: level + 1], exact=exact, core=core))
         for level, exact in enumerate(exact_channels(stream))
     )
 
@@ -136,6 +150,7 @@ def fastest(params: LayerParams, size: ImageSize) -> Chooser:
     """
 
     def choose(options: Sequence[StoredLevel]) -> StoredLevel:
+        options = in_place(options)
         deltas = smallest([o for o in options if o.encoding is not Encoding.DENSE])
         both = [deltas, *(o for o in options if o.encoding is Encoding.DENSE)]
         cycles = {option: predict(params, size, [option]) for option in both}
@@ -209,11 +224,11 @@ def features(
 
 
 @functools.cache
-def _cycles() -> dict[str, float]:
+def _cycles(core: str) -> dict[str, float]:
     text = (
         resources.files("nested_keras.cortex_m").joinpath("cycles.json").read_text(encoding="ascii")
     )
-    cycles: dict[str, float] = json.loads(text)["cycles"]
+    cycles: dict[str, float] = json.loads(text)[core]["cycles"]
     return cycles
 
 

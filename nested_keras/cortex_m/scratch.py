@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 
 from nested_keras.cortex_m import dense_pairs
+from nested_keras.cortex_m.channel_parts import is_in_place, parts_bytes
 from nested_keras.cortex_m.cycles import (
     DEPTHWISE_COLUMNS,
     DEPTHWISE_PAIRS,
@@ -40,39 +41,36 @@ _PIECE_WEIGHTS = 252
 
 
 def nested_conv_scratch_bytes(
-    layer: Stream, dims: Sequence[int], *, any_weights: bool = False
+    layer: Stream, dims: Sequence[int], *, any_weights: bool = False, in_parts: bool = False
 ) -> int:
     """Returns the scratch memory of a layer, which is the same on all cores.
 
     The kernel for the Cortex-M7 needs the most. With dilation the reference kernel runs on every
-    core and gets room for the whole image. A fully connected layer needs no scratch memory.
+    core and gets room for the whole image. A fully connected layer needs no scratch memory. CODED
+    levels and packed tables are unpacked into more scratch memory, some channels at a time.
 
     Args:
         layer: The packed layer.
         dims: The fields of nk_conv_dims: batches, input_h, input_w, output_h, output_w.
         any_weights: Whether to return what any other weights of such a layer need at most, with the
-            same blocks and the same number of levels.
+            same blocks and the same number of levels; CODED levels only if this layer has any.
+        in_parts: Whether the layer runs in parts though its levels can be read in place.
 
     Returns:
         Bytes; 0 if the layer needs no scratch memory.
     """
-    params = layer.params
-    if params.kind is LayerKind.FULLY_CONNECTED:
-        return 0
-    output_h, output_w = dims[3:]
-    row = _ACCUMULATOR_BYTES * output_w
-    if (params.dilation_h, params.dilation_w) != (1, 1):
-        return output_h * row
-    if has_depthwise_kernel(params):
-        return max(row, _depthwise_bytes(params, output_h))
-    list_bytes = _list_bytes(params, len(layer.levels), _most_weights(layer))
+    params, levels = layer.params, len(layer.levels)
+    encodings = [level.encoding for level in layer.levels]
+    if in_parts or not is_in_place(layer):
+        part = _parts_bytes(layer, any_weights=any_weights)
+        return part + _kernel_bytes(params, dims, encodings, _part_list_bytes(layer))
     if not any_weights:
-        if dense_pairs.takes(params, [level.encoding for level in layer.levels]):
-            return max(row, dense_pairs.scratch_bytes(params))
-        list_bytes = _stored_list_bytes(layer)
-    elif dense_pairs.takes(params, [Encoding.DENSE]):
-        row = max(row, dense_pairs.scratch_bytes(params))
-    return max(row, _tiles_bytes(params, dims, list_bytes))
+        return _kernel_bytes(params, dims, encodings, _stored_list_bytes(layer))
+    most = _list_bytes(params, levels, _most_weights(layer))
+    return max(
+        _kernel_bytes(params, dims, [Encoding.DENSE], 0),
+        _kernel_bytes(params, dims, [Encoding.DELTA8] * levels, most),
+    )
 
 
 def conv_add_scratch_bytes(layer: Stream, dims: Sequence[int]) -> int:
@@ -86,24 +84,69 @@ def conv_add_scratch_bytes(layer: Stream, dims: Sequence[int]) -> int:
         Bytes.
     """
     tile = align(2 * _MAX_PAIRS * layer.params.out_channels, 4)
-    tiles = _tiles_bytes(layer.params, dims, _stored_list_bytes(layer))
+    in_place = is_in_place(layer)
+    tiles = _tiles_bytes(
+        layer.params, dims, _stored_list_bytes(layer) if in_place else _part_list_bytes(layer)
+    )
+    if not in_place:
+        tiles += _parts_bytes(layer, any_weights=False)
     return max(nested_conv_scratch_bytes(layer, dims), tiles) + tile
 
 
-def nested_function(params: LayerParams) -> str:
-    """Names the function that runs a layer and links the kernels of its kind alone.
+def nested_function(layer: Stream, *, in_parts: bool = False) -> str:
+    """Names the function that runs a layer and links no more than the layer needs.
 
     Args:
-        params: The layer, from the header of its stream.
+        layer: The packed layer.
+        in_parts: Whether the layer runs in parts though its levels can be read in place.
 
     Returns:
         One of the functions in nk_nested_conv.h.
     """
-    if params.kind is LayerKind.FULLY_CONNECTED:
-        return "nk_nested_fully_connected_s8"
+    params, in_place = layer.params, not in_parts and is_in_place(layer)
     if (params.dilation_h, params.dilation_w) != (1, 1):
-        return "nk_nested_conv_s8"
-    return "nk_nested_depthwise_s8" if has_depthwise_kernel(params) else "nk_nested_conv2d_s8"
+        return "nk_nested_conv_s8_ref" if in_place else "nk_nested_conv_s8"
+    name = "depthwise" if has_depthwise_kernel(params) else "conv2d"
+    if params.kind is LayerKind.FULLY_CONNECTED:
+        name = "fully_connected"
+    return f"nk_nested_{name}_s8" if in_place else f"nk_nested_{name}_parts_s8"
+
+
+def _kernel_bytes(
+    params: LayerParams, dims: Sequence[int], encodings: Sequence[Encoding], list_bytes: int
+) -> int:
+    """Returns what the kernel of a layer needs, like nk_nested_conv_s8_get_kernel_size()."""
+    output_h, output_w = dims[3:]
+    row = _ACCUMULATOR_BYTES * output_w
+    if params.kind is LayerKind.FULLY_CONNECTED:
+        return 0
+    if (params.dilation_h, params.dilation_w) != (1, 1):
+        return output_h * row
+    if has_depthwise_kernel(params):
+        return max(row, _depthwise_bytes(params, output_h))
+    if dense_pairs.takes(params, encodings):
+        return max(row, dense_pairs.scratch_bytes(params))
+    return max(row, _tiles_bytes(params, dims, list_bytes))
+
+
+def _parts_bytes(layer: Stream, *, any_weights: bool) -> int:
+    """Returns the bytes to unpack a part, with the part's share of the list of weights."""
+    params = layer.params
+    has_list = params.kind is LayerKind.CONV and (params.dilation_h, params.dilation_w) == (1, 1)
+    levels = len(layer.levels) if any_weights else _stored_levels(layer)
+    channel = 4 * (_ENTRY_WORDS * levels + _END_WORDS) if has_list else 0
+    return parts_bytes(layer, channel, any_weights=any_weights)
+
+
+def _part_list_bytes(layer: Stream) -> int:
+    """Returns the bytes of the list that nk_stream_make_part() leaves."""
+    if layer.params.kind is LayerKind.DEPTHWISE:
+        return _stored_list_bytes(layer)
+    return 4 * (_ENTRY_WORDS * _stored_levels(layer) + _END_WORDS + _STOP_WORDS)
+
+
+def _stored_levels(layer: Stream) -> int:
+    return sum(level.encoding is not Encoding.EMPTY for level in layer.levels)
 
 
 def _depthwise_bytes(params: LayerParams, output_h: int) -> int:
@@ -114,9 +157,8 @@ def _depthwise_bytes(params: LayerParams, output_h: int) -> int:
 
 def _stored_list_bytes(layer: Stream) -> int:
     """Returns the bytes of the list of the weights that a layer stores."""
-    levels = [level for level in layer.levels if level.encoding is not Encoding.EMPTY]
-    weights = sum(level.entries for level in levels) * layer.params.block_size
-    return _list_bytes(layer.params, len(levels), weights)
+    weights = sum(level.entries for level in layer.levels) * layer.params.block_size
+    return _list_bytes(layer.params, _stored_levels(layer), weights)
 
 
 def _most_weights(layer: Stream) -> int:

@@ -13,21 +13,29 @@ from nested_keras.format.layout import align
 
 KERNEL_BYTES = {
     "nk_depthwise_conv2d_s8": 2088,  # with a tile of the image
-    "nk_nested_conv2d_add_s8": 1304,
+    "nk_nested_conv2d_add_parts_s8": 1400,
+    "nk_nested_conv2d_add_s8": 1312,
+    "nk_nested_conv2d_parts_s8": 1416,
     "nk_nested_conv2d_s8": 1288,
-    "nk_nested_conv_s8": 1344,
+    "nk_nested_conv_s8": 1440,
+    "nk_nested_conv_s8_ref": 944,
+    "nk_nested_depthwise_parts_s8": 1416,
     "nk_nested_depthwise_s8": 864,
+    "nk_nested_fully_connected_parts_s8": 1416,
 }
 """Stack under the kernels that need much, in bytes."""
 
-OTHER_KERNELS_BYTES = 448
+OTHER_KERNELS_BYTES = 456
 """Stack under any other kernel, in bytes."""
 
-STREAM_BYTES = 952
+STREAM_BYTES = 1088
 """The function that opens a packed stream for a kernel."""
 
-CHECK_BYTES = 1488
+CHECK_BYTES = 1864
 """<name>_check() or <name>_open(), with all that they call."""
+
+UNPACKING_CHECK_BYTES = 768
+"""More for the check of streams that cannot be read in place."""
 
 _CALL_BYTES = 64  # <name>_invoke() and <name>_invoke_in(), with the functions of operators inlined
 _PARAMETER_BYTES = 4  # for each input and output of the model
@@ -77,6 +85,7 @@ def stack_bytes(
     for name, has_stream in kernels:
         depth = KERNEL_BYTES.get(name, OTHER_KERNELS_BYTES)
         depths.append(depth + (STREAM_BYTES if has_stream else 0))
-        checks.append(CHECK_BYTES if has_stream else 0)
+        unpacks = name.endswith("_parts_s8") or name == "nk_nested_conv_s8"
+        checks.append(CHECK_BYTES + unpacks * UNPACKING_CHECK_BYTES if has_stream else 0)
     calls = call_bytes(parameters, operands, external_weights=external_weights, strips=strips)
     return align(max(calls + max(depths), *checks), 8)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from nested_keras.export.export_errors import ExportError, UnsupportedLayerError
 from nested_keras.tflite.strip import LayerSummary, strip_model, summarize_model
@@ -76,6 +76,7 @@ def to_tflite(
     representative_dataset: Data,
     inference_input_type: TypeLike = "int8",
     inference_output_type: TypeLike = "int8",
+    optimize: Literal["latency", "size"] | int = "latency",
 ) -> bytes:
     """Exports a nested model as an int8 .tflite with the run-time input `level`.
 
@@ -92,9 +93,15 @@ def to_tflite(
             TensorFlow's type of that name. A file with another type than int8 begins with QUANTIZE.
         inference_output_type: Type of the outputs, with the same choices. A file with another type
             than int8 ends with QUANTIZE or DEQUANTIZE.
+        optimize: "latency" stores each level as the kernels run it fastest. "size" stores each
+            level in the fewest bytes: weights in codes that the kernels unpack at every call, and
+            rounded tables, which move an output by at most one step. A number is the most bytes of
+            the file: the levels that save most bytes for each predicted cycle become small, until
+            the file fits.
 
     Returns:
-        The .tflite file. The export has compared every level with a dense int8 model, bit for bit.
+        The .tflite file. The export has compared every level with a dense int8 model, bit for bit,
+        before "size" or a number of bytes rounds the tables.
 
     Raises:
         ExportError: The model, a layer or the data cannot be exported; the text gives the name and
@@ -105,6 +112,7 @@ def to_tflite(
         representative_dataset=representative_dataset,
         inference_input_type=inference_input_type,
         inference_output_type=inference_output_type,
+        optimize=optimize,
     )
     return exported.tflite
 
@@ -164,6 +172,7 @@ def build(
     representative_dataset: Data,
     inference_input_type: TypeLike = "int8",
     inference_output_type: TypeLike = "int8",
+    optimize: Literal["latency", "size"] | int = "latency",
 ) -> ExportedModel:
     """Exports a nested model, together with the dense int8 model of its densest level.
 
@@ -172,6 +181,7 @@ def build(
         representative_dataset: As `to_tflite`.
         inference_input_type: As `to_tflite`.
         inference_output_type: As `to_tflite`.
+        optimize: As `to_tflite`.
 
     Returns:
         Both files.
@@ -186,4 +196,5 @@ def build(
         representative_dataset=representative_dataset,
         inference_input_type=inference_input_type,
         inference_output_type=inference_output_type,
+        optimize=optimize,
     )

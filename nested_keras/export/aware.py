@@ -20,9 +20,11 @@ import tensorflow as tf
 
 from nested_keras.export import activations, forward
 from nested_keras.export.activations import Quantization
+from nested_keras.export.calibrate import Ranges
 from nested_keras.export.fold import fold
 from nested_keras.export.graph import trace
-from nested_keras.export.nodes import Linear
+from nested_keras.export.nodes import Graph, Linear, Node
+from nested_keras.export.plain_layers import PROBABILITY_SCALE
 from nested_keras.export.representative import collect, keys_of
 from nested_keras.nesting.model import NestedModel
 from nested_keras.typing import Data, KerasTensor
@@ -68,8 +70,30 @@ def _run(model: NestedModel, quantization: Quantization, level: int, inputs: Ker
     parameters = functools.partial(_parameters, level)
     # Pixels may come as integers.
     real = [tf.cast(each, tf.float32) for each in keras.tree.flatten(inputs)]
-    outputs = forward.run(graph, real, parameters, ranges.fake_quantize)
+    outputs = forward.run(graph, real, parameters, _rounding(graph, ranges))
     return keras.tree.pack_sequence_as(model.output, list(outputs))
+
+
+def _rounding(graph: Graph, ranges: Ranges) -> forward.Observer:
+    """Returns what rounds the output of a node as int8 does.
+
+    A value of fixed scale that an output holds as it is stays as it is, because a loss may take the
+    logarithm of a probability.
+    """
+    held = set(graph.outputs)
+    for node in reversed(list(graph.nodes.values())):
+        if node.name in held & ranges.fixed.keys() and node.fixed_scale is None:
+            held.update(node.inputs)
+
+    def rounded(node: Node, value: KerasTensor) -> Any:
+        scale = node.fixed_scale
+        if scale is None or node.name in held:
+            return ranges.fake_quantize(node, value)
+        low = 0.0 if scale == PROBABILITY_SCALE else -1.0
+        high = low + 255 * scale
+        return tf.quantization.fake_quant_with_min_max_args(value, low, high, num_bits=8)
+
+    return rounded
 
 
 def _parameters(level: int, node: Linear) -> tuple[Any, Any]:

@@ -69,10 +69,8 @@ class _Tracer:
         """Walks back from the outputs; the inputs of each node come before the node."""
         inputs = []
         for tensor in functional.inputs:
-            if None in tensor.shape[1:]:
-                raise ExportError(
-                    f"input {tensor.name!r} needs a fixed shape: got {tuple(tensor.shape)}"
-                )
+            if text := supported.open_size(tensor):
+                raise ExportError(text)
             inputs.append(self.visit(tensor))
         outputs = self.copied([self.visit(tensor) for tensor in functional.outputs], inputs)
         return Graph(self.builder.nodes, tuple(inputs), tuple(outputs), self.builder.levels)

@@ -13,6 +13,9 @@ from nested_keras.typing import KerasVariable
 Shape: TypeAlias = tuple[int, ...]
 NodeField: TypeAlias = Any  # a number, a name, a shape or an array
 
+# The functions of two tensors that may change places.
+_COMMUTE = frozenset({"add", "multiply", "maximum", "minimum"})
+
 
 class GraphBuilder:
     """The nodes of one walk over a model.
@@ -41,7 +44,8 @@ class GraphBuilder:
     def add(self, cls: type[Node], name: str, inputs: tuple[str, ...], **fields: NodeField) -> str:
         """Adds a node, or finds an equal node without weights; returns the name of the node."""
         # The converter would merge two equal nodes, and `match` would find neither in the file.
-        same = () if cls.has_values else (cls, inputs, *sorted(fields.items()))
+        read = tuple(sorted(inputs)) if fields.get("function") in _COMMUTE else inputs
+        same = () if cls.has_values else (cls, read, *sorted(fields.items()))
         if same in self._plain:
             return self._plain[same]
         name = self._unique(name)

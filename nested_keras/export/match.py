@@ -80,8 +80,8 @@ def match(
         if not isinstance(op, Conv2D | FullyConnected):
             continue
         node = node_of_tensor(op.name, graph)
-        while isinstance(node, Reshape):  # the converter lets FULLY_CONNECTED reshape its output
-            node = graph.nodes[node.inputs[0]]
+        if isinstance(node, Reshape):  # the converter lets FULLY_CONNECTED reshape its output
+            node = graph.nodes[unshaped(graph, node.name)]
         if not isinstance(node, Linear):
             raise ExportError(f"no layer belongs to the converted operator {op.name!r}")
         if node.name in layers:
@@ -105,6 +105,12 @@ def match(
     if missing:
         raise ExportError(f"the converted model has no operator for layers: {', '.join(missing)}")
     return layers
+
+
+def unshaped(graph: Graph, name: str) -> str:
+    """Returns the name of the node whose values a node has, which may be a Reshape of them."""
+    node = graph.nodes[name]
+    return unshaped(graph, node.inputs[0]) if isinstance(node, Reshape) else name
 
 
 def _ohwi(op: WeightedOp) -> npt.NDArray[np.int8]:

@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Iterable, Iterator
 
 from nested_keras.export import steps
-from nested_keras.export.export_errors import ExportError
 from nested_keras.nesting import conversion, fidelity
 from nested_keras.nesting.model import NestedModel, nest, replace_layers
 from nested_keras.typing import KerasArgument, KerasModel
@@ -67,13 +66,6 @@ def _export_in_float(nested: NestedModel) -> None:
     Raises:
         ExportError: A step refuses the model.
     """
-    open_inputs = [
-        f"input {tensor.name!r} needs a fixed shape: got {tuple(tensor.shape)}"
-        for tensor in nested.inputs
-        if None in tensor.shape[1:]
-    ]
-    if open_inputs:
-        raise ExportError("; ".join(open_inputs))
     state = steps.ExportState(nested, fidelity.example(nested))
     for step in _STEPS:
         state = step(state)

@@ -85,7 +85,11 @@ def twin_gain(node: Linear, *, input_scale: float) -> FloatArray:
     return np.where(gain < 0, -1.0, 1.0) * np.maximum(np.abs(gain), least)
 
 
-def twin_gains(nodes: Iterable[Linear], scale: Callable[[str], float]) -> dict[str, FloatArray]:
+def twin_gains(
+    nodes: Iterable[Linear],
+    scale: Callable[[str], float],
+    source: Callable[[str], str] = lambda name: name,
+) -> dict[str, FloatArray]:
     """Returns `twin_gain` of each node, in which equal nodes differ a little.
 
     The converter merges two equal operators on one tensor, and the equal filters of a convolution
@@ -95,6 +99,8 @@ def twin_gains(nodes: Iterable[Linear], scale: Callable[[str], float]) -> dict[s
     Args:
         nodes: The linear nodes.
         scale: Gives the scale of a node's output, by name.
+        source: Gives the name of the node whose values a node has, reshaped. The converter merges
+            equal reshapes too.
     """
     gains = {}
     alike: Counter[tuple[Any, ...]] = Counter()
@@ -106,7 +112,7 @@ def twin_gains(nodes: Iterable[Linear], scale: Callable[[str], float]) -> dict[s
         depthwise = node.kind is LayerKind.DEPTHWISE
         stored = weights.astype(np.float32).transpose((3, 1, 2, 0) if depthwise else (0, 1, 2, 3))
         filter_ = (stored.shape, stored.tobytes())
-        same = (node.inputs, node.kind, filter_)
+        same = (source(node.inputs[0]), node.kind, filter_)
         below = depthwise_first.setdefault(filter_, depthwise) is not depthwise
         gains[node.name] = gain * (1 + _APART * (-1 - alike[same] if below else alike[same]))
         alike[same] += 1

@@ -47,7 +47,8 @@ def series_as_images(graph: Graph) -> Graph:
 def reshapes_behind_sums(graph: Graph) -> Graph:
     """Returns the same network with one Reshape behind a sum or product, not two in front.
 
-    The converter would move the reshapes itself, and would leave the sum without a range.
+    The converter would move the reshapes itself, and would leave the sum without a range. Where
+    other reshapes stand in front of these, the sum moves further.
     """
     reads = graph.consumers()
     nodes: dict[str, Node] = {}
@@ -69,4 +70,5 @@ def reshapes_behind_sums(graph: Graph) -> Graph:
             nodes[node.name] = Reshape(node.name, (inner,), node.shape)
         else:
             nodes[node.name] = node
-    return Graph(nodes, graph.inputs, graph.outputs, graph.levels)
+    moved = Graph(nodes, graph.inputs, graph.outputs, graph.levels)
+    return moved if nodes.keys() == graph.nodes.keys() else reshapes_behind_sums(moved)

@@ -18,11 +18,12 @@ from nested_keras.export.convert import convert
 from nested_keras.export.fold import fold
 from nested_keras.export.graph import trace
 from nested_keras.export.interface import TypeLike
-from nested_keras.export.match import ConvertedLayer, match
+from nested_keras.export.match import ConvertedLayer, match, unshaped
 from nested_keras.export.nodes import Graph
 from nested_keras.export.pack import PackedLayer, pack
 from nested_keras.export.quantize import twin_gains
 from nested_keras.export.representative import collect, keys_of
+from nested_keras.export.shrink import Optimize, check_optimize, check_size, shrink
 from nested_keras.export.verify import verify
 from nested_keras.nesting import fitting
 from nested_keras.nesting.model import NestedModel
@@ -45,6 +46,7 @@ class ExportState:
         model: The nested model.
         representative_dataset: The user's examples, in any form.
         with_types: Gives a tree inputs and outputs of the types that the user wants.
+        optimize: "latency", "size" or the most bytes of the file.
         graph: The network as nodes; traced, then folded, then equalised.
         data: Representative examples, one float32 array [n, ...] per input.
         ranges: Quantisation of the activations.
@@ -61,6 +63,7 @@ class ExportState:
     model: NestedModel
     representative_dataset: Any
     with_types: Callable[[Tree], Tree] = lambda tree: tree
+    optimize: Optimize = "latency"
     graph: Graph = _LATER
     data: tuple[Float32Array, ...] = _LATER
     ranges: Ranges = _LATER
@@ -100,14 +103,16 @@ def build(
     representative_dataset: Data,
     inference_input_type: TypeLike,
     inference_output_type: TypeLike,
+    optimize: Optimize,
 ) -> ExportedModel:
     """Exports a nested model; see `nested_keras.export.build`."""
+    check_optimize(optimize)
     with_types = functools.partial(
         interface.with_types,
         inputs=interface.type_name(inference_input_type, argument="inference_input_type"),
         outputs=interface.type_name(inference_output_type, argument="inference_output_type"),
     )
-    state = ExportState(model, representative_dataset, with_types)
+    state = ExportState(model, representative_dataset, with_types, optimize)
     for step in STEPS:
         state = step(state)
     fitting.warn_of_shortfall(model, hint="train with callbacks.NestedPruning()", stacklevel=4)
@@ -142,7 +147,7 @@ def quantize_activations(state: ExportState) -> ExportState:
     graph = state.graph
     measured = state.model.quantization or activations.measure(graph, state.data)
     graph, ranges = activations.apply(graph, measured)
-    gains = twin_gains(graph.linear_nodes(), ranges.scale)
+    gains = twin_gains(graph.linear_nodes(), ranges.scale, functools.partial(unshaped, graph))
     return dataclasses.replace(state, graph=graph, ranges=ranges, gains=gains)
 
 
@@ -194,6 +199,19 @@ def verify_levels(state: ExportState) -> ExportState:
     return state
 
 
+def shrink_streams(state: ExportState) -> ExportState:
+    """Packs the streams anew into fewer bytes, if the user wants that."""
+    packed = shrink(
+        state.packed, state.program, optimize=state.optimize, file_bytes=len(state.tflite)
+    )
+    if packed is state.packed:
+        return state
+    nested = rewrite.nest_operators(state.dense, packed)
+    tflite = flatbuffer.save(state.with_types(nested))
+    check_size(tflite, state.optimize)
+    return dataclasses.replace(state, packed=packed, nested=nested, tflite=tflite)
+
+
 STEPS: tuple[Step, ...] = (
     trace_layers,
     fold_batch_norm,
@@ -207,4 +225,5 @@ STEPS: tuple[Step, ...] = (
     nest_operators,
     write_files,
     verify_levels,
+    shrink_streams,
 )

@@ -1,6 +1,7 @@
 """The packed weight stream: parse, pack and strip levels (NumPy only)."""
 
-from nested_keras.format.encoder import smallest
+from nested_keras.format.encoder import in_place, most_compact, smallest
+from nested_keras.format.packed_tables import round_tables
 from nested_keras.format.stream import Stream, encode
 from nested_keras.format.types import (
     Chooser,
@@ -10,6 +11,7 @@ from nested_keras.format.types import (
     LayerParams,
     NestedWeights,
     StoredLevel,
+    Tables,
 )
 
 __all__ = [
@@ -21,6 +23,10 @@ __all__ = [
     "NestedWeights",
     "StoredLevel",
     "Stream",
+    "Tables",
     "encode",
+    "in_place",
+    "most_compact",
+    "round_tables",
     "smallest",
 ]

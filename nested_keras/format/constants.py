@@ -18,6 +18,10 @@ STREAM_READ_AHEAD_BYTES = 4  # zero bytes after the last weight of a block, at l
 BLOCK_SIZES = (1, 2, 4)
 STREAM_MAX_COUNT_BITS = 16  # of the number of entries of one channel
 STREAM_MAX_CHANNEL_WEIGHTS = 65535
+STREAM_MAX_GAP = 254  # between two entries of a CODED block
+STREAM_MAX_SYMBOL_BITS = 8  # of the code of a gap or value
+STREAM_MAX_CODE_WORDS = (1 << 27) - 1  # so that 32 bits hold the place of a bit
+STREAM_MAX_TABLE_BITS = 32  # of the packed tables of a channel
 MIN_MULTIPLIER = 1 << 30  # of the absolute value; zero is allowed too
 MAX_MULTIPLIER = (1 << 31) - 1
 MIN_SHIFT = -31
@@ -58,9 +62,17 @@ LEVEL_HEADER = np.dtype(
         ("level", "u1"),
         ("encoding", "u1"),
         ("count_bits", "u1"),
-        ("reserved_11", "u1"),
+        ("tables", "u1"),
         ("nnz", "<u4"),
-        ("reserved_16", "V12"),
+        ("multiplier_bits", "u1"),
+        ("shift_bits", "u1"),
+        ("bias_bits", "u1"),
+        ("bias_fraction", "u1"),
+        ("shift_base", "i1"),
+        ("last_gap", "u1"),
+        ("first_magnitude", "u1"),
+        ("last_magnitude", "u1"),
+        ("code_words", "<u4"),
         ("crc32", "<u4"),
     ]
 )

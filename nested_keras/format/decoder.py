@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from nested_keras.format.folding import unfold_bias
+from nested_keras.format.folding import check_folded, unfold_bias
 from nested_keras.format.reader import Arrays, Buffer, read
 from nested_keras.format.types import (
     Encoding,
@@ -15,6 +15,7 @@ from nested_keras.format.types import (
     LayerParams,
     NestedWeights,
     StoredLevel,
+    Tables,
     check_tables,
     require_equal,
     require_range,
@@ -92,18 +93,37 @@ def check(data: Buffer) -> Checked:
         sums[stored.level :] += np.bincount(
             channels, weights=weights.values, minlength=params.out_channels
         ).astype(np.int64)
-    bias, multiplier, shift = (
-        np.stack([arrays[name] for _, arrays in blocks]) for name in ("bias", "multiplier", "shift")
-    )
-    check_tables(multiplier, shift)
+    bias, multiplier, shift = _tables(params, blocks, sums)
     return Checked(
         size=len(data),
         params=params,
         levels=tuple(stored for stored, _ in blocks),
         added=tuple(added),
-        bias=unfold_bias(bias, params=params, sums=sums),
-        multiplier=multiplier.astype(np.int32),
+        bias=bias,
+        multiplier=multiplier,
         shift=shift,
+    )
+
+
+def _tables(
+    params: LayerParams, blocks: list[tuple[StoredLevel, Arrays]], sums: npt.NDArray[np.int64]
+) -> tuple[Int32Array, Int32Array, Int8Array]:
+    """Returns bias (unfolded), multiplier and shift, [N, O] each."""
+    bases: list[tuple[StoredLevel, Arrays]] = []
+    for stored, arrays in blocks:
+        bases.append(bases[-1] if stored.tables is Tables.SAME else (stored, arrays))
+    bias, multiplier, shift = (
+        np.stack([arrays[name] for _, arrays in bases]) for name in ("bias", "multiplier", "shift")
+    )
+    check_tables(multiplier, shift)
+    packed = np.array([stored.table_bits is not None for stored, _ in bases])
+    # A packed bias is not folded: as if the weights summed up to zero.
+    unfolded = unfold_bias(bias, params=params, sums=np.where(packed[:, np.newaxis], 0, sums))
+    check_folded(unfolded, params=params, sums=sums)
+    return (
+        unfolded,
+        multiplier.astype(np.int32),
+        shift,
     )
 
 

@@ -26,12 +26,28 @@ def fold_bias(nested: NestedWeights) -> Int32Array:
         FormatError: If a folded bias does not fit into 32 bits.
     """
     sums = _weight_sums(nested.weights, nested.level_map, levels=nested.levels)
-    offset = nested.params.input_offset
-    folded = nested.bias + offset * sums
+    return check_folded(nested.bias, params=nested.params, sums=sums)
+
+
+def check_folded(
+    bias: Int32Array, *, params: LayerParams, sums: npt.NDArray[np.int64]
+) -> Int32Array:
+    """Folds a bias, int32 [N, O]; see `fold_bias`.
+
+    Args:
+        bias: The bias, int32 [N, O].
+        params: The layer.
+        sums: Sum of the weights that each level uses of each channel, [N, O].
+
+    Raises:
+        FormatError: If a folded bias does not fit into 32 bits.
+    """
+    offset = params.input_offset
+    folded = bias + offset * sums
     if (wrong := _outside_int32(folded)) is not None:
         raise FormatError(
             f"level {wrong[0]}: folded bias of channel {wrong[1]} must be in "
-            f"{INT32.min}..{INT32.max}: got {folded[wrong]} = bias {nested.bias[wrong]} "
+            f"{INT32.min}..{INT32.max}: got {folded[wrong]} = bias {bias[wrong]} "
             f"+ input_offset {offset} * sum of weights {sums[wrong]}"
         )
     return folded.astype(np.int32)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nested_keras.format import constants
-from nested_keras.format.types import Encoding, LayerParams
+from nested_keras.format.types import Encoding, LayerParams, StoredLevel, Tables
 
 DELTA_DTYPES: dict[Encoding, np.dtype[Any]] = {
     Encoding.DELTA8: np.dtype("u1"),
@@ -22,7 +22,8 @@ class Section:
     """One array of a level block.
 
     Attributes:
-        name: "bias", "multiplier", "shift", "counts" (packed), "records" or "values".
+        name: "bias", "multiplier", "shift" or "tables"; "counts" (packed), "records", "values",
+            "gap_words", "lengths" (packed) or "codes".
         dtype: Element type, little-endian and without gaps.
         start: Offset from the start of the block, bytes.
         count: Number of elements.
@@ -64,31 +65,37 @@ def unpack_counts(
     return used.reshape(channels, count_bits) @ (1 << np.arange(count_bits)), left
 
 
-def block_sections(
-    params: LayerParams, encoding: Encoding, *, entries: int, count_bits: int
-) -> tuple[Section, ...]:
+def block_sections(params: LayerParams, stored: StoredLevel) -> tuple[Section, ...]:
     """Lays out a level block; sections start 4-byte aligned.
 
     Args:
         params: The layer.
-        encoding: How the block stores its weights.
-        entries: Entries that it stores.
-        count_bits: Bits of a channel's count; 0 if the encoding has no counts.
+        stored: All about the block but its length.
 
     Returns:
         The sections in the order of their offsets.
     """
     channels = params.out_channels
-    parts: list[tuple[str, np.dtype[Any], int]] = [
-        ("bias", np.dtype("<i4"), channels),
-        ("multiplier", np.dtype("<i4"), channels),
-        ("shift", np.dtype("i1"), channels),
-    ]
-    if encoding in DELTA_DTYPES:
-        parts.append(("counts", np.dtype("u1"), align(channels * count_bits, 8) // 8))
-        parts.append(("records", record_dtype(encoding, params.block_size), entries))
-    elif encoding == Encoding.DENSE:
-        parts.append(("values", np.dtype("i1"), entries * params.block_size))
+    parts: list[tuple[str, np.dtype[Any], int]] = []
+    if stored.tables == Tables.EXACT:
+        parts += [
+            ("bias", np.dtype("<i4"), channels),
+            ("multiplier", np.dtype("<i4"), channels),
+            ("shift", np.dtype("i1"), channels),
+        ]
+    elif stored.table_bits is not None:
+        parts.append(("tables", np.dtype("u1"), stored.table_bits.bytes(channels)))
+    if stored.count_bits:
+        parts.append(("counts", np.dtype("u1"), align(channels * stored.count_bits, 8) // 8))
+    if stored.encoding in DELTA_DTYPES:
+        dtype = record_dtype(stored.encoding, params.block_size)
+        parts.append(("records", dtype, stored.entries))
+    elif stored.encoding == Encoding.DENSE:
+        parts.append(("values", np.dtype("i1"), stored.entries * params.block_size))
+    elif stored.code is not None:
+        parts.append(("gap_words", np.dtype("<u4"), 1))
+        parts.append(("lengths", np.dtype("u1"), stored.code.length_bytes))
+        parts.append(("codes", np.dtype("<u4"), stored.code.words))
     sections: list[Section] = []
     start = constants.LEVEL_HEADER_BYTES
     for name, dtype, count in parts:
@@ -98,7 +105,9 @@ def block_sections(
     return tuple(sections)
 
 
-def block_bytes(encoding: Encoding, sections: tuple[Section, ...]) -> int:
+def block_bytes(stored: StoredLevel, sections: tuple[Section, ...]) -> int:
     """Returns the length of the block of these sections, with read-ahead bytes and padding."""
-    read_ahead = 0 if encoding == Encoding.EMPTY else constants.STREAM_READ_AHEAD_BYTES
-    return align(sections[-1].end + read_ahead, constants.STREAM_ALIGNMENT)
+    end = sections[-1].end if sections else constants.LEVEL_HEADER_BYTES
+    if stored.encoding != Encoding.EMPTY or stored.table_bits is not None:
+        end += constants.STREAM_READ_AHEAD_BYTES
+    return align(end, constants.STREAM_ALIGNMENT)

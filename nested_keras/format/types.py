@@ -33,6 +33,16 @@ class Encoding(enum.IntEnum):
     DENSE = 1
     DELTA8 = 2
     DELTA16 = 3
+    CODED = 4
+
+
+class Tables(enum.IntEnum):
+    """How a level block stores its bias, multiplier and shift."""
+
+    EXACT = 0
+    SAME = 1
+    PACKED = 2
+    SIGNED = 3
 
 
 def require_range(name: str, value: int, *, low: int, high: int) -> None:
@@ -252,8 +262,70 @@ def check_tables(multiplier: Int32Array, shift: Int8Array) -> None:
 
 
 @dataclass(frozen=True)
+class TableBits:
+    """How the fields of a channel are packed.
+
+    Attributes:
+        sign_bits: 1 where multipliers have a sign.
+        multiplier_bits: Bits of a multiplier below the leading one, 0..30.
+        shift_bits: Bits of a shift, 0..6.
+        bias_bits: Bits of a bias, 0..32.
+        bias_fraction: Bits of a bias below half a step of the output, about; 0..31.
+        shift_base: The smallest shift.
+    """
+
+    sign_bits: int
+    multiplier_bits: int
+    shift_bits: int
+    bias_bits: int
+    bias_fraction: int
+    shift_base: int
+
+    @property
+    def form(self) -> Tables:
+        """The form of the tables."""
+        return Tables.SIGNED if self.sign_bits else Tables.PACKED
+
+    @property
+    def channel_bits(self) -> int:
+        """Bits of a channel, at most 32."""
+        return self.sign_bits + self.multiplier_bits + self.shift_bits + self.bias_bits
+
+    def bytes(self, channels: int) -> int:
+        """Bytes of the fields of all channels."""
+        return (channels * self.channel_bits + 7) // 8
+
+
+@dataclass(frozen=True)
+class Code:
+    """The parameters of a CODED block.
+
+    Attributes:
+        last_gap: The largest gap with a code, 0..254.
+        first_magnitude: The smallest magnitude with a code, 0..128.
+        last_magnitude: The largest magnitude with a code.
+        words: 32-bit words of the codes, of gaps and of values.
+    """
+
+    last_gap: int
+    first_magnitude: int
+    last_magnitude: int
+    words: int
+
+    @property
+    def magnitudes(self) -> int:
+        """Magnitudes from the first to the last."""
+        return self.last_magnitude - self.first_magnitude + 1
+
+    @property
+    def length_bytes(self) -> int:
+        """Bytes of the array of code lengths, four bits for each gap and magnitude."""
+        return (self.last_gap + 1 + self.magnitudes + 1) // 2
+
+
+@dataclass(frozen=True)
 class StoredLevel:
-    """The weights that one level adds, as a stream stores the weights.
+    """The tables of a level and the weights that it adds, as a stream stores them.
 
     In an estimate (`nested_keras.allocation.budget`) only `encoding` and `entries` are known.
 
@@ -264,6 +336,11 @@ class StoredLevel:
         count_bits: Bits of a channel's count; 0 without counts.
         nnz: Nonzero weights that the level adds.
         bytes: Length of the level's block.
+        tables: How the tables are stored.
+        table_bits: The fields of PACKED and SIGNED tables.
+        code: The parameters of a CODED block.
+        has_packed_tables: Whether the tables of the level are packed, here or, where the tables are
+            the SAME, in a level before.
     """
 
     encoding: Encoding
@@ -272,6 +349,10 @@ class StoredLevel:
     count_bits: int = 0
     nnz: int = 0
     bytes: int = 0
+    tables: Tables = Tables.EXACT
+    table_bits: TableBits | None = None
+    code: Code | None = None
+    has_packed_tables: bool = False
 
 
 # Picks one of the ways to store a level from a list that is never empty.

@@ -30,7 +30,6 @@ OPERATORS = {
     **dict.fromkeys(
         ("Dot", "Einsum", "Matmul", "Tensordot"), "use Dense or a convolution in its place"
     ),
-    **dict.fromkeys(("Amin", "Min"), "take the largest of the negative in its place"),
     **dict.fromkeys(
         ("Conv", "DepthwiseConv", "ConvTranspose"), "use the layer of the same kind in its place"
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any, TypeAlias
 
 import keras
@@ -9,7 +10,7 @@ import numpy as np
 
 from nested_keras.nesting import entries, supported
 from nested_keras.nesting.graph_call import Compute, Entry, GraphCall, RefusedError
-from nested_keras.nesting.numeric_functions import FUNCTIONS
+from nested_keras.nesting.numeric_functions import FUNCTIONS, GELU_TANH
 from nested_keras.typing import Activation, KerasArgument, Value
 
 L = keras.layers
@@ -206,10 +207,23 @@ def _function(function: Activation) -> Entry:
     return lambda call: call.layer(L.Activation, activation=function)
 
 
+def _with_default(function: Activation, argument: str) -> Entry:
+    """A function of Keras whose argument an activation cannot have but by default."""
+    default = inspect.signature(function).parameters[argument].default
+
+    def entry(call: GraphCall) -> Compute:
+        value = getattr(call.operation, argument)
+        if value != default:
+            raise RefusedError(f"must have {argument}={default}: got {value}")
+        return call.layer(L.Activation, activation=function)
+
+    return entry
+
+
 def _gelu(call: GraphCall) -> Compute:
     # keras.ops.gelu approximates by default, the activation does not approximate.
-    exact = not call.operation.approximate
-    return call.layer(L.Activation, activation=A.gelu if exact else keras.ops.gelu)
+    function = GELU_TANH if call.operation.approximate else A.gelu
+    return call.layer(L.Activation, activation=function)
 
 
 def _like(kind: type[Any], *names: str) -> Entry:
@@ -247,6 +261,15 @@ OPERATORS: dict[str, Entry] = {
     "ReLU": _like(L.ReLU, "max_value", "negative_slope", "threshold"),
     "LeakyRelu": _like(L.LeakyReLU, "negative_slope"),
     "Gelu": _gelu,
+    "Celu": _with_default(A.celu, "alpha"),
+    "HardShrink": _with_default(A.hard_shrink, "threshold"),
+    "SoftShrink": _with_default(A.soft_shrink, "threshold"),
+    "Squareplus": _with_default(A.squareplus, "b"),
+    "HardTanh": _function(A.hard_tanh),
+    "LogSigmoid": _function(A.log_sigmoid),
+    "SparsePlus": _function(A.sparse_plus),
+    "SparseSigmoid": _function(A.sparse_sigmoid),
+    "TanhShrink": _function(A.tanh_shrink),
     "Elu": _like(L.ELU, "alpha"),
     "Exp": _function(A.exponential),
     "HardSigmoid": _function(A.hard_sigmoid),

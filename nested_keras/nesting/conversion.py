@@ -133,6 +133,8 @@ def plan(
     """
     with attempt():
         _refuse_unread_inputs(model)
+    for text in filter(None, map(supported.open_size, model.inputs)):
+        warnings.warn(f"export will refuse this model: {text}", stacklevel=4)
     walked = list(operations(model))
     names = _unique_names(walked)
     norm = {"axis": -1, "levels": len(nesting.sparsities), "shared_affine": shared_affine}

@@ -25,7 +25,7 @@ def _softmax(call: GraphCall) -> Compute:
 
 def _require_axis(call: GraphCall, wanted: list[int], words: str) -> None:
     axis = call.operation.axis
-    if axis is None or axis % len(call.shape) not in wanted:
+    if not isinstance(axis, int | np.integer) or axis % len(call.shape) not in wanted:
         raise RefusedError(f"must have another axis, {words}: got {axis}")
 
 
@@ -251,6 +251,14 @@ def _in_a_row(*layers: KerasLayer) -> Compute:
     return compute
 
 
+def _least(call: GraphCall) -> Compute:
+    """The minimum, as the maximum of the negative."""
+    minus = rescale(call, -1.0, part="_minus")
+    largest = _over(call, "_max", *_MAXIMUM)
+    least = rescale(call, -1.0)
+    return lambda x: least(largest(minus(x)))
+
+
 def _sum(call: GraphCall) -> Compute:
     axes = _axes(call)
     sizes = _known_sizes(call, axes)
@@ -259,13 +267,14 @@ def _sum(call: GraphCall) -> Compute:
     return lambda x: scale(mean(x))
 
 
-def _pool(kind: type[Any]) -> Entry:
+def _pool(over_images: type[Any], over_series: type[Any]) -> Entry:
     """`keras.ops.max_pool` and `average_pool`."""
 
     def entry(call: GraphCall) -> Compute:
         operation = call.operation
-        if len(call.shape) != 4:
-            raise RefusedError(f"must pool images of 4 dimensions: got {len(call.shape)}")
+        kind = {4: over_images, 3: over_series}.get(len(call.shape))
+        if kind is None:
+            raise RefusedError(f"must pool 3 or 4 dimensions: got {len(call.shape)}")
         names = ("pool_size", "strides", "padding", "data_format")
         return call.layer(kind, **{name: getattr(operation, name) for name in names})
 
@@ -342,7 +351,8 @@ OPERATORS: dict[str, Entry] = {
     "Split": _split,
     "Mean": _reduce(*_MEAN),
     **dict.fromkeys(("Amax", "Max"), _reduce(*_MAXIMUM)),
+    **dict.fromkeys(("Amin", "Min"), _least),
     "Sum": _sum,
-    "MaxPool": _pool(L.MaxPooling2D),
-    "AveragePool": _pool(L.AveragePooling2D),
+    "MaxPool": _pool(L.MaxPooling2D, L.MaxPooling1D),
+    "AveragePool": _pool(L.AveragePooling2D, L.AveragePooling1D),
 }

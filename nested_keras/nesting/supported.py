@@ -17,7 +17,8 @@ import tensorflow as tf
 
 from nested_keras.nesting import alternatives, user_functions
 from nested_keras.nesting.entries import ENTRIES
-from nested_keras.typing import Activation, KerasLayer, KerasOperation
+from nested_keras.nesting.numeric_functions import FUNCTIONS, GELU_TANH
+from nested_keras.typing import Activation, KerasLayer, KerasOperation, KerasTensor
 
 L = keras.layers
 A = keras.activations
@@ -50,8 +51,7 @@ ACTIVATIONS: dict[Callable[..., Any], str] = {
     A.tanh_shrink: "tanh_shrink",
     A.sparse_plus: "sparse_plus",
     A.sparse_sigmoid: "sparse_sigmoid",
-    # The default differs from the default of Keras's activation of the same name.
-    keras.ops.gelu: "gelu_tanh",
+    GELU_TANH: "gelu_tanh",
 }
 # Functions of TensorFlow and of keras.ops that compute the same, with the same defaults.
 _SYNONYMS: dict[Callable[..., Any], Callable[..., Any]] = {
@@ -60,6 +60,8 @@ _SYNONYMS: dict[Callable[..., Any], Callable[..., Any]] = {
         for function, name in ACTIVATIONS.items()
         if name not in ("linear", "gelu") and hasattr(keras.ops, name)
     },
+    keras.ops.gelu: GELU_TANH,
+    **{getattr(keras.ops, kind.lower()): function for kind, function in FUNCTIONS.items()},
     keras.ops.exp: A.exponential,
     tf.exp: A.exponential,
     tf.nn.elu: A.elu,
@@ -110,6 +112,23 @@ def overridden(instance: object, known: type[Any]) -> list[str]:
     kinds: tuple[Any, Any] = type(instance), known
     names = _own_methods(*kinds) | patched
     return sorted(name for name in names - _HARMLESS if _is_method_of(known, name))
+
+
+def open_size(tensor: KerasTensor) -> str | None:
+    """Says why export cannot write an input, in which a nested model may have an open size.
+
+    Args:
+        tensor: An input of a model.
+
+    Returns:
+        One sentence with the name of the input, or None if all its sizes are known.
+    """
+    if None not in tensor.shape[1:]:
+        return None
+    return (
+        f"input {tensor.name!r} needs a fixed shape: got {tuple(tensor.shape)} (give all sizes to "
+        "keras.Input; weights do not change with them)"
+    )
 
 
 def refusal(operation: KerasOperation, name: str) -> str | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nested_keras.cortex_m import cycles
+from nested_keras.format import StoredLevel
 from nested_keras.tflite import flatbuffer, kernel_weights
 from nested_keras.tflite.file_reader import read_graph
 from nested_keras.tflite.lowering import lower_graph
@@ -26,9 +27,9 @@ class LayerSummary:
         nnz: Nonzero int8 weights that each level uses.
         bytes: Bytes of weights and tables that each level reads.
         block_size: Weights in an entry of the stream; None without a stream.
-        encodings: The encoding of each stored level, such as "DELTA8"; empty without a stream.
-        cycles: Predicted Cortex-M7 cycles of each level (`cortex_m.cycles`); empty without a
-            stream.
+        encodings: The encoding of each stored level, such as "DELTA8", with "+" where its tables
+            are packed; empty without a stream.
+        cycles: Predicted cycles of each level (`cortex_m.cycles`); empty without a stream.
     """
 
     name: str
@@ -71,8 +72,12 @@ def strip_model(tflite: bytes, levels: int) -> bytes:
     return flatbuffer.save(tree)
 
 
-def summarize_model(tflite: bytes) -> tuple[LayerSummary, ...]:
+def summarize_model(tflite: bytes, *, core: str = cycles.CORES[0]) -> tuple[LayerSummary, ...]:
     """Lists the layers with weights in execution order.
+
+    Args:
+        tflite: Contents of a .tflite.
+        core: The core of the predicted cycles, one of `cortex_m.cycles.CORES`.
 
     Raises:
         nested_keras.runtime.ModelError: The file is foreign or damaged.
@@ -84,13 +89,13 @@ def summarize_model(tflite: bytes) -> tuple[LayerSummary, ...]:
     for op in program.ops:
         if isinstance(op, NestedSparseConv):
             size = int(np.prod(op.layer.params.filter_shape))
-            rows.append(_nested_row(op, program, weights=weights.get(op.name, size)))
+            rows.append(_nested_row(op, program, weights=weights.get(op.name, size), core=core))
         elif isinstance(op, Conv2D | FullyConnected):
             rows.append(_dense_row(op, program.levels))
     return tuple(rows)
 
 
-def _nested_row(op: NestedSparseConv, program: Program, *, weights: int) -> LayerSummary:
+def _nested_row(op: NestedSparseConv, program: Program, *, weights: int, core: str) -> LayerSummary:
     layer, params = op.layer, op.layer.params
     size = cycles.ImageSize.of(params.kind, *program.shapes(op))
     levels = range(program.levels)
@@ -102,8 +107,8 @@ def _nested_row(op: NestedSparseConv, program: Program, *, weights: int) -> Laye
         nnz=tuple(map(layer.nnz, levels)),
         bytes=tuple(map(layer.prefix_bytes, levels)),
         block_size=params.block_size,
-        encodings=tuple(level.encoding.name for level in layer.levels),
-        cycles=cycles.predict_levels(layer, size),
+        encodings=tuple(_form(level) for level in layer.levels),
+        cycles=cycles.predict_levels(layer, size, core),
     )
 
 
@@ -119,3 +124,8 @@ def _dense_row(op: Conv2D | FullyConnected, levels: int) -> LayerSummary:
         nnz=(int(np.count_nonzero(op.filter)),) * levels,
         bytes=(size,) * levels,
     )
+
+
+def _form(level: StoredLevel) -> str:
+    """Names the encoding of a level, with "+" where its tables are packed."""
+    return level.encoding.name + ("+" if level.has_packed_tables else "")

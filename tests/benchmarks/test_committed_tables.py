@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import arenas, cores, models, regenerate
+from benchmarks import arenas, bytes, cores, models, placement, regenerate
 from benchmarks.accuracy import report
 from benchmarks.detection import costs
 from nested_keras.bench.kernel_table import Row
@@ -55,8 +55,14 @@ def test_a_denser_level_costs_more(name, costs):
 
 
 def committed_cores():
-    rows = json.loads((FOLDER / "cores.json").read_text())
-    return [cores.Row(**{**row, "instructions": tuple(row["instructions"])}) for row in rows]
+    """The rows of cores.json, of models and of layers."""
+    content = json.loads((FOLDER / "cores.json").read_text())
+    lists = ("instructions", "cycles")
+    rows = [
+        cores.Row(**{**row, **{name: tuple(row[name]) for name in lists}})
+        for row in content["models"]
+    ]
+    return rows, [cores.LayerRow(**row) for row in content["layers"]]
 
 
 @pytest.mark.parametrize("name", ["Cortex-M0+", "Cortex-M33"])
@@ -65,16 +71,29 @@ def test_the_demo_costs_on_a_core_what_cores_json_says(name, object_cache):
         pytest.skip(f"cores.md was counted with other versions than these: {models.counted_with()}")
     (core,) = (each for each in cores.CORES if each.name == name)
     demo = cores.NETWORKS[0]
-    counted = cores.measure(core, demo, cores.build(demo), object_cache)
-    (row,) = (each for each in committed_cores() if (each.core, each.network) == (name, "demo"))
+    dense = cores.recorded(name).costs["demo"]
+    counted = cores.measure(core, demo, cores.build(demo), object_cache, dense)
+    rows, _ = committed_cores()
+    (row,) = (each for each in rows if (each.core, each.network) == (name, "demo"))
     assert counted == row
 
 
 def test_cores_md_shows_cores_json():
-    rows = committed_cores()
-    assert cores.table(rows) in (FOLDER / "cores.md").read_text()
+    rows, layers = committed_cores()
+    page = (FOLDER / "cores.md").read_text()
+    for table in (cores.table(rows), cores.cycle_table(rows), cores.layer_table(layers)):
+        assert table in page
+    assert cores.recorded("Cortex-M4").source in page
     assert len(rows) == len(cores.CORES) * len(cores.NETWORKS)
     assert all(row.compiles and row.right for row in rows)
+
+
+def test_3x3_layers_with_nine_tenths_of_zeros_take_a_third_of_dense_ones_on_each_core():
+    _, layers = committed_cores()
+    sparse = [row for row in layers if row.layer.startswith("3x3") and row.sparsity == 0.9]
+    assert {row.core for row in sparse} == {"Cortex-M4", "Cortex-M7", "Cortex-M33"}
+    for row in sparse:
+        assert min(row.speedup_instructions, row.speedup_cycles) > 3
 
 
 def test_a_firmware_that_does_not_compile_is_a_row(object_cache):
@@ -120,6 +139,46 @@ def test_arenas_md_shows_arenas_json():
     rows = committed_arenas()
     assert arenas.table(rows) in (FOLDER / "arenas.md").read_text()
     assert len(rows) == sum(len(limits) for _, limits in arenas.NETWORKS)
+
+
+def committed_bytes():
+    rows = json.loads((FOLDER / "bytes.json").read_text())
+    return [bytes.Row(**{**row, "cycles": tuple(row["cycles"])}) for row in rows]
+
+
+def test_the_smallest_resnet8_is_what_bytes_json_says(tmp_path):
+    if models.counted_with() not in (FOLDER / "bytes.md").read_text():
+        pytest.skip(f"bytes.md was counted with other versions: {models.counted_with()}")
+    network = bytes.NETWORKS[0]
+    ((_, tflite),) = bytes.exports(network, ("size",))
+    (row,) = (r for r in committed_bytes() if (r.network, r.optimize) == (network.name, "size"))
+    assert bytes.measure(network, "size", tflite, tmp_path) == row
+
+
+def test_bytes_md_shows_bytes_json():
+    rows = committed_bytes()
+    assert bytes.table(rows) in (FOLDER / "bytes.md").read_text()
+    assert len(rows) == sum(2 + len(network.limits) for network in bytes.NETWORKS)
+    for network in bytes.NETWORKS:
+        (least,) = (r for r in rows if (r.network, r.optimize) == (network.name, "size"))
+        assert network.paper_bytes is None or least.data_bytes <= network.paper_bytes
+        assert least.links
+
+
+def test_placement_md_shows_placement_json_and_agrees_with_models_json():
+    rows = json.loads((FOLDER / "placement.json").read_text())
+    rows = [
+        placement.Row(**{**row, **{name: tuple(row[name]) for name in ("cycles", "memory_cycles")}})
+        for row in rows
+    ]
+    assert placement.table(rows) in (FOLDER / "placement.md").read_text()
+    models_rows = json.loads((FOLDER / "models.json").read_text())
+    for network in models.NETWORKS:
+        own = [row for row in models_rows if row["network"] == network.name]
+        levels = [row for row in own if row["model"] == "90/80/70"]
+        (row,) = (row for row in rows if (row.network, row.memory) == (network.name, "16k"))
+        assert row.cycles == tuple(level["cycles"] for level in levels)
+        assert row.memory_cycles == tuple(level["memory_cycles"] for level in levels)
 
 
 def test_models_md_shows_models_json():

@@ -7,6 +7,7 @@
 
 #include "../../tflm_ops/src/cortex_m/nk_depthwise.h"
 #include "../../tflm_ops/src/cortex_m/nk_fully_connected.h"
+#include "../../tflm_ops/src/ops/nk_nested_parts_s8.h"
 #include "nk_nested_conv.h"
 #include "packed_input.h"
 
@@ -49,12 +50,23 @@ static void compare(const layer *l, const char *kernel) {
   memset(l->output, 0xaa, l->output_size);
 }
 
+/** The reference kernel, a part of the channels at a time. */
+static nk_status run_reference(const nk_stream *stream, int32_t level, const nk_conv_dims *dims,
+                               const int8_t *input, int8_t *output, void *scratch,
+                               size_t scratch_size) {
+  return nk_nested_parts_s8(nk_nested_conv_s8_ref, stream, level, dims, input, output, scratch,
+                            scratch_size);
+}
+
 static void run_tuned(const layer *l, int32_t level) {
+  if (level >= l->stream->in_place_levels) {
+    return;
+  }
   if (l->stream->kind == NK_KIND_FULLY_CONNECTED) {
     nk_nested_fully_connected_s8_dsp(l->stream, level, l->dims->batches, l->input, l->output);
     compare(l, "nk_nested_fully_connected_s8_dsp: another output");
   } else if (nk_nested_depthwise_s8_dsp_supports(l->stream, l->dims)) {
-    void *tile = fuzz_allocate(NK_DEPTHWISE_TILE_BYTES);
+    void *tile = fuzz_allocate(l->scratch_size);
     nk_nested_depthwise_s8_dsp(l->stream, level, l->dims, l->input, l->output, tile);
     free(tile);
     compare(l, "nk_nested_depthwise_s8_dsp: another output");
@@ -62,18 +74,21 @@ static void run_tuned(const layer *l, int32_t level) {
 }
 
 static void run_level(const layer *l, int32_t level) {
-  static entry_point *const kSpecial[] = {nk_nested_conv2d_s8, nk_nested_depthwise_s8,
+  static entry_point *const kInPlace[] = {nk_nested_conv2d_s8, nk_nested_depthwise_s8,
                                           nk_nested_fully_connected_s8};
+  static entry_point *const kInParts[] = {nk_nested_conv2d_parts_s8, nk_nested_depthwise_parts_s8,
+                                          nk_nested_fully_connected_parts_s8};
+  entry_point *const *special = level < l->stream->in_place_levels ? kInPlace : kInParts;
   memset(l->expected, 0x55, l->output_size);
   memset(l->output, 0xaa, l->output_size);
-  if (run(l, nk_nested_conv_s8_ref, level, l->expected) != NK_OK ||
+  if (run(l, run_reference, level, l->expected) != NK_OK ||
       run(l, nk_nested_conv_s8, level, l->output) != NK_OK) {
     fuzz_fail("an accepted stream did not run");
   }
   compare(l, "nk_nested_conv_s8: another output");
   int32_t takers = 0;
-  for (size_t i = 0; i < sizeof(kSpecial) / sizeof(kSpecial[0]); ++i) {
-    const nk_status status = run(l, kSpecial[i], level, l->output);
+  for (size_t i = 0; i < sizeof(kInPlace) / sizeof(kInPlace[0]); ++i) {
+    const nk_status status = run(l, special[i], level, l->output);
     if (status == NK_OK) {
       ++takers;
       compare(l, "a special entry point: another output");
@@ -94,7 +109,9 @@ static void run_refused(const layer *l) {
     fuzz_fail("a level that the stream lacks was not refused");
   }
   layer small = *l;
-  small.scratch_size -= l->scratch_size > 0;
+  // Levels that are unpacked make do with less, but not with so little.
+  small.scratch_size =
+      l->stream->in_place_levels > 0 ? l->scratch_size - (l->scratch_size > 0) : sizeof(int32_t);
   if (l->scratch_size > 0 && run(&small, nk_nested_conv_s8, 0, l->output) != NK_ERROR_BUFFER) {
     fuzz_fail("a scratch memory that is too small was not refused");
   }

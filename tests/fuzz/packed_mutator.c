@@ -6,6 +6,7 @@
  */
 #include <string.h>
 
+#include "../../tflm_ops/src/stream/nk_code.h"
 #include "nk_stream.h"
 #include "packed_input.h"
 
@@ -49,10 +50,39 @@ static size_t block_at(const uint8_t *data, size_t size, size_t start) {
   return length < NK_LEVEL_HEADER_BYTES || length > size - start ? 0 : length;
 }
 
+/** The nonzero weights of a coded level; 0 where its codes are wrong. */
+static uint32_t count_coded_weights(const nk_stream *s, const nk_stream_level *level) {
+  static nk_code_tables tables;
+  nk_code_counts counts;
+  const uint32_t gap_words = nk_code_gap_words(level);
+  uint32_t nnz = 0;
+  if (gap_words > nk_code_words(level) || !nk_code_count_gaps(level, &counts) ||
+      !nk_code_count_values(level, &counts)) {
+    return nnz;
+  }
+  nk_code_make_tables(level, &tables);
+  nk_code_reader reader = nk_code_open(level, &tables);
+  const uint32_t value_bits = 32 * (nk_code_words(level) - gap_words);
+  const uint32_t other_bits = NK_STREAM_MAX_SYMBOL_BITS * (uint32_t)(s->block_size - 1);
+  for (uint32_t i = 0; i < level->entries && reader.gap_bit < 32 * gap_words &&
+                       reader.value_bit + other_bits < value_bits;
+       ++i) {
+    uint8_t record[5];
+    nk_code_unpack(&reader, s->block_size, 1, record);
+    for (int32_t k = 1; k <= s->block_size; ++k) {
+      nnz += record[k] != 0;
+    }
+  }
+  return nnz;
+}
+
 /** The nonzero weights of a level that nk_stream_open() has laid out. */
 static uint32_t count_weights(const nk_stream *s, const nk_stream_level *level) {
   const size_t block_size = (size_t)s->block_size;
   uint32_t nnz = 0;
+  if (level->encoding == NK_ENCODING_CODED) {
+    return count_coded_weights(s, level);
+  }
   for (size_t i = 0; i < level->entries; ++i) {
     const int8_t *values =
         level->values != NULL

@@ -12,18 +12,17 @@ import numpy as np
 import tensorflow as tf
 
 from nested_keras.nesting import supported
+from nested_keras.nesting.numeric_functions import GELU_TANH
 from tests.nested_keras.nesting import layer_variants
 
 L = keras.layers
 Shape = tuple[int, ...]
-OTHER_FUNCTIONS = ("tf.nn.relu6", "keras.ops.tanh", "tf.nn.silu")
+OTHER_FUNCTIONS = ("tf.nn.relu6", "keras.ops.tanh", "tf.nn.silu", "keras.ops.gelu", "tf.nn.gelu")
 LAYER_FUNCTIONS = ("L.LeakyReLU(0.3)", "L.ReLU(6.0)", "L.ReLU(negative_slope=0.1)")
-# `height` and `width` are multiples of those of x.
-# Operators between layers: on tensors of any rank, on series and on images.
+# Operators between layers, on tensors of any rank. `height` and `width` are multiples of those of
+# x, `size` is the number of its values. A function that grows without bounds has its steep part
+# left out, where one step of int8 means any number.
 OPERATORS: tuple[str, ...] = (
-    "{x} + {y}",
-    "{x} - {y}",
-    "{x} * {y}",
     "{x} + 3.0",
     "1.5 - {x}",
     "0.5 * {x}",
@@ -31,9 +30,22 @@ OPERATORS: tuple[str, ...] = (
     "{x} + keras.ops.reshape(keras.ops.linspace(-1.0, 2.0, {size}), {x}.shape[1:])",
     "{x} / keras.ops.linspace(1.0, 2.0, {x}.shape[1])[(..., *[None] * (len({x}.shape) - 2))]",
     "-{x}",
-    "abs({x})",
-    "{x}**2",
-    "keras.ops.maximum({x}, {y})",
+    "keras.ops.power({x}, 1)",
+    "keras.ops.sqrt(keras.ops.relu({x}))",
+    "(keras.ops.relu6({x}) + 0.1) ** 0.5",
+    "keras.ops.rsqrt(keras.ops.relu({x}) + 0.2)",
+    "(0.5 + keras.ops.sigmoid({x})) ** -0.5",
+    "keras.ops.log(keras.ops.relu({x}) + 0.2)",
+    "keras.ops.log2(keras.ops.softplus({x}) + 0.1)",
+    "keras.ops.log10(1.5 - keras.ops.tanh({x}))",
+    "keras.ops.log1p(keras.ops.relu({x}))",
+    "keras.ops.expm1(keras.ops.minimum({x}, 0.5))",
+    "keras.ops.exp(keras.ops.clip({x}, -3, 1))",
+    "keras.ops.reciprocal(keras.ops.relu({x}) + 0.3)",
+    "(keras.ops.softplus({x}) + 0.2) ** -1",
+    "0.5 / (keras.ops.exp(keras.ops.tanh({x})) + 1.0)",
+    "keras.ops.maximum({x}, keras.ops.linspace(-0.5, 0.5, {x}.shape[-1]))",
+    "keras.ops.minimum(keras.ops.reshape(keras.ops.linspace(-1, 1, {size}), {x}.shape[1:]), {x})",
     "keras.ops.maximum({x}, 0.0)",
     "keras.ops.minimum({x}, -0.2)",
     "keras.ops.clip({x}, 0, 6)",
@@ -43,10 +55,16 @@ OPERATORS: tuple[str, ...] = (
     "keras.ops.leaky_relu({x})",
     "keras.ops.sigmoid({x})",
     "keras.ops.silu({x})",
+    "keras.ops.log_sigmoid({x})",
+    "keras.ops.celu({x})",
+    "keras.ops.squareplus({x})",
+    "keras.ops.hard_tanh({x})",
+    "keras.ops.soft_shrink({x})",
+    "keras.ops.sparse_plus({x})",
+    "keras.ops.sin({x})",
+    "keras.ops.arctan({x})",
     "keras.ops.softmax({x})",
     "keras.ops.gelu({x})",
-    "keras.ops.concatenate([{x}, {y}], -1)",
-    "keras.ops.concatenate(({y}, {x}, {y}), axis=1)",
     "{x}[:, 1:]",
     "{x}[..., :2]",
     "{x}[:, ::-1]",
@@ -54,9 +72,29 @@ OPERATORS: tuple[str, ...] = (
     "keras.ops.expand_dims({x}, 1)",
     "keras.ops.flip({x}, 1)",
 )
+# Those that join tensors: TFLite has no sums and concatenations of more axes.
+JOINS: tuple[str, ...] = (
+    "{x} + {y}",
+    "{x} - {y}",
+    "{x} * {y}",
+    "abs({x})",
+    "{x}**2",
+    "{x} ** 3",
+    "keras.ops.square({x})",
+    "{x} / (keras.ops.relu({y}) + 0.5)",
+    "keras.ops.divide({x}, keras.ops.sigmoid({y}) + 0.5)",
+    "keras.ops.tile({x}, (1, 2, *(1,) * (len({x}.shape) - 2)))",
+    "keras.ops.tile({x}, 2)",
+    "keras.ops.maximum({x}, {y})",
+    "keras.ops.concatenate([{x}, {y}], -1)",
+    "keras.ops.concatenate(({y}, {x}, {y}), axis=1)",
+)
 SERIES_OPERATORS: tuple[str, ...] = (
     "{x}[:, -1]",
     "{x}[:, ::2, 1:]",
+    "keras.ops.stack([{x}, {y}], 1)",
+    "keras.ops.stack([{y}, {x}, {x}], -1)",
+    "keras.ops.tile({x}, (1, 2, 3))",
     "keras.ops.mean({x}, 1)",
     "keras.ops.max({x}, 1, keepdims=True)",
     "keras.ops.transpose({x}, (0, 2, 1))",
@@ -67,6 +105,7 @@ IMAGE_OPERATORS: tuple[str, ...] = (
     "{x}[:, 0]",
     "{x}[:, -1, 1:3, 1]",
     "keras.ops.split({x}, 2, axis=-1)[1]",
+    "keras.ops.tile({x}, (1, 2, 1, 2))",
     "keras.ops.mean({x}, axis=(1, 2))",
     "keras.ops.mean({x}, -1, keepdims=True)",
     "keras.ops.max({x}, -1)",
@@ -97,6 +136,8 @@ def source(value: Any) -> str:
     if callable(value):
         places = {"keras.activations": keras.activations, "keras.ops": keras.ops, "tf.nn": tf.nn}
         name = value.__name__
+        if value is GELU_TANH:
+            return "keras.ops.gelu"
         return next(f"{at}.{name}" for at, of in places.items() if getattr(of, name, None) is value)
     return repr(value)
 
@@ -117,7 +158,8 @@ def _layer_source(layer: Any) -> str:
 
 def operators(rank: int) -> tuple[str, ...]:
     """Returns the operators that take tensors of so many axes beside the batch."""
-    return (*OPERATORS, *{2: SERIES_OPERATORS, 3: IMAGE_OPERATORS}.get(rank, ()))
+    joins = JOINS if rank <= 3 else ()
+    return (*OPERATORS, *joins, *{2: SERIES_OPERATORS, 3: IMAGE_OPERATORS}.get(rank, ()))
 
 
 def of(kind: type, draw: random.Random, shapes: Sequence[Shape]) -> dict[str, Any]:

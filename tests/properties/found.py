@@ -152,4 +152,32 @@ x9 = keras.ops.rsqrt(0.2 + keras.ops.mean(x0, (1, 2), keepdims=True))
 x10 = keras.ops.expm1(x3) + keras.ops.tile(x9[..., :1], (1, 3, 2, 1))
 model = keras.Model([i0], [x2, x4, x5, x6, x7, x8, x10])
 """,
+    # A shared layer on equal sums, whose operands change places: the converter merges the calls.
+    """
+i0 = keras.Input(shape=(5, 5, 3), name='n16_i0')
+x0 = L.Conv2D(2, 1, name='n16_0')(i0)
+x1 = L.Conv2D(2, 1, name='n16_1')(i0)
+l2 = L.Conv2D(4, 3, name='n16_2')
+x2 = l2(x0 + x1)
+x3 = keras.ops.max(l2(x1 + x0), (1, 2))
+x4 = l2(keras.ops.minimum(x0 * x1, x1)) + x2
+x5 = 2.0 * l2(keras.ops.minimum(x1, x1 * x0))
+model = keras.Model([i0], [x3, x4, x5])
+""",
+    # Equal factors on one tensor: the converter merged them with the reshapes in front.
+    """
+i0 = keras.Input(shape=(9,), name='n17_i0')
+x0 = L.BatchNormalization(name='n17_1')(L.Dense(9, name='n17_0')(i0))
+x1 = keras.ops.expm1(keras.ops.minimum(x0, 0.5))
+x2 = 1.5 - x0
+model = keras.Model([i0], [x1, x2])
+""",
+    # A product of a series that is reshaped once more: the converter moved both reshapes behind.
+    """
+i0 = keras.Input(shape=(6, 7), name='n18_i0')
+x0 = L.Reshape(target_shape=(42,), name='n18_0')(i0)
+x1 = keras.ops.square(x0)
+x2 = L.Dense(units=2, activation='sigmoid', name='n18_1')(x1)
+model = keras.Model([i0], [x2, x1])
+""",
 )

@@ -147,8 +147,8 @@ CASES = {
 }
 
 
-def stream_and_input(case, *, levels, profile, seed):
+def stream_and_input(case, *, levels, profile, seed, pack=encode):
     params, x_shape, y_shape = case
     nested = random_layer(params, levels=levels, profile=profile, seed=seed)
     x = np.random.default_rng(seed).integers(-128, 128, x_shape).astype(np.int8)
-    return encode(realistic(nested, seed=seed)), x, y_shape
+    return pack(realistic(nested, seed=seed)), x, y_shape

@@ -7,20 +7,24 @@ import struct
 import sys
 from pathlib import Path
 
-from nested_keras.format import Stream
+from nested_keras.format import Stream, encode
 from nested_keras.tflite import operators
-from tests.nested_keras.format.streams import PROFILES
+from tests.nested_keras.format.streams import PROFILES, encode_packed
 from tests.tflm_ops.cases import CASES, PADDED, stream_and_input
 
 GOLDEN = (
     *("3x3", "1x1 stride 2", "dilation 2", "batch 3", "block 2", "block 4 of 12", "narrow clamp"),
     *("depthwise multiplier 3", "depthwise 5x5 dilation 2", "row", "row block 4"),
 )
+# Those that are there a second time, with CODED weights and packed tables.
+GOLDEN_CODED = ("3x3", "dilation 2", "block 2", "depthwise multiplier 3", "row block 4")
 
 
-def case_bytes(name, *, levels, profile):
+def case_bytes(name, *, levels, profile, pack=encode):
     """One layer: dimensions, stream, input, and the expected output of every level."""
-    data, x, y_shape = stream_and_input(CASES[name], levels=levels, profile=profile, seed=levels)
+    data, x, y_shape = stream_and_input(
+        CASES[name], levels=levels, profile=profile, seed=levels, pack=pack
+    )
     op = operators.NestedSparseConv("", (0,), (1,), layer=Stream.parse(data))
     outputs = [operators.run_op(op, [x], y_shape, level) for level in range(levels)]
     size = (*x.shape[1:3], *y_shape[1:3]) if x.ndim == 4 else (1, 1, 1, 1)
@@ -34,11 +38,14 @@ def main(folder, *, golden=False):
     for old in folder.glob("*.case"):
         old.unlink()
     for index, name in enumerate(CASES):
-        if golden and name not in GOLDEN:
-            continue
-        profile = PROFILES[index % len(PROFILES)]
-        case = case_bytes(name, levels=1 + index % 4, profile=profile)
-        (folder / f"{index:02}{'_padded' if name in PADDED else ''}.case").write_bytes(case)
+        levels, profile = 1 + index % 4, PROFILES[index % len(PROFILES)]
+        padded = "_padded" if name in PADDED else ""
+        if not golden or name in GOLDEN:
+            case = case_bytes(name, levels=levels, profile=profile)
+            (folder / f"{index:02}{padded}.case").write_bytes(case)
+        if not golden or name in GOLDEN_CODED:
+            case = case_bytes(name, levels=2, profile="mixed", pack=encode_packed)
+            (folder / f"{index:02}{padded}_coded.case").write_bytes(case)
 
 
 if __name__ == "__main__":

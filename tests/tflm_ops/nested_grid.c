@@ -13,6 +13,7 @@
 #include "../../tflm_ops/src/cortex_m/nk_depthwise.h"
 #include "../../tflm_ops/src/cortex_m/nk_fully_connected.h"
 #include "../../tflm_ops/src/cortex_m/nk_short_sum.h"
+#include "../../tflm_ops/src/ops/nk_nested_parts_s8.h"
 #include "../../tflm_ops/src/ref/nk_geometry.h"
 #include "board.h"
 #include "nk_nested_conv.h"
@@ -89,8 +90,8 @@ static void choose_window(nk_stream *s) {
   }
   s->dilation_h = once_in(16) ? 2 : 1;
   s->dilation_w = 1;
-  s->pad_top = random_in(0, s->kernel_h - 1) + once_in(16);
-  s->pad_left = random_in(0, s->kernel_w - 1) + once_in(16);
+  s->pad_top = random_in(0, s->kernel_h - 1) + once_in(8);
+  s->pad_left = random_in(0, s->kernel_w - 1) + once_in(8);
 }
 
 static void choose_channels(nk_stream *s) {
@@ -138,6 +139,10 @@ static nk_conv_dims choose_dims(const nk_stream *s) {
     // At times with pixels that no window meets.
     d.input_h = nk_max(1, last_y + random_in(1, s->kernel_h)) + once_in(8);
     d.input_w = nk_max(1, last_x + random_in(1, s->kernel_w)) + once_in(8);
+    if (s->stride_h == 1 && s->stride_w == 1 && once_in(4)) {  // whatever the padding
+      d.input_h = d.output_h;
+      d.input_w = d.output_w;
+    }
   }
   return d;
 }
@@ -347,6 +352,38 @@ static int32_t run_tuned(const nk_stream *s, int32_t level, const nk_conv_dims *
   return memcmp(output, expected, (size_t)size) != 0;
 }
 
+static const nk_stream *whole;
+
+/** Runs parts of the stream, but not the whole. */
+static nk_status run_a_part(const nk_stream *s, int32_t level, const nk_conv_dims *d,
+                            const int8_t *x, int8_t *y, void *buffer, size_t buffer_size) {
+  return s == whole ? NK_ERROR_BUFFER : nk_nested_conv_s8(s, level, d, x, y, buffer, buffer_size);
+}
+
+/** The wrong bytes of a layer that runs in parts, in as much memory as the smallest parts need or
+ * more. */
+static int32_t run_parts(const nk_stream *s, int32_t level, const nk_conv_dims *d) {
+  const int32_t size = d->batches * d->output_h * d->output_w * s->out_channels;
+  int8_t *const y = output + GUARD_BYTES;
+  nk_status status = NK_ERROR_BUFFER;
+  int32_t wrong = 0;
+  whole = s;
+  for (int32_t bytes = NK_PARTS_BYTES; status == NK_ERROR_BUFFER; bytes += random_in(1, 400) * 4) {
+    memset(output, UNTOUCHED, (size_t)size + 2 * GUARD_BYTES);
+    memset(scratch, UNTOUCHED, (size_t)bytes + 2 * GUARD_BYTES);
+    status =
+        nk_nested_parts_s8(run_a_part, s, level, d, input, y, scratch + GUARD_BYTES, (size_t)bytes);
+    wrong += touched(output, GUARD_BYTES) + touched(y + size, GUARD_BYTES) +
+             touched(scratch, GUARD_BYTES) + touched(scratch + GUARD_BYTES + bytes, GUARD_BYTES);
+    wrong += status == NK_ERROR_BUFFER ? touched(y, size) : 0;
+  }
+  wrong += status != NK_OK;
+  for (int32_t i = 0; i < size; ++i) {
+    wrong += y[i] != expected[i];
+  }
+  return wrong;
+}
+
 static nk_add_params random_sum(void) {
   nk_add_params sum = {
       .activation_min = once_in(2) ? -128 : random_in(-128, 0),
@@ -365,6 +402,23 @@ static bool refuses(nk_status status, const nk_stream *s, int32_t level, const n
   return nk_nested_conv2d_add_s8(s, level, d, input, sum, other, output, scratch, buffer_size) ==
              status &&
          touched(output, 2 * GUARD_BYTES) == 0;
+}
+
+/**
+ * The wrong bytes of the same sum in as little memory as its parts take, into `output`, which holds
+ * the right sum at GUARD_BYTES. `other` is the second operand.
+ */
+static int32_t run_sum_parts(const nk_stream *s, int32_t level, const nk_conv_dims *d,
+                             const nk_add_params *sum, int32_t needed) {
+  const int32_t size = d->batches * d->output_h * d->output_w * s->out_channels;
+  static int8_t in_parts[TENSOR_BYTES];
+  nk_status status = NK_ERROR_BUFFER;
+  for (int32_t bytes = needed > NK_PARTS_BYTES ? NK_PARTS_BYTES : needed; status == NK_ERROR_BUFFER;
+       bytes += 64) {
+    status = nk_nested_conv2d_add_parts_s8(s, level, d, input, sum, other, in_parts,
+                                           scratch + GUARD_BYTES, (size_t)bytes);
+  }
+  return status != NK_OK || memcmp(in_parts, output + GUARD_BYTES, (size_t)size) != 0;
 }
 
 /** The wrong bytes of a convolution with a sum; `expected` holds the convolution alone. */
@@ -391,6 +445,7 @@ static int32_t run_sum(const nk_stream *s, int32_t level, const nk_conv_dims *d)
   wrong += status != NK_OK;
   wrong += touched(output, GUARD_BYTES) + touched(y + size, GUARD_BYTES) +
            touched(scratch, GUARD_BYTES) + touched(scratch + GUARD_BYTES + needed, GUARD_BYTES);
+  wrong += run_sum_parts(s, level, d, &sum, needed);
   for (int32_t i = 0; i < size; ++i) {
     const int8_t right = (int8_t)nk_clamp(nk_short_sum_pair(&sum, expected[i], other[i]),
                                           sum.activation_min, sum.activation_max);
@@ -420,11 +475,14 @@ static int32_t compare(const nk_stream *s, int32_t level, const nk_conv_dims *d)
   }
   wrong += run_tuned(s, level, d);
   wrong += run_sum(s, level, d);
+  wrong += run_parts(s, level, d);
   return takers == (s->dilation_h == 1) ? wrong : wrong + 1;
 }
 
-static int32_t run_levels(const nk_stream *s, const nk_conv_dims *d, int32_t seed) {
+static int32_t run_levels(nk_stream *s, const nk_conv_dims *d, int32_t seed) {
   int32_t failures = 0;
+  s->output_channels = s->out_channels;
+  s->in_place_levels = s->levels;
   for (int32_t n = 0; n < s->levels; ++n) {
     const int32_t wrong = compare(s, n, d);
     if (wrong != 0) {

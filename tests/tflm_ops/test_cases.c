@@ -10,6 +10,10 @@
 #include "../../tflm_ops/src/cortex_m/nk_fully_connected.h"
 #include "nested_case.h"
 
+typedef nk_status parts_function(const nk_stream *stream, int32_t level, const nk_conv_dims *dims,
+                                 const int8_t *input, int8_t *output, void *scratch,
+                                 size_t scratch_size);
+
 /** Copies into a block of just this size, so that a sanitizer sees every step beyond it. */
 static void *copy(const void *data, int32_t size) {
   void *memory = allocate((size_t)size);
@@ -20,6 +24,9 @@ static void *copy(const void *data, int32_t size) {
 /** Runs the tuned kernel of the layer; false where there is none. */
 static bool run_tuned(const nk_stream *stream, int32_t level, const nk_conv_dims *dims,
                       const int8_t *input, int8_t *output, void *scratch) {
+  if (level >= stream->in_place_levels) {
+    return false;
+  }
   if (stream->kind == NK_KIND_FULLY_CONNECTED) {
     nk_nested_fully_connected_s8_dsp(stream, level, dims->batches, input, output);
     return true;
@@ -29,6 +36,41 @@ static bool run_tuned(const nk_stream *stream, int32_t level, const nk_conv_dims
     return true;
   }
   return false;
+}
+
+/** The function for parts of such a layer; NULL for a dilated one. */
+static parts_function *parts_of(const nk_stream *stream, const nk_conv_dims *dims) {
+  if (stream->kind == NK_KIND_FULLY_CONNECTED) {
+    return nk_nested_fully_connected_parts_s8;
+  }
+  if (stream->dilation_h != 1 || stream->dilation_w != 1) {
+    return NULL;
+  }
+  return nk_nested_depthwise_s8_dsp_supports(stream, dims) ? nk_nested_depthwise_parts_s8
+                                                           : nk_nested_conv2d_parts_s8;
+}
+
+/** Runs a level in parts, in as little memory as the parts take; false for another output. */
+static bool run_parts(const nk_stream *stream, int32_t level, const nested_case *c,
+                      const int8_t *input, const int8_t *expected) {
+  parts_function *run_in_parts = parts_of(stream, &c->dims);
+  int8_t *output = allocate((size_t)c->output_size);
+  nk_status status = run_in_parts == NULL ? NK_OK : NK_ERROR_BUFFER;
+  bool same = run_in_parts == NULL;
+  for (size_t size = 0; status == NK_ERROR_BUFFER; size += 32) {
+    void *scratch = allocate(size);
+    status = run_in_parts(stream, level, &c->dims, input, output, size == 0 ? NULL : scratch, size);
+    same = status == NK_OK && memcmp(output, expected, (size_t)c->output_size) == 0;
+    free(scratch);
+  }
+  free(output);
+  return same;
+}
+
+/** Whether the check of streams in place takes just those. */
+static bool check_in_place(const nk_stream *stream) {
+  const nk_status expected = stream->in_place_levels == stream->levels ? NK_OK : NK_ERROR_ARGUMENT;
+  return nk_stream_validate_in_place(stream) == expected;
 }
 
 static int run(const char *path) {
@@ -49,12 +91,17 @@ static int run(const char *path) {
   } else {
     const int32_t needed = nk_nested_conv_s8_get_buffer_size(&stream, &c.dims);
     void *scratch = allocate((size_t)needed);
+    failures += check_in_place(&stream) ? 0 : 1;
     for (int32_t level = 0; level < c.levels; ++level) {
       status = nk_nested_conv_s8(&stream, level, &c.dims, input, output, scratch, (size_t)needed);
       const int8_t *expected = c.outputs + level * c.output_size;
       if (status != NK_OK || memcmp(output, expected, (size_t)c.output_size) != 0) {
         fprintf(stderr, "%s: level %d: %s, or another output than the NumPy reference\n", path,
                 (int)level, nk_status_name(status));
+        ++failures;
+      }
+      if (!run_parts(&stream, level, &c, input, expected)) {
+        fprintf(stderr, "%s: level %d: another output in parts\n", path, (int)level);
         ++failures;
       }
       memset(output, 0, (size_t)c.output_size);

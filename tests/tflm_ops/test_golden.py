@@ -8,7 +8,7 @@ import pytest
 
 from nested_keras.format import LayerKind, Stream
 from nested_keras.tflite import operators
-from tests.tflm_ops.make_cases import GOLDEN
+from tests.tflm_ops.make_cases import GOLDEN, GOLDEN_CODED
 
 CASES = sorted((Path(__file__).parent / "golden").glob("*.case"))
 
@@ -26,7 +26,7 @@ def read_case(path):
 
 
 def test_all_are_there():
-    assert len(CASES) == len(GOLDEN)
+    assert len(CASES) == len(GOLDEN) + len(GOLDEN_CODED)
     kinds = {Stream.parse(read_case(path)[1]).params.kind for path in CASES}
     assert kinds == set(LayerKind)
 

@@ -35,6 +35,12 @@ PROGRAMS = {
         "nk_minimum_s8",
     ),
 }
+# The same of nested_grid.c.
+NESTED_GRID = (
+    *("nk_nested_conv_s8", "nk_nested_conv_s8_get_buffer_size"),
+    *("nk_nested_conv2d_add_s8", "nk_nested_conv2d_add_s8_get_buffer_size"),
+    *("nk_nested_parts_s8", "nk_nested_conv2d_add_parts_s8"),
+)
 
 
 @pytest.mark.parametrize("flags", [(), NO_UNALIGNED_ACCESS], ids=["usual", "no unaligned access"])

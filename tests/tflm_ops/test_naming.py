@@ -5,12 +5,12 @@ import re
 from nested_keras.codegen import sources
 
 WORDS = {
-    "room": "stream|weights|status|dims4",
-    "verb": "[a-z]+",
+    "room": "stream|code|weights|status|dims4",
+    "verb": "[a-z]+(?:_[a-z]+)*",
     "operator": "[a-z][a-z0-9]*(?:_[a-z][a-z0-9]*)*?",
     "type": "(?:s8|s16|s32|f32)(?:_(?:s8|s16|s32|f32))?",
-    "target": "ref|portable|dsp",
-    "question": "check|takes|applies|supports|get_buffer_size|get_sink_buffer_size|shorten",
+    "target": "ref|portable|dsp|mve",
+    "question": "check|takes|applies|supports|get_buffer_size|get_kernel_size|shorten",
     "part": "tile|pack",
     "pairs": "[1-4]",
     "variant": "shifted",

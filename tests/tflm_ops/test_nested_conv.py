@@ -9,17 +9,20 @@ import pytest
 from nested_keras.cortex_m.scratch import nested_conv_scratch_bytes, nested_function
 from nested_keras.format import NestedWeights, Stream, encode
 from nested_keras.tflite import operators
-from tests.nested_keras.format.streams import PROFILES, random_layer
+from tests.nested_keras.format.streams import PROFILES, encode_packed, random_layer
 from tests.tflm_ops.cases import CASES, row, stream_and_input
 from tests.tflm_ops.library import ConvDims, StatusError, aligned_copy, pointer
 
 
+@pytest.mark.parametrize("pack", [encode, encode_packed])
 @pytest.mark.parametrize("profile", PROFILES)
 @pytest.mark.parametrize("name", CASES)
-def test_equals_reference_at_every_level(nk, name, profile):
+def test_equals_reference_at_every_level(nk, name, profile, pack):
     seed = list(CASES).index(name)
     levels = 1 + seed % 5
-    data, x, y_shape = stream_and_input(CASES[name], levels=levels, profile=profile, seed=seed)
+    data, x, y_shape = stream_and_input(
+        CASES[name], levels=levels, profile=profile, seed=seed, pack=pack
+    )
     op = operators.NestedSparseConv("", (0,), (1,), layer=Stream.parse(data))
     for level in range(levels):
         expected = operators.run_op(op, [x], y_shape, level)
@@ -203,7 +206,7 @@ def test_the_entry_point_of_a_layer_gives_the_same_and_others_refuse_it(nk, name
     data, x, y_shape = stream_and_input(CASES[name], levels=2, profile="mixed", seed=4)
     expected, got = np.zeros(y_shape, np.int8), np.zeros(y_shape, np.int8)
     nk.run_nested(data, 1, x, expected)
-    own = nested_function(Stream.parse(data).params)
+    own = nested_function(Stream.parse(data))
     nk.run_nested(data, 1, x, got, function=own)
     np.testing.assert_array_equal(got, expected)
     for other in set(ENTRY_POINTS) - {own}:

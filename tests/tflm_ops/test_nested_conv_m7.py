@@ -1,4 +1,4 @@
-"""The Cortex-M7 kernels against the reference kernel, both on the emulated Cortex-M7.
+"""The tuned kernels against the reference kernel, both on an emulated Cortex-M7 or M55.
 
 One firmware runs a random grid: all kinds, block sizes and encodings, one to four levels, odd
 sizes, strides, paddings, extreme values, tables and clamps from their whole ranges. Every entry
@@ -12,13 +12,16 @@ import pytest
 from nested_keras.codegen import sources
 from nested_keras.codegen.firmware_errors import DeviceError
 from nested_keras.devices import qemu
-from nested_keras.devices.toolchain import cortex_m7_toolchain
+from nested_keras.devices.board import Board
+from nested_keras.devices.toolchain import arm_toolchain
 from tests.tflm_ops.test_fully_connected import NO_UNALIGNED_ACCESS
+from tests.tflm_ops.test_m7_grid import NESTED_GRID
 
 pytestmark = pytest.mark.arm
 
 HERE = Path(__file__).parent
 BOARD = "mps2_an500"
+HELIUM = "mps3_an547"
 
 
 @pytest.fixture(scope="module")
@@ -26,10 +29,14 @@ def objects(tmp_path_factory):
     return tmp_path_factory.mktemp("objects")
 
 
-def build(folder, objects, *, first_seed, layers, flags=()):
-    toolchain = cortex_m7_toolchain()
-    board = sources.board_dir(BOARD)
-    includes = (sources.tflm_ops_dir() / "include", board.parent)
+def run(elf, board=BOARD):
+    return qemu.run(elf, machine=Board.read(board).machine, timeout_s=600)
+
+
+def build(folder, objects, *, first_seed, layers, flags=(), board=BOARD):
+    facts = Board.read(board)
+    toolchain = arm_toolchain(facts.flags)
+    includes = (sources.tflm_ops_dir() / "include", facts.folder.parent)
     grid = toolchain.compile(
         HERE / "nested_grid.c",
         include_dirs=includes,
@@ -40,40 +47,51 @@ def build(folder, objects, *, first_seed, layers, flags=()):
         toolchain.compile(source, include_dirs=includes, cache_dir=objects, extra_flags=flags)
         for source in (
             *([HERE / "bytewise.c"] if flags[:3] == NO_UNALIGNED_ACCESS else []),
-            *sources.sources_for(["nk_nested_conv_s8", "nk_nested_conv2d_add_s8"]),
-            *sources.board_sources(BOARD),
+            *sources.sources_for(NESTED_GRID),
+            *sources.board_sources(board),
         )
     ]
     elf = folder / "grid.elf"
-    toolchain.link([grid, *kernels], elf, flags=(f"-T{board / BOARD}.ld",))
+    toolchain.link([grid, *kernels], elf, flags=(f"-T{facts.linker_script}",))
     return elf
 
 
 @pytest.mark.parametrize("first_seed", [1, 10001])
 def test_grid_equals_reference(tmp_path, objects, first_seed):
     elf = build(tmp_path, objects, first_seed=first_seed, layers=1500)
-    assert "layers 1500 failures 0" in qemu.run(elf, timeout_s=600)
+    assert "layers 1500 failures 0" in run(elf)
+
+
+@pytest.mark.parametrize("flags", [("-O2",), ("-Os",), ("-O0",)], ids=" ".join)
+def test_grid_equals_reference_with_helium(tmp_path, objects, flags):
+    elf = build(tmp_path, objects, first_seed=1, layers=1000, flags=flags, board=HELIUM)
+    assert "layers 1000 failures 0" in run(elf, HELIUM)
+
+
+def test_helium_can_be_left_out(tmp_path, objects):
+    elf = build(tmp_path, objects, first_seed=1, layers=50, flags=("-DNK_USE_MVE=0",), board=HELIUM)
+    assert "layers 50 failures 0" in run(elf, HELIUM)
 
 
 def test_the_grid_finds_a_wrong_kernel(tmp_path, objects):
     # One weight more in an accumulator than the proof in docs/kernels.md allows.
     elf = build(tmp_path, objects, first_seed=1, layers=50, flags=("-DNK_DSP_SPAN=256",))
     with pytest.raises(DeviceError, match=r"wrong \d+"):
-        qemu.run(elf, timeout_s=600)
+        run(elf)
 
 
 def test_no_access_is_unaligned_if_the_build_forbids_it(tmp_path, objects):
     elf = build(tmp_path, objects, first_seed=1, layers=400, flags=(*NO_UNALIGNED_ACCESS, "-Os"))
-    assert "layers 400 failures 0" in qemu.run(elf, timeout_s=600)
+    assert "layers 400 failures 0" in run(elf)
 
 
 def test_an_unaligned_access_would_be_found(tmp_path, objects):
     flags = (*NO_UNALIGNED_ACCESS, "-DNK_USE_UNALIGNED=1")
     elf = build(tmp_path, objects, first_seed=1, layers=50, flags=flags)
     with pytest.raises(DeviceError, match=r"fault 3 pc=\w+ cfsr=01000000"):  # UNALIGNED
-        qemu.run(elf, timeout_s=600)
+        run(elf)
 
 
 def test_kernels_of_the_target_can_be_left_out(tmp_path, objects):
     elf = build(tmp_path, objects, first_seed=1, layers=50, flags=("-DNK_USE_DSP=0",))
-    assert "layers 50 failures 0" in qemu.run(elf, timeout_s=600)
+    assert "layers 50 failures 0" in run(elf)

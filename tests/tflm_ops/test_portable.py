@@ -13,7 +13,7 @@ from nested_keras.codegen import sources
 from nested_keras.devices import qemu
 from nested_keras.devices.toolchain import arm_toolchain
 from tests.tflm_ops.test_fully_connected import NO_UNALIGNED_ACCESS
-from tests.tflm_ops.test_m7_grid import PROGRAMS
+from tests.tflm_ops.test_m7_grid import NESTED_GRID, PROGRAMS
 
 pytestmark = pytest.mark.arm
 
@@ -25,7 +25,7 @@ CORES = {
     "m0+": ("-mcpu=cortex-m0plus",),
 }
 GRIDS = {
-    "nested_grid": ("nk_nested_conv_s8", "nk_nested_conv2d_add_s8"),
+    "nested_grid": NESTED_GRID,
     "test_depthwise_grid": PROGRAMS["test_depthwise_grid"],
     "test_ops_grid": PROGRAMS["test_ops_grid"],
 }

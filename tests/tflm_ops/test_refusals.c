@@ -2,45 +2,9 @@
  * Spoils one argument of a good call after the other: each call must be refused with its own
  * status, and leave the output alone. The good call itself must run.
  */
-#include <stdio.h>
-#include <string.h>
-
 #include "nk_nested_conv.h"
 #include "nk_ops.h"
-
-enum { SIZE = 4096 };
-
-static int8_t x[SIZE], y[SIZE];
-static int failures;
-
-static void expect(const char *what, nk_status status, nk_status wanted) {
-  if (status != wanted) {
-    fprintf(stderr, "%s: expected %s: got %s\n", what, nk_status_name(wanted),
-            nk_status_name(status));
-    ++failures;
-  }
-  for (int32_t i = 0; wanted != NK_OK && i < SIZE; ++i) {
-    if (y[i] != 99) {
-      fprintf(stderr, "%s: wrote to the output\n", what);
-      ++failures;
-      break;
-    }
-  }
-  memset(y, 99, sizeof(y));
-}
-
-/** Sets a number to another value for one call. */
-#define SPOIL(number, value, wanted)                 \
-  do {                                               \
-    const int32_t kept = (number);                   \
-    (number) = (value);                              \
-    expect(#number " = " #value, CALL, NK_##wanted); \
-    (number) = kept;                                 \
-  } while (0)
-
-#define REFUSE(number, value) SPOIL(number, value, ERROR_ARGUMENT)
-#define MISFIT(number, value) SPOIL(number, value, ERROR_SHAPE)
-#define TAKE(number, value) SPOIL(number, value, OK)
+#include "refusals.h"
 
 static const int32_t kBias[9] = {5, -5, 6, -6, 7, -7, 8, -8, 9};
 
@@ -287,6 +251,7 @@ static void test_concatenation(void) {
 /** An empty level of a stream that no writer packed: only the fields that are checked are set. */
 static void test_nested_dimensions(void) {
   nk_stream s = {.levels = 1,
+                 .in_place_levels = 1,
                  .kind = NK_KIND_CONV,
                  .block_size = 1,
                  .stride_h = 1,
@@ -336,8 +301,35 @@ static void test_nested_dimensions(void) {
          NK_OK);
 }
 
+/** A dense layer has widened weights in its scratch memory, up to 6144 bytes. */
+static void test_nested_dense_scratch(void) {
+  nk_stream s = {.levels = 1,
+                 .in_place_levels = 1,
+                 .kind = NK_KIND_CONV,
+                 .block_size = 1,
+                 .stride_h = 1,
+                 .stride_w = 1,
+                 .dilation_h = 1,
+                 .dilation_w = 1,
+                 .kernel_h = 1,
+                 .kernel_w = 1,
+                 .out_channels = 48,
+                 .output_channels = 48,
+                 .in_channels = 64,
+                 .depth_multiplier = 1,
+                 .filter_channels = 64,
+                 .channel_weights = 64};
+  s.level[0].encoding = NK_ENCODING_DENSE;
+  const nk_conv_dims d = {1, 1, 1, 1, 1};
+#define CALL (nk_nested_conv_s8_get_buffer_size(&s, &d) > 6144 ? NK_OK : NK_ERROR_SHAPE)
+  expect("48 channels", CALL, NK_OK);
+  MISFIT(s.output_channels, 49);
+#undef CALL
+}
+
 static void test_nested_arguments(void) {
-  nk_stream s = {.levels = 1, .kind = NK_KIND_DEPTHWISE, .kernel_h = 3, .kernel_w = 3};
+  nk_stream s = {
+      .levels = 1, .in_place_levels = 1, .kind = NK_KIND_DEPTHWISE, .kernel_h = 3, .kernel_w = 3};
   const nk_conv_dims d = {1, 1, 1, 1, 1};
   const nk_status argument = NK_ERROR_ARGUMENT;
   expect("no stream", nk_nested_depthwise_s8(NULL, 0, &d, x, y, NULL, 0), argument);
@@ -353,6 +345,48 @@ static void test_nested_arguments(void) {
   int32_t scratch = 0;
   expect("dilated columns", nk_nested_conv2d_s8(&dilated, 0, &d, x, y, &scratch, sizeof(scratch)),
          argument);
+  nk_stream unpacked = dilated;
+  unpacked.in_place_levels = 0;
+  unpacked.dilation_w = 1;
+  const nk_add_params sum = {.short_factor1 = 1};
+  expect("not in place", nk_nested_conv2d_s8(&unpacked, 0, &d, x, y, &scratch, sizeof(scratch)),
+         argument);
+  expect("not in place", nk_stream_validate_in_place(&unpacked), argument);
+  expect("parts of no stream", nk_nested_conv2d_parts_s8(NULL, 0, &d, x, y, NULL, 0), argument);
+  expect("parts to no output", nk_nested_fully_connected_parts_s8(&s, 0, &d, x, NULL, NULL, 0),
+         argument);
+  expect("parts without memory", nk_nested_conv2d_parts_s8(&unpacked, 0, &d, x, y, NULL, 0),
+         NK_ERROR_BUFFER);
+  expect("parts of no level", nk_nested_conv2d_parts_s8(&unpacked, 1, &d, x, y, NULL, 0),
+         NK_ERROR_LEVEL);
+  const nk_conv_dims none = {0, 1, 1, 1, 1};
+  expect("parts of no image", nk_nested_depthwise_parts_s8(&unpacked, 0, &none, x, y, NULL, 0),
+         NK_ERROR_SHAPE);
+  expect("parts and no operand",
+         nk_nested_conv2d_add_parts_s8(&unpacked, 0, &d, x, &sum, NULL, y, NULL, 0), argument);
+  expect("parts and a sum without memory",
+         nk_nested_conv2d_add_parts_s8(&unpacked, 0, &d, x, &sum, x, y, NULL, 0), NK_ERROR_BUFFER);
+  expect("parts and no input", nk_nested_conv2d_parts_s8(&s, 0, &d, NULL, y, NULL, 0), argument);
+  expect("parts and no dimensions", nk_nested_conv2d_parts_s8(&s, 0, NULL, x, y, NULL, 0),
+         argument);
+  expect("parts and no stream", nk_nested_conv2d_add_parts_s8(NULL, 0, &d, x, &sum, x, y, NULL, 0),
+         argument);
+  expect("parts and no dimensions",
+         nk_nested_conv2d_add_parts_s8(&unpacked, 0, NULL, x, &sum, x, y, NULL, 0), argument);
+  expect("parts and no input",
+         nk_nested_conv2d_add_parts_s8(&unpacked, 0, &d, NULL, &sum, x, y, NULL, 0), argument);
+  expect("parts and no output",
+         nk_nested_conv2d_add_parts_s8(&unpacked, 0, &d, x, &sum, x, NULL, NULL, 0), argument);
+  static int32_t memory[2000];
+  expect("parts in misaligned memory",
+         nk_nested_conv2d_parts_s8(&unpacked, 0, &d, x, y, (uint8_t *)memory + 1, 7996),
+         NK_ERROR_BUFFER);
+  expect("a sum of no image",
+         nk_nested_conv2d_add_s8_get_buffer_size(&dilated, &none) < 0 ? NK_OK : NK_ERROR_SHAPE,
+         NK_OK);
+  expect("parts of no image",
+         nk_nested_conv_s8_get_buffer_size(&unpacked, &none) < 0 ? NK_OK : NK_ERROR_SHAPE, NK_OK);
+  expect("no stream in place", nk_stream_validate_in_place(NULL), argument);
   _Alignas(16) static const uint8_t kData[64] = {'N', 'S', 'C', '1'};
   _Alignas(16) static const uint8_t kForeign[64] = {'N', 'S', 'C', '2'};
   expect("another magic", nk_stream_open(kForeign, sizeof(kForeign), &s), NK_ERROR_FOREIGN);
@@ -367,10 +401,7 @@ static void test_nested_arguments(void) {
 }
 
 int main(void) {
-  for (int32_t i = 0; i < SIZE; ++i) {
-    x[i] = (int8_t)(i * 37);
-  }
-  memset(y, 99, sizeof(y));
+  fill();
   test_conv2d();
   test_depthwise();
   test_fully_connected();
@@ -381,7 +412,7 @@ int main(void) {
   test_resize();
   test_concatenation();
   test_nested_dimensions();
+  test_nested_dense_scratch();
   test_nested_arguments();
-  printf("%d failures\n", failures);
-  return failures == 0 ? 0 : 1;
+  return result();
 }

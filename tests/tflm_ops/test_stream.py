@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 
 from nested_keras.format import FormatError, LayerKind, LayerParams, Stream, encode
-from tests.nested_keras.format.streams import block_ends, patch, random_layer, reseal
+from tests.nested_keras.format.streams import (
+    block_ends,
+    encode_packed,
+    patch,
+    random_layer,
+    reseal,
+)
 from tests.tflm_ops.cases import CASES, stream_and_input
 from tests.tflm_ops.library import StatusError
 
@@ -50,9 +56,10 @@ def status(nk, data):
     return "NK_OK"
 
 
-def test_valid_streams_are_accepted(nk):
+@pytest.mark.parametrize("pack", [encode, encode_packed])
+def test_valid_streams_are_accepted(nk, pack):
     for name, case in CASES.items():
-        data, _, _ = stream_and_input(case, levels=3, profile="mixed", seed=0)
+        data, _, _ = stream_and_input(case, levels=3, profile="mixed", seed=0, pack=pack)
         assert status(nk, data) == "NK_OK", name
 
 
@@ -141,10 +148,9 @@ BLOCK_FIELDS = [
     ("level", 8, "B", [1, 255]),
     ("encoding", 9, "B", [0, 1, 3, 4, 255]),
     ("count_bits", 10, "B", [0, 1, 7, 9, 16, 17, 32, 255]),
-    ("reserved", 11, "B", [1]),
+    ("tables", 11, "B", [1, 2, 3, 4]),
     ("nnz", 12, "<I", [0, 3, 5, 2**32 - 1]),
-    ("reserved", 16, "B", [1]),
-    ("reserved", 27, "B", [1]),
+    *(("unused", offset, "B", [1]) for offset in range(16, 28)),
 ]
 
 
@@ -239,15 +245,16 @@ def test_weight_in_two_levels(nk):
     assert status(nk, patch(data, second + RECORDS - BLOCK, "B", 3)) == "NK_OK"
 
 
+@pytest.mark.parametrize("pack", [encode, encode_packed])
 @pytest.mark.parametrize(
     "name", ["3x3", "block 4 1x1", "depthwise", "row", "row long gaps block 4"]
 )
-def test_agrees_with_the_python_reader(nk, name):
+def test_agrees_with_the_python_reader(nk, name, pack):
     accepted = 0
     for seed in range(300):
         rng = np.random.default_rng(seed)
         profile = ("mixed", "sparse", "zero")[seed % 3]
-        data, _, _ = stream_and_input(CASES[name], levels=3, profile=profile, seed=0)
+        data, _, _ = stream_and_input(CASES[name], levels=3, profile=profile, seed=0, pack=pack)
         spoilt = bytearray(data)
         for _ in range(rng.integers(1, 3)):
             # Every second hit goes to a header: that is where the structure is.

@@ -6,6 +6,7 @@
  *
  * Arguments:
  *     counts=FILE   for the result
+ *     code=ADDRESS  where the code memory of 4 MiB begins, hexadecimal; 0 by default
  *     cache=BYTES   the size of each of the two caches; 0 (the default) for none, and no misses
  *     tcm=1         RAM is tightly coupled: its data pass by the caches
  *     cold=1        the caches are empty when a region begins
@@ -13,7 +14,7 @@
  * The file receives, for each region in the order in which they end,
  *
  *     region <instructions> <missed lines: code> <constants> <reads of RAM> <writes of RAM>
- *     <address, hexadecimal> <executions> <wrong directions> <wrong targets>
+ *     <address, hexadecimal> <executions> <wrong directions> <wrong targets> <jumps>
  *
  * with a line for each instruction that ran, and a last line `end`, or `error <text>` where markers
  * do not pair up or code ran outside the code memory.
@@ -74,8 +75,10 @@ int qemu_plugin_version = 1;
 
 // ---- counters ----------------------------------------------------------------------------------
 
-// mps2-an500 runs code from the 4 MiB at address 0; Thumb instructions start at even addresses.
+// Thumb instructions start at even addresses. The slot of an instruction counts from `code`.
 enum { CODE_BYTES = 4 << 20, SLOTS = CODE_BYTES / 2 };
+
+static uint64_t code;
 
 static uint64_t executions[SLOTS];
 static uint64_t executions_outside;
@@ -90,6 +93,7 @@ struct prediction {
   uint32_t target;  // where the branch went when last taken; 0 if never
   uint64_t wrong_directions;
   uint64_t wrong_targets;
+  uint64_t jumps;
 };
 
 enum { SURELY_NOT = 1, LIKELY = 3, SURELY = 4 };
@@ -115,6 +119,7 @@ static void record_outcome(struct prediction *branch, bool is_taken, uint32_t ta
     ++branch->wrong_targets;
   }
   if (is_taken) {
+    ++branch->jumps;
     branch->target = target;
     branch->counter += branch->counter < SURELY;
   } else {
@@ -124,7 +129,7 @@ static void record_outcome(struct prediction *branch, bool is_taken, uint32_t ta
 
 // ---- caches ------------------------------------------------------------------------------------
 
-// mps2-an500's RAM; all other data are constants.
+// The RAM of the boards; all other data are constants.
 enum { RAM_BEGIN = 0x20000000, RAM_END = 0x40000000 };
 
 static uint32_t cache_bytes;
@@ -197,8 +202,9 @@ static void end_region(void) {
   fputc('\n', output);
   for (size_t i = 0; i < used_slots; ++i) {
     if (executions[i] != 0) {
-      fprintf(output, "%zx %" PRIu64 " %" PRIu64 " %" PRIu64 "\n", i * 2, executions[i],
-              predictions[i].wrong_directions, predictions[i].wrong_targets);
+      fprintf(output, "%" PRIx64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 "\n",
+              code + i * 2, executions[i], predictions[i].wrong_directions,
+              predictions[i].wrong_targets, predictions[i].jumps);
     }
   }
 }
@@ -224,11 +230,11 @@ static struct block *block_of(const struct qemu_plugin_tb *tb) {
   const struct qemu_plugin_insn *last = qemu_plugin_tb_get_insn(tb, qemu_plugin_tb_n_insns(tb) - 1);
   // QEMU 7.2 may say 4 bytes for 2. Long instructions start with 0b11101, 0b11110 or 0b11111.
   const uint64_t bytes = ((const uint8_t *)qemu_plugin_insn_data(last))[1] >= 0xE8 ? 4 : 2;
-  const uint64_t behind = qemu_plugin_insn_vaddr(last) + bytes;
+  const uint64_t behind = qemu_plugin_insn_vaddr(last) + bytes - code;
   struct block *block = behind <= CODE_BYTES ? malloc(sizeof *block) : NULL;
   if (block != NULL) {
-    block->first = (uint32_t)(qemu_plugin_insn_vaddr(first) / 2);
-    block->last = (uint32_t)(qemu_plugin_insn_vaddr(last) / 2);
+    block->first = (uint32_t)((qemu_plugin_insn_vaddr(first) - code) / 2);
+    block->last = (uint32_t)((qemu_plugin_insn_vaddr(last) - code) / 2);
     block->behind = (uint32_t)(behind / 2);
   }
   return block;
@@ -264,7 +270,7 @@ static const marker_action *marker_of(const struct qemu_plugin_insn *insn) {
 }
 
 static uint64_t *counter_of(const struct qemu_plugin_insn *insn) {
-  const uint64_t slot = qemu_plugin_insn_vaddr(insn) / 2;
+  const uint64_t slot = (qemu_plugin_insn_vaddr(insn) - code) / 2;
   if (slot >= SLOTS) {
     return &executions_outside;
   }
@@ -323,6 +329,8 @@ int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t *info, int argc, 
     const char *value;
     if ((value = value_of(argv[i], "counts")) != NULL) {
       output = fopen(value, "w");
+    } else if ((value = value_of(argv[i], "code")) != NULL) {
+      code = strtoull(value, NULL, 16);
     } else if ((value = value_of(argv[i], "cache")) != NULL) {
       cache_bytes = (uint32_t)strtoul(value, NULL, 10);
     } else if ((value = value_of(argv[i], "tcm")) != NULL) {

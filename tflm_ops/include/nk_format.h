@@ -10,13 +10,18 @@
  * Payload of a level block, with O output channels and K weights per channel; each array starts at
  * a multiple of 4 bytes:
  *
- *     int32 folded_bias[O], int32 multiplier[O], int8 shift[O]
+ *     int32 folded_bias[O], int32 multiplier[O], int8 shift[O]    EXACT tables
+ *     fields of up to 32 bits each [O]                            PACKED or SIGNED tables
  *     int8 values[O * K]                                          DENSE
- *     counts of count_bits bits each [O], then records[entries]   DELTA8 or DELTA16
- *     at least NK_STREAM_READ_AHEAD_BYTES zero bytes              DENSE, DELTA8 or DELTA16
+ *     counts of count_bits bits each [O]                          DELTA8, DELTA16 or CODED
+ *     records[entries]                                            DELTA8 or DELTA16
+ *     uint32 gap_words, code lengths of 4 bits each,
+ *     uint32 codes[code_words]                                    CODED
+ *     at least NK_STREAM_READ_AHEAD_BYTES zero bytes              all but EMPTY without fields
  *
  * A record is a uint8 or uint16 delta followed by int8 values[block_size]; records are not aligned.
- * A dense block has O * K / block_size entries, every position of every channel.
+ * A dense block has O * K / block_size entries, every position of every channel. A coded block
+ * unpacks to the records of DELTA8.
  */
 #ifndef NK_FORMAT_H_
 #define NK_FORMAT_H_
@@ -36,6 +41,12 @@
 #define NK_STREAM_MAX_COUNT_BITS 16
 // Largest number of weights of one output channel.
 #define NK_STREAM_MAX_CHANNEL_WEIGHTS 65535
+// In a coded block: the largest gap, bits of the code of a gap or value, words.
+#define NK_STREAM_MAX_GAP 254
+#define NK_STREAM_MAX_SYMBOL_BITS 8
+#define NK_STREAM_MAX_CODE_WORDS 134217727
+// Bits of the packed tables of a channel.
+#define NK_STREAM_MAX_TABLE_BITS 32
 
 // Byte offsets in the stream header.
 #define NK_OFFSET_MAGIC 0
@@ -66,7 +77,17 @@
 #define NK_LEVEL_OFFSET_LEVEL 8
 #define NK_LEVEL_OFFSET_ENCODING 9
 #define NK_LEVEL_OFFSET_COUNT_BITS 10
+#define NK_LEVEL_OFFSET_TABLES 11
 #define NK_LEVEL_OFFSET_NNZ 12
+#define NK_LEVEL_OFFSET_MULTIPLIER_BITS 16
+#define NK_LEVEL_OFFSET_SHIFT_BITS 17
+#define NK_LEVEL_OFFSET_BIAS_BITS 18
+#define NK_LEVEL_OFFSET_BIAS_FRACTION 19
+#define NK_LEVEL_OFFSET_SHIFT_BASE 20
+#define NK_LEVEL_OFFSET_LAST_GAP 21
+#define NK_LEVEL_OFFSET_FIRST_MAGNITUDE 22
+#define NK_LEVEL_OFFSET_LAST_MAGNITUDE 23
+#define NK_LEVEL_OFFSET_CODE_WORDS 24
 #define NK_LEVEL_OFFSET_CRC32 28
 
 // Kind of layer.
@@ -79,5 +100,12 @@
 #define NK_ENCODING_DENSE 1
 #define NK_ENCODING_DELTA8 2
 #define NK_ENCODING_DELTA16 3
+#define NK_ENCODING_CODED 4
+
+// How a level block stores its tables.
+#define NK_TABLES_EXACT 0
+#define NK_TABLES_SAME 1
+#define NK_TABLES_PACKED 2
+#define NK_TABLES_SIGNED 3
 
 #endif  // NK_FORMAT_H_

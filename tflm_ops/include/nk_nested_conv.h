@@ -71,9 +71,10 @@ nk_status nk_nested_conv_s8(const nk_stream *stream, int32_t level, const nk_con
 
 /**
  * nk_nested_conv_s8() links all kernels. The next three functions run some layers only, so that a
- * program which knows its layers links only the kernels that it needs. For any other layer a
- * function returns NK_ERROR_ARGUMENT and writes nothing. nk_nested_conv2d_s8() runs every layer
- * without dilation that the next two functions refuse.
+ * program which knows its layers links only the kernels that it needs. For any other layer, and for
+ * a level that cannot be read in place (nk_stream.in_place_levels), a function returns
+ * NK_ERROR_ARGUMENT and writes nothing. nk_nested_conv2d_s8() runs every layer without dilation
+ * that the next two functions refuse.
  */
 nk_status nk_nested_conv2d_s8(const nk_stream *stream, int32_t level, const nk_conv_dims *dims,
                               const int8_t *input, int8_t *output, void *scratch,
@@ -90,6 +91,20 @@ nk_status nk_nested_fully_connected_s8(const nk_stream *stream, int32_t level,
                                        int8_t *output, void *scratch, size_t scratch_size);
 
 /**
+ * The same for any level. A level that cannot be read in place is unpacked into the scratch memory,
+ * some channels at a time, so that more scratch memory than the least means fewer cycles.
+ */
+nk_status nk_nested_conv2d_parts_s8(const nk_stream *stream, int32_t level,
+                                    const nk_conv_dims *dims, const int8_t *input, int8_t *output,
+                                    void *scratch, size_t scratch_size);
+nk_status nk_nested_depthwise_parts_s8(const nk_stream *stream, int32_t level,
+                                       const nk_conv_dims *dims, const int8_t *input,
+                                       int8_t *output, void *scratch, size_t scratch_size);
+nk_status nk_nested_fully_connected_parts_s8(const nk_stream *stream, int32_t level,
+                                             const nk_conv_dims *dims, const int8_t *input,
+                                             int8_t *output, void *scratch, size_t scratch_size);
+
+/**
  * A convolution without dilation and the sum of its output with another tensor of the same shape,
  * without a tensor between: the same bytes as nk_nested_conv2d_s8() and then nk_add_s8(), whose
  * first operand is the output of the convolution. `sum` must have a short form (nk_ops.h). `output`
@@ -100,10 +115,17 @@ nk_status nk_nested_conv2d_add_s8(const nk_stream *stream, int32_t level, const 
                                   const int8_t *other, int8_t *output, void *scratch,
                                   size_t scratch_size);
 
-/** Returns the bytes of scratch of nk_nested_conv2d_add_s8(), or -1 as the function above. */
+/** The same for any level, like nk_nested_conv2d_parts_s8(). */
+nk_status nk_nested_conv2d_add_parts_s8(const nk_stream *stream, int32_t level,
+                                        const nk_conv_dims *dims, const int8_t *input,
+                                        const nk_add_params *sum, const int8_t *other,
+                                        int8_t *output, void *scratch, size_t scratch_size);
+
+/** Returns the bytes of scratch of the two functions above, or -1 as the other such function. */
 int32_t nk_nested_conv2d_add_s8_get_buffer_size(const nk_stream *stream, const nk_conv_dims *dims);
 
-/** The portable reference kernel: same contract and same result as nk_nested_conv_s8(). */
+/** The portable reference kernel: same contract and same result as nk_nested_conv_s8(), for levels
+ * that can be read in place. */
 nk_status nk_nested_conv_s8_ref(const nk_stream *stream, int32_t level, const nk_conv_dims *dims,
                                 const int8_t *input, int8_t *output, void *scratch,
                                 size_t scratch_size);

@@ -9,6 +9,7 @@
 #ifndef NK_STREAM_H_
 #define NK_STREAM_H_
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -31,12 +32,15 @@ typedef struct nk_stream_level {
   /** Nonzero weights that this level adds. */
   uint32_t nnz;
   /** Full tables of this level, [out_channels] each. The bias is folded: the bias includes
-   * input_offset times the sum of the channel's weights at this level (docs/nested_format.md). */
+   * input_offset times the sum of the channel's weights at this level (docs/nested_format.md).
+   * NULL where the tables are packed. */
   const int32_t *bias;
   const int32_t *multiplier;
   const int8_t *shift;
+  /** Packed tables, behind the header of their block; else NULL. */
+  const uint8_t *packed_tables;
   /** Entries of each channel, [out_channels] numbers of count_bits (1 .. 16) bits without gaps, the
-   * lowest bits first: see nk_stream_count(). NULL and 0 unless DELTA8 or DELTA16. */
+   * lowest bits first: see nk_stream_count(). NULL and 0 unless DELTA8, DELTA16 or CODED. */
   const uint8_t *counts;
   int32_t count_bits;
   /** Entries one after the other: a little-endian delta of 1 (DELTA8) or 2 (DELTA16) bytes, in
@@ -46,6 +50,8 @@ typedef struct nk_stream_level {
   int32_t record_bytes;
   /** The whole filter, [out_channels * channel_weights]; NULL unless DENSE. */
   const int8_t *values;
+  /** Codes of gaps, then codes of values, in little-endian words; NULL unless CODED. */
+  const uint8_t *codes;
 } nk_stream_level;
 
 /** An opened stream. Filters are [out_channels][kernel_h][kernel_w][filter_channels]. */
@@ -67,6 +73,9 @@ typedef struct nk_stream {
   int32_t kernel_h;
   int32_t kernel_w;
   int32_t out_channels;
+  /** Channels of a pixel of the output: out_channels, or more where the stream is a part of another
+   * stream. */
+  int32_t output_channels;
   int32_t in_channels;
   int32_t depth_multiplier;
   /** Minus the input's zero point, -127 .. 128. */
@@ -80,6 +89,8 @@ typedef struct nk_stream {
   /** Weights of one output channel: kernel_h * kernel_w * filter_channels, at most
    * NK_STREAM_MAX_CHANNEL_WEIGHTS. */
   int32_t channel_weights;
+  /** So many levels from level 0 on can be read in place: none is CODED, or has packed tables. */
+  int32_t in_place_levels;
   /** The first `levels` are set. */
   nk_stream_level level[NK_STREAM_MAX_LEVELS];
 } nk_stream;
@@ -102,9 +113,10 @@ nk_status nk_stream_open(const uint8_t *data, size_t size, nk_stream *stream);
 /**
  * Checks the parts that nk_stream_open() leaves unchecked: checksums, padding, reserved bytes and
  * the range of every multiplier and shift; counts must sum up to entries, no position may leave its
- * channel, nnz must equal the number of nonzero weights, and the unfolded bias must fit into 32
- * bits. After NK_OK the kernels cannot read or write outside the stream and the tensors, whatever
- * the data holds. Reads the whole stream once.
+ * channel, codes must be complete and end with the last entry, nnz must equal the number of nonzero
+ * weights, and the bias must fit into 32 bits, folded and unfolded. After NK_OK the kernels cannot
+ * read or write outside the stream and the tensors, whatever the data holds. Reads the whole stream
+ * once.
  *
  * - stream: filled by nk_stream_open().
  *
@@ -112,7 +124,13 @@ nk_status nk_stream_open(const uint8_t *data, size_t size, nk_stream *stream);
  */
 nk_status nk_stream_validate(const nk_stream *stream);
 
-/** Entries of a channel in a DELTA8 or DELTA16 level. */
+/**
+ * The same for streams whose levels can all be read in place, for programs that link no code for
+ * CODED levels and packed tables. Returns NK_ERROR_ARGUMENT for any other stream.
+ */
+nk_status nk_stream_validate_in_place(const nk_stream *stream);
+
+/** Entries of a channel in a DELTA8, DELTA16 or CODED level. */
 static inline int32_t nk_stream_count(const nk_stream_level *level, int32_t channel) {
   const uint32_t bit = (uint32_t)channel * (uint32_t)level->count_bits;
   // At least NK_STREAM_READ_AHEAD_BYTES follow the last count. Compilers make one load of this

@@ -72,20 +72,18 @@ bool ReadDims(const TfLiteEvalTensor *tensor, nk_dims4 *dims) {
   return true;
 }
 
-/** `real` as multiplier * 2^(shift - 31) by TFLite's rule; false where the shift exceeds 30. */
+/**
+ * `real` as multiplier * 2^(shift - 31) by TFLite's rule; false where the shift exceeds 30. The
+ * quotient of two floats, which `real` is, has no mantissa that is rounded up to 1.
+ */
 bool QuantizeMultiplier(double real, int32_t *multiplier, int32_t *shift) {
   int exponent;
   const double mantissa = frexp(real, &exponent);
-  int64_t rounded = static_cast<int64_t>(floor(mantissa * 2147483648.0 + 0.5));
-  if (rounded == INT64_C(1) << 31) {
-    rounded /= 2;
-    ++exponent;
-  }
+  *multiplier = static_cast<int32_t>(floor(mantissa * 2147483648.0 + 0.5));
   if (exponent < -31) {
-    rounded = 0;
+    *multiplier = 0;
     exponent = 0;
   }
-  *multiplier = static_cast<int32_t>(rounded);
   *shift = exponent;
   return exponent <= 30;
 }
@@ -146,11 +144,11 @@ TfLiteStatus SetAddParams(TfLiteContext *context, const TfLiteNode *node, nk_add
   params->input1_offset = -a.zero_point;
   params->input2_offset = -b.zero_point;
   params->output_offset = y.zero_point;
-  const bool fits =
-      QuantizeMultiplier(a.scale / common, &params->input1_multiplier, &params->input1_shift) &&
-      QuantizeMultiplier(b.scale / common, &params->input2_multiplier, &params->input2_shift) &&
-      QuantizeMultiplier(common / ((1 << kAddLeftShift) * y.scale), &params->output_multiplier,
-                         &params->output_shift);
+  // The factors of the operands are at most 1/2, so their shifts fit.
+  QuantizeMultiplier(a.scale / common, &params->input1_multiplier, &params->input1_shift);
+  QuantizeMultiplier(b.scale / common, &params->input2_multiplier, &params->input2_shift);
+  const bool fits = QuantizeMultiplier(common / ((1 << kAddLeftShift) * y.scale),
+                                       &params->output_multiplier, &params->output_shift);
   if (!fits || params->output_shift > 0) {
     return Refuse("NK_ADD", "the scale of the output is too small");
   }

@@ -7,5 +7,5 @@ static nk_status check_stream(const uint8_t *data, size_t size, int32_t levels) 
   if (stream.levels != levels) {
     return NK_ERROR_LEVEL;
   }
-  return nk_stream_validate(&stream);
+  return $check$(&stream);
 }

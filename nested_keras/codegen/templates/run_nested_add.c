@@ -14,8 +14,7 @@ static nk_status run_nested(nested_kernel kernel, const uint8_t *data, size_t si
     return status;
   }
   if (sum != NULL) {
-    return nk_nested_conv2d_add_s8(&stream, level, dims, input, sum, other, output, scratch,
-                                   scratch_size);
+    return $kernel$(&stream, level, dims, input, sum, other, output, scratch, scratch_size);
   }
   return kernel(&stream, level, dims, input, output, scratch, scratch_size);
 }

@@ -79,9 +79,13 @@ def test_sensitivity_measures_one_layer_at_a_time(nested):
     before = [v.numpy() for v in nested.variables]
     nested.prune(0.5)
     after = [v.numpy() for v in nested.variables]
+    calls = []
+    loss = "sparse_categorical_crossentropy"
     found = allocation.measure_sensitivity(
-        nested, x, y, loss="sparse_categorical_crossentropy", sparsities=(0.5, 1.0), batch_size=16
+        nested, x, y, loss=loss, sparsities=(0.5, 1.0), progress=lambda *call: calls.append(call)
     )
+    layer_count = len(nested.nested_layers)
+    assert calls == [(number, layer_count) for number in range(layer_count)]
     for variable, value in zip(nested.variables, after, strict=True):
         np.testing.assert_array_equal(variable, value)
     name = nested.nested_layers[1].name

@@ -5,25 +5,26 @@ from __future__ import annotations
 from pathlib import Path
 
 from nested_keras.codegen import sources
-from nested_keras.devices.toolchain import cortex_m7_toolchain
+from nested_keras.devices.board import Board
+from nested_keras.devices.toolchain import arm_toolchain
 
 
-def build(folder: Path, body: str) -> Path:
+def build(folder: Path, body: str, *, board: str = "mps2_an500") -> Path:
     """A firmware whose main() has this body; the markers and board_puts() are declared."""
     source = folder / "main.c"
     source.write_text(
         '#include "board.h"\n#include "nk_bench_markers.h"\n'
         f"int main(void);\nint main(void) {{\n{body}\n}}\n"
     )
-    board = sources.board_dir("mps2_an500")
-    includes = (board.parent, sources.tflm_ops_dir() / "bench")
-    toolchain = cortex_m7_toolchain()
+    facts = Board.read(board)
+    includes = (facts.folder.parent, sources.tflm_ops_dir() / "bench")
+    toolchain = arm_toolchain(facts.flags)
     objects = [
         toolchain.compile(path, include_dirs=includes, cache_dir=folder)
-        for path in (source, *sources.board_sources("mps2_an500"))
+        for path in (source, *sources.board_sources(board))
     ]
     elf = folder / "firmware.elf"
-    toolchain.link(objects, elf, flags=(f"-T{board / 'mps2_an500.ld'}",))
+    toolchain.link(objects, elf, flags=(f"-T{facts.linker_script}",))
     return elf
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from nested_keras.bench import cmsis
+from nested_keras.bench.core import CORES
 from nested_keras.bench.kernel_table import baseline_cases
 from nested_keras.bench.layer_cases import LAYERS, cases_of
 from nested_keras.bench.operator_cases import operator_cases
@@ -16,9 +17,10 @@ from nested_keras.firmware import BuildError
 pytestmark = pytest.mark.arm
 
 
-def test_every_layer_and_operator_has_recorded_counts():
+@pytest.mark.parametrize("core", CORES)
+def test_every_layer_and_operator_has_recorded_counts(core):
     names = {layer.name for layer in LAYERS} | {case.label for case in operator_cases()}
-    assert set(cmsis.recorded().costs) == names
+    assert set(cmsis.recorded(core).costs) == names
 
 
 def test_the_record_names_version_date_and_compiler():
@@ -38,9 +40,9 @@ def test_a_record_is_read_back(tmp_path, monkeypatch):
     for arguments in (["init", "-q"], [*identity, "commit", "-q", "--allow-empty", "-m", "x"]):
         subprocess.run(["git", "-C", root, *arguments], check=True)
     path = tmp_path / "record.json"
-    cmsis.record(root, {"a layer": cmsis.Cost(12, 7)}, path)
+    cmsis.record(root, {"m4": {"a layer": cmsis.Cost(12, 7)}}, path)
     monkeypatch.setattr(cmsis, "RECORD", path)
-    assert cmsis.recorded().costs == {"a layer": cmsis.Cost(12, 7)}
+    assert cmsis.recorded("m4").costs == {"a layer": cmsis.Cost(12, 7)}
 
 
 def test_a_record_needs_a_git_checkout(tmp_path):

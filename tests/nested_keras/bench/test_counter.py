@@ -3,8 +3,9 @@
 import pytest
 
 from nested_keras.bench import counter
+from nested_keras.bench.core import CORES, M7
 from nested_keras.bench.counter import Counts, Region
-from nested_keras.bench.profile import MISPREDICTED_BRANCH_CYCLES, Listing
+from nested_keras.bench.profile import Listing
 from nested_keras.firmware import BuildError, DeviceError, ToolchainError
 from tests.nested_keras.bench.firmware import asm, build
 
@@ -55,7 +56,7 @@ def test_executions_are_given_for_each_address(regions):
 def test_cycles_follow_the_model(regions):
     (countdown, predicated, empty), _ = regions
     # movs; a pass is ldr, adds beside subs, bne beside the ldr of the next pass; the exit; nop.
-    assert countdown.cycles == 1 + 2 * 100 + MISPREDICTED_BRANCH_CYCLES + 1
+    assert countdown.cycles == 1 + 2 * 100 + M7.wrong_branch + 1
     # push 2, a wait for sp, pop 2, cmp beside ite, two moves in turn: both write r1.
     assert predicated.cycles == 2 + 1 + 2 + 1 + 2
     assert (empty.cycles, empty.blocks) == (0, ())
@@ -143,6 +144,25 @@ def test_markers_at_the_end_of_a_page_are_seen(nops, tmp_path):
     elf = build(tmp_path, body)
     (region,) = counter.count(elf, tmp_path).regions
     assert sum(counts.executions for counts in region.counts.values()) == 1
+
+
+@pytest.mark.parametrize("name", ["m4", "m33"])
+def test_a_core_of_single_issue_pays_for_loads_and_for_jumps(name, tmp_path):
+    core = CORES[name]
+    elf = build(
+        tmp_path, f"NK_BENCH_BEGIN(); {COUNTDOWN} NK_BENCH_END(); return 0;", board=core.board
+    )
+    (region,) = counter.count(elf, tmp_path, machine=core.machine).regions
+    profile = Listing(elf, core).profile(region)
+    assert profile.instructions == 1 + 100 * 4 + 1
+    # A pass is ldr, two times adds and subs, and bne, which jumps 99 times.
+    assert profile.cycles == 1 + 100 * (2 + 1 + 1 + 1) + 99 * core.direct_jump + 1
+    assert profile.memory_cycles == profile.cycles
+
+
+def test_jumps_are_counted_where_they_happen(regions):
+    counts = regions[1][0].counts
+    assert [counts[address].jumps for address in sorted(counts)] == [0, 0, 0, 0, 99, 0]
 
 
 def test_blocks_carry_function_and_share(regions):

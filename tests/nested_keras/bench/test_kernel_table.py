@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from nested_keras.bench import bench_firmware, cmsis, kernel_table
+from nested_keras.bench.core import CORES
 from nested_keras.bench.layer_cases import LAYERS, cases_of
 from nested_keras.bench.operator_cases import operator_cases
 from nested_keras.firmware import DeviceError, ToolchainError
@@ -123,6 +124,20 @@ def test_the_table_shows_every_row_and_what_the_figures_are(benchmark):
     assert len(lines) == 2 + len(benchmark.rows) + 5
     assert lines[-4].startswith("Baseline: CMSIS-NN v7.0.0-43-g99f736a6")
     assert "uncalibrated" in lines[-3]
+
+
+@pytest.mark.parametrize("name", ["m4", "m33"])
+def test_a_core_without_caches_has_a_baseline_of_its_own(benchmark, work_dir, name):
+    core = CORES[name]
+    other = kernel_table.run(layers=QUICK[:1], operators=(), work_dir=work_dir, core=core)
+    cost = cmsis.recorded(name).costs["FC 256->64"]
+    for row, m7 in zip(other.rows, benchmark.rows, strict=False):
+        assert (row.cmsis_instructions, row.cmsis_cycles) == (cost.instructions, cost.cycles)
+        assert row.instructions == pytest.approx(m7.instructions, rel=0.05)
+        assert row.memory_cycles == row.cycles > row.instructions
+    text = kernel_table.table(other)
+    assert "memory" not in text
+    assert f"{core.title} issue model" in text
 
 
 def test_a_wrong_output_is_reported_with_its_place(work_dir):

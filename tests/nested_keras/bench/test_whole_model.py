@@ -7,6 +7,7 @@ import pytest
 
 from nested_keras.bench import whole_model
 from nested_keras.bench.caches import MEMORIES
+from nested_keras.bench.core import CORES
 from nested_keras.bench.counter import CountedRun
 from nested_keras.firmware import DeviceError, ToolchainError
 from nested_keras.runtime import ModelError, ReferenceModel
@@ -61,7 +62,7 @@ def test_a_denser_level_costs_more(benchmark):
 def test_json(benchmark):
     content = json.loads(json.dumps(benchmark.to_dict()))
     assert list(content) == [
-        *("levels", "arena_bytes", "io_bytes", "data_bytes", "code_bytes", "memory"),
+        *("levels", "arena_bytes", "io_bytes", "data_bytes", "code_bytes", "memory", "core"),
     ]
     assert content["io_bytes"] == 5 * 3 * 4 + 5
     # A convolution's kernel, a fully connected one and the reading of streams.
@@ -104,6 +105,18 @@ def test_memory_adds_the_misses_of_its_caches(benchmark, tflite, work_dir):
         assert sum(op.memory_cycles for op in cost.ops) == cost.memory_cycles
 
 
+def test_a_core_without_caches_has_no_column_for_memory(benchmark, tflite, work_dir):
+    m33 = whole_model.run(tflite, work_dir=work_dir, core=CORES["m33"])
+    assert (m33.core, m33.memory) == ("m33", None)
+    text = whole_model.table(m33)
+    assert "memory" not in text
+    assert "Cortex-M33 issue model" in text
+    for cost, m7 in zip(m33.levels, benchmark.levels, strict=True):
+        assert cost.memory_cycles == cost.cycles > m7.cycles
+        assert cost.instructions == pytest.approx(m7.instructions, rel=0.02)
+        assert cost.ops[0].predicted_cycles > m7.ops[0].predicted_cycles
+
+
 def test_what_has_no_stream_has_no_prediction(benchmark):
     for cost in benchmark.levels:
         assert [op.predicted_cycles is None for op in cost.ops] == [False, False, True]
@@ -127,7 +140,7 @@ def test_a_wrong_output_is_an_error(tflite, work_dir, monkeypatch):
 )
 def test_a_broken_console_is_an_error(tflite, work_dir, monkeypatch, console, message):
     monkeypatch.setattr(
-        whole_model.counter, "count", lambda elf, folder, memory: CountedRun(console, ())
+        whole_model.counter, "count", lambda elf, folder, machine, memory: CountedRun(console, ())
     )
     with pytest.raises(DeviceError, match=message):
         whole_model.run(tflite, work_dir=work_dir)
@@ -136,8 +149,8 @@ def test_a_broken_console_is_an_error(tflite, work_dir, monkeypatch, console, me
 def test_lost_regions_are_an_error(tflite, work_dir, monkeypatch):
     count = whole_model.counter.count
 
-    def lossy(elf, folder, memory):
-        run = count(elf, folder, memory=memory)
+    def lossy(elf, folder, machine, memory):
+        run = count(elf, folder, machine=machine, memory=memory)
         return CountedRun(run.console, run.regions[:-1])
 
     monkeypatch.setattr(whole_model.counter, "count", lossy)

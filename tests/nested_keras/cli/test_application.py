@@ -1,6 +1,7 @@
 """What all commands have: help, errors of one line, a version."""
 
 import importlib.metadata
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -64,6 +65,18 @@ def test_too_little_memory_is_one_line(model, data, capsys, monkeypatch):
     told = capsys.readouterr().err.strip().splitlines()
     assert len(told) == 1
     assert told[0].startswith("nested-keras: error: not enough memory: Unable to allocate 1.00 EiB")
+
+
+def test_warnings_of_tensorflow_stay_away_from_the_terminal(model, data, monkeypatch, caplog):
+    def run_levels(*_, **__):
+        tf_logger = logging.getLogger("tensorflow")
+        tf_logger.warning("5 out of the last 5 calls triggered tf.function retracing")
+        tf_logger.error("an error")
+        raise ValueError("the end")
+
+    monkeypatch.setattr("nested_keras.report.run_levels", run_levels)
+    assert nested_keras_command("run", model, "--target", "reference", "--data", data) == 1
+    assert [record.message for record in caplog.records] == ["an error"]
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,17 @@ def test_a_model_is_measured_and_written_as_json(model, tmp_path):
     assert [level["level"] for level in json.loads(target.read_text())["levels"]] == [0, 1]
 
 
+def test_the_core_is_chosen(model, tmp_path):
+    target = tmp_path / "costs.json"
+    done = bench("model", model, "--core", "m4", "--json", target)
+    assert done.returncode == 0, done.stderr
+    assert "Cortex-M4 issue model" in done.stdout
+    assert json.loads(target.read_text())["core"] == "m4"
+    done = bench("kernels", "--core", "m85")
+    assert done.returncode == 2
+    assert "invalid choice: 'm85' (choose from 'm7', 'm4', 'm33')" in done.stderr
+
+
 def test_the_memory_and_its_penalties_are_chosen(model, tmp_path):
     cycles = {}
     for name, options in {

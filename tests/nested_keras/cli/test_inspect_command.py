@@ -40,6 +40,18 @@ def test_inspect_as_json(model, capsys):
     assert sum(layer["nnz"][0] for layer in found["layers"]) == found["levels"][0]["nnz"]
 
 
+def test_inspect_predicts_the_cycles_of_a_core(model, capsys):
+    cycles = {}
+    for core in ("m7", "m4", "m33"):
+        assert nested_keras_command("inspect", model, "--core", core, "--json", "-", "--quiet") == 0
+        found = json.loads(capsys.readouterr().out)
+        assert found["core"] == core
+        cycles[core] = [row["cycles"] for row in found["levels"]]
+    assert cycles["m4"] == cycles["m33"]
+    for single, dual in zip(cycles["m4"], cycles["m7"], strict=True):
+        assert 1.2 * dual < single < 4 * dual
+
+
 def test_the_last_table_adds_up_the_cycles_of_each_level(model, tmp_path, capsys):
     path = tmp_path / "found.json"
     assert nested_keras_command("inspect", model, "--clock", "216e6", "--json", path) == 0

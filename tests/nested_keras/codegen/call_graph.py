@@ -13,12 +13,19 @@ _POINTER = "__indirect_call"
 # Where the functions lie that a file calls through pointers.
 _BEHIND_POINTERS = {
     "nk_pool2d_s8.c": ("nk_pool2d_s8.c",),
+    "nk_stream_check.c": ("nk_stream_validate.c",),
     "nk_fully_connected_s8_dsp.c": ("nk_fully_connected_s8_dsp.c",),
     "nk_depthwise_s8_dsp.c": (
         *("nk_depthwise_pairs_s8_dsp.c", "nk_nested_depthwise_s8_dsp.c"),
         "nk_depthwise_conv2d_s8_dsp.c",
     ),
 }
+# The functions that nk_nested_parts_s8() runs, and asks for the size of their memory.
+_RUN_IN_PARTS = (
+    *("nk_nested_conv2d_s8", "nk_nested_depthwise_s8", "nk_nested_fully_connected_s8"),
+    *("nk_nested_conv_s8_ref", "nk_nested_conv_s8_get_kernel_size"),
+    "nk_nested_conv2d_add_s8_get_kernel_size",
+)
 # nk_dsp_tile_*: nine registers and FRAME bytes. The other routines of the file need less.
 _ASSEMBLY_BYTES = 36 + 76
 # nk_dsp_dense_tile, likewise.
@@ -62,6 +69,8 @@ class CallGraph:
                 return list(pointers)
             if file in ("nk_dsp_conv.c", "nk_dsp_conv_run.c"):
                 return ["assembly", "nk_dsp_requantize_exact"]
+            if file.endswith("parts_s8.c") or file == "nk_nested_parts_s8_check.c":
+                return list(_RUN_IN_PARTS)
             if file == "nk_nested_fully_connected_s8_dsp.c":
                 file = "nk_fully_connected_s8_dsp.c"
             files = _BEHIND_POINTERS[file]

@@ -41,7 +41,8 @@ def test_the_counted_cycles_of_the_table_are_predicted_within_a_tenth():
         assert case.predicted_cycles == pytest.approx(counted[row], rel=0.1), row
 
 
-def test_every_part_of_every_kernel_has_its_cycles():
+@pytest.mark.parametrize("core", cycles.CORES)
+def test_every_part_of_every_kernel_has_its_cycles(core):
     segments = [
         [StoredLevel(encoding, 4000)]
         for encoding in (Encoding.DENSE, Encoding.DELTA8, Encoding.DELTA16)
@@ -56,12 +57,12 @@ def test_every_part_of_every_kernel_has_its_cycles():
         if block == 1:
             layers.append(dataclasses.replace(params, kind=LayerKind.DEPTHWISE, out_channels=8))
         for layer, stored in itertools.product(layers, segments):
-            assert cycles.predict(layer, size, stored) > 0
+            assert cycles.predict(layer, size, stored, core=core) > 0
     for inputs, block, stored in itertools.product((4, 8, 12), (1, 2, 4), segments):
         params = LayerParams(LayerKind.FULLY_CONNECTED, 1, 1, inputs, 40, block_size=block)
-        assert cycles.predict(params, ImageSize(3, 1, 1, 1, 1), stored) > 0
+        assert cycles.predict(params, ImageSize(3, 1, 1, 1, 1), stored, core=core) > 0
     params = LayerParams(LayerKind.FULLY_CONNECTED, 1, 1, 7, 5)
-    assert cycles.predict(params, ImageSize(1, 1, 1, 1, 1), segments[0]) > 0
+    assert cycles.predict(params, ImageSize(1, 1, 1, 1, 1), segments[0], core=core) > 0
 
 
 def test_a_level_costs_more_than_those_below_and_none_above():

@@ -47,7 +47,7 @@ def kernels():
     include = sources.tflm_ops_dir() / "include"
     texts = [(include / name).read_text() for name in ("nk_ops.h", "nk_nested_conv.h")]
     found = {name for text in texts for name in re.findall(r"^nk_status (\w+)\(", text, re.M)}
-    return sorted(name for name in found if not name.endswith("_ref"))
+    return sorted(found)
 
 
 def test_every_kernel_keeps_to_the_stated_stack(graph):
@@ -61,7 +61,9 @@ def test_every_kernel_keeps_to_the_stated_stack(graph):
 def test_no_stated_number_is_much_too_large(graph):
     for name, stated in stack.KERNEL_BYTES.items():
         assert stated - 100 < graph.depth(name)
-    assert graph.depth("model_check") > stack.CHECK_BYTES - 100
+    assert graph.depth("model_check") > stack.CHECK_BYTES - 128
+    more = graph.depth("nk_stream_validate") - graph.depth("nk_stream_validate_in_place")
+    assert stack.UNPACKING_CHECK_BYTES - 100 < more <= stack.UNPACKING_CHECK_BYTES
 
 
 def test_the_generated_functions_keep_to_the_stated_stack(graph):
@@ -113,4 +115,9 @@ def test_a_bound_is_that_of_the_deepest_operator():
     assert stack.stack_bytes([], parameters=2, operands=0) == 72
     nested = [("nk_nested_fully_connected_s8", True)]
     # Less than the check of the weights.
-    assert stack.stack_bytes(nested, parameters=0, operands=0) == stack.CHECK_BYTES == 1488
+    assert stack.stack_bytes(nested, parameters=0, operands=0) == stack.CHECK_BYTES
+
+
+def test_a_task_of_two_and_a_half_kilobytes_runs_sums_of_convolutions():
+    residual = [("nk_nested_conv2d_add_s8", True), ("nk_nested_conv2d_s8", True)]
+    assert stack.stack_bytes(residual, parameters=2, operands=2) <= 2560

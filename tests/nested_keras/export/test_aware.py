@@ -110,6 +110,26 @@ def test_every_level_computes_what_the_file_does(name):
         np.testing.assert_array_equal(variable, value)
 
 
+def test_steps_that_tflite_fixes_are_rounded_to_but_not_in_outputs():
+    inputs = keras.Input((6,))
+    x = 0.02 * keras.layers.Dense(8)(inputs)
+    gate = keras.layers.Dense(4, activation="sigmoid")(x)
+    small = keras.ops.minimum(0.02 * gate, keras.ops.tanh(keras.layers.Dense(4)(x)))
+    model = nest(keras.Model(inputs, [50.0 * small, keras.ops.reshape(gate, (-1, 2, 2))]), (0.5,))
+    model.prune()
+    data = np.random.default_rng(0).normal(size=(64, 6)).astype("float32")
+    plain = model(data)
+    export.quantize_aware(model, representative_dataset=data)
+    reference = ReferenceModel(export.to_tflite(model, representative_dataset=data))
+    got, ints = model.at_level(0)(data), reference.run(data, level=0)
+    detail = reference.output_details[0]
+    steps = got[0].numpy() / detail.scale - (ints[0].astype(float) - detail.zero_point)
+    assert np.abs(steps).max() <= 1.01  # 16 without the rounding of tanh
+    # A loss may take the logarithm of a probability, which rounds to zero.
+    assert len(np.unique(got[1])) > len(np.unique(ints[1]))
+    np.testing.assert_allclose(got[1], plain[1], atol=0.01)
+
+
 def test_what_int8_costs_is_won_back():
     nested = trained(stretch=300.0)
     x, y = blobs(512, seed=0)

@@ -141,7 +141,10 @@ def test_refuses_a_plain_model():
 
 
 def test_refuses_an_input_of_unknown_size():
-    with pytest.raises(ExportError, match=r"'image' needs a fixed shape: got .*None, None, 2"):
+    with (
+        pytest.warns(UserWarning, match="fixed shape"),
+        pytest.raises(ExportError, match=r"'image' needs a fixed shape: got .*None, None, 2"),
+    ):
         trace(nested(shape=(None, None, 2)))
 
 

@@ -157,6 +157,8 @@ def test_equal_filters_of_a_convolution_and_a_depthwise_convolution_get_apart():
         assert 0.998 < second[0] < 1
     other = dataclasses.replace(conv, name="third", inputs=("third",))
     assert (twin_gains((conv, other), lambda name: SX)["third"] == 1).all()
+    # Two reshapes of one tensor are one to the converter.
+    assert (twin_gains((conv, other), lambda name: SX, lambda name: "x")["third"] != 1).all()
 
 
 def test_refuses_a_bias_that_may_overflow():

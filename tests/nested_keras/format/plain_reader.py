@@ -18,12 +18,22 @@ def read(stream):
     weights = [[None] * size for _ in range(outputs)]
     tables, encodings, start, level = [], [], 64, 0
     while start < len(stream):
-        block_bytes, entries, ordinal, encoding, bits = struct.unpack_from("<IIBBB", stream, start)
+        block_bytes, entries, ordinal, encoding, bits, form = struct.unpack_from(
+            "<IIBBBB", stream, start
+        )
         assert ordinal == level
         cursor = _Cursor(stream, start + 32)
-        tables.append(
-            (cursor.take("i", outputs), cursor.take("i", outputs), cursor.take("b", outputs))
-        )
+        if form == 0:
+            table = (
+                cursor.take("i", outputs),
+                cursor.take("i", outputs),
+                cursor.take("b", outputs),
+            )
+            tables.append((*table, True))
+        elif form == 1:
+            tables.append(tables[-1])
+        else:
+            tables.append((*_packed_tables(cursor, stream[start : start + 32], outputs), False))
         for channel, index, value in _weights(
             cursor,
             encoding,
@@ -32,6 +42,7 @@ def read(stream):
             entries=entries,
             block_size=block_size,
             count_bits=bits,
+            header=stream[start : start + 32],
         ):
             if value:
                 assert weights[channel][index] is None
@@ -47,10 +58,10 @@ def read(stream):
         shape=(kernel_h, kernel_w, outputs, inputs, depth_multiplier),
         offsets_and_clamps=offsets_and_clamps,
         weights=weights,
-        tables=tables,
+        tables=[table[:3] for table in tables],
         bias=[
-            _unfolded(folded, level, weights, input_offset=offsets_and_clamps[0])
-            for level, (folded, _, _) in enumerate(tables)
+            _unfolded(bias, level, weights, input_offset=offsets_and_clamps[0]) if folded else bias
+            for level, (bias, _, _, folded) in enumerate(tables)
         ],
         encodings=encodings,
     )
@@ -81,7 +92,82 @@ class _Cursor:
         return values
 
 
-def _weights(cursor, encoding, *, outputs, size, entries, block_size, count_bits):
+def _bits(cursor, count, width):
+    """Numbers of `width` bits, the lowest first."""
+    packed = sum(byte << 8 * i for i, byte in enumerate(cursor.take("B", (count * width + 7) // 8)))
+    numbers = [packed >> width * i & (1 << width) - 1 for i in range(count)]
+    assert packed >> width * count == 0
+    return numbers
+
+
+def _packed_tables(cursor, header, outputs):
+    mantissa_bits, step_bits, bias_bits, fraction, base = struct.unpack_from("<BBBBb", header, 16)
+    sign_bits = header[11] - 2
+    biases, multipliers, shifts = [], [], []
+    for field in _bits(cursor, outputs, sign_bits + mantissa_bits + step_bits + bias_bits):
+        sign = field & ((1 << sign_bits) - 1)
+        field >>= sign_bits
+        multiplier = 2**30 + (field & (1 << mantissa_bits) - 1) * 2 ** (30 - mantissa_bits)
+        field >>= mantissa_bits
+        shift = base + (field & (1 << step_bits) - 1)
+        field >>= step_bits
+        if bias_bits and field >> (bias_bits - 1):
+            field -= 1 << bias_bits
+        biases.append(field * 2 ** max(0, -shift - fraction))
+        multipliers.append(-multiplier if sign else multiplier)
+        shifts.append(shift)
+    return biases, multipliers, shifts
+
+
+def _codes(pairs):
+    """The symbol of each code, from (length, order, symbol) of every symbol."""
+    codes, share = {}, 0
+    for bits, _, symbol in sorted(pairs):
+        codes[f"{share >> (8 - bits):0{bits}b}"] = symbol
+        share += 256 >> bits
+    assert share == 256
+    return codes
+
+
+def _coded(cursor, header, counts, *, outputs, block_size):
+    """Yields (channel, block position, values) of every entry."""
+    last_gap, first, last, words = struct.unpack_from("<BBBI", header, 21)
+    (gap_words,) = cursor.take("I", 1)
+    lengths = _bits(cursor, last_gap + 1 + last - first + 1, 4)
+    of_gaps = _codes((bits, gap, gap) for gap, bits in enumerate(lengths[: last_gap + 1]) if bits)
+    of_values = _codes(
+        (bits, (first + i, sign), -first - i if sign else first + i)
+        for i, bits in enumerate(lengths[last_gap + 1 :])
+        if bits
+        for sign in (0, 1)
+    )
+    taken = cursor.take("I", words)
+    gaps = _read_all(taken[:gap_words], of_gaps, sum(counts))
+    values = _read_all(taken[gap_words:], of_values, sum(counts) * block_size)
+    for channel in range(outputs):
+        position = -1
+        for _ in range(counts[channel]):
+            position += gaps.pop(0) + 1
+            block = [values.pop(0) for _ in range(block_size)]
+            yield channel, position, [-128 if value == 128 else value for value in block]
+
+
+def _read_all(words, codes, count):
+    """`count` symbols; zeros fill the last word."""
+    bits = "".join(f"{word:032b}" for word in words)
+    symbols, place = [], 0
+    for _ in range(count):
+        end = place + 1
+        while bits[place:end] not in codes:
+            end += 1
+        symbols.append(codes[bits[place:end]])
+        place = end
+    assert "1" not in bits[place:]
+    assert len(bits) - place < 32
+    return symbols
+
+
+def _weights(cursor, encoding, *, outputs, size, entries, block_size, count_bits, header):
     """Yields (channel, index, value) of every stored value."""
     if encoding == 0:
         return
@@ -90,12 +176,15 @@ def _weights(cursor, encoding, *, outputs, size, entries, block_size, count_bits
         for number, value in enumerate(values):
             yield number // size, number % size, value
         return
-    packed = sum(
-        byte << 8 * i for i, byte in enumerate(cursor.take("B", (outputs * count_bits + 7) // 8))
-    )
-    counts = [packed >> count_bits * channel & (1 << count_bits) - 1 for channel in range(outputs)]
-    assert packed >> count_bits * outputs == 0
+    counts = _bits(cursor, outputs, count_bits)
     assert sum(counts) == entries
+    if encoding == 4:
+        for channel, position, values in _coded(
+            cursor, header, counts, outputs=outputs, block_size=block_size
+        ):
+            for lane, value in enumerate(values):
+                yield channel, position * block_size + lane, value
+        return
     record = {2: "<B", 3: "<H"}[encoding] + f"{block_size}b"
     for channel in range(outputs):
         position = 0

@@ -1,12 +1,22 @@
 """Layers to pack, and tools to take streams apart without the code under test."""
 
+import dataclasses
 import struct
 import zlib
 
 import numpy as np
 from hypothesis import strategies as st
 
-from nested_keras.format import LayerKind, LayerParams, NestedWeights
+from nested_keras.format import (
+    Encoding,
+    LayerKind,
+    LayerParams,
+    NestedWeights,
+    Tables,
+    encode,
+    most_compact,
+    round_tables,
+)
 
 PROFILES = ("mixed", "sparse", "zero", "pruned", "full", "late")
 
@@ -41,6 +51,47 @@ def random_layer(params, *, levels, profile="mixed", seed=0):
         bias=rng.integers(-(1 << 30), 1 << 30, tables).astype(np.int32),
         multiplier=(magnitude * rng.integers(-1, 2, tables)).astype(np.int32),
         shift=rng.integers(-31, 31, tables).astype(np.int8),
+    )
+
+
+def coded(options):
+    """A chooser of CODED weights and packed tables, where there are any."""
+    options = [o for o in options if o.encoding is Encoding.CODED] or options
+    return most_compact([o for o in options if o.tables >= Tables.PACKED] or options)
+
+
+def encode_packed(nested):
+    """The stream of a layer with rounded tables; weights are CODED and tables packed."""
+    return encode(round_tables(nested, multiplier_bits=11, bias_fraction=4), choose=coded)
+
+
+@st.composite
+def packed_layers(draw, max_levels=5):
+    """Layers whose tables pack: as of an export, with biases of some 20 bits."""
+    nested = draw(layers(max_levels=max_levels))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    tables = nested.bias.shape
+    multiplier = np.abs(nested.multiplier.astype(np.int64))
+    if draw(st.booleans()):
+        multiplier *= rng.choice([-1, 1], tables)
+    nested = dataclasses.replace(
+        nested,
+        bias=nested.bias >> draw(st.integers(8, 30)),
+        multiplier=np.where(multiplier == 0, 1 << 30, multiplier).astype(np.int32),
+        shift=rng.integers(-8, -8 + draw(st.integers(1, 8)), tables).astype(np.int8),
+    )
+    if draw(st.booleans()):  # each level as the level before
+        nested = dataclasses.replace(
+            nested,
+            **{
+                name: getattr(nested, name)[np.zeros(nested.levels, int)]
+                for name in ("bias", "multiplier", "shift")
+            },
+        )
+    return round_tables(
+        nested,
+        multiplier_bits=draw(st.integers(0, 16)),
+        bias_fraction=draw(st.integers(0, 8)),
     )
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nested_keras.format import Encoding, LayerKind, constants
+from nested_keras.format import Encoding, LayerKind, Tables, constants
 
 HEADER = Path(__file__).parents[3] / "tflm_ops" / "include" / "nk_format.h"
 
@@ -49,6 +49,7 @@ def test_header_offsets_equal_the_c_header(macros):
 def test_enumerations_equal_the_c_header(macros):
     assert {kind.name: kind.value for kind in LayerKind} == with_prefix(macros, "KIND_")
     assert {code.name: code.value for code in Encoding} == with_prefix(macros, "ENCODING_")
+    assert {form.name: form.value for form in Tables} == with_prefix(macros, "TABLES_")
 
 
 def test_numbers_equal_the_c_header(macros):
@@ -61,6 +62,10 @@ def test_numbers_equal_the_c_header(macros):
         "ALIGNMENT",
         "READ_AHEAD_BYTES",
         "MAX_CHANNEL_WEIGHTS",
+        "MAX_GAP",
+        "MAX_SYMBOL_BITS",
+        "MAX_CODE_WORDS",
+        "MAX_TABLE_BITS",
     ):
         assert macros[f"STREAM_{name}"] == getattr(constants, f"STREAM_{name}"), name
 

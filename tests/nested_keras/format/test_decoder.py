@@ -10,9 +10,18 @@ from nested_keras.format import (
     LayerKind,
     LayerParams,
     Stream,
+    Tables,
     encode,
+    smallest,
 )
-from tests.nested_keras.format.streams import block_ends, layers, patch, random_layer
+from tests.nested_keras.format.streams import (
+    block_ends,
+    coded,
+    layers,
+    packed_layers,
+    patch,
+    random_layer,
+)
 
 # Block 0, two outputs: bias at 96, multiplier 104, shift 112, counts (bytes) 116, records from 120.
 LEVEL_0 = 64
@@ -54,9 +63,9 @@ def test_prefix_property(nested):
         assert len(Stream.parse(stream[:end]).levels) == levels
 
 
-@given(layers())
-def test_a_stripped_stream_holds_the_sparser_levels(nested):
-    stream = encode(nested)
+@given(st.one_of(layers(), packed_layers()), st.sampled_from([smallest, coded]))
+def test_a_stripped_stream_holds_the_sparser_levels(nested, choose):
+    stream = encode(nested, choose=choose)
     full = Stream.parse(stream).weights
     for levels in range(1, nested.levels + 1):
         cut = Stream.parse(stream).strip(levels).weights
@@ -65,7 +74,7 @@ def test_a_stripped_stream_holds_the_sparser_levels(nested):
         np.testing.assert_array_equal(cut.level_map, np.where(kept, full.level_map, levels))
         for name in ("bias", "multiplier", "shift"):
             np.testing.assert_array_equal(getattr(cut, name), getattr(full, name)[:levels])
-        again = encode(cut)
+        again = encode(cut, choose=choose)
         differing = [i for i in range(len(again)) if again[i] != stream[i]]
         assert set(differing) <= {7, 60, 61, 62, 63}
         assert again[7] == levels
@@ -104,6 +113,19 @@ def test_decoded_arrays_may_be_written():
         assert getattr(decoded, name).flags.writeable
 
 
+def packed_stream(**changes):
+    """Three levels of a convolution: CODED and SIGNED, EMPTY and SAME, CODED and SIGNED."""
+    params = LayerParams(LayerKind.CONV, 1, 1, 12, 3, input_offset=128)
+    nested = random_layer(params, levels=3, profile="mixed", seed=7)
+    nested.level_map[nested.level_map == 1] = 3
+    nested.bias[:] = [[3, -70, 0], [3, -70, 0], [9, 1, -1000]]
+    nested.multiplier[:] = np.array([5 << 28, -(13 << 27), 1 << 30])
+    nested.shift[:] = [[-7, -6, -9], [-7, -6, -9], [-7, -7, -7]]
+    for name, value in changes.items():
+        getattr(nested, name)[:] = value
+    return encode(nested, choose=coded)
+
+
 MUTATED = {
     "delta8": row_stream(),
     "delta16": row_stream(positions=((598, 599), ())),
@@ -113,12 +135,17 @@ MUTATED = {
     "empty": encode(
         random_layer(LayerParams(LayerKind.DEPTHWISE, 3, 3, 2, 2), levels=2, profile="zero")
     ),
+    "coded": encode(
+        random_layer(LayerParams(LayerKind.CONV, 1, 1, 4, 2, block_size=2), levels=2), choose=coded
+    ),
+    "packed": packed_stream(),
 }
 
 
 def test_mutated_streams_cover_every_encoding():
-    used = {row.encoding for stream in MUTATED.values() for row in Stream.parse(stream).levels}
-    assert used == set(Encoding)
+    rows = [row for stream in MUTATED.values() for row in Stream.parse(stream).levels]
+    assert {row.encoding for row in rows} == set(Encoding)
+    assert {row.tables for row in rows} >= {Tables.EXACT, Tables.SAME, Tables.SIGNED}
 
 
 @pytest.mark.parametrize("name", MUTATED)
@@ -174,14 +201,23 @@ def test_a_mutation_with_right_checksums_decodes_or_is_refused(name, data):
         (LEVEL_0, "<I", 2**32 - 1, "level 0: block_bytes must be 80: got 4294967295"),
         (LEVEL_0 + 4, "<I", 2**32 - 1, "level 0: block_bytes must be 8589934656: got 80"),
         (LEVEL_0 + 8, "B", 1, "level 0: level must be 0: got 1"),
-        (LEVEL_0 + 9, "B", 4, r"level 0: encoding must be in 0\.\.3: got 4"),
+        (LEVEL_0 + 9, "B", 5, r"level 0: encoding must be in 0\.\.4: got 5"),
+        (LEVEL_0 + 9, "B", 4, r"level 0: padding at byte 125 must be zero: got 010201"),
         (LEVEL_0 + 9, "B", 0, "level 0: entries of an EMPTY block must be 0: got 8"),
         (LEVEL_0 + 9, "B", 1, "level 0: entries of a DENSE block must be 1200: got 8"),
         (LEVEL_0 + 10, "B", 0, r"level 0: count_bits must be in 1\.\.16: got 0"),
         (LEVEL_0 + 10, "B", 17, r"level 0: count_bits must be in 1\.\.16: got 17"),
-        (LEVEL_0 + 11, "B", 1, "level 0: reserved bytes at 11 must be zero: got 01"),
+        (LEVEL_0 + 11, "B", 4, r"level 0: tables must be in 0\.\.3: got 4"),
+        (LEVEL_0 + 11, "B", 1, "level 0: tables must be stored: got SAME"),
+        (
+            LEVEL_0 + 11,
+            "B",
+            2,
+            "level 0: tables of a fully connected layer must not be packed: got PACKED",
+        ),
         (LEVEL_0 + 12, "<I", 5, "level 0: nnz must be 6: got 5"),
-        (LEVEL_0 + 16, "B", 1, "level 0: reserved bytes at 16 must be zero: got 01"),
+        (LEVEL_0 + 16, "B", 1, "level 0: multiplier_bits must be zero: got 01"),
+        (LEVEL_0 + 24, "<I", 1, "level 0: code_words must be zero: got 01000000"),
         (
             96,
             "<i",

@@ -14,41 +14,41 @@ PAGE = (Path(__file__).parents[3] / "docs" / "nested_format.md").read_text()
 SIZES = {"u8": 1, "i8": 1, "u16": 2, "u32": 4, "i32": 4}
 
 
-def fenced(language):
-    (text,) = re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
-    return text
+def fenced(language, example):
+    texts = re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    assert len(texts) == 2
+    return texts[example]
 
 
-@pytest.fixture(scope="module")
-def stream():
-    rows = [line.split(": ") for line in fenced("hex").splitlines()]
+def hex_stream(example):
+    rows = [line.split(": ") for line in fenced("hex", example).splitlines()]
     assert [int(offset, 16) for offset, _ in rows] == list(range(0, 16 * len(rows), 16))
     return bytes.fromhex("".join(row for _, row in rows))
 
 
 @pytest.fixture(scope="module")
-def nested():
+def stream():
+    return hex_stream(0)
+
+
+@pytest.mark.parametrize("example", [0, 1])
+def test_example_is_the_layer_that_the_page_builds(example):
     names = {name: getattr(nested_format, name) for name in nested_format.__all__}
     scope = names | {"np": np}
-    exec(fenced("python"), scope)
-    return scope["nested"]
-
-
-def test_example_decodes_to_the_layer_that_the_page_builds(stream, nested):
+    exec(fenced("python", example), scope)
+    stream, nested = hex_stream(example), scope["nested"]
     decoded = Stream.parse(stream).weights
     assert decoded.params == nested.params
     for name in ("weights", "level_map", "bias", "multiplier", "shift"):
         np.testing.assert_array_equal(getattr(decoded, name), getattr(nested, name))
-
-
-def test_example_encodes_to_the_same_bytes(stream, nested):
-    assert encode(nested) == stream
-    assert encode(Stream.parse(stream).weights) == stream
+    choose = scope.get("choose", nested_format.smallest)
+    assert encode(nested, choose=choose) == stream
+    assert encode(Stream.parse(stream).weights, choose=choose) == stream
+    assert f"these {len(stream)} bytes" in " ".join(PAGE.split())
 
 
 def test_example_is_what_the_page_says_about_it(stream):
     prose = " ".join(PAGE.split())
-    assert f"these {len(stream)} bytes" in prose
     assert f"The first {Stream.parse(stream).prefix_bytes(0)} bytes alone" in prose
     assert len(Stream.parse(stream).strip(1).data) == Stream.parse(stream).prefix_bytes(0)
     assert f"{int.from_bytes(stream[60:64], 'little'):#010x}" in PAGE
@@ -75,6 +75,20 @@ def test_example_reads_by_the_text_alone(stream):
         (1, 4): (127, 0),
         (1, 5): (-100, 0),
     }
+
+
+def test_second_example_reads_by_the_text_alone():
+    read = plain_reader.read(hex_stream(1))
+    assert read.encodings == [4, 0]
+    assert read.tables[0] == read.tables[1]
+    assert read.tables[0][1:] == ([5 << 28, 13 << 27], [-7, -6])
+    assert read.bias == [[48, -80], [48, -80]]
+    assert [value for row in read.weights for pair in row if pair for value in pair[:1]] == [
+        9, -9, 9, 10, -11, 9, -10,
+    ]  # fmt: skip
+    assert [read.weights[0][index] for index in (0, 3, 4, 12, 20)] == [
+        (9, 0), (-9, 0), (9, 0), (10, 0), (-11, 0),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

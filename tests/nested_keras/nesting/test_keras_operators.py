@@ -50,6 +50,13 @@ CALLS = {
         lambda x, y: x / (0.5 + ops.mean(ops.abs(y), (1, 2), keepdims=True)),
         lambda x, y: 2.0 / (0.5 + ops.relu(x)),
     ],
+    "Arctan": [lambda x, y: ops.arctan(x)],
+    "Ceil": [lambda x, y: ops.ceil(3.0 * x)],
+    "Cos": [lambda x, y: ops.cos(x)],
+    "Erf": [lambda x, y: ops.erf(x)],
+    "Floor": [lambda x, y: ops.floor(3.0 * x)],
+    "Sign": [lambda x, y: ops.sign(x)],
+    "Sin": [lambda x, y: ops.sin(x)],
     "Expm1": [lambda x, y: ops.expm1(x)],
     "Log": [lambda x, y: ops.log(0.01 + ops.relu(x))],
     "Log10": [lambda x, y: ops.log10(0.01 + ops.relu(x))],
@@ -107,6 +114,15 @@ CALLS = {
     "Elu": [lambda x, y: ops.elu(x), lambda x, y: A.elu(x, 0.7)],
     "Exp": [lambda x, y: ops.exp(x)],
     "Gelu": [lambda x, y: ops.gelu(x), lambda x, y: A.gelu(x)],
+    "Celu": [lambda x, y: ops.celu(x)],
+    "HardShrink": [lambda x, y: ops.hard_shrink(x)],
+    "SoftShrink": [lambda x, y: ops.soft_shrink(x)],
+    "Squareplus": [lambda x, y: ops.squareplus(x)],
+    "HardTanh": [lambda x, y: ops.hard_tanh(x)],
+    "LogSigmoid": [lambda x, y: ops.log_sigmoid(x)],
+    "SparsePlus": [lambda x, y: ops.sparse_plus(x)],
+    "SparseSigmoid": [lambda x, y: ops.sparse_sigmoid(x)],
+    "TanhShrink": [lambda x, y: ops.tanh_shrink(x)],
     "HardSigmoid": [lambda x, y: A.hard_sigmoid(x)],
     "Selu": [lambda x, y: ops.selu(x)],
     "Softplus": [lambda x, y: ops.softplus(x)],
@@ -175,8 +191,21 @@ CALLS = {
         lambda x, y: ops.sum(x, (2, 1), keepdims=True),
         lambda x, y: ops.sum(x, -1),
     ],
-    "MaxPool": [lambda x, y: ops.max_pool(x, 2), lambda x, y: ops.max_pool(x, 3, 1, "same")],
-    "AveragePool": [lambda x, y: ops.average_pool(x, (2, 3), 2, "valid")],
+    "Min": [
+        lambda x, y: ops.min(x, (1, 2)),
+        lambda x, y: ops.min(x, 2, keepdims=True),
+        lambda x, y: ops.min(ops.reshape(x, (-1, 36, 4)), -1),
+    ],
+    "Amin": [lambda x, y: ops.amin(x, 1)],
+    "MaxPool": [
+        lambda x, y: ops.max_pool(x, 2),
+        lambda x, y: ops.max_pool(x, 3, 1, "same"),
+        lambda x, y: ops.max_pool(ops.reshape(x, (-1, 36, 4)), 3, 2, "same"),
+    ],
+    "AveragePool": [
+        lambda x, y: ops.average_pool(x, (2, 3), 2, "valid"),
+        lambda x, y: ops.average_pool(ops.reshape(x, (-1, 36, 4)), 2),
+    ],
 }
 
 if hasattr(ops, "depth_to_space"):  # since Keras 3.15
@@ -266,6 +295,8 @@ def test_every_operator_is_tried():
         (lambda x, y: ops.clip(x, np.ones(4), 2.0), "one number as a constant: got several"),
         (lambda x, y: ops.clip(x, 2, 1), "must have a range: got 2.0 to 1.0"),
         (lambda x, y: ops.softmax(x, axis=1), r"\(Softmax\) .* axis, the last one: got 1"),
+        (lambda x, y: ops.softmax(x, (1, 2)), r"\(Softmax\) .* the last one: got \(1, 2\)"),
+        (lambda x, y: ops.max_pool(ops.max(x, 1)[..., None, None], 1), "pool 3 or 4 dim.*: got 5"),
         (lambda x, y: ops.concatenate([x, y], 0), "axis, not the axis of the batch: got 0"),
         (lambda x, y: ops.reshape(x, (-1, 4)), r"keep the batch apart.*\(None, 6, 6, 4\) to"),
         (
@@ -287,7 +318,8 @@ def test_every_operator_is_tried():
         (lambda x, y: ops.image.resize(x, (9, 6)), r"whole factors: got \(6, 6\) to \(9, 6\)"),
         (lambda x, y: ops.image.resize(x, (12, 12), "bicubic"), "interpolation 'nearest' or"),
         (lambda x, y: ops.image.resize(x, (12, 9000)), "read outside of the image"),
-        (lambda x, y: ops.sin(x), r"\(Sin\) .* is not supported: use"),
+        (lambda x, y: ops.tan(x), r"\(Tan\) .* is not supported: use"),
+        (lambda x, y: ops.celu(x, 0.5), r"\(Celu\) .* must have alpha=1.0: got 0.5"),
         (
             lambda x, y: ops.einsum("bhwc,bhwd->bcd", x, y),
             r"\(Einsum\) .* is not supported: use",
@@ -298,6 +330,18 @@ def test_other_operators_are_refused_by_name(call, message):
     with pytest.raises(ValueError, match=f"^operator '.*' .*{message}") as refusal:
         model.nest(base_of(call), exclude=())
     assert len(str(refusal.value)) < 300
+
+
+def test_functions_of_keras_ops_save_and_load(tmp_path):
+    inputs = x = keras.Input((6, 6, 3))
+    for function in (ops.gelu, ops.erf, ops.sin, ops.silu):
+        x = ops.relu(L.Conv2D(4, 1, activation=function)(ops.gelu(L.Conv2D(4, 1)(x)) + 2.0))
+    base = nets.randomise(keras.Model(inputs, x), seed=0)
+    nested = model.nest(base, (0.5,), exclude=())
+    nested.save(tmp_path / "model.keras")
+    data = nets.images(3)
+    np.testing.assert_allclose(nested(data), base(data), rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(model.load_model(tmp_path / "model.keras")(data), nested(data))
 
 
 def test_an_operator_of_the_user_s_is_refused():

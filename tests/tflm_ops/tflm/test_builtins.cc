@@ -44,7 +44,6 @@ class Operator {
     tflite_context_.impl_ = static_cast<MicroContext *>(&context);
     node_.inputs = inputs.get();
     node_.outputs = outputs.get();
-    node_.builtin_data = &options;
   }
 
   void Set(TensorIndex index, const IntArray &shape, float scale, int zero_point) {
@@ -59,8 +58,11 @@ class Operator {
     }
   }
 
+  void SetAxis(int at, int32_t axis) { memcpy(data[kAxes] + 4 * at, &axis, sizeof axis); }
+
   TfLiteStatus Prepare() {
     last_message[0] = '\0';
+    node_.builtin_data = has_options ? &options : nullptr;
     if (with_data) {
       node_.user_data = registration_.init(&tflite_context_, nullptr, 0);
     }
@@ -94,6 +96,7 @@ class Operator {
   IntArray outputs = {1, {kOutputTensor}};
   TfLiteAddParams options = {kTfLiteActNone};
   bool with_data = true;
+  bool has_options = true;
   alignas(4) int8_t data[kTensors][24] = {};
 
  private:
@@ -119,8 +122,8 @@ class Mean : public Operator {
     Set(kA, {4, {1, 2, 3, 4}}, 0.031f, 5);
     Set(kAxes, {1, {2}}, 0.0f, 0);
     tensor(kAxes).type = kTfLiteInt32;
-    const int32_t axes[] = {1, -2};
-    memcpy(data[kAxes], axes, sizeof axes);
+    SetAxis(0, 1);
+    SetAxis(1, -2);
     Set(kOutputTensor, {2, {1, 4}}, 0.029f, 7);
   }
 };
@@ -141,6 +144,7 @@ const Fault kBothFaults[] = {
     {"float output", [](Operator *op) { op->tensor(kOutputTensor).type = kTfLiteFloat32; }},
     {"uint8 second input", [](Operator *op) { op->tensor(kB).type = kTfLiteUInt8; }},
     {"no elements", [](Operator *op) { op->dims(kA).data[1] = 0; }},
+    {"five dimensions", [](Operator *op) { op->dims(kA).size = 5; }},
     {"no elements of the output", [](Operator *op) { op->dims(kOutputTensor).data[0] = 0; }},
     {"no scale", [](Operator *op) { op->context.tensors[kA].full.params.scale = 0; }},
     {"no scale of the output",
@@ -160,6 +164,7 @@ const Fault kAddFaults[] = {
     {"no scale of the second", [](Operator *op) { op->context.tensors[kB].full.params.scale = 0; }},
     {"float second input", [](Operator *op) { op->tensor(kB).type = kTfLiteFloat32; }},
     {"no elements of the second", [](Operator *op) { op->dims(kB).data[2] = 0; }},
+    {"no options", [](Operator *op) { op->has_options = false; }},
     {"TANH", [](Operator *op) { op->options.activation = kTfLiteActTanh; }},
     {"an output scale beyond the shift",
      [](Operator *op) { op->context.tensors[kOutputTensor].full.params.scale = 1e-8f; }},
@@ -169,6 +174,7 @@ const Fault kMeanFaults[] = {
     {"three dimensions", [](Operator *op) { op->dims(kA).size = 3; }},
     {"the channels", [](Operator *op) { op->data[kAxes][0] = 3; }},
     {"an axis of 4", [](Operator *op) { op->data[kAxes][0] = 4; }},
+    {"an axis of -5", [](Operator *op) { op->SetAxis(0, -5); }},
     {"one axis", [](Operator *op) { op->dims(kAxes).data[0] = 1; }},
     {"no axes", [](Operator *op) { op->tensor(kAxes).data.i32 = nullptr; }},
     {"a smaller output", [](Operator *op) { op->dims(kOutputTensor).data[1] = 3; }},
@@ -185,14 +191,25 @@ void Refuses(const char *prefix, const Fault (&faults)[N]) {
   }
 }
 
-void RunAdd(TfLiteFusedActivation activation, float lowest, float highest) {
+void RunAdd(TfLiteFusedActivation activation, float lowest, float highest, float scale = 0.059f) {
   Add op;
   op.options.activation = activation;
+  op.context.tensors[kOutputTensor].full.params.scale = scale;
   Expect(op.Prepare() == kTfLiteOk, "Prepare refused a good ADD");
   Expect(op.Invoke() == kTfLiteOk, "Invoke of a good ADD");
   for (int i = 0; i < 24; ++i) {
     const double sum = op.Real(kA, i) + op.Real(kB, i);
     Expect(op.IsNear(i, fmin(sum, static_cast<double>(highest)), lowest), "a sum");
+  }
+}
+
+/** The operands may change places, the one with the larger scale in front. */
+void RunTurned() {
+  Add op;
+  op.context.tensors[kA].full.params.scale = 0.053f;
+  Expect(op.Prepare() == kTfLiteOk && op.Invoke() == kTfLiteOk, "a turned ADD");
+  for (int i = 0; i < 24; ++i) {
+    Expect(op.IsNear(i, op.Real(kA, i) + op.Real(kB, i), -1e9f), "a turned sum");
   }
 }
 
@@ -221,10 +238,14 @@ void RunMean() {
   }
   op.tensor(kA).data.int8 = nullptr;
   Expect(op.Invoke() == kTfLiteError, "an activation without data was taken");
-  Mean tiny;
-  tiny.context.tensors[kA].full.params.scale = 1e-30f;
-  Expect(tiny.Prepare() == kTfLiteOk && tiny.Invoke() == kTfLiteOk, "a tiny scale");
-  Expect(tiny.data[kOutputTensor][0] == 7, "a mean of nearly zero is the zero point");
+  // A multiplier of zero, and one without room for the division.
+  constexpr float kScales[] = {1e-30f, 1e-11f};
+  for (const float scale : kScales) {
+    Mean tiny;
+    tiny.context.tensors[kA].full.params.scale = scale;
+    Expect(tiny.Prepare() == kTfLiteOk && tiny.Invoke() == kTfLiteOk, "a tiny scale");
+    Expect(tiny.data[kOutputTensor][0] == 7, "a mean of nearly zero is the zero point");
+  }
 }
 
 void Run() {
@@ -232,6 +253,10 @@ void Run() {
   RunAdd(kTfLiteActRelu, 0.0f, 1e9f);
   RunAdd(kTfLiteActRelu6, 0.0f, 6.0f);
   RunAdd(kTfLiteActReluN1To1, -1.0f, 1.0f);
+  // The limits lie outside of int8.
+  RunAdd(kTfLiteActRelu6, 0.0f, 6.0f, 0.031f);
+  RunAdd(kTfLiteActReluN1To1, -1.0f, 1.0f, 0.007f);
+  RunTurned();
   RunBroadcast();
   RunMean();
   Refuses<Add>("NK_ADD: ", kBothFaults);

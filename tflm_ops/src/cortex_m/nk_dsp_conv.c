@@ -225,7 +225,7 @@ static void run_tile(const nk_dsp_conv *c, nk_dsp_tile *tile, int32_t pairs) {
   tile->output = c->sink->tile;
   TILE[pairs - 1](tile);
   tile->output = output;
-  c->sink->take(c->sink, output, tile->pixels * c->out_channels);
+  c->sink->take(c->sink, output, tile->pixels);
 }
 
 /** A column of tiles, `pixels` wide from output column x, for the output channels of `tile`. */
@@ -233,7 +233,7 @@ static void run_column(nk_dsp_conv *c, nk_dsp_tile *tile, const int8_t *image, i
                        int32_t pixels) {
   const int32_t pairs = (pixels + 1) / 2;
   set_steps(c, pairs);
-  tile->last = (pixels - 1) * c->out_channels;
+  tile->last = (pixels - 1) * c->output_step;
   tile->shift = LOG2_WORDS[pairs - 1] + c->stream->block_size / 2;
   tile->pixels = pixels;
   if (pairs != c->list_pairs) {
@@ -259,7 +259,7 @@ static void run_column(nk_dsp_conv *c, nk_dsp_tile *tile, const int8_t *image, i
     first = slide(c, image, y, x * c->stride_w - c->pad_left, pairs, first);
     tile->input = c->packed + first * c->row_step;
     run_tile(c, tile, pairs);
-    tile->output += c->output_w * c->out_channels;
+    tile->output += c->output_w * c->output_step;
   }
 }
 
@@ -288,18 +288,18 @@ static void run_group(nk_dsp_conv *c, nk_dsp_tile *tile, const int8_t *input, in
         pixels = 2 * NK_DSP_MAX_PAIRS;
         x = c->output_w - pixels;
       }
-      tile->output = output + x * c->out_channels;
+      tile->output = output + x * c->output_step;
       run_column(c, tile, input, x, pixels);
     }
     input += c->input_h * c->input_w * c->in_channels;
-    output += c->output_h * c->output_w * c->out_channels;
+    output += c->output_h * c->output_w * c->output_step;
   }
 }
 
 void nk_dsp_conv_run(nk_dsp_conv *c, const int8_t *input, int8_t *output) {
   nk_dsp_tile tile = {
       .list = c->list,
-      .step = c->out_channels,
+      .step = c->output_step,
       .block_size = c->stream->block_size,
       .stage = c->stage,
   };

@@ -7,17 +7,17 @@
 #include "../../include/nk_stream.h"
 #include "nk_dsp_tile.h"
 
-/** Takes the outputs of a tile, `count` int8 at `tile`, to their place. */
+/** Takes the outputs of a tile of so many pixels to their place. */
 typedef struct nk_dsp_sink nk_dsp_sink;
 struct nk_dsp_sink {
-  void (*take)(const nk_dsp_sink *sink, int8_t *output, int32_t count);
-  /** Room for a tile: nk_dsp_sink_bytes(). */
+  void (*take)(const nk_dsp_sink *sink, int8_t *output, int32_t pixels);
+  /** The pixels have the distance that they have in the output. */
   int8_t *tile;
 };
 
 /** Bytes of the outputs of a tile, rounded up to 4. */
-static inline int32_t nk_dsp_sink_bytes(int32_t out_channels) {
-  return (2 * NK_DSP_MAX_PAIRS * out_channels + 3) / 4 * 4;
+static inline int32_t nk_dsp_sink_bytes(int32_t output_channels) {
+  return (2 * NK_DSP_MAX_PAIRS * output_channels + 3) / 4 * 4;
 }
 
 /** A convolution or depthwise convolution of dilation 1, and its working memory. */
@@ -26,6 +26,8 @@ typedef struct nk_dsp_conv {
   int32_t batches, input_h, input_w, output_h, output_w;
   int32_t kernel_h, kernel_w, stride_h, stride_w, pad_top, pad_left;
   int32_t in_channels, out_channels;
+  /** From pixel to pixel of the output, in bytes. */
+  int32_t output_step;
   /** Output channels per input channel; 0 where every output channel sees all input channels. */
   int32_t depth_multiplier;
   int32_t input_offset;

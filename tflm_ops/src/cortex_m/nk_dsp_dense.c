@@ -18,8 +18,8 @@
 #define COUNTING_START (1 << 23)
 #define ONE_PASS (1 << 24)
 
-static int32_t groups_of(const nk_stream *s) {
-  return (s->out_channels + NK_DSP_DENSE_GROUP - 1) / NK_DSP_DENSE_GROUP;
+static int32_t groups_of(int32_t channels) {
+  return (channels + NK_DSP_DENSE_GROUP - 1) / NK_DSP_DENSE_GROUP;
 }
 
 /** Inputs of a window, rounded up to whole passes. */
@@ -35,7 +35,7 @@ static int32_t group_weight_bytes(const nk_stream *s) {
 bool nk_dsp_dense_takes(const nk_stream *s) {
   if (s->kind != NK_KIND_CONV || s->level[0].encoding != NK_ENCODING_DENSE ||
       s->channel_weights > DENSE_MAX_INPUTS ||
-      groups_of(s) * group_weight_bytes(s) > DENSE_MAX_WEIGHT_BYTES) {
+      groups_of(s->output_channels) * group_weight_bytes(s) > DENSE_MAX_WEIGHT_BYTES) {
     return false;
   }
   for (int32_t n = 1; n < s->levels; ++n) {
@@ -48,8 +48,8 @@ bool nk_dsp_dense_takes(const nk_stream *s) {
 
 int32_t nk_dsp_dense_bytes(const nk_stream *s) {
   // Inputs of two pixels as int16, and the window of one as int8.
-  return groups_of(s) * (DENSE_GROUP_BYTES + group_weight_bytes(s)) + 5 * inputs_of(s) +
-         DENSE_READ_AHEAD_BYTES;
+  return groups_of(s->output_channels) * (DENSE_GROUP_BYTES + group_weight_bytes(s)) +
+         5 * inputs_of(s) + DENSE_READ_AHEAD_BYTES;
 }
 
 #if NK_USE_DSP
@@ -222,7 +222,7 @@ static bool run_row(const dense *d, nk_dsp_dense_pair *pair, const int8_t *image
 
 void nk_dsp_dense_run(const nk_stream *s, int32_t level, const nk_conv_dims *dims,
                       const int8_t *input, int8_t *output, void *scratch) {
-  const int32_t groups = groups_of(s);
+  const int32_t groups = groups_of(s->out_channels);
   const int32_t inputs = inputs_of(s);
   nk_dsp_dense_group *const group = scratch;
   uint32_t *const weights = (uint32_t *)(group + groups);
@@ -238,7 +238,7 @@ void nk_dsp_dense_run(const nk_stream *s, int32_t level, const nk_conv_dims *dim
   }
   memset(x, 0, (size_t)(2 * inputs) * sizeof(*x) + DENSE_READ_AHEAD_BYTES);
   nk_dsp_dense_pair pair = {(const uint32_t *)x, weights, group, group + groups, output,
-                            s->out_channels,     group,   s,     level};
+                            s->output_channels,  group,   s,     level};
   bool second = false;
   for (int32_t n = 0; n < dims->batches; ++n) {
     for (int32_t oy = 0; oy < dims->output_h; ++oy) {

@@ -13,24 +13,29 @@
 /** A channel goes on in a new piece after this number of weights, or more, in the accumulators. */
 #define PIECE_WEIGHTS (NK_DSP_SPAN - 3)
 
-int32_t nk_dsp_list_bytes(const nk_stream *s, int32_t level) {
+int32_t nk_dsp_list_channel_bytes(const nk_stream *s, int32_t level) {
   int32_t entries = 0;
-  uint32_t weights = 0;
   for (int32_t n = 0; n <= level; ++n) {
     entries += s->level[n].encoding != NK_ENCODING_EMPTY;
+  }
+  return (ENTRY_WORDS * entries + END_WORDS) * (int32_t)sizeof(uint32_t);
+}
+
+int32_t nk_dsp_list_bytes(const nk_stream *s, int32_t level) {
+  uint32_t weights = 0;
+  for (int32_t n = 0; n <= level; ++n) {
     weights += s->level[n].entries * (uint32_t)s->block_size;
   }
   // Each further piece adds an entry and a FOLD. Channels of w weights each have at most
   // sum(floor(w / piece)) further pieces, which is no more than floor(sum(w) / piece).
   const int32_t pieces = (int32_t)(weights / PIECE_WEIGHTS);
-  const int32_t words = s->out_channels * (ENTRY_WORDS * entries + END_WORDS) +
-                        (ENTRY_WORDS + 1) * pieces + STOP_WORDS;
-  return words * (int32_t)sizeof(uint32_t);
+  const int32_t words = (ENTRY_WORDS + 1) * pieces + STOP_WORDS;
+  return s->out_channels * nk_dsp_list_channel_bytes(s, level) + words * (int32_t)sizeof(uint32_t);
 }
 
 #if NK_USE_DSP
 
-/** A level, read channel after channel. */
+/** A level, read channel after channel. Small, because a reader for every level is on the stack. */
 typedef struct reader {
   const nk_stream_level *level;
   const uint8_t *cursor;
@@ -38,6 +43,10 @@ typedef struct reader {
   uint32_t by_parity[2], one, on;
   /** Bytes to the next copy of the loop; 0 if there is none. */
   uint32_t copy;
+  /** Weights that the accumulators still take, after add_pieces(). */
+  int32_t room;
+  /** Of all channels; -1 where each has its own number of entries. */
+  int32_t entries;
   /** 1 where a pass takes two entries of the stream, and where the first pass may lack one. */
   uint8_t twos, short_first;
   /** Masks of the first byte: the bits of the first entry's position, in blocks, and the bits of
@@ -45,10 +54,6 @@ typedef struct reader {
   uint8_t position, step;
   /** Bytes of an entry of the stream, and log2 of its weights. */
   uint8_t bytes, log2_weights;
-  /** Weights that the accumulators still take, after add_pieces(). */
-  int32_t room;
-  /** Of all channels; -1 where each has its own number of entries. */
-  int32_t entries;
 } reader;
 
 static NK_NOINLINE void open_reader(reader *r, const nk_stream_level *level, int32_t block_size,

@@ -24,6 +24,9 @@
 #include "../../include/nk_stream.h"
 #include "nk_dsp_tile.h"
 
+/** The part of nk_dsp_list_bytes() that each channel has. */
+int32_t nk_dsp_list_channel_bytes(const nk_stream *stream, int32_t level);
+
 /** Bytes of the list of a level, at most. A list with joined records takes more. */
 int32_t nk_dsp_list_bytes(const nk_stream *stream, int32_t level);
 

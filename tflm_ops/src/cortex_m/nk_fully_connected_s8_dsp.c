@@ -296,7 +296,7 @@ static const uint8_t *add_level(const nk_stream *stream, const nk_stream_level *
 void nk_nested_fully_connected_s8_dsp(const nk_stream *stream, int32_t level, int32_t rows,
                                       const int8_t *input, int8_t *output) {
   const nk_stream_level *top = &stream->level[level];
-  for (; rows > 0; --rows, input += stream->in_channels) {
+  for (; rows > 0; --rows, input += stream->in_channels, output += stream->output_channels) {
     const uint8_t *record[NK_STREAM_MAX_LEVELS];
     for (int32_t l = 0; l <= level; ++l) {
       record[l] = stream->level[l].records;
@@ -316,8 +316,7 @@ void nk_nested_fully_connected_s8_dsp(const nk_stream *stream, int32_t level, in
           top->multiplier + o,
           top->shift + o,
           {stream->output_offset, stream->activation_min, stream->activation_max}};
-      requantize(from, channels, &tables, output);
-      output += channels;
+      requantize(from, channels, &tables, output + o);
     }
   }
 }

@@ -4,6 +4,7 @@
 #include "nk_depthwise.h"
 #include "nk_dsp_conv.h"
 #include "nk_dsp_dense.h"
+#include "nk_nested_conv_s8_mve.h"
 #include "nk_target.h"
 
 bool nk_nested_conv_s8_dsp_applies(const nk_stream *s) {
@@ -32,6 +33,7 @@ static nk_dsp_conv make_conv(const nk_stream *s, int32_t level, const nk_conv_di
       .pad_left = s->pad_left,
       .in_channels = s->in_channels,
       .out_channels = s->out_channels,
+      .output_step = s->output_channels,
       .depth_multiplier = s->kind == NK_KIND_DEPTHWISE ? s->depth_multiplier : 0,
       .input_offset = s->input_offset,
       .stage = {s->output_offset, s->activation_min, s->activation_max},
@@ -59,6 +61,12 @@ void nk_nested_conv_s8_dsp(const nk_stream *stream, int32_t level, const nk_conv
     nk_dsp_dense_run(stream, level, dims, input, output, scratch);
     return;
   }
+#if NK_USE_MVE
+  const int32_t bytes = nk_nested_conv_s8_dsp_get_buffer_size(stream, dims, sink != NULL);
+  if (nk_nested_conv_s8_mve(stream, level, dims, input, output, scratch, bytes, sink)) {
+    return;
+  }
+#endif
   nk_dsp_conv conv = make_conv(stream, level, dims);
   conv.sink = sink;
   // nk_dsp_conv_lay_out() puts the list last.

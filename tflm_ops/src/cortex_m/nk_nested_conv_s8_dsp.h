@@ -20,6 +20,9 @@ bool nk_nested_conv2d_s8_takes(const nk_stream *stream, const nk_conv_dims *dims
 int32_t nk_nested_conv_s8_dsp_get_buffer_size(const nk_stream *stream, const nk_conv_dims *dims,
                                               bool has_sink);
 
+/** Bytes of scratch of nk_nested_conv2d_add_s8() for a stream in place, or -1. */
+int32_t nk_nested_conv2d_add_s8_get_kernel_size(const nk_stream *stream, const nk_conv_dims *dims);
+
 /**
  * Runs the layer; scratch of the size above or more, 4-byte aligned. sink: NULL, or as in
  * nk_dsp_conv.h; a small dense layer then runs on the tiles, too.

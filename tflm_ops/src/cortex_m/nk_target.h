@@ -21,6 +21,18 @@
 #endif
 
 /**
+ * NK_USE_MVE: whether sparse convolutions use Helium, the vectors of the Cortex-M55 and M85. Define
+ * NK_USE_MVE as 0 to have the kernels for the DSP extension in place of that.
+ */
+#ifndef NK_USE_MVE
+#if NK_USE_DSP && defined(__ARM_FEATURE_MVE)
+#define NK_USE_MVE 1
+#else
+#define NK_USE_MVE 0
+#endif
+#endif
+
+/**
  * NK_USE_UNALIGNED: whether words may be loaded from and stored to any address. 0 on the cores that
  * cannot, and with the flag -mno-unaligned-access.
  */

@@ -5,13 +5,13 @@
 #include "../portable/nk_portable.h"
 #include "../ref/nk_reference.h"
 
-int32_t nk_nested_conv2d_add_s8_get_buffer_size(const nk_stream *stream, const nk_conv_dims *dims) {
-  const int32_t alone = nk_nested_conv_s8_get_buffer_size(stream, dims);
+int32_t nk_nested_conv2d_add_s8_get_kernel_size(const nk_stream *stream, const nk_conv_dims *dims) {
+  const int32_t alone = nk_nested_conv_s8_get_kernel_size(stream, dims);
   if (alone < 0) {
     return -1;
   }
   const int32_t tiles = nk_nested_conv_s8_dsp_get_buffer_size(stream, dims, true);
-  return nk_max(alone, tiles) + nk_dsp_sink_bytes(stream->out_channels);
+  return nk_max(alone, tiles) + nk_dsp_sink_bytes(stream->output_channels);
 }
 
 typedef struct adder {
@@ -19,12 +19,23 @@ typedef struct adder {
   const nk_add_params *sum;
   const int8_t *other;
   const int8_t *output;
+  int32_t channels;
+  /** From pixel to pixel. */
+  int32_t step;
 } adder;
 
 /** Adds the elements of the other tensor that lie where the outputs of the tile belong. */
-static void add_tile(const nk_dsp_sink *sink, int8_t *output, int32_t count) {
+static void add_tile(const nk_dsp_sink *sink, int8_t *output, int32_t pixels) {
   const adder *a = (const adder *)(const void *)sink;
-  nk_short_sum_s8(a->sum, sink->tile, a->other + (output - a->output), output, count);
+  const int8_t *other = a->other + (output - a->output);
+  const int8_t *tile = sink->tile;
+  if (a->channels == a->step) {
+    nk_short_sum_s8(a->sum, tile, other, output, pixels * a->step);
+    return;
+  }
+  for (; pixels > 0; --pixels, tile += a->step, other += a->step, output += a->step) {
+    nk_short_sum_s8(a->sum, tile, other, output, a->channels);
+  }
 }
 
 nk_status nk_nested_conv2d_add_s8(const nk_stream *stream, int32_t level, const nk_conv_dims *dims,
@@ -41,11 +52,12 @@ nk_status nk_nested_conv2d_add_s8(const nk_stream *stream, int32_t level, const 
   if (status != NK_OK) {
     return status;
   }
-  if (scratch_size < (size_t)nk_nested_conv2d_add_s8_get_buffer_size(stream, dims)) {
+  if (scratch_size < (size_t)nk_nested_conv2d_add_s8_get_kernel_size(stream, dims)) {
     return NK_ERROR_BUFFER;
   }
-  const adder a = {{add_tile, scratch}, sum, other, output};
-  const int32_t sink_bytes = nk_dsp_sink_bytes(stream->out_channels);
+  const adder a = {{add_tile, scratch},    sum, other, output, stream->out_channels,
+                   stream->output_channels};
+  const int32_t sink_bytes = nk_dsp_sink_bytes(stream->output_channels);
   uint8_t *rest = (uint8_t *)scratch + sink_bytes;
 #if NK_USE_DSP
   nk_nested_conv_s8_dsp(stream, level, dims, input, output, rest, scratch_size - (size_t)sink_bytes,

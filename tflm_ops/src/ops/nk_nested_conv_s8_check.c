@@ -21,8 +21,8 @@ static bool dims_are_valid(const nk_stream *s, const nk_conv_dims *dims) {
          (dims->input_h == 1 && dims->input_w == 1 && dims->output_h == 1 && dims->output_w == 1);
 }
 
-int32_t nk_nested_conv_s8_get_buffer_size(const nk_stream *stream, const nk_conv_dims *dims) {
-  if (stream == NULL || dims == NULL || !dims_are_valid(stream, dims)) {
+int32_t nk_nested_conv_s8_get_kernel_size(const nk_stream *stream, const nk_conv_dims *dims) {
+  if (!dims_are_valid(stream, dims)) {
     return -1;
   }
   if (stream->kind == NK_KIND_FULLY_CONNECTED) {
@@ -49,7 +49,10 @@ nk_status nk_nested_conv_s8_check(const nk_stream *stream, int32_t level, const 
   if (!nk_in_range(level, 0, stream->levels - 1)) {
     return NK_ERROR_LEVEL;
   }
-  const int32_t needed = nk_nested_conv_s8_get_buffer_size(stream, dims);
+  if (level >= stream->in_place_levels) {
+    return NK_ERROR_ARGUMENT;
+  }
+  const int32_t needed = nk_nested_conv_s8_get_kernel_size(stream, dims);
   if (needed < 0) {
     return NK_ERROR_SHAPE;
   }

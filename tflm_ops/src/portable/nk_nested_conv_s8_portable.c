@@ -169,6 +169,20 @@ static const int8_t *window_of(const layer *l, const int8_t *image, int32_t oy, 
   return to;
 }
 
+/** Clamps the outputs of pixels that lie side by side. */
+static void clamp_pixels(const nk_stream *s, int8_t *made, int32_t pixels) {
+  if (s->activation_min == INT8_MIN && s->activation_max == INT8_MAX) {
+    return;
+  }
+  if (s->out_channels == s->output_channels) {
+    nk_clamp_s8(made, pixels * s->out_channels, s->activation_min, s->activation_max);
+    return;
+  }
+  for (; pixels > 0; --pixels, made += s->output_channels) {
+    nk_clamp_s8(made, s->out_channels, s->activation_min, s->activation_max);
+  }
+}
+
 /** `windows` has room for [NK_TILE_PIXELS][channel_weights]. */
 static void run_image(const layer *l, const int8_t *image, int8_t *output, int8_t *windows) {
   const nk_stream *const s = l->stream;
@@ -181,7 +195,7 @@ static void run_image(const layer *l, const int8_t *image, int8_t *output, int8_
     for (int32_t i = 0; i < NK_TILE_PIXELS; ++i) {
       if (i < count) {
         t.x[i] = window_of(l, image, oy, ox, windows + i * s->channel_weights);
-        to[i] = i * s->out_channels;
+        to[i] = i * s->output_channels;
         ++ox;
         if (ox == l->output_w) {
           ox = 0;
@@ -192,16 +206,13 @@ static void run_image(const layer *l, const int8_t *image, int8_t *output, int8_
         to[i] = 0;
       }
     }
-    const int32_t size = count * s->out_channels;
     int8_t *const made = l->sink == NULL ? output : l->sink->tile;
     l->run(l, &t, to, made);
-    if (s->activation_min > INT8_MIN || s->activation_max < INT8_MAX) {
-      nk_clamp_s8(made, size, s->activation_min, s->activation_max);
-    }
+    clamp_pixels(s, made, count);
     if (l->sink != NULL) {
-      l->sink->take(l->sink, output, size);
+      l->sink->take(l->sink, output, count);
     }
-    output += size;
+    output += count * s->output_channels;
   }
 }
 
@@ -260,7 +271,7 @@ void nk_nested_conv_s8_portable(const nk_stream *stream, int32_t level, const nk
       .sink = sink,
   };
   int8_t *const windows = prepare(&l, level, scratch);
-  const int32_t output_size = dims->output_h * dims->output_w * stream->out_channels;
+  const int32_t output_size = dims->output_h * dims->output_w * stream->output_channels;
   for (int32_t b = 0; b < dims->batches; ++b) {
     run_image(&l, input + b * dims->input_h * dims->input_w * stream->in_channels,
               output + b * output_size, windows);

@@ -1,5 +1,6 @@
 #include <string.h>
 
+#include "../ref/nk_reference.h"
 #include "nk_depthwise_s8_portable.h"
 #include "nk_portable.h"
 
@@ -51,7 +52,7 @@ void nk_nested_depthwise_s8_portable(const nk_stream *stream, int32_t level,
   for (int32_t n = 0; n <= level; ++n) {
     from.records[n] = stream->level[n].records;
   }
-  const int32_t plane_bytes = nk_nested_conv_s8_get_buffer_size(stream, dims);
+  const int32_t plane_bytes = nk_nested_conv_s8_get_kernel_size(stream, dims);
   for (int32_t o = 0; o < stream->out_channels; ++o) {
     read_weights(&from, o);
     const nk_plane_channel channel = {from.weights, top->bias[o], top->multiplier[o],

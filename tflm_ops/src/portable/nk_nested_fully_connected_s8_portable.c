@@ -60,7 +60,7 @@ void nk_nested_fully_connected_s8_portable(const nk_stream *stream, int32_t leve
   const nk_stream_level *const top = &stream->level[level];
   const nk_output_stage stage = {stream->output_offset, stream->activation_min,
                                  stream->activation_max};
-  for (int32_t row = 0; row < rows; ++row, input += stream->in_channels) {
+  for (int32_t row = 0; row < rows; ++row) {
     const uint8_t *records[NK_STREAM_MAX_LEVELS];
     for (int32_t n = 0; n <= level; ++n) {
       records[n] = stream->level[n].records;
@@ -70,9 +70,11 @@ void nk_nested_fully_connected_s8_portable(const nk_stream *stream, int32_t leve
       sum_four(stream, level, first, input, records, sums);
       const int32_t end = nk_min(first + NK_FOUR_FEATURES, stream->out_channels);
       for (int32_t o = first; o < end; ++o) {
-        *output++ = nk_requantize_once(nk_wrapping_add(sums[o - first], top->bias[o]),
+        output[o] = nk_requantize_once(nk_wrapping_add(sums[o - first], top->bias[o]),
                                        top->multiplier[o], top->shift[o], &stage);
       }
     }
+    input += stream->in_channels;
+    output += stream->output_channels;
   }
 }

@@ -268,7 +268,7 @@ static void run_plane(const layer *l, int32_t level, const int8_t *input, int8_t
     }
     const int32_t bias = nk_wrapping_add(top->bias[o], -s->input_offset * sum);
     requantize_plane(plane, pixels, bias, top->multiplier[o], top->shift[o], l->stage, output + o,
-                     s->out_channels);
+                     s->output_channels);
   }
 }
 
@@ -293,7 +293,7 @@ static void run_image(const layer *l, int32_t level, const int8_t *input, int8_t
     for (int32_t x = 0; x < l->x.output; x += columns) {
       part.x = part_of(&l->x, x, nk_min(columns, l->x.output - x));
       run_plane(&part, level, input, output, plane);
-      output += part.y.output * part.x.output * l->stream->out_channels;
+      output += part.y.output * part.x.output * l->stream->output_channels;
     }
   }
 }
@@ -357,7 +357,7 @@ static void run_fully_connected(const layer *l, int32_t level, int32_t rows, con
                                      top->shift[o], &l->stage);
     }
     input += s->in_channels;
-    output += s->out_channels;
+    output += s->output_channels;
   }
 }
 
@@ -379,7 +379,7 @@ nk_status nk_nested_conv_s8_ref(const nk_stream *stream, int32_t level, const nk
     for (int32_t b = 0; b < dims->batches; ++b) {
       run_image(&l, level, input, output, scratch, scratch_size / sizeof(int32_t));
       input += l.y.input * l.x.input * stream->in_channels;
-      output += l.y.output * l.x.output * stream->out_channels;
+      output += l.y.output * l.x.output * stream->output_channels;
     }
   }
   return NK_OK;

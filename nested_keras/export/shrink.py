@@ -1,0 +1,72 @@
+"""Pack the streams of an exported model into fewer bytes.
+
+The file with the fastest streams has been compared with dense models bit for bit. The smaller file
+has the same weights; its tables are rounded (`format.round_tables`), so that an output may move by
+one step. From here on the stream is the truth, for every runtime.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal, TypeAlias
+
+from nested_keras.cortex_m import cycles, stream_bytes
+from nested_keras.export.export_errors import ExportError
+from nested_keras.export.pack import PackedLayer
+from nested_keras.tflite.program import Program
+
+Optimize: TypeAlias = Literal["latency", "size"] | int
+
+
+def check_optimize(optimize: object) -> None:
+    """Raises ExportError unless `optimize` is "latency", "size" or a positive number of bytes."""
+    is_number = isinstance(optimize, int) and not isinstance(optimize, bool) and optimize > 0
+    if optimize not in ("latency", "size") and not is_number:
+        raise ExportError(
+            f'optimize must be "latency", "size" or a positive number of bytes: got {optimize!r}'
+        )
+
+
+def shrink(
+    packed: tuple[PackedLayer, ...], program: Program, *, optimize: Optimize, file_bytes: int
+) -> tuple[PackedLayer, ...]:
+    """Packs the streams anew.
+
+    Args:
+        packed: The layers with their fastest streams.
+        program: The converted file with these layers.
+        optimize: What the user wants.
+        file_bytes: Bytes of the file with the fastest streams.
+
+    Returns:
+        The layers with other streams; `packed` itself where the streams stay.
+    """
+    if optimize == "latency" or not packed:
+        return packed
+    streams = [layer.stream for layer in packed]
+    if optimize == "size":
+        smaller = [stream_bytes.pack_smallest(stream) for stream in streams]
+    else:
+        fastest = sum(len(stream.data) for stream in streams)
+        if file_bytes <= optimize:
+            return packed
+        sizes = (
+            cycles.ImageSize.of(layer.converted.node.kind, *program.shapes(layer.converted.op))
+            for layer in packed
+        )
+        smaller = stream_bytes.pack_within(
+            list(zip(streams, sizes, strict=True)), optimize - (file_bytes - fastest)
+        )
+    return tuple(
+        dataclasses.replace(layer, stream=stream)
+        for layer, stream in zip(packed, smaller, strict=True)
+    )
+
+
+def check_size(tflite: bytes, optimize: Optimize) -> None:
+    """Raises ExportError if a file has more bytes than the user wants."""
+    if isinstance(optimize, int) and len(tflite) > optimize:
+        raise ExportError(
+            f"the file must have at most {optimize:,} bytes: got {len(tflite):,} with the smallest "
+            "streams"
+        )
