@@ -17,12 +17,11 @@ from nested_keras import format as stream_format
 from nested_keras.codegen import ctext
 from nested_keras.codegen.firmware_errors import CodegenError
 from nested_keras.codegen.fusion import ConvAdd, sum_kernel
-from nested_keras.codegen.scratch_needs import conv_dims, scratch_bytes, stream_at
+from nested_keras.codegen.scratch_needs import conv_dims, kernel_of, scratch_bytes, stream_at
 from nested_keras.codegen.strips import Call
 from nested_keras.codegen.weights_file import ExternalConstants
 from nested_keras.cortex_m.channel_parts import is_in_place
 from nested_keras.cortex_m.cycles import MAX_SIDE
-from nested_keras.cortex_m.scratch import nested_function
 from nested_keras.tflite import operators, program as ir
 from nested_keras.tflite.operators.registration import MAX_RANK, CArgument, CCall, Count
 
@@ -116,7 +115,7 @@ def print_op(
     if stream is not None:
         any_weights = isinstance(constants, ExternalConstants)
         scratch = scratch_bytes(program, index, calls, any_weights=any_weights, in_parts=in_parts)
-        kernel = nested_function(stream, in_parts=in_parts)
+        kernel = kernel_of(program, stream, in_parts=in_parts)
         return _print_stream(op, operands, stream, kernel, scratch)
     assert c_call is not None
     declarations, arguments = _arguments(op, c_call, operands)

@@ -17,6 +17,22 @@ _LOOP_ENTRY_WORDS = 3
 _MOST_WEIGHTS = 255
 
 
+def may_take(params: LayerParams, levels: Sequence[StoredLevel]) -> bool:
+    """Says whether the lowest of some levels can run as chains, whatever the number of its weights.
+
+    Args:
+        params: The layer.
+        levels: Its levels.
+    """
+    stored = [level.encoding for level in levels if level.encoding is not Encoding.EMPTY]
+    return (
+        params.kind is LayerKind.CONV
+        and params.block_size == 1
+        and math.prod(params.filter_shape[1:]) <= _MOST_POSITIONS
+        and stored[:1] == [Encoding.DELTA8]
+    )
+
+
 def takes(params: LayerParams, levels: Sequence[StoredLevel], tiles: int) -> bool:
     """Says whether tiles of the full width run the levels as chains.
 
@@ -30,15 +46,13 @@ def takes(params: LayerParams, levels: Sequence[StoredLevel], tiles: int) -> boo
     """
     weights, channels = sum(level.entries for level in levels), params.out_channels
     if (
-        params.kind is not LayerKind.CONV
-        or params.block_size != 1
-        or math.prod(params.filter_shape[1:]) > _MOST_POSITIONS
+        not may_take(params, levels)
         or weights > _MOST_WEIGHTS * channels
         or any(level.encoding is not Encoding.DELTA8 for level in levels)
     ):
         return False
     if len(levels) < 2:
-        return bool(levels)
+        return True
     room = 4 * (_LOOP_WORDS + _LOOP_ENTRY_WORDS * len(levels) - _WORDS) - 1
     return 2 * weights <= room * channels and weights <= (8 * tiles - 40) * channels
 

@@ -52,7 +52,6 @@ MAX_SIDE = 65535
 
 # The same numbers as in tflm_ops/src/cortex_m/nk_dsp_conv.c and nk_fully_connected_s8_dsp.c.
 _TILE_PIXELS = 8
-_FEW_WEIGHTS = 40
 # Words of packed input at one position of the filter, by pairs of pixels.
 POSITION_WORDS = {1: 1, 2: 2, 3: 4, 4: 4}
 _SPAN = 255
@@ -254,7 +253,7 @@ def _tiles(
         height, width, batches = 1, batches * height * width, 1
     channels = params.out_channels
     full, rest = divmod(width, _TILE_PIXELS)
-    if height == 1 and full and rest > (0 if _has_few_weights(params, levels) else 2):
+    if height == 1 and full and rest > 2:
         full, rest = full + 1, 0  # the last tile does some pixels again
     counts = Counter({"tiles.call": 1, "tiles.row": channels})
     tiles = batches * height * full
@@ -276,13 +275,6 @@ def _tiles(
             if not is_chain or pixels != _TILE_PIXELS:
                 _add_loops(counts, params, pairs=pairs, tiles=columns * height, levels=levels)
     return counts
-
-
-def _has_few_weights(params: LayerParams, levels: Sequence[StoredLevel]) -> bool:
-    """Says whether a tile of the full width takes less than a narrow tile and its list."""
-    dense = any(level.encoding is Encoding.DENSE for level in levels)
-    entries = sum(level.entries for level in levels)
-    return not dense and entries <= _FEW_WEIGHTS * params.out_channels
 
 
 def is_pointwise(params: LayerParams, size: ImageSize) -> bool:

@@ -440,8 +440,9 @@ static int32_t run_sum(const nk_stream *s, int32_t level, const nk_conv_dims *d)
     other[i] = (int8_t)random_bits();
     y[i] = other[i];
   }
-  const nk_status status = nk_nested_conv2d_add_s8(s, level, d, input, &sum, once_in(2) ? y : other,
-                                                   y, scratch + GUARD_BYTES, (size_t)needed);
+  const bool small = once_in(3);
+  const nk_status status = (small ? nk_nested_conv2d_add_small_s8 : nk_nested_conv2d_add_s8)(
+      s, level, d, input, &sum, once_in(2) ? y : other, y, scratch + GUARD_BYTES, (size_t)needed);
   wrong += status != NK_OK;
   wrong += touched(output, GUARD_BYTES) + touched(y + size, GUARD_BYTES) +
            touched(scratch, GUARD_BYTES) + touched(scratch + GUARD_BYTES + needed, GUARD_BYTES);
@@ -472,6 +473,9 @@ static int32_t compare(const nk_stream *s, int32_t level, const nk_conv_dims *d)
     const int32_t here = run_entry(SPECIAL[i], s, level, d);
     takers += here >= 0;
     wrong += here > 0 ? here : 0;
+    if (i == 0) {
+      wrong += run_entry(nk_nested_conv2d_small_s8, s, level, d) != here;
+    }
   }
   wrong += run_tuned(s, level, d);
   wrong += run_sum(s, level, d);

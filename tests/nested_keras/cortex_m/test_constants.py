@@ -55,7 +55,6 @@ def c():
         (dense_pairs._MAX_WEIGHT_BYTES, "DENSE_MAX_WEIGHT_BYTES"),
         (dense_pairs._READ_AHEAD_BYTES, "DENSE_READ_AHEAD_BYTES"),
         (scratch._STOP_WORDS, "STOP_WORDS"),
-        (cycles._FEW_WEIGHTS, "FEW_WEIGHTS"),
         (chains._MOST_POSITIONS, "CHAIN_MOST_POSITIONS"),
         (chains._WORDS, "CHAIN_WORDS"),
         (chains._LOOP_WORDS, "END_WORDS"),
@@ -97,7 +96,7 @@ def test_every_constant_of_the_python_side_is_compared():
             "_PASS_INPUTS",
             "_GROUP",
         ),
-        *("_MAX_INPUTS", "_MAX_WEIGHT_BYTES", "_FEW_WEIGHTS", "_MOST_POSITIONS", "_WORDS"),
+        *("_MAX_INPUTS", "_MAX_WEIGHT_BYTES", "_MOST_POSITIONS", "_WORDS"),
         *("_LOOP_WORDS", "_LOOP_ENTRY_WORDS", "_MOST_WEIGHTS"),
     }
     # An accumulator is an int32_t.

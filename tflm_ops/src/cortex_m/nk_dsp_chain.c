@@ -3,21 +3,20 @@
 
 #include <string.h>
 
-#include "nk_dsp_conv.h"
 #include "nk_simd.h"
 #include "nk_target.h"
 
 #if NK_USE_DSP
 
-/** Words of a chain list: its start, an entry with weights (one more if it is long), its stop. */
+/** Words of a chain list: its start, an entry with weights (two more if it is long), its stop. */
 #define CHAIN_START_WORDS 2
 #define CHAIN_WORDS 6
 #define CHAIN_STOP_WORDS 3
 /** Sorts the channels by their steps; the first are those without weights. */
 #define CHAIN_PLACES (2 + NK_DSP_SPAN / 2)
-/** Offsets of packed input and indices of channels have 16 bits. */
+/** Offsets of packed input and places of entries have 16 bits. */
 #define CHAIN_MOST_POSITIONS 4096
-#define CHAIN_MOST_CHANNELS 65535
+#define CHAIN_MOST_CHANNELS 8000
 /** The chain takes deltas of up to 7 bits and a sign. */
 #define CHAIN_LARGE_DELTAS 0x80
 
@@ -76,20 +75,21 @@ static inline int32_t chain_place(int32_t weights) { return weights == 0 ? 0 : 1
 
 /** Words of an entry at a place. */
 static inline int32_t chain_words(int32_t place) {
-  return place == 0 ? 1 : CHAIN_WORDS + (place > 1 + NK_DSP_CHAIN_STEPS);
+  return place == 0 ? 1 : CHAIN_WORDS + (place > 1 + NK_DSP_CHAIN_STEPS) * 2;
 }
 
 /** Whether there are so many tiles that joining the levels takes less than it
  * saves: about 4 cycles a weight and 150 a channel, and 30 for each channel of a tile. */
-static bool pays_to_join(const chain_levels *levels, const nk_dsp_list_channels *channels) {
-  return levels->weights <= (8 * channels->tiles - 40) * channels->count;
+static bool pays_to_join(const chain_levels *levels, const nk_dsp_conv *c) {
+  const int32_t tiles = c->batches * c->output_h * (c->output_w / (2 * NK_DSP_MAX_PAIRS));
+  return levels->weights <= (8 * tiles - 40) * c->out_channels;
 }
 
 /** Adds up the weights of each channel; returns whether no channel has too many. */
 static bool add_up(const chain_levels *levels, int32_t channels, uint8_t *weights) {
   for (int32_t o = 0; o < channels; ++o) {
-    int32_t sum = nk_stream_count(levels->level[0], o);
-    for (int32_t n = 1; n < levels->count; ++n) {
+    int32_t sum = 0;
+    for (int32_t n = 0; n < levels->count; ++n) {
       sum += nk_stream_count(levels->level[n], o);
     }
     if (sum > NK_DSP_SPAN) {
@@ -181,25 +181,26 @@ static bool join(chain_levels *levels, int32_t o, bool is_long, uint16_t *to) {
 /** Fills in an entry of weights; returns the place for the channel's constants. */
 static inline uint32_t *add_chain(const uint8_t *records, int32_t count, uint32_t *words) {
   const uint32_t *const routine = nk_dsp_chain_routines;
-  const uint32_t step_bytes = routine[NK_DSP_CHAIN_STEP_BYTES];
   const int32_t steps = count / 2;
   // An even number of weights has a weight of 0 before.
   const bool is_odd = count % 2 != 0;
   words[1] = is_odd ? records[1] | (uint32_t)records[2] << 8 | (uint32_t)records[0] << 20
                     : (uint32_t)records[0] << 8;
-  const uint8_t *const rest = records + (is_odd ? 2 : 0);
-  if (steps <= NK_DSP_CHAIN_STEPS) {
-    words[0] = steps == 0 ? routine[NK_DSP_CHAIN_LAST]
-                          : routine[NK_DSP_CHAIN_END] - (uint32_t)steps * step_bytes;
-    words[2] = (uint32_t)(uintptr_t)rest - (uint32_t)(4 * (NK_DSP_CHAIN_STEPS - steps));
+  const int32_t passes = nk_max(steps - 1, 0) / NK_DSP_CHAIN_STEPS;
+  const int32_t first = steps - passes * NK_DSP_CHAIN_STEPS;
+  const uint32_t address =
+      steps == 0 ? routine[NK_DSP_CHAIN_LAST]
+                 : routine[NK_DSP_CHAIN_END] - (uint32_t)first * routine[NK_DSP_CHAIN_STEP_BYTES];
+  words[0] = address;
+  words[2] =
+      (uint32_t)(uintptr_t)records + (uint32_t)(2 * is_odd - 4 * (NK_DSP_CHAIN_STEPS - first));
+  if (passes == 0) {
     return words + 3;
   }
-  const int32_t passes = (steps - 1) / NK_DSP_CHAIN_STEPS;
-  const uint32_t skipped = (uint32_t)((passes + 1) * NK_DSP_CHAIN_STEPS - steps);
   words[0] = routine[NK_DSP_CHAIN_LONG];
-  words[2] = (uint32_t)(uintptr_t)rest - 4 * skipped;
-  words[3] = (uint32_t)passes << 24 | skipped * step_bytes;
-  return words + 4;
+  words[3] = NK_DSP_CHAIN_HI_START - ((uint32_t)passes << 24);
+  words[4] = address;
+  return words + 5;
 }
 
 /** A chain list in the making. */
@@ -256,15 +257,17 @@ static bool add_chains(chain_list *list) {
   return true;
 }
 
-bool nk_dsp_chain_make(const nk_stream *s, int32_t level, const nk_dsp_list_channels *channels,
-                       uint32_t *words) {
+bool nk_dsp_chain_make(const nk_dsp_conv *c) {
+  const nk_stream *const s = c->stream;
+  const int32_t level = c->level;
+  uint32_t *const words = c->list;
   chain_list list;
   if (!open_chain_levels(s, level, &list.levels)) {
     return false;
   }
   // A list that joins nothing leaves at least so much of its memory free.
-  uint8_t *const weights = (uint8_t *)words + channels->bytes - s->out_channels;
-  if ((list.levels.count > 1 && !pays_to_join(&list.levels, channels)) ||
+  uint8_t *const weights = (uint8_t *)words + c->list_bytes - s->out_channels;
+  if ((list.levels.count > 1 && !pays_to_join(&list.levels, c)) ||
       !add_up(&list.levels, s->out_channels, weights)) {
     return false;
   }

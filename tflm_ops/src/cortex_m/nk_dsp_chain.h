@@ -8,7 +8,8 @@
  *     the step of the chain where the entry begins, or NK_DSP_CHAIN_LONG
  *     first weight + 2^8 * delta to the second + 2^16 * offset of the first input in bytes
  *     its further records, minus the bytes of the steps that the entry skips
- *     if it is long: 2^24 * further passes + offset of the step where the entry begins
+ *     if it is long: NK_DSP_CHAIN_HI_START - 2^24 * further passes
+ *     if it is long: the step of the chain where the entry begins
  *     twice the bias minus 2^23
  *     multiplier
  *     shift + 2^16 * index of the channel
@@ -20,14 +21,20 @@
 #define NK_DSP_CHAIN_H_
 
 #include <stdbool.h>
-#include <stdint.h>
 
-#include "../../include/nk_stream.h"
-#include "nk_dsp_list.h"
+#include "nk_dsp_conv.h"
+#include "nk_target.h"
 
-/** Makes the chain list of a level in channels->bytes of memory, at least nk_dsp_list_bytes().
- * Returns whether there is one; if not, the memory holds anything. */
-bool nk_dsp_chain_make(const nk_stream *stream, int32_t level, const nk_dsp_list_channels *channels,
-                       uint32_t *words);
+/** NULL on other targets. nk_dsp_conv.c does not name nk_dsp_chain_make(), so that programs without
+ * need for it do not link it. */
+#if NK_USE_DSP
+#define NK_DSP_ONLY(function) function
+#else
+#define NK_DSP_ONLY(function) NULL
+#endif
+
+/** Makes the chain list of a convolution in its list_bytes at `list`. Returns whether there is one;
+ * if not, the memory holds anything. */
+bool nk_dsp_chain_make(const nk_dsp_conv *conv);
 
 #endif  // NK_DSP_CHAIN_H_

@@ -11,7 +11,6 @@
 
 #include <string.h>
 
-#include "nk_dsp_chain.h"
 #include "nk_dsp_list.h"
 #include "nk_target.h"
 
@@ -19,8 +18,6 @@
 #define POINTER_BYTES 4
 /** Packed input that a group of depthwise channels may take. */
 #define GROUP_BYTES 4096
-/** Of a channel: see has_few_weights(). */
-#define FEW_WEIGHTS 40
 /** A dense loop reads so far past the packed input. */
 #define READ_AHEAD_BYTES 16
 
@@ -237,20 +234,14 @@ static void run_column(nk_dsp_conv *c, nk_dsp_tile *tile, const int8_t *image, i
   tile->shift = LOG2_WORDS[pairs - 1] + c->stream->block_size / 2;
   tile->pixels = pixels;
   if (pairs != c->list_pairs) {
-    const int32_t multiplier = nk_max(c->depth_multiplier, 1);
-    const nk_dsp_list_channels channels = {
-        .first = c->first * multiplier,
-        .count = c->depth_multiplier == 0 ? c->out_channels : c->present * multiplier,
-        .input_positions = c->depth_multiplier == 0 ? 0 : c->capacity * c->kernel_w,
-        .tiles = c->batches * c->output_h * (c->output_w / (2 * NK_DSP_MAX_PAIRS)),
-        .bytes = c->list_bytes,
-    };
-    const bool is_full = pairs == NK_DSP_MAX_PAIRS;
-    // A chain list is none for other tiles, and to try to make one may destroy a list.
-    const int32_t made_pairs = is_full || c->is_chain ? 0 : c->list_pairs;
-    c->is_chain = is_full && nk_dsp_chain_make(c->stream, c->level, &channels, c->list);
-    if (!c->is_chain) {
-      nk_dsp_list_make(c->stream, c->level, pairs, made_pairs, &channels, c->list);
+    if (c->make_chain == NULL || pairs < NK_DSP_MAX_PAIRS || !c->make_chain(c)) {
+      const int32_t multiplier = nk_max(c->depth_multiplier, 1);
+      const nk_dsp_list_channels channels = {
+          .first = c->first * multiplier,
+          .count = c->depth_multiplier == 0 ? c->out_channels : c->present * multiplier,
+          .input_positions = c->depth_multiplier == 0 ? 0 : c->capacity * c->kernel_w,
+      };
+      nk_dsp_list_make(c->stream, c->level, pairs, &channels, c->list);
     }
     c->list_pairs = pairs;
   }
@@ -263,19 +254,6 @@ static void run_column(nk_dsp_conv *c, nk_dsp_tile *tile, const int8_t *image, i
   }
 }
 
-/** Whether a tile at full width takes less than a narrow one and its list. */
-static bool has_few_weights(const nk_dsp_conv *c) {
-  uint32_t entries = 0;
-  for (int32_t n = 0; n <= c->level; ++n) {
-    const nk_stream_level *level = &c->stream->level[n];
-    if (level->encoding == NK_ENCODING_DENSE) {
-      return false;
-    }
-    entries += level->entries;
-  }
-  return entries <= (uint32_t)(FEW_WEIGHTS * c->out_channels);
-}
-
 /** The output channels of one group of input channels. */
 static void run_group(nk_dsp_conv *c, nk_dsp_tile *tile, const int8_t *input, int8_t *output) {
   for (int32_t n = 0; n < c->batches; ++n) {
@@ -283,8 +261,8 @@ static void run_group(nk_dsp_conv *c, nk_dsp_tile *tile, const int8_t *input, in
       int32_t pixels = nk_min(c->output_w - x, 2 * NK_DSP_MAX_PAIRS);
       // One more tile at full width, some of it for a second time, takes less than another list. A
       // sink takes each output once.
-      if (c->sink == NULL && c->output_h == 1 && x > 0 && pixels < 2 * NK_DSP_MAX_PAIRS &&
-          (pixels > 2 || has_few_weights(c))) {
+      if (c->sink == NULL && c->output_h == 1 && x > 0 &&
+          nk_in_range(pixels, 3, 2 * NK_DSP_MAX_PAIRS - 1)) {
         pixels = 2 * NK_DSP_MAX_PAIRS;
         x = c->output_w - pixels;
       }

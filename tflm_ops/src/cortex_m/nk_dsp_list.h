@@ -12,7 +12,7 @@
  *                  place where the entry before has left the input
  *
  * and the address of its piece of the stream. An entry that requantises goes on with a struct
- * nk_dsp_channel, whose `shift` has the number of the routine from bit 8 on.
+ * nk_dsp_channel.
  *
  * Tiles of NK_DSP_MAX_PAIRS pairs have a chain list (nk_dsp_chain.h) where they can.
  */
@@ -38,18 +38,12 @@ typedef struct nk_dsp_list_channels {
   /** Positions of packed input from one input channel to the next; 0 if every output channel sees
    * the same input. */
   int32_t input_positions;
-  /** How many tiles the list serves, and the bytes of the memory for the list. */
-  int32_t tiles;
-  int32_t bytes;
 } nk_dsp_list_channels;
 
 /**
- * Makes the list of a level for tiles of `pairs` pairs.
- *
- * - made_pairs: If not 0, `words` holds the list of the same channels for tiles of so many pairs.
- * - words: Room for nk_dsp_list_bytes().
+ * Makes the list of a level for tiles of `pairs` pairs, in words of nk_dsp_list_bytes().
  */
-void nk_dsp_list_make(const nk_stream *stream, int32_t level, int32_t pairs, int32_t made_pairs,
+void nk_dsp_list_make(const nk_stream *stream, int32_t level, int32_t pairs,
                       const nk_dsp_list_channels *channels, uint32_t *words);
 
 #endif  // NK_DSP_LIST_H_

@@ -85,7 +85,7 @@ ps  .req lr
         .equ    ONE_PASS, 1 << 24
 @ In a chain the accumulators start at 2^45 + 2^22, so that even and odd pixels have the same bias.
         .equ    CHAIN_HI_START, 1 << 13
-        .equ    CHAIN_STEPS, 32                 @ NK_DSP_CHAIN_STEPS
+        .equ    CHAIN_STEPS, 16                @ NK_DSP_CHAIN_STEPS
 
 @ Accumulate weight w times word x into pair i.
         .macro  mac i, w, x
@@ -935,214 +935,6 @@ ps  .req lr
         bx      r8
         .endm
 
-@ ---- chains: single weights of a channel, without a loop, and its requantisation ---------------------
-@ A chain list (nk_dsp_list.h) has one entry a channel. The steps of two weights each stand one after the
-@ other, and an entry begins at the step from which on its weights are left, so that there is no end of a
-@ loop. Channels of equal length stand together in the list, so that most entries begin where the entry
-@ before did. Both are for the sake of the branch predictor.
-@ An entry holds its first weight, the delta to its second, and the byte offset of its first input:
-@ r9 = weight + delta * 2^8 + offset * 2^16. At the first step wa = weight, wb = delta, px = first input,
-@ xb = its second word and ps = stream; the weights and the deltas take turns in wa and wb.
-
-@ Run the entry at r11.
-        .macro  run_chain_entry
-        ldm     r11!, {r8, r9, ps}
-        str     r11, [sp, #F_ENTRY]
-        ldr     px, [sp, #F_INPUT]
-        sxtb    wa, r9
-        add     px, px, r9, lsr #16
-        sbfx    wb, r9, #8, #8
-        ldr     xb, [px, #4]
-        bx      r8
-        .endm
-
-@ A step: the order takes 12 cycles, of which px, its loads and two words of input at a time need as many.
-        .macro  chain_step weight
-        ldr     xa, [px]
-        mac     1, wa, xb
-        ldr     xb, [px, #12]
-        mac     0, wa, xa
-        ldr     xa, [px, #8]
-        add     px, px, wb, lsl #4
-        mac     3, wa, xb
-        ldrsb   wb, [ps, #\weight]
-        mac     2, wa, xa
-        ldr     xb, [px, #4]
-        ldr     xa, [px]
-        ldrsb   wa, [ps, #\weight + 1]
-        mac     1, wb, xb
-        ldr     xb, [px, #12]
-        mac     0, wb, xa
-        ldr     xa, [px, #8]
-        add     px, px, wa, lsl #4
-        mac     3, wb, xb
-        ldrsb   wa, [ps, #\weight + 2]
-        mac     2, wb, xa
-        ldr     xb, [px, #4]
-        ldrsb   wb, [ps, #\weight + 3]
-        .endm
-
-        .macro  chain
-.Lchain_again:
-        add     hi3, hi3, #ONE_PASS
-        add     ps, ps, #(4 * CHAIN_STEPS)
-        .balign 4
-.Lchain:
-        .set    weight, 1
-        .rept   CHAIN_STEPS
-        chain_step weight
-        .set    weight, weight + 4
-        .endr
-.Lchain_end:
-        cmp     hi3, #0                         @ its top byte: minus the passes that are left
-        bmi     .Lchain_again
-.Lchain_last:                                   @ the last weight, requantisation, the next entry
-        ldr     r8, [r12]
-        ldr     r11, [sp, #F_ENTRY]
-        mac     1, r10, r9
-        ldr     r9, [r12, #12]
-        mac     0, r10, r8
-        ldr     r8, [r12, #8]
-        mac     3, r10, r9
-        ldr     r9, [r11]
-        mac     2, r10, r8
-        ldr     r10, [sp, #F_MASK]
-        add     hi1, r9, hi1, lsl #10
-        and     r12, lo1, r10
-        add     hi3, r9, hi3, lsl #10
-        bic     lo1, lo1, r10
-        add     hi2, r9, hi2, lsl #10
-        add     hi0, r9, hi0, lsl #10
-        and     r8, lo0, r10
-        add     hi1, hi1, lo1, lsr #22
-        bic     lo0, lo0, r10
-        add     lo1, r9, r12, lsl #1
-        and     r12, lo3, r10
-        bic     lo3, lo3, r10
-        add     hi0, hi0, lo0, lsr #22
-        add     lo0, r9, r8, lsl #1
-        and     r8, lo2, r10
-        add     hi3, hi3, lo3, lsr #22
-        bic     lo2, lo2, r10
-        add     lo3, r9, r12, lsl #1
-        ldr     lr, [r11, #8]
-        add     hi2, hi2, lo2, lsr #22
-        add     lo2, r9, r8, lsl #1
-        ldr     r9, [sp, #F_HALF]
-        lsl     r9, r9, lr
-        asr     r9, r9, #1
-        ldr     r10, [r11, #4]
-        add     r8, r9, lo0, asr #31
-        smmlar  lo0, lo0, r10, r8
-        add     r12, r9, hi0, asr #31
-        smmlar  hi0, hi0, r10, r12
-        add     r8, r9, lo1, asr #31
-        smmlar  lo1, lo1, r10, r8
-        add     r12, r9, hi1, asr #31
-        add     r8, r9, lo2, asr #31
-        smmlar  hi1, hi1, r10, r12
-        smmlar  lo2, lo2, r10, r8
-        asr     lo0, lo0, lr
-        asr     hi1, hi1, lr
-        add     r8, r9, lo3, asr #31
-        add     r12, r9, hi2, asr #31
-        asr     lo2, lo2, lr
-        asr     lo1, lo1, lr
-        asr     hi0, hi0, lr
-        ssat    lo0, #8, lo0
-        smmlar  hi2, hi2, r10, r12
-        ssat    hi0, #8, hi0
-        smmlar  lo3, lo3, r10, r8
-        ldr     r8, [sp, #F_OUTPUT]
-        add     r12, r9, hi3, asr #31
-        add     r8, r8, lr, lsr #16
-        smmlar  hi3, hi3, r10, r12
-        ssat    lo2, #8, lo2
-        asr     hi2, hi2, lr
-        asr     hi3, hi3, lr
-        ldr     r9, [sp, #F_STEP]
-        ssat    hi3, #8, hi3
-        asr     lo3, lo3, lr
-        ldr     lr, [sp, #F_LAST]
-        add     r10, r9, r9, lsl #1
-        strb    hi0, [r8, r9]
-        add     r12, r9, r9, lsl #2
-        ssat    lo3, #8, lo3
-        strb    lo2, [r8, r9, lsl #2]
-        ssat    hi2, #8, hi2
-        strb    lo0, [r8]
-        ssat    lo1, #8, lo1
-        strb    lo1, [r8, r9, lsl #1]
-        ssat    hi1, #8, hi1
-        strb    hi3, [r8, lr]
-        strb    hi2, [r8, r12]
-        mov     hi0, #CHAIN_HI_START
-        strb    hi1, [r8, r10]
-        mov     lo2, #LO_START
-        mov     hi2, #CHAIN_HI_START
-        mov     lo1, #LO_START
-        strb    lo3, [r8, r10, lsl #1]
-        ldr     r12, [sp, #F_INPUT]
-        ldr     r9, [r11, #16]
-        ldr     r8, [r11, #12]
-        sxtb    r10, r9
-        mov     lo0, #LO_START
-        ldr     lr, [r11, #20]
-        mov     hi3, #CHAIN_HI_START
-        add     r11, r11, #24
-        mov     hi1, #CHAIN_HI_START
-        add     r12, r12, r9, lsr #16
-        str     r11, [sp, #F_ENTRY]
-        sbfx    r11, r9, #8, #8
-        mov     lo3, #LO_START
-        ldr     r9, [r12, #4]
-        bx      r8
-
-@ An entry of more passes: one more word, passes * 2^24 + the offset of its first step in the chain.
-.Lchain_long:
-        ldr     r8, [sp, #F_ENTRY]
-        ldr     r9, [r8], #4
-        str     r8, [sp, #F_ENTRY]
-        lsr     r8, r9, #24
-        sub     hi3, hi3, r8, lsl #24
-        uxth    r9, r9
-        ldr     r8, =.Lchain + 1
-        add     r8, r8, r9
-        ldr     xb, [px, #4]
-        bx      r8
-
-@ r9 = channels without weights, behind whose words the first entry stands.
-.Lchain_start:
-        ldr     r8, [sp, #F_TILE]
-        sub     r11, r11, #4
-        ldr     r8, [r8, #T_OFFSET]
-        cmp     r9, #0
-        add     r8, r8, r8
-        add     r8, r8, #1
-        str     r8, [sp, #F_HALF]
-        beq     2f
-        ldr     r0, [sp, #F_OUTPUT]
-        ldr     r1, [sp, #F_STEP]
-        ldr     r4, [sp, #F_LAST]
-        add     r2, r1, r1, lsl #1
-        add     r3, r1, r1, lsl #2
-        .balign 4
-1:      ldr     r10, [r11], #4
-        subs    r9, r9, #1
-        add     r8, r0, r10, lsr #8
-        strb    r10, [r8]
-        strb    r10, [r8, r4]
-        strb    r10, [r8, r1]
-        strb    r10, [r8, r1, lsl #1]
-        strb    r10, [r8, r2]
-        strb    r10, [r8, r1, lsl #2]
-        strb    r10, [r8, r3]
-        strb    r10, [r8, r2, lsl #1]
-        bne     1b
-2:      clear_accumulators 4, CHAIN_HI_START
-        run_chain_entry
-        .endm
-
 @ ---- void nk_dsp_tile_<P>(const nk_dsp_tile *tile) -------------------------------------------------
 
         .macro  tile P
@@ -1264,9 +1056,6 @@ nk_dsp_tile_\P:
         str     r8, [sp, #F_OUTPUT]
         clear_accumulators \P
         run_entry
-        .if     \P == 4
-        chain
-        .endif
         .size   nk_dsp_tile_\P, . - nk_dsp_tile_\P
         .endm
 
@@ -1526,6 +1315,239 @@ nk_dsp_routines:
         .word   0
         .endif
         .endr
+
+@ ---- chains: single weights of a channel, without a loop, and its requantisation ---------------------
+@ A chain list (nk_dsp_chain.h) has one entry a channel. The steps of two weights each stand one after the
+@ other, and an entry begins at the step from which on its weights are left, so that there is no end of a
+@ loop. Channels of equal length stand together in the list, so that most entries begin where the entry
+@ before did. Both are for the sake of the branch predictor.
+@ An entry holds its first weight, the delta to its second, and the byte offset of its first input:
+@ xb = weight + delta * 2^8 + offset * 2^16. At the first step wa = weight, wb = delta, px = first input,
+@ xb = its second word and ps = stream; the weights and the deltas take turns in wa and wb.
+@ Other registers than in the loops: a load with low registers is 2 bytes shorter.
+
+        .unreq  lo0
+        .unreq  hi0
+        .unreq  lo1
+        .unreq  hi1
+        .unreq  lo2
+        .unreq  hi2
+        .unreq  lo3
+        .unreq  hi3
+        .unreq  xa
+        .unreq  xb
+        .unreq  wa
+        .unreq  wb
+        .unreq  px
+        .unreq  ps
+xa  .req r0
+xb  .req r1
+wa  .req r2
+wb  .req r3
+px  .req r4
+ps  .req r5
+lo0 .req r6
+lo1 .req r7
+hi0 .req r8
+hi1 .req r9
+lo2 .req r10
+hi2 .req r11
+lo3 .req r12
+hi3 .req lr
+
+@ Run the entry at wb.
+        .macro  run_chain_entry
+        ldm     wb!, {xa, xb, ps}
+        str     wb, [sp, #F_ENTRY]
+        ldr     px, [sp, #F_INPUT]
+        sxtb    wa, xb
+        add     px, px, xb, lsr #16
+        sbfx    wb, xb, #8, #8
+        ldr     xb, [px, #4]
+        bx      xa
+        .endm
+
+@ A step: the order takes 12 cycles, of which px, its loads and two words of input at a time need as many.
+        .macro  chain_step weight
+        ldr     xa, [px]
+        mac     1, wa, xb
+        ldr     xb, [px, #12]
+        mac     0, wa, xa
+        ldr     xa, [px, #8]
+        add     px, px, wb, lsl #4
+        mac     3, wa, xb
+        ldrsb   wb, [ps, #\weight]
+        mac     2, wa, xa
+        ldr     xb, [px, #4]
+        ldr     xa, [px]
+        ldrsb   wa, [ps, #\weight + 1]
+        mac     1, wb, xb
+        ldr     xb, [px, #12]
+        mac     0, wb, xa
+        ldr     xa, [px, #8]
+        add     px, px, wa, lsl #4
+        mac     3, wb, xb
+        ldrsb   wa, [ps, #\weight + 2]
+        mac     2, wb, xa
+        ldr     xb, [px, #4]
+        ldrsb   wb, [ps, #\weight + 3]
+        .endm
+
+        .section .text.nk_dsp_chain, "ax", %progbits
+        .balign 4
+.Lchain_again:
+        add     hi3, hi3, #ONE_PASS
+        add     ps, ps, #(4 * CHAIN_STEPS)
+        .balign 4
+.Lchain:
+        .set    weight, 1
+        .rept   CHAIN_STEPS
+        chain_step weight
+        .set    weight, weight + 4
+        .endr
+.Lchain_end:
+        cmp     hi3, #0                         @ its top byte: minus the passes that are left
+        bmi     .Lchain_again
+.Lchain_last:                                   @ the last weight, requantisation, the next entry
+        ldr     xa, [px]
+        ldr     wb, [sp, #F_ENTRY]
+        mac     1, wa, xb
+        ldr     xb, [px, #12]
+        mac     0, wa, xa
+        ldr     xa, [px, #8]
+        mac     3, wa, xb
+        ldr     xb, [wb]
+        mac     2, wa, xa
+        ldr     wa, [sp, #F_MASK]
+        add     hi1, xb, hi1, lsl #10
+        and     px, lo1, wa
+        add     hi3, xb, hi3, lsl #10
+        bics    lo1, lo1, wa
+        add     hi2, xb, hi2, lsl #10
+        add     hi0, xb, hi0, lsl #10
+        and     xa, lo0, wa
+        add     hi1, hi1, lo1, lsr #22
+        bics    lo0, lo0, wa
+        add     lo1, xb, px, lsl #1
+        and     px, lo3, wa
+        bic     lo3, lo3, wa
+        add     hi0, hi0, lo0, lsr #22
+        add     lo0, xb, xa, lsl #1
+        and     xa, lo2, wa
+        add     hi3, hi3, lo3, lsr #22
+        bic     lo2, lo2, wa
+        add     lo3, xb, px, lsl #1
+        ldr     ps, [wb, #8]
+        add     hi2, hi2, lo2, lsr #22
+        add     lo2, xb, xa, lsl #1
+        ldr     xb, [sp, #F_HALF]
+        lsls    xb, xb, ps
+        asrs    xb, xb, #1
+        ldr     wa, [wb, #4]
+        add     xa, xb, lo0, asr #31
+        smmlar  lo0, lo0, wa, xa
+        add     px, xb, hi0, asr #31
+        smmlar  hi0, hi0, wa, px
+        add     xa, xb, lo1, asr #31
+        smmlar  lo1, lo1, wa, xa
+        add     px, xb, hi1, asr #31
+        add     xa, xb, lo2, asr #31
+        smmlar  hi1, hi1, wa, px
+        smmlar  lo2, lo2, wa, xa
+        asrs    lo0, lo0, ps
+        asr     hi1, hi1, ps
+        add     xa, xb, lo3, asr #31
+        add     px, xb, hi2, asr #31
+        asr     lo2, lo2, ps
+        asrs    lo1, lo1, ps
+        asr     hi0, hi0, ps
+        ssat    lo0, #8, lo0
+        smmlar  hi2, hi2, wa, px
+        ssat    hi0, #8, hi0
+        smmlar  lo3, lo3, wa, xa
+        ldr     xa, [sp, #F_OUTPUT]
+        add     px, xb, hi3, asr #31
+        add     xa, xa, ps, lsr #16
+        smmlar  hi3, hi3, wa, px
+        ssat    lo2, #8, lo2
+        asr     hi2, hi2, ps
+        asr     hi3, hi3, ps
+        ldr     xb, [sp, #F_STEP]
+        ssat    hi3, #8, hi3
+        asr     lo3, lo3, ps
+        ldr     ps, [sp, #F_LAST]
+        add     wa, xb, xb, lsl #1
+        strb    hi0, [xa, xb]
+        add     px, xb, xb, lsl #2
+        ssat    lo3, #8, lo3
+        strb    lo2, [xa, xb, lsl #2]
+        ssat    hi2, #8, hi2
+        strb    lo0, [xa]
+        ssat    lo1, #8, lo1
+        strb    lo1, [xa, xb, lsl #1]
+        ssat    hi1, #8, hi1
+        strb    hi3, [xa, ps]
+        strb    hi2, [xa, px]
+        mov     hi0, #CHAIN_HI_START
+        strb    hi1, [xa, wa]
+        mov     lo2, #LO_START
+        mov     hi2, #CHAIN_HI_START
+        mov     lo1, #LO_START
+        strb    lo3, [xa, wa, lsl #1]
+        ldr     px, [sp, #F_INPUT]
+        ldr     xb, [wb, #16]
+        ldr     xa, [wb, #12]
+        sxtb    wa, xb
+        mov     lo0, #LO_START
+        ldr     ps, [wb, #20]
+        mov     hi3, #CHAIN_HI_START
+        adds    wb, wb, #24
+        mov     hi1, #CHAIN_HI_START
+        add     px, px, xb, lsr #16
+        str     wb, [sp, #F_ENTRY]
+        sbfx    wb, xb, #8, #8
+        mov     lo3, #LO_START
+        ldr     xb, [px, #4]
+        bx      xa
+
+@ An entry of more passes: two more words, the start of hi3 with the passes, and the first step.
+.Lchain_long:
+        ldr     xa, [sp, #F_ENTRY]
+        ldr     hi3, [xa], #8
+        str     xa, [sp, #F_ENTRY]
+        ldr     xa, [xa, #-4]
+        bx      xa
+
+@ r9 = channels without weights, and the first of their words stands before r11.
+.Lchain_start:
+        sub     wb, r11, #4
+        ldr     r0, [sp, #F_TILE]
+        ldr     r0, [r0, #T_OFFSET]
+        adds    r0, r0, r0
+        adds    r0, r0, #1
+        str     r0, [sp, #F_HALF]
+        cmp     r9, #0
+        beq     2f
+        ldr     r7, [sp, #F_OUTPUT]
+        ldr     r1, [sp, #F_STEP]
+        ldr     r4, [sp, #F_LAST]
+        add     r2, r1, r1, lsl #1
+        add     r6, r1, r1, lsl #2
+        .balign 4
+1:      ldr     r5, [wb], #4
+        subs    r9, r9, #1
+        add     r0, r7, r5, lsr #8
+        strb    r5, [r0]
+        strb    r5, [r0, r4]
+        strb    r5, [r0, r1]
+        strb    r5, [r0, r1, lsl #1]
+        strb    r5, [r0, r2]
+        strb    r5, [r0, r1, lsl #2]
+        strb    r5, [r0, r6]
+        strb    r5, [r0, r2, lsl #1]
+        bne     1b
+2:      clear_accumulators 4, CHAIN_HI_START
+        run_chain_entry
 
 @ The routines of a chain list: NK_DSP_CHAIN_*.
         .section .rodata.nk_dsp_chain_routines, "a", %progbits

@@ -125,7 +125,9 @@ enum {
 };
 
 /** Steps of the chain, of two weights each. */
-#define NK_DSP_CHAIN_STEPS 32
+#define NK_DSP_CHAIN_STEPS 16
+/** Upper half of the accumulators at the start of a channel. */
+#define NK_DSP_CHAIN_HI_START (UINT32_C(1) << 13)
 
 /** Addresses of the routines, for the entries. */
 extern const uint32_t nk_dsp_chain_routines[NK_DSP_CHAIN_ROUTINES];

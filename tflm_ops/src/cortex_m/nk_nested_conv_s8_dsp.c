@@ -56,7 +56,7 @@ int32_t nk_nested_conv_s8_dsp_get_buffer_size(const nk_stream *stream, const nk_
 
 void nk_nested_conv_s8_dsp(const nk_stream *stream, int32_t level, const nk_conv_dims *dims,
                            const int8_t *input, int8_t *output, void *scratch, size_t scratch_size,
-                           const nk_dsp_sink *sink) {
+                           const nk_dsp_sink *sink, nk_dsp_chain_maker *make_chain) {
   if (sink == NULL && nk_dsp_dense_takes(stream)) {
     nk_dsp_dense_run(stream, level, dims, input, output, scratch);
     return;
@@ -69,6 +69,7 @@ void nk_nested_conv_s8_dsp(const nk_stream *stream, int32_t level, const nk_conv
 #endif
   nk_dsp_conv conv = make_conv(stream, level, dims);
   conv.sink = sink;
+  conv.make_chain = make_chain;
   // nk_dsp_conv_lay_out() puts the list last.
   const int32_t used = nk_dsp_conv_lay_out(&conv, scratch);
   conv.list_bytes += (int32_t)(scratch_size < INT32_MAX ? scratch_size : INT32_MAX) - used;
