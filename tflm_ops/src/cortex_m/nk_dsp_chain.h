@@ -23,18 +23,12 @@
 #include <stdbool.h>
 
 #include "nk_dsp_conv.h"
-#include "nk_target.h"
-
-/** NULL on other targets. nk_dsp_conv.c does not name nk_dsp_chain_make(), so that programs without
- * need for it do not link it. */
-#if NK_USE_DSP
-#define NK_DSP_ONLY(function) function
-#else
-#define NK_DSP_ONLY(function) NULL
-#endif
 
 /** Makes the chain list of a convolution in its list_bytes at `list`. Returns whether there is one;
- * if not, the memory holds anything. */
+ * if not, the memory holds anything.
+ *
+ * nk_dsp_conv.c does not name this function, so that programs without need for it do not link it.
+ */
 bool nk_dsp_chain_make(const nk_dsp_conv *conv);
 
 #endif  // NK_DSP_CHAIN_H_

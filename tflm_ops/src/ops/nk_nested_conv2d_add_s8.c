@@ -43,7 +43,7 @@ static NK_ALWAYS_INLINE nk_status run_with_sum(const nk_stream *stream, int32_t 
                                                const nk_conv_dims *dims, const int8_t *input,
                                                const nk_add_params *sum, const int8_t *other,
                                                int8_t *output, void *scratch, size_t scratch_size,
-                                               nk_dsp_chain_maker *make_chain) {
+                                               bool has_chains) {
   if (sum == NULL || other == NULL || !nk_has_short_sum(sum) ||
       !nk_is_activation_range(sum->activation_min, sum->activation_max) || stream == NULL ||
       stream->kind != NK_KIND_CONV || !nk_nested_conv_s8_dsp_applies(stream)) {
@@ -63,9 +63,9 @@ static NK_ALWAYS_INLINE nk_status run_with_sum(const nk_stream *stream, int32_t 
   uint8_t *rest = (uint8_t *)scratch + sink_bytes;
 #if NK_USE_DSP
   nk_nested_conv_s8_dsp(stream, level, dims, input, output, rest, scratch_size - (size_t)sink_bytes,
-                        &a.sink, make_chain);
+                        &a.sink, has_chains ? nk_dsp_chain_make : NULL);
 #else
-  (void)make_chain;
+  (void)has_chains;
   nk_nested_conv_s8_portable(stream, level, dims, input, output, rest, &a.sink);
 #endif
   return NK_OK;
@@ -75,13 +75,12 @@ nk_status nk_nested_conv2d_add_s8(const nk_stream *stream, int32_t level, const 
                                   const int8_t *input, const nk_add_params *sum,
                                   const int8_t *other, int8_t *output, void *scratch,
                                   size_t scratch_size) {
-  return run_with_sum(stream, level, dims, input, sum, other, output, scratch, scratch_size,
-                      NK_DSP_ONLY(nk_dsp_chain_make));
+  return run_with_sum(stream, level, dims, input, sum, other, output, scratch, scratch_size, true);
 }
 
 nk_status nk_nested_conv2d_add_small_s8(const nk_stream *stream, int32_t level,
                                         const nk_conv_dims *dims, const int8_t *input,
                                         const nk_add_params *sum, const int8_t *other,
                                         int8_t *output, void *scratch, size_t scratch_size) {
-  return run_with_sum(stream, level, dims, input, sum, other, output, scratch, scratch_size, NULL);
+  return run_with_sum(stream, level, dims, input, sum, other, output, scratch, scratch_size, false);
 }

@@ -7,7 +7,7 @@
 static NK_ALWAYS_INLINE nk_status run_conv2d(const nk_stream *stream, int32_t level,
                                              const nk_conv_dims *dims, const int8_t *input,
                                              int8_t *output, void *scratch, size_t scratch_size,
-                                             nk_dsp_chain_maker *make_chain) {
+                                             bool has_chains) {
   // No target may take a call that another refuses, whatever its kernel needs.
   const nk_status status =
       nk_nested_conv_s8_check(stream, level, dims, input, output, scratch, scratch_size);
@@ -19,10 +19,10 @@ static NK_ALWAYS_INLINE nk_status run_conv2d(const nk_stream *stream, int32_t le
   }
 #if NK_USE_DSP
   nk_nested_conv_s8_dsp(stream, level, dims, input, output, scratch, scratch_size, NULL,
-                        make_chain);
+                        has_chains ? nk_dsp_chain_make : NULL);
   return NK_OK;
 #else
-  (void)make_chain;
+  (void)has_chains;
   if (stream->kind == NK_KIND_CONV) {
     nk_nested_conv_s8_portable(stream, level, dims, input, output, scratch, NULL);
     return NK_OK;
@@ -34,12 +34,11 @@ static NK_ALWAYS_INLINE nk_status run_conv2d(const nk_stream *stream, int32_t le
 nk_status nk_nested_conv2d_s8(const nk_stream *stream, int32_t level, const nk_conv_dims *dims,
                               const int8_t *input, int8_t *output, void *scratch,
                               size_t scratch_size) {
-  return run_conv2d(stream, level, dims, input, output, scratch, scratch_size,
-                    NK_DSP_ONLY(nk_dsp_chain_make));
+  return run_conv2d(stream, level, dims, input, output, scratch, scratch_size, true);
 }
 
 nk_status nk_nested_conv2d_small_s8(const nk_stream *stream, int32_t level,
                                     const nk_conv_dims *dims, const int8_t *input, int8_t *output,
                                     void *scratch, size_t scratch_size) {
-  return run_conv2d(stream, level, dims, input, output, scratch, scratch_size, NULL);
+  return run_conv2d(stream, level, dims, input, output, scratch, scratch_size, false);
 }
