@@ -14,8 +14,7 @@ import subprocess
 import sys
 import tempfile
 
-import keras
-
+from nested_keras import load_model
 from nested_keras.allocation import budget
 from nested_keras.cli import detection_data_files, detection_training, examples
 from nested_keras.detection import average_precision
@@ -63,14 +62,14 @@ def int8_precision(path, data):
 
 def compare(path, pattern, folder):
     """Returns the rows of one nested model and of the stand-alone models of its levels."""
-    model = keras.models.load_model(path)
+    model = load_model(path, compile=False)
     flags = argparse.Namespace(pixels=None, label=None, validation=None)
     reading = examples.reading_of(flags, path)
     goal = detection_training.task_of(model.at_level(0), reading)
     _, test = detection_data_files.load(folder, classes=reading.classes, window=reading.window)
     nested, whole = float_precision(model, test, goal), int8_precision(path, folder)
     alone = [
-        float_precision(keras.models.load_model(pattern.format(level=level)), test, goal)[0]
+        float_precision(load_model(pattern.format(level=level), compile=False), test, goal)[0]
         for level in range(model.levels)
     ]
     return {

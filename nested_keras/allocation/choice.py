@@ -129,6 +129,18 @@ def global_magnitude(model: NestedModel, sparsities: Iterable[float]) -> Allocat
     }
 
 
+def _mean_loss(
+    run: Callable[[Data], Data], x: Data, y: Data, loss: KerasLoss, batch_size: int
+) -> float:
+    """Returns the mean loss of the outputs of `run`."""
+    total = 0.0
+    for start in range(0, len(x), batch_size):
+        part = slice(start, start + batch_size)
+        targets = keras.tree.map_structure(operator.itemgetter(part), y)
+        total += float(tf.reduce_mean(loss(targets, run(x[part])))) * len(x[part])
+    return total / len(x)
+
+
 def measure_sensitivity(
     model: NestedModel,
     x: Data,
@@ -164,18 +176,9 @@ def measure_sensitivity(
     grid = tuple(float(sparsity) for sparsity in sparsities)
     if not grid or sorted(set(grid)) != list(grid) or not 0.0 < grid[0] <= grid[-1] <= 1.0:
         raise ValueError(f"sparsities must increase strictly within (0, 1]: got {grid}")
-    measure = keras.losses.get(loss)
     densest = model.at_level(model.levels - 1)
     run = tf.function(lambda batch: densest(batch, training=False))
-
-    def mean_loss() -> float:
-        total = 0.0
-        for start in range(0, len(x), batch_size):
-            part = slice(start, start + batch_size)
-            targets = keras.tree.map_structure(operator.itemgetter(part), y)
-            total += float(tf.reduce_mean(measure(targets, run(x[part])))) * len(x[part])
-        return total / len(x)
-
+    mean_loss = functools.partial(_mean_loss, run, x, y, keras.losses.get(loss), batch_size)
     increases: dict[str, tuple[float, ...]] = {}
     with _unpruned(model):
         base = mean_loss()

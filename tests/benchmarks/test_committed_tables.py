@@ -120,6 +120,20 @@ def test_the_page_on_detection_shows_costs_json():
         assert f"| width {row['width']} | {' | '.join(f'{n:,}' for n in sizes)} |" in page
 
 
+def test_the_page_on_detection_shows_bccd_json():
+    page = (FOLDER / "detection" / "README.md").read_text()
+    (run,) = json.loads((FOLDER / "detection" / "bccd.json").read_text())
+    for name, text in (
+        ("nested, float32", "nested"),
+        ("nested, int8", "nested_int8"),
+        ("stand-alone, float32", "alone"),
+    ):
+        cells = " | ".join(f"{value:.1%}".replace("%", " %") for value in run[text])
+        assert f"| {name} | {cells} |" in page
+    cycles = " | ".join(f"{count / 1e6:.1f}" for count in run["modelled_cycles"])
+    assert f"| modelled cycles, millions | {cycles} |" in page
+
+
 def committed_arenas():
     rows = json.loads((FOLDER / "arenas.json").read_text())
     lists = ("instructions", "cycles")

@@ -202,9 +202,9 @@ static void end_region(void) {
   fputc('\n', output);
   for (size_t i = 0; i < used_slots; ++i) {
     if (executions[i] != 0) {
-      fprintf(output, "%" PRIx64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 "\n",
-              code + i * 2, executions[i], predictions[i].wrong_directions,
-              predictions[i].wrong_targets, predictions[i].jumps);
+      fprintf(output, "%" PRIx64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 "\n", code + i * 2,
+              executions[i], predictions[i].wrong_directions, predictions[i].wrong_targets,
+              predictions[i].jumps);
     }
   }
 }
