@@ -346,8 +346,9 @@ def _print_conv_add(
         _check_tensor(tensor, takes_shapes=True)
     for tensor in (x, operands.output):
         _check_sides(op, index, tensor)
-    kernel, scratch = sum_kernel(program) or "", scratch_bytes(program, index)
+    kernel, scratch = sum_kernel(program), scratch_bytes(program, index)
     registration = operators.registration_of(op.sum)
+    assert kernel is not None
     assert registration is not None
     assert registration.c_call is not None
     params = _params(op.sum, registration.c_call, operands)

@@ -96,7 +96,7 @@ def ops_for_parts(program: ir.Program, *, any_weights: bool) -> frozenset[int]:
 def conv_dims(
     layer: Stream, source: ir.Tensor, output: ir.Tensor
 ) -> tuple[int, int, int, int, int]:
-    """The fields of nkconv_dims."""
+    """The fields of nk_conv_dims."""
     if layer.params.kind is LayerKind.FULLY_CONNECTED:
         return source.size // layer.params.in_channels, 1, 1, 1, 1
     batches, input_h, input_w, _ = source.shape

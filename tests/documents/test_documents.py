@@ -74,6 +74,7 @@ NOT_RUN = {
     "python -m benchmarks.cores": "it writes a committed table; tests/benchmarks has rows of it",
     "python -m benchmarks.tflite_micro": "it needs TFLM_ROOT and writes a committed table",
     "python -m benchmarks.arenas": "it writes a committed table; tests/benchmarks has rows of it",
+    "python -m benchmarks.placement": "it writes a committed table; tests/benchmarks reads it",
     "python -m benchmarks.bytes": "it writes a committed table; tests/benchmarks has rows of it",
     "python -m benchmarks.accuracy": "it trains for hours; tests/benchmarks/accuracy runs it small",
     "bazel": "`make bazel-test` runs it, with a system's Bazel",

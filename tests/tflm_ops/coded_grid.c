@@ -7,6 +7,7 @@
 
 #include "board.h"
 #include "nk_nested_conv.h"
+#include "test_grid.h"
 
 #define ALIGNMENT 16
 enum { MAX_OUTPUT = 1 << 14, MAX_SCRATCH = 1 << 17, GUARD_BYTES = 64, GUARD = 0x5A };
@@ -19,8 +20,8 @@ typedef struct grid_case {
   int32_t output_bytes;
 } grid_case;
 
-extern const uint8_t grid_begin[];
-extern const uint8_t grid_end[];
+extern const uint8_t cases_begin[];
+extern const uint8_t cases_end[];
 
 static int8_t output[MAX_OUTPUT + 2 * GUARD_BYTES];
 static _Alignas(16) uint8_t scratch[MAX_SCRATCH + 2 * GUARD_BYTES];
@@ -29,16 +30,6 @@ int main(void);
 
 static const uint8_t *pad(const uint8_t *end) {
   return end + (ALIGNMENT - (uintptr_t)end % ALIGNMENT) % ALIGNMENT;
-}
-
-static void put_number(int32_t number) {
-  char digits[12] = {0};
-  size_t at = sizeof(digits) - 1;
-  do {
-    digits[--at] = (char)('0' + number % 10);
-    number /= 10;
-  } while (number > 0);
-  board_puts(digits + at);
 }
 
 static bool is_guarded(const void *begin, size_t size) {
@@ -85,9 +76,9 @@ static int32_t run_case(int32_t index, const grid_case *c, const uint8_t *conten
   for (int32_t level = 0; level < c->levels && status == NK_OK; ++level) {
     if (run_level(c, &stream, level, input, expected) != 0) {
       board_puts("wrong case ");
-      put_number(index);
-      board_puts(" level ");
-      put_number(level);
+      grid_put_number(index);
+      board_puts("level ");
+      grid_put_number(level);
       board_puts("\n");
       ++failures;
     }
@@ -99,15 +90,15 @@ static int32_t run_case(int32_t index, const grid_case *c, const uint8_t *conten
 int main(void) {
   int32_t index = 0;
   int32_t failures = 0;
-  for (const uint8_t *at = grid_begin; at < grid_end; ++index) {
+  for (const uint8_t *at = cases_begin; at < cases_end; ++index) {
     const grid_case *c = (const grid_case *)(const void *)at;
     const uint8_t *content = pad(at + sizeof(*c));
     failures += run_case(index, c, content);
     at = pad(content + c->stream_bytes + c->input_bytes + c->levels * c->output_bytes);
   }
-  put_number(index);
-  board_puts(" cases, ");
-  put_number(failures);
-  board_puts(" failures\n");
+  grid_put_number(index);
+  board_puts("cases, ");
+  grid_put_number(failures);
+  board_puts("failures\n");
   return failures == 0 ? 0 : 1;
 }

@@ -11,6 +11,7 @@
 #include "board.h"
 #include "nk_nested_conv.h"
 #include "nk_ops.h"
+#include "test_grid.h"
 
 #define ALIGNMENT 16
 // The last of the 4 MiB of RAM of the board mps2_an500: the memory protection unit closes it.
@@ -35,8 +36,8 @@ typedef struct grid_case {
   int32_t activation_max;
 } grid_case;
 
-extern const uint8_t grid_begin[];
-extern const uint8_t grid_end[];
+extern const uint8_t cases_begin[];
+extern const uint8_t cases_end[];
 
 static _Alignas(4) int8_t room[MAX_OUTPUT + 2];
 static int8_t *const output = room + 1;
@@ -59,16 +60,6 @@ static const int8_t *at_edge(const int8_t *data, int32_t size) {
   return memcpy(FORBIDDEN - size, data, (size_t)size);
 }
 
-static void put_number(int32_t number) {
-  char digits[12] = {0};
-  size_t at = sizeof(digits) - 1;
-  do {
-    digits[--at] = (char)('0' + number % 10);
-    number /= 10;
-  } while (number > 0);
-  board_puts(digits + at);
-}
-
 static int32_t check(const char *what, int32_t index, int32_t level, nk_status status,
                      const int8_t *expected, int32_t size) {
   const bool intact = room[0] == GUARD && output[size] == GUARD;
@@ -79,10 +70,10 @@ static int32_t check(const char *what, int32_t index, int32_t level, nk_status s
   memset(room, GUARD, sizeof(room));
   board_puts(what);
   board_puts(" ");
-  put_number(index);
-  board_puts(" level ");
-  put_number(level);
-  board_puts(!intact ? ": wrote beyond the output\n" : ": not the reference's output\n");
+  grid_put_number(index);
+  board_puts("level ");
+  grid_put_number(level);
+  board_puts(!intact ? "wrote beyond the output\n" : "not the reference's output\n");
   return 1;
 }
 
@@ -139,15 +130,15 @@ int main(void) {
   int32_t failures = 0;
   forbid();
   memset(room, GUARD, sizeof(room));
-  for (const uint8_t *at = grid_begin; at < grid_end; ++index) {
+  for (const uint8_t *at = cases_begin; at < cases_end; ++index) {
     const grid_case *c = (const grid_case *)(const void *)at;
     const uint8_t *content = pad(at + sizeof(*c));
     failures += run_case(index, c, content);
     at = content + c->content_bytes;
   }
-  put_number(index);
-  board_puts(" cases, ");
-  put_number(failures);
-  board_puts(" failures\n");
+  grid_put_number(index);
+  board_puts("cases, ");
+  grid_put_number(failures);
+  board_puts("failures\n");
   return failures == 0 ? 0 : 1;
 }

@@ -10,6 +10,7 @@ from nested_keras.format import LayerKind, LayerParams, Stream
 from nested_keras.tflite import operators
 from tests.nested_keras.format.streams import PROFILES, random_layer
 from tests.tflm_ops.cases import realistic
+from tests.tflm_ops.grid_firmware import ALIGNMENT
 
 # Below, at and above a word and a block; gaps beyond one byte.
 INPUTS = {
@@ -22,7 +23,6 @@ OUTPUTS = (1, 2, 3, 4, 5, 8, 31, 32, 33, 70)
 INPUT_OFFSETS = (128, 13, -127)
 OUTPUT_OFFSETS = (-7, -128, 127, 0)
 CLAMPS = ((-128, 127), (-7, 127), (-128, -100), (-3, 4), (5, 5))
-ALIGNMENT = 16
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

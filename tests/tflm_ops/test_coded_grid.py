@@ -12,19 +12,16 @@ import numpy as np
 import pytest
 
 from nested_keras.codegen import sources
-from nested_keras.devices import qemu
-from nested_keras.devices.toolchain import cortex_m7_toolchain
 from nested_keras.format import Encoding, Stream, Tables, encode, round_tables
 from nested_keras.tflite import operators
 from tests.nested_keras.format.streams import PROFILES, encode_packed
+from tests.tflm_ops import grid_firmware
 from tests.tflm_ops.cases import CASES, DEPTHWISE, make, row, stream_and_input
-from tests.tflm_ops.test_fully_connected import NO_UNALIGNED_ACCESS
+from tests.tflm_ops.grid_firmware import ALIGNMENT, NO_UNALIGNED_ACCESS
 
 pytestmark = pytest.mark.arm
 
 HERE = Path(__file__).parent
-BOARD = "mps2_an500"
-ALIGNMENT = 16
 # More channels than a part has, and channels of many weights.
 LARGE = {
     "3x3 many": make(channels=(24, 37)),
@@ -99,30 +96,7 @@ def test_the_grid_has_every_form_and_pair_of_neighbours(cases):
     ids=["usual", "small parts", "no unaligned access", "plain C"],
 )
 def test_cortex_m7_equals_the_reference(cases, flags, tmp_path):
-    data = tmp_path / "grid.bin"
-    data.write_bytes(b"".join(packed_case(*case) for case in cases))
-    images = tmp_path / "grid_data.S"
-    images.write_text(
-        '.section .images, "a"\n'
-        f".balign {ALIGNMENT}\n"
-        ".global grid_begin, grid_end\n"
-        f'grid_begin: .incbin "{data}"\n'
-        "grid_end:\n"
-    )
-    board = sources.board_dir(BOARD)
-    includes = (sources.tflm_ops_dir() / "include", board.parent)
-    toolchain = cortex_m7_toolchain()
+    content = b"".join(packed_case(*case) for case in cases)
     functions = sources.functions_used(HERE / "coded_grid.c")
-    objects = [
-        toolchain.compile(path, include_dirs=includes, cache_dir=tmp_path, extra_flags=flags)
-        for path in (
-            *([HERE / "bytewise.c"] if flags == NO_UNALIGNED_ACCESS else []),
-            HERE / "coded_grid.c",
-            images,
-            *sources.board_sources(BOARD),
-            *sources.sources_for(functions),
-        )
-    ]
-    elf = tmp_path / "grid.elf"
-    toolchain.link(objects, elf, flags=(f"-T{board / f'{BOARD}.ld'}",))
-    assert qemu.run(elf) == f"{len(cases)} cases, 0 failures\n"
+    told = grid_firmware.run("coded_grid.c", content, functions, flags=flags, folder=tmp_path)
+    assert told == f"{len(cases)} cases, 0 failures\n"

@@ -1,28 +1,18 @@
 """The fully connected kernel for the Cortex-M7: here in its portable form, and as firmware."""
 
 import ctypes
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from nested_keras.codegen import sources
-from nested_keras.devices import qemu
-from nested_keras.devices.toolchain import cortex_m7_toolchain
 from nested_keras.format import Encoding
-from tests.tflm_ops.fully_connected_grid import ALIGNMENT, make_grid, pack
+from tests.tflm_ops import grid_firmware
+from tests.tflm_ops.fully_connected_grid import make_grid, pack
+from tests.tflm_ops.grid_firmware import NO_UNALIGNED_ACCESS
 from tests.tflm_ops.library import Guarded, params_struct, pointer
 
 pytestmark = pytest.mark.arm
 
-HERE = Path(__file__).parent
-BOARD = "mps2_an500"
-# The start-up code of such a build traps an unaligned access; bytewise.c has none.
-NO_UNALIGNED_ACCESS = (
-    "-mno-unaligned-access",
-    "-fno-builtin",
-    "-fno-tree-loop-distribute-patterns",
-)
 FUNCTIONS = (
     *("nk_stream_open", "nk_stream_validate", "nk_nested_conv_s8"),
     "nk_fully_connected_s8",
@@ -69,29 +59,8 @@ def test_dense_layers_equal_the_reference(nk, grid):
 
 @pytest.mark.parametrize("flags", [(), NO_UNALIGNED_ACCESS], ids=["usual", "no unaligned access"])
 def test_cortex_m7_equals_the_reference(grid, flags, tmp_path):
-    data = tmp_path / "grid.bin"
-    data.write_bytes(b"".join(map(pack, grid)))
-    images = tmp_path / "grid_data.S"
-    images.write_text(
-        '.section .images, "a"\n'
-        f".balign {ALIGNMENT}\n"
-        ".global grid_begin, grid_end\n"
-        f'grid_begin: .incbin "{data}"\n'
-        "grid_end:\n"
+    cases = b"".join(map(pack, grid))
+    told = grid_firmware.run(
+        "fully_connected_grid.c", cases, FUNCTIONS, flags=flags, folder=tmp_path
     )
-    board = sources.board_dir(BOARD)
-    includes = (sources.tflm_ops_dir() / "include", board.parent)
-    toolchain = cortex_m7_toolchain()
-    objects = [
-        toolchain.compile(path, include_dirs=includes, cache_dir=tmp_path, extra_flags=flags)
-        for path in (
-            *([HERE / "bytewise.c"] if flags else []),
-            HERE / "fully_connected_grid.c",
-            images,
-            *sources.board_sources(BOARD),
-            *sources.sources_for(FUNCTIONS),
-        )
-    ]
-    elf = tmp_path / "grid.elf"
-    toolchain.link(objects, elf, flags=(f"-T{board / f'{BOARD}.ld'}",))
-    assert qemu.run(elf) == f"{len(grid)} cases, 0 failures\n"
+    assert told == f"{len(grid)} cases, 0 failures\n"

@@ -12,7 +12,7 @@ import pytest
 from nested_keras.codegen import sources
 from nested_keras.devices import qemu
 from nested_keras.devices.toolchain import cortex_m7_toolchain
-from tests.tflm_ops.test_fully_connected import NO_UNALIGNED_ACCESS
+from tests.tflm_ops.grid_firmware import NO_UNALIGNED_ACCESS
 
 pytestmark = pytest.mark.arm
 

@@ -14,7 +14,7 @@ from nested_keras.codegen.firmware_errors import DeviceError
 from nested_keras.devices import qemu
 from nested_keras.devices.board import Board
 from nested_keras.devices.toolchain import arm_toolchain
-from tests.tflm_ops.test_fully_connected import NO_UNALIGNED_ACCESS
+from tests.tflm_ops.grid_firmware import NO_UNALIGNED_ACCESS
 from tests.tflm_ops.test_m7_grid import NESTED_GRID
 
 pytestmark = pytest.mark.arm

@@ -248,23 +248,27 @@ static void test_concatenation(void) {
 #undef CALL
 }
 
-/** An empty level of a stream that no writer packed: only the fields that are checked are set. */
+/** An empty 1x1 layer of one channel that no writer packed: only the checked fields are set. */
+static nk_stream empty_layer(void) {
+  return (nk_stream){.levels = 1,
+                     .in_place_levels = 1,
+                     .kind = NK_KIND_CONV,
+                     .block_size = 1,
+                     .stride_h = 1,
+                     .stride_w = 1,
+                     .dilation_h = 1,
+                     .dilation_w = 1,
+                     .kernel_h = 1,
+                     .kernel_w = 1,
+                     .out_channels = 1,
+                     .in_channels = 1,
+                     .depth_multiplier = 1,
+                     .filter_channels = 1,
+                     .channel_weights = 1};
+}
+
 static void test_nested_dimensions(void) {
-  nk_stream s = {.levels = 1,
-                 .in_place_levels = 1,
-                 .kind = NK_KIND_CONV,
-                 .block_size = 1,
-                 .stride_h = 1,
-                 .stride_w = 1,
-                 .dilation_h = 1,
-                 .dilation_w = 1,
-                 .kernel_h = 1,
-                 .kernel_w = 1,
-                 .out_channels = 1,
-                 .in_channels = 1,
-                 .depth_multiplier = 1,
-                 .filter_channels = 1,
-                 .channel_weights = 1};
+  nk_stream s = empty_layer();
   nk_conv_dims d = {1, 1, 1, 1, 1};
   int32_t size = 0;
 #define CALL ((size = nk_nested_conv_s8_get_buffer_size(&s, &d)) < 0 ? NK_ERROR_SHAPE : NK_OK)
@@ -303,22 +307,9 @@ static void test_nested_dimensions(void) {
 
 /** A dense layer has widened weights in its scratch memory, up to 6144 bytes. */
 static void test_nested_dense_scratch(void) {
-  nk_stream s = {.levels = 1,
-                 .in_place_levels = 1,
-                 .kind = NK_KIND_CONV,
-                 .block_size = 1,
-                 .stride_h = 1,
-                 .stride_w = 1,
-                 .dilation_h = 1,
-                 .dilation_w = 1,
-                 .kernel_h = 1,
-                 .kernel_w = 1,
-                 .out_channels = 48,
-                 .output_channels = 48,
-                 .in_channels = 64,
-                 .depth_multiplier = 1,
-                 .filter_channels = 64,
-                 .channel_weights = 64};
+  nk_stream s = empty_layer();
+  s.out_channels = s.output_channels = 48;
+  s.in_channels = s.filter_channels = s.channel_weights = 64;
   s.level[0].encoding = NK_ENCODING_DENSE;
   const nk_conv_dims d = {1, 1, 1, 1, 1};
 #define CALL (nk_nested_conv_s8_get_buffer_size(&s, &d) > 6144 ? NK_OK : NK_ERROR_SHAPE)

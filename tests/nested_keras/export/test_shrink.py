@@ -1,9 +1,12 @@
 """to_tflite(optimize=...): smaller files with the same weights, equal in all runtimes."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from nested_keras import export, nest
+from nested_keras.cortex_m import stream_bytes
 from nested_keras.runtime import LiteRTModel, ReferenceModel
 from tests.nested_keras.nets import images, mobile, randomise
 
@@ -51,6 +54,21 @@ def test_rounded_tables_move_outputs_little(files, nested):
             for name in ("latency", "size")
         )
         assert np.abs(fast - small).mean() < 0.5
+
+
+def test_a_stream_that_does_not_hold_what_was_packed_is_refused(nested, monkeypatch):
+    """A defect of the packer must not become a file."""
+
+    pack_smallest = stream_bytes.pack_smallest
+
+    def pack_wrong(stream):
+        smaller = pack_smallest(stream)
+        other = dataclasses.replace(smaller.weights, bias=smaller.weights.bias + 1)
+        return dataclasses.replace(smaller, _unpack=lambda: other)
+
+    monkeypatch.setattr("nested_keras.export.shrink.stream_bytes.pack_smallest", pack_wrong)
+    with pytest.raises(export.ExportError, match="the smaller stream has another bias than was"):
+        exported(nested, "size")
 
 
 def test_a_number_of_bytes_is_kept(files, nested):
