@@ -18,7 +18,7 @@
 #include "board.h"
 #include "nk_nested_conv.h"
 
-enum { POOL_BYTES = 1 << 20, TENSOR_BYTES = 1 << 18, SCRATCH_BYTES = 1 << 18, GUARD_BYTES = 1024 };
+enum { POOL_BYTES = 1 << 20, TENSOR_BYTES = 1 << 18, SCRATCH_BYTES = 5 << 17, GUARD_BYTES = 1024 };
 enum { MORE_BYTES = 1 << 13 };
 enum { UNTOUCHED = 99 };
 static _Alignas(16) uint8_t pool[POOL_BYTES];
@@ -554,6 +554,32 @@ static int32_t run_largest_sum(int32_t level_weights, int32_t seed) {
   return run_levels(s, &d, seed);
 }
 
+/** A 1x1 convolution of so many channels that a list's places or offsets could overflow. */
+static int32_t run_many_channels(int32_t channels) {
+  nk_stream *s = new_layer(channels);
+  s->kind = NK_KIND_CONV;
+  s->levels = s->block_size = s->depth_multiplier = 1;
+  s->kernel_h = s->kernel_w = s->stride_h = s->stride_w = s->dilation_h = s->dilation_w = 1;
+  s->in_channels = s->filter_channels = s->channel_weights = 3;
+  s->out_channels = channels;
+  s->activation_min = -128;
+  s->activation_max = 127;
+  const nk_conv_dims d = {1, 1, 8, 1, 8};
+  const filter f = {take(channels * 3), take(channels * 3)};
+  for (int32_t i = 0; i < channels * 3; ++i) {
+    f.weights[i] = (int8_t)random_in(1, 127);
+    f.level_map[i] = i % 3 == 0 ? 0 : random_in(0, 1) == 0;  // no channel without weights
+  }
+  fill_input(s, &d, 2);
+  const uint32_t used = pool_used;
+  do {
+    pool_used = used;
+    memset(&s->level[0], 0, sizeof(s->level[0]));
+    make_level(s, 0, &f, false);
+  } while (s->level[0].encoding != NK_ENCODING_DELTA8);
+  return run_levels(s, &d, channels);
+}
+
 int main(void) {
   int32_t failures = 0;
   for (int32_t i = 0; i < LAYERS; ++i) {
@@ -565,6 +591,8 @@ int main(void) {
       failures += run_largest_sum(weights, FIRST_SEED + i);
     }
   }
+  // Around the 8,000 that a list of chains takes, and with more than 2^16 words in all.
+  failures += run_many_channels(8000) + run_many_channels(8001) + run_many_channels(11000);
   put_number("layers", LAYERS);
   put_number(" failures", failures);
   board_puts("\n");
