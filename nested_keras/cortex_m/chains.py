@@ -10,6 +10,7 @@ from nested_keras.format import Encoding, LayerKind, LayerParams, StoredLevel
 
 # The same numbers as in tflm_ops/src/cortex_m/nk_dsp_chain.c.
 _MOST_POSITIONS = 4096
+_LARGE_DELTAS = 128
 _WORDS = 6
 # Words of a list of loops, for a channel and for its entries: nk_dsp_list.c.
 _LOOP_WORDS = 7
@@ -76,5 +77,6 @@ def features(
     counts["chain.list"] = lists * channels
     if len(levels) > 1:
         counts["chain.joined"] = lists * channels * len(levels)
-        counts["chain.joined.weight"] = lists * weights
+        is_long = math.prod(params.filter_shape[1:]) > _LARGE_DELTAS
+        counts["chain.joined.long" if is_long else "chain.joined.weight"] = lists * weights
     return counts

@@ -56,6 +56,7 @@ def c():
         (dense_pairs._READ_AHEAD_BYTES, "DENSE_READ_AHEAD_BYTES"),
         (scratch._STOP_WORDS, "STOP_WORDS"),
         (chains._MOST_POSITIONS, "CHAIN_MOST_POSITIONS"),
+        (chains._LARGE_DELTAS, "CHAIN_LARGE_DELTAS"),
         (chains._WORDS, "CHAIN_WORDS"),
         (chains._LOOP_WORDS, "END_WORDS"),
         (chains._LOOP_ENTRY_WORDS, "ENTRY_WORDS"),
@@ -99,7 +100,7 @@ def test_every_constant_of_the_python_side_is_compared():
             "_PASS_INPUTS",
             "_GROUP",
         ),
-        *("_MAX_INPUTS", "_MAX_WEIGHT_BYTES", "_MOST_POSITIONS", "_WORDS"),
+        *("_MAX_INPUTS", "_MAX_WEIGHT_BYTES", "_MOST_POSITIONS", "_WORDS", "_LARGE_DELTAS"),
         *("_LOOP_WORDS", "_LOOP_ENTRY_WORDS", "_MOST_WEIGHTS"),
     }
     # An accumulator is an int32_t.

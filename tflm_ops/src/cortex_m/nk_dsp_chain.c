@@ -18,7 +18,7 @@
 #define CHAIN_MOST_POSITIONS 4096
 #define CHAIN_MOST_CHANNELS 8000
 /** The chain takes deltas of up to 7 bits and a sign. */
-#define CHAIN_LARGE_DELTAS 0x80
+#define CHAIN_LARGE_DELTAS 128
 
 /** The levels that store weights. */
 typedef struct chain_levels {
