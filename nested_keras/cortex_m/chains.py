@@ -77,6 +77,6 @@ def features(
     counts["chain.list"] = lists * channels
     if len(levels) > 1:
         counts["chain.joined"] = lists * channels * len(levels)
-        is_long = math.prod(params.filter_shape[1:]) > _LARGE_DELTAS
-        counts["chain.joined.long" if is_long else "chain.joined.weight"] = lists * weights
+        if math.prod(params.filter_shape[1:]) > _LARGE_DELTAS:  # every second level in reverse
+            counts["chain.joined.reversed"] = lists * weights
     return counts
