@@ -41,6 +41,8 @@ OUT = Path(cycles.__file__).with_name("cycles.json")
 _CONV, _DEPTHWISE, _FC = LayerKind.CONV, LayerKind.DEPTHWISE, LayerKind.FULLY_CONNECTED
 _SPARSITIES = (0.95, 0.85, 0.7, 0.5, 0.2)
 _LEVELS = (0.92, 0.8, 0.6)
+# Weights of a channel in all levels up to each, of levels that a chain joins.
+_JOINED_WEIGHTS = ((2, 6, 9), (4, 12, 18))
 # So few weights as a depthwise channel has would often all be pruned, and its scale be degenerate.
 _DEPTHWISE_SPARSITIES = (0.5, 0.35, 0.25, 0.15, 0.1)
 _DEPTHWISE_LEVELS = (0.5, 0.35, 0.2)
@@ -81,6 +83,11 @@ def _variants(layer: Layer, number: int) -> Iterator[Case]:
     nested = dataclasses.replace(layer, sparsities=levels)
     first = _DENSE if number % 3 == 0 else _DELTA8
     yield from level_cases(nested, sizes[number % len(sizes)], choose=first)[1:]
+    if layer.kind is _CONV:
+        positions = max(36, layer.kernel**2 * layer.in_channels)
+        few = tuple(1 - weights / positions for weights in _JOINED_WEIGHTS[number // 2 % 2])
+        joined = dataclasses.replace(layer, sparsities=few)
+        yield from level_cases(joined, 1, choose=_DELTA8)[1:]
 
 
 def _reshaped(case: Case, **changes: int) -> Case:

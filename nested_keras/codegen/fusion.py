@@ -13,7 +13,6 @@ from typing import Any
 
 from nested_keras.codegen.dense_stream import stream_of
 from nested_keras.cortex_m import dense_pairs
-from nested_keras.cortex_m.channel_parts import is_in_place
 from nested_keras.cortex_m.scratch import nested_function
 from nested_keras.format import LayerKind, Stream
 from nested_keras.tflite import program as ir
@@ -21,7 +20,12 @@ from nested_keras.tflite.operators import Add, Conv2D, NestedSparseConv
 from nested_keras.tflite.operators.elementwise import has_short_form
 from nested_keras.tflite.operators.registration import own_fields
 
-_KERNEL, _KERNEL_IN_PARTS = "nk_nested_conv2d_add_s8", "nk_nested_conv2d_add_parts_s8"
+_KERNELS = {
+    "nk_nested_conv2d_small_s8": "nk_nested_conv2d_add_small_s8",
+    "nk_nested_conv2d_s8": "nk_nested_conv2d_add_s8",
+    "nk_nested_conv2d_parts_s8": "nk_nested_conv2d_add_parts_s8",
+}
+"""By the function of a convolution that with a sum. Each runs the layers of those before."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,10 +45,8 @@ class ConvAdd(ir.Op):
 
 def sum_kernel(program: ir.Program) -> str | None:
     """Names the function of tflm_ops that runs each `ConvAdd` of a program; None without any."""
-    layers = [op.layer for op in program.ops if isinstance(op, ConvAdd)]
-    if not layers:
-        return None
-    return _KERNEL if all(map(is_in_place, layers)) else _KERNEL_IN_PARTS
+    needed = {nested_function(op.layer) for op in program.ops if isinstance(op, ConvAdd)}
+    return next((_KERNELS[name] for name in reversed(_KERNELS) if name in needed), None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +87,7 @@ def _join(program: ir.Program, conv: ir.Op, add: ir.Op, readers: Counter[int]) -
     layer = stream_of(conv, *program.shapes(conv))
     if layer is None or layer.params.kind is not LayerKind.CONV:
         return None
-    if nested_function(layer) not in ("nk_nested_conv2d_s8", "nk_nested_conv2d_parts_s8"):
+    if nested_function(layer) not in _KERNELS:
         return None
     if dense_pairs.takes(layer.params, [level.encoding for level in layer.levels]):
         return None  # a kernel of its own, which takes no sum

@@ -265,7 +265,11 @@ class _SourcePrinter:
         if code.takes_level:
             arguments.append("level")
         if code.scratch_bytes:
-            arguments.append(f"AT({self.plan.storage.scratch_offsets[index]})")
+            storage = self.plan.storage
+            arguments += [
+                f"AT({storage.scratch_offsets[index]})",
+                str(storage.scratch_rooms[index]),
+            ]
         return [ctext.call(f"op{index}", arguments, prefix=f"RUN({index}, ", tail=");")]
 
     def _copy(self, target: str, tensor: int) -> str:

@@ -17,12 +17,11 @@ from nested_keras import format as stream_format
 from nested_keras.codegen import ctext
 from nested_keras.codegen.firmware_errors import CodegenError
 from nested_keras.codegen.fusion import ConvAdd, sum_kernel
-from nested_keras.codegen.scratch_needs import conv_dims, scratch_bytes, stream_at
+from nested_keras.codegen.scratch_needs import conv_dims, kernel_of, scratch_bytes, stream_at
 from nested_keras.codegen.strips import Call
 from nested_keras.codegen.weights_file import ExternalConstants
 from nested_keras.cortex_m.channel_parts import is_in_place
 from nested_keras.cortex_m.cycles import MAX_SIDE
-from nested_keras.cortex_m.scratch import nested_function
 from nested_keras.tflite import operators, program as ir
 from nested_keras.tflite.operators.registration import MAX_RANK, CArgument, CCall, Count
 
@@ -116,7 +115,7 @@ def print_op(
     if stream is not None:
         any_weights = isinstance(constants, ExternalConstants)
         scratch = scratch_bytes(program, index, calls, any_weights=any_weights, in_parts=in_parts)
-        kernel = nested_function(stream, in_parts=in_parts)
+        kernel = kernel_of(program, stream, in_parts=in_parts)
         return _print_stream(op, operands, stream, kernel, scratch)
     assert c_call is not None
     declarations, arguments = _arguments(op, c_call, operands)
@@ -315,7 +314,7 @@ def _print_stream(
     takes_level = isinstance(op, operators.NestedSparseConv)
     arguments = [kernel, stream, operands.constants.size_of(stream)]
     arguments += ["level" if takes_level else "0", "&dims", "input", "output"]
-    arguments += ["scratch", str(scratch)] if scratch else ["NULL", "0"]
+    arguments += ["scratch", "scratch_size"] if scratch else ["NULL", "0"]
     if operands.calls:
         arguments.append("rows->pad_top")
     elif operands.has_sums:
@@ -325,7 +324,7 @@ def _print_stream(
         _return("run_rows" if operands.calls else "run_nested", arguments),
     ]
     extra = ["int32_t level"] if takes_level else []
-    extra += ["void *scratch"] if scratch else []
+    extra += ["void *scratch", "size_t scratch_size"] if scratch else []
     return OpCode(
         kernel=kernel,
         function=_function(op, operands, body, extra),
@@ -355,7 +354,7 @@ def _print_conv_add(
     params = _params(op.sum, registration.c_call, operands)
     stream = _add_stream(op.layer, operands)
     arguments = ["NULL", stream, constants.size_of(stream), "level" if op.takes_level else "0"]
-    arguments += ["&dims", "input0", "output", "scratch", str(scratch), "&sum", "input1"]
+    arguments += ["&dims", "input0", "output", "scratch", "scratch_size", "&sum", "input1"]
     body = [
         _dims_statement(op.layer, operands),
         f"  static const nk_add_params sum = {{\n{params}  }};",
@@ -364,7 +363,7 @@ def _print_conv_add(
     extra = ["int32_t level"] if op.takes_level else []
     return OpCode(
         kernel=kernel,
-        function=_function(op, operands, body, [*extra, "void *scratch"]),
+        function=_function(op, operands, body, [*extra, "void *scratch", "size_t scratch_size"]),
         stream=stream,
         header=op.layer.data[:_STREAM_HEAD],
         takes_level=op.takes_level,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 from nested_keras.codegen.dense_stream import stream_of
@@ -14,6 +15,8 @@ from nested_keras.cortex_m.scratch import (
 )
 from nested_keras.format import LayerKind, Stream
 from nested_keras.tflite import operators, program as ir
+
+_USUAL, _SMALL = "nk_nested_conv2d_s8", "nk_nested_conv2d_small_s8"
 
 
 def stream_at(program: ir.Program, index: int) -> Stream | None:
@@ -60,13 +63,31 @@ def scratch_bytes(
     )
 
 
+def kernel_of(program: ir.Program, layer: Stream, *, in_parts: bool) -> str:
+    """Names the function that runs a layer: one function for all convolutions in place.
+
+    Args:
+        program: The graph.
+        layer: Its packed layer.
+        in_parts: Whether the layer runs in parts though its levels can be read in place.
+    """
+    name = nested_function(layer, in_parts=in_parts)
+    return _USUAL if name == _SMALL and _has_chains(program) else name
+
+
+@functools.lru_cache(maxsize=4)
+def _has_chains(program: ir.Program) -> bool:
+    streams = (stream_at(program, index) for index in range(len(program.ops)))
+    return any(stream is not None and nested_function(stream) == _USUAL for stream in streams)
+
+
 def ops_for_parts(program: ir.Program, *, any_weights: bool) -> frozenset[int]:
     """Returns the convolutions that need less scratch memory in parts."""
     return frozenset(
         index
         for index, op in enumerate(program.ops)
         if isinstance(op, operators.NestedSparseConv)
-        and nested_function(op.layer) == "nk_nested_conv2d_s8"
+        and nested_function(op.layer) in (_USUAL, _SMALL)
         and scratch_bytes(program, index, any_weights=any_weights, in_parts=True)
         < scratch_bytes(program, index, any_weights=any_weights)
     )

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from nested_keras.codegen.arena import Buffer, plan_arena
+from nested_keras.codegen.arena import ALIGNMENT, Buffer, plan_arena
 from nested_keras.codegen.fusion import ConvAdd
 from nested_keras.codegen.strips import Group, row_bytes
+from nested_keras.format.layout import align
 from nested_keras.tflite.operators import Reshape
 from nested_keras.tflite.program import Program
 
@@ -66,6 +68,8 @@ class Storage:
     Attributes:
         homes: By tensor index, the home of each tensor that an operator or the interface uses.
         scratch_offsets: Offset in the arena of each operator's scratch buffer.
+        scratch_rooms: Bytes of each operator's scratch buffer: more than the operator needs where
+            the arena has room.
         reshape_copies: Indices of the Reshape operators that cannot alias and have to copy.
         output_copies: (graph output, tensor) pairs to be copied at the end, because the tensor
             shares its bytes with a graph input, a constant, or another output.
@@ -78,6 +82,7 @@ class Storage:
 
     homes: dict[int, Home]
     scratch_offsets: tuple[int, ...]
+    scratch_rooms: tuple[int, ...]
     input_offsets: tuple[int, ...]
     output_offsets: tuple[int, ...]
     reshape_copies: frozenset[int]
@@ -130,20 +135,64 @@ def plan_storage(
         homes[tensor] = Home(Place.ARENA, offset)
     for tensor in list(root):
         homes[tensor] = homes[_find(root, tensor)]
+    blocks = _blocks(requests, plan.offsets)
+    gaps = _scratch_gaps(blocks, scratch, plan.size)
     return Storage(
         homes=homes,
-        scratch_offsets=scratch,
+        scratch_offsets=tuple(offset for offset, _ in gaps),
+        scratch_rooms=tuple(size for _, size in gaps),
         reshape_copies=frozenset(reshape_copies),
         output_copies=output_copies,
         input_offsets=inputs,
         output_offsets=outputs,
         arena_bytes=plan.size,
-        blocks=tuple(
-            Block(name, kind, offset, buffer.size, buffer.first, buffer.last)
-            for (name, kind, buffer), offset in zip(requests, plan.offsets, strict=True)
-            if buffer.size
-        ),
+        blocks=tuple(_moved(block, gaps) for block in blocks),
     )
+
+
+def _blocks(requests: Sequence[_Request], offsets: Sequence[int]) -> list[Block]:
+    """The requests of at least a byte, at their offsets."""
+    return [
+        Block(name, kind, offset, buffer.size, buffer.first, buffer.last)
+        for (name, kind, buffer), offset in zip(requests, offsets, strict=True)
+        if buffer.size
+    ]
+
+
+def _scratch_gaps(
+    blocks: Sequence[Block], offsets: Sequence[int], arena_bytes: int
+) -> list[tuple[int, int]]:
+    """Offset and bytes of each operator's scratch: the widest gap that the operator leaves.
+
+    A kernel may be faster with more scratch than it needs.
+    """
+    users = {block.first for block in blocks if block.kind == "scratch"}
+    return [
+        _widest_gap(blocks, index, arena_bytes) if index in users else (offset, 0)
+        for index, offset in enumerate(offsets)
+    ]
+
+
+def _widest_gap(blocks: Sequence[Block], index: int, arena_bytes: int) -> tuple[int, int]:
+    """Offset and bytes of the widest gap between the blocks that an operator has to leave alone."""
+    taken = sorted(
+        (block.offset, block.offset + block.size)
+        for block in blocks
+        if block.kind != "scratch" and block.first <= index <= block.last
+    )
+    widest, begin = (0, 0), 0
+    for first, end in [*taken, (arena_bytes, arena_bytes)]:
+        if first - begin > widest[1]:
+            widest = (begin, first - begin)
+        begin = max(begin, align(end, ALIGNMENT))
+    return widest
+
+
+def _moved(block: Block, gaps: Sequence[tuple[int, int]]) -> Block:
+    """The block; at the place of its operator's gap if the block is scratch memory."""
+    if block.kind != "scratch":
+        return block
+    return dataclasses.replace(block, offset=gaps[block.first][0])
 
 
 _Request: TypeAlias = tuple[str, str, Buffer]  # name and kind of the block, and its buffer

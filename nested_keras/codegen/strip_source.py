@@ -66,7 +66,8 @@ def _statement(plan: ModelPlan, group: Group, index: int, place: Callable[[int],
     arguments += [_address(plan, output, "rows->output_row", "", place), "rows"]
     arguments += ["level"] if code.takes_level else []
     if code.scratch_bytes:
-        arguments.append(f"AT({plan.storage.scratch_offsets[index]})")
+        storage = plan.storage
+        arguments += [f"AT({storage.scratch_offsets[index]})", str(storage.scratch_rooms[index])]
     lines = ["    if (rows->output_h > 0) {"]
     if output in group.moved():
         bytes_of_row = row_bytes(program.tensors[output])

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 
-from nested_keras.cortex_m import dense_pairs, requantization
+from nested_keras.cortex_m import chains, dense_pairs, requantization
 from nested_keras.cortex_m.requantization import is_clamped
 from nested_keras.cortex_m.unpack_cycles import unpack_cycles
 from nested_keras.format import (
@@ -215,9 +215,9 @@ def features(
         outputs = size.batches * size.output_h * size.output_w
         counts[f"depthwise.general.{params.kernel_w}"] = outputs * exact
     else:
-        counts = _tiles(params, size, stored)
         if is_clamped(params):
             exact = params.out_channels
+        counts = _tiles(params, size, stored, is_short=exact == 0)
         counts["tiles.exact"] = size.batches * size.output_h * size.output_w * exact
     return +counts  # without the zeros
 
@@ -242,7 +242,9 @@ def _loop(level: StoredLevel, params: LayerParams) -> str:
 # ----- Convolution: nk_dsp_conv.c, nk_dsp_list.c and nk_dsp_tile.S (docs/kernels.md)
 
 
-def _tiles(params: LayerParams, size: ImageSize, levels: Sequence[StoredLevel]) -> Counter[str]:
+def _tiles(
+    params: LayerParams, size: ImageSize, levels: Sequence[StoredLevel], *, is_short: bool
+) -> Counter[str]:
     """Counts tiles of up to 8 pixels with all output channels, in columns down the image."""
     height, width, batches = size.output_h, size.output_w, size.batches
     if dense_pairs.takes(params, [level.encoding for level in levels]):
@@ -253,20 +255,25 @@ def _tiles(params: LayerParams, size: ImageSize, levels: Sequence[StoredLevel]) 
     full, rest = divmod(width, _TILE_PIXELS)
     if height == 1 and full and rest > 2:
         full, rest = full + 1, 0  # the last tile does some pixels again
+    counts = Counter({"tiles.call": 1, "tiles.row": channels})
+    tiles = batches * height * full
+    is_chain = full > 0 and is_short and chains.takes(params, levels, tiles)
     # The kernel makes a second list if the width of the tiles changes.
-    lists = channels * (2 * batches if full and rest else 1)
-    counts = Counter({"tiles.call": 1, "tiles.row": channels, "tiles.list": lists})
-    counts["tiles.entry"] = lists * len(levels)
+    lists = 2 * batches if full and rest else 1
+    if is_chain:
+        made = batches if rest else 1
+        counts += chains.features(params, levels, tiles, made)
+        lists -= made
+    counts["tiles.list"] = lists * channels
+    counts["tiles.entry"] = lists * channels * len(levels)
     for pixels, columns in ((_TILE_PIXELS, full), (rest, 1)):
         if pixels and columns:
-            _add_column(
-                counts,
-                params,
-                pairs=(pixels + 1) // 2,
-                columns=batches * columns,
-                height=height,
-                levels=levels,
-            )
+            pairs = (pixels + 1) // 2
+            columns *= batches
+            counts["tiles.tile"] += columns * height
+            _add_packing(counts, params, pairs=pairs, columns=columns, height=height)
+            if not is_chain or pixels != _TILE_PIXELS:
+                _add_loops(counts, params, pairs=pairs, tiles=columns * height, levels=levels)
     return counts
 
 
@@ -280,20 +287,16 @@ def is_pointwise(params: LayerParams, size: ImageSize) -> bool:
     )
 
 
-def _add_column(
+def _add_loops(
     counts: Counter[str],
     params: LayerParams,
     *,
     pairs: int,
-    columns: int,
-    height: int,
+    tiles: int,
     levels: Sequence[StoredLevel],
 ) -> None:
-    """Counts `columns` columns of `height` tiles that are `pairs` pairs of pixels wide."""
-    tiles = columns * height
-    _add_packing(counts, params, pairs=pairs, columns=columns, height=height)
+    """Counts the loops of tiles that are `pairs` pairs of pixels wide."""
     channels = params.out_channels
-    counts["tiles.tile"] += tiles
     counts[f"tiles.channel.{pairs}"] += tiles * channels
     counts[f"tiles.level.{pairs}"] += tiles * channels * max(0, len(levels) - 1)
     weights = 0

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from nested_keras.cortex_m import dense_pairs
+from nested_keras.cortex_m import chains, dense_pairs
 from nested_keras.cortex_m.channel_parts import is_in_place, parts_bytes
 from nested_keras.cortex_m.cycles import (
     DEPTHWISE_COLUMNS,
@@ -109,7 +109,11 @@ def nested_function(layer: Stream, *, in_parts: bool = False) -> str:
     name = "depthwise" if has_depthwise_kernel(params) else "conv2d"
     if params.kind is LayerKind.FULLY_CONNECTED:
         name = "fully_connected"
-    return f"nk_nested_{name}_s8" if in_place else f"nk_nested_{name}_parts_s8"
+    if not in_place:
+        return f"nk_nested_{name}_parts_s8"
+    if name == "conv2d" and not chains.may_take(params, layer.levels):
+        name = "conv2d_small"
+    return f"nk_nested_{name}_s8"
 
 
 def _kernel_bytes(

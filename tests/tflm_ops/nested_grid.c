@@ -18,7 +18,8 @@
 #include "board.h"
 #include "nk_nested_conv.h"
 
-enum { POOL_BYTES = 1 << 20, TENSOR_BYTES = 1 << 18, SCRATCH_BYTES = 1 << 18, GUARD_BYTES = 1024 };
+enum { POOL_BYTES = 1 << 20, TENSOR_BYTES = 1 << 18, SCRATCH_BYTES = 5 << 17, GUARD_BYTES = 1024 };
+enum { MORE_BYTES = 1 << 13 };
 enum { UNTOUCHED = 99 };
 static _Alignas(16) uint8_t pool[POOL_BYTES];
 static uint32_t pool_used;
@@ -241,21 +242,9 @@ static void pack_counts(nk_stream_level *level, const uint16_t *counts, int32_t 
   level->count_bits = bits;
 }
 
-static void make_level(nk_stream *s, int32_t n, const filter *f, bool wild) {
+/** Stores the weights of a level, whose encoding is that of deltas; empty if there are none. */
+static void put_level(nk_stream *s, int32_t n, const filter *f) {
   nk_stream_level *level = &s->level[n];
-  make_tables(s, level, wild);
-  level->encoding = once_in(4) ? NK_ENCODING_DELTA16 : NK_ENCODING_DELTA8;
-  if (n == 0 && once_in(5)) {
-    const int32_t size = s->out_channels * s->channel_weights;
-    int8_t *values = take(size + 4);
-    for (int32_t i = 0; i < size; ++i) {
-      values[i] = f->level_map[i] == 0 ? f->weights[i] : 0;
-    }
-    level->encoding = NK_ENCODING_DENSE;
-    level->values = values;
-    level->entries = (uint32_t)(size / s->block_size);
-    return;
-  }
   const int32_t delta_bytes = level->encoding == NK_ENCODING_DELTA16 ? 2 : 1;
   uint16_t *counts = take(2 * s->out_channels);
   uint8_t *records = pool + pool_used;
@@ -272,6 +261,24 @@ static void make_level(nk_stream *s, int32_t n, const filter *f, bool wild) {
   level->records = records;
   level->record_bytes = delta_bytes + s->block_size;
   level->entries = (uint32_t)((at - records) / level->record_bytes);
+}
+
+static void make_level(nk_stream *s, int32_t n, const filter *f, bool wild) {
+  nk_stream_level *level = &s->level[n];
+  make_tables(s, level, wild);
+  level->encoding = once_in(4) ? NK_ENCODING_DELTA16 : NK_ENCODING_DELTA8;
+  if (n == 0 && once_in(5)) {
+    const int32_t size = s->out_channels * s->channel_weights;
+    int8_t *values = take(size + 4);
+    for (int32_t i = 0; i < size; ++i) {
+      values[i] = f->level_map[i] == 0 ? f->weights[i] : 0;
+    }
+    level->encoding = NK_ENCODING_DENSE;
+    level->values = values;
+    level->entries = (uint32_t)(size / s->block_size);
+    return;
+  }
+  put_level(s, n, f);
 }
 
 /* ---- comparison ---- */
@@ -316,7 +323,9 @@ static int32_t touched(const int8_t *at, int32_t size) {
 static int32_t run_entry(entry_point *run, const nk_stream *s, int32_t level,
                          const nk_conv_dims *d) {
   const int32_t size = d->batches * d->output_h * d->output_w * s->out_channels;
-  const int32_t needed = nk_nested_conv_s8_get_buffer_size(s, d);
+  // With more than it needs, a kernel may join the levels.
+  const int32_t needed =
+      nk_nested_conv_s8_get_buffer_size(s, d) + (once_in(2) ? random_in(1, MORE_BYTES) : 0);
   int8_t *const y = output + GUARD_BYTES;
   memset(output, UNTOUCHED, (size_t)size + 2 * GUARD_BYTES);
   memset(scratch, UNTOUCHED, (size_t)needed + 2 * GUARD_BYTES);
@@ -437,8 +446,9 @@ static int32_t run_sum(const nk_stream *s, int32_t level, const nk_conv_dims *d)
     other[i] = (int8_t)random_bits();
     y[i] = other[i];
   }
-  const nk_status status = nk_nested_conv2d_add_s8(s, level, d, input, &sum, once_in(2) ? y : other,
-                                                   y, scratch + GUARD_BYTES, (size_t)needed);
+  const bool small = once_in(3);
+  const nk_status status = (small ? nk_nested_conv2d_add_small_s8 : nk_nested_conv2d_add_s8)(
+      s, level, d, input, &sum, once_in(2) ? y : other, y, scratch + GUARD_BYTES, (size_t)needed);
   wrong += status != NK_OK;
   wrong += touched(output, GUARD_BYTES) + touched(y + size, GUARD_BYTES) +
            touched(scratch, GUARD_BYTES) + touched(scratch + GUARD_BYTES + needed, GUARD_BYTES);
@@ -469,6 +479,9 @@ static int32_t compare(const nk_stream *s, int32_t level, const nk_conv_dims *d)
     const int32_t here = run_entry(SPECIAL[i], s, level, d);
     takers += here >= 0;
     wrong += here > 0 ? here : 0;
+    if (i == 0) {
+      wrong += run_entry(nk_nested_conv2d_small_s8, s, level, d) != here;
+    }
   }
   wrong += run_tuned(s, level, d);
   wrong += run_sum(s, level, d);
@@ -547,6 +560,62 @@ static int32_t run_largest_sum(int32_t level_weights, int32_t seed) {
   return run_levels(s, &d, seed);
 }
 
+static void make_pointwise(nk_stream *s, int32_t in_channels, int32_t out_channels) {
+  s->kind = NK_KIND_CONV;
+  s->block_size = s->depth_multiplier = 1;
+  s->kernel_h = s->kernel_w = s->stride_h = s->stride_w = s->dilation_h = s->dilation_w = 1;
+  s->in_channels = s->filter_channels = s->channel_weights = in_channels;
+  s->out_channels = out_channels;
+  s->activation_min = -128;
+  s->activation_max = 127;
+}
+
+/** Makes a level with deltas of 8 bits, or an empty one. */
+static void make_chain_level(nk_stream *s, int32_t n, const filter *f) {
+  make_tables(s, &s->level[n], false);
+  s->level[n].encoding = NK_ENCODING_DELTA8;
+  put_level(s, n, f);
+}
+
+/** A 1x1 convolution of so many channels that a list's places or offsets could overflow. */
+static int32_t run_many_channels(int32_t channels) {
+  nk_stream *s = new_layer(channels);
+  s->levels = 1;
+  make_pointwise(s, 3, channels);
+  const nk_conv_dims d = {1, 1, 8, 1, 8};
+  const filter f = {take(channels * 3), take(channels * 3)};
+  for (int32_t i = 0; i < channels * 3; ++i) {
+    f.weights[i] = (int8_t)random_in(1, 127);
+    f.level_map[i] = i % 3 == 0 ? 0 : random_in(0, 1) == 0;  // no channel without weights
+  }
+  fill_input(s, &d, 2);
+  make_chain_level(s, 0, &f);
+  return run_levels(s, &d, channels);
+}
+
+/** A 1x1 convolution of few weights in long filters, in levels that a kernel may join. */
+static int32_t run_long_filters(int32_t seed) {
+  nk_stream *s = new_layer(seed);
+  s->levels = random_in(1, 4);
+  const int32_t positions = once_in(12) ? 4100 : random_in(100, 300);
+  make_pointwise(s, positions, once_in(2) ? 1 : random_in(2, 12));
+  const int32_t rows = positions > 300 ? 1 : random_in(1, 4), width = random_in(7, 25);
+  const nk_conv_dims d = {1, rows, width, rows, width};
+  const int32_t size = s->out_channels * positions, weights = random_in(1, 20);
+  const int32_t first = once_in(3) ? s->levels - 1 : 0;
+  const filter f = {take(size), take(size)};
+  for (int32_t i = 0; i < size; ++i) {
+    f.weights[i] = (int8_t)random_in(1, 127);
+    const bool pruned = random_in(1, positions) > weights;
+    f.level_map[i] = (uint8_t)(pruned ? s->levels : random_in(first, s->levels - 1));
+  }
+  fill_input(s, &d, 2);
+  for (int32_t n = 0; n < s->levels; ++n) {
+    make_chain_level(s, n, &f);
+  }
+  return run_levels(s, &d, seed);
+}
+
 int main(void) {
   int32_t failures = 0;
   for (int32_t i = 0; i < LAYERS; ++i) {
@@ -557,6 +626,11 @@ int main(void) {
     for (int32_t i = 0; i < 8; ++i) {
       failures += run_largest_sum(weights, FIRST_SEED + i);
     }
+  }
+  // Around the 8,000 that a list of chains takes, and with more than 2^16 words in all.
+  failures += run_many_channels(8000) + run_many_channels(8001) + run_many_channels(11000);
+  for (int32_t i = 0; i < 150; ++i) {
+    failures += run_long_filters(FIRST_SEED + i);
   }
   put_number("layers", LAYERS);
   put_number(" failures", failures);

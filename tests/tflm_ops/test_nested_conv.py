@@ -209,6 +209,6 @@ def test_the_entry_point_of_a_layer_gives_the_same_and_others_refuse_it(nk, name
     own = nested_function(Stream.parse(data))
     nk.run_nested(data, 1, x, got, function=own)
     np.testing.assert_array_equal(got, expected)
-    for other in set(ENTRY_POINTS) - {own}:
+    for other in set(ENTRY_POINTS) - {own.replace("_small", "")}:
         with pytest.raises(StatusError, match="NK_ERROR_ARGUMENT"):
             nk.run_nested(data, 1, x, got, function=other)

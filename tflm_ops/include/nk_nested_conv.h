@@ -59,7 +59,8 @@ int32_t nk_nested_conv_s8_get_buffer_size(const nk_stream *stream, const nk_conv
  *   layer.
  * - input, output: must not overlap.
  * - scratch: 4-byte aligned, of at least nk_nested_conv_s8_get_buffer_size() bytes. The caller may
- *   use the memory for other things between calls.
+ *   use the memory for other things between calls. A convolution of several levels may be faster
+ *   with 2 bytes more for each of its weights.
  *
  * Returns NK_OK; NK_ERROR_ARGUMENT (null pointer), NK_ERROR_LEVEL, NK_ERROR_SHAPE or
  * NK_ERROR_BUFFER, with the output untouched.
@@ -90,6 +91,14 @@ nk_status nk_nested_fully_connected_s8(const nk_stream *stream, int32_t level,
                                        int8_t *output, void *scratch, size_t scratch_size);
 
 /**
+ * The same as nk_nested_conv2d_s8(), with 3 KB less of code on a Cortex-M with the DSP extension.
+ * Convolutions with single weights (deltas of 8 bits) take more cycles.
+ */
+nk_status nk_nested_conv2d_small_s8(const nk_stream *stream, int32_t level,
+                                    const nk_conv_dims *dims, const int8_t *input, int8_t *output,
+                                    void *scratch, size_t scratch_size);
+
+/**
  * The same for any level. A level that cannot be read in place is unpacked into the scratch memory,
  * some channels at a time, so that more scratch memory than the least means fewer cycles.
  */
@@ -114,13 +123,19 @@ nk_status nk_nested_conv2d_add_s8(const nk_stream *stream, int32_t level, const 
                                   const int8_t *other, int8_t *output, void *scratch,
                                   size_t scratch_size);
 
+/** The same, like nk_nested_conv2d_small_s8(). */
+nk_status nk_nested_conv2d_add_small_s8(const nk_stream *stream, int32_t level,
+                                        const nk_conv_dims *dims, const int8_t *input,
+                                        const nk_add_params *sum, const int8_t *other,
+                                        int8_t *output, void *scratch, size_t scratch_size);
+
 /** The same for any level, like nk_nested_conv2d_parts_s8(). */
 nk_status nk_nested_conv2d_add_parts_s8(const nk_stream *stream, int32_t level,
                                         const nk_conv_dims *dims, const int8_t *input,
                                         const nk_add_params *sum, const int8_t *other,
                                         int8_t *output, void *scratch, size_t scratch_size);
 
-/** Returns the bytes of scratch of the two functions above, or -1 as the other such function. */
+/** Returns the bytes of scratch of the three functions above, or -1 as the other such function. */
 int32_t nk_nested_conv2d_add_s8_get_buffer_size(const nk_stream *stream, const nk_conv_dims *dims);
 
 /** The portable reference kernel: same contract and same result as nk_nested_conv_s8(), for levels

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from nested_keras.codegen import ctext
-from nested_keras.codegen.fusion import ConvAdd, join_additions
+from nested_keras.codegen.fusion import ConvAdd, join_additions, sum_kernel
 from nested_keras.codegen.model_plan import ModelPlan
 from nested_keras.codegen.weights_file import ExternalConstants
 from nested_keras.firmware import HostModel
@@ -70,6 +70,22 @@ def test_a_joined_addition_gives_the_same_bytes(conv_first: bool, dense: bool) -
     values = rng.integers(-128, 128, (2, *program.tensors[0].shape[1:]), dtype=np.int8)
     for level in range(program.levels):
         np.testing.assert_array_equal(model.run(values, level), reference.run(values, level))
+
+
+@pytest.mark.parametrize("dense", [False, True])
+def test_only_a_model_of_single_weights_links_chains(dense: bool) -> None:
+    b = Builder(levels=3)
+    x = b.tensor((1, *SHAPE[1:3], 8))
+    stem = b.conv(x, 40)
+    y = b.conv(stem, 40) if dense else b.nested(stem, 40)
+    program = b.build([x], [add(b, y, stem)])
+    small = "_small" if dense else ""
+    assert sum_kernel(join_additions(program)) == f"nk_nested_conv2d_add{small}_s8"
+    codes = ModelPlan(program, "net", ctext.Constants()).codes
+    assert {code.kernel for code in codes.values()} == {
+        f"nk_nested_conv2d{small}_s8",
+        f"nk_nested_conv2d_add{small}_s8",
+    }
 
 
 def test_the_sum_takes_the_memory_of_what_is_added() -> None:

@@ -90,6 +90,30 @@ def test_scratch_does_not_touch_the_operators_tensors():
     assert storage.scratch_offsets[2] == (64 if storage.homes[other].position == 0 else 0)
 
 
+def test_scratch_takes_the_widest_gap_that_the_arena_has():
+    b = Builder()
+    x = b.tensor((1, 4, 4, 4))
+    hidden = b.conv(x, 16)
+    other = b.conv(hidden, 4)
+    y = b.conv(other, 4)
+    sizes = [32, 16, 48]
+    storage = plan_storage(b.build([x], [y]), sizes)
+    assert storage.arena_bytes == 256 + 64 + 32  # of operator 0: no more than without gaps
+    for index, size in enumerate(sizes):
+        begin = storage.scratch_offsets[index]
+        end = begin + storage.scratch_rooms[index]
+        assert begin % 16 == 0
+        assert begin + size <= end <= storage.arena_bytes
+        alive = [
+            block
+            for block in storage.blocks
+            if block.first <= index <= block.last and block.kind != "scratch"
+        ]
+        assert all(block.offset >= end or block.offset + block.size <= begin for block in alive)
+    assert storage.scratch_rooms[2] > 2 * sizes[2]
+    assert plan_storage(b.build([x], [y]), [0, 0, 0]).scratch_rooms == (0, 0, 0)
+
+
 def test_inputs_and_outputs_have_places_in_the_arena_only_while_they_are_needed():
     b = Builder()
     x = b.tensor((1, 4, 4, 4))

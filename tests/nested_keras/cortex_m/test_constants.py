@@ -5,12 +5,13 @@ import re
 import pytest
 
 from nested_keras.codegen import sources
-from nested_keras.cortex_m import cycles, dense_pairs, scratch
+from nested_keras.cortex_m import chains, cycles, dense_pairs, scratch
 
 FILES = (
     "ref/nk_geometry.h",
     "cortex_m/nk_depthwise_tile.h",
     "cortex_m/nk_dsp_tile.h",
+    "cortex_m/nk_dsp_chain.c",
     "cortex_m/nk_dsp_conv.c",
     "cortex_m/nk_dsp_dense.c",
     "cortex_m/nk_dsp_dense.h",
@@ -54,6 +55,12 @@ def c():
         (dense_pairs._MAX_WEIGHT_BYTES, "DENSE_MAX_WEIGHT_BYTES"),
         (dense_pairs._READ_AHEAD_BYTES, "DENSE_READ_AHEAD_BYTES"),
         (scratch._STOP_WORDS, "STOP_WORDS"),
+        (chains._MOST_POSITIONS, "CHAIN_MOST_POSITIONS"),
+        (chains._LARGE_DELTAS, "CHAIN_LARGE_DELTAS"),
+        (chains._WORDS, "CHAIN_WORDS"),
+        (chains._LOOP_WORDS, "END_WORDS"),
+        (chains._LOOP_ENTRY_WORDS, "ENTRY_WORDS"),
+        (chains._MOST_WEIGHTS, "NK_DSP_SPAN"),
     ],
 )
 def test_a_number_equals_that_of_the_c_side(c, ours, name):
@@ -75,7 +82,7 @@ def test_every_constant_of_the_python_side_is_compared():
     """A new number in Python belongs into a test above."""
     numbers = {
         name
-        for module in (cycles, dense_pairs, scratch)
+        for module in (chains, cycles, dense_pairs, scratch)
         for name, value in vars(module).items()
         if re.fullmatch(r"_?[A-Z][A-Z_]+", name)
         and all(
@@ -93,7 +100,8 @@ def test_every_constant_of_the_python_side_is_compared():
             "_PASS_INPUTS",
             "_GROUP",
         ),
-        *("_MAX_INPUTS", "_MAX_WEIGHT_BYTES"),
+        *("_MAX_INPUTS", "_MAX_WEIGHT_BYTES", "_MOST_POSITIONS", "_WORDS", "_LARGE_DELTAS"),
+        *("_LOOP_WORDS", "_LOOP_ENTRY_WORDS", "_MOST_WEIGHTS"),
     }
     # An accumulator is an int32_t.
     assert numbers - compared == {"_ACCUMULATOR_BYTES"}

@@ -76,8 +76,9 @@ int32_t nk_dsp_conv_lay_out(nk_dsp_conv *c, uint8_t *scratch) {
   int32_t used = 0;
   c->packed = take(scratch, &used, packed + READ_AHEAD_BYTES);
   c->pixels = take(scratch, &used, columns_of(c, pairs) * POINTER_BYTES);
-  c->list = take(scratch, &used, nk_dsp_list_bytes(c->stream, c->level));
   int8_t *zero = take(scratch, &used, c->group);
+  c->list_bytes = nk_dsp_list_bytes(c->stream, c->level);
+  c->list = take(scratch, &used, c->list_bytes);
   if (scratch != NULL) {
     memset(zero, -c->input_offset, (size_t)c->group);
   }
@@ -233,13 +234,15 @@ static void run_column(nk_dsp_conv *c, nk_dsp_tile *tile, const int8_t *image, i
   tile->shift = LOG2_WORDS[pairs - 1] + c->stream->block_size / 2;
   tile->pixels = pixels;
   if (pairs != c->list_pairs) {
-    const int32_t multiplier = nk_max(c->depth_multiplier, 1);
-    const nk_dsp_list_channels channels = {
-        .first = c->first * multiplier,
-        .count = c->depth_multiplier == 0 ? c->out_channels : c->present * multiplier,
-        .input_positions = c->depth_multiplier == 0 ? 0 : c->capacity * c->kernel_w,
-    };
-    nk_dsp_list_make(c->stream, c->level, pairs, c->list_pairs, &channels, c->list);
+    if (c->make_chain == NULL || pairs < NK_DSP_MAX_PAIRS || !c->make_chain(c)) {
+      const int32_t multiplier = nk_max(c->depth_multiplier, 1);
+      const nk_dsp_list_channels channels = {
+          .first = c->first * multiplier,
+          .count = c->depth_multiplier == 0 ? c->out_channels : c->present * multiplier,
+          .input_positions = c->depth_multiplier == 0 ? 0 : c->capacity * c->kernel_w,
+      };
+      nk_dsp_list_make(c->stream, c->level, pairs, &channels, c->list);
+    }
     c->list_pairs = pairs;
   }
   int32_t first = 0;

@@ -47,8 +47,13 @@ static inline int32_t nk_dsp_sink_bytes(int32_t output_channels) {
   return (2 * NK_DSP_MAX_PAIRS * output_channels + 3) / 4 * 4;
 }
 
+typedef struct nk_dsp_conv nk_dsp_conv;
+
+/** Such as nk_dsp_chain_make(). */
+typedef bool nk_dsp_chain_maker(const nk_dsp_conv *conv);
+
 /** A convolution or depthwise convolution of dilation 1, and its working memory. */
-typedef struct nk_dsp_conv {
+struct nk_dsp_conv {
   // Set by the operator, before nk_dsp_conv_lay_out().
   int32_t batches, input_h, input_w, output_h, output_w;
   int32_t kernel_h, kernel_w, stride_h, stride_w, pad_top, pad_left;
@@ -65,8 +70,13 @@ typedef struct nk_dsp_conv {
   /** NULL: the tiles write their outputs themselves. Not for a depthwise convolution. */
   const nk_dsp_sink *sink;
 
+  /** NULL: without chains. */
+  nk_dsp_chain_maker *make_chain;
+
   // Private.
   uint32_t *list;
+  /** Of the list; the operator may raise it if there is more memory behind the scratch. */
+  int32_t list_bytes;
   /** Pairs of the tiles for which the list is made; 0 before the list of a group is made. */
   int32_t list_pairs;
   const int8_t *zero;
@@ -76,7 +86,7 @@ typedef struct nk_dsp_conv {
   int32_t group, present, first, capacity;
   /** Bytes between packed channels, filter columns and rows. */
   int32_t channel_step, column_step, row_step;
-} nk_dsp_conv;
+};
 
 /**
  * Returns the bytes of scratch that the layer needs, equal on every target. If scratch is not NULL,

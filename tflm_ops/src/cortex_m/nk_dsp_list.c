@@ -158,19 +158,7 @@ static inline uint32_t *add_end(const ending *e, int32_t o, bool folded, bool ha
   } else {
     *channel = (nk_dsp_channel){bias, 0, multiplier, 0, -shift & 0xff};
   }
-  channel->shift |= number << 8;
   return words + sizeof(*channel) / sizeof(*words);
-}
-
-/** Makes the entry that requantises, of the list for tiles of another number of pairs, one of these
- * tiles. */
-static inline uint32_t *change_end(const uint32_t *routine, const uint32_t *made, uint32_t *words) {
-  if (*words == made[NK_DSP_FOLD]) {
-    *words++ = routine[NK_DSP_FOLD];
-  }
-  nk_dsp_channel *const channel = (nk_dsp_channel *)(words + 1);
-  *words = routine[channel->shift >> 8];
-  return words + 1 + sizeof(*channel) / sizeof(*words);
 }
 
 /** Opens the levels that store weights, at a channel; returns the end of the readers. */
@@ -188,7 +176,7 @@ static reader *open_readers(reader *r, const nk_stream *s, int32_t level, int32_
   return r;
 }
 
-void nk_dsp_list_make(const nk_stream *s, int32_t level, int32_t pairs, int32_t made_pairs,
+void nk_dsp_list_make(const nk_stream *s, int32_t level, int32_t pairs,
                       const nk_dsp_list_channels *channels, uint32_t *words) {
   const uint32_t *const routine = nk_dsp_routines[pairs - 1];
   const nk_output_stage stage = {s->output_offset, s->activation_min, s->activation_max};
@@ -227,8 +215,7 @@ void nk_dsp_list_make(const nk_stream *s, int32_t level, int32_t pairs, int32_t 
       }
     }
     uint32_t *const end_words = words;
-    words = made_pairs == 0 ? add_end(&end, o, folded, words > first, words)
-                            : change_end(routine, nk_dsp_routines[made_pairs - 1], words);
+    words = add_end(&end, o, folded, words > first, words);
     if (*end_words == routine[NK_DSP_REQUANTIZE]) {
       *last += copies;  // nothing where `last` is this entry itself
     }

@@ -12,7 +12,9 @@
  *                  place where the entry before has left the input
  *
  * and the address of its piece of the stream. An entry that requantises goes on with a struct
- * nk_dsp_channel, whose `shift` has the number of the routine from bit 8 on.
+ * nk_dsp_channel.
+ *
+ * Tiles of NK_DSP_MAX_PAIRS pairs have a chain list (nk_dsp_chain.h) where they can.
  */
 #ifndef NK_DSP_LIST_H_
 #define NK_DSP_LIST_H_
@@ -25,7 +27,7 @@
 /** The part of nk_dsp_list_bytes() that each channel has. */
 int32_t nk_dsp_list_channel_bytes(const nk_stream *stream, int32_t level);
 
-/** Bytes of the list of a level, at most. */
+/** Bytes of the list of a level, at most. A list with joined records takes more. */
 int32_t nk_dsp_list_bytes(const nk_stream *stream, int32_t level);
 
 /** The output channels of a list. */
@@ -39,12 +41,9 @@ typedef struct nk_dsp_list_channels {
 } nk_dsp_list_channels;
 
 /**
- * Makes the list of a level for tiles of `pairs` pairs.
- *
- * - made_pairs: If not 0, `words` holds the list of the same channels for tiles of so many pairs.
- * - words: Room for nk_dsp_list_bytes().
+ * Makes the list of a level for tiles of `pairs` pairs, in words of nk_dsp_list_bytes().
  */
-void nk_dsp_list_make(const nk_stream *stream, int32_t level, int32_t pairs, int32_t made_pairs,
+void nk_dsp_list_make(const nk_stream *stream, int32_t level, int32_t pairs,
                       const nk_dsp_list_channels *channels, uint32_t *words);
 
 #endif  // NK_DSP_LIST_H_

@@ -37,7 +37,7 @@
         .global nk_dsp_pack_1, nk_dsp_pack_2, nk_dsp_pack_3, nk_dsp_pack_4
         .global nk_dsp_pack_4_shifted, nk_dsp_pack_threes
         .global nk_dsp_move_up
-        .global nk_dsp_routines
+        .global nk_dsp_routines, nk_dsp_chain_routines
 
         .syntax unified
         .thumb
@@ -70,7 +70,11 @@ ps  .req lr
         .equ    F_ENTRY, 32                     @ the next entry of the list
         .equ    F_MASK, 36
         .equ    F_SUMS, 40                      @ 0 between two channels
+        .equ    F_HALF, F_SUMS                  @ of a chain list: 2 * output_offset + 1
         .equ    FRAME, 76
+
+@ struct nk_dsp_tile, beyond its head
+        .equ    T_OFFSET, 28                    @ stage.offset
 
 @ struct nk_dsp_channel, which lies in the list
         .equ    CHANNEL_BYTES, 20
@@ -79,6 +83,9 @@ ps  .req lr
         .equ    LO_START, 1 << 22
         .equ    HI_START, 1 << 14
         .equ    ONE_PASS, 1 << 24
+@ In a chain the accumulators start at 2^45 + 2^22, so that even and odd pixels have the same bias.
+        .equ    CHAIN_HI_START, 1 << 13
+        .equ    CHAIN_STEPS, 16                @ NK_DSP_CHAIN_STEPS
 
 @ Accumulate weight w times word x into pair i.
         .macro  mac i, w, x
@@ -121,9 +128,9 @@ ps  .req lr
         .endif
         .endm
 
-        .macro  clear_accumulators P
+        .macro  clear_accumulators P, hi_start=HI_START
         mov     lo0, #LO_START
-        mov     hi0, #HI_START
+        mov     hi0, #\hi_start
         .if     \P >= 2
         mov     lo1, lo0
         mov     hi1, hi0
@@ -956,6 +963,7 @@ nk_dsp_tile_\P:
 .Lstop_\P:
         add     sp, sp, #FRAME
         pop     {r4-r11, pc}
+        .ltorg
 
 .Lrequantize_\P:
         split_\P
@@ -1307,6 +1315,247 @@ nk_dsp_routines:
         .word   0
         .endif
         .endr
+
+@ ---- chains: single weights of a channel, without a loop, and its requantisation ---------------------
+@ A chain list (nk_dsp_chain.h) has one entry a channel. The steps of two weights each stand one after the
+@ other, and an entry begins at the step from which on its weights are left, so that there is no end of a
+@ loop. Channels of equal length stand together in the list, so that most entries begin where the entry
+@ before did. Both are for the sake of the branch predictor.
+@ An entry holds its first weight, the delta to its second, and the byte offset of its first input:
+@ xb = weight + delta * 2^8 + offset * 2^16. At the first step wa = weight, wb = delta, px = first input,
+@ xb = its second word and ps = stream; the weights and the deltas take turns in wa and wb.
+@ Other registers than in the loops: a load with low registers is 2 bytes shorter.
+
+        .unreq  lo0
+        .unreq  hi0
+        .unreq  lo1
+        .unreq  hi1
+        .unreq  lo2
+        .unreq  hi2
+        .unreq  lo3
+        .unreq  hi3
+        .unreq  xa
+        .unreq  xb
+        .unreq  wa
+        .unreq  wb
+        .unreq  px
+        .unreq  ps
+xa  .req r0
+xb  .req r1
+wa  .req r2
+wb  .req r3
+px  .req r4
+ps  .req r5
+lo0 .req r6
+lo1 .req r7
+hi0 .req r8
+hi1 .req r9
+lo2 .req r10
+hi2 .req r11
+lo3 .req r12
+hi3 .req lr
+
+@ Run the entry at wb.
+        .macro  run_chain_entry
+        ldm     wb!, {xa, xb, ps}
+        str     wb, [sp, #F_ENTRY]
+        ldr     px, [sp, #F_INPUT]
+        sxtb    wa, xb
+        add     px, px, xb, lsr #16
+        sbfx    wb, xb, #8, #8
+        ldr     xb, [px, #4]
+        bx      xa
+        .endm
+
+@ A step: the order takes 12 cycles, of which px, its loads and two words of input at a time need as many.
+        .macro  chain_step weight
+        ldr     xa, [px]
+        mac     1, wa, xb
+        ldr     xb, [px, #12]
+        mac     0, wa, xa
+        ldr     xa, [px, #8]
+        add     px, px, wb, lsl #4
+        mac     3, wa, xb
+        ldrsb   wb, [ps, #\weight]
+        mac     2, wa, xa
+        ldr     xb, [px, #4]
+        ldr     xa, [px]
+        ldrsb   wa, [ps, #\weight + 1]
+        mac     1, wb, xb
+        ldr     xb, [px, #12]
+        mac     0, wb, xa
+        ldr     xa, [px, #8]
+        add     px, px, wa, lsl #4
+        mac     3, wb, xb
+        ldrsb   wa, [ps, #\weight + 2]
+        mac     2, wb, xa
+        ldr     xb, [px, #4]
+        ldrsb   wb, [ps, #\weight + 3]
+        .endm
+
+        .section .text.nk_dsp_chain, "ax", %progbits
+        .balign 4
+.Lchain_again:
+        add     hi3, hi3, #ONE_PASS
+        add     ps, ps, #(4 * CHAIN_STEPS)
+        .balign 4
+.Lchain:
+        .set    weight, 1
+        .rept   CHAIN_STEPS
+        chain_step weight
+        .set    weight, weight + 4
+        .endr
+.Lchain_end:
+        cmp     hi3, #0                         @ its top byte: minus the passes that are left
+        bmi     .Lchain_again
+.Lchain_last:                                   @ the last weight, requantisation, the next entry
+        ldr     xa, [px]
+        ldr     wb, [sp, #F_ENTRY]
+        mac     1, wa, xb
+        ldr     xb, [px, #12]
+        mac     0, wa, xa
+        ldr     xa, [px, #8]
+        mac     3, wa, xb
+        ldr     xb, [wb]
+        mac     2, wa, xa
+        ldr     wa, [sp, #F_MASK]
+        add     hi1, xb, hi1, lsl #10
+        and     px, lo1, wa
+        add     hi3, xb, hi3, lsl #10
+        bics    lo1, lo1, wa
+        add     hi2, xb, hi2, lsl #10
+        add     hi0, xb, hi0, lsl #10
+        and     xa, lo0, wa
+        add     hi1, hi1, lo1, lsr #22
+        bics    lo0, lo0, wa
+        add     lo1, xb, px, lsl #1
+        and     px, lo3, wa
+        bic     lo3, lo3, wa
+        add     hi0, hi0, lo0, lsr #22
+        add     lo0, xb, xa, lsl #1
+        and     xa, lo2, wa
+        add     hi3, hi3, lo3, lsr #22
+        bic     lo2, lo2, wa
+        add     lo3, xb, px, lsl #1
+        ldr     ps, [wb, #8]
+        add     hi2, hi2, lo2, lsr #22
+        add     lo2, xb, xa, lsl #1
+        ldr     xb, [sp, #F_HALF]
+        lsls    xb, xb, ps
+        asrs    xb, xb, #1
+        ldr     wa, [wb, #4]
+        add     xa, xb, lo0, asr #31
+        smmlar  lo0, lo0, wa, xa
+        add     px, xb, hi0, asr #31
+        smmlar  hi0, hi0, wa, px
+        add     xa, xb, lo1, asr #31
+        smmlar  lo1, lo1, wa, xa
+        add     px, xb, hi1, asr #31
+        add     xa, xb, lo2, asr #31
+        smmlar  hi1, hi1, wa, px
+        smmlar  lo2, lo2, wa, xa
+        asrs    lo0, lo0, ps
+        asr     hi1, hi1, ps
+        add     xa, xb, lo3, asr #31
+        add     px, xb, hi2, asr #31
+        asr     lo2, lo2, ps
+        asrs    lo1, lo1, ps
+        asr     hi0, hi0, ps
+        ssat    lo0, #8, lo0
+        smmlar  hi2, hi2, wa, px
+        ssat    hi0, #8, hi0
+        smmlar  lo3, lo3, wa, xa
+        ldr     xa, [sp, #F_OUTPUT]
+        add     px, xb, hi3, asr #31
+        add     xa, xa, ps, lsr #16
+        smmlar  hi3, hi3, wa, px
+        ssat    lo2, #8, lo2
+        asr     hi2, hi2, ps
+        asr     hi3, hi3, ps
+        ldr     xb, [sp, #F_STEP]
+        ssat    hi3, #8, hi3
+        asr     lo3, lo3, ps
+        ldr     ps, [sp, #F_LAST]
+        add     wa, xb, xb, lsl #1
+        strb    hi0, [xa, xb]
+        add     px, xb, xb, lsl #2
+        ssat    lo3, #8, lo3
+        strb    lo2, [xa, xb, lsl #2]
+        ssat    hi2, #8, hi2
+        strb    lo0, [xa]
+        ssat    lo1, #8, lo1
+        strb    lo1, [xa, xb, lsl #1]
+        ssat    hi1, #8, hi1
+        strb    hi3, [xa, ps]
+        strb    hi2, [xa, px]
+        mov     hi0, #CHAIN_HI_START
+        strb    hi1, [xa, wa]
+        mov     lo2, #LO_START
+        mov     hi2, #CHAIN_HI_START
+        mov     lo1, #LO_START
+        strb    lo3, [xa, wa, lsl #1]
+        ldr     px, [sp, #F_INPUT]
+        ldr     xb, [wb, #16]
+        ldr     xa, [wb, #12]
+        sxtb    wa, xb
+        mov     lo0, #LO_START
+        ldr     ps, [wb, #20]
+        mov     hi3, #CHAIN_HI_START
+        adds    wb, wb, #24
+        mov     hi1, #CHAIN_HI_START
+        add     px, px, xb, lsr #16
+        str     wb, [sp, #F_ENTRY]
+        sbfx    wb, xb, #8, #8
+        mov     lo3, #LO_START
+        ldr     xb, [px, #4]
+        bx      xa
+
+@ An entry of more passes: two more words, the start of hi3 with the passes, and the first step.
+.Lchain_long:
+        ldr     xa, [sp, #F_ENTRY]
+        ldr     hi3, [xa], #8
+        str     xa, [sp, #F_ENTRY]
+        ldr     xa, [xa, #-4]
+        bx      xa
+
+@ r9 = channels without weights, and the first of their words stands before r11.
+.Lchain_start:
+        sub     wb, r11, #4
+        ldr     r0, [sp, #F_TILE]
+        ldr     r0, [r0, #T_OFFSET]
+        adds    r0, r0, r0
+        adds    r0, r0, #1
+        str     r0, [sp, #F_HALF]
+        cmp     r9, #0
+        beq     2f
+        ldr     r7, [sp, #F_OUTPUT]
+        ldr     r1, [sp, #F_STEP]
+        ldr     r4, [sp, #F_LAST]
+        add     r2, r1, r1, lsl #1
+        add     r6, r1, r1, lsl #2
+        .balign 4
+1:      ldr     r5, [wb], #4
+        subs    r9, r9, #1
+        add     r0, r7, r5, lsr #8
+        strb    r5, [r0]
+        strb    r5, [r0, r4]
+        strb    r5, [r0, r1]
+        strb    r5, [r0, r1, lsl #1]
+        strb    r5, [r0, r2]
+        strb    r5, [r0, r1, lsl #2]
+        strb    r5, [r0, r6]
+        strb    r5, [r0, r2, lsl #1]
+        bne     1b
+2:      clear_accumulators 4, CHAIN_HI_START
+        run_chain_entry
+
+@ The routines of a chain list: NK_DSP_CHAIN_*.
+        .section .rodata.nk_dsp_chain_routines, "a", %progbits
+        .balign 4
+nk_dsp_chain_routines:
+        .word   .Lchain_start + 1, .Lchain_last + 1, .Lchain_end + 1, .Lchain_long + 1
+        .word   .Lstop_4 + 1
+        .word   (.Lchain_end - .Lchain) / CHAIN_STEPS
 
 #elif defined(__ELF__)
         .section .note.GNU-stack, "", %progbits

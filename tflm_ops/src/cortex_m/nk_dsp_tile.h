@@ -108,6 +108,30 @@ enum {
 /** Addresses of the routines, for the entries. */
 extern const uint32_t nk_dsp_routines[NK_DSP_MAX_PAIRS][NK_DSP_ROUTINES];
 
+/** The routines of a chain list (nk_dsp_list.h), for tiles of NK_DSP_MAX_PAIRS pairs. */
+enum {
+  /** The start of a list; stores the outputs of the channels without weights. */
+  NK_DSP_CHAIN_START,
+  /** An entry of one weight, and the end of the chain: an entry of more weights begins so many
+   * NK_DSP_CHAIN_STEP_BYTES before. */
+  NK_DSP_CHAIN_LAST,
+  NK_DSP_CHAIN_END,
+  /** An entry that runs the chain more than once. */
+  NK_DSP_CHAIN_LONG,
+  NK_DSP_CHAIN_STOP,
+  /** Not a routine: bytes of a step. */
+  NK_DSP_CHAIN_STEP_BYTES,
+  NK_DSP_CHAIN_ROUTINES
+};
+
+/** Steps of the chain, of two weights each. */
+#define NK_DSP_CHAIN_STEPS 16
+/** Upper half of the accumulators at the start of a channel. */
+#define NK_DSP_CHAIN_HI_START (UINT32_C(1) << 13)
+
+/** Addresses of the routines, for the entries. */
+extern const uint32_t nk_dsp_chain_routines[NK_DSP_CHAIN_ROUTINES];
+
 /** Requantises the sums of one output channel, [2 * NK_DSP_MAX_PAIRS], stores tile->pixels outputs
  * and clears the sums; called by the routines. */
 void nk_dsp_requantize_exact(const nk_dsp_tile *tile, const nk_dsp_channel *channel, int32_t *sums,

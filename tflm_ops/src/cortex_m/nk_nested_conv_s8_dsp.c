@@ -56,8 +56,8 @@ int32_t nk_nested_conv_s8_dsp_get_buffer_size(const nk_stream *stream, const nk_
 #if NK_USE_DSP
 
 void nk_nested_conv_s8_dsp(const nk_stream *stream, int32_t level, const nk_conv_dims *dims,
-                           const int8_t *input, int8_t *output, void *scratch,
-                           const nk_dsp_sink *sink) {
+                           const int8_t *input, int8_t *output, void *scratch, size_t scratch_size,
+                           const nk_dsp_sink *sink, nk_dsp_chain_maker *make_chain) {
 #if NK_USE_MVE
   const int32_t bytes = nk_nested_conv_s8_dsp_get_buffer_size(stream, dims, sink != NULL);
   if (nk_nested_dense_conv_s8_mve(stream, level, dims, input, output, scratch, bytes, sink) ||
@@ -71,7 +71,10 @@ void nk_nested_conv_s8_dsp(const nk_stream *stream, int32_t level, const nk_conv
   }
   nk_dsp_conv conv = make_conv(stream, level, dims);
   conv.sink = sink;
-  nk_dsp_conv_lay_out(&conv, scratch);
+  conv.make_chain = make_chain;
+  // nk_dsp_conv_lay_out() puts the list last.
+  const int32_t used = nk_dsp_conv_lay_out(&conv, scratch);
+  conv.list_bytes += (int32_t)(scratch_size < INT32_MAX ? scratch_size : INT32_MAX) - used;
   nk_dsp_conv_run(&conv, input, output);
 }
 

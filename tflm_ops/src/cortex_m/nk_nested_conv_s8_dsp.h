@@ -24,11 +24,12 @@ int32_t nk_nested_conv_s8_dsp_get_buffer_size(const nk_stream *stream, const nk_
 int32_t nk_nested_conv2d_add_s8_get_kernel_size(const nk_stream *stream, const nk_conv_dims *dims);
 
 /**
- * Runs the layer; scratch of the size above, 4-byte aligned. sink: NULL, or as in nk_dsp_conv.h; a
- * small dense layer then runs on the tiles, too.
+ * Runs the layer; scratch of the size above or more, 4-byte aligned. sink: NULL, or as in
+ * nk_dsp_conv.h; a small dense layer then runs on the tiles, too. make_chain: NULL
+ * or nk_dsp_chain_make.
  */
 void nk_nested_conv_s8_dsp(const nk_stream *stream, int32_t level, const nk_conv_dims *dims,
-                           const int8_t *input, int8_t *output, void *scratch,
-                           const nk_dsp_sink *sink);
+                           const int8_t *input, int8_t *output, void *scratch, size_t scratch_size,
+                           const nk_dsp_sink *sink, nk_dsp_chain_maker *make_chain);
 
 #endif  // NK_NESTED_CONV_S8_DSP_H_
