@@ -126,8 +126,8 @@ def report(files):
     missed = sum(len(file.missed) for file in files.values())
     share = f"{100 * (total - missed) / total:.1f} %"
     text = f"{total - missed:,} of {total:,} branches are taken ({share}); "
-    rest = "`make coverage` names those of the other branches that are not argued below.\n\n"
-    text += rest if missed else "none is left.\n\n"
+    text += "`make coverage` names" if open_lines else "the page argues"
+    text += f" the other {missed}.\n\n" if missed else " none.\n\n"
     text += "| file | branches | taken | argued |\n|---|---|---|---|\n" + "\n".join(rows) + "\n"
     if argued:
         text += "\n## Branches that no test can take\n\n"

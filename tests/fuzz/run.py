@@ -99,7 +99,7 @@ def main(argv=None):
     flags.add_argument("targets", nargs="*", metavar="TARGET")
     flags.add_argument("--seconds", type=int, default=60)
     flags.add_argument("--hours", type=float, default=0)
-    args = flags.parse_args(argv)
+    args = flags.parse_intermixed_args(argv)
     unknown = set(args.targets) - set(TARGETS)
     if unknown:
         flags.error(f"expected targets of {', '.join(TARGETS)}: got {', '.join(sorted(unknown))}")

@@ -65,3 +65,11 @@ def test_another_exception_is_kept_with_its_file(monkeypatch, tmp_path, error, f
 )
 def test_the_number_of_inputs_is_read_from_the_output(text, count):
     assert run.count_in(text) == count
+
+
+def test_targets_may_follow_the_options(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        run.main([str(tmp_path), "--seconds", "1", "ops", "rays"])
+    assert (
+        "expected targets of stream, ops, adapter, files, m7: got rays" in capsys.readouterr().err
+    )

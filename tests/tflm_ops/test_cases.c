@@ -8,6 +8,7 @@
 
 #include "../../tflm_ops/src/cortex_m/nk_depthwise.h"
 #include "../../tflm_ops/src/cortex_m/nk_fully_connected.h"
+#include "../../tflm_ops/src/cortex_m/nk_short_sum.h"
 #include "nested_case.h"
 
 typedef nk_status parts_function(const nk_stream *stream, int32_t level, const nk_conv_dims *dims,
@@ -67,6 +68,42 @@ static bool run_parts(const nk_stream *stream, int32_t level, const nested_case 
   return same;
 }
 
+/** A sum of two operands, half of each. */
+static const nk_add_params kSum = {.activation_min = -120,
+                                   .activation_max = 100,
+                                   .short_factor1 = 1 << 27,
+                                   .short_factor2 = 1 << 27,
+                                   .short_constant = 1 << 19};
+
+/** Adds a tensor to a convolution, in as little memory as its parts take; false for another output
+ * than one element after the other. */
+static bool run_sum(const nk_stream *stream, int32_t level, const nested_case *c,
+                    const int8_t *input, const int8_t *expected) {
+  if (parts_of(stream, &c->dims) != nk_nested_conv2d_parts_s8 || stream->kind != NK_KIND_CONV) {
+    return true;
+  }
+  int8_t *other = allocate((size_t)c->output_size);
+  int8_t *output = allocate((size_t)c->output_size);
+  for (int32_t i = 0; i < c->output_size; ++i) {
+    other[i] = (int8_t)(i * 37);
+  }
+  nk_status status = NK_ERROR_BUFFER;
+  for (size_t size = 0; status == NK_ERROR_BUFFER; size += 32) {
+    void *scratch = allocate(size);
+    status = nk_nested_conv2d_add_parts_s8(stream, level, &c->dims, input, &kSum, other, output,
+                                           size == 0 ? NULL : scratch, size);
+    free(scratch);
+  }
+  bool same = status == NK_OK;
+  for (int32_t i = 0; i < c->output_size; ++i) {
+    same = same && output[i] == nk_clamp(nk_short_sum_pair(&kSum, expected[i], other[i]),
+                                         kSum.activation_min, kSum.activation_max);
+  }
+  free(output);
+  free(other);
+  return same;
+}
+
 /** Whether the check of streams in place takes just those. */
 static bool check_in_place(const nk_stream *stream) {
   const nk_status expected = stream->in_place_levels == stream->levels ? NK_OK : NK_ERROR_ARGUMENT;
@@ -102,6 +139,10 @@ static int run(const char *path) {
       }
       if (!run_parts(&stream, level, &c, input, expected)) {
         fprintf(stderr, "%s: level %d: another output in parts\n", path, (int)level);
+        ++failures;
+      }
+      if (!run_sum(&stream, level, &c, input, expected)) {
+        fprintf(stderr, "%s: level %d: another sum in parts\n", path, (int)level);
         ++failures;
       }
       memset(output, 0, (size_t)c.output_size);

@@ -6,9 +6,10 @@ import struct
 import numpy as np
 import pytest
 
-from nested_keras.format import FormatError, LayerKind, LayerParams, Stream, encode
+from nested_keras.format import FormatError, LayerKind, LayerParams, Stream, Tables, encode
 from tests.nested_keras.format.streams import (
     block_ends,
+    coded,
     encode_packed,
     patch,
     random_layer,
@@ -212,6 +213,25 @@ def test_bias_fits_into_32_bits_unfolded(nk, input_offset, level, channel, total
         else:
             with pytest.raises(FormatError, match=f"level {level}: bias of channel {channel}"):
                 Stream.parse(stream)
+
+
+@pytest.mark.parametrize(("step", "fits"), [(-1, True), (-2, False), (1, False)])
+def test_a_packed_bias_fits_into_32_bits(nk, step, fits):
+    params = dataclasses.replace(CONV, out_channels=2)
+    layer = random_layer(params, levels=1, profile="zero")
+    layer.bias[:] = [[step * (1 << 20), -(1 << 20)]]
+    layer.multiplier[:], layer.shift[:] = 1 << 30, -31
+    data = encode(layer, choose=coded)
+    (level,) = Stream.parse(data).levels
+    assert (level.tables, level.table_bits.bias_fraction) == (Tables.PACKED, 11)
+    # The unit of the bias becomes 2^31 where it was 2^20.
+    stream = patch(data, BLOCK + 19, "B", 0)
+    assert status(nk, stream) == ("NK_OK" if fits else "NK_ERROR_MALFORMED")
+    if fits:
+        assert Stream.parse(stream).weights.bias.tolist() == [[step << 31, -1 << 31]]
+    else:
+        with pytest.raises(FormatError, match="level 0: bias must fit into 32 bits"):
+            Stream.parse(stream)
 
 
 def test_a_block_too_short_to_read_ahead(nk):

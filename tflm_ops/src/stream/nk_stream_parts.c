@@ -147,7 +147,8 @@ static int32_t entries_of(const nk_stream *s, int32_t n, int32_t first, int32_t 
   return entries;
 }
 
-/** Sets the channels of the next part, as many as fit, and the entries of its levels. */
+/** Sets the channels of the next part, as many as fit, and the entries of its levels. The first
+ * step always fits: nk_stream_parts_begin() has seen that. */
 static void choose_part(nk_stream_parts *parts) {
   const nk_stream *s = parts->whole;
   nk_stream *part = &parts->stream;
@@ -167,7 +168,7 @@ static void choose_part(nk_stream_parts *parts) {
       entries[n] = (uint32_t)entries_of(s, n, parts->first + part->out_channels, step);
       bytes += entry_bytes(s, n, entries[n]);
     }
-    if (bytes > parts->bytes && part->out_channels > 0) {
+    if (bytes > parts->bytes) {
       break;
     }
     for (int32_t n = 0; n <= parts->level; ++n) {
@@ -199,7 +200,7 @@ static inline int32_t sum_of_records(const uint8_t *at, int32_t count) {
   return nk_smlad(nk_sxtb16_odd(nk_load_word(at)), (uint32_t)count % 2, sum);
 }
 
-/** walk() through a level with records of two bytes. */
+/** walk() through a level with records of two bytes: one of them a weight. */
 static const uint8_t *walk_records(const nk_stream_level *level, int32_t channels,
                                    uint8_t *unpacked, int32_t *sums) {
   const uint8_t *at = level->records;
@@ -226,7 +227,7 @@ static const uint8_t *walk(nk_stream_parts *parts, int32_t n, uint8_t *unpacked,
   const nk_stream *s = &parts->stream;
   const nk_stream_level *level = &s->level[n];
   const bool dense = level->values != NULL;
-  if (level->record_bytes == 2 && s->block_size == 1) {
+  if (level->record_bytes == 2) {
     return walk_records(level, s->out_channels, unpacked, sums);
   }
   const int32_t entry_bytes = dense ? s->block_size : level->record_bytes;
