@@ -44,7 +44,7 @@ PROGRAMS = {
 WITH_CASES = ("test_cases", "test_stream_mutations")
 # Python tests by a part of the path; the C tests know the rest better.
 PYTEST = {
-    "src/stream/": ("test_stream.py",),
+    "src/stream/": ("test_stream.py", "test_nested_conv.py"),
     "src/detection/": ("test_detection.py",),
     "src/ops/": ("test_every_operator.py", "test_ops.py", "test_dense.py"),
     "src/ref/": ("test_every_operator.py", "test_ops.py", "test_dense.py"),

@@ -181,12 +181,13 @@ def test_fully_connected_needs_no_scratch(nk):
     assert call.status() == "NK_OK"
 
 
+@pytest.mark.parametrize("pack", [encode, encode_packed])
 @pytest.mark.parametrize("name", CASES)
-def test_planned_scratch_is_what_the_kernels_ask_for(nk, name):
+def test_planned_scratch_is_what_the_kernels_ask_for(nk, name, pack):
     _, x_shape, y_shape = CASES[name]
     size = (*x_shape[1:3], *y_shape[1:3]) if len(x_shape) == 4 else (1, 1, 1, 1)
     for batches, levels in ((1, 1), (1, 3), (3, 2)):
-        data, *_ = stream_and_input(CASES[name], levels=levels, profile="mixed", seed=0)
+        data, *_ = stream_and_input(CASES[name], levels=levels, profile="mixed", seed=0, pack=pack)
         dims = (batches, *size)
         asked = nk.buffer_size(nk.validate(data), ConvDims(*dims))
         assert nested_conv_scratch_bytes(Stream.parse(data), dims) == asked

@@ -287,9 +287,9 @@ static bool biases_fit(const nk_stream *stream, int32_t channel, const nk_coded_
     const nk_stream_level *level = &stream->level[l];
     const int64_t fold = stream->input_offset * sum;
     nk_channel_tables tables;
-    (void)read_tables(level, channel, coded, &tables);  // They fit: see tables_are_in_range().
+    const bool fits = read_tables(level, channel, coded, &tables);
     const int64_t bias = tables.bias + (level->packed_tables == NULL ? -fold : fold);
-    if (bias < INT32_MIN || bias > INT32_MAX) {
+    if (!fits || bias < INT32_MIN || bias > INT32_MAX) {
       return false;
     }
   }

@@ -200,7 +200,7 @@ static inline int32_t sum_of_records(const uint8_t *at, int32_t count) {
   return nk_smlad(nk_sxtb16_odd(nk_load_word(at)), (uint32_t)count % 2, sum);
 }
 
-/** walk() through a level with records of two bytes: one of them a weight. */
+/** walk() through a level with records of two bytes. */
 static const uint8_t *walk_records(const nk_stream_level *level, int32_t channels,
                                    uint8_t *unpacked, int32_t *sums) {
   const uint8_t *at = level->records;
@@ -227,7 +227,7 @@ static const uint8_t *walk(nk_stream_parts *parts, int32_t n, uint8_t *unpacked,
   const nk_stream *s = &parts->stream;
   const nk_stream_level *level = &s->level[n];
   const bool dense = level->values != NULL;
-  if (level->record_bytes == 2) {
+  if (s->block_size == 1 && level->record_bytes == 2) {
     return walk_records(level, s->out_channels, unpacked, sums);
   }
   const int32_t entry_bytes = dense ? s->block_size : level->record_bytes;
