@@ -6,7 +6,7 @@ those of cases.py.
 
 import numpy as np
 
-from nested_keras.format import Stream, encode, round_tables
+from nested_keras.format import Stream, constants, encode, round_tables
 from nested_keras.tflite import operators
 from tests.nested_keras.format.streams import PROFILES, encode_packed
 from tests.tflm_ops.cases import CASES, DEPTHWISE, make, row, stream_and_input
@@ -20,6 +20,8 @@ LARGE = {
     "depthwise many": make(DEPTHWISE, channels=(40, 1)),
     "row many": row(300, 77),
 }
+# The layer with as many levels as a stream may have.
+MOST_LEVELS = make(channels=(6, 9))
 
 
 def mixed(seed):
@@ -45,12 +47,13 @@ def mixed(seed):
 
 def grid():
     """Yields (stream, input, output of every level)."""
-    for index, (_, case) in enumerate([*CASES.items(), *LARGE.items()] * 2):
+    layers = [*CASES.values(), *LARGE.values()] * 2
+    for index, case in enumerate([*layers, MOST_LEVELS]):
         pack = encode_packed if index % 3 == 0 else mixed(index)
         profile = "mixed" if index % 2 else PROFILES[index % len(PROFILES)]
+        levels = constants.STREAM_MAX_LEVELS if case is MOST_LEVELS else 1 + index % 4
         data, x, y_shape = stream_and_input(
-            case, levels=1 + index % 4, profile=profile, seed=index, pack=pack
+            case, levels=levels, profile=profile, seed=index, pack=pack
         )
         op = operators.NestedSparseConv("", (0,), (1,), layer=Stream.parse(data))
-        levels = range(len(op.layer.levels))
-        yield op.layer, x, [operators.run_op(op, [x], y_shape, level) for level in levels]
+        yield op.layer, x, [operators.run_op(op, [x], y_shape, level) for level in range(levels)]
