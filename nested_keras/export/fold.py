@@ -28,7 +28,7 @@ from nested_keras.export.calibrate import fixed_scales, with_own_scales
 from nested_keras.export.forward import numpy_of
 from nested_keras.export.moving_layers import Crop, DepthToSpace, Pad, Transpose
 from nested_keras.export.nodes import BatchNorm, Graph, Linear, Node
-from nested_keras.export.plain_layers import PROBABILITY_SCALE, Reshape, Table, Unary
+from nested_keras.export.plain_layers import PROBABILITY_SCALE, Pool, Reshape, Table, Unary
 from nested_keras.export.series import reshapes_behind_sums
 from nested_keras.format import LayerKind
 
@@ -168,18 +168,19 @@ def _plain(node: Node) -> Node:
 
 
 def _apart(folded: Mapping[str, Node], node: Node) -> Node:
-    """Returns an activation as a table, where it reads a matrix product or a transposition.
+    """Returns an activation as a table, where the converter would move it.
 
-    The converter would compute a product with several readers twice, once with the activation. It
-    would move the activation in front of the transposition, where a layer has other readers.
+    The converter would compute a matrix product with several readers twice, once with the
+    activation. It would move the activation in front of a transposition, where a layer has other
+    readers, or in front of a reshape, and a sum behind as well. It would fuse a relu into a pool,
+    and lose the range of the relu where the relu is an output.
     """
     if not (isinstance(node, Unary) and node.function in _FUSED_ACTIVATIONS):
         return node
     producer = folded[node.inputs[0]]
-    while isinstance(producer, Reshape):
-        producer = folded[producer.inputs[0]]
     is_product = isinstance(producer, Linear) and producer.kind is LayerKind.FULLY_CONNECTED
-    if is_product or isinstance(producer, Transpose):
+    is_pooled_relu = isinstance(producer, Pool) and node.function == "relu"
+    if is_product or is_pooled_relu or isinstance(producer, Reshape | Transpose):
         function = getattr(keras.activations, node.function)
         return Table(node.name, node.inputs, node.shape, function)
     return node

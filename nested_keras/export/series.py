@@ -11,7 +11,7 @@ import dataclasses
 
 from nested_keras.export.moving_layers import DepthToSpace
 from nested_keras.export.nodes import Graph, Input, Node, image_shape
-from nested_keras.export.plain_layers import Binary, Reshape
+from nested_keras.export.plain_layers import Binary, Extremum, Reshape
 
 
 def series_as_images(graph: Graph) -> Graph:
@@ -48,7 +48,8 @@ def series_as_images(graph: Graph) -> Graph:
 def reshapes_behind_sums(graph: Graph) -> Graph:
     """Returns the same network with one Reshape behind a sum or product, not two in front.
 
-    The converter would move the reshapes itself, and would leave the sum without a range. Where
+    The converter would move the reshapes itself, and would leave the sum without a range, or with
+    five axes; likewise in front of a maximum or minimum. Where
     other reshapes stand in front of these, the sum moves further. A reshape with other readers
     stays for them. A DepthToSpace ends with a reshape, so it moves likewise.
     """
@@ -56,7 +57,7 @@ def reshapes_behind_sums(graph: Graph) -> Graph:
     nodes: dict[str, Node] = {}
     for node in graph.nodes.values():
         before = [nodes[name] for name in node.inputs]
-        if isinstance(node, Binary) and _move_alike(before, node, nodes):
+        if isinstance(node, Binary | Extremum) and _move_alike(before, node, nodes):
             for name in set(node.inputs):
                 reads[name] -= node.inputs.count(name)
                 if not reads[name]:

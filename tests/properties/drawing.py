@@ -86,6 +86,12 @@ class Network:
         """Whether the network may have a function that jumps, as a ReLU does at its threshold."""
         return any(word in line for line in self.lines for word in ("threshold", "hard_shrink"))
 
+    @property
+    def leaks(self) -> bool:
+        """Whether the network may have a leaky_relu, which TFLite rounds twice below 0."""
+        words = ("LeakyReLU", "leaky_relu", "negative_slope")
+        return any(word in line for line in self.lines for word in words)
+
     def keras_tensors(self, names: Iterable[str]) -> list[Any]:
         """Returns the symbolic tensors of the given names."""
         return [self.scope[name] for name in names]
@@ -230,7 +236,7 @@ def _takes(kind: type, rank: int) -> bool:
 def _new_layer(network: Network, kind: type, sources: list[str], **given: Any) -> str:
     """Adds a layer with drawn arguments, and one call."""
     if not _takes(kind, 1 + len(network.shape(sources[0]))):
-        raise ValueError("another rank")
+        raise ValueError("another rank")  # before anything is drawn
     chosen = {
         **arguments.of(kind, network.random, [network.shape(name) for name in sources]),
         **given,
@@ -257,6 +263,8 @@ def _call_layer(network: Network, layer: str, sources: list[str]) -> str:
 
 def _refuse_wrong_call(layer: Any, shape: tuple[int, ...]) -> None:
     """Refuses calls that Keras draws as symbols, but computes wrongly or not at all."""
+    if not _takes(type(layer), 1 + len(shape)):
+        raise ValueError("another rank")
     parts = (layer, getattr(layer, "activation", None))
     if len(shape) > 3 and any(isinstance(part, L.PReLU) for part in parts):
         raise ValueError("TFLite's PReLU takes three axes beside the batch")
@@ -279,7 +287,9 @@ def _merge(network: Network, kind: type, source: str) -> None:
     others = [
         name
         for name in (*network.inputs, *network.tensors)
-        if name != source and _fits(network.shape(name), shape, concatenate=kind is L.Concatenate)
+        if name != source
+        and len(network.shape(name)) <= 3
+        and _fits(network.shape(name), shape, concatenate=kind is L.Concatenate)
     ]
     if not others or draw_.random() < 0.4:
         others = [_branch(network, source)]
@@ -373,6 +383,8 @@ def _operator(network: Network) -> None:
     alike = [name for name in (*network.inputs, *network.tensors) if network.shape(name) == shape]
     text = draw_.choice(arguments.operators(len(shape)))
     other = draw_.choice([name for name in alike if name != source] or alike)
+    if "softmax" in text and len(shape) > 4:
+        raise ValueError("TensorFlow's softmax takes five axes")
     if " - {y}" in text and other == source:
         raise ValueError("always zero")
     sizes = {"height": 2 * shape[0], "width": 3 * shape[1 % len(shape)], "size": math.prod(shape)}

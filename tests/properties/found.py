@@ -214,4 +214,33 @@ x4 = keras.ops.tanh(x2)
 x5 = L.Flatten(name='n21_2')(i0)
 model = keras.Model([i0], [x1, x3, x4, x5])
 """,
+    # A relu behind a pool, or behind a mean over one axis, as an output: the converter fused it
+    # into the pool and lost its range, so that all values were zero. A maximum of a transposed
+    # convolution: the converter moved the maximum in front of a reshape, to five axes.
+    """
+i0 = keras.Input(shape=(4, 6, 5), name='n22_i0')
+x0 = L.Conv2D(2, 1, name='n22_0')(i0)
+x1 = L.ReLU(name='n22_1')(L.AveragePooling2D(2, name='n22_2')(x0))
+x2 = keras.ops.relu(L.MaxPooling2D((1, 3), name='n22_3')(x0))
+x3 = keras.ops.relu(keras.ops.mean(x0, 2, keepdims=True))
+x4 = keras.ops.max(keras.ops.maximum(x3, x3), (1, 2))
+x5 = L.Conv2DTranspose(3, 3, strides=2, padding='same', name='n22_4')(i0)
+x6 = keras.ops.max(keras.ops.maximum(x5, x5), (1, 2))
+x7 = L.Conv2DTranspose(3, 2, strides=2, padding='same', name='n22_5')(i0)
+x8 = L.Conv2D(2, 1, name='n22_6')(keras.ops.minimum(x5, x7))
+model = keras.Model([i0], [x1, x2, x3, x4, x6, x8])
+""",
+    # A relu behind a reshape, and a product: the converter moved both in front of the reshape.
+    """
+i0 = keras.Input(shape=(4, 6), name='n23_i0')
+x0 = keras.ops.relu(i0)
+x1 = x0**2
+x2 = L.ReLU(6.0, name='n23_0')(i0)
+x3 = x2 * x2
+x4 = L.Conv1D(4, 1, name='n23_1')(i0)
+x5 = L.ReLU(name='n23_2')(L.Flatten(name='n23_3')(x4))
+x6 = x5 * x5
+x7 = L.Dense(3, activation='sigmoid', name='n23_4')(x4)
+model = keras.Model([i0], [x1, x3, x6, x7])
+""",
 )

@@ -8,7 +8,7 @@ from nested_keras.export.fold import fold
 from nested_keras.export.graph import trace
 from nested_keras.export.moving_layers import Pad
 from nested_keras.export.nodes import BatchNorm, Linear
-from nested_keras.export.plain_layers import Binary, Extremum, Unary
+from nested_keras.export.plain_layers import Binary, Extremum, Table, Unary
 from nested_keras.format import LayerKind
 from tests import zoo
 
@@ -52,16 +52,23 @@ def functions_left(network):
     received = forward.run(graph, [x], forward.level_parameters(0), lambda node, value: value)
     for want, got in zip(model(x), received, strict=True):
         np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
-    return [node.function for node in graph.nodes.values() if isinstance(node, Unary)]
+    return [node.function for node in graph.nodes.values() if isinstance(node, Unary | Table)]
 
 
-@pytest.mark.parametrize("mover", [L.Cropping2D(1), L.Reshape((3, 12, 3)), L.Flatten()])
-def test_a_relu_stays_where_another_reads_the_pixels_that_are_moved(mover):
+@pytest.mark.parametrize(
+    ("mover", "relu"),
+    [  # behind a reshape it is a table, because the converter would move it
+        (L.Cropping2D(1), "relu"),
+        (L.Reshape((3, 12, 3)), keras.activations.relu),
+        (L.Flatten(), keras.activations.relu),
+    ],
+)
+def test_a_relu_stays_where_another_reads_the_pixels_that_are_moved(mover, relu):
     def network(x):
         x = L.BatchNormalization()(L.Conv2D(3, 1)(x))
         return L.ReLU()(mover(x)), L.Conv2D(2, 1)(x)
 
-    assert functions_left(network) == ["relu"]
+    assert functions_left(network) == [relu]
 
 
 @pytest.mark.parametrize("mover", [L.Cropping2D(1), L.Reshape((3, 12, 3)), L.Flatten()])
@@ -99,8 +106,17 @@ def test_a_relu6_of_fixed_scale_is_left_out_or_becomes_a_relu():
     graph = fold(trace(zoo.make("bounded_relu6").model))
     functions = [n.function for n in graph.nodes.values() if isinstance(n, Unary)]
     assert functions.count("relu6") == 2  # behind a concatenation of two scales
-    assert functions.count("relu") == 2  # behind tanh, and as the output
+    assert functions.count("relu") == 1  # as the output; behind tanh and a pool it is a table
     assert graph.nodes[graph.outputs[0]].function == "relu"
+
+
+@pytest.mark.parametrize("pool", [L.AveragePooling2D, L.MaxPooling2D])
+def test_a_relu_behind_a_pool_is_a_table(pool):
+    """The converter would fuse the relu into the pool and lose its range."""
+    inputs = keras.Input((4, 4, 3))
+    outputs = L.ReLU(name="relu")(pool(2)(L.Conv2D(2, 1)(inputs)))
+    graph = fold(trace(nested_keras.nest(keras.Model(inputs, outputs), exclude=())))
+    assert isinstance(graph.nodes["relu"], Table)
 
 
 def test_a_tensor_with_two_readers_keeps_its_batch_norm():

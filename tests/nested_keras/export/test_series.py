@@ -1,8 +1,9 @@
 import numpy as np
+import pytest
 
-from nested_keras.export.moving_layers import Transpose
+from nested_keras.export.moving_layers import DepthToSpace, Transpose
 from nested_keras.export.nodes import Graph, Input
-from nested_keras.export.plain_layers import Binary, Concatenate, Mean, Reshape
+from nested_keras.export.plain_layers import Binary, Concatenate, Extremum, Mean, Reshape
 from nested_keras.export.series import reshapes_behind_sums, series_as_images
 
 
@@ -89,5 +90,29 @@ def test_two_reshapes_in_front_of_a_sum_become_one_behind():
     assert nodes["square"].inputs == ("square/before",)
     assert nodes["square"].shape == (1, 1, 6, 2)
     assert "x/image" not in nodes
-    assert nodes["sum"].inputs == ("flat", "other")  # an output stays where it is
-    assert list(nodes) == ["x", "square/before", "square", "flat", "other", "sum", "mean"]
+    assert nodes["sum/before/before"].inputs == ("square/before", "square/before")
+    assert nodes["sum/before"].inputs == ("sum/before/before",)
+    assert nodes["sum"].inputs == ("sum/before",)
+    assert nodes["other"].inputs == ("square",)  # an output stays
+    assert "flat" not in nodes
+
+
+@pytest.mark.parametrize("blocks", [((2, 2), (2, 2)), ((2, 2), (1, 4))])
+def test_equal_moves_of_pixels_in_front_of_a_maximum_become_one_behind(blocks):
+    shapes = {(2, 2): (1, 3, 4, 8), (1, 4): (1, 6, 2, 8)}
+    first, second = blocks
+    graph = graph_of(
+        Input("x", (), shapes[first]),
+        Input("y", (), shapes[second]),
+        DepthToSpace("a", ("x",), (1, 6, 8, 2), first),
+        DepthToSpace("b", ("y",), (1, 6, 8, 2), second),
+        Extremum("most", ("a", "b"), (1, 6, 8, 2), "maximum"),
+        outputs=("most",),
+    )
+    nodes = reshapes_behind_sums(graph).nodes
+    if first != second:
+        assert list(nodes) == ["x", "y", "a", "b", "most"]
+        return
+    assert list(nodes) == ["x", "y", "most/before", "most"]
+    assert nodes["most/before"].inputs == ("x", "y")
+    assert isinstance(nodes["most"], DepthToSpace)
