@@ -11,6 +11,8 @@ from nested_keras.format import Encoding, LayerKind, LayerParams, StoredLevel
 # The same numbers as in tflm_ops/src/cortex_m/nk_dsp_chain.c.
 _MOST_POSITIONS = 4096
 _LARGE_DELTAS = 128
+_LEAST_TILES = 4
+_MOST_MEAN = 24
 _WORDS = 6
 # Words of a list of loops, for a channel and for its entries: nk_dsp_list.c.
 _LOOP_WORDS = 7
@@ -53,7 +55,7 @@ def takes(params: LayerParams, levels: Sequence[StoredLevel], tiles: int) -> boo
     ):
         return False
     if len(levels) < 2:
-        return True
+        return tiles >= _LEAST_TILES and weights <= _MOST_MEAN * channels
     room = 4 * (_LOOP_WORDS + _LOOP_ENTRY_WORDS * len(levels) - _WORDS) - 1
     return 2 * weights <= room * channels and weights <= (8 * tiles - 40) * channels
 

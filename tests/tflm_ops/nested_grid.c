@@ -582,7 +582,7 @@ static int32_t run_many_channels(int32_t channels) {
   nk_stream *s = new_layer(channels);
   s->levels = 1;
   make_pointwise(s, 3, channels);
-  const nk_conv_dims d = {1, 1, 8, 1, 8};
+  const nk_conv_dims d = {1, 4, 8, 4, 8};
   const filter f = {take(channels * 3), take(channels * 3)};
   for (int32_t i = 0; i < channels * 3; ++i) {
     f.weights[i] = (int8_t)random_in(1, 127);
@@ -599,9 +599,9 @@ static int32_t run_long_filters(int32_t seed) {
   s->levels = random_in(1, 4);
   const int32_t positions = once_in(12) ? 4100 : random_in(100, 300);
   make_pointwise(s, positions, once_in(2) ? 1 : random_in(2, 12));
-  const int32_t rows = positions > 300 ? 1 : random_in(1, 4), width = random_in(7, 25);
+  const int32_t rows = positions > 300 ? 1 : random_in(1, 4), width = random_in(7, 33);
   const nk_conv_dims d = {1, rows, width, rows, width};
-  const int32_t size = s->out_channels * positions, weights = random_in(1, 20);
+  const int32_t size = s->out_channels * positions, weights = random_in(1, 40);
   const int32_t first = once_in(3) ? s->levels - 1 : 0;
   const filter f = {take(size), take(size)};
   for (int32_t i = 0; i < size; ++i) {

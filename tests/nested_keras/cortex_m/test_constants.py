@@ -57,6 +57,8 @@ def c():
         (scratch._STOP_WORDS, "STOP_WORDS"),
         (chains._MOST_POSITIONS, "CHAIN_MOST_POSITIONS"),
         (chains._LARGE_DELTAS, "CHAIN_LARGE_DELTAS"),
+        (chains._LEAST_TILES, "CHAIN_LEAST_TILES"),
+        (chains._MOST_MEAN, "CHAIN_MOST_MEAN"),
         (chains._WORDS, "CHAIN_WORDS"),
         (chains._LOOP_WORDS, "END_WORDS"),
         (chains._LOOP_ENTRY_WORDS, "ENTRY_WORDS"),
@@ -101,7 +103,7 @@ def test_every_constant_of_the_python_side_is_compared():
             "_GROUP",
         ),
         *("_MAX_INPUTS", "_MAX_WEIGHT_BYTES", "_MOST_POSITIONS", "_WORDS", "_LARGE_DELTAS"),
-        *("_LOOP_WORDS", "_LOOP_ENTRY_WORDS", "_MOST_WEIGHTS"),
+        *("_LOOP_WORDS", "_LOOP_ENTRY_WORDS", "_MOST_WEIGHTS", "_LEAST_TILES", "_MOST_MEAN"),
     }
     # An accumulator is an int32_t.
     assert numbers - compared == {"_ACCUMULATOR_BYTES"}

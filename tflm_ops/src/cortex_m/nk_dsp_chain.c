@@ -17,6 +17,9 @@
 /** Offsets of packed input and places of entries have 16 bits. */
 #define CHAIN_MOST_POSITIONS 4096
 #define CHAIN_MOST_CHANNELS 8000
+/** Chains of one level pay from so many tiles on, and up to so many weights a channel. */
+#define CHAIN_LEAST_TILES 4
+#define CHAIN_MOST_MEAN 24
 /** The chain takes deltas of up to 7 bits and a sign. */
 #define CHAIN_LARGE_DELTAS 128
 
@@ -78,10 +81,14 @@ static inline int32_t chain_words(int32_t place) {
   return place == 0 ? 1 : CHAIN_WORDS + (place > 1 + NK_DSP_CHAIN_STEPS) * 2;
 }
 
-/** Whether there are so many tiles that joining the levels takes less than it
- * saves: about 4 cycles a weight and 150 a channel, and 30 for each channel of a tile. */
-static bool pays_to_join(const chain_levels *levels, const nk_dsp_conv *c) {
+/** Whether chains take less time than loops. One level: the list takes longer to make, and a
+ * channel of more weights than the chain has steps runs the chain again. Several levels: joining
+ * them takes about 4 cycles a weight and 150 a channel, and saves 30 for each channel of a tile. */
+static bool pays(const chain_levels *levels, const nk_dsp_conv *c) {
   const int32_t tiles = c->batches * c->output_h * (c->output_w / (2 * NK_DSP_MAX_PAIRS));
+  if (levels->count == 1) {
+    return tiles >= CHAIN_LEAST_TILES && levels->weights <= CHAIN_MOST_MEAN * c->out_channels;
+  }
   return levels->weights <= (8 * tiles - 40) * c->out_channels;
 }
 
@@ -267,8 +274,7 @@ bool nk_dsp_chain_make(const nk_dsp_conv *c) {
   }
   // A list that joins nothing leaves at least so much of its memory free.
   uint8_t *const weights = (uint8_t *)words + c->list_bytes - s->out_channels;
-  if ((list.levels.count > 1 && !pays_to_join(&list.levels, c)) ||
-      !add_up(&list.levels, s->out_channels, weights)) {
+  if (!pays(&list.levels, c) || !add_up(&list.levels, s->out_channels, weights)) {
     return false;
   }
   const int32_t end = place_chains(weights, s->out_channels, list.places);
