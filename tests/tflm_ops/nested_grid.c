@@ -18,7 +18,7 @@
 #include "board.h"
 #include "nk_nested_conv.h"
 
-enum { POOL_BYTES = 1 << 20, TENSOR_BYTES = 1 << 18, SCRATCH_BYTES = 5 << 17, GUARD_BYTES = 1024 };
+enum { POOL_BYTES = 7 << 17, TENSOR_BYTES = 11 << 15, SCRATCH_BYTES = 5 << 17, GUARD_BYTES = 1024 };
 enum { MORE_BYTES = 1 << 13 };
 enum { UNTOUCHED = 99 };
 static _Alignas(16) uint8_t pool[POOL_BYTES];
