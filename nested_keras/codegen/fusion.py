@@ -7,6 +7,7 @@ that is added, so that a residual block needs two large tensors at a time, not t
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
@@ -45,8 +46,17 @@ class ConvAdd(ir.Op):
 
 def sum_kernel(program: ir.Program) -> str | None:
     """Names the function of tflm_ops that runs each `ConvAdd` of a program; None without any."""
-    needed = {nested_function(op.layer) for op in program.ops if isinstance(op, ConvAdd)}
+    needed = {
+        nested_function(op.layer, pixels=pixels(program, op))
+        for op in program.ops
+        if isinstance(op, ConvAdd)
+    }
     return next((_KERNELS[name] for name in reversed(_KERNELS) if name in needed), None)
+
+
+def pixels(program: ir.Program, op: ir.Op) -> int:
+    """The pixels of the output of an operator, batches included."""
+    return math.prod(program.tensors[op.outputs[0]].shape[:-1])
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Sequence
 
 from nested_keras.codegen.dense_stream import stream_of
-from nested_keras.codegen.fusion import ConvAdd
+from nested_keras.codegen.fusion import ConvAdd, pixels
 from nested_keras.codegen.strips import Call
 from nested_keras.cortex_m.scratch import (
     conv_add_scratch_bytes,
@@ -72,13 +72,18 @@ def kernel_of(program: ir.Program, layer: Stream, *, in_parts: bool) -> str:
         in_parts: Whether the layer runs in parts though its levels can be read in place.
     """
     name = nested_function(layer, in_parts=in_parts)
-    return _USUAL if name == _SMALL and _has_chains(program) else name
+    if name not in (_USUAL, _SMALL):
+        return name
+    return _USUAL if _has_chains(program) else _SMALL
 
 
 @functools.lru_cache(maxsize=4)
 def _has_chains(program: ir.Program) -> bool:
-    streams = (stream_at(program, index) for index in range(len(program.ops)))
-    return any(stream is not None and nested_function(stream) == _USUAL for stream in streams)
+    return any(
+        nested_function(stream, pixels=pixels(program, op)) == _USUAL
+        for index, op in enumerate(program.ops)
+        if (stream := stream_at(program, index))
+    )
 
 
 def ops_for_parts(program: ir.Program, *, any_weights: bool) -> frozenset[int]:

@@ -11,7 +11,8 @@ from nested_keras.format import Encoding, LayerKind, LayerParams, StoredLevel
 # The same numbers as in tflm_ops/src/cortex_m/nk_dsp_chain.c.
 _MOST_POSITIONS = 4096
 _LARGE_DELTAS = 128
-_LEAST_TILES = 4
+_LEAST_RUNS = 300
+_TILE = 8
 _MOST_MEAN = 24
 _WORDS = 6
 # Words of a list of loops, for a channel and for its entries: nk_dsp_list.c.
@@ -36,6 +37,11 @@ def may_take(params: LayerParams, levels: Sequence[StoredLevel]) -> bool:
     )
 
 
+def may_pay(params: LayerParams, pixels: int) -> bool:
+    """Says whether a layer of so many output pixels, batches included, can pay for a list."""
+    return pixels // _TILE * params.out_channels >= _LEAST_RUNS
+
+
 def takes(params: LayerParams, levels: Sequence[StoredLevel], tiles: int) -> bool:
     """Says whether tiles of the full width run the levels as chains.
 
@@ -52,10 +58,11 @@ def takes(params: LayerParams, levels: Sequence[StoredLevel], tiles: int) -> boo
         not may_take(params, levels)
         or weights > _MOST_WEIGHTS * channels
         or any(level.encoding is not Encoding.DELTA8 for level in levels)
+        or tiles * channels < _LEAST_RUNS
     ):
         return False
     if len(levels) < 2:
-        return tiles >= _LEAST_TILES and weights <= _MOST_MEAN * channels
+        return weights <= _MOST_MEAN * channels
     room = 4 * (_LOOP_WORDS + _LOOP_ENTRY_WORDS * len(levels) - _WORDS) - 1
     return 2 * weights <= room * channels and weights <= (8 * tiles - 40) * channels
 

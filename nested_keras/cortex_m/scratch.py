@@ -93,12 +93,13 @@ def conv_add_scratch_bytes(layer: Stream, dims: Sequence[int]) -> int:
     return max(nested_conv_scratch_bytes(layer, dims), tiles) + tile
 
 
-def nested_function(layer: Stream, *, in_parts: bool = False) -> str:
+def nested_function(layer: Stream, *, in_parts: bool = False, pixels: int | None = None) -> str:
     """Names the function that runs a layer and links no more than the layer needs.
 
     Args:
         layer: The packed layer.
         in_parts: Whether the layer runs in parts though its levels can be read in place.
+        pixels: The pixels of its output, batches included, if they are known.
 
     Returns:
         One of the functions in nk_nested_conv.h.
@@ -111,7 +112,9 @@ def nested_function(layer: Stream, *, in_parts: bool = False) -> str:
         name = "fully_connected"
     if not in_place:
         return f"nk_nested_{name}_parts_s8"
-    if name == "conv2d" and not chains.may_take(params, layer.levels):
+    if name == "conv2d" and not (
+        chains.may_take(params, layer.levels) and (pixels is None or chains.may_pay(params, pixels))
+    ):
         name = "conv2d_small"
     return f"nk_nested_{name}_s8"
 

@@ -56,9 +56,13 @@ def build(folder, objects, *, first_seed, layers, flags=(), board=BOARD):
     return elf
 
 
-@pytest.mark.parametrize("first_seed", [1, 10001])
-def test_grid_equals_reference(tmp_path, objects, first_seed):
-    elf = build(tmp_path, objects, first_seed=first_seed, layers=1500)
+@pytest.mark.parametrize(
+    ("first_seed", "flags"),
+    [(1, ("-DCHAIN_LEAST_RUNS=0", "-DCHAIN_MOST_MEAN=255")), (10001, ())],
+    ids=["chains wherever they can run", "chains where they pay"],
+)
+def test_grid_equals_reference(tmp_path, objects, first_seed, flags):
+    elf = build(tmp_path, objects, first_seed=first_seed, layers=1500, flags=flags)
     assert "layers 1500 failures 0" in run(elf)
 
 

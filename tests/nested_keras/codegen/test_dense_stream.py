@@ -106,7 +106,7 @@ def test_what_the_format_cannot_hold_is_not_packed(reason):
     ("changes", "function"),
     [
         ({}, "nk_nested_conv2d_small_s8"),
-        ({"dilation_h": 2, "pad_top": 2}, "nk_nested_conv2d_s8"),
+        ({"dilation_h": 2, "pad_top": 2}, "nk_nested_conv2d_small_s8"),
         (CANNOT_BE_PACKED["multiplier"], "nk_conv2d_s8"),
     ],
 )

@@ -72,14 +72,17 @@ def test_a_joined_addition_gives_the_same_bytes(conv_first: bool, dense: bool) -
         np.testing.assert_array_equal(model.run(values, level), reference.run(values, level))
 
 
-@pytest.mark.parametrize("dense", [False, True])
-def test_only_a_model_of_single_weights_links_chains(dense: bool) -> None:
+@pytest.mark.parametrize(
+    ("dense", "side", "small"),
+    [(False, 9, ""), (True, 9, "_small"), (False, 7, "_small")],
+    ids=["sparse", "dense", "a list would not pay"],
+)
+def test_only_a_model_of_single_weights_links_chains(dense: bool, side: int, small: str) -> None:
     b = Builder(levels=3)
-    x = b.tensor((1, *SHAPE[1:3], 8))
+    x = b.tensor((1, side, side, 8))
     stem = b.conv(x, 40)
     y = b.conv(stem, 40) if dense else b.nested(stem, 40)
     program = b.build([x], [add(b, y, stem)])
-    small = "_small" if dense else ""
     assert sum_kernel(join_additions(program)) == f"nk_nested_conv2d_add{small}_s8"
     codes = ModelPlan(program, "net", ctext.Constants()).codes
     assert {code.kernel for code in codes.values()} == {

@@ -57,7 +57,7 @@ def c():
         (scratch._STOP_WORDS, "STOP_WORDS"),
         (chains._MOST_POSITIONS, "CHAIN_MOST_POSITIONS"),
         (chains._LARGE_DELTAS, "CHAIN_LARGE_DELTAS"),
-        (chains._LEAST_TILES, "CHAIN_LEAST_TILES"),
+        (chains._LEAST_RUNS, "CHAIN_LEAST_RUNS"),
         (chains._MOST_MEAN, "CHAIN_MOST_MEAN"),
         (chains._WORDS, "CHAIN_WORDS"),
         (chains._LOOP_WORDS, "END_WORDS"),
@@ -70,7 +70,7 @@ def test_a_number_equals_that_of_the_c_side(c, ours, name):
 
 
 def test_numbers_that_follow_from_others(c):
-    assert 2 * int(c["NK_DSP_MAX_PAIRS"]) == cycles._TILE_PIXELS
+    assert 2 * int(c["NK_DSP_MAX_PAIRS"]) == cycles._TILE_PIXELS == chains._TILE
     assert c["PIECE_WEIGHTS"] == "(NK_DSP_SPAN - 3)"
     assert int(c["NK_DSP_SPAN"]) - 3 == scratch._PIECE_WEIGHTS
 
@@ -103,7 +103,14 @@ def test_every_constant_of_the_python_side_is_compared():
             "_GROUP",
         ),
         *("_MAX_INPUTS", "_MAX_WEIGHT_BYTES", "_MOST_POSITIONS", "_WORDS", "_LARGE_DELTAS"),
-        *("_LOOP_WORDS", "_LOOP_ENTRY_WORDS", "_MOST_WEIGHTS", "_LEAST_TILES", "_MOST_MEAN"),
+        *(
+            "_LOOP_WORDS",
+            "_LOOP_ENTRY_WORDS",
+            "_MOST_WEIGHTS",
+            "_LEAST_RUNS",
+            "_MOST_MEAN",
+            "_TILE",
+        ),
     }
     # An accumulator is an int32_t.
     assert numbers - compared == {"_ACCUMULATOR_BYTES"}

@@ -17,9 +17,14 @@
 /** Offsets of packed input and places of entries have 16 bits. */
 #define CHAIN_MOST_POSITIONS 4096
 #define CHAIN_MOST_CHANNELS 8000
-/** Chains of one level pay from so many tiles on, and up to so many weights a channel. */
-#define CHAIN_LEAST_TILES 4
+/** Chains pay from so many runs of a channel on a tile on. Tests set 0, to run all chains. */
+#ifndef CHAIN_LEAST_RUNS
+#define CHAIN_LEAST_RUNS 300
+#endif
+/** Chains of one level pay up to so many weights a channel. Tests set more. */
+#ifndef CHAIN_MOST_MEAN
 #define CHAIN_MOST_MEAN 24
+#endif
 /** The chain takes deltas of up to 7 bits and a sign. */
 #define CHAIN_LARGE_DELTAS 128
 
@@ -81,15 +86,18 @@ static inline int32_t chain_words(int32_t place) {
   return place == 0 ? 1 : CHAIN_WORDS + (place > 1 + NK_DSP_CHAIN_STEPS) * 2;
 }
 
-/** Whether chains take less time than loops. One level: the list takes longer to make, and a
- * channel of more weights than the chain has steps runs the chain again. Several levels: joining
- * them takes about 4 cycles a weight and 150 a channel, and saves 30 for each channel of a tile. */
+/** Whether chains take less time than loops. A list takes some 1,000 cycles to begin, and saves 5
+ * to 8 for each channel of a tile. One level: a channel of more weights than the chain has steps
+ * runs the chain again. Several levels: joining them takes about 4 cycles a weight and 150 a
+ * channel, and saves 30 for each channel of a tile. */
 static bool pays(const chain_levels *levels, const nk_dsp_conv *c) {
+  const int32_t channels = c->out_channels;
   const int32_t tiles = c->batches * c->output_h * (c->output_w / (2 * NK_DSP_MAX_PAIRS));
-  if (levels->count == 1) {
-    return tiles >= CHAIN_LEAST_TILES && levels->weights <= CHAIN_MOST_MEAN * c->out_channels;
+  if (tiles * channels < CHAIN_LEAST_RUNS) {
+    return false;
   }
-  return levels->weights <= (8 * tiles - 40) * c->out_channels;
+  const int32_t most = levels->count == 1 ? CHAIN_MOST_MEAN : 8 * tiles - 40;
+  return levels->weights <= most * channels;
 }
 
 /** Adds up the weights of each channel; returns whether no channel has too many. */
