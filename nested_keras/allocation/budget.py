@@ -27,7 +27,7 @@ class KernelShape:
     Attributes:
         name: The layer's name.
         params: The parameters of the layer for the kernels, without padding and quantisation,
-            because the cost does not depend on these two.
+            but for the offset of the outputs, because the cost depends on no other of these.
         sizes: The sizes of input and output at each call of the layer.
         nested: Whether the kernel is nested, or stays dense.
         weights: The number of weights of the kernel. A larger filter over which a kernel is spread
@@ -229,5 +229,7 @@ def _params(layer: KerasLayer, kind: kinds.KernelKind, stream: LayerKind) -> Lay
         depth_multiplier=last if kind.stream is LayerKind.DEPTHWISE else 1,
         # As in the exporter, blocks that do not divide the channels are stored as single weights.
         block_size=1 if inputs % block else block,
+        # A relu follows most kernels, whose outputs then begin at -128.
+        output_offset=-128,
         **geometry,
     )
