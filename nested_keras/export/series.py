@@ -49,15 +49,21 @@ def reshapes_behind_sums(graph: Graph) -> Graph:
     """Returns the same network with one Reshape behind a sum or product, not two in front.
 
     The converter would move the reshapes itself, and would leave the sum without a range, or with
-    five axes; likewise in front of a maximum or minimum. Where
-    other reshapes stand in front of these, the sum moves further. A reshape with other readers
-    stays for them. A DepthToSpace ends with a reshape, so it moves likewise.
+    five axes. A maximum or minimum is like a sum here, and a DepthToSpace like a Reshape, because
+    the converter ends a DepthToSpace with one. Where other reshapes stand in front, the sum moves
+    further. A reshape with other readers stays for them.
     """
     reads = graph.consumers()
     nodes: dict[str, Node] = {}
     for node in graph.nodes.values():
         before = [nodes[name] for name in node.inputs]
-        if isinstance(node, Binary | Extremum) and _move_alike(before, node, nodes):
+        moves = {_move(each, nodes) for each in before}
+        if (
+            isinstance(node, Binary | Extremum)
+            and len(moves) == 1
+            and None not in moves
+            and before[0].shape == node.shape
+        ):
             for name in set(node.inputs):
                 reads[name] -= node.inputs.count(name)
                 if not reads[name]:
@@ -73,16 +79,9 @@ def reshapes_behind_sums(graph: Graph) -> Graph:
     return moved if nodes.keys() == graph.nodes.keys() else reshapes_behind_sums(moved)
 
 
-def _move_alike(operands: list[Node], reader: Node, nodes: dict[str, Node]) -> bool:
-    """Returns whether operands of the shape of their reader are the same move of like tensors."""
-    moves = {
-        (type(each), each.block if isinstance(each, DepthToSpace) else None, each.shape)
-        for each in operands
-        if isinstance(each, Reshape | DepthToSpace)
-    }
-    return (
-        all(isinstance(each, Reshape | DepthToSpace) for each in operands)
-        and len(moves) == 1
-        and operands[0].shape == reader.shape
-        and len({nodes[name].shape for each in operands for name in each.inputs}) == 1
-    )
+def _move(node: Node, nodes: dict[str, Node]) -> tuple[object, ...] | None:
+    """Returns what tells a Reshape or DepthToSpace from others of them; None for another node."""
+    if not isinstance(node, Reshape | DepthToSpace):
+        return None
+    block = node.block if isinstance(node, DepthToSpace) else None
+    return nodes[node.inputs[0]].shape, block, node.shape
