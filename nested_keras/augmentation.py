@@ -22,8 +22,8 @@ class Augmentation:
 
     Attributes:
         shift: The largest shift of an image along height and width, as a share of each, 0..1. New
-            pixels repeat the border, because a black edge is a thing that no model has seen: zeros
-            cost a ResNet-8 of CIFAR-10 eleven points of accuracy, repeated pixels half a point.
+            pixels repeat the border, because models rarely know black edges: zeros cost a ResNet-8
+            of CIFAR-10 eleven points of accuracy, repeated pixels cost it half a point.
         flip: Whether every other image is mirrored, left to right.
     """
 

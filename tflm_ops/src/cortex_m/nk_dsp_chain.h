@@ -14,8 +14,8 @@
  *     multiplier
  *     shift + 2^16 * index of the channel
  *
- * The records of several levels are joined behind the list, with signed deltas, where there is room
- * and the tiles are so many that joining pays. Otherwise there is no chain list.
+ * The records of several levels are joined behind the list, with signed deltas. There is no chain
+ * list where the memory has no room for them, or where the tiles are too few for a list to pay.
  */
 #ifndef NK_DSP_CHAIN_H_
 #define NK_DSP_CHAIN_H_

@@ -16,9 +16,8 @@ struct nk_dsp_sink {
   int8_t *tile;
 };
 
-/** The sink of nk_nested_conv2d_add_s8(): adds the elements of another tensor. Every sink begins
- * one.
- */
+/** The sink of nk_nested_conv2d_add_s8(): adds the elements of another tensor. Every sink is the
+ * begin of an adder. */
 typedef struct nk_dsp_adder {
   nk_dsp_sink sink;
   const nk_add_params *sum;
