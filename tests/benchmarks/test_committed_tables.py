@@ -110,6 +110,12 @@ def test_the_detector_costs_what_costs_json_says():
     assert costs.cycles(costs.nested(0.35)) == row["modelled_cycles"]
 
 
+def test_the_densest_level_of_a_detector_costs_at_least_1_8_times_the_sparsest():
+    for row in json.loads((FOLDER / "detection" / "costs.json").read_text()):
+        sparsest, *_, densest = row["modelled_cycles"]
+        assert densest >= 1.8 * sparsest
+
+
 def test_the_page_on_detection_shows_costs_json():
     page = (FOLDER / "detection" / "README.md").read_text()
     for row in json.loads((FOLDER / "detection" / "costs.json").read_text()):
