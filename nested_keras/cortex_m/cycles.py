@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 
-from nested_keras.cortex_m import chains, dense_pairs, requantization
+from nested_keras.cortex_m import chains, dense_pairs, requantization, tiles
 from nested_keras.cortex_m.requantization import is_clamped
 from nested_keras.cortex_m.unpack_cycles import unpack_cycles
 from nested_keras.format import (
@@ -50,11 +50,7 @@ _FITTED = {"m7": "m7", "m4": "m4", "m33": "m4"}
 MAX_SIDE = 65535
 """The largest number of rows or columns of an image that the C kernels take (NK_MAX_EXTENT)."""
 
-# The same numbers as in tflm_ops/src/cortex_m/nk_dsp_conv.c and nk_fully_connected_s8_dsp.c.
-_TILE_PIXELS = 8
-# Words of packed input at one position of the filter, by pairs of pixels.
-POSITION_WORDS = {1: 1, 2: 2, 3: 4, 4: 4}
-_SPAN = 255
+# The same number as in tflm_ops/src/cortex_m/nk_fully_connected_s8_dsp.c.
 _CHUNK = 32
 # The same numbers as in tflm_ops/src/cortex_m/nk_depthwise_tile.h: a tile of the image.
 DEPTHWISE_COLUMNS = 20
@@ -217,7 +213,7 @@ def features(
     else:
         if is_clamped(params):
             exact = params.out_channels
-        counts = _tiles(params, size, stored, is_short=exact == 0)
+        counts = _convolution(params, size, stored, is_short=exact == 0)
         counts["tiles.exact"] = size.batches * size.output_h * size.output_w * exact
     return +counts  # without the zeros
 
@@ -231,18 +227,10 @@ def _cycles(core: str) -> dict[str, float]:
     return cycles
 
 
-def _loop(level: StoredLevel, params: LayerParams) -> str:
-    """Names the inner loop that reads a level."""
-    if level.encoding is Encoding.DENSE:
-        return "dense"
-    wide = "wide" if level.encoding is Encoding.DELTA16 else "block"
-    return f"{wide}{params.block_size}"
-
-
 # ----- Convolution: nk_dsp_conv.c, nk_dsp_list.c and nk_dsp_tile.S (docs/kernels.md)
 
 
-def _tiles(
+def _convolution(
     params: LayerParams, size: ImageSize, levels: Sequence[StoredLevel], *, is_short: bool
 ) -> Counter[str]:
     """Counts tiles of up to 8 pixels with all output channels, in columns down the image."""
@@ -252,28 +240,27 @@ def _tiles(
     if is_pointwise(params, size):
         height, width, batches = 1, batches * height * width, 1
     channels = params.out_channels
-    full, rest = divmod(width, _TILE_PIXELS)
-    if height == 1 and full and rest > 2:
-        full, rest = full + 1, 0  # the last tile does some pixels again
+    pixels, full, rest = tiles.cut_row(params, height, width, levels)
     counts = Counter({"tiles.call": 1, "tiles.row": channels})
-    tiles = batches * height * full
-    is_chain = full > 0 and is_short and chains.takes(params, levels, tiles)
+    full_tiles = batches * height * full
+    is_wide = full > 0 and pixels == tiles.PIXELS
+    is_chain = is_wide and is_short and chains.takes(params, levels, full_tiles)
     # The kernel makes a second list if the width of the tiles changes.
     lists = 2 * batches if full and rest else 1
     if is_chain:
         made = batches if rest else 1
-        counts += chains.features(params, levels, tiles, made)
+        counts += chains.features(params, levels, full_tiles, made)
         lists -= made
     counts["tiles.list"] = lists * channels
     counts["tiles.entry"] = lists * channels * len(levels)
-    for pixels, columns in ((_TILE_PIXELS, full), (rest, 1)):
-        if pixels and columns:
-            pairs = (pixels + 1) // 2
+    for across, columns in ((pixels, full), (rest, 1)):
+        if across and columns:
+            pairs = (across + 1) // 2
             columns *= batches
             counts["tiles.tile"] += columns * height
-            _add_packing(counts, params, pairs=pairs, columns=columns, height=height)
-            if not is_chain or pixels != _TILE_PIXELS:
-                _add_loops(counts, params, pairs=pairs, tiles=columns * height, levels=levels)
+            tiles.add_packing(counts, params, pairs=pairs, columns=columns, height=height)
+            if not is_chain or across != tiles.PIXELS:
+                tiles.add_loops(counts, params, pairs=pairs, tiles=columns * height, levels=levels)
     return counts
 
 
@@ -287,60 +274,6 @@ def is_pointwise(params: LayerParams, size: ImageSize) -> bool:
     )
 
 
-def _add_loops(
-    counts: Counter[str],
-    params: LayerParams,
-    *,
-    pairs: int,
-    tiles: int,
-    levels: Sequence[StoredLevel],
-) -> None:
-    """Counts the loops of tiles that are `pairs` pairs of pixels wide."""
-    channels = params.out_channels
-    counts[f"tiles.channel.{pairs}"] += tiles * channels
-    counts[f"tiles.level.{pairs}"] += tiles * channels * max(0, len(levels) - 1)
-    weights = 0
-    for level in levels:
-        dense = level.encoding is Encoding.DENSE
-        per_entry = params.block_size if dense else 1
-        counts[f"tiles.{_loop(level, params)}.{pairs}"] += tiles * level.entries * per_entry
-        weights += level.entries * params.block_size
-    if weights > _SPAN * channels:
-        # Channels of more than 255 weights run in pieces; the pieces count as equally full.
-        pieces = sum(-(-s.entries * params.block_size // (_SPAN * channels)) for s in levels)
-        counts[f"tiles.piece.{pairs}"] += tiles * channels * pieces
-
-
-def _add_packing(
-    counts: Counter[str], params: LayerParams, *, pairs: int, columns: int, height: int
-) -> None:
-    """Counts the packing of the input under the tiles; rows that two windows share are kept."""
-    kernel_h, stride_h = params.kernel_h, params.stride_h
-    kept = max(kernel_h - stride_h, 0)
-    rows = columns * (kernel_h + (height - 1) * (kernel_h - kept))
-    kind = params.kind.name.lower()
-    shifted = params.kernel_w - 2 if pairs == 4 and params.stride_w == 1 else 0
-    shifted = max(shifted, 0)
-    plain = params.kernel_w - shifted
-    if kind == "conv" and shifted == 1:
-        counts["packing.conv.threes"] += rows * params.in_channels
-        shifted = plain = 0
-    if plain:
-        columns_under = (2 * pairs - 1) * params.stride_w + params.kernel_w
-        counts[f"packing.{kind}.pixel"] += rows * columns_under
-    counts[f"packing.{kind}.call"] += rows * max(plain + shifted, 1)
-    if params.stride_w != 1:
-        counts[f"packing.{kind}.strided"] += rows * params.kernel_w * pairs
-    counts[f"packing.{kind}.{pairs}"] += rows * plain * params.in_channels
-    counts[f"packing.{kind}.shifted"] += rows * shifted * params.in_channels
-    if kept:
-        depth = 2 if params.kind is LayerKind.DEPTHWISE else 1
-        room = min(depth * kept, (height - 1) * stride_h)
-        moves = columns * ((height - 1) // (room // stride_h + 1))
-        words = kept * params.kernel_w * params.in_channels * POSITION_WORDS[pairs]
-        counts[f"packing.{kind}.moved"] += moves * words
-
-
 # ----- Fully connected: nk_fully_connected_s8_dsp.c
 
 
@@ -350,7 +283,7 @@ def _fully_connected(params: LayerParams, rows: int, levels: Sequence[StoredLeve
     counts = Counter({"fc.row": rows, "fc.channel": rows * channels})
     counts["fc.chunk"] = rows * -(-channels // _CHUNK)
     for level in levels:
-        loop = _loop(level, params)
+        loop = tiles.loop(level, params)
         counts["fc.chunk_level"] += counts["fc.chunk"]
         if loop == "dense":
             pairs = rows * -(-channels // 2)

@@ -15,12 +15,12 @@ from nested_keras.cortex_m.channel_parts import is_in_place, parts_bytes
 from nested_keras.cortex_m.cycles import (
     DEPTHWISE_COLUMNS,
     DEPTHWISE_PAIRS,
-    POSITION_WORDS,
     ImageSize,
     depthwise_pairs,
     has_depthwise_kernel,
     is_pointwise,
 )
+from nested_keras.cortex_m.tiles import POSITION_WORDS
 from nested_keras.format import Encoding, LayerKind, LayerParams, Stream
 from nested_keras.format.layout import align
 

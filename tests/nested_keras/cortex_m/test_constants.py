@@ -5,7 +5,7 @@ import re
 import pytest
 
 from nested_keras.codegen import sources
-from nested_keras.cortex_m import chains, cycles, dense_pairs, scratch
+from nested_keras.cortex_m import chains, cycles, dense_pairs, scratch, tiles
 
 FILES = (
     "ref/nk_geometry.h",
@@ -36,7 +36,9 @@ def c():
     ("ours", "name"),
     [
         (cycles.MAX_SIDE, "NK_MAX_EXTENT"),
-        (cycles._SPAN, "NK_DSP_SPAN"),
+        (tiles._SPAN, "NK_DSP_SPAN"),
+        (tiles._FEW_FOR_EVEN, "FEW_FOR_EVEN"),
+        (tiles._FEW_FOR_REPEAT, "FEW_FOR_REPEAT"),
         (cycles._CHUNK, "CHUNK"),
         (cycles.DEPTHWISE_PAIRS, "NK_DEPTHWISE_TILE_PAIRS"),
         (cycles.DEPTHWISE_COLUMNS, "NK_DEPTHWISE_TILE_COLUMNS"),
@@ -70,21 +72,21 @@ def test_a_number_equals_that_of_the_c_side(c, ours, name):
 
 
 def test_numbers_that_follow_from_others(c):
-    assert 2 * int(c["NK_DSP_MAX_PAIRS"]) == cycles._TILE_PIXELS == chains._TILE
+    assert 2 * int(c["NK_DSP_MAX_PAIRS"]) == tiles.PIXELS == chains._TILE
     assert c["PIECE_WEIGHTS"] == "(NK_DSP_SPAN - 3)"
     assert int(c["NK_DSP_SPAN"]) - 3 == scratch._PIECE_WEIGHTS
 
 
 def test_words_of_a_packed_position(c):
     words = [1 << int(log2) for log2 in c["LOG2_WORDS"].split(",")]
-    assert words == [4 * cycles.POSITION_WORDS[pairs] for pairs in (1, 2, 3, 4)]
+    assert words == [4 * tiles.POSITION_WORDS[pairs] for pairs in (1, 2, 3, 4)]
 
 
 def test_every_constant_of_the_python_side_is_compared():
     """A new number in Python belongs into a test above."""
     numbers = {
         name
-        for module in (chains, cycles, dense_pairs, scratch)
+        for module in (chains, cycles, dense_pairs, scratch, tiles)
         for name, value in vars(module).items()
         if re.fullmatch(r"_?[A-Z][A-Z_]+", name)
         and all(
@@ -92,8 +94,15 @@ def test_every_constant_of_the_python_side_is_compared():
         )
     }
     compared = {
-        *("MAX_SIDE", "_SPAN", "_CHUNK", "DEPTHWISE_PAIRS", "DEPTHWISE_COLUMNS", "_TILE_PIXELS"),
-        *("POSITION_WORDS", "_MAX_PAIRS", "_POINTER_BYTES", "_GROUP_BYTES"),
+        *("MAX_SIDE", "_SPAN", "_CHUNK", "DEPTHWISE_PAIRS", "DEPTHWISE_COLUMNS", "PIXELS"),
+        *(
+            "_FEW_FOR_EVEN",
+            "_FEW_FOR_REPEAT",
+            "POSITION_WORDS",
+            "_MAX_PAIRS",
+            "_POINTER_BYTES",
+            "_GROUP_BYTES",
+        ),
         *("_READ_AHEAD_BYTES", "_ENTRY_WORDS", "_END_WORDS", "_STOP_WORDS"),
         *(
             "_PIECE_WEIGHTS",

@@ -18,6 +18,10 @@
 #define POINTER_BYTES 4
 /** Packed input that a group of depthwise channels may take. */
 #define GROUP_BYTES 4096
+/** Fewer weights a channel and level: even tiles, or a repeated tile in place of one of 1 or 2
+ * pixels. */
+#define FEW_FOR_EVEN 96
+#define FEW_FOR_REPEAT 30
 /** A dense loop reads so far past the packed input. */
 #define READ_AHEAD_BYTES 16
 
@@ -254,16 +258,48 @@ static void run_column(nk_dsp_conv *c, nk_dsp_tile *tile, const int8_t *image, i
   }
 }
 
+/** The weights of a channel and level, on average. */
+static int32_t mean_weights(const nk_dsp_conv *c) {
+  int32_t weights = 0;
+  int32_t levels = 0;
+  for (int32_t n = 0; n <= c->level; ++n) {
+    weights += (int32_t)c->stream->level[n].entries;
+    levels += c->stream->level[n].encoding != NK_ENCODING_EMPTY;
+  }
+  return weights * c->stream->block_size / nk_max(levels * c->out_channels, 1);
+}
+
+/** Cuts a row of outputs into tiles. */
+typedef struct {
+  int32_t width;  // of a tile
+  int32_t least;  // pixels of a last tile that begins early, to be as wide as the others
+} cut;
+
+/**
+ * A list serves tiles of one width. In a single row a last tile can begin early and compute outputs
+ * again, which takes less time than another list if the tile is not much wider for it. Then two
+ * tiles of 5 pixels can also take less than one of 8 and one of 1; tiles of 7 take the time of 8. A
+ * sink takes each output once.
+ */
+static cut cut_row(const nk_dsp_conv *c) {
+  const int32_t most = 2 * NK_DSP_MAX_PAIRS;
+  if (c->output_h != 1 || c->sink != NULL) {
+    return (cut){most, most};
+  }
+  const int32_t tiles = (c->output_w + most - 1) / most;
+  const int32_t even = (c->output_w + tiles - 1) / tiles;
+  const int32_t mean = mean_weights(c);
+  return (cut){even < most - 1 && mean < FEW_FOR_EVEN ? even : most, mean < FEW_FOR_REPEAT ? 1 : 3};
+}
+
 /** The output channels of one group of input channels. */
 static void run_group(nk_dsp_conv *c, nk_dsp_tile *tile, const int8_t *input, int8_t *output) {
+  const cut row = cut_row(c);
   for (int32_t n = 0; n < c->batches; ++n) {
-    for (int32_t x = 0; x < c->output_w; x += 2 * NK_DSP_MAX_PAIRS) {
-      int32_t pixels = nk_min(c->output_w - x, 2 * NK_DSP_MAX_PAIRS);
-      // One more tile at full width, some of it for a second time, takes less than another list. A
-      // sink takes each output once.
-      if (c->sink == NULL && c->output_h == 1 && x > 0 &&
-          nk_in_range(pixels, 3, 2 * NK_DSP_MAX_PAIRS - 1)) {
-        pixels = 2 * NK_DSP_MAX_PAIRS;
+    for (int32_t x = 0; x < c->output_w; x += row.width) {
+      int32_t pixels = nk_min(c->output_w - x, row.width);
+      if (x > 0 && nk_in_range(pixels, row.least, row.width - 1)) {
+        pixels = row.width;
         x = c->output_w - pixels;
       }
       tile->output = output + x * c->output_step;
