@@ -26,7 +26,7 @@ import numpy as np
 
 from nested_keras.export.calibrate import fixed_scales, with_own_scales
 from nested_keras.export.forward import numpy_of
-from nested_keras.export.moving_layers import Crop, DepthToSpace, Pad, Transpose
+from nested_keras.export.moving_layers import Crop, DepthToSpace, Pad, Transpose, source_of_values
 from nested_keras.export.nodes import BatchNorm, Graph, Linear, Node
 from nested_keras.export.plain_layers import PROBABILITY_SCALE, Pool, Reshape, Table, Unary
 from nested_keras.export.series import reshapes_behind_sums
@@ -82,15 +82,16 @@ def _with_plain_relu6(graph: Graph) -> Graph:
 
     A sigmoid, softmax or tanh has a scale that TFLite fixes, and a node that moves its pixels has
     the same scale. A RELU6 behind would need a scale of its own, and TFLite Micro's RELU6 cannot
-    have another scale than its input.
+    have another scale than its input. An output keeps a node of its own, a relu.
     """
     fixed = fixed_scales(graph)
+    outputs = {source_of_values(graph.nodes, name)[0] for name in graph.outputs}
     nodes: dict[str, Node] = {}
     moved: dict[str, str] = {}
     for old in graph.nodes.values():
         node = dataclasses.replace(old, inputs=tuple(moved.get(name, name) for name in old.inputs))
         if isinstance(node, Unary) and node.function == "relu6" and node.inputs[0] in fixed:
-            if fixed[node.inputs[0]] == PROBABILITY_SCALE and node.name not in graph.outputs:
+            if fixed[node.inputs[0]] == PROBABILITY_SCALE and node.name not in outputs:
                 moved[node.name] = node.inputs[0]
                 continue
             node = dataclasses.replace(node, function="relu")

@@ -7,8 +7,7 @@ l. The nodes take the values of every level from the layers' own variables.
 from __future__ import annotations
 
 import functools
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -18,9 +17,9 @@ import tensorflow as tf
 from nested_keras.export import axes, moving_layers, plain_layers, weighted_layers
 from nested_keras.export.export_errors import ExportError, UnsupportedLayerError
 from nested_keras.export.graph_builder import GraphBuilder, Trace
-from nested_keras.export.moving_layers import Transpose
-from nested_keras.export.nodes import Graph, Node
-from nested_keras.export.plain_layers import Reshape, Table
+from nested_keras.export.moving_layers import source_of_values
+from nested_keras.export.nodes import Graph
+from nested_keras.export.plain_layers import Table
 from nested_keras.export.series import series_as_images
 from nested_keras.nesting import keras_graph, supported
 from nested_keras.nesting.model import NestedModel
@@ -32,6 +31,8 @@ TRACES: dict[type, Trace] = {
     **axes.TRACES,
     **weighted_layers.TRACES,
 }
+
+_EXTREMA = (keras.layers.Maximum, keras.layers.Minimum)
 
 
 def trace(model: NestedModel, *, read: Callable[[Any], Any] = np.asarray) -> Graph:
@@ -86,7 +87,7 @@ class _Tracer:
         taken = {(name, nodes[name].shape) for name in inputs}
         found = []
         for name in outputs:
-            (source, undone), shape = _source_of_values(nodes, name), nodes[name].shape
+            (source, undone), shape = source_of_values(nodes, name), nodes[name].shape
             if (source, shape) in taken or undone:
                 same = functools.partial(tf.identity)  # unlike that of any other copy
                 name = self.builder.add(Table, f"{name}/copy", (name,), shape=shape, function=same)
@@ -119,7 +120,7 @@ class _Tracer:
     def same(self, name: str) -> str:
         """Returns the first node that has the values and the shape of a node."""
         nodes = self.builder.nodes
-        source, _ = _source_of_values(nodes, name)
+        source, _ = source_of_values(nodes, name)
         return source if nodes[source].shape == nodes[name].shape else name
 
     @staticmethod
@@ -132,38 +133,16 @@ class _Tracer:
     ) -> str:
         """Makes the nodes of one call of one layer."""
         shape = (1, *output.shape[1:])
-        make_nodes = TRACES.get(supported.kind_of(operation))
+        kind = supported.kind_of(operation)
+        if kind in _EXTREMA and len({self.same(name) for name in inputs}) == 1:
+            return inputs[0]  # the converter would leave out an operator that changes nothing
+        make_nodes = TRACES.get(kind)
         if make_nodes is None:  # a NestedModel that was put together by hand
-            kind = type(operation).__name__
             raise UnsupportedLayerError(
-                f"layer {operation.name!r} ({kind}) must be one that nested_keras.nest makes"
+                f"layer {operation.name!r} ({type(operation).__name__}) must be one that "
+                "nested_keras.nest makes"
             )
         return make_nodes(self.builder, operation, inputs, shape)
-
-
-def _source_of_values(nodes: Mapping[str, Node], name: str) -> tuple[str, bool]:
-    """Finds the first node that has the values of a node in the same order.
-
-    The nodes between the two are reshapes, and transposes that undo each other; the converter
-    leaves out both.
-
-    Returns:
-        The name of the node, and whether transposes lie between.
-    """
-    source, undone, turned = name, False, False
-    node = nodes[name]
-    if not isinstance(node, Reshape | Transpose):
-        return source, undone
-    order = places = np.arange(math.prod(node.shape))
-    while isinstance(node, Reshape | Transpose):
-        read = places
-        if isinstance(node, Transpose):
-            read = places.reshape(nodes[node.inputs[0]].shape).transpose(node.permutation).ravel()
-            turned = True
-        order, node = read[order], nodes[node.inputs[0]]
-        if np.array_equal(order, places):
-            source, undone = node.name, turned
-    return source, undone
 
 
 def _check(operation: KerasOperation, arguments: KerasArgument) -> None:

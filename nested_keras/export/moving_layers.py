@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from nested_keras.export.graph_builder import GraphBuilder, Shape, Trace
-from nested_keras.export.nodes import image_shape
+from nested_keras.export.nodes import Node, image_shape
 from nested_keras.export.plain_layers import PlainNode, Reshape
 from nested_keras.typing import KerasLayer
 
@@ -139,6 +141,31 @@ class Resize(PlainNode):
             else tf.raw_ops.ResizeBilinear
         )
         return resize(images=operands[0], size=self.shape[1:3], half_pixel_centers=True)
+
+
+def source_of_values(nodes: Mapping[str, Node], name: str) -> tuple[str, bool]:
+    """Finds the first node that has the values of a node in the same order.
+
+    The nodes between the two are reshapes, and transposes that undo each other; the converter
+    leaves out both.
+
+    Returns:
+        The name of the node, and whether transposes lie between.
+    """
+    source, undone, turned = name, False, False
+    node = nodes[name]
+    if not isinstance(node, Reshape | Transpose):
+        return source, undone
+    order = places = np.arange(math.prod(node.shape))
+    while isinstance(node, Reshape | Transpose):
+        read = places
+        if isinstance(node, Transpose):
+            read = places.reshape(nodes[node.inputs[0]].shape).transpose(node.permutation).ravel()
+            turned = True
+        order, node = read[order], nodes[node.inputs[0]]
+        if np.array_equal(order, places):
+            source, undone = node.name, turned
+    return source, undone
 
 
 def _crop(graph: GraphBuilder, layer: KerasLayer, inputs: tuple[str, ...], shape: Shape) -> str:

@@ -110,6 +110,16 @@ def test_a_relu6_of_fixed_scale_is_left_out_or_becomes_a_relu():
     assert graph.nodes[graph.outputs[0]].function == "relu"
 
 
+def test_a_relu6_of_a_sigmoid_stays_where_both_are_outputs():
+    """In a series a reshape stands between the relu6 and the output."""
+    inputs = keras.Input((8, 2))
+    y = L.Conv1D(3, 2, activation="sigmoid")(inputs)
+    model = nested_keras.nest(keras.Model(inputs, [L.ReLU(6.0)(y), y]), exclude=())
+    graph = fold(trace(model))
+    sources = [graph.nodes[graph.nodes[name].inputs[0]] for name in graph.outputs]
+    assert [node.function for node in sources] == ["relu", "sigmoid"]
+
+
 @pytest.mark.parametrize("pool", [L.AveragePooling2D, L.MaxPooling2D])
 def test_a_relu_behind_a_pool_is_a_table(pool):
     """The converter would fuse the relu into the pool and lose its range."""

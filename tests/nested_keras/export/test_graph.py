@@ -6,7 +6,7 @@ from keras import layers
 from nested_keras.export import plain_layers
 from nested_keras.export.export_errors import ExportError, UnsupportedLayerError
 from nested_keras.export.graph import trace
-from nested_keras.export.plain_layers import Table
+from nested_keras.export.plain_layers import Extremum, Table
 from nested_keras.format import LayerKind
 from nested_keras.nesting.layers import NestedConv2D
 from nested_keras.nesting.model import NestedModel, nest
@@ -180,3 +180,13 @@ def test_calls_of_a_layer_on_equal_values_are_one_node():
     outputs = [shared(inputs), shared(layers.Reshape((4, 4, 3))(there))]
     graph = trace(nest(keras.Model(inputs, outputs), (0.5,), exclude=()))
     assert graph.outputs == ("y", "y/copy")
+
+
+@pytest.mark.parametrize("layer", [layers.Maximum, layers.Minimum])
+def test_a_maximum_of_equal_values_needs_no_node(layer):
+    """The converter would leave the operator out, and the range of what follows with it."""
+    inputs = keras.Input((5, 1, 4), name="x")
+    same = layer()([inputs, layers.Permute((1, 2, 3))(inputs)])
+    outputs = layers.Dense(2, name="y")(keras.ops.expand_dims(same, 1))
+    graph = trace(nest(keras.Model(inputs, outputs), (0.5,), exclude=()))
+    assert not [node for node in graph.nodes.values() if isinstance(node, Extremum)]
