@@ -104,6 +104,20 @@ def test_a_firmware_that_does_not_compile_is_a_row(object_cache):
     assert " no  " in cores.table([row])
 
 
+def test_the_page_on_limits_shows_models_json():
+    page = (FOLDER / "limits.md").read_text()
+    rows = json.loads((FOLDER / "models.json").read_text())
+    for network in models.NETWORKS:
+        found = [
+            row["cycles"]
+            for row in rows
+            if row["network"] == network.name and row["model"] in ("90/80/70", "dense")
+        ]
+        cells = " | ".join(f"{cycles / 1e6:.2f}" for cycles in found)
+        assert f"| {network.name} | goal |" in page
+        assert f"| | reached | {cells} |" in page
+
+
 def test_the_detector_costs_what_costs_json_says():
     committed = json.loads((FOLDER / "detection" / "costs.json").read_text())
     (row,) = (each for each in committed if each["width"] == 0.35)
