@@ -1,7 +1,8 @@
 """The kernels for cores without the DSP extension, as firmware on the emulated Cortex-M3.
 
-The Cortex-M3 runs the code for the Cortex-M0+ and the M23 too, which is other code (NK_USE_THUMB1); of
-the instructions that the M23 has and the M3 lacks, this code uses none. On this computer the dispatchers choose these kernels, so that all other tests run them.
+The Cortex-M3 runs the code for the Cortex-M0+ and the M23 too, which is other code (NK_USE_THUMB1).
+Of the instructions that the M23 has and the M3 lacks, this code uses none. On this computer the
+dispatchers choose these kernels, so that all other tests run them.
 """
 
 import re
