@@ -28,7 +28,14 @@ from nested_keras.export.calibrate import fixed_scales, with_own_scales
 from nested_keras.export.forward import numpy_of
 from nested_keras.export.moving_layers import Crop, DepthToSpace, Pad, Transpose, source_of_values
 from nested_keras.export.nodes import BatchNorm, Graph, Linear, Node
-from nested_keras.export.plain_layers import PROBABILITY_SCALE, Pool, Reshape, Table, Unary
+from nested_keras.export.plain_layers import (
+    PROBABILITY_SCALE,
+    Binary,
+    Pool,
+    Reshape,
+    Table,
+    Unary,
+)
 from nested_keras.export.series import reshapes_behind_sums
 from nested_keras.format import LayerKind
 
@@ -169,13 +176,18 @@ def _plain(node: Node) -> Node:
 
 
 def _apart(folded: Mapping[str, Node], node: Node) -> Node:
-    """Returns an activation as a table, where the converter would move it.
+    """Returns an activation, or a sum of a tensor with itself, as a table where it would be moved.
 
     The converter would compute a matrix product with several readers twice, once with the
     activation. It would move the activation in front of a transposition, where a layer has other
     readers, or in front of a reshape, and a sum behind as well. It would fuse a relu into a pool,
-    and lose the range of the relu where the relu is an output.
+    and lose the range of the relu where the relu is an output. It would move a sum of a tensor with
+    itself in front of a transposition, and lose the range of the sum.
     """
+    if isinstance(node, Binary) and node.function == "add" and len({*node.inputs}) == 1:
+        if _is_turned(folded, node.inputs[0]):
+            return Table(node.name, node.inputs[:1], node.shape, lambda x: node.compute([x, x]))
+        return node
     if not (isinstance(node, Unary) and node.function in _FUSED_ACTIVATIONS):
         return node
     producer = folded[node.inputs[0]]
@@ -185,6 +197,14 @@ def _apart(folded: Mapping[str, Node], node: Node) -> Node:
         function = getattr(keras.activations, node.function)
         return Table(node.name, node.inputs, node.shape, function)
     return node
+
+
+def _is_turned(folded: Mapping[str, Node], name: str) -> bool:
+    """Whether a transposition computes a node, or one that reshapes stand behind."""
+    node = folded[name]
+    while isinstance(node, Reshape):
+        node = folded[node.inputs[0]]
+    return isinstance(node, Transpose)
 
 
 def _as_depthwise(node: BatchNorm) -> tuple[Node, ...]:

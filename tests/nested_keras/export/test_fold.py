@@ -120,6 +120,15 @@ def test_a_relu6_of_a_sigmoid_stays_where_both_are_outputs():
     assert [node.function for node in sources] == ["relu", "sigmoid"]
 
 
+def test_a_sum_of_a_turned_tensor_with_itself_is_a_table():
+    """The converter would move the sum in front of the transposition and lose the sum's range."""
+    inputs = keras.Input((4, 2, 5))
+    turned = L.Permute((3, 1, 2))(L.Conv2D(5, 1)(inputs))
+    model = nested_keras.nest(keras.Model(inputs, turned + turned), exclude=())
+    assert nested_keras.export.to_tflite(model, representative_dataset=np.ones((2, 4, 2, 5)))
+    assert isinstance(fold(trace(model)).nodes["add"], Table)
+
+
 @pytest.mark.parametrize("pool", [L.AveragePooling2D, L.MaxPooling2D])
 def test_a_relu_behind_a_pool_is_a_table(pool):
     """The converter would fuse the relu into the pool and lose its range."""
