@@ -140,9 +140,10 @@ def test_the_page_on_detection_shows_costs_json():
         assert f"| width {row['width']} | {' | '.join(f'{n:,}' for n in sizes)} |" in page
 
 
-def test_the_page_on_detection_shows_bccd_json():
+@pytest.mark.parametrize("data", ["bccd", "pcb"])
+def test_the_page_on_detection_shows_what_was_trained(data):
     page = (FOLDER / "detection" / "README.md").read_text()
-    runs = json.loads((FOLDER / "detection" / "bccd.json").read_text())
+    runs = json.loads((FOLDER / "detection" / f"{data}.json").read_text())
     for seed, run in enumerate(runs):
         for name, text in (
             ("nested, float32", "nested"),
