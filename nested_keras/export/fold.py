@@ -184,10 +184,13 @@ def _apart(folded: Mapping[str, Node], node: Node) -> Node:
     and lose the range of the relu where the relu is an output. It would move a sum of a tensor with
     itself in front of a transposition, and lose the range of the sum.
     """
-    if isinstance(node, Binary) and node.function == "add" and len({*node.inputs}) == 1:
-        if _is_turned(folded, node.inputs[0]):
-            return Table(node.name, node.inputs[:1], node.shape, lambda x: node.compute([x, x]))
-        return node
+    if (
+        isinstance(node, Binary)
+        and node.function == "add"
+        and len({*node.inputs}) == 1
+        and _is_turned(folded, node.inputs[0])
+    ):
+        return Table(node.name, node.inputs[:1], node.shape, lambda x: node.compute([x, x]))
     if not (isinstance(node, Unary) and node.function in _FUSED_ACTIVATIONS):
         return node
     producer = folded[node.inputs[0]]

@@ -101,10 +101,11 @@ def own(x):
         (layers.Flatten("channels_first", name="flat"), "'flat' .* data_format='channels_last'"),
         (layers.BatchNormalization(name="bn"), "'bn' .*must be one that nested_keras.nest makes"),
         (lambda x: layers.Dropout(0.5, name="drop")(x, training=True), "'drop' .*training=True"),
-        (keras.ops.absolute, r"operator 'absolute\w*' \(Absolute\) between layers is not supp"),
+        (keras.ops.absolute, r"operator 'absolute' \(Absolute\) between layers is not supported"),
     ],
 )
 def test_unsupported_layers_are_named(layer, message):
+    keras.utils.clear_session(free_memory=False)  # Keras counts the operators of other tests too
     with pytest.raises(UnsupportedLayerError, match=message):
         trace(by_hand(layer))
 
