@@ -2,8 +2,10 @@
 
 The delegate runs NESTED_SPARSE_CONV and INT8_LOOKUP.
 
-The delegate takes QUANTIZE from float32 to int8 as well, because LiteRT does not define the result
-for NaN and for values far outside the range (docs/quantization.md).
+The delegate takes two builtin operators as well. LiteRT does not define what QUANTIZE from float32
+to int8 gives for NaN and for values far outside the range (docs/quantization.md). LiteRT's
+reference SOFTMAX of int8 ends the process where the exponentials add up to 512 or more, as those of
+1,000 even classes do.
 
 The delegate registers a kernel through TFLite's C delegate interface with ctypes, so nothing has to
 be compiled (docs/decisions/0001-litert-delegate.md). The NumPy kernels run the operators.
@@ -22,6 +24,7 @@ import numpy as np
 
 from nested_keras.format import Stream
 from nested_keras.format.levels import check_level
+from nested_keras.int8.softmax import softmax_parameters
 from nested_keras.runtime import litert_abi
 from nested_keras.runtime.larger_batch import with_batch
 from nested_keras.runtime.runner import Array, ModelFile, ModelRunner, read_model
@@ -29,14 +32,17 @@ from nested_keras.tflite import flatbuffer, operators
 from nested_keras.tflite.file_reader import read_graph
 from nested_keras.tflite.lowering import Interface, read_interface
 from nested_keras.tflite.model_error import ModelError
-from nested_keras.tflite.operators import Lookup, NestedSparseConv, Quantize
+from nested_keras.tflite.operators import Lookup, NestedSparseConv, Quantize, Softmax
 from nested_keras.tflite.operators.lookup import INT8_LOOKUP
 from nested_keras.tflite.operators.nested import NESTED_SPARSE_CONV, require_fit
-from nested_keras.tflite.program import Program
+from nested_keras.tflite.program import Program, Tensor
 
 # The number of inputs of our operators.
 _INPUTS = {NESTED_SPARSE_CONV: 3, INT8_LOOKUP: 2}
 _DELEGATE = "NestedDelegate"
+_BUILTINS = {litert_abi.BUILTIN_QUANTIZE: "QUANTIZE", litert_abi.BUILTIN_SOFTMAX: "SOFTMAX"}
+# Each exponential is at most 1, so fewer classes never add up to 512.
+_MANY_CLASSES = 512
 # Samples that one call of an interpreter runs, because Python's work per call does not grow with
 # the samples.
 _SAMPLES = 16
@@ -47,23 +53,27 @@ class _Kernel:
     """State of one replaced operator.
 
     Attributes:
-        kind: "NESTED_SPARSE_CONV", "INT8_LOOKUP" or "QUANTIZE".
+        kind: "NESTED_SPARSE_CONV", "INT8_LOOKUP", "QUANTIZE" or "SOFTMAX".
         inputs: Tensor indices of input, level (-1 where left out) and stream; of INT8_LOOKUP the
-            input and the table, of QUANTIZE the input.
+            input and the table, of the others the input.
         output: Tensor index of the output.
         op: The prepared operator, set when the interpreter prepares the kernel.
         levels: Number of levels in the stream.
+        beta: The factor of SOFTMAX.
     """
 
     kind: str
     inputs: tuple[int, ...]
     output: int
-    op: NestedSparseConv | Lookup | Quantize | None = None
+    op: NestedSparseConv | Lookup | Quantize | Softmax | None = None
     levels: int = 0
+    beta: float = 1.0
 
 
 class NestedDelegate:
-    """Runs NESTED_SPARSE_CONV, INT8_LOOKUP and QUANTIZE of float32 in LiteRT and `tf.lite`.
+    """Runs NESTED_SPARSE_CONV and INT8_LOOKUP in LiteRT and `tf.lite`.
+
+    Runs QUANTIZE of float32 and SOFTMAX of 512 classes and more, too.
 
     Example:
       >>> interpreter = Interpreter(  # doctest: +SKIP
@@ -141,7 +151,10 @@ class NestedDelegate:
                 raise ValueError(
                     f"{kind}: expected {count} inputs and 1 output: got {inputs} and {outputs}"
                 )
-            self._kernels[handle] = _Kernel(kind, inputs, outputs[0])
+            kernel = _Kernel(kind, inputs, outputs[0])
+            if kind == "SOFTMAX":
+                kernel.beta = litert_abi.TfLiteSoftmaxParams.from_address(node.builtin_data).beta
+            self._kernels[handle] = kernel
 
         return handle if _guard(address, init) == litert_abi.OK else None
 
@@ -164,10 +177,13 @@ class NestedDelegate:
             litert_abi.describe(litert_abi.tensor(context, i))
             for i in (kernel.inputs[0], kernel.output)
         )
-        if len(kernel.inputs) == 1:
+        if kernel.kind == "QUANTIZE":
             kernel.op = Quantize(
                 name=y.name, inputs=(), outputs=(), scale=y.scale, zero_point=y.zero_point
             )
+            return
+        if kernel.kind == "SOFTMAX":
+            kernel.op = _softmax(kernel.beta, x, y)
             return
         if (x.dtype, y.dtype) != ("int8", "int8"):
             raise ValueError(f"expected int8 input and output: got {x.dtype} and {y.dtype}")
@@ -199,7 +215,7 @@ class NestedDelegate:
             raise RuntimeError("the kernel has not been prepared")
         x = litert_abi.view(litert_abi.tensor(context, kernel.inputs[0]))
         y = litert_abi.view(litert_abi.tensor(context, kernel.output))
-        if isinstance(kernel.op, Quantize | Lookup):
+        if not isinstance(kernel.op, NestedSparseConv):
             y[...] = operators.run_op(kernel.op, [x], y.shape, 0)
             return
         level = kernel.levels - 1 if self.level is None else self.level
@@ -230,23 +246,35 @@ def _guard(
 
 
 def _kind(registration: litert_abi.TfLiteRegistration) -> str:
-    """Returns the custom code of one of the delegate's operators, or QUANTIZE."""
+    """Returns the custom code of an operator, or the name of one of `_BUILTINS`, or nothing."""
     if registration.builtin_code != litert_abi.BUILTIN_CUSTOM:
-        return "QUANTIZE"
+        return _BUILTINS.get(registration.builtin_code, "")
     return str((registration.custom_name or b"").decode(errors="replace"))
 
 
 def _is_ours(context: litert_abi.TfLiteContext, node: Any, registration: Any) -> bool:
     """Says whether the delegate runs an operator."""
-    if registration.builtin_code == litert_abi.BUILTIN_CUSTOM:
+    if registration.builtin_code not in _BUILTINS:
         return _kind(registration) in _INPUTS
-    if registration.builtin_code != litert_abi.BUILTIN_QUANTIZE:
-        return False
     ends = (*litert_abi.int_array(node.inputs), *litert_abi.int_array(node.outputs))
-    return [litert_abi.dtype(litert_abi.tensor(context, index)) for index in ends] == [
-        "float32",
-        "int8",
-    ]
+    tensors = [litert_abi.tensor(context, index) for index in ends]
+    types = [litert_abi.dtype(tensor) for tensor in tensors]
+    if _kind(registration) == "QUANTIZE":
+        return types == ["float32", "int8"]
+    shape = litert_abi.int_array(tensors[0].dims)
+    return types == ["int8", "int8"] and bool(shape) and shape[-1] >= _MANY_CLASSES
+
+
+def _softmax(beta: float, x: Tensor, y: Tensor) -> Softmax:
+    multiplier, shift, diff_min = softmax_parameters(beta, x.scale)
+    return Softmax(
+        name=y.name,
+        inputs=(),
+        outputs=(),
+        input_multiplier=multiplier,
+        input_left_shift=shift,
+        diff_min=diff_min,
+    )
 
 
 def _node(address: int, context: litert_abi.TfLiteContext, index: int) -> tuple[Any, Any]:

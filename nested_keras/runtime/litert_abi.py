@@ -19,6 +19,7 @@ from nested_keras.typing import CPointer
 
 OK = 0
 ERROR = 1
+BUILTIN_SOFTMAX = 25
 BUILTIN_CUSTOM = 32
 BUILTIN_DELEGATE = 51
 BUILTIN_QUANTIZE = 114
@@ -73,7 +74,14 @@ class TfLiteNode(ctypes.Structure):
         ("intermediates", _Pointer),
         ("temporaries", _Pointer),
         ("user_data", _Pointer),
+        ("builtin_data", _Pointer),
     ]
+
+
+class TfLiteSoftmaxParams(ctypes.Structure):
+    """TfLiteSoftmaxParams, the `builtin_data` of a node of SOFTMAX."""
+
+    _fields_ = [("beta", ctypes.c_float)]
 
 
 InitFunction = ctypes.CFUNCTYPE(_Pointer, _Pointer, _Pointer, ctypes.c_size_t)

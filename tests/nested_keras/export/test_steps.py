@@ -13,8 +13,9 @@ from nested_keras.export import steps
 from nested_keras.export.fold import fold
 from nested_keras.export.graph import trace
 from nested_keras.export.rewrite import name_after_layers, nest_operators
+from nested_keras.firmware import HostModel
 from nested_keras.nesting.model import nest
-from nested_keras.runtime import LiteRTModel, NestedDelegate, lower
+from nested_keras.runtime import LiteRTModel, NestedDelegate, ReferenceModel, lower
 from nested_keras.tflite import flatbuffer
 from nested_keras.tflite.operators import (
     AveragePool2D,
@@ -241,6 +242,19 @@ def test_an_export_of_dense_levels_warns():
     assert [each.filename for each in caught] == [__file__], "it points to the call"
     model.prune()
     export.to_tflite(model, representative_dataset=data)
+
+
+def test_an_untrained_classifier_of_a_thousand_classes_is_exported():
+    """LiteRT's softmax of so many even classes once ended the process."""
+    inputs = keras.Input((16,))
+    outputs = keras.layers.Dense(1000, activation="softmax")(keras.layers.Dense(8)(inputs))
+    model = nest(keras.Model(inputs, outputs), (0.5, 0.25), exclude=())
+    model.prune()
+    data = np.random.default_rng(0).normal(size=(4, 16)).astype(np.float32)
+    program = lower(export.to_tflite(model, representative_dataset=data))
+    x = np.random.default_rng(1).integers(-128, 128, (2, 16), np.int8)
+    want = ReferenceModel(program).run(x, 0)
+    np.testing.assert_array_equal(HostModel(program).run(x, 0), want)
 
 
 def test_each_step_fills_in_the_state_it_is_given():

@@ -383,3 +383,27 @@ def test_any_float_gives_what_the_reference_gives(zero_point: int, scale: float)
     np.testing.assert_array_equal(
         interpreter.get_tensor(interpreter.get_output_details()[0]["index"]), want
     )
+
+
+@pytest.mark.parametrize("beta", [1.0, 0.5])
+@pytest.mark.parametrize("classes", [511, 512, 1000])
+@pytest.mark.parametrize("spread", [0, 1, 100])
+def test_softmax_of_many_classes_is_the_reference_s(classes: int, spread: int, beta: float) -> None:
+    """LiteRT's own kernel ends the process where 512 classes and more are nearly even."""
+    x = np.random.default_rng(classes).integers(-spread, spread + 1, (3, classes), np.int8)
+    builder = ModelBuilder()
+    inputs = builder.tensor((3, classes), scale=0.05)
+    outputs = builder.tensor((3, classes), scale=1 / 256, zero_point=-128)
+    builder.op("SOFTMAX", [inputs], [outputs], "SoftmaxOptions", beta=beta)
+    content = builder.build([inputs], [outputs])
+    want = ReferenceModel(content).run(x)
+    if spread == 0:  # even probabilities of 1/512 and less round to zero
+        assert (want.max() > -128) == (classes < 512)
+    np.testing.assert_array_equal(LiteRTModel(content).run(x), want)
+    interpreter = new_interpreter(content)
+    interpreter.allocate_tensors()
+    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], x)
+    interpreter.invoke()
+    np.testing.assert_array_equal(
+        interpreter.get_tensor(interpreter.get_output_details()[0]["index"]), want
+    )
