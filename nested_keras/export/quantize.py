@@ -16,6 +16,10 @@ too small for the bias to fit (|r_l| < |b_l| / (2^30 s_x s_w)) is raised to the 
 fits. The output then is off by at most |acc| s_x s_w |r_raised - r_l| <= |b_l| |acc| / 2^30: for a
 3x3x64 filter less than 1.8 % of the channel's bias at full scale of every input, usually far less.
 A gain of exactly zero counts as positive.
+
+A channel whose int8 weights are all zero at a level is its bias alone, with any gain. The BatchNorm
+of a channel that never varies has a huge gain, and steps of s_x s_w r_l would be as coarse as the
+output's own. So r_l is 1 there, and the bias has the steps of the densest level.
 """
 
 from __future__ import annotations
@@ -150,6 +154,7 @@ def quantize_levels(
         )
     step = input_scale * filter_scale.astype(np.float64)
     ratio = np.divide(node.gain, twin_gain, out=np.zeros_like(node.gain), where=twin_gain != 0)
+    ratio = np.where(_without_weights(node, twin_gain, filter_scale), 1.0, ratio)
     sign = np.where(ratio < 0, -1, 1).astype(np.int8)
     magnitude = np.maximum(np.abs(ratio), np.abs(node.bias) / (_MAX_BIAS * step))
     # The float32 scale in the file of one level's dense model, so that the dense model and this
@@ -171,6 +176,18 @@ def quantize_levels(
         shift=shift.astype(np.int8),
         filter_scale=scale,
         sign=sign,
+    )
+
+
+def _without_weights(
+    node: Linear, twin_gain: FloatArray, filter_scale: npt.NDArray[np.float32]
+) -> npt.NDArray[np.bool_]:
+    """Says for each level and channel whether all int8 weights in use are zero: bool [N, O]."""
+    sizes = np.abs(node.filter) * np.abs(twin_gain).reshape(-1, 1, 1, 1)
+    # A little below a half, which the converter may round to one.
+    zero = sizes <= 0.4999 * filter_scale.reshape(-1, 1, 1, 1)
+    return np.stack(
+        [np.all(zero | (node.level_map > level), axis=(1, 2, 3)) for level in range(node.levels)]
     )
 
 

@@ -101,6 +101,32 @@ def test_tiny_gains_keep_the_bias(gain):
     assert np.all(np.abs(outputs(node, tables, weights, x)[0] - real) <= bound)
 
 
+@pytest.mark.parametrize("gain", [50.0, -4000.0])
+@pytest.mark.parametrize("kept", [0.0, 0.001])
+def test_a_channel_without_weights_keeps_its_bias(gain, kept):
+    """BatchNorm divides by the deviation of a constant: steps of that gain were ten of the output.
+
+    A weight that rounds to zero counts as none.
+    """
+    filter_ = np.array([[0.9, -0.7, kept]] * 2).reshape(2, 1, 1, 3)
+    level_map = np.array([[1, 1, 0], [0, 1, 0]], np.uint8).reshape(2, 1, 1, 3)
+    node = linear(
+        gain=[[gain, 2.0], [1.0, 1.0]],
+        bias=[[2.3, 0.4], [0.1, 0.2]],
+        inputs=3,
+        filter=filter_,
+        level_map=level_map,
+    )
+    tables, weights, _, _ = tables_of(node)
+    constant = multiply_by_quantized_multiplier(
+        tables.bias[0, :1].astype(np.int64), tables.multiplier[0, :1], tables.shift[0, :1]
+    )
+    assert weights[0, 0, 0, 2] == 0
+    assert abs(constant[0] - 2.3 / SY) <= 0.51
+    ratio = tables.filter_scale[0] / tables.filter_scale[1]
+    np.testing.assert_allclose(ratio, [1.0, 2.0], rtol=1e-6)
+
+
 def test_zero_gain_without_bias_is_zero():
     node = linear(gain=[[0.0], [1.0]], bias=[[0.0], [0.0]])
     tables, weights, _, _ = tables_of(node)
