@@ -35,7 +35,7 @@ def arguments():
 
 
 def float_precision(model, data, goal):
-    """Returns VOC's mAP@0.5 of each level of a model in float32, 0..1."""
+    """Returns VOC's mAP@0.5 of each level in float32, 0..1; a quantize-aware model rounds as int8."""
     images, truths = goal.reader.images(data), data.truths()
     found = []
     for level in range(model.levels):
@@ -65,7 +65,7 @@ def compare(path, pattern, folder):
     model = load_model(path, compile=False)
     flags = argparse.Namespace(pixels=None, label=None, validation=None)
     reading = examples.reading_of(flags, path)
-    goal = detection_training.task_of(model.at_level(0), reading)
+    goal = detection_training.task_of(model.float_level(0), reading)
     _, test = detection_data_files.load(folder, classes=reading.classes, window=reading.window)
     nested, whole = float_precision(model, test, goal), int8_precision(path, folder)
     alone = [

@@ -250,6 +250,7 @@ class NestedModel(trainer.LevelTrainer):
 
         Returns:
             A functional model, one object for all calls, which follows later training and pruning.
+            After `export.quantize_aware`, a model that rounds as int8 does, and is not functional.
 
         Raises:
             ValueError: If the level is out of range.
