@@ -28,12 +28,13 @@ demo: $(VENV)/.demo
 	scripts/install_tools.sh arm-none-eabi-gcc qemu-system-arm
 	$(BIN)/nested-keras demo --out "$(OUT)"
 
-# First what has a core to itself, two targets at a time; then what shares two cores among its tests.
-# Tools and packages are there before, because two installations at once would disturb each other.
+# First what has a core to itself, two targets at a time and the longest first; then what shares two
+# cores among its tests. Tools and packages are there before, because two installations at once would
+# disturb each other.
 test: $(VENV)/.dev $(VENV)/.docs $(LOWEST)/.dev
 	scripts/install_tools.sh gcc g++ clang cmake cppcheck ninja bazel arm-none-eabi-gcc qemu-system-arm
-	$(MAKE) -j2 --output-sync=target SECONDS=15 c-test types lint misra fuzz bazel-test docs dist
-	$(MAKE) -j1 py-test test-lowest
+	$(MAKE) -j2 --output-sync=target SECONDS=5 test-lowest fuzz c-test misra bazel-test types docs dist lint
+	$(MAKE) -j1 py-test
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -90,7 +91,7 @@ test-large: $(VENV)/.dev
 
 # Old packages warn of what the newest ones under them will drop; any other warning is an error.
 test-lowest: $(LOWEST)/.dev
-	$(LOWEST)/bin/python -m pytest -n 2 --dist loadfile -W ignore::DeprecationWarning $(CORE_TESTS)
+	$(LOWEST)/bin/python -m pytest -W ignore::DeprecationWarning $(CORE_TESTS)
 
 # Builds the documentation site in build/site; each warning is an error.
 docs: $(VENV)/.docs

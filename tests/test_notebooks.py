@@ -1,4 +1,7 @@
-"""Runs the notebooks in order on tiny settings: each goes on with the files of the last."""
+"""Runs the notebooks in order on tiny settings: each goes on with the files of the last.
+
+One kernel serves them all, because each new one would import TensorFlow again.
+"""
 
 import os
 from pathlib import Path
@@ -6,6 +9,7 @@ from pathlib import Path
 import nbclient
 import nbformat
 import pytest
+from jupyter_client.manager import KernelManager
 
 from scripts import run_notebooks
 
@@ -22,7 +26,8 @@ TINY = {
     "DEVICE_IMAGES, BOARD_IMAGES = 2, 1",
 }
 # Before the settings, in each notebook.
-FEW = """from nested_keras import datasets
+FEW = """%reset -f
+from nested_keras import datasets
 from tests import few_digits
 
 datasets.digits = few_digits.digits
@@ -42,22 +47,32 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("notebooks")
 
 
+@pytest.fixture(scope="module")
+def kernel(folder):
+    """The kernel, which the first notebook starts."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TF_CPP_MIN_LOG_LEVEL", "2")
+        paths = [str(NOTEBOOKS.parent), os.environ.get("PYTHONPATH", "")]
+        patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
+        manager = KernelManager(kernel_name="python3")
+        manager.start_kernel(cwd=str(folder))
+    yield manager
+    manager.shutdown_kernel(now=True)
+
+
 def test_every_notebook_is_run():
     assert sorted(path.name for path in NOTEBOOKS.glob("*.ipynb")) == sorted(TINY)
 
 
 @pytest.mark.parametrize("name", sorted(TINY))
-def test_notebook_runs(name, folder, monkeypatch):
-    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "2")
-    paths = [str(NOTEBOOKS.parent), os.environ.get("PYTHONPATH", "")]
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
+def test_notebook_runs(name, kernel):
     notebook = nbformat.read(NOTEBOOKS / name, as_version=4)
     tagged = [c for c in notebook.cells if "parameters" in c.metadata.get("tags", ())]
     assert len(tagged) == 1
     tagged[0].source = FEW + TINY[name]
-    nbclient.NotebookClient(
-        notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
-    ).execute()
+    client = nbclient.NotebookClient(notebook, km=kernel, timeout=300)
+    client.execute(cleanup_kc=False)
+    client.kc.stop_channels()
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
     text = "".join(output.get("text", "") for output in outputs)
     for expected in SHOWN[name]:

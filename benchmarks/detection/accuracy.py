@@ -35,7 +35,10 @@ def arguments():
 
 
 def float_precision(model, data, goal):
-    """Returns VOC's mAP@0.5 of each level in float32, 0..1; a quantize-aware model rounds as int8."""
+    """Returns VOC's mAP@0.5 of each level in float32, 0..1.
+
+    A quantize-aware model computes with the rounding of int8.
+    """
     images, truths = goal.reader.images(data), data.truths()
     found = []
     for level in range(model.levels):

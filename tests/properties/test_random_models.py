@@ -8,6 +8,8 @@ from tests.properties.random_models import FOREST
 
 pytestmark = pytest.mark.slow
 NETWORKS = 500
+# `make test` tries so many of them, `make test-large` all.
+FEW = 200
 
 
 @pytest.fixture(autouse=True)
@@ -16,7 +18,13 @@ def _compiled_once(object_cache, monkeypatch):
 
 
 @pytest.mark.filterwarnings("ignore")  # some arguments and masks are odd on purpose
-@pytest.mark.parametrize("first", range(0, NETWORKS, FOREST))
+@pytest.mark.parametrize(
+    "first",
+    [
+        pytest.param(first, marks=pytest.mark.large if first >= FEW else ())
+        for first in range(0, NETWORKS, FOREST)
+    ],
+)
 def test_random_networks(first):
     """`python -m tests.properties.random_models SEED` shows and checks a network that fails."""
     outcome = random_models.Outcome()
