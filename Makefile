@@ -82,7 +82,7 @@ py-test: $(VENV)/.dev
 	scripts/install_tools.sh gcc g++ clang cmake ninja arm-none-eabi-gcc qemu-system-arm
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-# Whole models of keras.applications: nest, train, export and run each.
+# Whole models of keras.applications: nest, train, export and run each; and more random networks.
 # Takes an hour; LARGE=ResNet50 takes that model alone.
 test-large: $(VENV)/.dev
 	scripts/install_tools.sh gcc g++ cmake ninja arm-none-eabi-gcc qemu-system-arm
