@@ -6,7 +6,6 @@ import subprocess
 from pathlib import Path
 
 import pytest
-import tensorflow as tf
 from hypothesis import settings
 
 from nested_keras.devices.toolchain import Toolchain
@@ -19,12 +18,6 @@ ROOT = Path(__file__).parents[1]
 # the line that repeats it.
 settings.register_profile("exact", derandomize=True, deadline=None, print_blob=True)
 settings.load_profile("exact")
-
-# A test process has one core. TensorFlow would start two threads in each, and would spend a quarter
-# of a short training on rewriting graphs that run a few steps. Commands that tests start, and
-# notebooks, rewrite their graphs as those of users do.
-os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
-tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 # The files that take longest. They come first: one that came last would leave the other processes
 # of `pytest -n` without work.
