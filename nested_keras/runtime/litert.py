@@ -24,7 +24,6 @@ import numpy as np
 
 from nested_keras.format import Stream
 from nested_keras.format.levels import check_level
-from nested_keras.int8.softmax import softmax_parameters
 from nested_keras.runtime import litert_abi
 from nested_keras.runtime.larger_batch import with_batch
 from nested_keras.runtime.runner import Array, ModelFile, ModelRunner, read_model
@@ -35,7 +34,8 @@ from nested_keras.tflite.model_error import ModelError
 from nested_keras.tflite.operators import Lookup, NestedSparseConv, Quantize, Softmax
 from nested_keras.tflite.operators.lookup import INT8_LOOKUP
 from nested_keras.tflite.operators.nested import NESTED_SPARSE_CONV, require_fit
-from nested_keras.tflite.program import Program, Tensor
+from nested_keras.tflite.operators.probabilities import check_probabilities, prepare_softmax
+from nested_keras.tflite.program import Program
 
 # The number of inputs of our operators.
 _INPUTS = {NESTED_SPARSE_CONV: 3, INT8_LOOKUP: 2}
@@ -177,13 +177,18 @@ class NestedDelegate:
             litert_abi.describe(litert_abi.tensor(context, i))
             for i in (kernel.inputs[0], kernel.output)
         )
+        if len(kernel.inputs) == 1 and x.shape != y.shape:
+            raise ValueError(
+                f"expected an output of the input's shape {list(x.shape)}: got {list(y.shape)}"
+            )
         if kernel.kind == "QUANTIZE":
             kernel.op = Quantize(
                 name=y.name, inputs=(), outputs=(), scale=y.scale, zero_point=y.zero_point
             )
             return
         if kernel.kind == "SOFTMAX":
-            kernel.op = _softmax(kernel.beta, x, y)
+            check_probabilities(y)
+            kernel.op = prepare_softmax(x, beta=kernel.beta, name=y.name, inputs=(), outputs=())
             return
         if (x.dtype, y.dtype) != ("int8", "int8"):
             raise ValueError(f"expected int8 input and output: got {x.dtype} and {y.dtype}")
@@ -263,18 +268,6 @@ def _is_ours(context: litert_abi.TfLiteContext, node: Any, registration: Any) ->
         return types == ["float32", "int8"]
     shape = litert_abi.int_array(tensors[0].dims)
     return types == ["int8", "int8"] and bool(shape) and shape[-1] >= _MANY_CLASSES
-
-
-def _softmax(beta: float, x: Tensor, y: Tensor) -> Softmax:
-    multiplier, shift, diff_min = softmax_parameters(beta, x.scale)
-    return Softmax(
-        name=y.name,
-        inputs=(),
-        outputs=(),
-        input_multiplier=multiplier,
-        input_left_shift=shift,
-        diff_min=diff_min,
-    )
 
 
 def _node(address: int, context: litert_abi.TfLiteContext, index: int) -> tuple[Any, Any]:

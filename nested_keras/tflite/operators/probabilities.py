@@ -35,20 +35,49 @@ def _read_softmax(reader: OperatorReader) -> Softmax:
     if not x.shape:
         raise reader.error("the input must have at least one dimension")
     require_probability_output(reader, y)
+    beta = reader.options("SoftmaxOptions").beta
     try:
-        parameters = softmax_parameters(reader.options("SoftmaxOptions").beta, x.scale)
+        return prepare_softmax(x, beta=beta, **reader.base(0))
     except ValueError as error:
         raise reader.error(str(error)) from error
-    multiplier, shift, diff_min = parameters
-    return Softmax(
-        **reader.base(0), input_multiplier=multiplier, input_left_shift=shift, diff_min=diff_min
-    )
+
+
+def prepare_softmax(
+    x: Tensor,
+    *,
+    beta: float,
+    name: str,
+    inputs: tuple[int, ...],
+    outputs: tuple[int, ...],
+) -> Softmax:
+    """Prepares a softmax.
+
+    Args:
+        x: The input.
+        beta: The factor of the input.
+        name: As `Op`.
+        inputs: As `Op`.
+        outputs: As `Op`.
+
+    Raises:
+        ValueError: If beta times the input's scale is too small.
+    """
+    multiplier, shift, diff_min = softmax_parameters(beta, x.scale)
+    return Softmax(name, inputs, outputs, multiplier, shift, diff_min)
 
 
 def require_probability_output(reader: OperatorReader, y: Tensor) -> None:
     """Checks for the scale and the zero point that TFLite gives to probabilities."""
+    try:
+        check_probabilities(y)
+    except ValueError as error:
+        raise reader.error(str(error)) from error
+
+
+def check_probabilities(y: Tensor) -> None:
+    """Raises ValueError where an output has not the scale and zero point of probabilities."""
     if (y.scale, y.zero_point) != (_PROBABILITY_SCALE, -128):
-        raise reader.error(
+        raise ValueError(
             f"the output must have scale 1/256 and zero point -128: got {y.scale}, {y.zero_point}"
         )
 

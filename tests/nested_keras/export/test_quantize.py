@@ -104,9 +104,10 @@ def test_tiny_gains_keep_the_bias(gain):
 @pytest.mark.parametrize("gain", [50.0, -4000.0])
 @pytest.mark.parametrize("kept", [0.0, 0.001])
 def test_a_channel_without_weights_keeps_its_bias(gain, kept):
-    """BatchNorm divides by the deviation of a constant: steps of that gain were ten of the output.
+    """BatchNorm divides by the deviation of a constant, which makes the gain huge.
 
-    A weight that rounds to zero counts as none.
+    With a gain of -4000 the bias had steps of eleven of the output's. A weight that rounds to zero
+    counts as none.
     """
     filter_ = np.array([[0.9, -0.7, kept]] * 2).reshape(2, 1, 1, 3)
     level_map = np.array([[1, 1, 0], [0, 1, 0]], np.uint8).reshape(2, 1, 1, 3)

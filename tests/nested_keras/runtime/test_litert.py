@@ -55,6 +55,18 @@ def new_interpreter(model: bytes, delegate: NestedDelegate | None = None) -> Int
     )
 
 
+def require_outputs(content: bytes, x: np.ndarray, want: np.ndarray) -> None:
+    """Runs a model in `LiteRTModel` and in an interpreter of a user's own."""
+    np.testing.assert_array_equal(LiteRTModel(content).run(x), want)
+    interpreter = new_interpreter(content)
+    interpreter.allocate_tensors()
+    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], x)
+    interpreter.invoke()
+    np.testing.assert_array_equal(
+        interpreter.get_tensor(interpreter.get_output_details()[0]["index"]), want
+    )
+
+
 @pytest.mark.parametrize("levels", [1, 2, 5])
 def test_every_level_equals_the_reference(levels: int, images: np.ndarray) -> None:
     model = chain(levels=levels)
@@ -375,14 +387,7 @@ def test_any_float_gives_what_the_reference_gives(zero_point: int, scale: float)
     content = builder.build([inputs], [outputs])
     want = ReferenceModel(content).run(x)
     assert want[0, :3].tolist() == [zero_point, 127, -128]
-    np.testing.assert_array_equal(LiteRTModel(content).run(x), want)
-    interpreter = new_interpreter(content)
-    interpreter.allocate_tensors()
-    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], x)
-    interpreter.invoke()
-    np.testing.assert_array_equal(
-        interpreter.get_tensor(interpreter.get_output_details()[0]["index"]), want
-    )
+    require_outputs(content, x, want)
 
 
 @pytest.mark.parametrize("beta", [1.0, 0.5])
@@ -399,11 +404,20 @@ def test_softmax_of_many_classes_is_the_reference_s(classes: int, spread: int, b
     want = ReferenceModel(content).run(x)
     if spread == 0:  # even probabilities of 1/512 and less round to zero
         assert (want.max() > -128) == (classes < 512)
-    np.testing.assert_array_equal(LiteRTModel(content).run(x), want)
-    interpreter = new_interpreter(content)
-    interpreter.allocate_tensors()
-    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], x)
-    interpreter.invoke()
-    np.testing.assert_array_equal(
-        interpreter.get_tensor(interpreter.get_output_details()[0]["index"]), want
-    )
+    require_outputs(content, x, want)
+
+
+def test_softmax_of_many_classes_refuses_what_litert_refuses() -> None:
+    def build(zero_point: int) -> bytes:
+        builder = ModelBuilder()
+        inputs = builder.tensor((1, 1000), scale=0.05)
+        outputs = builder.tensor((1, 1000), scale=1 / 256, zero_point=zero_point)
+        builder.op("SOFTMAX", [inputs], [outputs], "SoftmaxOptions", beta=1.0)
+        return builder.build([inputs], [outputs])
+
+    with pytest.raises(RuntimeError, match="must have scale 1/256 and zero point -128: got"):
+        new_interpreter(build(-5)).allocate_tensors()
+    interpreter = new_interpreter(build(-128))
+    interpreter.resize_tensor_input(interpreter.get_input_details()[0]["index"], (2, 1000))
+    with pytest.raises(RuntimeError, match=r"input's shape \[2, 1000\]: got \[1, 1000\]"):
+        interpreter.allocate_tensors()
