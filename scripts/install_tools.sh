@@ -12,6 +12,7 @@ packages_of() {
     qemu-system-arm) echo "qemu-system-arm" ;;
     python3-venv) echo "python3-venv" ;;
     ninja) echo "ninja-build" ;;
+    clang) echo "clang libclang-rt-dev" ;;
     llvm-cov) echo "llvm" ;;
     bazel) echo "bazel-bootstrap" ;;
     *) echo "$1" ;;
@@ -24,6 +25,10 @@ is_present() {
     # The compiler alone is not enough: Debian ships newlib in a package of its own.
     arm-none-eabi-gcc) command -v "$1" >/dev/null &&
       [ "$(arm-none-eabi-gcc -print-file-name=libc_nano.a)" != libc_nano.a ] ;;
+    # The compiler alone is not enough: Debian ships the sanitizers' runtime in a package of its own.
+    clang) command -v "$1" >/dev/null &&
+      echo "int LLVMFuzzerTestOneInput(void) { return 0; }" |
+        clang -x c -fsanitize=fuzzer,address,undefined -o /dev/null - 2>/dev/null ;;
     *) command -v "$1" >/dev/null ;;
   esac
 }
@@ -56,5 +61,9 @@ if [ "$(id -u)" -ne 0 ]; then
 fi
 echo "Installing ${packages[*]} (for: ${missing[*]})"
 "${sudo[@]}" apt-get update -q
+for index in "${!packages[@]}"; do  # Older systems have the runtime in the package of clang.
+  [ "${packages[index]}" != libclang-rt-dev ] || apt-cache show libclang-rt-dev >/dev/null 2>&1 ||
+    unset "packages[index]"
+done
 "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive \
   apt-get install -y -q --no-install-recommends "${packages[@]}"
