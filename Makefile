@@ -33,7 +33,7 @@ demo: $(VENV)/.demo
 # disturb each other.
 test: $(VENV)/.dev $(VENV)/.docs $(LOWEST)/.dev
 	scripts/install_tools.sh gcc g++ clang cmake cppcheck ninja bazel arm-none-eabi-gcc qemu-system-arm
-	$(MAKE) -j2 --output-sync=target SECONDS=5 test-lowest fuzz c-test misra bazel-test types docs dist lint
+	$(MAKE) -j2 --output-sync=target SECONDS=3 test-lowest fuzz c-test misra bazel-test types docs dist lint
 	$(MAKE) -j1 py-test
 
 lint: $(VENV)/.dev

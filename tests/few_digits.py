@@ -4,7 +4,7 @@ import dataclasses
 
 from nested_keras import datasets
 
-_TRAIN, _TEST = 400, 100
+_TRAIN, _TEST = 200, 60
 
 
 def digits():

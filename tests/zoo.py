@@ -1,8 +1,8 @@
 """Small random nested models that reach the edges of export and of every runtime.
 
 A few hundred to a few thousand MACs each, seeded by their position. `names()` needs no TensorFlow;
-`make(name)` builds a model with its data, `exported(name)` and `data(name)` keep its files and its
-data for the session, for all processes that share `kept_in`.
+`make(name)` builds a model with its data; `exported(name)`, `data(name)` and `outputs(name)` keep
+what comes of it for the session, for all processes that share `kept_in`.
 """
 
 from __future__ import annotations
@@ -97,17 +97,26 @@ def data(name: str) -> Any:
     return _export(name)[1]
 
 
+def outputs(name: str) -> list[list[npt.NDArray[np.float32]]]:
+    """What each level of the Keras model makes of the data: its outputs."""
+    return _export(name)[2]
+
+
 @functools.cache
-def _export(name: str) -> tuple[Any, Any]:
+def _export(name: str) -> tuple[Any, Any, Any]:
     path = None if kept_in is None else kept_in / f"{name}.pickle"
     if path is not None and path.exists():
         return pickle.loads(path.read_bytes())
+    import keras
+
     from nested_keras import export
 
     zoo_model = make(name)
+    levels = map(zoo_model.model.at_level, range(zoo_model.model.levels))
     made = (
         export.build(zoo_model.model, representative_dataset=zoo_model.data),
         zoo_model.data,
+        [[np.asarray(x) for x in keras.tree.flatten(level(zoo_model.data))] for level in levels],
     )
     if path is not None:
         files.write_bytes(path, pickle.dumps(made))

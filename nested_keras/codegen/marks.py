@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 from pathlib import Path
 
@@ -17,12 +18,16 @@ def lines(digest: str | None = None) -> tuple[str, ...]:
     Args:
         digest: sha256 of the model in hexadecimal; None in files that are the same for all models.
     """
-    try:
-        version = " " + importlib.metadata.version("nested_keras")
-    except importlib.metadata.PackageNotFoundError:  # a copy of the sources, not installed
-        version = ""
-    first = f"{_MARK}{version}. Do not edit: generate again."
+    first = f"{_MARK}{_version()}. Do not edit: generate again."
     return (first,) if digest is None else (first, f"sha256 of the model: {digest}")
+
+
+@functools.cache  # a library has some sixty marked files, and the version is read from disk
+def _version() -> str:
+    try:
+        return " " + importlib.metadata.version("nested_keras")
+    except importlib.metadata.PackageNotFoundError:  # a copy of the sources, not installed
+        return ""
 
 
 def comment(digest: str | None = None) -> str:

@@ -9,7 +9,7 @@ from tests.properties.random_models import FOREST
 pytestmark = pytest.mark.slow
 NETWORKS = 500
 # `make test` tries so many of them, `make test-large` all.
-FEW = 200
+FEW = 100
 
 
 @pytest.fixture(autouse=True)

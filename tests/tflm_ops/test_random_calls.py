@@ -18,7 +18,7 @@ from nested_keras.codegen import sources
 from nested_keras.tflite import operators
 from tests.nested_keras.tflite.operators.samples import programs
 
-ROUNDS, SEED = 800, 20261122
+ROUNDS, SEED = 250, 20261122
 RUNTIMES = {"gcc": "libasan.so", "clang": "libclang_rt.asan-x86_64.so"}
 STATUSES = {"NK_OK", "NK_ERROR_ARGUMENT", "NK_ERROR_SHAPE", "None"}
 

@@ -18,7 +18,7 @@ CORES = {
     "m7": ("-mcpu=cortex-m7", "-mthumb", "-mfpu=fpv5-d16", "-mfloat-abi=hard"),
     "m55": ("-mcpu=cortex-m55", "-mthumb", "-mfloat-abi=hard"),
 }
-STRICT = ("-Wall", "-Wextra", "-Wpedantic", "-Werror", "-O2", f"-I{INCLUDE}")
+STRICT = ("-Wall", "-Wextra", "-Wpedantic", "-Werror", f"-I{INCLUDE}")
 HOST_COMPILERS = {
     "gcc": ("gcc", "-std=c11", "-x", "c"),
     "g++": ("g++", "-std=c++17", "-x", "c++"),
@@ -56,17 +56,17 @@ def test_every_header_compiles_alone(compiler, tmp_path):
 
 
 @pytest.mark.parametrize("core", CORES)
-@pytest.mark.parametrize("compiler", ["gcc", "clang"])
-def test_every_source_compiles_without_a_pedantic_warning(compiler, core, tmp_path):
-    command = CLANG_FOR_ARM if compiler == "clang" else ("arm-none-eabi-gcc",)
-    flags = (*CORES[core], "-std=c11", *STRICT, "-c")
-    assert complaints([*command, *flags, *all_sources()], cwd=tmp_path) == ""
-
-
-@pytest.mark.parametrize("core", ["m0", "m4"])
-def test_the_static_analyser_of_gcc_finds_nothing(core, tmp_path):
-    flags = (*CORES[core], "-std=c11", *STRICT, "-fanalyzer", "-c")
+def test_gcc_and_its_static_analyser_find_nothing(core, tmp_path):
+    # The analyser takes twice as long, and sees on the other cores what it sees on these.
+    analyser = ["-fanalyzer"] if core in ("m0", "m4") else []
+    flags = (*CORES[core], "-std=c11", *STRICT, "-O2", *analyser, "-c")
     assert complaints(["arm-none-eabi-gcc", *flags, *all_sources()], cwd=tmp_path) == ""
+
+
+@pytest.mark.parametrize("core", CORES)
+def test_clang_finds_nothing(core, tmp_path):
+    flags = (*CORES[core], "-std=c11", *STRICT, "-c")
+    assert complaints([*CLANG_FOR_ARM, *flags, *all_sources()], cwd=tmp_path) == ""
 
 
 @pytest.mark.parametrize("core", CORES)
@@ -108,7 +108,7 @@ def test_a_target_that_cannot_run_the_kernels_is_refused_with_the_reason(
 
 SANITIZED = ("clang", "-std=c11", "-g", "-O1", "-fsanitize=undefined,address")
 PROGRAMS = {
-    "test_random_parameters": ("4000", "20261122"),
+    "test_random_parameters": ("2000", "20261122"),
     "nested_grid": (),
     "test_depthwise_grid": (),
     "test_detection_grid": (),

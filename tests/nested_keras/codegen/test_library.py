@@ -36,7 +36,7 @@ CROSS = (
     "-DCMAKE_C_COMPILER=arm-none-eabi-gcc",
     "-DCMAKE_CXX_COMPILER=arm-none-eabi-g++",
 )
-STRICT = ("-std=c11", "-O2", "-pedantic", "-Wall", "-Wextra", "-Wconversion", "-Werror")
+STRICT = ("-std=c11", "-pedantic", "-Wall", "-Wextra", "-Wconversion", "-Werror")
 
 
 PROGRAMS = {
@@ -62,7 +62,8 @@ def test_every_file_of_src_is_one_to_compile(library):
 
 @pytest.mark.parametrize("compiler", ["gcc", "clang", "arm-none-eabi-gcc"])
 def test_the_library_compiles_without_a_warning(library, compiler, tmp_path):
-    flags = STRICT
+    # gcc sees more when it optimises; the warnings of clang are there before.
+    flags = STRICT if compiler == "clang" else (*STRICT, "-O2")
     if compiler == "clang" and shutil.which("clang") is None:
         pytest.skip("clang is not installed")
     if compiler == "arm-none-eabi-gcc":
