@@ -32,7 +32,8 @@ demo: $(VENV)/.demo
 # cores among its tests. Tools and packages are there before, because two installations at once would
 # disturb each other.
 test: $(VENV)/.dev $(VENV)/.docs $(LOWEST)/.dev
-	scripts/install_tools.sh gcc g++ clang cmake cppcheck ninja bazel arm-none-eabi-gcc qemu-system-arm
+	scripts/install_tools.sh gcc g++ clang cmake cppcheck ninja bazel arm-none-eabi-gcc qemu-system-arm \
+		riscv64-unknown-elf-gcc qemu-riscv32
 	$(MAKE) -j2 --output-sync=target SECONDS=3 test-lowest fuzz c-test misra bazel-test types docs dist lint
 	$(MAKE) -j1 py-test
 
@@ -79,7 +80,8 @@ bazel-test:
 		--override_repository=tflite_micro=$(CURDIR)/tflm_ops/tflm/abi --nosandbox_debug --symlink_prefix=/
 
 py-test: $(VENV)/.dev
-	scripts/install_tools.sh gcc g++ clang cmake ninja arm-none-eabi-gcc qemu-system-arm
+	scripts/install_tools.sh gcc g++ clang cmake ninja arm-none-eabi-gcc qemu-system-arm \
+		riscv64-unknown-elf-gcc qemu-riscv32
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # Whole models of keras.applications: nest, train, export and run each; and more random networks.

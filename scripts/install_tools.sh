@@ -9,7 +9,9 @@ set -euo pipefail
 packages_of() {
   case "$1" in
     arm-none-eabi-gcc) echo "gcc-arm-none-eabi libnewlib-arm-none-eabi libstdc++-arm-none-eabi-newlib" ;;
+    qemu-riscv32) echo "qemu-user" ;;
     qemu-system-arm) echo "qemu-system-arm" ;;
+    riscv64-unknown-elf-gcc) echo "gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf" ;;
     python3-venv) echo "python3-venv" ;;
     ninja) echo "ninja-build" ;;
     clang) echo "clang libclang-rt-dev" ;;
@@ -25,6 +27,8 @@ is_present() {
     # The compiler alone is not enough: Debian ships newlib in a package of its own.
     arm-none-eabi-gcc) command -v "$1" >/dev/null &&
       [ "$(arm-none-eabi-gcc -print-file-name=libc_nano.a)" != libc_nano.a ] ;;
+    riscv64-unknown-elf-gcc) command -v "$1" >/dev/null &&
+      riscv64-unknown-elf-gcc --specs=picolibc.specs -E -x c /dev/null >/dev/null 2>&1 ;;
     # The compiler alone is not enough: Debian ships the sanitizers' runtime in a package of its own.
     clang) command -v "$1" >/dev/null &&
       echo "int LLVMFuzzerTestOneInput(void) { return 0; }" |

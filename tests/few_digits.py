@@ -4,7 +4,7 @@ import dataclasses
 
 from nested_keras import datasets
 
-_TRAIN, _TEST = 200, 60
+_TRAIN, _TEST = 200, 100
 
 
 def digits():
