@@ -12,6 +12,8 @@ from nested_keras.codegen.firmware_errors import FirmwareError
 _COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
 # A function's head at the start of a line, up to the brace that opens its body.
 _DEFINITION = re.compile(r"^(?!static\b)[a-z][^;{}()=]*?\b(nk_\w+)\([^;{}]*\)\s*\{", re.MULTILINE)
+# What a header only declares; the rest of a header are macros, types and inline functions.
+_PROTOTYPE = re.compile(r"^(?!static\b)[a-z][^;{}()=]*?\bnk_\w+\([^;{}]*\)\s*;", re.MULTILINE)
 # An assembly file names its functions: ".global nk_a, nk_b". The file calls no other function.
 _GLOBAL = re.compile(r"^\s*\.global\s+(nk_\w+(?:\s*,\s*nk_\w+)*)$", re.MULTILINE)
 _USE = re.compile(r"\b(nk_\w+)\(")
@@ -181,12 +183,10 @@ def _index(root: Path) -> tuple[dict[str, Path], dict[Path, tuple[str, ...]]]:
         texts[path] = ""
         for names in _GLOBAL.findall(path.read_text(encoding="utf-8")):
             defined_in.update({name.strip(): path for name in names.split(",")})
-    used_by = {
-        path: tuple(
-            name
-            for name in sorted({*_USE.findall(text), *(set(_NAME.findall(text)) & set(defined_in))})
-            if defined_in.get(name, path) != path
-        )
-        for path, text in texts.items()
-    }
+    used_by = {}
+    for path, text in texts.items():
+        headers = (_COMMENT.sub("", h.read_text(encoding="utf-8")) for h in private_headers([path]))
+        inline = {name for text in headers for name in _USE.findall(_PROTOTYPE.sub("", text))}
+        used = {*inline, *_USE.findall(text), *_NAME.findall(text)} & set(defined_in)
+        used_by[path] = tuple(name for name in sorted(used) if defined_in[name] != path)
     return defined_in, used_by

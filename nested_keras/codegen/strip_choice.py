@@ -71,7 +71,8 @@ def choose_groups(
         middle = (low + high) // 2
         low, high = (low, middle) if chooser.within(middle) is not None else (middle, high)
     tried = [chooser.within(int(high * (1 + 0.01 * step))) or () for step in range(_TRIES)]
-    return min(tried, key=lambda groups: (chooser.arena(groups), len(groups)))
+    # The planner may need more for the groups than for whole operators.
+    return min([(), *tried], key=lambda groups: (chooser.arena(groups), len(groups)))
 
 
 class _Chooser:

@@ -1,6 +1,7 @@
 import pytest
 
 from nested_keras.codegen import sources
+from nested_keras.devices.toolchain import host_toolchain, run_tool
 from nested_keras.firmware import FirmwareError
 
 
@@ -8,6 +9,20 @@ def test_sources_include_what_they_call():
     names = {path.name for path in sources.sources_for(["nk_nested_conv_s8", "nk_add_s8"])}
     assert {"nk_nested_conv_s8.c", "nk_nested_conv_s8_ref.c", "nk_add_s8.c"} <= names
     assert "nk_softmax_s8.c" not in names
+
+
+def test_sources_have_all_that_their_objects_call(object_cache):
+    """What an inline function of a header calls too."""
+    names = sources.exported_names()
+    include = sources.tflm_ops_dir() / "include"
+    for source in {path for path in names.values() if path.suffix == ".c"}:
+        made = host_toolchain().compile(source, include_dirs=[include], cache_dir=object_cache)
+        called = set(
+            run_tool(["nm", "--undefined-only", "--format=just-symbols", str(made)]).split()
+        )
+        needed = sources.sources_for([name for name, path in names.items() if path == source])
+        missing = {name for name in called & set(names) if names[name] not in needed}
+        assert not missing, source.name
 
 
 def test_every_function_of_the_public_headers_has_a_source():

@@ -55,6 +55,16 @@ def test_groups_stand_in_order_and_apart():
         assert before.last < after.first
 
 
+def test_the_smallest_arena_is_not_larger_than_that_of_whole_operators():
+    """In groups, the planner cannot place these images as tightly."""
+    b = Builder()
+    y = x = b.tensor((1, 32, 32, 4))
+    for _ in range(4):
+        y = b.conv(y, 4)
+    prog = b.build([x], [y])
+    assert plan(prog, SMALLEST).storage.arena_bytes <= plan(prog).storage.arena_bytes
+
+
 def test_a_model_without_large_images_stays_as_it_is():
     prog = nested_net()
     smallest = plan(prog, SMALLEST)
