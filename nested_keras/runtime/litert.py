@@ -254,7 +254,7 @@ def _kind(registration: litert_abi.TfLiteRegistration) -> str:
     """Returns the custom code of an operator, or the name of one of `_BUILTINS`, or nothing."""
     if registration.builtin_code != litert_abi.BUILTIN_CUSTOM:
         return _BUILTINS.get(registration.builtin_code, "")
-    return str((registration.custom_name or b"").decode(errors="replace"))
+    return flatbuffer.text(registration.custom_name)
 
 
 def _is_ours(context: litert_abi.TfLiteContext, node: Any, registration: Any) -> bool:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from nested_keras.tflite.flatbuffer import text
 from nested_keras.tflite.program import Tensor
 from nested_keras.typing import CPointer
 
@@ -231,7 +232,7 @@ def describe(tensor: TfLiteTensor) -> Tensor:
         )
     shape = int_array(tensor.dims)
     description = Tensor(
-        name=(tensor.name or b"").decode("utf-8", errors="replace"),
+        name=text(tensor.name),
         shape=shape,
         dtype=dtype,
         scale=tensor.params.scale,
@@ -266,7 +267,7 @@ def read_int32(tensor: TfLiteTensor) -> int:
     """
     values = view(tensor)
     if values.dtype != np.int32 or values.size != 1:
-        name = (tensor.name or b"").decode("utf-8", errors="replace")
+        name = text(tensor.name)
         raise LayoutError(
             f"tensor {name!r} must hold one int32: got {values.dtype}{list(values.shape)}"
         )

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nested_keras.tflite.flatbuffer import Tree
+from nested_keras.tflite.flatbuffer import Tree, text
 from nested_keras.tflite.model_error import ModelError
 from nested_keras.tflite.program import Tensor
 from nested_keras.tflite.unpacking import DAMAGE, damaged
@@ -136,14 +136,10 @@ def _items(vector: SchemaObject) -> Any:
     return () if vector is None else vector
 
 
-def _text(value: SchemaObject) -> str:
-    return bytes(value or b"").decode("utf-8", errors="replace")
-
-
 def _tensor(
     entry: SchemaObject, dtype: str, data: bytes, index: int
 ) -> tuple[Tensor, Quantization]:
-    name = _text(entry.name)
+    name = text(entry.name)
     label = f"tensor {index} {name!r}"
     shape = tuple(int(size) for size in _items(entry.shape))
     # A free batch axis is common and harmless, so the batch size in the file counts.
@@ -203,7 +199,7 @@ def _quantization(entry: SchemaObject, label: str) -> Quantization:
 def _operator_kind(code: SchemaObject, schema: SchemaObject) -> tuple[str, bool]:
     builtin = max(code.builtinCode, code.deprecatedBuiltinCode)
     if builtin == schema.BuiltinOperator.CUSTOM:
-        return _text(code.customCode), True
+        return text(code.customCode), True
     names = {v: name for name, v in vars(schema.BuiltinOperator).items() if name[0] != "_"}
     return names.get(builtin, f"builtin operator {builtin}"), False
 

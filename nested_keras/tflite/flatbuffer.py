@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,9 @@ import numpy as np
 from nested_keras.tflite.model_error import ModelError
 from nested_keras.tflite.unpacking import DAMAGE, damaged, unpack
 from nested_keras.typing import SchemaObject
+
+# Control characters, separators of lines and paragraphs, marks of the direction of writing.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 # TFLite's own alignment of tensor data, and the alignment that the packed stream needs.
 _ALIGNMENT = 16
@@ -284,5 +288,9 @@ def _indices(vector: SchemaObject) -> list[int]:
 
 
 def text(name: SchemaObject) -> str:
-    """A name in the file as text."""
-    return bytes(name or b"").decode(errors="replace")
+    """A name in the file as text of one line.
+
+    U+FFFD stands for what is no UTF-8, and for the characters with which a file could move the
+    cursor of a terminal, begin a line or turn the direction of writing.
+    """
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", bytes(name or b"").decode(errors="replace"))

@@ -69,6 +69,14 @@ def test_buffers_behind_the_flatbuffer_are_taken_in():
 def test_text():
     assert flatbuffer.text(b"conv\xff") == "conv\N{REPLACEMENT CHARACTER}"
     assert flatbuffer.text(None) == ""
+    assert flatbuffer.text("Faltung 卷积\u3000é".encode()) == "Faltung 卷积\u3000é"
+
+
+@pytest.mark.parametrize(
+    "sign", ["\n", "\r", "\t", "\0", "\x1b", "\x7f", "\x9b", "\u2028", "\u202e"]
+)
+def test_a_name_does_not_move_the_cursor(sign):
+    assert flatbuffer.text(f"conv{sign}[31m".encode()) == "conv\N{REPLACEMENT CHARACTER}[31m"
 
 
 def test_custom_options_behind_the_flatbuffer_are_taken_in():
