@@ -1,7 +1,7 @@
 """Files that are written whole or not at all.
 
 A file is first written under a temporary name in its folder, and then renamed. A reader finds the
-old file or the new file, and a killed run destroys neither.
+old file or the new file, and a killed run destroys neither. A pipe or a device is written to.
 """
 
 from __future__ import annotations
@@ -23,18 +23,32 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     If the block raises, the temporary file is removed and `path` stays unchanged.
 
     Args:
-        path: The file to make or to replace. Its folder must exist.
+        path: The file to make or to replace, or a link to the file. Its folder must exist. What is
+            written for a pipe or a device goes into the pipe or the device at the end of the block.
 
     Yields:
-        The temporary path, beside `path`.
+        The temporary path: beside the file, or in the folder of temporary files.
     """
     target = Path(path)
-    temporary = target.with_name(f".{target.stem}.{secrets.token_hex(4)}{target.suffix}")
+    stream = _is_stream(target)
+    if not stream:  # a link stays a link
+        target = Path(os.path.realpath(target))
+    folder = Path(tempfile.gettempdir()) if stream else target.parent
+    temporary = folder / f".{target.stem}.{secrets.token_hex(4)}{Path(path).suffix}"
     try:
         yield temporary
-        temporary.replace(target)
+        if stream:
+            with temporary.open("rb") as made, target.open("wb") as sink:
+                shutil.copyfileobj(made, sink)
+        else:
+            temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _is_stream(path: Path) -> bool:
+    """Whether a path is a pipe, a device or a socket, which a rename would put an end to."""
+    return path.exists() and not path.is_file() and not path.is_dir()
 
 
 def require_writable(path: str | os.PathLike[str], *, suffix: str | None = None) -> None:
@@ -54,12 +68,14 @@ def require_writable(path: str | os.PathLike[str], *, suffix: str | None = None)
         raise ValueError(f"expected the name of a file that ends in {suffix}: got {target}")
     if target.is_dir():
         raise IsADirectoryError(f"expected a file to write: {target} is a folder")
-    if not target.parent.is_dir():
-        raise FileNotFoundError(f"expected a folder to write {target.name} to: {target.parent}")
     if target.exists() and not os.access(target, os.W_OK):
         raise PermissionError(f"expected a file that can be written: {target} is read-only")
-    with tempfile.TemporaryFile(dir=target.parent):
-        pass
+    if not _is_stream(target):
+        target = Path(os.path.realpath(target))
+        if not target.parent.is_dir():
+            raise FileNotFoundError(f"expected a folder to write {target.name} to: {target.parent}")
+        with tempfile.TemporaryFile(dir=target.parent):
+            pass
 
 
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:

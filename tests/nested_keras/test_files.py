@@ -1,5 +1,9 @@
 """Files are written whole or not at all."""
 
+import os
+import stat
+from pathlib import Path
+
 import pytest
 
 from nested_keras import files
@@ -63,6 +67,44 @@ def test_a_file_behind_a_symbolic_link_is_not_written_to(tmp_path):
     files.write_folder(tmp_path / "a", {"link": b"new"})
     assert victim.read_bytes() == b"old"
     assert (tmp_path / "a" / "link").read_bytes() == b"new"
+
+
+def test_a_link_stays_and_its_file_is_replaced(tmp_path):
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "v3.tflite").write_bytes(b"old")
+    link = tmp_path / "latest.tflite"
+    link.symlink_to("store/v3.tflite")
+    files.require_writable(link)
+    files.write_bytes(link, b"new")
+    assert link.is_symlink()
+    assert (tmp_path / "store" / "v3.tflite").read_bytes() == b"new"
+    (tmp_path / "new").symlink_to("store/v4")
+    files.write_bytes(tmp_path / "new", b"v4")
+    assert (tmp_path / "store" / "v4").read_bytes() == b"v4"
+
+
+@pytest.mark.parametrize("through", ["a pipe", "a descriptor"])
+def test_a_pipe_is_written_to(tmp_path, through):
+    pipe = tmp_path / "pipe.json"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    writer = os.open(pipe, os.O_WRONLY)
+    try:
+        path = pipe if through == "a pipe" else f"/dev/fd/{writer}"
+        files.require_writable(path, suffix=".json" if through == "a pipe" else None)
+        files.write_text(path, "text")
+        assert os.read(reader, 100) == b"text"
+    finally:
+        os.close(reader)
+        os.close(writer)
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    assert list(tmp_path.iterdir()) == [pipe]
+
+
+def test_a_device_is_written_to():
+    with pytest.raises(OSError, match="No space left on device"):
+        files.write_bytes("/dev/full", b"x")
+    assert Path("/dev/full").is_char_device()
 
 
 def test_what_cannot_be_written_is_refused(tmp_path):
