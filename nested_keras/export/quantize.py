@@ -25,7 +25,7 @@ output's own. So r_l is 1 there, and the bias has the steps of the densest level
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,6 +45,8 @@ _MAX_BIAS = 2**30 - 2**10
 _MAX_TWIN_BIAS = 2**29
 # The converter coarsens the scale of channels whose largest weight is below 5e-7.
 _MIN_TWIN_WEIGHT = 2e-6
+# The largest weight of a channel whose gain is smaller still, or zero: its scale is a float32.
+_MIN_WEIGHT = 2e-18
 # How far apart the factors of equal nodes are: far more than float32 rounds.
 _APART = 2.0**-10
 
@@ -78,15 +80,37 @@ def twin_gain(node: Linear, *, input_scale: float) -> FloatArray:
     Returns:
         float64 [O], not zero where the channel has weights. A factor differs from the densest
         level's gain only where that gain is too small. Two limits hold: the largest weight times
-        the factor is at least 2e-6, and the bias stays within 2^29 steps.
+        the factor is at least 2e-18, and the bias stays within 2^29 steps.
     """
     gain = node.gain[-1]
     largest = np.abs(node.masked_filter(node.levels - 1)).max(axis=(1, 2, 3))
     has_weights = largest > 0
     divisor = np.where(has_weights, largest, 1.0)
     for_bias = np.abs(node.bias[-1]) * 127 / (_MAX_TWIN_BIAS * input_scale)
-    least = np.where(has_weights, np.maximum(_MIN_TWIN_WEIGHT, for_bias) / divisor, 0.0)
+    least = np.where(has_weights, np.maximum(_MIN_WEIGHT, for_bias) / divisor, 0.0)
     return np.where(gain < 0, -1.0, 1.0) * np.maximum(np.abs(gain), least)
+
+
+def lifts(nodes: Iterable[Linear], gains: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+    """How much larger the converter gets each filter, so that it rounds small weights as others.
+
+    A small gain comes with large inputs, such as the 2^-23 of samples of 24 bits.
+
+    Args:
+        nodes: The linear nodes.
+        gains: `twin_gain` of each node, by name.
+
+    Returns:
+        By name of node, powers of two [O]; 1 where the largest weight is large enough.
+    """
+    found = {}
+    for node in nodes:
+        weights = node.masked_filter(node.levels - 1) * gains[node.name].reshape(-1, 1, 1, 1)
+        largest = np.abs(weights).max(axis=(1, 2, 3))
+        small = (largest > 0) & (largest < _MIN_TWIN_WEIGHT)
+        found[node.name] = 2.0 ** np.ceil(np.log2(_MIN_TWIN_WEIGHT / np.where(small, largest, 1.0)))
+        found[node.name][~small] = 1.0
+    return found
 
 
 def twin_gains(

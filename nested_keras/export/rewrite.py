@@ -5,13 +5,14 @@ Every function returns a new tree, and does not change its argument.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from nested_keras.export.export_errors import ExportError
+from nested_keras.export.match import ConvertedLayer
 from nested_keras.export.nodes import Graph, Linear
 from nested_keras.export.pack import PackedLayer
 from nested_keras.export.tensor_names import input_name, node_of_tensor, output_name
@@ -20,7 +21,7 @@ from nested_keras.tflite import flatbuffer, kernel_weights
 from nested_keras.tflite.file_reader import LEVEL_INPUT
 from nested_keras.tflite.flatbuffer import Tree
 from nested_keras.tflite.operators.nested import NESTED_SPARSE_CONV
-from nested_keras.typing import SchemaObject
+from nested_keras.typing import FloatArray, SchemaObject
 
 _SIGNATURE = "serving_default"
 
@@ -136,37 +137,74 @@ def dense_level(dense: Tree, layers: Sequence[PackedLayer], level: int) -> Tree:
     Each layer has the level's mask in its filter and the level's scales. Where the level's
     multiplier is negative, filter and bias change sign in its place: -acc * M = acc * -M exactly.
     """
-    from ai_edge_litert import schema_py_generated as schema
-
     tree = dense.copy()
-    subgraph = tree.subgraph
     for layer in layers:
         converted, tables = layer.converted, layer.tables
-        node = converted.node
         sign = tables.sign[level]
-        kept = np.where(node.level_map <= level, converted.filter, np.int8(0))
-        scale = tables.filter_scale[level]
-        operator = subgraph.operators[converted.index]
-        old = subgraph.tensors[operator.inputs[1]]
-        # New tensors, because layers with shared weights share the converter's tensors.
-        weights = tree.add_tensor(
-            f"{node.name}/filter",
-            tuple(old.shape),
-            schema.TensorType.INT8,
-            tree.add_buffer(_file_order(node, kept * sign.reshape(-1, 1, 1, 1))),
+        kept = np.where(converted.node.level_map <= level, converted.filter, np.int8(0))
+        filter_ = kept * sign.reshape(-1, 1, 1, 1)
+        _set_weights(
+            tree, converted, filter_, tables.filter_scale[level], tables.bias[level] * sign
         )
-        channels = 3 if node.kind is LayerKind.DEPTHWISE else 0
-        _set_scales(subgraph.tensors[weights], scale, channels)
-        bias = tree.add_tensor(
-            f"{node.name}/bias",
-            scale.shape,
-            schema.TensorType.INT32,
-            tree.add_buffer((tables.bias[level] * sign).astype("<i4").tobytes()),
-        )
-        _set_scales(subgraph.tensors[bias], scale * np.float32(converted.input_scale), 0)
-        operator.inputs = np.array([operator.inputs[0], weights, bias], np.int32)
     flatbuffer.prune(tree)
     return tree
+
+
+def without_lifts(
+    dense: Tree, layers: Iterable[ConvertedLayer], lifts: Mapping[str, FloatArray]
+) -> Tree:
+    """The converted file with the filters in their own size.
+
+    Args:
+        dense: The file that was converted with filters that were enlarged (`quantize.lifts`).
+        layers: The operators in the file.
+        lifts: By name of node, how much larger the filter was, powers of two, float64 [O].
+
+    Returns:
+        The same int8 filters with smaller scales, and biases in steps of these scales.
+    """
+    tree = dense.copy()
+    for layer in layers:
+        lift = lifts[layer.node.name]
+        if (lift == 1).all():
+            continue
+        scale = (layer.filter_scale / lift).astype(np.float32)
+        own = np.rint(layer.node.bias[-1] / (layer.input_scale * scale.astype(np.float64)))
+        bias = np.where(lift == 1, layer.op.bias, own).astype(np.int32)
+        _set_weights(tree, layer, layer.filter, scale, bias)
+    flatbuffer.prune(tree)
+    return tree
+
+
+def _set_weights(
+    tree: Tree,
+    layer: ConvertedLayer,
+    filter_ohwi: npt.NDArray[np.int8],
+    scale: npt.NDArray[np.float32],
+    bias: npt.NDArray[np.int32],
+) -> None:
+    """Gives an operator another filter with its scales, and the bias in the steps of these."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    node, subgraph = layer.node, tree.subgraph
+    operator = subgraph.operators[layer.index]
+    old = subgraph.tensors[operator.inputs[1]]
+    # New tensors, because layers with shared weights share the converter's tensors.
+    weights = tree.add_tensor(
+        f"{node.name}/filter",
+        tuple(old.shape),
+        schema.TensorType.INT8,
+        tree.add_buffer(_file_order(node, filter_ohwi)),
+    )
+    _set_scales(subgraph.tensors[weights], scale, 3 if node.kind is LayerKind.DEPTHWISE else 0)
+    biases = tree.add_tensor(
+        f"{node.name}/bias",
+        scale.shape,
+        schema.TensorType.INT32,
+        tree.add_buffer(bias.astype("<i4").tobytes()),
+    )
+    _set_scales(subgraph.tensors[biases], scale * np.float32(layer.input_scale), 0)
+    operator.inputs = np.array([operator.inputs[0], weights, biases], np.int32)
 
 
 def _file_order(node: Linear, filter_ohwi: npt.NDArray[np.int8]) -> bytes:

@@ -21,7 +21,7 @@ from nested_keras.export.interface import TypeLike
 from nested_keras.export.match import ConvertedLayer, match, unshaped
 from nested_keras.export.nodes import Graph
 from nested_keras.export.pack import PackedLayer, pack
-from nested_keras.export.quantize import twin_gains
+from nested_keras.export.quantize import lifts, twin_gains
 from nested_keras.export.representative import collect, keys_of
 from nested_keras.export.shrink import Optimize, check_optimize, check_size, shrink
 from nested_keras.export.verify import verify
@@ -50,7 +50,8 @@ class ExportState:
         graph: The network as nodes; traced, then folded, then equalised.
         data: Representative examples, one float32 array [n, ...] per input.
         ranges: Quantisation of the activations.
-        gains: For each linear node, the factors [O] with which its filter is converted.
+        gains: For each linear node, the factors [O] with which its filter is in the file.
+        lifts: For each linear node, how much larger [O] the converter gets its filter.
         dense: The .tflite of the densest level, from builtin operators.
         program: The converter's file, prepared to run.
         layers: The linear nodes in `program`, by name of node.
@@ -68,6 +69,7 @@ class ExportState:
     data: tuple[Float32Array, ...] = _LATER
     ranges: Ranges = _LATER
     gains: Mapping[str, FloatArray] = _LATER
+    lifts: Mapping[str, FloatArray] = _LATER
     dense: Tree = _LATER
     program: Program = _LATER
     layers: Mapping[str, ConvertedLayer] = _LATER
@@ -148,21 +150,33 @@ def quantize_activations(state: ExportState) -> ExportState:
     measured = state.model.quantization or activations.measure(graph, state.data)
     graph, ranges = activations.apply(graph, measured)
     gains = twin_gains(graph.linear_nodes(), ranges.scale, functools.partial(unshaped, graph))
-    return dataclasses.replace(state, graph=graph, ranges=ranges, gains=gains)
+    lifted = lifts(graph.linear_nodes(), gains)
+    return dataclasses.replace(state, graph=graph, ranges=ranges, gains=gains, lifts=lifted)
 
 
 def convert_densest_level(state: ExportState) -> ExportState:
     """Lets TensorFlow convert a plain twin of the densest level."""
-    converted = convert(state.graph, ranges=state.ranges, twin_gain=state.gains)
+    gains = {name: gain * state.lifts[name] for name, gain in state.gains.items()}
+    converted = convert(state.graph, ranges=state.ranges, twin_gain=gains)
     dense = placeholders.insert(flatbuffer.load(converted), state.graph)
-    return dataclasses.replace(state, dense=dense, program=lower_graph(read_graph(dense)))
+    if any((lift != 1).any() for lift in state.lifts.values()):
+        _, layers = _matched(state.graph, dense, gains)
+        dense = rewrite.without_lifts(dense, layers.values(), state.lifts)
+    return dataclasses.replace(state, dense=dense)
 
 
 def match_operators(state: ExportState) -> ExportState:
     """Finds the operator of each layer in the converted file, and checks its weights."""
-    scales = rewrite.filter_scales(state.dense)
-    layers = match(state.graph, state.program, twin_gain=state.gains, filter_scales=scales)
-    return dataclasses.replace(state, layers=layers)
+    program, layers = _matched(state.graph, state.dense, state.gains)
+    return dataclasses.replace(state, program=program, layers=layers)
+
+
+def _matched(
+    graph: Graph, dense: Tree, gains: Mapping[str, FloatArray]
+) -> tuple[Program, Mapping[str, ConvertedLayer]]:
+    program = lower_graph(read_graph(dense))
+    scales = rewrite.filter_scales(dense)
+    return program, match(graph, program, twin_gain=gains, filter_scales=scales)
 
 
 def pack_streams(state: ExportState) -> ExportState:

@@ -102,6 +102,35 @@ def test_layers_of_equal_filters(kinds, value):
         np.testing.assert_allclose(got, want, atol=0.1)
 
 
+SMALL_GAINS = {
+    "rescaling in front": lambda gain: [keras.layers.Rescaling(gain), None],
+    "a small filter": lambda gain: [keras.layers.Conv2D(4, 3, use_bias=False), gain, None],
+    "rescaled outputs": lambda gain: [None, keras.layers.Rescaling(gain)],
+}
+
+
+@pytest.mark.parametrize("bits", [20, 23, 31])
+@pytest.mark.parametrize("kind", SMALL_GAINS)
+def test_small_gains_are_as_exact_as_others(kind, bits):
+    """Samples of 24 bits in front of 2^-23: the converter coarsens weights that are so small."""
+    keras.utils.set_random_seed(0)
+    gain, body = 2.0**-bits, keras.layers.Conv2D(4, 3, padding="same")
+    layers = [body if layer is None else layer for layer in SMALL_GAINS[kind](gain)]
+    base = keras.Sequential([keras.Input((8, 8, 2)), *(x for x in layers if x is not gain)])
+    if gain in layers:
+        base.layers[0].kernel.assign(base.layers[0].kernel * gain)
+    model = nest(base, (0.8, 0.5), exclude=())
+    model.prune()
+    data = np.random.default_rng(0).normal(size=(16, 8, 8, 2)).astype(np.float32)
+    data *= 2.0**bits
+    exported = export.build(model, representative_dataset=data, inference_output_type="float32")
+    for level in range(2):
+        expected = np.asarray(model.at_level(level)(data))
+        got = LiteRTModel(exported.tflite).run(data, level)
+        assert np.sqrt(np.mean((got - expected) ** 2)) < 0.03 * expected.std()
+    np.testing.assert_array_equal(LiteRTModel(exported.dense_tflite).run(data), got)
+
+
 def test_levels_differ():
     x = zoo.data("five_levels")
     model = LiteRTModel(zoo.exported("five_levels").tflite)
