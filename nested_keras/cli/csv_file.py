@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +13,9 @@ import numpy.typing as npt
 
 from nested_keras.cli.parts import SECOND_PART, Part, Reading, class_names, set_apart
 from nested_keras.typing import Float32Array
+
+# As pandas and NumPy may write a class index: 3, 3.0 or 3.000e+00.
+_NUMBER = re.compile(r"[0-9]+(\.[0-9]*)?(e[+-][0-9]+)?")
 
 
 def load(path: Path, part: str, *, shape: Sequence[int | None], reading: Reading) -> Part:
@@ -51,12 +55,15 @@ def load(path: Path, part: str, *, shape: Sequence[int | None], reading: Reading
     else:
         x, labels = _windows(*_rows(file, reading.label), wanted, file)
         known = labels
-    if reading.classes or not all(_is_index(label) for label in known):
+    if reading.classes or None in map(_index, known):
         names = class_names({*known}, reading, where=str(path))
         class_names({*labels}, Reading(classes=names), where=str(file))
         y = np.array([names.index(label) for label in labels])
     else:
-        names, y = (), np.array([int(label) for label in labels])
+        other = next((label for label in labels if _index(label) is None), None)
+        if other is not None:
+            raise ValueError(f"{file}: expected class indices, as in train.csv: got {other!r}")
+        names, y = (), np.array([_index(label) for label in labels])
         if len({*known}) < 2:
             raise ValueError(f"{path}: expected two classes or more: got only {known[0]}")
     if not parted:
@@ -73,8 +80,10 @@ def _second(path: Path) -> Path:
     raise ValueError(f"{path}: expected test.csv beside train.csv: got none")
 
 
-def _is_index(label: str) -> bool:
-    return label.isascii() and label.isdigit()
+def _index(label: str) -> int | None:
+    """Returns the class index that a label is, if any."""
+    value = float(label) if _NUMBER.fullmatch(label) else math.nan
+    return int(value) if value.is_integer() else None
 
 
 def _rows(path: Path, label: str) -> tuple[Float32Array, list[str]]:

@@ -142,7 +142,7 @@ def _kept(model: Path) -> Reading | None:
             window=int(value["window"]) if "window" in value else None,
             kept=True,
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise ValueError(f"{path}: expected the file that `train` wrote: got {error!r}") from None
 
 

@@ -33,8 +33,9 @@ def _strip(args: argparse.Namespace) -> None:
     before = args.model.read_bytes()
     after = export.strip_model(before, args.levels)
     files.write_bytes(args.out, after)
-    if examples.beside(args.model).exists():
-        files.write_bytes(examples.beside(args.out), examples.beside(args.model).read_bytes())
+    for beside in (examples.beside, examples.anchors_beside):
+        if beside(args.model).exists():
+            files.write_bytes(beside(args.out), beside(args.model).read_bytes())
     args.terminal.note(
         f"Wrote {args.out}: levels 0..{args.levels - 1}, {len(before):,} -> {len(after):,} bytes"
     )

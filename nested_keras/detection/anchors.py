@@ -15,6 +15,9 @@ import numpy.typing as npt
 Size = tuple[int, int]
 Shape = tuple[float, float]
 
+# Far more than the 120,000 of large detectors; a damaged file may ask for any number.
+_MOST = 1 << 20
+
 
 @dataclasses.dataclass(frozen=True)
 class Anchors:
@@ -29,8 +32,8 @@ class Anchors:
             the height and the width of the image, each > 0.
 
     Raises:
-        ValueError: If there is no feature map or no shape, their numbers differ, or a size is not
-            positive.
+        ValueError: If there is no feature map or no shape, their numbers differ, a size is not
+            positive, or there are more than 2^20 anchors.
     """
 
     feature_maps: tuple[Size, ...]
@@ -51,6 +54,8 @@ class Anchors:
             for shape in shapes:
                 if len(shape) != 2 or not all(0.0 < side < math.inf for side in shape):
                     raise ValueError(f"a shape must be (height, width), each > 0: got {shape}")
+        if self.count > _MOST:
+            raise ValueError(f"there may be {_MOST:,} anchors at most: got {self.count:,}")
 
     @classmethod
     def ssd(
@@ -126,6 +131,6 @@ class Anchors:
                 tuple((float(height), float(width)) for height, width in each)
                 for each in value["shapes"]
             )
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
             raise ValueError(f"expected the JSON of anchors: got {error!r}") from None
         return cls(maps, shapes)

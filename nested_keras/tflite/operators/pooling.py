@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from nested_keras.int8.fixed_point import multiply_by_quantized_multiplier
 from nested_keras.tflite.operator_reader import OperatorReader
@@ -22,6 +23,8 @@ from nested_keras.tflite.operators.registration import (
 from nested_keras.tflite.operators.window import require_positive, window_geometry
 from nested_keras.tflite.program import Op
 from nested_keras.typing import Int8Array
+
+_Int64Array: TypeAlias = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,10 +133,9 @@ def _read_mean(reader: OperatorReader) -> Mean:
 def _run_average_pool2d(
     op: AveragePool2D, inputs: Sequence[Array], output_shape: Shape, level: int
 ) -> Int8Array:
-    x = inputs[0].astype(np.int32)
-    total = _windows(x, op, output_shape, fill=0).sum(axis=(-2, -1), dtype=np.int64)
-    ones = np.ones((1, *x.shape[1:3], 1), np.int32)
-    count = _windows(ones, op, output_shape, fill=0).sum(axis=(-2, -1), dtype=np.int64)
+    x = inputs[0].astype(np.int64)
+    total = _pooled(x, op, output_shape, np.add)
+    count = _pooled(np.ones((1, *x.shape[1:3], 1), np.int64), op, output_shape, np.add)
     # Rounded half away from zero, by a division that truncates towards zero as in C.
     mean = np.sign(total) * ((np.abs(total) + count // 2) // count)
     return clamp(mean, op.activation_min, op.activation_max)
@@ -142,20 +144,33 @@ def _run_average_pool2d(
 def _run_max_pool2d(
     op: MaxPool2D, inputs: Sequence[Array], output_shape: Shape, level: int
 ) -> Int8Array:
-    y = _windows(inputs[0], op, output_shape, fill=-128).max(axis=(-2, -1))
-    return clamp(y.astype(np.int64), op.activation_min, op.activation_max)
+    y = _pooled(inputs[0].astype(np.int64), op, output_shape, np.maximum, initial=-128)
+    return clamp(y, op.activation_min, op.activation_max)
 
 
-def _windows(x: Array, op: Pool2D, output_shape: Shape, *, fill: int) -> Array:
-    """Pooling windows [n, oh, ow, channels, fh, fw]; pixels outside the input hold `fill`."""
+def _pooled(
+    x: _Int64Array, op: Pool2D, output_shape: Shape, reduce: np.ufunc, *, initial: int = 0
+) -> _Int64Array:
+    """Reduces each pooling window to one value, first its rows and then its columns.
+
+    Pixels outside the input do not count, so a file may name a window of any size.
+    """
     _, out_h, out_w, _ = output_shape
-    batch, height, width, channels = x.shape
-    rows = max((out_h - 1) * op.stride_h + op.filter_h, op.pad_top + height)
-    columns = max((out_w - 1) * op.stride_w + op.filter_w, op.pad_left + width)
-    padded = np.full((batch, rows, columns, channels), fill, x.dtype)
-    padded[:, op.pad_top : op.pad_top + height, op.pad_left : op.pad_left + width] = x
-    views = np.lib.stride_tricks.sliding_window_view(padded, (op.filter_h, op.filter_w), (1, 2))
-    return views[:, :: op.stride_h, :: op.stride_w][:, :out_h, :out_w]
+    rows = [
+        reduce.reduce(x[:, window], axis=1, initial=initial)
+        for window in _windows(x.shape[1], out_h, op.filter_h, op.stride_h, op.pad_top)
+    ]
+    x = np.stack(rows, axis=1)
+    columns = [
+        reduce.reduce(x[:, :, window], axis=2, initial=initial)
+        for window in _windows(x.shape[2], out_w, op.filter_w, op.stride_w, op.pad_left)
+    ]
+    return np.stack(columns, axis=2)
+
+
+def _windows(size: int, outputs: int, width: int, stride: int, padding: int) -> list[slice]:
+    starts = [stride * position - padding for position in range(outputs)]
+    return [slice(max(start, 0), min(max(start + width, 0), size)) for start in starts]
 
 
 def _run_mean(op: Mean, inputs: Sequence[Array], output_shape: Shape, level: int) -> Int8Array:

@@ -45,6 +45,28 @@ def test_a_row_is_a_time_step(tmp_path):
         np.testing.assert_array_equal(part.x[:, 1] - part.x[:, 0], [[1, 0, -1]] * len(part.x))
 
 
+@pytest.mark.parametrize("form", ["{}", "{}.0", "{}.", "{:.18e}"])
+def test_a_class_index_may_be_written_as_a_real_number(tmp_path, form):
+    """As pandas writes a column with gaps: 10.0 is class 10, and not the name behind 1.0."""
+    labels = [form.format(index) for index in range(12)]
+    part = load(tmp_path / "data.csv", rows(36, labels=labels))
+    assert part.classes == ()
+    np.testing.assert_array_equal(part.y, part.x[:, 0, 0] % 12)
+
+
+@pytest.mark.parametrize("label", ["1_0", "-1", "0.5", "1e3", "nan", "1e+999"])
+def test_other_labels_are_names(tmp_path, label):
+    part = load(tmp_path / "data.csv", rows(10, labels=("0", label)))
+    assert part.classes == tuple(sorted(["0", label]))
+
+
+def test_a_name_among_class_indices_is_refused(tmp_path):
+    (tmp_path / "train.csv").write_text(rows(4, labels=("0", "1")))
+    (tmp_path / "test.csv").write_text(rows(2, labels=("walk",)))
+    with pytest.raises(ValueError, match=r"expected class indices, as in train.csv: got 'walk'"):
+        csv_file.load(tmp_path, "test", shape=(None, 6), reading=Reading())
+
+
 def test_whole_numbers_are_class_indices_and_files_are_parts(tmp_path):
     (tmp_path / "train.csv").write_text(rows(4, labels=("2", "0")).replace("label", "activity"))
     (tmp_path / "val.csv").write_text(rows(3, labels=("1",)).replace("label", "activity"))

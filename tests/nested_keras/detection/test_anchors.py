@@ -52,7 +52,15 @@ def test_json_gives_the_same_anchors(maps):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{}", "3", '{"feature_maps": [[1, 1]], "shapes": [[[1]]]}', "null"]
+    "text",
+    [
+        *("", "[]", "{}", "3", '{"feature_maps": [[1, 1]], "shapes": [[[1]]]}', "null"),
+        *(
+            '{"feature_maps": [[Infinity, 4]], "shapes": [[[0.3, 0.3]]]}',
+            '{"feature_maps": [[1e400, 4]]}',
+        ),
+        '{"feature_maps": [[30000, 30000]], "shapes": [[[0.3, 0.3]]]}',
+    ],
 )
 def test_other_json_is_refused(text):
     with pytest.raises(ValueError, match=r"anchors|not enough values"):

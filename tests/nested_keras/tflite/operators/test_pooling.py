@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from nested_keras.runtime import ReferenceModel
 from tests.nested_keras.runtime.oracle import Draw, assert_exact, output_size
 from tests.nested_keras.tflite.tflite_builder import ModelBuilder
 
@@ -64,6 +65,22 @@ def mean_case(
 def test_pooling(kind: str) -> None:
     for seed in range(150):
         assert_exact(*pooling_case(kind, Draw(seed)), label=seed)
+
+
+@pytest.mark.parametrize("kind", ["AVERAGE_POOL_2D", "MAX_POOL_2D"])
+def test_a_window_of_any_size_takes_no_memory(kind: str) -> None:
+    """As large as a damaged file may say."""
+    builder = ModelBuilder()
+    x, y = (builder.tensor((1, *size, 2), scale=0.1, zero_point=3) for size in ((3, 4), (3, 1)))
+    builder.op(
+        kind, [x], [y], "Pool2DOptions", padding=0, strideH=1, strideW=4,
+        filterHeight=2**31 - 1, filterWidth=2**30, fusedActivationFunction=0,
+    )  # fmt: skip
+    values = np.arange(-12, 12).reshape(1, 3, 4, 2).astype(np.int8)
+    got = np.asarray(ReferenceModel(builder.build([x], [y])).run(values))
+    whole = values[0].reshape(12, 2).astype(int)
+    expected = whole.max(0) if kind == "MAX_POOL_2D" else np.array([-1, 0])
+    np.testing.assert_array_equal(got.reshape(3, 2), [expected] * 3)
 
 
 @pytest.mark.parametrize("keep", [False, True])
