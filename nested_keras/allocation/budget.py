@@ -58,8 +58,8 @@ def cycles(kernel: KernelShape, sparsities: Sequence[float]) -> float:
     """Predicts the cycles of a layer in one inference, like the exporter (`cortex_m.cycles`).
 
     The prediction assumes that the weights of a level spread evenly over the output channels. A
-    level without weights of its own costs nothing by itself. The sparsest level counts as stored
-    dense where the dense encoding is faster.
+    level without weights of its own costs nothing by itself. The sparsest level, or a layer that
+    stays dense, counts as stored in the faster encoding.
 
     Args:
         kernel: The layer.
@@ -73,14 +73,12 @@ def cycles(kernel: KernelShape, sparsities: Sequence[float]) -> float:
     dense = StoredLevel(
         Encoding.DENSE, math.prod(kernel.params.filter_shape) // kernel.params.block_size
     )
-    options = [[dense]]
-    if kernel.nested or kernel.has_gaps:
-        shares = [1.0 - sparsity for sparsity in sparsities] if kernel.nested else [1.0]
-        kept = [round(share * blocks) for share in shares]
-        added = [b - a for a, b in itertools.pairwise([0, *kept])]
-        first, *rest = [StoredLevel(Encoding.DELTA8, entries) for entries in added]
-        rest = [segment for segment in rest if segment.entries]
-        options = [[dense, *rest], [first, *rest] if first.entries else rest]
+    shares = [1.0 - sparsity for sparsity in sparsities] if kernel.nested else [1.0]
+    kept = [round(share * blocks) for share in shares]
+    added = [b - a for a, b in itertools.pairwise([0, *kept])]
+    first, *rest = [StoredLevel(Encoding.DELTA8, entries) for entries in added]
+    rest = [segment for segment in rest if segment.entries]
+    options = [[dense, *rest], [first, *rest] if first.entries else rest]
     return math.fsum(
         min(predict(kernel.params, size, option) for option in options) for size in kernel.sizes
     )

@@ -19,6 +19,18 @@ TOLERANCE = 0.05
 KERNELS = {"NestedSparseConv", "Conv2D", "DepthwiseConv2D", "FullyConnected"}
 
 
+def few_channels():
+    """The first layer stays dense, and is faster as a list of all its weights."""
+    model = keras.Sequential([keras.Input((8, 8, 2))])
+    for strides in (1, 2):
+        model.add(keras.layers.Conv2D(8, 3, strides, padding="same", use_bias=False))
+        model.add(keras.layers.BatchNormalization())
+        model.add(keras.layers.ReLU())
+    model.add(keras.layers.GlobalAveragePooling2D())
+    model.add(keras.layers.Dense(3))
+    return model
+
+
 @pytest.mark.parametrize(
     "make", [applications.resnet8, applications.mobilenet_v1, applications.ds_cnn]
 )
@@ -36,6 +48,17 @@ def test_the_cycles_of_whole_models_are_predicted(make):
     assert layers[0] > 0.7 * counted.levels[0].cycles
     assert counted.levels[0].cycles < counted.levels[1].cycles
     np.testing.assert_allclose(budget.total(nested, budget.cycles), layers, rtol=TOLERANCE)
+
+
+def test_a_budget_is_what_inspect_says_of_the_file():
+    keras.utils.set_random_seed(0)
+    nested = model.nest(few_channels(), (0.9, 0.8))
+    nested.prune()
+    images = np.random.default_rng(0).normal(size=(64, 8, 8, 2)).astype("float32")
+    callbacks.reestimate_batch_norm(nested, images, batch_size=32)
+    layers = export.summarize_model(export.to_tflite(nested, representative_dataset=images))
+    inspected = [sum(layer.cycles[level] for layer in layers) for level in range(2)]
+    np.testing.assert_allclose(budget.total(nested, budget.cycles), inspected, rtol=0.03)
 
 
 def test_levels_of_random_weights_cost_more_the_denser_they_are():
