@@ -375,6 +375,44 @@ endif()
         run_tool([str(target / "app")])
 
 
+def test_the_library_is_installed_and_found_by_another_project(tmp_path):
+    """Through a static library that links it, as a package of CMake."""
+    theirs, app, prefix = (tmp_path / name for name in ("theirs", "app", "a prefix"))
+    generate(nested_net(), theirs / "net")
+    app.mkdir()
+    main = '#include "model.h"\nint main(void) { return model_check() == NK_OK ? 0 : 1; }\n'
+    (app / "main.c").write_text(main)
+    (theirs / "c.c").write_text(main.replace("main", "theirs"))
+    (theirs / "CMakeLists.txt").write_text("""
+cmake_minimum_required(VERSION 3.16)
+project(theirs C)
+add_subdirectory(net)
+add_library(theirs STATIC c.c)
+target_link_libraries(theirs PRIVATE model)
+install(TARGETS theirs model EXPORT theirs DESTINATION lib)
+install(FILES net/model.h DESTINATION include)
+install(DIRECTORY net/include DESTINATION include)
+install(EXPORT theirs FILE theirs-config.cmake DESTINATION lib/cmake/theirs)
+""")
+    (app / "CMakeLists.txt").write_text("""
+cmake_minimum_required(VERSION 3.16)
+project(app C)
+find_package(theirs REQUIRED)
+add_executable(app main.c)
+target_link_libraries(app theirs model)
+""")
+    for folder, setting in ((theirs, "INSTALL_PREFIX"), (app, "PREFIX_PATH")):
+        build = str(folder / "build")
+        run_tool(
+            ["cmake", "-G", "Ninja", "-S", str(folder), "-B", build, f"-DCMAKE_{setting}={prefix}"]
+        )
+        run_tool(["cmake", "--build", build])
+        if folder == theirs:
+            run_tool(["cmake", "--install", build])
+            shutil.rmtree(theirs)  # what is installed names nothing of the project
+    run_tool([str(app / "build" / "app")])
+
+
 def test_bytes_that_are_no_model_are_refused(tmp_path):
     with pytest.raises(ModelError):
         generate(b"no model at all", tmp_path)
