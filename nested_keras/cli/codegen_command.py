@@ -73,6 +73,8 @@ def _codegen(args: argparse.Namespace) -> None:
     from nested_keras import files, firmware
 
     arguments.require_json(args.json)
+    if args.picture is not None:
+        files.require_writable(args.picture)
     content = args.model.read_bytes()
     decoder = detector_flags.decoder_of(args, content)
     library = firmware.generate(
