@@ -8,6 +8,7 @@ from pathlib import Path
 from nested_keras.cli import arguments, detector_flags
 from nested_keras.codegen.layouts import LAYOUTS
 from nested_keras.codegen.library import WEIGHTS
+from nested_keras.runtime.runner import read_model
 from nested_keras.typing import Subparsers
 
 
@@ -75,7 +76,7 @@ def _codegen(args: argparse.Namespace) -> None:
     arguments.require_json(args.json)
     if args.picture is not None:
         files.require_writable(args.picture)
-    content = args.model.read_bytes()
+    content = read_model(args.model)
     decoder = detector_flags.decoder_of(args, content)
     library = firmware.generate(
         content,
