@@ -8,6 +8,7 @@ from pathlib import Path
 
 from nested_keras.bench.caches import DEFAULT, MEMORIES
 from nested_keras.cli import arguments
+from nested_keras.runtime.runner import read_model
 from nested_keras.typing import Subparsers
 
 
@@ -46,7 +47,7 @@ def _bench_model(args: argparse.Namespace) -> None:
     memory = dataclasses.replace(
         MEMORIES[args.memory], flash_cycles=args.flash_cycles, ram_cycles=args.ram_cycles
     )
-    benchmark = whole_model.run(args.model.read_bytes(), memory=memory, core=CORES[args.core])
+    benchmark = whole_model.run(read_model(args.model), memory=memory, core=CORES[args.core])
     args.terminal.say(whole_model.table(benchmark))
     arguments.write_json(args, benchmark.to_dict())
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from nested_keras.cli import arguments, detector_flags
 from nested_keras.codegen.layouts import LAYOUTS
 from nested_keras.codegen.library import WEIGHTS
+from nested_keras.runtime.runner import read_model
 from nested_keras.typing import Subparsers
 
 
@@ -73,7 +74,9 @@ def _codegen(args: argparse.Namespace) -> None:
     from nested_keras import files, firmware
 
     arguments.require_json(args.json)
-    content = args.model.read_bytes()
+    if args.picture is not None:
+        files.require_writable(args.picture)
+    content = read_model(args.model)
     decoder = detector_flags.decoder_of(args, content)
     library = firmware.generate(
         content,

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from nested_keras.cli import arguments, detector_flags, examples, run_command
+from nested_keras.runtime.runner import read_model
 from nested_keras.typing import Subparsers
 
 
@@ -37,7 +38,7 @@ def add(commands: Subparsers) -> None:
 def _firmware(args: argparse.Namespace) -> None:
     from nested_keras import firmware
 
-    content = args.model.read_bytes()
+    content = read_model(args.model)
     decoder = detector_flags.decoder_of(args, content)
     model = firmware.QemuModel(content, runtime=args.runtime, decoder=decoder)
     if args.data is None:

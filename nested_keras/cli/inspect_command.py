@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from nested_keras.cli import arguments
 from nested_keras.codegen.model_plan import Sizes
 from nested_keras.report import format_table
+from nested_keras.runtime.runner import read_model
 from nested_keras.tflite.strip import LayerSummary
 from nested_keras.typing import Subparsers
 
@@ -71,7 +72,7 @@ def _inspect(args: argparse.Namespace) -> None:
     from nested_keras import export, report
 
     arguments.require_json(args.json)
-    content = args.model.read_bytes()
+    content = read_model(args.model)
     layers = export.summarize_model(content, core=args.core)
     header = ["layer", "level", "nonzeros", "bytes", "stored as", "predicted\ncycles"]
     rows = [row for layer in layers for row in _rows(layer)]

@@ -10,6 +10,7 @@ from nested_keras.cli import arguments, detector_flags, examples
 from nested_keras.cli.parts import Part
 from nested_keras.detection import decoding
 from nested_keras.report import TARGETS, LevelRun, TargetRun, format_table
+from nested_keras.runtime.runner import read_model
 from nested_keras.typing import Subparsers
 
 
@@ -78,7 +79,7 @@ def _run(args: argparse.Namespace) -> int:
     from nested_keras import report
 
     arguments.require_json(args.json)
-    content = args.model.read_bytes()
+    content = read_model(args.model)
     decoder = detector_flags.decoder_of(args, content)
     if args.draw is not None and decoder is None:
         raise ValueError(

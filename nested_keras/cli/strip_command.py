@@ -7,6 +7,7 @@ from pathlib import Path
 
 from nested_keras import files
 from nested_keras.cli import arguments, examples
+from nested_keras.runtime.runner import read_model
 from nested_keras.typing import Subparsers
 
 
@@ -30,7 +31,7 @@ def _strip(args: argparse.Namespace) -> None:
     from nested_keras import export
 
     files.require_writable(args.out)
-    before = args.model.read_bytes()
+    before = read_model(args.model)
     after = export.strip_model(before, args.levels)
     files.write_bytes(args.out, after)
     for beside in (examples.beside, examples.anchors_beside):

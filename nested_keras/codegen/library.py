@@ -24,8 +24,6 @@ from nested_keras.tflite.program import Program
 WEIGHTS = ("compiled", "external")
 """Where the weights of a library may lie."""
 
-_FILES_NAMED = 5  # in an error message
-
 
 class Compiler(Protocol):
     """A compiler of single files, such as `nested_keras.devices.toolchain.Toolchain`."""
@@ -307,22 +305,18 @@ def _write(
         either: Files of which one or the other belongs to a library of this name.
     """
     folders = {parent.as_posix() for path in contents for parent in PurePosixPath(path).parents}
-    foreign = [
-        path
-        for path in sorted({*contents, *(folders - {"."})})
-        if _is_foreign(directory / path, folder=path not in contents)
-    ]
-    if foreign:
-        raise CodegenError(
-            f"{directory} holds files that codegen did not write: {_listed(foreign)}; "
-            "choose another folder, or delete them"
-        )
+    in_the_way = {path for path in folders - {"."} if not (directory / path).is_dir()}
+    marks.refuse_foreign(
+        directory,
+        {path: () if path in in_the_way else (path,) for path in sorted({*contents, *in_the_way})},
+        "codegen",
+    )
     marked = _marked(directory, {"", layout.code}) - set(contents)
     others = marked - either
     if others:
         raise CodegenError(
-            f"{directory} holds a library of another name or layout: {_listed(sorted(others))}; "
-            "choose another folder, or delete them"
+            f"{directory} holds a library of another name or layout: "
+            f"{marks.listed(sorted(others))}; choose another folder, or delete them"
         )
     copies = _marked(directory, {f"{layout.code}include/", f"{layout.code}src/"})
     files.write_folder(directory, contents, remove=sorted((copies | marked) - set(contents)))
@@ -336,15 +330,3 @@ def _marked(directory: Path, folders: Iterable[str]) -> set[str]:
         for path in (directory / folder).glob("*")
         if marks.is_marked(path)
     }
-
-
-def _is_foreign(path: Path, *, folder: bool) -> bool:
-    """Whether a path holds something that no earlier run has put there."""
-    if folder:
-        return path.exists() and not path.is_dir()
-    return (path.exists() or path.is_symlink()) and not marks.is_marked(path)
-
-
-def _listed(names: list[str]) -> str:
-    more = len(names) - _FILES_NAMED
-    return ", ".join(names[:_FILES_NAMED]) + (f" and {more} more" if more > 0 else "")

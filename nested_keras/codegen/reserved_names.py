@@ -34,6 +34,8 @@ _CMAKE = """
 """
 # A target of such a name takes the place of the library in every target_link_libraries().
 _LIBRARIES = "c dl g gcc m nosys pthread rt stdc"
+# NAME_open() of POSIX, glibc, newlib and the BSDs: a library with a file of weights defines it too.
+_FUNCTIONS = "dbm fts fts64 kvm mq pidfd pidfile sem shm"
 _DEVICES = "aux con nul prn " + " ".join(f"com{i} lpt{i}" for i in range(10))
 
 _RESERVED = {
@@ -43,6 +45,7 @@ _RESERVED = {
         (_LIBRARIES, "the name is a library of the system"),
         (_CMAKE, "CMake reserves it"),
         (_HEADERS, "{name}.h would hide a header of that name"),
+        (_FUNCTIONS, "{name}_open() is a function of the system"),
         (_KEYWORDS, "the name is a keyword of C or C++"),
     )
     for name in names.split()
@@ -56,8 +59,8 @@ def checked_name(name: str) -> str:
         name: Lower-case letters, digits and underscores, a letter first.
 
     Raises:
-        ValueError: `name` is no such prefix, belongs to the kernels, hides a header of C, or is
-            reserved by C, C++ or CMake.
+        ValueError: `name` is no such prefix, belongs to the kernels, hides a header of C, gives
+            a function the name of one of the system, or is reserved by C, C++ or CMake.
     """
     if not _NAME.fullmatch(name) or name == "nk" or name.startswith("nk_"):
         raise ValueError(

@@ -31,6 +31,16 @@ from nested_keras.tflite.program import Program
 
 DEFAULT_BOARD = "mps2_an500"
 
+ELF_MARKED = ("images.S", "run/data.S")
+"""Texts of a run, in generated C or in TFLite Micro: firmware.elf beside one is of that run."""
+
+_MARKED = {
+    "firmware_run.c": ("firmware_run.c",),
+    "images.S": ("images.S",),
+    "images.bin": ("images.S",),
+    "firmware.elf": ELF_MARKED,
+}
+
 
 @dataclass(frozen=True)
 class Firmware:
@@ -88,12 +98,14 @@ def build_firmware(
         BuildError: The compiler or linker refused, for example because the images do not fit
             the board.
         ValueError: A level out of range, inputs of a wrong shape or dtype, an unknown board.
-        CodegenError: The graph holds something that cannot be printed.
+        CodegenError: The graph holds something that cannot be printed, or a file to be written
+            exists and is not of an earlier run.
         nested_keras.runtime.ModelError: The bytes are no model that can be run.
     """
     chosen_board = Board.read(board)
     toolchain = arm_toolchain(chosen_board.flags)
     out = Path(out_dir)
+    marks.refuse_foreign(out, _MARKED, "firmware")
     cache = out / "objects" if cache_dir is None else Path(cache_dir)
     library = generate(model, out / "model", decoder=decoder)
     chosen = checked_levels(library.program, levels)
@@ -128,9 +140,10 @@ def _write_run(
         declarations=generated_model(library.program, decoder),
         decoder=decoder,
     )
-    files.write_bytes(content, records.tobytes())
     files.write_text(run, text)
+    # Before images.bin, which the mark of images.S tells from a file of the user.
     files.write_text(images, incbin_source("firmware_images", content.resolve(), section=".images"))
+    files.write_bytes(content, records.tobytes())
     return run, images
 
 

@@ -21,6 +21,7 @@ from nested_keras.codegen.templating import fill
 from nested_keras.devices.board import Board
 from nested_keras.devices.firmware_build import (
     DEFAULT_BOARD,
+    ELF_MARKED,
     checked_levels,
     incbin_source,
     run_source,
@@ -47,6 +48,14 @@ ROOT_VARIABLE = "TFLM_ROOT"
 ARENA_BYTES = 256 * 1024
 """Default size of TFLite Micro's arena; a run measures the bytes that a model uses."""
 
+_MARKED = {
+    "run/tflm_model.h": ("run/tflm_model.h",),
+    "run/firmware_run.c": ("run/firmware_run.c",),
+    "run/data.S": ("run/data.S",),
+    "run/model.tflite": ("run/data.S",),
+    "run/images.bin": ("run/data.S",),
+    "firmware.elf": ELF_MARKED,
+}
 _OWN_KERNELS = ("ADD", "MEAN")  # of tflm_ops/tflm/nk_builtins.h, in place of TFLite Micro's
 
 
@@ -122,12 +131,15 @@ def build_tflm_firmware(
     Raises:
         ToolchainError: TFLM_ROOT, the cross compiler or CMake is missing.
         BuildError: A compiler refused, for example because the model does not fit the board.
+        CodegenError: A file to be written exists and is not of an earlier run.
         ValueError: A level out of range, inputs of a wrong shape or dtype, an unknown board, or
             a board with another core than the Cortex-M7.
         nested_keras.runtime.ModelError: The bytes are no model that can be run.
     """
     root = tflm_root()
     folder = _cortex_m7_board(board)
+    out = Path(out_dir)
+    marks.refuse_foreign(out, _MARKED, "firmware")
     for tool in ("cmake", "ninja"):
         find_tool(tool)
     original = read_model(model)
@@ -137,7 +149,6 @@ def build_tflm_firmware(
     arrays = [inputs] if isinstance(inputs, np.ndarray) else list(inputs)
     records = to_records(input_layout(program), arrays)
     banner = marks.comment(hashlib.sha256(original).hexdigest())
-    out = Path(out_dir)
     texts = {
         "tflm_model.h": _model_header(program, graph, arena_bytes, banner),
         "firmware_run.c": _run_source(program, chosen, len(records), banner),
@@ -187,12 +198,13 @@ def _run_source(program: Program, levels: tuple[int, ...], images: int, banner: 
 def _write_run(run: Path, texts: dict[str, str], model: bytes, records: Array) -> None:
     """Writes the model, the images and the sources of a run into its folder."""
     run.mkdir(parents=True, exist_ok=True)
-    files.write_bytes(run / "model.tflite", model)
-    files.write_bytes(run / "images.bin", records.tobytes())
     data = incbin_source("tflm_model", (run / "model.tflite").resolve(), section=".rodata")
     data += incbin_source("firmware_images", (run / "images.bin").resolve(), section=".images")
     for name, text in (*texts.items(), ("data.S", data)):
         files.write_text(run / name, text)
+    # After data.S, whose mark tells the two from files of the user.
+    files.write_bytes(run / "model.tflite", model)
+    files.write_bytes(run / "images.bin", records.tobytes())
 
 
 def _build(root: Path, out: Path, board: Path, main: Path | None) -> Path:

@@ -14,6 +14,7 @@ from nested_keras.format.levels import check_level
 from nested_keras.tflite.lowering import Interface, lower
 from nested_keras.tflite.operators.real_numbers import quantize
 from nested_keras.tflite.program import Program, Tensor
+from nested_keras.tflite.unpacking import HEAD_BYTES, check_head
 
 Array: TypeAlias = npt.NDArray[Any]
 
@@ -26,10 +27,18 @@ AnyModel: TypeAlias = ModelFile | Program
 
 
 def read_model(model: ModelFile) -> bytes:
-    """Reads a model given as bytes or as the path of its file."""
+    """Reads a model given as bytes or as the path of its file.
+
+    Raises:
+        nested_keras.runtime.ModelError: The file is no .tflite.
+    """
     if isinstance(model, bytes | bytearray | memoryview):
         return bytes(model)
-    return Path(model).read_bytes()
+    with Path(model).open("rb") as file:
+        # A wrong path may name a file larger than the memory, or a device without an end.
+        head = file.read(HEAD_BYTES)
+        check_head(head)
+        return head + file.read()
 
 
 def load_program(model: AnyModel) -> Program:

@@ -28,6 +28,9 @@ DAMAGE = (
 )
 """The errors of the flatbuffers library for bytes that are no flatbuffer of this schema."""
 
+HEAD_BYTES = 8
+"""The offset of the root, and the identifier of the format."""
+
 # Some writers share strings and small vectors; a hostile file goes far beyond this limit.
 _SHARING = 2
 # An offset to an object, and the object's own offset to its table of fields.
@@ -45,6 +48,17 @@ _UNIONS = {
 _Accessors: TypeAlias = tuple[tuple[tuple[str, bool], ...], tuple[str, ...]]
 
 
+def check_head(head: bytes) -> None:
+    """Checks the first `HEAD_BYTES` of a .tflite file.
+
+    Raises:
+        ModelError: The file is foreign.
+    """
+    if len(head) < HEAD_BYTES or head[4:] != b"TFL3":
+        found = head[4:].hex(" ") or "nothing"
+        raise ModelError(f"not a .tflite file: expected 'TFL3' at byte 4, got {found}")
+
+
 def unpack(model: bytes) -> Any:
     """Unpacks a .tflite file.
 
@@ -57,9 +71,7 @@ def unpack(model: bytes) -> Any:
     Raises:
         ModelError: The file is foreign or damaged, or its objects are larger than the file.
     """
-    if len(model) < 8 or model[4:8] != b"TFL3":
-        found = model[4:8].hex(" ") or "nothing"
-        raise ModelError(f"not a .tflite file: expected 'TFL3' at byte 4, got {found}")
+    check_head(model[:HEAD_BYTES])
     from ai_edge_litert import schema_py_generated as schema
 
     try:

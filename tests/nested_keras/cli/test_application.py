@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import logging
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -54,6 +55,29 @@ def test_errors_are_one_line(arguments, message, model, data, folder, capsys, mo
     assert text.startswith("nested-keras: error: ")
     assert message in text
     assert len(text.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "inspect",
+        "run --target reference --data DATA",
+        "codegen --out OUT",
+        "strip --levels 1 --out OUT",
+        "firmware --board mps2_an500 --out OUT",
+        "bench model",
+    ],
+)
+def test_a_file_that_is_no_tflite_is_not_read(command, data, tmp_path, capsys):
+    """It may be larger than the memory."""
+    path = tmp_path / "large.tflite"
+    path.touch()
+    os.truncate(path, 1 << 40)
+    words = command.replace("DATA", str(data)).replace("OUT", str(tmp_path / "out")).split()
+    at = 2 if words[0] == "bench" else 1
+    assert nested_keras_command(*words[:at], path, *words[at:]) == 1
+    expected = "not a .tflite file: expected 'TFL3' at byte 4, got 00 00 00 00"
+    assert expected in capsys.readouterr().err
 
 
 def test_too_little_memory_is_one_line(model, data, capsys, monkeypatch):

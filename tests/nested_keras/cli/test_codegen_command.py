@@ -57,6 +57,15 @@ def test_a_smaller_arena_has_the_same_interface(model, folder, capsys):
     assert not out.exists()
 
 
+def test_a_picture_that_cannot_be_written_is_refused_before_the_work(model, folder, capsys):
+    out, missing = folder / "no_picture", folder / "missing"
+    words = ("--out", out, "--picture", missing / "arena.svg")
+    assert nested_keras_command("codegen", model, *words) == 1
+    expected = f"expected a folder to write arena.svg to: {missing}"
+    assert expected in capsys.readouterr().err
+    assert not out.exists()
+
+
 def test_an_arena_is_a_number_of_bytes_or_smallest(model, folder, capsys):
     for text in ("-1", "20k", "small"):
         assert nested_keras_command("codegen", model, "--out", folder, f"--arena={text}") == 2

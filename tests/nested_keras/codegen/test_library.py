@@ -336,6 +336,12 @@ BUILDS = {
         f"-DCMAKE_C_FLAGS_RELEASE=-O2 {CORE}",
     ),
     "a header for C": ("C", *CROSS, f"-DCMAKE_C_FLAGS={CORE}", "-DMORE_C_FLAGS=-include profile.h"),
+    "flags for the parts of clang": (
+        "C",
+        "-DCMAKE_C_COMPILER=clang",
+        "-DCMAKE_C_FLAGS=-mllvm -inline-threshold=50 -O2 -mllvm  -unroll-count=2 "
+        "-Xclang -mllvm -Xclang -bonus-inst-threshold=2",
+    ),
     "C++ alone": ("CXX", *CROSS, f"-DCMAKE_C_FLAGS={CORE}", f"-DCMAKE_CXX_FLAGS={CORE}"),
     "C++ alone, on this computer": ("CXX",),
 }
@@ -344,6 +350,9 @@ BUILDS = {
 @pytest.mark.parametrize("build", BUILDS)
 def test_the_library_links_in_projects_of_all_kinds(build, tmp_path):
     language, *settings = BUILDS[build]
+    clang = "-DCMAKE_C_COMPILER=clang" in settings
+    if clang and shutil.which("clang") is None:
+        pytest.skip("clang is not installed")
     folder = tmp_path / "a folder"
     generate(nested_net(), folder / "net")
     extension = {"C": "c", "CXX": "cpp"}[language]
@@ -369,10 +378,48 @@ endif()
     target = tmp_path / "build"
     run_tool(["cmake", "-G", "Ninja", "-S", str(folder), "-B", str(target), *settings])
     run_tool(["cmake", "--build", str(target)])
-    if len(BUILDS[build]) > 1:
+    if settings and not clang:
         assert "nk_dsp_tile_4" in run_tool(["arm-none-eabi-nm", str(target / "app")])
     else:
         run_tool([str(target / "app")])
+
+
+def test_the_library_is_installed_and_found_by_another_project(tmp_path):
+    """Through a static library that links it, as a package of CMake."""
+    theirs, app, prefix = (tmp_path / name for name in ("theirs", "app", "a prefix"))
+    generate(nested_net(), theirs / "net")
+    app.mkdir()
+    main = '#include "model.h"\nint main(void) { return model_check() == NK_OK ? 0 : 1; }\n'
+    (app / "main.c").write_text(main)
+    (theirs / "c.c").write_text(main.replace("main", "theirs"))
+    (theirs / "CMakeLists.txt").write_text("""
+cmake_minimum_required(VERSION 3.16)
+project(theirs C)
+add_subdirectory(net)
+add_library(theirs STATIC c.c)
+target_link_libraries(theirs PRIVATE model)
+install(TARGETS theirs model EXPORT theirs DESTINATION lib)
+install(FILES net/model.h DESTINATION include)
+install(DIRECTORY net/include DESTINATION include)
+install(EXPORT theirs FILE theirs-config.cmake DESTINATION lib/cmake/theirs)
+""")
+    (app / "CMakeLists.txt").write_text("""
+cmake_minimum_required(VERSION 3.16)
+project(app C)
+find_package(theirs REQUIRED)
+add_executable(app main.c)
+target_link_libraries(app theirs model)
+""")
+    for folder, setting in ((theirs, "INSTALL_PREFIX"), (app, "PREFIX_PATH")):
+        build = str(folder / "build")
+        run_tool(
+            ["cmake", "-G", "Ninja", "-S", str(folder), "-B", build, f"-DCMAKE_{setting}={prefix}"]
+        )
+        run_tool(["cmake", "--build", build])
+        if folder == theirs:
+            run_tool(["cmake", "--install", build])
+            shutil.rmtree(theirs)  # what is installed names nothing of the project
+    run_tool([str(app / "build" / "app")])
 
 
 def test_bytes_that_are_no_model_are_refused(tmp_path):

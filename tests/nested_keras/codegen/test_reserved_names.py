@@ -8,6 +8,8 @@ import pytest
 
 from nested_keras.codegen.reserved_names import checked_name
 from nested_keras.devices.toolchain import cortex_m7_toolchain, run_tool
+from nested_keras.firmware import generate
+from tests.nested_keras.detection.detectors import detector_and_decoder
 
 
 @pytest.mark.parametrize(
@@ -39,6 +41,7 @@ def test_a_name_that_is_no_prefix_is_refused(name):
             for name in ("test", "all", "install", "edit_cache", "debug")
         ),
         *((name, "a library of the system") for name in ("m", "c", "gcc", "rt", "dl")),
+        *((name, f"{name}_open() is a function of") for name in ("sem", "mq", "shm", "fts", "dbm")),
         ("con", "Windows"),
     ],
 )
@@ -101,3 +104,21 @@ def test_no_name_hides_a_header_that_the_c_library_itself_includes(target):
     for name in sorted(top):
         with pytest.raises(ValueError, match="name must not be"):
             checked_name(name)
+
+
+@pytest.mark.arm
+@pytest.mark.parametrize("compiler", ["cc", "arm-none-eabi-gcc"])
+def test_no_name_gives_a_function_the_name_of_one_of_the_c_library(compiler, tmp_path):
+    program, decoder = detector_and_decoder()
+    generate(program, tmp_path, name="net", decoder=decoder, weights="external")
+    ends = set(re.findall(r"\bnet_(\w+)\(", (tmp_path / "net.h").read_text()))
+    assert {"open", "check", "invoke", "invoke_in", "detect", "input", "output0_scale"} <= ends
+    file, flag = ("libc.so.6", ["-D"]) if compiler == "cc" else ("libc.a", [])
+    library = run_tool([compiler, f"-print-file-name={file}"]).strip()
+    listing = run_tool(["nm", *flag, "--defined-only", library])
+    functions = set(re.findall(r" [TW] ([a-z]\w*)", listing))
+    assert {"printf", "malloc"} <= functions
+    both = re.compile(rf"([a-z][a-z0-9_]*)_({'|'.join(sorted(ends))})")
+    found = {match[1] for match in map(both.fullmatch, sorted(functions)) if match}
+    assert found & {"sem", "dbm"}
+    assert [name for name in sorted(found) if not is_refused(name)] == []

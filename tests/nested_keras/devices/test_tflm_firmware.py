@@ -5,7 +5,7 @@ import pytest
 
 from nested_keras.devices import qemu
 from nested_keras.devices.tflm_firmware import build_tflm_firmware, tflm_root
-from nested_keras.firmware import DeviceError, QemuModel, RenodeModel, ToolchainError
+from nested_keras.firmware import CodegenError, DeviceError, QemuModel, RenodeModel, ToolchainError
 from nested_keras.format import LayerKind
 from nested_keras.runtime import ReferenceModel
 from tests.nested_keras.tflite.nested_models import (
@@ -45,6 +45,20 @@ def test_a_folder_that_is_no_tflm_tree(monkeypatch, tmp_path):
     monkeypatch.setenv("TFLM_ROOT", str(tmp_path))
     with pytest.raises(ToolchainError, match="has no tensorflow/lite/micro/micro_interpreter"):
         tflm_root()
+
+
+@pytest.mark.parametrize("name", ["firmware.elf", "run/data.S", "run/model.tflite"])
+def test_a_file_of_the_user_is_refused(name, monkeypatch, tmp_path):
+    header = tmp_path / "tflm" / "tensorflow" / "lite" / "micro" / "micro_interpreter.h"
+    header.parent.mkdir(parents=True)
+    header.touch()
+    monkeypatch.setenv("TFLM_ROOT", str(tmp_path / "tflm"))
+    out = tmp_path / "out"
+    (out / name).parent.mkdir(parents=True)
+    (out / name).write_text("my own")
+    with pytest.raises(CodegenError, match=f"firmware did not write: {name}; "):
+        build_tflm_firmware(chain(), X, out)
+    assert [path.read_text() for path in out.rglob("*") if path.is_file()] == ["my own"]
 
 
 @needs_tflm
