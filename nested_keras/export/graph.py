@@ -70,7 +70,7 @@ class _Tracer:
         """Walks back from the outputs; the inputs of each node come before the node."""
         inputs = []
         for tensor in functional.inputs:
-            if text := supported.open_size(tensor):
+            if text := supported.input_refusal(tensor):
                 raise ExportError(text)
             inputs.append(self.visit(tensor))
         outputs = self.copied([self.visit(tensor) for tensor in functional.outputs], inputs)

@@ -49,12 +49,10 @@ def name_after_layers(converted: Tree, graph: Graph) -> Tree:
         The same model with outputs in the model's order.
 
     Raises:
-        ExportError: An input is named `level`, or the converter names tensors in another way.
+        ExportError: The converter names tensors in another way.
     """
     from ai_edge_litert import schema_py_generated as schema
 
-    if LEVEL_INPUT in graph.inputs:
-        raise ExportError(f"an input must not be named {LEVEL_INPUT!r}: that is the level's name")
     tree = converted.copy()
     subgraph = tree.subgraph
     by_name = {flatbuffer.text(t.name): i for i, t in enumerate(subgraph.tensors)}

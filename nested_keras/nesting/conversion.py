@@ -133,7 +133,7 @@ def plan(
     """
     with attempt():
         _refuse_unread_inputs(model)
-    for text in filter(None, map(supported.open_size, model.inputs)):
+    for text in filter(None, map(supported.input_refusal, model.inputs)):
         warnings.warn(f"export will refuse this model: {text}", stacklevel=4)
     walked = list(operations(model))
     names = _unique_names(walked)
@@ -154,6 +154,8 @@ def plan(
                 for part, kind in _kernels(operation, name).items()
                 if part in chosen
             }
+            if nestings and (size := supported.size_refusal(operation, name)):
+                warnings.warn(f"export will refuse this model: {size}", stacklevel=4)
             new[id(operation)] = _in_a_row(
                 operation, _made_once(operation, name, nestings, norm=norm, made=made)
             )

@@ -15,9 +15,11 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from nested_keras.format.constants import STREAM_MAX_CHANNEL_WEIGHTS
 from nested_keras.nesting import alternatives, user_functions
 from nested_keras.nesting.entries import ENTRIES
 from nested_keras.nesting.numeric_functions import FUNCTIONS, GELU_TANH
+from nested_keras.tflite.file_reader import LEVEL_INPUT
 from nested_keras.typing import Activation, KerasLayer, KerasOperation, KerasTensor
 
 L = keras.layers
@@ -114,20 +116,41 @@ def overridden(instance: object, known: type[Any]) -> list[str]:
     return sorted(name for name in names - _HARMLESS if _is_method_of(known, name))
 
 
-def open_size(tensor: KerasTensor) -> str | None:
-    """Says why export cannot write an input, in which a nested model may have an open size.
+def input_refusal(tensor: KerasTensor) -> str | None:
+    """Says why export cannot write an input, with which a nested model may be trained.
 
     Args:
         tensor: An input of a model.
 
     Returns:
-        One sentence with the name of the input, or None if all its sizes are known.
+        One sentence with the name of the input, or None.
     """
+    if tensor.name == LEVEL_INPUT:
+        return f"an input must not be named {LEVEL_INPUT!r}: that is the level's name"
     if None not in tensor.shape[1:]:
         return None
     return (
         f"input {tensor.name!r} needs a fixed shape: got {tuple(tensor.shape)} (give all sizes to "
         "keras.Input; weights do not change with them)"
+    )
+
+
+def size_refusal(operation: KerasOperation, name: str) -> str | None:
+    """Says why the nested format cannot hold a Dense, with which a nested model may be trained.
+
+    Args:
+        operation: A built layer of a model.
+        name: The name to say in the sentence.
+
+    Returns:
+        One sentence with the name of the layer, or None.
+    """
+    inner = unwrapped(operation)
+    if kind_of(inner) is not L.Dense or inner.kernel.shape[0] <= STREAM_MAX_CHANNEL_WEIGHTS:
+        return None
+    return (
+        f"layer {name!r} (Dense) may have {STREAM_MAX_CHANNEL_WEIGHTS:,} inputs at most to be "
+        f"nested: got {inner.kernel.shape[0]:,} (pool before the layer, or exclude the layer)"
     )
 
 

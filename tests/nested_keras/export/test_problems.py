@@ -61,6 +61,11 @@ def test_problems_of_the_whole_model():
     assert text.startswith("input 'wide' needs a fixed shape: got (None, None, None, 3) (give")
     with pytest.warns(UserWarning, match="refuse this model: input 'wide' needs"):
         model.nest(open_size)  # which can be trained
+    level = keras.Input((8, 8, 3), name="level")
+    base = keras.Model(level, L.Conv2D(4, 3)(L.Conv2D(4, 3)(level)))
+    assert nested_keras.supports(base) == [
+        "an input must not be named 'level': that is the level's name"
+    ]
     (text,) = nested_keras.supports(keras.Sequential([keras.Input((4,)), L.Dense(3)]))
     assert text.startswith("model has no layer to nest")
     (text,) = nested_keras.supports(keras.Sequential([L.Dense(3)]))
@@ -69,6 +74,15 @@ def test_problems_of_the_whole_model():
     assert text.endswith("got str")
     text, _ = nested_keras.supports(model.nest(nets.dense_net()))
     assert "layer 'hidden' (NestedDense) must not be nested yet" in text
+
+
+def test_a_dense_layer_has_no_more_inputs_than_the_format_can_hold():
+    base = keras.Sequential([keras.Input((65536,)), L.Dense(2, name="large"), L.Dense(2)])
+    with pytest.warns(UserWarning, match="export will refuse this model: layer 'large'"):
+        model.nest(base, exclude=())
+    (text,) = nested_keras.supports(base)
+    assert "layer 'large' (Dense) may have 65,535 inputs at most to be nested: got 65,536" in text
+    assert nested_keras.supports(base, exclude=("large",)) == []
 
 
 def test_problems_of_the_arguments():

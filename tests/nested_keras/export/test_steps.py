@@ -207,7 +207,8 @@ def test_refuses_a_plain_keras_model():
 
 def test_refuses_an_input_named_level():
     inputs = keras.Input((4,), name="level")
-    model = nest(keras.Model(inputs, keras.layers.Dense(3)(inputs)), (0.5,), exclude=())
+    with pytest.warns(UserWarning, match="export will refuse this model: an input must not"):
+        model = nest(keras.Model(inputs, keras.layers.Dense(3)(inputs)), (0.5,), exclude=())
     with pytest.raises(export.ExportError, match="an input must not be named 'level'"):
         export.build(model, representative_dataset=np.ones((1, 4)))
 
@@ -215,7 +216,8 @@ def test_refuses_an_input_named_level():
 def test_a_layer_too_large_for_the_stream_is_named():
     inputs = keras.Input((65536,))
     dense = keras.layers.Dense(1, name="wide")
-    model = nest(keras.Model(inputs, dense(inputs)), (0.5,), exclude=())
+    with pytest.warns(UserWarning, match="export will refuse this model: layer 'wide'"):
+        model = nest(keras.Model(inputs, dense(inputs)), (0.5,), exclude=())
     with pytest.raises(export.ExportError, match=r"'wide' does not fit the stream: .*got 65536"):
         export.build(model, representative_dataset=np.ones((1, 65536)))
 
