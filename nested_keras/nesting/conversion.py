@@ -154,8 +154,6 @@ def plan(
                 for part, kind in _kernels(operation, name).items()
                 if part in chosen
             }
-            if nestings and (size := supported.size_refusal(operation, name)):
-                warnings.warn(f"export will refuse this model: {size}", stacklevel=4)
             new[id(operation)] = _in_a_row(
                 operation, _made_once(operation, name, nestings, norm=norm, made=made)
             )
@@ -180,6 +178,8 @@ def _made_once(
     """Makes the layers in the place of one, which may stand elsewhere in a TimeDistributed, too."""
     inner = supported.unwrapped(operation)
     if id(inner) not in made:
+        if nestings and (text := supported.size_refusal(inner, name)):
+            warnings.warn(f"export will refuse this model: {text}", stacklevel=5)
         layers_ = _replace(inner, name, nestings, norm=norm)
         made[id(inner)] = [*layers_, *_activation_with_weights(inner, name, made)]
     return made[id(inner)]

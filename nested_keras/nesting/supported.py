@@ -145,12 +145,14 @@ def size_refusal(operation: KerasOperation, name: str) -> str | None:
     Returns:
         One sentence with the name of the layer, or None.
     """
-    inner = unwrapped(operation)
-    if kind_of(inner) is not L.Dense or inner.kernel.shape[0] <= STREAM_MAX_CHANNEL_WEIGHTS:
+    if kind_of(operation) is not L.Dense:
+        return None
+    inputs = operation.kernel.shape[0]
+    if inputs <= STREAM_MAX_CHANNEL_WEIGHTS:
         return None
     return (
         f"layer {name!r} (Dense) may have {STREAM_MAX_CHANNEL_WEIGHTS:,} inputs at most to be "
-        f"nested: got {inner.kernel.shape[0]:,} (pool before the layer, or exclude the layer)"
+        f"nested: got {inputs:,} (pool before the layer, or exclude the layer)"
     )
 
 
