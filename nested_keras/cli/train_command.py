@@ -207,6 +207,8 @@ def _train(args: argparse.Namespace) -> None:
     import nested_keras
 
     files.require_writable(args.out, suffix=".keras")
+    if args.out.resolve() == args.model.resolve():
+        raise ValueError(f"--out must not replace the model that is nested: got {args.out}")
     base = nested_keras.load_model(args.model, compile=False)
     reading = examples.reading_of(args, args.model, base)
     prepare = {"classification": _classification, "detection": _detection}[args.task]

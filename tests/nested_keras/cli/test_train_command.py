@@ -44,6 +44,14 @@ def test_train_then_export(folder, capsys):
     assert nested_keras_command("run", tflite, "--target", "litert", *common) == 0
 
 
+def test_train_keeps_the_model_that_it_nests(folder, capsys):
+    arguments = [*train_arguments(folder), "--out", folder / "." / "base.keras"]
+    before = (folder / "base.keras").read_bytes()
+    assert nested_keras_command(*arguments) == 1
+    assert "--out must not replace the model that is nested" in capsys.readouterr().err
+    assert (folder / "base.keras").read_bytes() == before
+
+
 def train_arguments(folder, *ends, **changed):
     base = write_base(folder / "base.keras", *ends or (keras.layers.Dense(3),))
     data = write_data(folder / "train.npz", **changed)
