@@ -65,8 +65,9 @@ def load_keras(path: str | os.PathLike[str], **kwargs: KerasArgument) -> Any:
     if start != _HDF5 and not start.startswith(_ZIP):
         raise ValueError(f"{file}: expected a .keras or .h5 file: got a file of another kind")
     objects = dict(kwargs.pop("custom_objects", None) or {})
-    if start == _HDF5:
-        objects = {**_KERAS_2, **objects}
+    if start == _HDF5:  # there, Keras writes the class of a model without its package
+        model = keras.saving.get_registered_object("nested_keras>NestedModel")
+        objects = {**_KERAS_2, **({"NestedModel": model} if model else {}), **objects}
     try:
         return keras.models.load_model(file, custom_objects=objects or None, **kwargs)
     except MemoryError:

@@ -333,6 +333,12 @@ class NestedModel(trainer.LevelTrainer):
                 )
         return dict(super().get_config())
 
+    def save(self, filepath: KerasArgument, *args: KerasArgument, **kwargs: KerasArgument) -> None:
+        """Saves the model, as `keras.Model.save`; after `quantize_aware` to .keras alone."""
+        if self.quantization is not None and str(filepath).endswith((".h5", ".hdf5")):
+            raise ValueError(f"a quantize-aware model must be saved as .keras: got {filepath}")
+        super().save(filepath, *args, **kwargs)
+
     def save_own_variables(self, store: KerasStore) -> None:
         """Saves the state that Keras leaves out: the seeds of dropout, and the quantisation."""
         for index, state in enumerate(_random_states(self)):
@@ -428,10 +434,7 @@ def call_at(level: int) -> Callable[..., Any]:
 
 
 def load_model(path: str | os.PathLike[str], **kwargs: KerasArgument) -> Any:
-    """Loads a Keras model, with or without nested layers.
-
-    The same as `keras.models.load_model` after `import nested_keras.nesting.model`, which registers
-    the classes; the .h5 files of Keras 2 are read as well (`nested_keras.nesting.loading`).
+    """Loads a Keras model, nested or not, also from the .h5 files of Keras 2.
 
     Args:
         path: A .keras or .h5 file.
@@ -442,7 +445,6 @@ def load_model(path: str | os.PathLike[str], **kwargs: KerasArgument) -> Any:
 
     Raises:
         OSError: If the file cannot be read.
-        ValueError: If the file holds no Keras model, is damaged, or has a layer that Keras does not
-            know.
+        ValueError: If the file is damaged, or holds no model or a layer that Keras does not know.
     """
     return loading.load_keras(path, **kwargs)

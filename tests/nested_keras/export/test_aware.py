@@ -185,6 +185,10 @@ def test_ranges_are_saved_and_loaded(tmp_path):
     for level in range(nested.levels):
         np.testing.assert_array_equal(copy.at_level(level)(x), nested.at_level(level)(x))
     assert copy.evaluate_levels(x, y) == nested.evaluate_levels(x, y)
+    with pytest.raises(
+        ValueError, match=r"quantize-aware model must be saved as \.keras: got .*h5"
+    ):
+        nested.save(tmp_path / "model.h5")  # which has no place for the ranges
     # Other data have other ranges: those of the file count.
     assert export.to_tflite(copy, representative_dataset=3 * x) == tflite
     for model in (nested, copy):  # the optimizer is loaded, too

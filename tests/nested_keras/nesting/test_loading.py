@@ -84,3 +84,14 @@ def test_a_model_of_keras_2_is_named():
     model = type("Sequential", (), {"__module__": "tf_keras.src.engine.sequential"})()
     with pytest.raises(TypeError, match=r"got a tf_keras \(Keras 2\) model; save it as .h5"):
         nested_keras.nest(model)
+
+
+@pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5")
+def test_a_nested_model_comes_back_from_an_h5_file(tmp_path):
+    nested = nested_keras.nest(nets.randomise(nets.residual(), seed=0), (0.8, 0.5))
+    nested.prune()
+    nested.save(tmp_path / "nested.h5")
+    copy = nested_keras.load_model(tmp_path / "nested.h5")
+    x = np.random.default_rng(0).normal(size=(4, *nested.input_shape[1:]))
+    for level in range(2):
+        np.testing.assert_array_equal(copy.at_level(level)(x), nested.at_level(level)(x))
