@@ -30,8 +30,8 @@ class LevelCheckpoint(keras.callbacks.ModelCheckpoint):
     Raises:
         TypeError: For the arguments `monitor`, `save_best_only` and `save_freq`, because `metric`
             and `level` take their place.
-        ValueError: In `fit`, if the level is out of range, no level has the metric, or the metric has
-            several values, such as one per class.
+        ValueError: In `fit`, if the level is out of range, no level has the metric, or the metric
+            has several values, such as one per class.
     """
 
     def __init__(

@@ -22,10 +22,11 @@ from nested_keras.export.match import ConvertedLayer, match, unshaped
 from nested_keras.export.nodes import Graph
 from nested_keras.export.pack import PackedLayer, pack
 from nested_keras.export.quantize import twin_gains
-from nested_keras.export.representative import collect, keys_of
+from nested_keras.export.representative import collect
 from nested_keras.export.shrink import Optimize, check_optimize, check_size, shrink
 from nested_keras.export.verify import verify
 from nested_keras.nesting import fitting
+from nested_keras.nesting.input_forms import keys_of
 from nested_keras.nesting.model import NestedModel
 from nested_keras.tflite import flatbuffer
 from nested_keras.tflite.file_reader import read_graph
