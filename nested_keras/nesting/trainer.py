@@ -245,7 +245,11 @@ class LevelTrainer(MeasuredLevels):
             summed = [tf.add(*pair) for pair in zip(summed, found, strict=True)]
             if distillation is not None and distillation.in_place and levels[0] == self.levels - 1:
                 sources.append(y_pred)
-        self.optimizer.apply_gradients(zip(summed, variables, strict=True))
+        if variables:
+            self.optimizer.apply_gradients(zip(summed, variables, strict=True))
+        else:
+            warnings.warn("The model does not have any trainable weights.", stacklevel=2)
+            fitting.step_counter(self.optimizer).assign_add(1)  # the masks go by the steps
         _track(self._loss_mean(), total, batch)
         return _step_logs(self)
 

@@ -4,6 +4,7 @@ import pytest
 import tensorflow as tf
 
 import nested_keras
+from nested_keras.callbacks import NestedPruning
 from nested_keras.distillation import Distillation
 from nested_keras.nesting import layers, model
 from tests.nested_keras import nets
@@ -255,6 +256,20 @@ def test_several_outputs():
     assert logs["level_0_loss"] == pytest.approx(0.5 * first + 2 * second, rel=1e-5)
     assert logs["level_0_a_mae"] == pytest.approx(np.abs(outputs["a"] - y["a"]).mean(), rel=1e-5)
     nested.fit(x, y, verbose=0)
+
+
+def test_a_model_without_trainable_variables_runs_and_gets_its_masks():
+    base = nets.dense_net()
+    base.trainable = False
+    nested = model.nest(base, SPARSITIES)
+    nested.compile("adam", sparse_loss(), metrics=["accuracy"])
+    kernel = nested.get_layer("hidden").kernel.numpy()
+    with pytest.warns(UserWarning, match="does not have any trainable weights"):
+        logs = nested.fit(*data(), epochs=6, verbose=0, callbacks=[NestedPruning(frequency=1)])
+    assert nested.shortfall() == ""
+    assert len(logs.history["level_0_accuracy"]) == 6
+    kept = nested.get_layer("hidden").mask(2)
+    np.testing.assert_array_equal(nested.get_layer("hidden").kernel, np.where(kept, kernel, 0))
 
 
 def test_level_loss_can_be_overridden():
