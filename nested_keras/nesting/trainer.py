@@ -209,6 +209,9 @@ class LevelTrainer(MeasuredLevels):
 
         Returns:
             A scalar tensor: the compiled loss and the activity regularisation.
+
+        Raises:
+            ValueError: If there is neither a loss nor regularisation nor distillation to compute.
         """
         terms = [
             regularization.share_of_replica(term)
@@ -216,7 +219,11 @@ class LevelTrainer(MeasuredLevels):
         ]
         judge = self._objectives.levels[level].judge
         terms += judge.losses_of(Batch(x, y, sample_weight), y_pred)
-        return tf.add_n(terms) if terms else tf.zeros(())
+        if terms:
+            return tf.add_n(terms)
+        if self._objectives.distillation is None and not regularization.regularized(self):
+            raise ValueError("No loss to compute. Provide a `loss` argument in `compile()`.")
+        return tf.zeros(())
 
     def train_step(self, data: Data) -> dict[str, Any]:
         """Trains the levels on one batch with one optimizer step."""

@@ -272,6 +272,24 @@ def test_a_model_without_trainable_variables_runs_and_gets_its_masks():
     np.testing.assert_array_equal(nested.get_layer("hidden").kernel, np.where(kept, kernel, 0))
 
 
+def test_a_model_without_any_loss_is_refused_as_in_keras():
+    x, y = data()
+    nested = pruned_net(loss=None)
+    for run in (nested.fit, nested.evaluate):
+        with pytest.raises(ValueError, match="No loss to compute"):
+            run(x, y, verbose=0)
+    with pytest.raises(ValueError, match="No loss to compute"):
+        nested.evaluate(x, y, verbose=0, level=0)
+    in_place = Distillation(in_place=True)
+    for other in (
+        pruned_net(loss=None, distillation=in_place),
+        pruned_net(loss=None, base=nets.dense_net(kernel_regularizer="l2")),
+        pruned_net(loss=None, base=nets.dense_net(activity_regularizer="l2")),
+    ):
+        other.fit(x, y, verbose=0)
+        other.evaluate(x, y, verbose=0)
+
+
 def test_level_loss_can_be_overridden():
     seen = []
 
