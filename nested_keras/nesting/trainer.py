@@ -223,7 +223,7 @@ class LevelTrainer(MeasuredLevels):
             return tf.add_n(terms)
         if self._objectives.distillation is None and not regularization.regularized(self):
             raise ValueError("No loss to compute. Provide a `loss` argument in `compile()`.")
-        return tf.zeros(())
+        return regularization.no_loss()
 
     def train_step(self, data: Data) -> dict[str, Any]:
         """Trains the levels on one batch with one optimizer step."""
@@ -293,6 +293,7 @@ class LevelTrainer(MeasuredLevels):
             if distillation is not None and sources:
                 towards = distillation.loss()
                 distilled = towards(towards.softened(sources), y_pred, batch.sample_weight)
+                distilled = tf.cast(distilled, loss.dtype)
                 loss = (1.0 - distillation.weight) * loss + distillation.weight * distilled
             loss = objective.weight * loss
             scaled = self.optimizer.scale_loss(loss)

@@ -290,6 +290,46 @@ def test_a_model_without_any_loss_is_refused_as_in_keras():
         other.evaluate(x, y, verbose=0)
 
 
+@pytest.fixture(params=["float64", "float16"])
+def floatx(request):
+    before = keras.config.floatx(), keras.config.dtype_policy()
+    keras.config.set_floatx(request.param)
+    keras.config.set_dtype_policy(request.param)  # Keras keeps the policy of the first model
+    yield request.param
+    keras.config.set_floatx(before[0])
+    keras.config.set_dtype_policy(before[1])
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"routing": 0.5, "level_loss_weights": (1, 2, 3), "split_batch": True},
+        {"distillation": Distillation(in_place=True), "sandwich": True},
+    ],
+    ids=["plain", "routing", "distillation"],
+)
+@pytest.mark.parametrize("kind", ["kernel_regularizer", "activity_regularizer"])
+def test_models_of_another_float_type_train_and_evaluate(floatx, settings, kind):
+    base = keras.Sequential(
+        [
+            keras.Input((6, 6, 2)),
+            keras.layers.Conv2D(4, 3, **{kind: "l2"}),
+            keras.layers.BatchNormalization(),
+            keras.layers.Conv2D(4, 3),
+            keras.layers.Flatten(),
+            keras.layers.Dense(3),
+        ]
+    )
+    nested = pruned_net(base=base, **settings)
+    x, y = nets.images(24, (6, 6, 2)), data()[1]
+    history = nested.fit(x, y, verbose=0).history
+    assert np.isfinite(history["level_0_loss"]).all()
+    assert np.isfinite(nets.evaluate(nested, x, y)["loss"])
+    assert np.isfinite(nets.evaluate(nested, x, y, level=1)["loss"])
+    assert {v.dtype for v in nested.trainable_variables} == {floatx}
+
+
 def test_level_loss_can_be_overridden():
     seen = []
 
