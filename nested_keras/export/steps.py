@@ -107,7 +107,7 @@ def build(
     optimize: Optimize,
 ) -> ExportedModel:
     """Exports a nested model; see `nested_keras.export.build`."""
-    check_optimize(optimize)
+    optimize = check_optimize(optimize)
     with_types = functools.partial(
         interface.with_types,
         inputs=interface.type_name(inference_input_type, argument="inference_input_type"),

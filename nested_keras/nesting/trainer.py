@@ -131,7 +131,8 @@ class LevelTrainer(MeasuredLevels):
             **kwargs: Other arguments of `keras.Model.compile`.
 
         Raises:
-            TypeError: If routing is neither a number nor a schedule.
+            TypeError: If routing is neither a number nor a schedule, values per level come in a
+                dict, or distillation is another thing, such as the teacher itself.
             ValueError: If an argument is out of range, a metric cannot be copied, or the
                 distillation does not fit the model (`Distillation.for_model`) or split_batch.
         """

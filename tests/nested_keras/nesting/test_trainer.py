@@ -433,6 +433,21 @@ def test_wrong_settings_are_refused(kwargs, message):
         pruned_net(**kwargs)
 
 
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"level_loss_weights": {0: 1.0, 1: 2.0, 2: 3.0}}, r"level_loss_weights .* got \{0: 1.0,"),
+        ({"level_loss_weights": (1, "2", 3)}, r"must be numbers: got \(1.0, '2', 3.0\)"),
+        ({"routing": "strict"}, "routing must be one value, .*: got 'strict'"),
+        ({"distillation": nets.dense_net()}, r"Distillation\(teacher=model\): got Sequential"),
+    ],
+    ids=["dict", "text in a tuple", "text", "teacher"],
+)
+def test_settings_of_another_type_are_refused(kwargs, message):
+    with pytest.raises(TypeError, match=message):
+        pruned_net(**kwargs)
+
+
 def test_routing_follows_a_schedule_of_the_step():
     x, y = data()
     schedule = keras.optimizers.schedules.PolynomialDecay(1.0, 2, 0.25)
