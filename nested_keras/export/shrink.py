@@ -26,7 +26,7 @@ Optimize: TypeAlias = Literal["latency", "size"] | int
 def check_optimize(optimize: Value) -> Optimize:
     """Returns "latency", "size" or a positive int, a number of bytes; else raises ExportError."""
     if isinstance(optimize, str) and optimize in ("latency", "size"):
-        return optimize
+        return "size" if optimize == "size" else "latency"
     if isinstance(optimize, int | np.integer) and not isinstance(optimize, bool) and optimize > 0:
         return int(optimize)
     raise ExportError(
