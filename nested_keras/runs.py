@@ -20,7 +20,7 @@ import tensorflow as tf
 
 from nested_keras import files
 from nested_keras.nesting import fitting
-from nested_keras.typing import Data, Json, KerasModel, Logs
+from nested_keras.typing import Data, Json, KerasModel, Logs, Value
 
 _PACKAGES = ("nested_keras", "keras", "tensorflow", "tensorflow-cpu", "numpy")
 
@@ -72,7 +72,7 @@ class RunDirectory(keras.callbacks.Callback):
         if path.exists():
             with path.open(newline="") as file:
                 rows = [row for row in csv.DictReader(file) if int(row["epoch"]) < epoch]
-        rows.append({"epoch": epoch, **{name: float(v) for name, v in (logs or {}).items()}})
+        rows.append({"epoch": epoch, **{name: _cell(v) for name, v in (logs or {}).items()}})
         names = list(dict.fromkeys(name for row in rows for name in row))
         text = io.StringIO()
         writer = csv.DictWriter(text, names)
@@ -86,10 +86,23 @@ class RunDirectory(keras.callbacks.Callback):
         self._write_json("final.json", self.model.evaluate_levels(*data))
 
     def _write_json(self, name: str, value: Json) -> None:
-        self._write(name, json.dumps(value, indent=2, default=str) + "\n")
+        self._write(name, json.dumps(value, indent=2, default=_as_json) + "\n")
 
     def _write(self, name: str, text: str) -> None:
         files.write_text(self._folder / name, text)
+
+
+def _cell(value: Value) -> float | str:
+    """Returns a log for a cell of a table; several values as `keras.callbacks.CSVLogger`."""
+    array = np.asarray(value)
+    return f'"[{", ".join(map(str, array))}]"' if array.ndim else float(array)
+
+
+def _as_json(value: Value) -> Json:
+    """Returns a value that is none of JSON's own: a tensor as lists, anything else as text."""
+    if isinstance(value, np.ndarray) or tf.is_tensor(value):
+        return np.asarray(value).tolist()
+    return str(value)
 
 
 def environment() -> dict[str, Any]:

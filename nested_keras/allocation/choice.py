@@ -134,11 +134,17 @@ def _mean_loss(
 ) -> float:
     """Returns the mean loss of the outputs of `run`."""
     total = 0.0
-    for start in range(0, len(x), batch_size):
-        part = slice(start, start + batch_size)
-        targets = keras.tree.map_structure(operator.itemgetter(part), y)
-        total += float(tf.reduce_mean(loss(targets, run(x[part])))) * len(x[part])
-    return total / len(x)
+    count = _count(x)
+    for start in range(0, count, batch_size):
+        take = operator.itemgetter(slice(start, start + batch_size))
+        inputs, targets = (keras.tree.map_structure(take, each) for each in (x, y))
+        total += float(tf.reduce_mean(loss(targets, run(inputs)))) * _count(inputs)
+    return total / count
+
+
+def _count(arrays: Data) -> int:
+    """Returns the number of examples in an array, or in each of several."""
+    return len(keras.tree.flatten(arrays)[0])
 
 
 def measure_sensitivity(
@@ -159,7 +165,7 @@ def measure_sensitivity(
 
     Args:
         model: The nested model, with trained weights.
-        x: Inputs (n, ...).
+        x: Inputs (n, ...); for a model with several inputs a dict or list of inputs.
         y: Targets (n, ...); for a model with several outputs a dict or list of targets.
         loss: A Keras loss, or its name; the loss takes targets and outputs unchanged.
         sparsities: The sparsities to measure, increasing, in (0, 1]. `allocate` gives no layer a
@@ -171,11 +177,15 @@ def measure_sensitivity(
         The increases of the loss over the unpruned model, never falling with sparsity.
 
     Raises:
+        TypeError: If x or y are not arrays.
         ValueError: If the sparsities are out of range or order.
     """
     grid = tuple(float(sparsity) for sparsity in sparsities)
     if not grid or sorted(set(grid)) != list(grid) or not 0.0 < grid[0] <= grid[-1] <= 1.0:
         raise ValueError(f"sparsities must increase strictly within (0, 1]: got {grid}")
+    for name, given in (("x", x), ("y", y)):
+        if not all(hasattr(each, "shape") for each in keras.tree.flatten(given)):
+            raise TypeError(f"{name} must be an array or several: got {type(given).__name__}")
     densest = model.at_level(model.levels - 1)
     run = tf.function(lambda batch: densest(batch, training=False))
     mean_loss = functools.partial(_mean_loss, run, x, y, keras.losses.get(loss), batch_size)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -12,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from nested_keras.callbacks.check import check_model
-from nested_keras.nesting import fitting, layers
+from nested_keras.nesting import fitting, input_forms, layers
 from nested_keras.typing import BatchData, Data, KerasLayer, KerasModel, KerasTensor, Logs, Value
 
 SAMPLES = 2000
@@ -34,7 +35,7 @@ class BatchNormReestimation(fitting.LevelCallback):
     Args:
         data: Training data, augmented as in training.
         batches: The size of the sample in batches; None for enough batches for 2000 examples.
-        batch_size: The batch size where `data` is an array.
+        batch_size: The batch size where `data` is arrays.
     """
 
     def __init__(self, data: Data, *, batches: int | None = None, batch_size: int = 32) -> None:
@@ -52,7 +53,13 @@ class BatchNormReestimation(fitting.LevelCallback):
     def on_train_begin(self, logs: Logs = None) -> None:
         """Draws the sample."""
         self._estimate = _Estimate(
-            self.model, sample(self._data, batches=self._batches, batch_size=self._batch_size)
+            self.model,
+            sample(
+                self._data,
+                input_forms.keys_of(self.model),
+                batches=self._batches,
+                batch_size=self._batch_size,
+            ),
         )
 
     def settle(self) -> None:
@@ -80,27 +87,29 @@ def reestimate_batch_norm(
     Use augmented training images (2000 are enough), because other images cost accuracy. Layers that
     are not trainable keep their statistics.
 
-    The sample is random, with a fixed seed. From an array, the sample takes examples of the whole
-    array in random order, so that sorted data do no harm. From other data, the sample takes whole
+    The sample is random, with a fixed seed. From arrays, the sample takes examples of the whole
+    arrays in random order, so that sorted data do no harm. From other data, the sample takes whole
     batches of all data, without changes. Data without a length, such as a generator or a repeated
     dataset, may have no end; there the sample comes from the first batches, ten times as many as
     the sample has.
 
     Args:
         model: The nested model.
-        data: An array (n, ...), a dict of arrays for a model with several inputs, or an iterable
-            such as `tf.data.Dataset` of batches x, (x, y) or (x, y, sample_weight).
+        data: All examples, as the inputs x or the tuple (x, y) or (x, y, sample_weight); or an
+            iterable, such as `tf.data.Dataset`, of batches of this form. x is an array (n, ...), or
+            for a model with several inputs a list or a dict of arrays.
         batches: The size of the sample in batches, >= 1; None for enough batches for 2000 examples.
-        batch_size: The batch size where `data` is an array, >= 1.
+        batch_size: The batch size where `data` is arrays, >= 1.
 
     Raises:
-        TypeError: If the model is not nested.
+        TypeError: If the model is not nested, or a dict holds other things than arrays.
         ValueError: If batches or batch_size are below 1, there is no batch, or the model is
             trained quantisation-aware.
     """
     check_model(model)
     _check_sizes(batches=batches, batch_size=batch_size)
-    _Estimate(model, sample(data, batches=batches, batch_size=batch_size)).run()
+    keys = input_forms.keys_of(model)
+    _Estimate(model, sample(data, keys, batches=batches, batch_size=batch_size)).run()
 
 
 class _Estimate:
@@ -179,40 +188,71 @@ def _statistics(model: KerasModel, norms: list[Any], x: KerasTensor) -> list[tup
     return stacked
 
 
-def sample(data: Data, *, batches: int | None, batch_size: int) -> list[Any]:
-    """Returns the inputs of a random sample of the data; see `reestimate_batch_norm`."""
+def sample(
+    data: Data, keys: Sequence[input_forms.InputKey], *, batches: int | None, batch_size: int
+) -> list[Any]:
+    """Returns the inputs of a random sample of the data; see `reestimate_batch_norm`.
+
+    Args:
+        data: The data.
+        keys: The inputs of the model.
+        batches: The size of the sample in batches, or None.
+        batch_size: The batch size where the data are arrays.
+    """
     rng = np.random.default_rng(0)
-    arrays = data if isinstance(data, dict) else {"": data}
-    if all(hasattr(array, "shape") for array in arrays.values()):
-        count = len(next(iter(arrays.values())))
-        wanted = SAMPLES if batches is None else batches * batch_size
-        order = rng.permutation(count)[:wanted]
-        drawn = [
-            {
-                name: _take(array, order[start : start + batch_size])
-                for name, array in arrays.items()
-            }
-            for start in range(0, len(order), batch_size)
-        ]
-        return drawn if isinstance(data, dict) else [batch[""] for batch in drawn]
-    return [
-        keras.utils.unpack_x_y_sample_weight(batch)[0] for batch in _reservoir(data, batches, rng)
-    ]
+    x = _whole(data, keys)
+    if x is None:
+        return [_inputs(batch, keys) for batch in _reservoir(data, keys, batches, rng)]
+    wanted = SAMPLES if batches is None else batches * batch_size
+    order = rng.permutation(len(keras.tree.flatten(x)[0]))[:wanted]
+    parts = (order[start : start + batch_size] for start in range(0, len(order), batch_size))
+    return [keras.tree.map_structure(functools.partial(_take, part), x) for part in parts]
 
 
-def _take(array: Value, indices: Value) -> Any:
+def _whole(data: Data, keys: Sequence[input_forms.InputKey]) -> Any:
+    """Returns the inputs where the data are arrays of all examples; None for batches."""
+    x = _inputs(data, keys) if isinstance(data, tuple) and 1 <= len(data) <= 3 else data
+    if isinstance(x, list | tuple):
+        return x if _are_inputs(x, keys) else None
+    if isinstance(x, Mapping) and not _are_arrays(x):
+        kinds = sorted({type(value).__name__ for value in x.values()})
+        raise TypeError(f"data must be arrays in a dict: got {', '.join(kinds)}")
+    return x if _are_arrays(x) else None
+
+
+def _inputs(batch: BatchData, keys: Sequence[input_forms.InputKey]) -> Any:
+    """Returns x of x, (x, y) or (x, y, sample_weight)."""
+    return batch if _are_inputs(batch, keys) else keras.utils.unpack_x_y_sample_weight(batch)[0]
+
+
+def _are_inputs(x: Data, keys: Sequence[input_forms.InputKey]) -> bool:
+    """Says whether x is a list with an array for each of several inputs."""
+    matches = len(keys) > 1 and input_forms.match_inputs(x, len(keys), keys) is not None
+    return matches and _are_arrays(x)
+
+
+def _are_arrays(structure: Data) -> bool:
+    return all(hasattr(leaf, "shape") for leaf in keras.tree.flatten(structure))
+
+
+def _take(indices: Value, array: Value) -> Any:
     """Returns some examples of an array; an array on disk is read in order of the indices."""
     indices = np.sort(indices)
     return tf.gather(array, indices) if tf.is_tensor(array) else array[indices]
 
 
-def _reservoir(data: Data, batches: int | None, rng: np.random.Generator) -> list[Any]:
+def _reservoir(
+    data: Data,
+    keys: Sequence[input_forms.InputKey],
+    batches: int | None,
+    rng: np.random.Generator,
+) -> list[Any]:
     """Returns a random sample of batches, each with equal probability; all if there are few."""
     iterator, count = _iterate(data)
     kept = list(itertools.islice(iterator, 1))
     if not kept:
         return []
-    wanted = batches or -(-SAMPLES // _batch_length(kept[0]))
+    wanted = batches or -(-SAMPLES // _batch_length(_inputs(kept[0], keys)))
     end = _SEARCHED * wanted if count is None else count
     for index, batch in enumerate(itertools.islice(iterator, end - 1), start=1):
         if index < wanted:
@@ -235,8 +275,7 @@ def _iterate(data: Data) -> tuple[Iterator[Any], int | None]:
     return iter(data), len(data) if hasattr(data, "__len__") else None
 
 
-def _batch_length(batch: BatchData) -> int:
-    x = keras.utils.unpack_x_y_sample_weight(batch)[0]
+def _batch_length(x: BatchData) -> int:
     return max(1, int(keras.tree.flatten(x)[0].shape[0]))
 
 

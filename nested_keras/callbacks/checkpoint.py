@@ -6,6 +6,7 @@ import os
 import warnings
 
 import keras
+import numpy as np
 
 from nested_keras.callbacks.check import check_model
 from nested_keras.format.levels import check_level
@@ -29,7 +30,8 @@ class LevelCheckpoint(keras.callbacks.ModelCheckpoint):
     Raises:
         TypeError: For the arguments `monitor`, `save_best_only` and `save_freq`, because `metric`
             and `level` take their place.
-        ValueError: In `fit`, if the level is out of range or no level has the metric.
+        ValueError: In `fit`, if the level is out of range, no level has the metric, or the metric
+            has several values, such as one per class.
     """
 
     def __init__(
@@ -62,18 +64,26 @@ class LevelCheckpoint(keras.callbacks.ModelCheckpoint):
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Saves the model if the epoch is the best at the final sparsities."""
-        if self.model.shortfall():
-            return
         levels = range(self.model.levels) if self._level is None else [self._level]
         names = [f"{self._prefix}level_{level}_{self._metric}" for level in levels]
         logs = logs or {}
         missing = [name for name in names if name not in logs]
-        if not missing:
+        if missing:
+            if any(name.startswith(self._prefix) for name in logs):
+                raise ValueError(
+                    f"LevelCheckpoint must find {missing} in the logs: got {sorted(logs)}"
+                )
+            return
+        for name in names:
+            if shape := np.asarray(logs[name]).shape:
+                raise ValueError(
+                    f"LevelCheckpoint must go by a metric of one number: got {name!r} of shape "
+                    f"{shape} (in Keras, average='macro' makes one number of a value per class)"
+                )
+        if not self.model.shortfall():
             self._found = True
             value = sum(float(logs[name]) for name in names) / len(names)
             super().on_epoch_end(epoch, {**logs, self.monitor: value})
-        elif any(name.startswith(self._prefix) for name in logs):
-            raise ValueError(f"LevelCheckpoint must find {missing} in the logs: got {sorted(logs)}")
 
     def on_train_end(self, logs: Logs = None) -> None:
         """Warns if no epoch could be compared."""

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 
 import keras
+import numpy as np
 
 from nested_keras.callbacks.check import check_model
 from nested_keras.typing import KerasModel, Logs
@@ -26,6 +27,7 @@ class LevelProgress(keras.callbacks.Callback):
     Args:
         metric: The name in `compile` of the metric to show; None for the first metric. The value
             comes from the validation data if `fit` has such data, else from the training data.
+            Of a metric with several values, such as one per class, the mean is shown.
         say: Called with each line; None to print it.
         status: Called at each step with a short text, such as "epoch 3/20, step 17/390"; None to
             show nothing between the epochs.
@@ -86,9 +88,9 @@ class LevelProgress(keras.callbacks.Callback):
         found = []
         for prefix in ("val_", ""):
             values = [logs.get(f"{prefix}level_{level}_{metric}") for level in levels]
-            if None not in values:
+            numbers = [float(np.mean(value)) for value in values if value is not None]
+            if len(numbers) == len(values):
                 label = f"{prefix.replace('_', ' ')}{metric.replace('_', ' ')}"
-                numbers = [float(value) for value in values if value is not None]
                 found.append(_numbers(label, numbers, percent="acc" in metric, digits=1))
                 break
         zeros = [logs.get(f"level_{level}_sparsity") for level in levels]

@@ -25,7 +25,8 @@ from nested_keras.export.fold import fold
 from nested_keras.export.graph import trace
 from nested_keras.export.nodes import Graph, Linear, Node
 from nested_keras.export.plain_layers import PROBABILITY_SCALE
-from nested_keras.export.representative import collect, keys_of
+from nested_keras.export.representative import collect
+from nested_keras.nesting.input_forms import keys_of
 from nested_keras.nesting.model import NestedModel
 from nested_keras.typing import Data, KerasTensor
 

@@ -4,37 +4,16 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
 from nested_keras.export.export_errors import ExportError
-from nested_keras.typing import BatchData, Data, Float32Array, KerasModel, Value
-
-Path: TypeAlias = tuple[Any, ...]
+from nested_keras.nesting.input_forms import InputKey, match_inputs
+from nested_keras.typing import BatchData, Data, Float32Array, Value
 
 MAX_EXAMPLES = 2000
 """The number of examples after which no batch is read of a data set without a length."""
-
-
-@dataclass(frozen=True)
-class InputKey:
-    """The names that a batch may use for one input of a model.
-
-    Attributes:
-        path: Keys and indices that lead to the input in the structure of the model's inputs.
-        name: The name of the input.
-    """
-
-    path: Path
-    name: str
-
-
-def keys_of(model: KerasModel) -> list[InputKey]:
-    """Returns the key of each input of a functional Keras model, in the order of the inputs."""
-    paths = {id(tensor): path for path, tensor in _leaves(model.input)}
-    return [InputKey(paths[id(tensor)], tensor.name) for tensor in model.inputs]
 
 
 def collect(
@@ -53,7 +32,7 @@ def collect(
             list of arrays alone is a single batch, with one array per input. Where an iterable has
             no length, or is endless, reading stops after `MAX_EXAMPLES` examples.
         shapes: Shape of each model input without the batch.
-        keys: The names of the inputs in dicts and structures, see `keys_of`.
+        keys: The names of the inputs in dicts and structures, see `nesting.input_forms`.
 
     Returns:
         One float32 array [n, ...] per input, n >= 1.
@@ -138,18 +117,7 @@ class _Reader:
 
     def _match(self, x: BatchData) -> list[Any] | None:
         """Returns the inputs in x, in the order of the model's inputs; None without a match."""
-        if not isinstance(x, list | tuple | Mapping):
-            return [x] if self._count == 1 else None
-        leaves = dict(_leaves(x))
-        if isinstance(x, list | tuple):
-            if len(leaves) != self._count:
-                return None
-            if all(len(path) == 1 for path in leaves):
-                return list(x)
-        if not self._keys:
-            return None
-        found = [leaves.get(key.path, leaves.get((key.name,))) for key in self._keys]
-        return None if any(value is None for value in found) else found
+        return match_inputs(x, self._count, self._keys)
 
     def _wrong(self, batch: BatchData) -> ExportError:
         names = ", ".join(repr(key.name) for key in self._keys)
@@ -178,19 +146,6 @@ class _Reader:
                 "representative_dataset must give equal numbers of examples to all inputs: "
                 f"got {sorted(sizes)}"
             )
-
-
-def _leaves(structure: BatchData, path: Path = ()) -> Iterator[tuple[Path, Any]]:
-    """Yields the values in lists, tuples and dicts, each with the path to the value."""
-    if isinstance(structure, Mapping):
-        items: Iterable[tuple[Any, Any]] = structure.items()
-    elif isinstance(structure, list | tuple):
-        items = enumerate(structure)
-    else:
-        yield path, structure
-        return
-    for key, value in items:
-        yield from _leaves(value, (*path, key))
 
 
 def _as_float(array: Value) -> Float32Array:

@@ -18,17 +18,20 @@ from nested_keras.export.export_errors import ExportError
 from nested_keras.export.pack import PackedLayer
 from nested_keras.format import Stream
 from nested_keras.tflite.program import Program
+from nested_keras.typing import Value
 
 Optimize: TypeAlias = Literal["latency", "size"] | int
 
 
-def check_optimize(optimize: object) -> None:
-    """Raises ExportError unless `optimize` is "latency", "size" or a positive number of bytes."""
-    is_number = isinstance(optimize, int) and not isinstance(optimize, bool) and optimize > 0
-    if optimize not in ("latency", "size") and not is_number:
-        raise ExportError(
-            f'optimize must be "latency", "size" or a positive number of bytes: got {optimize!r}'
-        )
+def check_optimize(optimize: Value) -> Optimize:
+    """Returns "latency", "size" or a positive int, a number of bytes; else raises ExportError."""
+    if isinstance(optimize, str) and optimize in ("latency", "size"):
+        return "size" if optimize == "size" else "latency"
+    if isinstance(optimize, int | np.integer) and not isinstance(optimize, bool) and optimize > 0:
+        return int(optimize)
+    raise ExportError(
+        f'optimize must be "latency", "size" or a positive number of bytes: got {optimize!r}'
+    )
 
 
 def shrink(

@@ -22,10 +22,11 @@ from nested_keras.export.match import ConvertedLayer, match, unshaped
 from nested_keras.export.nodes import Graph
 from nested_keras.export.pack import PackedLayer, pack
 from nested_keras.export.quantize import lifts, twin_gains
-from nested_keras.export.representative import collect, keys_of
+from nested_keras.export.representative import collect
 from nested_keras.export.shrink import Optimize, check_optimize, check_size, shrink
 from nested_keras.export.verify import verify
 from nested_keras.nesting import fitting
+from nested_keras.nesting.input_forms import keys_of
 from nested_keras.nesting.model import NestedModel
 from nested_keras.tflite import flatbuffer
 from nested_keras.tflite.file_reader import read_graph
@@ -108,7 +109,7 @@ def build(
     optimize: Optimize,
 ) -> ExportedModel:
     """Exports a nested model; see `nested_keras.export.build`."""
-    check_optimize(optimize)
+    optimize = check_optimize(optimize)
     with_types = functools.partial(
         interface.with_types,
         inputs=interface.type_name(inference_input_type, argument="inference_input_type"),

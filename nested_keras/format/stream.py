@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -107,7 +108,9 @@ class Stream:
 
         Raises:
             FormatError: If the stream holds fewer levels, or `levels` is not positive.
+            TypeError: If `levels` is not an integer.
         """
+        levels = operator.index(levels)
         require_range("levels", levels, low=1, high=len(self.levels))
         return Stream(
             data=self.data[: self.prefix_bytes(levels - 1)],

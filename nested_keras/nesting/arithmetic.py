@@ -135,11 +135,12 @@ def _absolute(call: GraphCall) -> Compute:
 
 def _power(call: GraphCall) -> Compute:
     first, second = _operands(call)
-    if first is not None or second not in _POWERS:
+    several = isinstance(second, list)
+    if first is not None or several or second not in _POWERS:
         powers = ", ".join(f"{power:g}" for power in _POWERS)
+        got = "a tensor" if second is None else "several" if several else second
         raise RefusedError(
-            f"must have one of the exponents {powers} (multiply for any other): got "
-            f"{'a tensor' if second is None else second}"
+            f"must have one of the exponents {powers} (multiply for any other): got {got}"
         )
     return _POWERS[second](call)
 

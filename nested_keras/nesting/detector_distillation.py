@@ -64,7 +64,7 @@ class DetectorDistillationLoss(keras.losses.Loss):
     """
 
     def __init__(self, *, temperature: float) -> None:
-        super().__init__(name="detector_distillation")
+        super().__init__(name="detector_distillation", dtype="float32")
         self._scores = DistillationLoss(temperature=temperature, from_logits=True)
 
     def softened(self, sources: Sequence[Mapping[str, KerasTensor]]) -> dict[str, Any]:

@@ -137,7 +137,7 @@ class DistillationLoss(keras.losses.Loss):
     """
 
     def __init__(self, *, temperature: float, from_logits: bool) -> None:
-        super().__init__(name="distillation")
+        super().__init__(name="distillation", dtype="float32")
         self._temperature = temperature
         self._from_logits = from_logits
 

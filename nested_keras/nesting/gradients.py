@@ -33,7 +33,7 @@ def route(
 def of_weight_losses(model: KerasModel, variables: list[Any]) -> tuple[Any, list[Any]]:
     """Returns the weights' regularisation loss and its gradient by each variable."""
     if not regularization.regularized(model):
-        return tf.zeros(()), [tf.zeros(v.shape, v.dtype) for v in variables]
+        return regularization.no_loss(), [tf.zeros(v.shape, v.dtype) for v in variables]
     with tf.GradientTape() as tape:
         loss = regularization.weight_losses(model)
         scaled = model.optimizer.scale_loss(loss)

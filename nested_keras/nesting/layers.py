@@ -414,8 +414,8 @@ class NestedBatchNormalization(keras.layers.BatchNormalization):
             x=inputs if is_image else tf.expand_dims(inputs, 1),
             scale=ops.cast(gamma, "float32"),
             offset=ops.cast(beta, "float32"),
-            mean=ops.zeros(0),
-            variance=ops.zeros(0),
+            mean=ops.zeros(0, "float32"),
+            variance=ops.zeros(0, "float32"),
             epsilon=self.epsilon,
             is_training=True,
         )

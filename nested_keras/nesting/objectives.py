@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Set
 from typing import Any
 
 import keras
@@ -91,12 +91,17 @@ def settle(
         The objectives, without the optimizer's slots.
 
     Raises:
-        TypeError: If routing is neither a number nor a schedule.
+        TypeError: If routing is neither a number nor a schedule, or an argument has a wrong type.
         ValueError: If an argument is out of range or does not go with the others.
     """
     routings = _routings(routing, levels=model.levels)
     weights = _loss_weights(level_loss_weights, levels=model.levels)
     if distillation is not None:
+        if not isinstance(distillation, Distillation):
+            raise TypeError(
+                "distillation must be a Distillation, such as Distillation(teacher=model): got "
+                f"{type(distillation).__name__}"
+            )
         distillation = distillation.for_model(model)
     if split_batch and distillation is not None and distillation.in_place:
         raise ValueError(
@@ -137,6 +142,8 @@ def _routings(routing: Schedule, *, levels: int) -> tuple[Any, ...]:
 def _loss_weights(given: Iterable[float] | None, *, levels: int) -> tuple[float, ...]:
     """Returns the weight of each level's loss."""
     weights = _per_level(1.0 if given is None else given, levels=levels, argument=_LOSS_WEIGHTS)
+    if not all(isinstance(weight, float) for weight in weights):
+        raise TypeError(f"{_LOSS_WEIGHTS} must be numbers: got {weights}")
     if min(weights) < 0.0:
         raise ValueError(f"{_LOSS_WEIGHTS} must not be negative: got {weights}")
     return weights
@@ -144,6 +151,8 @@ def _loss_weights(given: Iterable[float] | None, *, levels: int) -> tuple[float,
 
 def _per_level(values: Value, *, levels: int, argument: str) -> tuple[Any, ...]:
     """Returns one value per level, numbers as floats."""
+    if isinstance(values, Mapping | Set | str):
+        raise TypeError(f"{argument} must be one value, or a list of one per level: got {values!r}")
     given = tuple(values) if isinstance(values, Iterable) else (values,) * levels
     given = tuple(float(value) if hasattr(value, "__float__") else value for value in given)
     if len(given) != levels:

@@ -13,7 +13,12 @@ from nested_keras.typing import KerasModel, KerasTensor
 def weight_losses(model: KerasModel) -> Any:
     """Computes the sum of the weights' regularisation losses."""
     terms = [share_of_replica(variable.regularizer(variable)) for variable in regularized(model)]
-    return tf.add_n(terms) if terms else tf.zeros(())
+    return tf.add_n(terms) if terms else no_loss()
+
+
+def no_loss() -> Any:
+    """Returns a loss of zero, in the type of Keras's losses."""
+    return tf.zeros((), keras.config.floatx())
 
 
 def activity_losses(model: KerasModel, level: int) -> list[Any]:
@@ -29,6 +34,6 @@ def regularized(model: KerasModel) -> list[Any]:
 
 def share_of_replica(loss: KerasTensor) -> Any:
     """Returns a loss's sum, divided by the number of replicas, because replicas are added up."""
-    total = keras.ops.sum(keras.ops.cast(loss, "float32"))
+    total = keras.ops.sum(keras.ops.cast(loss, keras.config.floatx()))
     replicas = tf.distribute.get_strategy().num_replicas_in_sync
     return total if replicas == 1 else total / replicas

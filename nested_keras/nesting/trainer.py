@@ -131,7 +131,8 @@ class LevelTrainer(MeasuredLevels):
             **kwargs: Other arguments of `keras.Model.compile`.
 
         Raises:
-            TypeError: If routing is neither a number nor a schedule.
+            TypeError: If routing is neither a number nor a schedule, values per level come in a
+                dict, or distillation is another thing, such as the teacher itself.
             ValueError: If an argument is out of range, a metric cannot be copied, or the
                 distillation does not fit the model (`Distillation.for_model`) or split_batch.
         """
@@ -209,6 +210,9 @@ class LevelTrainer(MeasuredLevels):
 
         Returns:
             A scalar tensor: the compiled loss and the activity regularisation.
+
+        Raises:
+            ValueError: If there is neither a loss nor regularisation nor distillation to compute.
         """
         terms = [
             regularization.share_of_replica(term)
@@ -216,7 +220,11 @@ class LevelTrainer(MeasuredLevels):
         ]
         judge = self._objectives.levels[level].judge
         terms += judge.losses_of(Batch(x, y, sample_weight), y_pred)
-        return tf.add_n(terms) if terms else tf.zeros(())
+        if terms:
+            return tf.add_n(terms)
+        if self._objectives.distillation is None and not regularization.regularized(self):
+            raise ValueError("No loss to compute. Provide a `loss` argument in `compile()`.")
+        return regularization.no_loss()
 
     def train_step(self, data: Data) -> dict[str, Any]:
         """Trains the levels on one batch with one optimizer step."""
@@ -245,7 +253,11 @@ class LevelTrainer(MeasuredLevels):
             summed = [tf.add(*pair) for pair in zip(summed, found, strict=True)]
             if distillation is not None and distillation.in_place and levels[0] == self.levels - 1:
                 sources.append(y_pred)
-        self.optimizer.apply_gradients(zip(summed, variables, strict=True))
+        if variables:
+            self.optimizer.apply_gradients(zip(summed, variables, strict=True))
+        else:
+            warnings.warn("The model does not have any trainable weights.", stacklevel=2)
+            fitting.step_counter(self.optimizer).assign_add(1)  # the masks go by the steps
         _track(self._loss_mean(), total, batch)
         return _step_logs(self)
 
@@ -282,6 +294,7 @@ class LevelTrainer(MeasuredLevels):
             if distillation is not None and sources:
                 towards = distillation.loss()
                 distilled = towards(towards.softened(sources), y_pred, batch.sample_weight)
+                distilled = tf.cast(distilled, loss.dtype)
                 loss = (1.0 - distillation.weight) * loss + distillation.weight * distilled
             loss = objective.weight * loss
             scaled = self.optimizer.scale_loss(loss)

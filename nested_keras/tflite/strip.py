@@ -8,6 +8,7 @@ import numpy as np
 
 from nested_keras.cortex_m import cycles
 from nested_keras.format import StoredLevel
+from nested_keras.format.levels import check_count
 from nested_keras.tflite import flatbuffer, kernel_weights
 from nested_keras.tflite.file_reader import read_graph
 from nested_keras.tflite.lowering import lower_graph
@@ -55,6 +56,7 @@ def strip_model(tflite: bytes, levels: int) -> bytes:
 
     Raises:
         nested_keras.runtime.ModelError: The file is foreign or damaged.
+        TypeError: `levels` is not an integer.
         ValueError: The model has no nested layer, or `levels` is out of range.
     """
     tree = flatbuffer.load(tflite)
@@ -62,8 +64,7 @@ def strip_model(tflite: bytes, levels: int) -> bytes:
     nested = {i: op for i, op in enumerate(program.ops) if isinstance(op, NestedSparseConv)}
     if not nested:
         raise ValueError("expected a nested model: got one without NESTED_SPARSE_CONV")
-    if not 1 <= levels <= program.levels:
-        raise ValueError(f"levels must be in 1..{program.levels}: got {levels}")
+    levels = check_count(levels, levels=program.levels)
     for position, op in nested.items():
         tensor = tree.subgraph.tensors[tree.subgraph.operators[position].inputs[2]]
         stream = op.layer.strip(levels).data

@@ -14,7 +14,7 @@ import pytest
 import tensorflow as tf
 
 from nested_keras import runs
-from tests.nested_keras import long_runs
+from tests.nested_keras import long_runs, nets
 
 pytestmark = pytest.mark.slow
 
@@ -83,6 +83,24 @@ def test_run_directory_records_the_run(whole):
     assert final == nested.evaluate_levels(*long_runs.images())
     assert [row["level"] for row in final] == [0, 1, 2]
     assert not list(folder.glob("*.new"))
+
+
+def test_metrics_of_several_values_are_recorded(tmp_path):
+    nested = long_runs.compiled()
+    nested.prune()
+    nested.compile("adam", "categorical_crossentropy", metrics=[keras.metrics.F1Score(name="f1")])
+    x, y = nets.images(8), np.eye(3)[np.arange(8) % 3]
+    keras_log = keras.callbacks.CSVLogger(tmp_path / "keras.csv")
+    record = runs.RunDirectory(tmp_path, data=(x, y))
+    logs = nested.fit(x, y, epochs=2, verbose=0, callbacks=[keras_log, record]).history
+    with (tmp_path / "history.csv").open() as mine, (tmp_path / "keras.csv").open() as theirs:
+        rows = list(csv.DictReader(mine))
+        for row, wanted in zip(rows, csv.DictReader(theirs), strict=True):
+            assert row["level_0_f1"] == wanted["level_0_f1"]
+    values = json.loads(rows[1]["level_2_f1"].strip('"'))
+    np.testing.assert_allclose(values, logs["level_2_f1"][1], rtol=1e-5)
+    final = json.loads((tmp_path / "final.json").read_text())
+    assert len(final[0]["f1"]) == 3
 
 
 def test_tensorboard_has_scalars_of_every_level(tmp_path):

@@ -245,6 +245,29 @@ def test_wrong_sparsities_are_refused(sparsities, message):
         nested.set_sparsities(sparsities)
 
 
+def test_sensitivity_of_a_model_with_several_inputs():
+    """Where one input goes nowhere but into a sum with zeros, the result is that of the other."""
+    keras.utils.set_random_seed(0)
+    image, more = keras.Input((4, 4, 2)), keras.Input((3,))
+    x = keras.layers.Conv2D(4, 3, activation="relu", name="conv")(image)
+    x = keras.layers.Dense(3, name="head")(keras.layers.Flatten()(x))
+    rng = np.random.default_rng(0)
+    images, targets = rng.normal(size=(6, 4, 4, 2)), rng.normal(size=(6, 3))
+    found = []
+    for inputs, end, data in (
+        (image, x, images),
+        ([image, more], keras.layers.Add()([x, more]), [images, np.zeros((6, 3))]),
+    ):
+        nested = model.nest(keras.Model(inputs, end), (0.5, 0.2), exclude=())
+        found.append(
+            allocation.measure_sensitivity(nested, data, targets, loss="mse", batch_size=4)
+        )
+    for name, increases in found[0].increases.items():
+        assert found[1].increases[name] == pytest.approx(increases, rel=1e-5)
+    with pytest.raises(TypeError, match="x must be an array or several: got"):
+        allocation.measure_sensitivity(nested, iter(()), targets, loss="mse")
+
+
 def test_sensitivity_of_a_model_with_several_outputs():
     """With a loss of one output the other changes nothing."""
     keras.utils.set_random_seed(0)

@@ -7,6 +7,7 @@ from nested_keras import callbacks
 from nested_keras.callbacks import batch_norm
 from nested_keras.callbacks.batch_norm import sample
 from nested_keras.nesting import layers, model
+from nested_keras.nesting.input_forms import InputKey
 from tests.nested_keras import nets
 
 pytestmark = pytest.mark.slow
@@ -45,15 +46,16 @@ def reference_statistics(nested, batches):
     return [np.stack(column) for column in zip(*rows, strict=True)]
 
 
-@pytest.mark.parametrize("form", ["array", "dataset", "list"])
+@pytest.mark.parametrize("form", ["array", "tuple", "dataset", "list"])
 def test_reestimation_pools_batch_statistics_per_level(form):
     nested = norm_net()
     x = nets.images(20, (6,)) * 3 + 1
     batches = [x[:8], x[8:16], x[16:]]
-    if form == "array":
+    if form in ("array", "tuple"):
         batches = [x]  # in one batch: the examples of an array are shuffled
     given = {
         "array": x,
+        "tuple": (x, -x),
         "dataset": tf.data.Dataset.from_tensor_slices((x, np.zeros(20))).batch(8),
         "list": [(batch, None) for batch in batches],
     }[form]
@@ -83,7 +85,8 @@ def test_reestimation_over_one_batch_of_everything_is_the_population():
 
 
 def drawn(data, *, batches=None, batch_size=32):
-    return [np.asarray(b) for b in sample(data, batches=batches, batch_size=batch_size)]
+    keys = [InputKey((), "x")]
+    return [np.asarray(b) for b in sample(data, keys, batches=batches, batch_size=batch_size)]
 
 
 def test_a_sample_of_an_array_has_the_size_asked_for_and_is_mixed():
@@ -165,10 +168,29 @@ def test_few_batches_are_all_taken_as_they_come():
 
 def test_a_sample_for_several_inputs_keeps_examples_together():
     x = np.arange(100.0)[:, None]
-    given = sample({"a": x, "b": -x}, batches=3, batch_size=10)
+    keys = [InputKey(("a",), "a"), InputKey(("b",), "b")]
+    given = sample({"a": x, "b": -x}, keys, batches=3, batch_size=10)
     assert len(given) == 3
     for batch in given:
         np.testing.assert_array_equal(batch["a"], -batch["b"])
+    for data in ([x, -x], (x, -x), ([x, -x], x), ((x, -x), x, x)):
+        listed = sample(data, keys, batches=3, batch_size=10)
+        for (a, b), batch in zip(listed, given, strict=True):
+            np.testing.assert_array_equal(a, batch["a"])
+            np.testing.assert_array_equal(b, batch["b"])
+    (batch,) = sample([([x, -x], x)], keys, batches=None, batch_size=10)
+    np.testing.assert_array_equal(batch, [x, -x])
+    with pytest.raises(TypeError, match="data must be arrays in a dict: got int"):
+        sample({"a": 1, "b": 2}, keys, batches=None, batch_size=10)
+
+
+@pytest.mark.parametrize("more", [1, 2])
+def test_a_tuple_is_inputs_and_targets_as_in_fit(more):
+    x = nets.images(300, (6,))
+    given = drawn((x, *[-x] * more))
+    np.testing.assert_array_equal(np.concatenate(given), np.concatenate(drawn(x)))
+    assert len(drawn(tuple(np.split(x, 4)))) == 4, "batches"
+    assert len(drawn(((x, x), (x, x)))) == 2, "batches"
 
 
 def test_sorted_data_give_the_statistics_of_mixed_data():
@@ -240,9 +262,9 @@ def test_every_epoch_is_validated_and_saved_with_statistics_of_its_weights(tmp_p
 def test_a_fit_draws_one_sample_and_traces_once(monkeypatch):
     drawn, traced = [], []
 
-    def counting(data, **kwargs):
+    def counting(data, keys, **kwargs):
         drawn.append(data)
-        return sample(data, **kwargs)
+        return sample(data, keys, **kwargs)
 
     def tracing(*args):
         traced.append(args)

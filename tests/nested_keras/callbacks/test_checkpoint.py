@@ -66,3 +66,12 @@ def test_epochs_without_validation_do_not_compete(tmp_path):
     save = callbacks.LevelCheckpoint(tmp_path / "{epoch}.keras")
     train(compiled(), save, validation_freq=4)
     assert {path.stem for path in tmp_path.glob("*.keras")} == {"8"}
+
+
+def test_a_metric_of_several_values_is_refused_in_the_first_epoch(tmp_path):
+    nested = compiled()
+    nested.compile("adam", "categorical_crossentropy", metrics=[keras.metrics.F1Score(name="f1")])
+    x, y = nets.images(8, (12,)), np.eye(3)[np.arange(8) % 3]
+    save = callbacks.LevelCheckpoint(tmp_path / "a.keras", metric="f1", mode="max")
+    with pytest.raises(ValueError, match=r"one number: got 'val_level_0_f1' of shape \(3,\)"):
+        nested.fit(x, y, validation_data=(x, y), verbose=0, callbacks=[save])

@@ -47,6 +47,16 @@ def test_lines_are_short_and_name_all_levels(levels, capsys):
         assert len(lines) == 2
 
 
+def test_of_a_metric_with_a_value_per_class_the_mean_is_shown():
+    model, lines = small_model(2), []
+    model.prune()
+    model.compile("adam", "categorical_crossentropy", metrics=[keras.metrics.F1Score(name="f1")])
+    x, y = np.random.default_rng(0).random((20, 4, 4, 1), np.float32), np.eye(3)[np.arange(20) % 3]
+    logs = model.fit(x, y, verbose=0, callbacks=[LevelProgress(say=lines.append)]).history
+    values = [np.mean(logs[f"level_{level}_f1"][0]) for level in (0, 1)]
+    assert f"  f1 {values[0]:.3f} {values[1]:.3f}" in lines[0]
+
+
 def test_only_nested_models_have_levels():
     plain = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     with pytest.raises(TypeError, match="must be a NestedModel"):

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from nested_keras.export.export_errors import ExportError
-from nested_keras.export.representative import MAX_EXAMPLES, InputKey, collect, keys_of
+from nested_keras.export.representative import MAX_EXAMPLES, collect
+from nested_keras.nesting.input_forms import InputKey, keys_of
 
 pytestmark = pytest.mark.slow
 

@@ -7,6 +7,7 @@ import pytest
 
 from nested_keras import export, nest
 from nested_keras.cortex_m import stream_bytes
+from nested_keras.export.shrink import check_optimize
 from nested_keras.runtime import LiteRTModel, ReferenceModel
 from tests.nested_keras.nets import images, mobile, randomise
 
@@ -92,7 +93,12 @@ def test_strip_keeps_a_prefix_of_the_smallest_streams(files, nested):
         )
 
 
-@pytest.mark.parametrize("optimize", ["small", 0, -5, True, 1.5, None])
+def test_a_number_of_bytes_may_be_of_numpy():
+    assert check_optimize(np.int64(5000)) == 5000
+    assert type(check_optimize(np.int64(5000))) is int
+
+
+@pytest.mark.parametrize("optimize", ["small", 0, -5, True, 1.5, None, np.int64(0), np.ones(2)])
 def test_another_choice_is_refused(nested, optimize):
     with pytest.raises(export.ExportError, match='optimize must be "latency", "size" or'):
         exported(nested, optimize)

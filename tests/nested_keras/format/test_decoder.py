@@ -84,6 +84,8 @@ def test_a_stripped_stream_holds_the_sparser_levels(nested, choose):
 def test_strip_to_a_number_of_levels_that_is_not_there(levels):
     with pytest.raises(FormatError, match=rf"levels must be in 1\.\.2: got {levels}"):
         Stream.parse(row_stream()).strip(levels)
+    with pytest.raises(TypeError, match="'float' object cannot be interpreted as an integer"):
+        Stream.parse(row_stream()).strip(float(levels))
 
 
 def test_levels_say_how_they_are_stored():

@@ -274,6 +274,7 @@ def test_every_operator_is_tried():
     [
         (lambda x, y: x / 0.0, "must not divide by zero: got 0.0"),
         (lambda x, y: x**7, r"\(Power\) .* exponents -1, .*, 3 \(multiply .*: got 7.0"),
+        (lambda x, y: x ** np.full(x.shape[-1], 2.0), r"\(Power\) .* exponents .*: got several"),
         (lambda x, y: 2.0**x, r"\(Power\) .* exponents -1, .*, 3 \(multiply .*: got a tensor"),
         (
             lambda x, y: ops.tile(x, (2, 1, 1, 1)),

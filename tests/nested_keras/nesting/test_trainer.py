@@ -4,6 +4,7 @@ import pytest
 import tensorflow as tf
 
 import nested_keras
+from nested_keras.callbacks import NestedPruning
 from nested_keras.distillation import Distillation
 from nested_keras.nesting import layers, model
 from tests.nested_keras import nets
@@ -257,6 +258,78 @@ def test_several_outputs():
     nested.fit(x, y, verbose=0)
 
 
+def test_a_model_without_trainable_variables_runs_and_gets_its_masks():
+    base = nets.dense_net()
+    base.trainable = False
+    nested = model.nest(base, SPARSITIES)
+    nested.compile("adam", sparse_loss(), metrics=["accuracy"])
+    kernel = nested.get_layer("hidden").kernel.numpy()
+    with pytest.warns(UserWarning, match="does not have any trainable weights"):
+        logs = nested.fit(*data(), epochs=6, verbose=0, callbacks=[NestedPruning(frequency=1)])
+    assert nested.shortfall() == ""
+    assert len(logs.history["level_0_accuracy"]) == 6
+    kept = nested.get_layer("hidden").mask(2)
+    np.testing.assert_array_equal(nested.get_layer("hidden").kernel, np.where(kept, kernel, 0))
+
+
+def test_a_model_without_any_loss_is_refused_as_in_keras():
+    x, y = data()
+    nested = pruned_net(loss=None)
+    for run in (nested.fit, nested.evaluate):
+        with pytest.raises(ValueError, match="No loss to compute"):
+            run(x, y, verbose=0)
+    with pytest.raises(ValueError, match="No loss to compute"):
+        nested.evaluate(x, y, verbose=0, level=0)
+    in_place = Distillation(in_place=True)
+    for other in (
+        pruned_net(loss=None, distillation=in_place),
+        pruned_net(loss=None, base=nets.dense_net(kernel_regularizer="l2")),
+        pruned_net(loss=None, base=nets.dense_net(activity_regularizer="l2")),
+    ):
+        other.fit(x, y, verbose=0)
+        other.evaluate(x, y, verbose=0)
+
+
+@pytest.fixture(params=["float64", "float16"])
+def floatx(request):
+    before = keras.config.floatx(), keras.config.dtype_policy()
+    keras.config.set_floatx(request.param)
+    keras.config.set_dtype_policy(request.param)  # Keras keeps the policy of the first model
+    yield request.param
+    keras.config.set_floatx(before[0])
+    keras.config.set_dtype_policy(before[1])
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"routing": 0.5, "level_loss_weights": (1, 2, 3), "split_batch": True},
+        {"distillation": Distillation(in_place=True), "sandwich": True},
+    ],
+    ids=["plain", "routing", "distillation"],
+)
+@pytest.mark.parametrize("kind", ["kernel_regularizer", "activity_regularizer"])
+def test_models_of_another_float_type_train_and_evaluate(floatx, settings, kind):
+    base = keras.Sequential(
+        [
+            keras.Input((6, 6, 2)),
+            keras.layers.Conv2D(4, 3, **{kind: "l2"}),
+            keras.layers.BatchNormalization(),
+            keras.layers.Conv2D(4, 3),
+            keras.layers.Flatten(),
+            keras.layers.Dense(3),
+        ]
+    )
+    nested = pruned_net(base=base, **settings)
+    x, y = nets.images(24, (6, 6, 2)), data()[1]
+    history = nested.fit(x, y, verbose=0).history
+    assert np.isfinite(history["level_0_loss"]).all()
+    assert np.isfinite(nets.evaluate(nested, x, y)["loss"])
+    assert np.isfinite(nets.evaluate(nested, x, y, level=1)["loss"])
+    assert {v.dtype for v in nested.trainable_variables} == {floatx}
+
+
 def test_level_loss_can_be_overridden():
     seen = []
 
@@ -357,6 +430,21 @@ def test_mixed_precision_trains(policy):
 )
 def test_wrong_settings_are_refused(kwargs, message):
     with pytest.raises(ValueError, match=message):
+        pruned_net(**kwargs)
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"level_loss_weights": {0: 1.0, 1: 2.0, 2: 3.0}}, r"level_loss_weights .* got \{0: 1.0,"),
+        ({"level_loss_weights": (1, "2", 3)}, r"must be numbers: got \(1.0, '2', 3.0\)"),
+        ({"routing": "strict"}, "routing must be one value, .*: got 'strict'"),
+        ({"distillation": nets.dense_net()}, r"Distillation\(teacher=model\): got Sequential"),
+    ],
+    ids=["dict", "text in a tuple", "text", "teacher"],
+)
+def test_settings_of_another_type_are_refused(kwargs, message):
+    with pytest.raises(TypeError, match=message):
         pruned_net(**kwargs)
 
 

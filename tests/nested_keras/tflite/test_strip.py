@@ -33,6 +33,12 @@ def test_levels_out_of_range(levels):
         export.strip_model(zoo.exported("five_levels").tflite, levels)
 
 
+@pytest.mark.parametrize("levels", [1.0, (0,), None])
+def test_levels_of_another_type(levels):
+    with pytest.raises(TypeError, match=r"levels must be an integer in 1..5: got"):
+        export.strip_model(zoo.exported("five_levels").tflite, levels)
+
+
 def test_refuses_a_model_without_levels():
     with pytest.raises(ValueError, match="without NESTED_SPARSE_CONV"):
         export.strip_model(zoo.exported("five_levels").dense_tflite, 1)
