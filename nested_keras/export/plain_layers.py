@@ -287,8 +287,10 @@ def _relu(graph: GraphBuilder, layer: KerasLayer, inputs: tuple[str, ...], shape
     if limits["threshold"] or limits["max_value"] not in (None, 6) or (slope and layer.max_value):
         relu = functools.partial(keras.activations.relu, **limits)
         return graph.add(Table, layer.name, inputs, shape=shape, function=relu)
-    function = "leaky_relu" if slope else "relu6" if layer.max_value else "relu"
-    return graph.add(Unary, layer.name, inputs, shape=shape, function=function, alpha=slope)
+    if slope:
+        return _leaky_relu(graph, layer, inputs, shape)
+    function = "relu6" if layer.max_value else "relu"
+    return graph.add(Unary, layer.name, inputs, shape=shape, function=function)
 
 
 def _elu(graph: GraphBuilder, layer: KerasLayer, inputs: tuple[str, ...], shape: Shape) -> str:
@@ -299,14 +301,10 @@ def _elu(graph: GraphBuilder, layer: KerasLayer, inputs: tuple[str, ...], shape:
 def _leaky_relu(
     graph: GraphBuilder, layer: KerasLayer, inputs: tuple[str, ...], shape: Shape
 ) -> str:
-    return graph.add(
-        Unary,
-        layer.name,
-        inputs,
-        shape=shape,
-        function="leaky_relu",
-        alpha=float(layer.negative_slope),
-    )
+    slope = float(layer.negative_slope)
+    if slope == 1.0:  # the converter leaves out what changes nothing
+        return inputs[0]
+    return graph.add(Unary, layer.name, inputs, shape=shape, function="leaky_relu", alpha=slope)
 
 
 def _softmax(graph: GraphBuilder, layer: KerasLayer, inputs: tuple[str, ...], shape: Shape) -> str:
@@ -355,6 +353,8 @@ def _with_rank(graph: GraphBuilder, rank: int, name: str) -> str:
 def _concatenate(
     graph: GraphBuilder, layer: KerasLayer, inputs: tuple[str, ...], shape: Shape
 ) -> str:
+    if len(inputs) == 1:  # the converter leaves out what changes nothing
+        return inputs[0]
     return graph.add(Concatenate, layer.name, inputs, shape=shape, axis=layer.axis % len(shape))
 
 

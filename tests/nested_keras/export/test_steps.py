@@ -205,6 +205,28 @@ def test_refuses_a_plain_keras_model():
         export.build(model, representative_dataset=np.zeros((1, 4)))
 
 
+@pytest.mark.parametrize(
+    "last",
+    [
+        keras.layers.LeakyReLU(1.0),
+        keras.layers.ReLU(negative_slope=1.0),
+        lambda x: keras.layers.Concatenate()([x]),
+        lambda x: keras.ops.concatenate([x], axis=-1),
+    ],
+    ids=["LeakyReLU", "ReLU", "Concatenate", "ops.concatenate"],
+)
+def test_a_model_may_end_in_what_changes_nothing(last):
+    inputs = keras.Input((6, 6, 2))
+    output = last(keras.layers.Conv2D(3, 3)(inputs))
+    model = nest(keras.Model(inputs, output), (0.5, 0.2), exclude=())
+    model.prune()
+    data = np.random.default_rng(0).normal(size=(8, 6, 6, 2)).astype(np.float32)
+    tflite = export.to_tflite(model, representative_dataset=data, inference_output_type="float32")
+    for level in range(2):
+        expected = model.at_level(level)(data)
+        np.testing.assert_allclose(LiteRTModel(tflite).run(data, level), expected, atol=0.1)
+
+
 def test_refuses_an_input_named_level():
     inputs = keras.Input((4,), name="level")
     with pytest.warns(UserWarning, match="export will refuse this model: an input must not"):
