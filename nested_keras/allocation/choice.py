@@ -139,7 +139,10 @@ def _mean_loss(
         take = operator.itemgetter(slice(start, start + batch_size))
         inputs, targets = (keras.tree.map_structure(take, each) for each in (x, y))
         total += float(tf.reduce_mean(loss(targets, run(inputs)))) * _count(inputs)
-    return total / count
+    mean = total / count
+    if not math.isfinite(mean):
+        raise ValueError(f"the model must have a finite loss on x and y: got {mean}")
+    return mean
 
 
 def _count(arrays: Data) -> int:
@@ -178,7 +181,8 @@ def measure_sensitivity(
 
     Raises:
         TypeError: If x or y are not arrays.
-        ValueError: If the sparsities are out of range or order.
+        ValueError: If the sparsities are out of range or order, there is no example, or the loss
+            is not finite.
     """
     grid = tuple(float(sparsity) for sparsity in sparsities)
     if not grid or sorted(set(grid)) != list(grid) or not 0.0 < grid[0] <= grid[-1] <= 1.0:
@@ -186,6 +190,8 @@ def measure_sensitivity(
     for name, given in (("x", x), ("y", y)):
         if not all(hasattr(each, "shape") for each in keras.tree.flatten(given)):
             raise TypeError(f"{name} must be an array or several: got {type(given).__name__}")
+        if _count(given) == 0:
+            raise ValueError(f"{name} must have one example or more: got none")
     densest = model.at_level(model.levels - 1)
     run = tf.function(lambda batch: densest(batch, training=False))
     mean_loss = functools.partial(_mean_loss, run, x, y, keras.losses.get(loss), batch_size)

@@ -218,6 +218,16 @@ def test_wrong_grids_are_refused(nested):
             allocation.measure_sensitivity(nested, None, None, loss="mse", sparsities=grid)
 
 
+def test_data_without_examples_or_with_a_loss_of_nan_are_refused(nested):
+    x = np.zeros((4, *nested.input_shape[1:]), np.float32)
+    y = np.zeros((4, *nested.output_shape[1:]), np.float32)
+    with pytest.raises(ValueError, match="x must have one example or more: got none"):
+        allocation.measure_sensitivity(nested, x[:0], y[:0], loss="mse", sparsities=(0.5,))
+    x[2] = np.nan
+    with pytest.raises(ValueError, match="must have a finite loss on x and y: got nan"):
+        allocation.measure_sensitivity(nested, x, y, loss="mse", sparsities=(0.5,))
+
+
 def test_sparsities_of_layers_can_be_equal_at_several_levels(nested):
     twin = keras.models.clone_model(nested)
     name = twin.nested_layers[0].name
