@@ -60,11 +60,12 @@ def load(path: Path, part: str, *, shape: Sequence[int | None], reading: Reading
         class_names({*labels}, Reading(classes=names), where=str(file))
         y = np.array([names.index(label) for label in labels])
     else:
-        other = next((label for label in labels if _index(label) is None), None)
-        if other is not None:
+        indices = [_index(label) for label in labels]
+        if None in indices:
+            other = labels[indices.index(None)]
             raise ValueError(f"{file}: expected class indices, as in train.csv: got {other!r}")
-        names, y = (), np.array([_index(label) for label in labels])
-        if len({*known}) < 2:
+        names, y = (), np.array(indices)
+        if len({*map(_index, known)}) < 2:
             raise ValueError(f"{path}: expected two classes or more: got only {known[0]}")
     if not parted:
         chosen = set_apart(y, part, share=reading.validation)

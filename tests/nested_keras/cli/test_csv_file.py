@@ -54,6 +54,11 @@ def test_a_class_index_may_be_written_as_a_real_number(tmp_path, form):
     np.testing.assert_array_equal(part.y, part.x[:, 0, 0] % 12)
 
 
+def test_one_class_in_two_forms_is_one_class(tmp_path):
+    with pytest.raises(ValueError, match="expected two classes or more: got only 1"):
+        load(tmp_path / "data.csv", rows(10, labels=("1", "1.0")))
+
+
 @pytest.mark.parametrize("label", ["1_0", "-1", "0.5", "1e3", "nan", "1e+999"])
 def test_other_labels_are_names(tmp_path, label):
     part = load(tmp_path / "data.csv", rows(10, labels=("0", label)))
