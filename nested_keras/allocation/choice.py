@@ -22,7 +22,7 @@ import tensorflow as tf
 
 from nested_keras.allocation import budget
 from nested_keras.allocation.budget import Cost, KernelShape, cycles
-from nested_keras.nesting import layers, masks
+from nested_keras.nesting import input_forms, layers, masks
 from nested_keras.nesting.model import NestedModel
 from nested_keras.typing import Data, KerasLayer, KerasLoss
 
@@ -188,7 +188,7 @@ def measure_sensitivity(
     if not grid or sorted(set(grid)) != list(grid) or not 0.0 < grid[0] <= grid[-1] <= 1.0:
         raise ValueError(f"sparsities must increase strictly within (0, 1]: got {grid}")
     for name, given in (("x", x), ("y", y)):
-        if not all(hasattr(each, "shape") for each in keras.tree.flatten(given)):
+        if not input_forms.are_arrays(given):
             raise TypeError(f"{name} must be an array or several: got {type(given).__name__}")
         if _count(given) == 0:
             raise ValueError(f"{name} must have one example or more: got none")

@@ -214,10 +214,10 @@ def _whole(data: Data, keys: Sequence[input_forms.InputKey]) -> Any:
     x = _inputs(data, keys) if isinstance(data, tuple) and 1 <= len(data) <= 3 else data
     if isinstance(x, list | tuple):
         return x if _are_inputs(x, keys) else None
-    if isinstance(x, Mapping) and not _are_arrays(x):
+    if isinstance(x, Mapping) and not input_forms.are_arrays(x):
         kinds = sorted({type(value).__name__ for value in x.values()})
         raise TypeError(f"data must be arrays in a dict: got {', '.join(kinds)}")
-    return x if _are_arrays(x) else None
+    return x if input_forms.are_arrays(x) else None
 
 
 def _inputs(batch: BatchData, keys: Sequence[input_forms.InputKey]) -> Any:
@@ -228,11 +228,7 @@ def _inputs(batch: BatchData, keys: Sequence[input_forms.InputKey]) -> Any:
 def _are_inputs(x: Data, keys: Sequence[input_forms.InputKey]) -> bool:
     """Says whether x is a list with an array for each of several inputs."""
     matches = len(keys) > 1 and input_forms.match_inputs(x, len(keys), keys) is not None
-    return matches and _are_arrays(x)
-
-
-def _are_arrays(structure: Data) -> bool:
-    return all(hasattr(leaf, "shape") for leaf in keras.tree.flatten(structure))
+    return matches and input_forms.are_arrays(x)
 
 
 def _take(indices: Value, array: Value) -> Any:

@@ -183,10 +183,13 @@ def _index(root: Path) -> tuple[dict[str, Path], dict[Path, tuple[str, ...]]]:
         texts[path] = ""
         for names in _GLOBAL.findall(path.read_text(encoding="utf-8")):
             defined_in.update({name.strip(): path for name in names.split(",")})
+    inline = {
+        path: _USE.findall(_PROTOTYPE.sub("", _COMMENT.sub("", path.read_text(encoding="utf-8"))))
+        for path in (root / "src").glob("*/*.h")
+    }
     used_by = {}
     for path, text in texts.items():
-        headers = (_COMMENT.sub("", h.read_text(encoding="utf-8")) for h in private_headers([path]))
-        inline = {name for text in headers for name in _USE.findall(_PROTOTYPE.sub("", text))}
-        used = {*inline, *_USE.findall(text), *_NAME.findall(text)} & set(defined_in)
+        called = {name for header in private_headers([path]) for name in inline[header]}
+        used = (called | set(_NAME.findall(text))) & set(defined_in)
         used_by[path] = tuple(name for name in sorted(used) if defined_in[name] != path)
     return defined_in, used_by

@@ -45,7 +45,7 @@ _MAX_BIAS = 2**30 - 2**10
 _MAX_TWIN_BIAS = 2**29
 # The converter coarsens the scale of channels whose largest weight is below 5e-7.
 _MIN_TWIN_WEIGHT = 2e-6
-# The largest weight of a channel whose gain is smaller still, or zero: its scale is a float32.
+# Gains that are zero or smaller still are raised, because the scale of a filter is a float32.
 _MIN_WEIGHT = 2e-18
 # How far apart the factors of equal nodes are: far more than float32 rounds.
 _APART = 2.0**-10
@@ -108,8 +108,8 @@ def lifts(nodes: Iterable[Linear], gains: Mapping[str, FloatArray]) -> dict[str,
         weights = node.masked_filter(node.levels - 1) * gains[node.name].reshape(-1, 1, 1, 1)
         largest = np.abs(weights).max(axis=(1, 2, 3))
         small = (largest > 0) & (largest < _MIN_TWIN_WEIGHT)
-        found[node.name] = 2.0 ** np.ceil(np.log2(_MIN_TWIN_WEIGHT / np.where(small, largest, 1.0)))
-        found[node.name][~small] = 1.0
+        size = np.where(small, largest, _MIN_TWIN_WEIGHT)
+        found[node.name] = 2.0 ** np.ceil(np.log2(_MIN_TWIN_WEIGHT / size))
     return found
 
 

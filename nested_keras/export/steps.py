@@ -52,7 +52,6 @@ class ExportState:
         data: Representative examples, one float32 array [n, ...] per input.
         ranges: Quantisation of the activations.
         gains: For each linear node, the factors [O] with which its filter is in the file.
-        lifts: For each linear node, how much larger [O] the converter gets its filter.
         dense: The .tflite of the densest level, from builtin operators.
         program: The converter's file, prepared to run.
         layers: The linear nodes in `program`, by name of node.
@@ -70,7 +69,6 @@ class ExportState:
     data: tuple[Float32Array, ...] = _LATER
     ranges: Ranges = _LATER
     gains: Mapping[str, FloatArray] = _LATER
-    lifts: Mapping[str, FloatArray] = _LATER
     dense: Tree = _LATER
     program: Program = _LATER
     layers: Mapping[str, ConvertedLayer] = _LATER
@@ -151,18 +149,18 @@ def quantize_activations(state: ExportState) -> ExportState:
     measured = state.model.quantization or activations.measure(graph, state.data)
     graph, ranges = activations.apply(graph, measured)
     gains = twin_gains(graph.linear_nodes(), ranges.scale, functools.partial(unshaped, graph))
-    lifted = lifts(graph.linear_nodes(), gains)
-    return dataclasses.replace(state, graph=graph, ranges=ranges, gains=gains, lifts=lifted)
+    return dataclasses.replace(state, graph=graph, ranges=ranges, gains=gains)
 
 
 def convert_densest_level(state: ExportState) -> ExportState:
-    """Lets TensorFlow convert a plain twin of the densest level."""
-    gains = {name: gain * state.lifts[name] for name, gain in state.gains.items()}
+    """Lets TensorFlow convert a plain twin of the densest level, with enlarged small filters."""
+    enlarged = lifts(state.graph.linear_nodes(), state.gains)
+    gains = {name: gain * enlarged[name] for name, gain in state.gains.items()}
     converted = convert(state.graph, ranges=state.ranges, twin_gain=gains)
     dense = placeholders.insert(flatbuffer.load(converted), state.graph)
-    if any((lift != 1).any() for lift in state.lifts.values()):
+    if any((lift != 1).any() for lift in enlarged.values()):
         _, layers = _matched(state.graph, dense, gains)
-        dense = rewrite.without_lifts(dense, layers.values(), state.lifts)
+        dense = rewrite.without_lifts(dense, layers.values(), enlarged)
     return dataclasses.replace(state, dense=dense)
 
 

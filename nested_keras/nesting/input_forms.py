@@ -6,7 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from nested_keras.typing import BatchData, KerasModel
+import keras
+
+from nested_keras.typing import BatchData, Data, KerasModel
 
 Path: TypeAlias = tuple[Any, ...]
 
@@ -54,6 +56,11 @@ def match_inputs(x: BatchData, count: int, keys: Sequence[InputKey]) -> list[Any
         return None
     found = [leaves.get(key.path, leaves.get((key.name,))) for key in keys]
     return None if any(value is None for value in found) else found
+
+
+def are_arrays(structure: Data) -> bool:
+    """Says whether every value in a structure is an array or a tensor."""
+    return all(hasattr(leaf, "shape") for leaf in keras.tree.flatten(structure))
 
 
 def _leaves(structure: BatchData, path: Path = ()) -> Iterator[tuple[Path, Any]]:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from nested_keras.int8.fixed_point import multiply_by_quantized_multiplier
 from nested_keras.tflite.operator_reader import OperatorReader
@@ -23,8 +22,6 @@ from nested_keras.tflite.operators.registration import (
 from nested_keras.tflite.operators.window import require_positive, window_geometry
 from nested_keras.tflite.program import Op
 from nested_keras.typing import Int8Array
-
-_Int64Array: TypeAlias = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,13 +141,13 @@ def _run_average_pool2d(
 def _run_max_pool2d(
     op: MaxPool2D, inputs: Sequence[Array], output_shape: Shape, level: int
 ) -> Int8Array:
-    y = _pooled(inputs[0].astype(np.int64), op, output_shape, np.maximum, initial=-128)
-    return clamp(y, op.activation_min, op.activation_max)
+    y = _pooled(inputs[0], op, output_shape, np.maximum, initial=-128)
+    return clamp(y.astype(np.int64), op.activation_min, op.activation_max)
 
 
 def _pooled(
-    x: _Int64Array, op: Pool2D, output_shape: Shape, reduce: np.ufunc, *, initial: int = 0
-) -> _Int64Array:
+    x: Array, op: Pool2D, output_shape: Shape, reduce: np.ufunc, *, initial: int = 0
+) -> Array:
     """Reduces each pooling window to one value, first its rows and then its columns.
 
     Pixels outside the input do not count, so a file may name a window of any size.
